@@ -1,0 +1,85 @@
+# Everything a newcomer types. `make` alone lists it.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# The oldest Python that is supported, and the names under which a newer one may hide.
+PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
+RING_UNIT := $(wildcard tests/unit tests/property tests/contract)
+RING_INTEGRATION := $(wildcard tests/integration tests/simulation tests/chaos)
+RING_ACCEPTANCE := $(wildcard tests/acceptance)
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test unit integration acceptance lint format bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## the environment in .venv, exact and hashed (seconds; again: nothing to do)
+
+demo: $(INSTALLED) ## settle some hundred orders on a real broker and a real database, and show it
+	@$(BIN)/settlement demo
+
+test: lint unit integration acceptance ## everything that must be green before a merge
+
+unit: $(INSTALLED) ## the rules alone: nothing running, a second or two
+	$(if $(RING_UNIT),$(BIN)/pytest $(RING_UNIT))
+
+integration: $(INSTALLED) ## every part on the real broker and the real database
+	$(if $(RING_INTEGRATION),$(BIN)/pytest $(RING_INTEGRATION))
+
+acceptance: $(INSTALLED) ## the whole program, seen from outside
+	$(if $(RING_ACCEPTANCE),$(BIN)/pytest $(RING_ACCEPTANCE))
+
+lint: $(INSTALLED) ## style, types and the walls between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(INSTALLED) ## put the code into the common form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED) ## throughput against a ceiling and a plain version, measured in one run
+	$(BIN)/pytest -s tests/bench
+
+lock: $(INSTALLED) ## renew every pinned version and hash, of Python packages and of the broker's jars
+	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt
+	$(COMPILE) --upgrade --extra dev pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --upgrade --extra local --extra ops --constraint requirements/dev.txt \
+		pyproject.toml -o requirements/plain.txt
+	$(BIN)/python -m worker.stack.lock
+
+clean: ## remove the environment and every cache in this folder (data of `settlement stack` stays)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv brings the packages in seconds; pip brings uv. The index and its mirror are whatever this
+# machine's pip is told to use. `sync` also removes what an older requirement file had brought. Where Python may
+# not keep what it compiles, it is compiled once here, so that commands start in half the time.
+$(INSTALLED): requirements/uv.txt requirements/dev.txt pyproject.toml
+	@python= ; \
+	for name in $(PYTHONS); do \
+		if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "No Python 3.11 or later was found; install one, for example with: apt-get install python3" >&2; exit 1; \
+	fi; \
+	if [ ! -x $(BIN)/pip ] && ! $$python -c 'import ensurepip' 2>/dev/null; then \
+		package=$$($$python -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+		echo "$$python cannot make environments; the command that helps: apt-get install $$package" >&2; \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq $$package >&2 \
+			|| exit 1; \
+	fi; \
+	[ -x $(BIN)/pip ] || $$python -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config get global.index-url 2>/dev/null || true)}}"; \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	export UV_SYSTEM_CERTS=1 VIRTUAL_ENV="$(CURDIR)/$(VENV)"; \
+	$(BIN)/uv pip sync --quiet $${PYTHONDONTWRITEBYTECODE:+--compile-bytecode} --require-hashes requirements/dev.txt requirements/uv.txt && \
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
