@@ -1,0 +1,297 @@
+"""What must hold after every decision, whatever was played (I1–I8, and what the rules promise of every moment)."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from worker.domain.decision import Decision, Entry
+from worker.domain.order import Order, Payment
+
+Books = dict[str, Counter[str]]
+
+_ACCOUNTS = (
+    "authorized", "headroom", "settling", "settled", "refunding", "refunded", "voiding", "voided", "lapsed",
+)  # fmt: skip
+_SUMS = ("authorized", "settled", "settling", "refunded", "refunding", "voided", "voiding", "open")
+_FINAL = ("succeeded", "declined")
+
+
+class Broken(AssertionError):
+    """An invariant that does not hold, by its name."""
+
+
+def holds(law: str, condition: bool, *told: object) -> None:
+    if not condition:
+        raise Broken(f"{law}: {', '.join(map(str, told))}")
+
+
+def image(order: Order) -> bytes:
+    """The order as bytes, to see whether it changed."""
+    return msgspec.json.encode(order)
+
+
+def restored(order: Order) -> Order:
+    """The order as it comes back from where it was stored."""
+    return msgspec.json.decode(image(order), type=Order)
+
+
+def substance(order: Order) -> dict[str, Any]:
+    """The order without what counts decisions, tellings and refusals."""
+    told: dict[str, Any] = msgspec.to_builtins(order)
+    for name in ("version", "events", "updated_at_ms", "refused"):
+        del told[name]
+    return told
+
+
+def book(books: Books, entries: Iterable[Entry]) -> None:
+    for entry in entries:
+        holds("I1", entry.amount > 0 and isinstance(entry.amount, int), "an entry of", entry.amount)
+        holds("I1", entry.debit != entry.credit, "an entry from an account to itself", entry)
+        holds("I1", bool(entry.rule), "an entry without its rule", entry)
+        books[entry.payment_id][entry.debit] -= entry.amount
+        books[entry.payment_id][entry.credit] += entry.amount
+
+
+def balances(payment: Payment) -> dict[str, int]:
+    """What the accounts of a payment must hold. What nothing asked for is authorized up to A, headroom up to M."""
+    used = payment.settled + payment.settling + payment.voided + payment.voiding
+    below, above = max(0, payment.authorized - used), payment.cap - max(payment.authorized, used)
+    return {
+        "authorized": 0 if payment.lapsed else below,
+        "headroom": 0 if payment.lapsed else above,
+        "lapsed": below + above if payment.lapsed else 0,
+        "settling": payment.settling,
+        "settled": payment.settled - payment.refunded - payment.refunding,
+        "refunding": payment.refunding,
+        "refunded": payment.refunded,
+        "voiding": payment.voiding,
+        "voided": payment.voided,
+    }
+
+
+def check_books(books: Books, order: Order) -> None:
+    known = {payment.payment_id for payment in order.payments}
+    holds("I8", set(books) <= known, "entries of payments that the order does not have", set(books) - known)
+    for payment in order.payments:
+        found = {name: books[payment.payment_id][name] for name in _ACCOUNTS}
+        wanted = balances(payment)
+        differing = {name: (found[name], wanted[name]) for name in wanted if found[name] != wanted[name]}
+        holds("I8", not differing, payment.payment_id, "fold of the entries and balance differ", differing)
+        holds("I1", sum(books[payment.payment_id].values()) == 0, "entries do not sum to zero")
+
+
+def check_payment(payment: Payment) -> None:
+    name = payment.payment_id
+    for field in ("settled", "settling", "voided", "voiding", "refunded", "refunding", "booked",
+                  "settled_reference", "settling_reference", "voided_reference", "booked_reference"):  # fmt: skip
+        holds("I3", getattr(payment, field) >= 0, name, field, "is negative:", getattr(payment, field))
+    gone = payment.refunded + payment.refunding
+    holds("I2", gone <= payment.settled, name, f"F + G is {gone}, S is {payment.settled}")
+    used = payment.settled + payment.settling + payment.voided + payment.voiding
+    holds("I3", used <= payment.cap, name, f"S + P + C + D is {used}, M is {payment.cap}")
+    holds("I3", payment.booked <= payment.voided, name, "more booked as voided than voided")
+    for one in payment.settlements:
+        fits = min(one.value, one.refunded, one.refunding, one.reserved, one.refundable) >= 0
+        holds("I2", fits, name, "a settlement gives more than it has", one)
+    holds("I8", sum(one.value for one in payment.settlements) == payment.settled, name, "settlements are not S")
+    holds("I8", sum(one.refunded for one in payment.settlements) == payment.refunded, name, "refunds are not F")
+    holds(
+        "I8",
+        sum(one.refunding for one in payment.settlements) == payment.refunding,
+        name,
+        "in flight is not G",
+    )
+    ids = [one.settle_id for one in payment.settlements]
+    holds("I5", len(ids) == len(set(ids)), name, "two settlements of one id", ids)
+
+
+def check_commands(order: Order) -> None:
+    lines: defaultdict[str, list[int]] = defaultdict(list)
+    flying: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for key, one in order.commands.items():
+        holds("I5", key == one.command_id, "a command under another id", key)
+        holds("I1", one.value > 0, "a command of", one.value, one)
+        lines[one.payment_id].append(one.sequence)
+        if one.reserved:
+            flying[one.payment_id][one.operation] += one.value - one.told_late
+        if one.shares and one.operation == "settle":
+            holds("R3", sum(amount for amount, _ in one.shares) == one.value, "shares do not sum", one)
+            holds("R3", all(amount >= 0 and more >= 0 for amount, more in one.shares), "a negative share", one)
+    for payment_id, sequences in lines.items():
+        whole = sorted(sequences) == list(range(1, len(sequences) + 1))
+        holds("I6", whole, payment_id, "its commands are not 1..n", sequences)
+    requests = [one.request_id for one in order.commands.values()]
+    holds("I5", len(requests) == len(set(requests)), "two commands share a requestId")
+    for payment in order.payments:
+        ours = flying[payment.payment_id]
+        for operation, balance in (
+            ("settle", payment.settling), ("cancel", payment.voiding), ("refund", payment.refunding)
+        ):  # fmt: skip
+            holds("I8", ours[operation] == balance, payment.payment_id, operation, "in flight is", balance,
+                  "its commands say", ours[operation])  # fmt: skip
+
+
+def check_order(order: Order) -> None:
+    if not order.opened:
+        return
+    holds("I8", sum(one.amount for one in order.lacks) == order.lacking, "lacks do not sum to O − K", order.lacks,
+          f"O {order.invoiced} K {order.taken}")  # fmt: skip
+    holds("I8", all(one.amount > 0 for one in order.lacks), "a lack of nothing", order.lacks)
+    holds("I8", all(one.amount > 0 for one in order.demands), "a refund of nothing waits", order.demands)
+    due = sum(one.due for one in order.invoices.values() if one.output)
+    holds("I8", due == order.invoiced, f"O is {order.invoiced}, its invoices say {due}")
+    back = sum(one.due for one in order.invoices.values() if not one.output)
+    holds("I8", back == order.returned, f"R is {order.returned}, its returns say {back}")
+    holds("R6", order.invoiced <= order.value, f"O {order.invoiced} > V {order.value}")
+    holds("R18", order.returned <= order.invoiced, f"R {order.returned} > O {order.invoiced}")
+    limit = 0 if order.phase == "canceled" else order.value
+    holds("R30", order.taken <= limit, f"K {order.taken} > V {limit}")
+    holds("R30", order.taken >= 0, f"K is {order.taken}")
+    if order.mode == "PARTIAL":
+        done = sum(min(one.done_reference, one.reference) for one in order.commands.values()
+                   if one.operation == "settle" and one.state == "succeeded")  # fmt: skip
+        holds("I4", done <= order.invoiced, f"settled {done} for invoices of {order.invoiced}")
+    if order.phase == "open":
+        holds("R5", order.invoiced < order.value, "invoiced in full, and still open")
+    elif order.phase in ("invoiced", "finished"):
+        holds(
+            "R5",
+            order.invoiced == order.value,
+            f"{order.phase}, and O {order.invoiced} is not V {order.value}",
+        )
+    if order.phase == "finished":
+        for payment in order.payments:
+            holds("R5", payment.settling == 0, "finished, and a settle is in flight", payment.payment_id)
+
+
+def check_decision(before: Order, decision: Decision) -> None:
+    """What a fate promises, and that sequences go on where they were."""
+    order, events = decision.order, decision.events
+    wanted = list(range(before.events + 1, before.events + 1 + len(events)))
+    holds("I7", [one.sequence for one in events] == wanted, "events are not in sequence", events)
+    holds("I7", order.events == before.events + len(events), "the order miscounts its events")
+    for event in events:
+        holds("R31", bool(event.type and event.rule and event.reason), "an event without rule or reason", event)
+    for command in decision.commands:
+        holds("I5", command.command_id not in before.commands, "an id is used again", command)
+    holds("I8", set(order.commands) - set(before.commands) == {one.command_id for one in decision.commands},
+          "a command was decided and not given out")  # fmt: skip
+    silent = not (decision.entries or decision.commands or events)
+    match decision.fate:
+        case "parked":
+            holds(
+                "R29",
+                silent and substance(order) == substance(before),
+                "a parked fact left a trace",
+                decision,
+            )
+            holds("R29", decision.refusal is None, "parked and refused")
+        case "duplicate":
+            holds("R8", silent and substance(order) == substance(before), "a duplicate left a trace", decision)
+            holds("R8", decision.refusal is None, "a duplicate is refused", decision.refusal)
+        case "refused":
+            refusal = decision.refusal
+            assert refusal is not None, "R31: refused without a refusal"
+            holds("R31", bool(refusal.rule and refusal.reason), "a refusal without rule or reason", refusal)
+            holds("R31", not (decision.entries or decision.commands), "a refused fact moved money", decision)
+            telling = [one for one in events if one.type.endswith((".rejected", ".suspect"))]
+            holds("R31", len(telling) == 1 == len(events), "a refusal is one event", events)
+            holds("R31", telling[0].rule == refusal.rule, "event and refusal name other rules", telling, refusal)
+        case "applied":
+            suspect = decision.refusal is not None and decision.refusal.code == "suspect"  # R27: remembered, not booked
+            holds("R31", decision.refusal is None or suspect, "applied and refused", decision.refusal)
+            holds("R27", not suspect or not decision.entries, "a suspect amount was booked", decision)
+
+
+def check_step(books: Books, before: Order, decision: Decision) -> None:
+    """Everything at once: booked into `books` first."""
+    book(books, decision.entries)
+    check_decision(before, decision)
+    order = decision.order
+    if order.opened:
+        check_books(books, order)
+        for payment in order.payments:
+            check_payment(payment)
+        check_commands(order)
+        check_order(order)
+        check_modes(order)
+        check_at_par(order)
+        check_waiting(order)
+    holds("I8", restored(order) == order, "the order does not survive being stored")
+
+
+def check_modes(order: Order) -> None:
+    """What the table of modes promises of every moment."""
+    for payment in order.payments:
+        name, mine = (
+            payment.payment_id,
+            [one for one in order.commands.values() if one.payment_id == payment.payment_id],
+        )
+        if payment.once:
+            asks = [one for one in mine if one.operation == "settle" and one.retry_of is None]
+            holds("TOTAL", len(asks) <= 1, name, "was asked to settle more than once by itself", asks)
+            voids = [one for one in mine if one.operation == "cancel"]
+            whole = all(one.value == payment.authorized for one in voids if one.retry_of is None)
+            holds("TOTAL", whole, name, "a cancel of less than all of it", voids)
+        else:
+            holds("PARTIAL", payment.booked == 0, name, "a void was booked and not sent")
+
+
+def check_at_par(order: Order) -> None:
+    """Without interest reference and real value are the same everywhere."""
+    if any(payment.authorized != payment.reference for payment in order.payments):
+        return
+    for payment in order.payments:
+        real = (payment.settled, payment.settling, payment.voided + payment.voiding, payment.booked)
+        counted = (payment.settled_reference, payment.settling_reference, payment.voided_reference,
+                   payment.booked_reference)  # fmt: skip
+        holds("R26", real == counted, payment.payment_id, "real value", real, "counts as", counted)
+        for one in payment.settlements:
+            gone = one.refunded + one.refunding + one.reserved
+            same = (one.value, gone) == (one.reference, one.reference_taken)
+            holds("R26", same, "a settlement counts otherwise than it is", one)
+
+
+def check_waiting(order: Order) -> None:
+    """R16: nothing waits for money that the order has (payments that settle once are asked when it is invoiced)."""
+    if order.mode != "PARTIAL" or order.awaits_connectors or order.phase == "canceled":
+        return
+    waits = sum(one.amount for one in order.lacks if one.kind in ("waiting", "held"))
+    at_par = all(payment.authorized == payment.reference for payment in order.payments)
+    for payment in order.payments if waits else ():
+        gone = payment.untouched == 0 and not payment.lapsed and not payment.once
+        holds("R26", not gone or payment.untouched_reference == 0, f"{waits} wait, and of {payment.payment_id} nothing",
+              "real is left for", payment.untouched_reference)  # fmt: skip
+    if waits and at_par:
+        for payment in order.payments:
+            if payment.lapsed or payment.once:
+                continue
+            used = payment.settled + payment.settling + payment.voided + payment.voiding
+            holds(
+                "R16",
+                payment.cap == used,
+                f"{waits} wait, and {payment.payment_id} has room for",
+                payment.cap - used,
+            )
+
+
+def books_of(order: Order) -> Books:
+    """The books that an order must have: to check one step without the steps before it."""
+    books: Books = defaultdict(Counter)
+    for payment in order.payments:
+        books[payment.payment_id].update(balances(payment))
+        books[payment.payment_id]["issuer"] = -payment.cap
+    return books
+
+
+def check_state(state: dict[str, Any]) -> None:
+    """The snapshot's own arithmetic."""
+    for name in _SUMS:
+        parts = [payment[name] for payment in state["payments"]]
+        holds("snapshot", state[name] == sum(parts), name, state[name], "is not the sum of", parts)
+        holds("snapshot", all(part >= 0 for part in parts), name, "is negative", parts)
+    troubled = any(one["code"] for one in state["attention"])
+    wanted = "attention" if troubled else state["phase"]
+    holds("snapshot", state["status"] == wanted, "status", state["status"], "with", state["attention"])

@@ -1,0 +1,39 @@
+"""`docs/how-money-moves.md` tells no story that the domain does not play."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.unit.domain.world import World
+
+PAGE = Path(__file__).parents[3] / "docs" / "how-money-moves.md"
+_ROW = re.compile(r"^\| `(?P<play>[^`]+)` \| (?P<asked>[^|]+) \| (?P<after>[^|]+) \|$")
+
+
+def _stories() -> list[list[re.Match[str]]]:
+    """The tables of the page, row by row."""
+    tables: list[list[re.Match[str]]] = [[]]
+    for line in PAGE.read_text("utf-8").splitlines():
+        if row := _ROW.match(line):
+            tables[-1].append(row)
+        elif tables[-1]:
+            tables.append([])
+    return [table for table in tables if table]
+
+
+def test_the_page_tells_five_stories() -> None:
+    assert len(_stories()) == 5
+
+
+@pytest.mark.parametrize("story", _stories(), ids=lambda rows: rows[-1]["play"])
+def test_every_table_of_how_money_moves_is_true(story: list[re.Match[str]]) -> None:
+    world = World()
+    for row in story:
+        before = len(world.issued)
+
+        world.say(row["play"])
+
+        asked = ", ".join(f"{one.operation} {one.value}" for one in world.issued[before:])
+        assert (asked or "nothing") == row["asked"].strip(), row["play"]
+        world.shows(row["after"].strip())

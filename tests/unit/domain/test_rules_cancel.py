@@ -1,0 +1,160 @@
+"""R22–R24: cancellation."""
+
+import pytest
+
+from tests.unit.domain.world import World, cancel, out, pay
+
+# R22
+
+
+def test_r22_open_authorization_is_voided_and_the_order_is_canceled_at_once() -> None:
+    world = World(pay("a", 7000), pay("b", 3000)).say("hold; cancel").shows("D 10000, canceled")
+
+    assert (world.told_of("b"), world.told_of("a")) == ("cancel 3000", "cancel 7000")
+    assert {(one.cause_kind, one.cause_id) for one in world.issued} == {("cancel", "o1")}
+    assert "order.canceled" in world.heard
+
+
+def test_r22_automatically_settled_money_is_refunded() -> None:
+    world = World().say("auto 4000; cancel")
+
+    assert world.told in ("cancel 6000, refund 4000", "refund 4000, cancel 6000")
+    world.shows("S 4000, F 4000, C 6000, K 0, canceled")
+
+
+def test_r22_nothing_is_ever_settled_after_it() -> None:
+    world = World().say("cancel; Out 1000; increase 500; auto 1; pay p2 3000; Out 2")
+
+    assert "settle" not in world.told
+    assert world.refused.count("rejected R22") == 2
+
+
+def test_r22_a_payment_that_arrives_later_is_voided_at_once() -> None:
+    world = World().say("cancel; pay p2 5000")
+
+    assert world.told == "cancel 10000, cancel 5000"
+    assert world.issued[1].cause_kind == "cancel"
+    world.shows("C 15000, canceled")
+
+
+def test_r22_an_automatic_settlement_that_arrives_later_is_refunded_at_once() -> None:
+    world = World(pay("p1", 10000, in_hours=30)).say("auto 4000; cancel")
+    world = World().script("cancel", "declined", "declined").say("cancel; auto 4000")
+
+    assert world.told.endswith("refund 4000")
+    world.shows("S 4000, F 4000, K 0, canceled")
+
+
+def test_r22_a_second_cancellation_is_a_duplicate() -> None:
+    assert World().say("cancel; cancel").fates["duplicate"] == 1
+
+
+def test_r22_what_a_declined_void_of_a_change_did_not_free_is_voided_once_again() -> None:
+    before = World().script("cancel", "declined").say("discount 1500; cancel")
+    while_in_flight = World().say("hold; discount 1500; cancel; declined cancel 1500; go")
+
+    assert before.told == "cancel 1500, cancel 10000"
+    before.shows("C 10000, canceled")
+    assert while_in_flight.told == "cancel 1500, cancel 8500, cancel 1500"
+    while_in_flight.shows("C 10000, canceled")
+
+
+def test_r22_once_and_no_more() -> None:
+    world = World().script("cancel", "declined", "declined", "declined", "declined").say("discount 1500; cancel")
+
+    assert world.told == "cancel 1500, cancel 10000"
+    world.shows("C 0, open 10000, canceled")
+    world = World().say(
+        "hold; discount 1500; cancel; declined cancel 1500; declined cancel 8500; declined cancel 1500 #2"
+    )
+    assert world.told == "cancel 1500, cancel 8500, cancel 1500"
+    world.shows("open 10000, D 0, canceled")
+
+
+def test_r22_a_declined_void_of_the_cancellation_is_asked_again_only_by_a_person() -> None:
+    world = World().script("cancel", "declined").say("cancel").shows("open 10000, canceled, attention")
+
+    assert world.told == "cancel 10000"
+    world.say("pay p2 100")
+    assert world.told == "cancel 10000, cancel 100"
+    world.say("retry cancel 10000").shows("C 10100, canceled")
+    assert world.told == "cancel 10000, cancel 100, cancel 10000"
+    assert world.state["status"] == "canceled"
+
+
+@pytest.mark.parametrize("by", ["total", "hold"])
+def test_r22_in_total_and_hold_a_payment_that_settled_by_itself_is_not_told(by: str) -> None:
+    world = World(by=by).say("auto 3500; cancel")
+
+    assert world.told == "refund 3500"
+    world.shows("S 3500, F 3500, C 6500, open 0, canceled")
+
+
+@pytest.mark.parametrize("by", ["total", "hold"])
+def test_r22_in_total_and_hold_all_of_an_untouched_payment_is_canceled_once(by: str) -> None:
+    assert World(by=by).say("discount 1; discount 2; cancel").told == "cancel 10000"
+
+
+def test_r22_a_refund_in_flight_of_a_change_is_not_refunded_twice() -> None:
+    world = World().say("auto 10000; hold; discount 1500; cancel; go")
+
+    assert world.told == "refund 1500, refund 8500"
+    world.shows("F 10000, K 0, canceled")
+
+
+def test_r22_a_declined_refund_is_not_decided_anew() -> None:
+    """R21: what a decline released is taken again only by its retry."""
+    world = World().script("refund", "declined").say("auto 10000; discount 1500; cancel")
+
+    assert world.told == "refund 1500, refund 8500"
+    world.shows("F 8500, canceled, attention").say("retry refund 1500").shows("F 10000, canceled")
+    assert world.state["status"] == "canceled"
+
+
+def test_r22_an_invoice_refused_for_other_reasons_does_not_stand_in_the_way() -> None:
+    world = World()
+    world.give(out("1", 100, currency="BRL"))
+
+    assert world.give(cancel()).fate == "applied"
+
+
+# R23, R24
+
+
+@pytest.mark.parametrize(
+    "play",
+    [
+        "Out 1",
+        "hold; Out 1",
+        "hold; Out 1; declined settle 1",
+        "Out 10000",
+        "auto 5000; Out 1",
+        "Out 1; return 1",
+    ],
+)
+def test_r23_with_an_accepted_output_invoice_it_is_refused(play: str) -> None:
+    world = World().say(play)
+    before = world.numbers_now()
+
+    assert world.give(cancel()).fate == "refused"
+    assert world.refused == ["rejected R23"]
+    assert world.event("cancel.rejected").rule == "R23"
+    assert world.numbers_now() == before
+
+
+def test_r23_the_merchant_changes_the_order_instead() -> None:
+    World().say("Out 6000; cancel; discount 4000").shows("V 6000, S 6000, C 4000, finished")
+
+
+def test_r23_abandon_frees_an_order_whose_only_settle_failed() -> None:
+    world = World().say("hold; Out 6000; declined settle 6000; cancel; discount 4000; abandon settle 6000; go")
+
+    world.shows("V 6000, S 0, C 10000, finished")
+
+
+@pytest.mark.parametrize("first", ["invoice", "cancel"])
+def test_r24_the_first_one_applied_wins_and_the_other_is_definitely_rejected(first: str) -> None:
+    world = World().say("Out 1000; cancel" if first == "invoice" else "cancel; Out 1000")
+
+    assert world.refused == ["rejected R23" if first == "invoice" else "rejected R22"]
+    assert world.order.phase == ("open" if first == "invoice" else "canceled")

@@ -1,0 +1,316 @@
+"""R1–R3: what a connector can be asked for, and how several recipients share a settle."""
+
+import pytest
+
+from tests.unit.domain.world import World, added, auto, cancel, change, out, pay, recipient, tracking
+from worker.domain.facts import Recipient
+from worker.domain.terms import Capability
+
+# R1
+
+
+@pytest.mark.parametrize(
+    ("by", "mode"), [("partial", "PARTIAL"), ("total", "TOTAL"), ("hold", "HOLD"), ("legacy", "TOTAL")]
+)
+def test_r1_the_mode_is_the_connectors_and_legacy_runs_as_total(by: str, mode: str) -> None:
+    assert World(by=by).order.mode == mode
+
+
+def test_r1_a_legacy_connector_runs_as_total_whatever_its_record_says() -> None:
+    world = World(by="old", connectors={"old": Capability("HOLD", legacy=True)})
+
+    assert world.order.mode == "TOTAL"
+
+
+def test_r1_a_merchant_whose_switch_is_off_runs_as_total() -> None:
+    world = World(partial_settlement=False).say("Out 2000; Out 8000")
+
+    assert world.order.mode == "TOTAL"
+    assert world.told == "settle 10000"
+
+
+def test_r1_the_switch_is_read_when_the_order_is_applied_and_never_again() -> None:
+    world = World()
+    world.switches["partial_settlement"] = False
+
+    assert world.say("Out 2000; Out 8000").told == "settle 2000, settle 8000"
+
+
+# R2
+
+
+@pytest.mark.parametrize(
+    "others", [("partial", "hold"), ("partial", "total"), ("hold", "total"), ("partial", "legacy")]
+)
+def test_r2_payments_of_different_modes_run_as_total(others: tuple[str, str]) -> None:
+    assert World(pay("a", 7000, by=others[0]), pay("b", 3000, by=others[1])).order.mode == "TOTAL"
+
+
+def test_r2_an_unknown_connector_makes_further_facts_wait_until_the_file_names_it() -> None:
+    world = World(by="new")
+    world.say("Out 6000; discount 1500")
+
+    assert world.told == ""
+    assert world.fates["parked"] == 2
+    world.name_connectors(new=Capability("PARTIAL"))
+    assert world.told == "settle 6000, cancel 1500"
+    assert world.order.mode == "PARTIAL"
+
+
+def test_r2_every_kind_of_fact_waits_for_the_file() -> None:
+    world = World(by="new")
+
+    for fact in (
+        out("1", 1),
+        change("c1", 1),
+        cancel(),
+        auto(1),
+        tracking("1", courier="x"),
+        added(pay("p2", 1)),
+    ):
+        assert world.give(fact).fate == "parked", fact
+
+
+def test_r2_the_mode_of_an_unknown_connector_is_decided_only_when_the_file_names_all() -> None:
+    world = World(pay("a", 7000, by="new"), pay("b", 3000, by="newer"))
+    world.say("Out 2000")
+
+    world.name_connectors(new=Capability("PARTIAL"))
+    assert (world.order.mode, world.told) == (None, "")
+    world.name_connectors(newer=Capability("HOLD"))
+    assert world.order.mode == "TOTAL"
+    assert world.told == "settle 3000, settle 7000"
+
+
+def test_r2_a_repeat_of_the_order_is_a_duplicate_while_its_connector_is_unknown() -> None:
+    world = World(by="new")
+
+    assert world.say("again").fates["duplicate"] == 1
+
+
+def test_r2_later_files_do_not_change_the_mode() -> None:
+    world = World().name_connectors(partial=Capability("HOLD"))
+
+    assert world.say("Out 2000; pay p2 500; Out 8000").told.startswith("settle 2000, settle 8000")
+    assert world.order.mode == "PARTIAL"
+
+
+@pytest.mark.parametrize("by", ["total", "hold", "legacy"])
+def test_r2_a_later_payment_that_cannot_settle_in_parts_settles_once_when_the_order_is_invoiced(
+    by: str,
+) -> None:
+    world = World(pay("p1", 6000), value=10000).say(f"Out 4000; pay p2 4000 by {by}; Out 3000")
+
+    assert world.told == "settle 4000, settle 2000"
+    world.shows("lacks 1000, still open").say("Out 3000")
+    assert world.told_of("p2") == "settle 4000"
+    assert (world.issued[-1].cause_kind, world.issued[-1].cause_id) == ("total", "o1")
+    assert world.order.mode == "PARTIAL"
+    world.shows("S 10000, finished")
+
+
+def test_r2_voids_of_such_a_payment_are_booked_not_sent() -> None:
+    world = World(pay("p1", 6000), value=10000).say("Out 6000; pay p2 4000 by total; discount 1500; Out 2500")
+
+    assert world.told_of("p2") == "settle 2500"
+    world.shows("S 8500, C 1500, finished")
+
+
+def test_r2_a_later_payment_in_a_total_order_is_settled_once_whatever_its_connector_can() -> None:
+    world = World(pay("p1", 6000, by="total"), value=10000).say("Out 2000; pay p2 4000; Out 2000; Out 6000")
+
+    assert world.order.mode == "TOTAL"
+    assert world.told_of("p1") == "settle 6000"
+    assert world.told_of("p2") == "settle 4000"
+    world.shows("S 10000, finished")
+
+
+# The table of modes
+
+
+def test_total_what_the_first_ask_did_not_find_lacks_only_when_invoices_exceed_what_was_taken() -> None:
+    """Until then nothing waits, and a new payment is not asked."""
+    world = World(pay("p1", 6000, by="total"), value=10000).say("Out 2000; pay p2 4000 by total")
+
+    assert world.told == "settle 6000"
+    world.shows("lacks 0, waits 0").say("Out 4000")
+    assert world.told == "settle 6000"
+    world.say("Out 1000")
+    assert world.told == "settle 6000, settle 4000"
+    world.say("Out 3000").shows("S 10000, finished")
+
+
+def test_total_later_asks_send_nothing_also_if_the_first_failed() -> None:
+    world = World(by="total").script("settle", "declined").say("Out 2000; Out 3000")
+
+    assert world.told == "settle 10000"
+    world.shows("S 0, P 0, attention").say("retry settle 10000")
+    world.shows("S 10000").say("Out 5000").shows("finished")
+    assert world.told == "settle 10000, settle 10000"
+
+
+def test_total_an_increase_after_the_settle_needs_a_new_payment() -> None:
+    world = World(pay("p1", 10000, cap=12000, by="total")).say("Out 2000; increase 1500")
+
+    assert 1500 in world.event("authorization.needed").numbers.values()
+    world.say("Out 9500").shows("waits 1500, invoiced").say("pay p2 1500 by total").shows("S 11500, finished")
+    assert world.told == "settle 10000, settle 1500"
+
+
+def test_total_settles_an_increase_before_the_first_invoice_from_the_room_above() -> None:
+    assert World(pay("p1", 10000, cap=12000, by="total")).say("increase 1500; Out 2000").told == "settle 11500"
+
+
+def test_hold_settles_once_the_order_is_invoiced_by_a_change() -> None:
+    world = World(by="hold").say("Out 2000; Out 3000; discount 5000")
+
+    assert world.told == "settle 5000"
+    world.shows("S 5000, C 5000, finished")
+
+
+def test_hold_waits_for_nothing_and_lacks_are_not_reported_before_the_order_is_invoiced() -> None:
+    world = World(by="hold").say("Out 2000")
+
+    assert world.state["waiting"] == 0
+    assert world.state["status"] == "open"
+
+
+def test_a_settle_of_a_total_has_one_id_whatever_completed_it() -> None:
+    first = World(by="hold").say("Out 6000; Out 4000")
+    second = World(by="hold").say("Out 4000; Out 6000")
+
+    assert [one.request_id for one in first.issued] == [one.request_id for one in second.issued]
+    assert [(one.cause_kind, one.cause_id) for one in first.issued] == [("total", "o1")]
+
+
+def test_total_cancels_a_payment_only_when_all_of_it_is_voided() -> None:
+    """`D` counts what was not yet booked; declined, the booked part stays voided."""
+    world = World(by="total").say("hold; discount 2000; discount 3000").shows("C 5000, D 0")
+
+    world.say("cancel").shows("C 5000, D 5000")
+    assert world.told == "cancel 10000"
+    world.say("declined cancel 10000").shows("C 5000, D 0, open 5000, canceled")
+
+
+def test_total_over_two_payments_cancels_the_one_that_is_voided_whole() -> None:
+    """A void takes the lowest payment first (R25): all of b, so its connector is told; of a only a part is booked."""
+    world = World(pay("a", 7000, by="total"), pay("b", 3000, by="total")).say("discount 4000")
+
+    assert world.told == "cancel 3000"
+    assert world.issued[0].payment_id == "b"
+    world.shows("C 4000").say("Out 6000")
+    assert world.told_of("a") == "settle 6000"
+    world.shows("S 6000, C 4000, finished")
+
+
+def test_total_books_parts_until_the_whole_payment_is_voided_then_cancels_it_once() -> None:
+    world = World(pay("a", 7000, by="total"), pay("b", 3000, by="total")).say("discount 1000; discount 2000")
+
+    assert world.told == "cancel 3000"
+    world.shows("C 3000")
+
+
+@pytest.mark.parametrize("by", ["total", "hold"])
+def test_refunds_are_exact_in_every_mode(by: str) -> None:
+    world = World(by=by).say("Out 10000; return 2500; return 100")
+
+    assert world.told == "settle 10000, refund 2500, refund 100"
+    world.shows("F 2600, finished")
+
+
+# R3
+
+SELLERS = (recipient("x", 7000), recipient("y", 3000))
+
+
+def shares(world: World) -> list[list[int]]:
+    return [[amount for amount, _ in one.shares] for one in world.issued]
+
+
+@pytest.mark.parametrize(
+    ("by", "mode"), [("partial", "TOTAL"), ("split", "PARTIAL"), ("hold", "HOLD"), ("total", "TOTAL")]
+)
+def test_r3_recipients_run_as_total_unless_the_connector_splits_parts(by: str, mode: str) -> None:
+    assert World(pay("p1", 10000, by=by, recipients=SELLERS)).order.mode == mode
+
+
+def test_r3_every_settle_divides_by_what_each_has_still_to_receive_and_the_last_is_exact() -> None:
+    world = World(pay("p1", 10000, by="split", recipients=SELLERS)).say("Out 3333; Out 3333; Out 3334")
+
+    assert shares(world) == [[2333, 1000], [2333, 1000], [2334, 1000]]
+
+
+def test_r3_ties_of_remainders_go_in_list_order() -> None:
+    three = tuple(recipient(name, 1) for name in "xyz")
+    world = World(pay("p1", 3, by="split", recipients=three)).say("Out 1; Out 1; Out 1")
+
+    assert shares(world) == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_r3_a_void_takes_away_likewise() -> None:
+    world = World(pay("p1", 10000, by="split", recipients=SELLERS)).say("discount 1500; Out 8500")
+
+    assert shares(world)[-1] == [5950, 2550]
+
+
+def test_r3_a_booked_void_takes_away_likewise() -> None:
+    world = World(pay("p1", 10000, by="hold", recipients=SELLERS)).say("discount 1500; Out 8500")
+
+    assert shares(world) == [[5950, 2550]]
+
+
+def test_r3_a_declined_void_gives_back_what_it_took_away() -> None:
+    world = World(pay("p1", 10000, by="split", recipients=SELLERS)).script("cancel", "declined")
+    world.say("discount 1500; increase 1500; Out 10000")
+
+    assert shares(world)[-1] == [7000, 3000]
+
+
+def test_r3_a_declined_settle_gives_back_and_a_short_one_divides_like_what_was_asked() -> None:
+    declined = World(pay("p1", 10000, by="split", recipients=SELLERS)).script("settle", "declined", "ok")
+    short = World(pay("p1", 10000, by="split", recipients=SELLERS)).script("settle", "short 4500", "ok")
+
+    assert shares(declined.say("Out 3333; Out 3333; retry settle 3333")) == [
+        [2333, 1000],
+        [2333, 1000],
+        [2333, 1000],
+    ]
+    assert shares(short.say("Out 6000; retry settle 6000")) == [[4200, 1800], [1050, 450]]
+
+
+def test_r3_a_part_in_flight_is_not_given_twice() -> None:
+    world = World(pay("p1", 10000, by="split", recipients=SELLERS)).say("hold; Out 5000; Out 5000")
+
+    assert shares(world) == [[3500, 1500], [3500, 1500]]
+
+
+def test_r3_refunds_and_cancels_carry_no_recipients() -> None:
+    from worker.domain.published import command_message
+
+    world = World(pay("p1", 10000, by="split", recipients=SELLERS)).say("Out 6000; discount 1000; return 500")
+
+    carried = {one.operation: bool(command_message(world.order, one, 0).get("recipients")) for one in world.issued}
+    assert carried == {"settle": True, "cancel": False, "refund": False}
+
+
+def test_r3_commissions_go_along_and_sum_to_what_was_promised() -> None:
+    parties = (recipient("x", 7000, commission=701), recipient("y", 3000, commission=10), recipient("z", 0))
+    world = World(pay("p1", 10000, by="split", recipients=parties)).say("Out 1; Out 3332; Out 3333; Out 3334")
+
+    commissions = [[more for _, more in one.shares] for one in world.issued]
+    assert [sum(column) for column in zip(*commissions, strict=True)] == [701, 10, 0]
+    assert min(min(row) for row in commissions) >= 0
+
+
+@pytest.mark.parametrize("amounts", [(1, 1), (9999, 1), (3333, 3333, 3334), (0, 10000), (1, 2, 3, 9994)])
+def test_r3_shares_are_whole_exact_and_never_negative(amounts: tuple[int, ...]) -> None:
+    parties: tuple[Recipient, ...] = tuple(recipient(f"r{n}", amount) for n, amount in enumerate(amounts))
+    world = World(pay("p1", sum(amounts), by="split", recipients=parties))
+    for number in range(5):
+        left = world.order.value - world.order.invoiced
+        if left > 0:
+            world.give(out(str(number), left if number == 4 else max(1, left // 3)))
+
+    assert world.order.phase == "finished"
+    sums = [sum(column) for column in zip(*shares(world), strict=True)]
+    assert sums == list(amounts)

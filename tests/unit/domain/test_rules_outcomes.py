@@ -1,0 +1,200 @@
+"""R32, R33, R35, R37: what may be believed of an answer, as far as the order is concerned."""
+
+import pytest
+
+from tests.unit.domain.world import World, pay
+
+# R32
+
+
+def test_r32_between_nothing_and_what_was_asked_is_booked_and_reported_short() -> None:
+    world = World().say("hold; Out 6000; short 4500 settle 6000; go").shows("S 4500, open 5500, lacks 1500, attention")
+
+    assert world.event("settlement.confirmed").numbers["short"] == 1500
+    assert world.invoice("1")["status"] == "short"
+    assert world.invoice("1")["done"] == 4500
+    assert world.attention == [("short", 1500)]
+
+
+def test_r32_nothing_asks_for_the_rest_by_itself() -> None:
+    world = World().say("hold; Out 6000; short 4500 settle 6000; go; pay p2 5000; Out 100")
+
+    assert world.told == "settle 6000, settle 100"
+
+
+def test_r32_a_short_refund_is_booked_and_its_rest_taken_only_by_its_retry() -> None:
+    world = World().script("refund", "short 1000").say("Out 6000; return 4000").shows("F 1000, G 0, attention")
+
+    world.say("return 2000").shows("F 3000").say("retry refund 4000").shows("F 6000")
+    assert world.told == "settle 6000, refund 4000, refund 2000, refund 3000"
+    assert world.state["status"] == "open"
+
+
+def test_r32_an_operation_id_of_another_command_of_the_payment_is_suspect() -> None:
+    world = World().say("hold; Out 3000; ok settle 3000 as X; Out 2000; ok settle 2000 as X")
+
+    world.shows("S 3000, P 2000, attention")
+    assert world.event("command.suspect").rule == "R32"
+    assert world.state["payments"][0]["frozen"]
+
+
+def test_r32_of_another_payment_it_is_none() -> None:
+    world = World(pay("a", 7000), pay("b", 3000)).say("hold; Out 10000; ok settle 3000 as X; ok settle 7000 as X")
+
+    world.shows("S 10000, P 0")
+
+
+@pytest.mark.parametrize("operation", ["refund", "cancel"])
+def test_r32_the_id_of_an_automatic_settlement_is_suspect_for_other_operations(operation: str) -> None:
+    play = "auto 5000 as X; discount 5500; " if operation == "refund" else "auto 5000 as X; discount 500; "
+    amount = 500
+    world = World().say("hold").say(play)
+    command = next(one for one in world.issued if one.operation == operation and one.value in (amount, 5000))
+
+    world.answer(command, "ok", "X")
+
+    assert world.order.commands[command.command_id].state == "suspect"
+
+
+# R33
+
+
+@pytest.mark.parametrize("play", ["Out 6000", "discount 600", "auto 10000; discount 600"])
+def test_r33_unknown_at_the_horizon_keeps_its_amount_reserved(play: str) -> None:
+    world = World().say("hold").say(play)
+    before = world.numbers_now()
+    command = world.issued[-1]
+
+    world.answer(command, "unknown")
+
+    assert world.numbers_now() == before
+    assert world.event("command.unknown").rule == "R33"
+    assert world.attention == [("unknown", command.value)]
+    assert world.state["payments"][0]["frozen"]
+
+
+def test_r33_a_late_success_of_an_unknown_command_is_booked() -> None:
+    World().say("hold; Out 6000; unknown settle 6000; retry settle 6000; ok settle 6000").shows("S 6000, P 0")
+
+
+def test_r33_an_unknown_outcome_repeated_is_a_duplicate() -> None:
+    world = World().say("hold; Out 6000")
+    outcome = world.outcome("unknown", world.issued[0])
+    world.give(outcome)
+
+    assert world.give(outcome).fate == "duplicate"
+    assert world.heard.count("command.unknown") == 1
+
+
+# R35
+
+
+@pytest.mark.parametrize(
+    ("play", "operation", "told", "status"),
+    [
+        ("Out 6000", "settle", "settlement.failed", "settlement_failed"),
+        ("Out 6000; return 600 as 1r", "refund", "refund.failed", "refund_failed"),
+        ("discount 600", "cancel", "void.failed", None),
+    ],
+)
+def test_r35_declined_releases_the_reservation_and_says_so(
+    play: str, operation: str, told: str, status: str | None
+) -> None:
+    world = World().script(operation, "declined").say(play)
+
+    assert told in world.heard
+    world.shows("P 0, D 0, G 0, attention")
+    assert [one["code"] for one in world.state["attention"]] == ["failed"]
+    if status:
+        assert world.state["invoices"][-1]["status"] == status
+
+
+def test_r35_the_amount_is_neither_moved_nor_asked_again() -> None:
+    world = World(pay("a", 7000), pay("b", 3000)).script("settle", "declined").say("Out 3000; Out 1000; Out 100")
+
+    assert world.told_of("b") == "settle 3000, settle 1000, settle 100"
+    assert world.told_of("a") == ""
+    world.shows("S 1100, lacks 3000")
+
+
+def test_r35_what_it_released_is_open_for_other_invoices() -> None:
+    """No rule reserves it: the retry takes at most the payment's room (R39)."""
+    world = World().script("settle", "declined").say("Out 6000; Out 4000; increase 0").shows("S 4000, open 6000")
+
+    assert world.refused == ["rejected R14"]
+
+
+def test_r35_a_declined_void_leaves_its_amount_open() -> None:
+    world = World().script("cancel", "declined").say("discount 1500").shows("C 0, D 0, open 10000, V 8500")
+
+    assert world.event("void.failed").rule == "R35"
+
+
+@pytest.mark.parametrize(("first", "second"), [("ok", "declined"), ("declined", "ok"), ("ok", "short 100")])
+def test_the_first_final_outcome_is_booked_and_another_one_is_suspect(first: str, second: str) -> None:
+    world = World().say("hold; Out 6000")
+    command = world.issued[0]
+    world.answer(command, first)
+    before = world.numbers_now()
+
+    decision = world.answer(command, second)
+
+    assert decision is not None
+    assert world.numbers_now() == before
+    assert world.heard[-1] == "command.suspect"
+    assert decision.refusal is not None
+    assert decision.refusal.code == "suspect"
+
+
+@pytest.mark.parametrize("answer", ["ok", "declined"])
+def test_a_repeat_of_the_final_outcome_is_a_duplicate(answer: str) -> None:
+    world = World().say("hold; Out 6000")
+    done = 6000 if answer == "ok" else 0
+    kind = "succeeded" if answer == "ok" else "declined"
+    outcome = world.outcome(kind, world.issued[0], value=done, operation_id="X" if done else None)  # type: ignore[arg-type]
+    world.give(outcome)
+
+    assert world.give(outcome).fate == "duplicate"
+
+
+# R37
+
+
+def test_r37_a_manual_command_reserves_and_does_not_hold_back_later_ones() -> None:
+    world = World().say("hold; Out 6000; manual settle 6000; go; Out 4000").shows("S 4000, P 6000, attention, invoiced")
+
+    assert world.event("command.manual").rule == "R37"
+    assert not world.state["payments"][0]["frozen"]
+    world.say("resolve 6000 settle 6000").shows("S 10000, finished")
+
+
+def test_r37_a_manual_refund_is_not_refunded() -> None:
+    world = World().script("refund", "manual").say("Out 10000; return 2500").shows("F 0, G 2500, attention")
+
+    world.say("resolve 2500 refund 2500").shows("F 2500, G 0, finished")
+    assert world.state["status"] == "finished"
+
+
+def test_the_snapshot_names_everything_that_the_contract_promises() -> None:
+    world = (
+        World(pay("a", 7000), pay("b", 3000))
+        .script("settle", "declined")
+        .say("Out 3000; Out 500; return 100; auto 5 on a")
+    )
+
+    state = world.state
+    sums = {"authorized", "settled", "settling", "refunded", "refunding", "voided", "voiding", "open"}
+    order = {"orderId", "merchant", "currency", "mode", "status", "phase", "value", "invoiced", "returned"}
+    order |= {"waiting", "refundsWaiting", "payments", "invoices", "attention", "version", "updatedAt"}
+    assert set(state) == sums | order
+    assert set(state["payments"][0]) == sums | {"paymentId", "connector", "frozen", "lapsed", "settlements"}
+    assert set(state["payments"][0]["settlements"][0]) == {"settleId", "value", "refunded", "automatic"}
+    assert set(state["invoices"][0]) == {"invoiceNumber", "type", "value", "excess", "done", "status"}
+    assert set(state["attention"][0]) == {
+        "code",
+        "paymentId",
+        "commandId",
+        "invoiceNumber",
+        "settleId",
+        "amount",
+    }

@@ -1,0 +1,366 @@
+"""R39: what a person may decide about a command or an amount, in every state, and that the same decision acts once."""
+
+import pytest
+
+from tests.unit.domain.world import World, pay
+
+STATES = {
+    "sent": "hold; Out 6000",
+    "succeeded": "Out 6000",
+    "declined": "hold; Out 6000; declined settle 6000; go",
+    "short": "hold; Out 6000; short 4500 settle 6000; go",
+    "manual": "hold; Out 6000; manual settle 6000; go",
+    "suspect": "hold; Out 6000; suspect settle 6000",
+    "unknown": "hold; Out 6000; unknown settle 6000",
+}
+
+
+def in_state(state: str) -> World:
+    return World().say(STATES[state])
+
+
+# retry
+
+
+@pytest.mark.parametrize(("state", "again"), [("declined", 6000), ("short", 1500)])
+def test_r39_retry_of_what_failed_is_a_new_command(state: str, again: int) -> None:
+    world = in_state(state).say("hold; retry settle 6000")
+
+    old, new = world.issued
+    assert new.value == again
+    assert (new.command_id, new.request_id) != (old.command_id, old.request_id)
+    assert (new.cause_kind, new.cause_id, new.retry_of) == (old.cause_kind, old.cause_id, old.command_id)
+    assert world.event("command.retried").rule == "R39"
+    world.say("go").shows("S 6000, lacks 0")
+    assert world.state["status"] == "open"
+
+
+@pytest.mark.parametrize("state", ["unknown", "suspect"])
+def test_r39_retry_of_what_is_open_sends_the_same_request_again(state: str) -> None:
+    world = in_state(state).say("retry settle 6000")
+
+    assert world.told == "settle 6000"
+    assert world.event("command.retried").rule == "R39"
+    assert world.state["status"] == "open"
+    world.say("ok settle 6000").shows("S 6000")
+
+
+@pytest.mark.parametrize("state", ["sent", "succeeded", "manual"])
+def test_r39_there_is_nothing_to_retry_otherwise(state: str) -> None:
+    world = in_state(state)
+    before = world.numbers_now()
+
+    world.person("retried", world.issued[0])
+
+    assert world.told == "settle 6000"
+    assert world.numbers_now() == before
+
+
+@pytest.mark.parametrize("state", ["declined", "short", "unknown", "suspect"])
+def test_r39_the_same_retry_twice_acts_once(state: str) -> None:
+    world = in_state(state).say("hold; retry settle 6000")
+    told = world.told
+
+    assert world.give(world.last).fate == "duplicate"  # type: ignore[arg-type]
+    world.person("retried", world.issued[0])
+    assert world.told == told
+
+
+def test_r39_a_retry_can_fail_and_be_retried() -> None:
+    world = World().script("settle", "declined", "declined", "ok").say("Out 6000; retry settle 6000")
+
+    world.shows("S 0, lacks 6000, attention").say("retry settle 6000 #2").shows("S 6000, lacks 0")
+    assert len({one.request_id for one in world.issued}) == 3
+    assert world.issued[2].retry_of == world.issued[1].command_id
+
+
+def test_r39_retry_asks_for_at_most_what_the_order_lacks() -> None:
+    world = World().script("settle", "declined").say("Out 6000; auto 4000; retry settle 6000")
+
+    assert world.told == "settle 6000, settle 2000"
+    world.shows("S 6000, lacks 0")
+
+
+def test_r39_retry_asks_for_at_most_the_payments_room_and_the_rest_stays_failed() -> None:
+    world = World().script("settle", "declined").say("increase 2000; Out 6000; Out 6000; retry settle 6000 #1")
+
+    assert world.told == "settle 6000, settle 6000, settle 4000"
+    world.shows("S 10000, lacks 2000, attention")
+    assert world.attention == [("failed", 2000)]
+
+
+def test_r39_retry_without_room_asks_for_nothing() -> None:
+    world = (
+        World(pay("p1", 10000, in_hours=48)).script("settle", "declined").say("Out 6000; wait 49h; retry settle 6000")
+    )
+
+    assert world.told == "settle 6000"
+    world.shows("lacks 6000, attention")
+
+
+@pytest.mark.parametrize("by", ["total", "hold"])
+def test_r39_in_total_and_hold_it_asks_for_what_the_order_has_not_taken(by: str) -> None:
+    world = World(by=by).script("settle", "declined").say("Out 10000; retry settle 10000")
+
+    assert world.told == "settle 10000, settle 10000"
+    world.shows("S 10000, finished")
+
+
+def test_r39_a_refund_is_retried_from_its_settlement_for_at_most_what_is_refundable() -> None:
+    world = World().script("refund", "declined").say("Out 6000; return 4000; retry refund 4000")
+
+    assert world.told == "settle 6000, refund 4000, refund 4000"
+    world.shows("F 4000").say("retry refund 4000 #1")
+    assert world.told == "settle 6000, refund 4000, refund 4000"
+
+
+def test_r39_a_void_is_retried_for_at_most_what_is_open() -> None:
+    world = World().script("cancel", "declined").say("discount 1500; retry cancel 1500").shows("C 1500, open 8500")
+    assert world.told == "cancel 1500, cancel 1500"
+
+    world = World().script("cancel", "declined", "ok").say("discount 1500; Out 8500; retry cancel 1500 #1")
+    assert world.told == "cancel 1500, settle 8500, cancel 1500"
+    world.shows("C 1500, finished")
+    assert world.state["status"] == "finished"
+
+
+def test_r39_a_retry_of_a_void_never_takes_what_a_settle_took() -> None:
+    world = World().script("cancel", "declined").say("discount 1500; increase 1500; Out 9500; retry cancel 1500")
+
+    assert world.told == "cancel 1500, settle 9500, cancel 500"
+    world.shows("S 9500, C 500, open 0")
+
+
+# resolve
+
+
+@pytest.mark.parametrize("state", ["manual", "suspect", "unknown"])
+def test_r39_resolve_closes_an_open_command_as_done(state: str) -> None:
+    world = in_state(state).say("resolve 6000 settle 6000 as acq-1").shows("S 6000, P 0, lacks 0")
+
+    assert world.event("command.resolved").rule == "R39"
+    assert world.payment().settlements[0].settle_id == "acq-1"
+    assert world.state["status"] == "open"
+
+
+@pytest.mark.parametrize("state", ["manual", "suspect", "unknown"])
+def test_r39_or_as_not_done_which_is_as_if_declined(state: str) -> None:
+    world = in_state(state).say("resolve not settle 6000; go").shows("S 0, P 0, open 10000, lacks 6000, attention")
+
+    assert "settlement.failed" in world.heard
+    world.say("retry settle 6000").shows("S 6000")
+    assert len({one.request_id for one in world.issued}) == 2
+
+
+@pytest.mark.parametrize("state", ["manual", "suspect", "unknown"])
+def test_r39_done_for_less_is_short(state: str) -> None:
+    in_state(state).say("resolve 4500 settle 6000; go").shows("S 4500, P 0, lacks 1500, attention")
+
+
+def test_r39_done_for_more_is_allowed_up_to_the_cap_and_the_rest_joins_the_pool() -> None:
+    world = in_state("manual").say("resolve 7000 settle 6000").shows("S 7000, K 7000, U 1000")
+
+    world.say("Out 4000")
+    assert world.told == "settle 6000, settle 3000"
+    world.shows("S 10000, finished")
+
+
+def test_r39_above_the_cap_it_is_refused() -> None:
+    world = in_state("manual")
+    before = world.numbers_now()
+
+    decision = world.person("resolved", world.issued[0], value=10001, operation_id="x")
+
+    assert decision.fate == "refused"
+    assert world.numbers_now() == before
+
+
+def test_r39_done_for_more_than_the_order_is_refunded() -> None:
+    world = World(pay("p1", 10000), value=8000).say("hold; Out 6000; manual settle 6000; go; resolve 10000 settle 6000")
+
+    assert world.told == "settle 6000, refund 2000"
+    world.shows("S 10000, F 2000, K 8000")
+
+
+@pytest.mark.parametrize("state", ["succeeded", "declined", "short"])
+def test_r39_what_has_ended_cannot_be_resolved_otherwise(state: str) -> None:
+    world = in_state(state)
+    before = world.numbers_now()
+
+    decision = world.person("resolved", world.issued[0], value=100, operation_id="x")
+
+    assert decision.fate == "refused"
+    assert world.numbers_now() == before
+
+
+@pytest.mark.parametrize("value", [0, 6000])
+def test_r39_the_same_resolution_twice_acts_once(value: int) -> None:
+    world = in_state("unknown")
+    world.person("resolved", world.issued[0], value=value, operation_id="x" if value else None)
+    before = world.numbers_now()
+
+    assert world.give(world.last).fate == "duplicate"  # type: ignore[arg-type]
+    assert world.numbers_now() == before
+
+
+@pytest.mark.parametrize(("play", "words"), [("return 500", "refund 500"), ("discount 500", "cancel 500")])
+@pytest.mark.parametrize("trouble", ["manual", "suspect", "unknown"])
+def test_r39_refunds_and_voids_are_resolved_likewise(play: str, words: str, trouble: str) -> None:
+    done = World().say("Out 6000; hold").say(play).say(f"{trouble} {words}; resolve 500 {words}")
+    undone = World().say("Out 6000; hold").say(play).say(f"{trouble} {words}; resolve not {words}")
+
+    done.shows("G 0, D 0")
+    assert done.total("refunded") + done.total("voided") == 500
+    undone.shows("G 0, D 0, F 0, C 0, attention")
+
+
+# abandon
+
+
+def test_r39_an_abandoned_failure_no_longer_holds_the_order() -> None:
+    world = in_state("declined").say("abandon settle 6000")
+
+    assert world.state["status"] == "open"
+    assert world.event("command.abandoned").rule == "R39"
+    world.say("Out 4000").shows("S 4000, C 6000, lacks 6000, finished")
+
+
+def test_r39_an_abandoned_shortfall_too() -> None:
+    in_state("short").say("abandon settle 6000; Out 4000").shows("S 8500, C 1500, finished")
+
+
+def test_r39_what_is_abandoned_cannot_be_retried() -> None:
+    world = in_state("declined").say("abandon settle 6000")
+
+    world.person("retried", world.issued[0])
+
+    assert world.told == "settle 6000"
+
+
+@pytest.mark.parametrize("state", ["sent", "succeeded", "manual", "suspect", "unknown"])
+def test_r39_nothing_else_can_be_abandoned(state: str) -> None:
+    world = in_state(state)
+    before = world.numbers_now()
+
+    world.person("abandoned", world.issued[0])
+
+    assert world.numbers_now() == before
+    assert world.lacks("abandoned") == 0
+
+
+def test_r39_the_same_abandonment_twice_acts_once() -> None:
+    world = in_state("declined").say("abandon settle 6000")
+
+    assert world.give(world.last).fate == "duplicate"  # type: ignore[arg-type]
+    assert world.heard.count("command.abandoned") == 1
+
+
+def test_r39_waiting_refunds_above_what_is_left_are_dropped() -> None:
+    world = (
+        World()
+        .say("Out 2000; hold; Out 6000; return 3000; declined settle 6000; go")
+        .shows("F 2000, refunds_wait 1000")
+    )
+
+    world.say("abandon settle 6000").shows("F 2000, refunds_wait 0")
+
+
+def test_r39_a_waiting_refund_that_is_still_covered_is_kept() -> None:
+    world = World().say("hold; Out 2000; Out 6000; return 1500; declined settle 6000").shows("refunds_wait 1500")
+
+    world.say("abandon settle 6000; go").shows("S 2000, F 1500, refunds_wait 0")
+
+
+def test_r39_an_abandoned_refund_lets_the_order_finish() -> None:
+    world = World().script("refund", "declined").say("Out 6000; return 1000; Out 4000").shows("invoiced, attention")
+
+    world.say("abandon refund 1000").shows("F 0, finished")
+    assert world.state["status"] == "finished"
+
+
+def test_r39_a_lapsed_amount_is_abandoned_by_order_and_invoice() -> None:
+    world = World(pay("p1", 10000, in_hours=48)).say(
+        "Out 4000; wait 49h; Out 3000 as x; Out 3000 as y; abandon invoice x"
+    )
+
+    assert world.attention == [("lapsed", 3000)]
+    world.shows("invoiced").say("abandon invoice y").shows("finished, S 4000, lacks 6000")
+    assert world.state["status"] == "finished"
+
+
+def test_r39_an_abandoned_lapsed_amount_is_not_settled_by_a_new_payment() -> None:
+    world = World(pay("p1", 10000, in_hours=48)).say("wait 49h; Out 3000 as x; abandon invoice x; pay p2 10000")
+
+    assert world.told == ""
+    world.shows("lacks 3000, waits 0")
+
+
+def test_r39_an_abandoned_failure_is_not_settled_by_a_new_payment_or_with_the_next_invoice() -> None:
+    world = in_state("declined").say("abandon settle 6000; pay p2 10000; Out 4000")
+
+    assert world.told_of("p1") == "settle 6000, settle 4000, cancel 6000"
+    assert world.told_of("p2") == "cancel 10000"
+
+
+def test_r39_a_suspect_automatic_settlement_is_abandoned_by_order_and_settle_id() -> None:
+    world = World().say("Out 10000; auto 5 as g1").shows("attention")
+
+    world.say("abandon auto g1")
+    assert world.state["status"] == "finished"
+    assert world.event("command.abandoned").rule == "R39"
+
+
+def test_r39_abandoning_what_is_not_there_changes_nothing() -> None:
+    world = World().say("Out 6000 as 1")
+    before = world.numbers_now()
+
+    world.say("abandon invoice 1; abandon invoice nope; abandon auto nope")
+
+    assert world.numbers_now() == before
+    assert world.state["status"] == "open"
+
+
+@pytest.mark.parametrize("by", ["total", "hold"])
+def test_r39_in_total_and_hold_an_abandoned_settle_lets_the_order_finish(by: str) -> None:
+    world = World(pay("a", 7000, by=by), pay("b", 3000, by=by)).script("settle", "declined").say("Out 10000")
+
+    world.shows("S 7000, lacks 3000, invoiced").say("abandon settle 3000")
+    assert world.told == "settle 3000, settle 7000, cancel 3000"
+    world.shows("S 7000, C 3000, finished")
+
+
+def test_r39_decisions_name_who_and_why() -> None:
+    world = in_state("declined").say("abandon settle 6000")
+
+    event = world.event("command.abandoned")
+    assert event.numbers["by"] == "Ana"
+    assert "seen at the acquirer" in event.reason
+
+
+@pytest.mark.parametrize("payment", ["a", "b"])
+@pytest.mark.parametrize("by", ["partial", "total", "hold"])
+def test_r39_after_an_automatic_settlement_covered_one_of_two_failures_the_other_can_be_given_up(
+    by: str, payment: str
+) -> None:
+    """What is still failed hangs on a command that a person can retry or abandon; else the order never finishes."""
+    world = World(pay("a", 7000, by=by), pay("b", 3000, by=by), pay("c", 5000, by=by), value=15000)
+    world.script("settle", "declined", "ok", "declined").say("Out 15000")
+    assert world.told == "settle 3000, settle 5000, settle 7000"
+
+    world.say(f"auto 3000 on {payment}").shows("lacks 7000, invoiced, attention")
+    for command in [one for one in world.order.commands.values() if one.missing]:
+        world.person("abandoned", command)
+
+    world.shows("lacks 7000, finished")
+    assert world.state["status"] == "finished"
+
+
+@pytest.mark.parametrize("by", ["total", "hold"])
+def test_r39_nor_is_it_stuck_when_the_later_failure_was_listed_first(by: str) -> None:
+    world = World(pay("a", 5000, by=by), pay("b", 5000, by=by), pay("c", 5000, by=by))
+    world.say("hold; Out 15000; declined settle 5000 on b; declined settle 5000 on a; go; auto 5000 on a")
+
+    for command in [one for one in world.order.commands.values() if one.missing]:
+        world.person("abandoned", command)
+
+    world.shows("lacks 5000, finished")

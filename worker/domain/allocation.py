@@ -1,0 +1,129 @@
+"""Which payment gives how much: arithmetic over payments, without effect (R3, R21, R25, R26)."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from worker.domain.money import divided, half_even, proportional
+from worker.domain.order import Order, Payment
+
+
+class Part(NamedTuple):
+    payment: Payment
+    reference: int
+    value: int
+
+
+class Allocation(NamedTuple):
+    parts: list[Part]
+    left: int  # reference value that no payment has room for
+    crumbs: int  # of it, what only was too small to be a minor unit
+
+
+def by_amount(order: Order) -> list[Payment]:
+    """Lowest authorized amount first, ties in payment order, later payments last (R25)."""
+    if len(order.payments) == 1:
+        return order.payments
+    return sorted(order.payments, key=lambda payment: (payment.later, payment.authorized))
+
+
+def by_settled(order: Order, card_first: bool) -> list[Payment]:
+    """Lowest settled amount first, ties in payment order (R21)."""
+    if len(order.payments) == 1:
+        return order.payments
+
+    def rank(payment: Payment) -> tuple[bool, int]:
+        return card_first and payment.group not in ("creditCard", "debitCard"), payment.settled
+
+    return sorted(order.payments, key=rank)
+
+
+def may_settle(payment: Payment) -> bool:
+    """A payment that settles once has no room after it was asked, whatever came of it."""
+    return not payment.lapsed and not (payment.once and payment.asked)
+
+
+def headroom_reference(payment: Payment) -> int:
+    """What the room above the authorized amount is worth to the order."""
+    return payment.headroom * payment.reference // payment.authorized
+
+
+def room_reference(payment: Payment) -> int:
+    return payment.open_reference + headroom_reference(payment) if may_settle(payment) else 0
+
+
+def total_room(order: Order) -> int:
+    return sum(room_reference(payment) for payment in order.payments)
+
+
+def allocate_settle(payments: Iterable[Payment], amount: int) -> Allocation:
+    """First every payment's open part, then the room above, in the same order."""
+    candidates = [payment for payment in payments if may_settle(payment)]
+    taken: dict[str, Part] = {}
+    left, crumbs = amount, 0
+    for payment in candidates:
+        reference = min(left, payment.open_reference)
+        if reference == 0:
+            continue
+        value = proportional(payment.open, reference, payment.open_reference)
+        if value == 0 and payment.open > 0:
+            crumbs += reference
+            continue
+        taken[payment.payment_id] = Part(payment, reference, value)
+        left -= reference
+    for payment in candidates if left else ():
+        reference = min(left, headroom_reference(payment))
+        value = reference * payment.authorized // payment.reference
+        if value == 0:
+            crumbs += reference
+            continue
+        below = taken.get(payment.payment_id, Part(payment, 0, 0))
+        taken[payment.payment_id] = Part(payment, below.reference + reference, below.value + value)
+        left -= reference
+    return Allocation(list(taken.values()), left, min(left, crumbs))
+
+
+def allocate_void(payments: Iterable[Payment], amount: int) -> list[Part]:
+    """Open parts only; what is too small to be a minor unit stays open."""
+    parts, left = [], amount
+    for payment in payments:
+        reference = min(left, payment.open_reference)
+        if reference == 0:
+            continue
+        value = proportional(payment.open, reference, payment.open_reference)
+        if value > 0:
+            parts.append(Part(payment, reference, value))
+            left -= reference
+    return parts
+
+
+def automatic_reference(payment: Payment, value: int) -> int:
+    """What an automatic settlement counts for the order: at the open (or lapsed) part's rate, then the payment's."""
+    below = min(value, payment.untouched)
+    counted = proportional(payment.untouched_reference, below, payment.untouched) if below else 0
+    return counted + (value - below) * payment.reference // payment.authorized
+
+
+def split(payment: Payment, value: int) -> tuple[tuple[int, int], ...]:
+    """The recipients' shares of a settle or void, each with its commission (R3)."""
+    if not payment.shares:
+        return ()
+    rests = [max(0, share.rest) for share in payment.shares]  # above the sum promised, a rest is spent
+    promised = sum(rests)
+    if value <= promised:
+        amounts = divided(value, rests)
+    else:
+        above = divided(value - promised, [share.recipient.amount for share in payment.shares])
+        amounts = [rest + more for rest, more in zip(rests, above, strict=True)]
+    return tuple(
+        (amount, proportional(share.commission_rest, amount, share.rest) if share.rest > 0 else 0)
+        for share, amount in zip(payment.shares, amounts, strict=True)
+    )
+
+
+def split_done(shares: tuple[tuple[int, int], ...], done: int) -> tuple[tuple[int, int], ...]:
+    """A short settle divides like what was asked."""
+    asked = [amount for amount, _ in shares]
+    return tuple(
+        (part, half_even(commission * part, amount) if amount else 0)
+        for part, (amount, commission) in zip(divided(done, asked), shares, strict=True)
+    )

@@ -1,0 +1,138 @@
+"""Money that the gateway captured by itself (R27)."""
+
+from typing import Literal
+
+from worker.domain import lacking
+from worker.domain.allocation import automatic_reference, split
+from worker.domain.decision import Refusal
+from worker.domain.draft import Draft, with_shares
+from worker.domain.facts import PaymentAutoSettled
+from worker.domain.order import Command, Held, Order, Payment, Settlement
+from worker.domain.refunding import refund_surplus
+from worker.domain.verdict import Verdict, conflict
+from worker.domain.voiding import undo_booked
+
+
+def auto_settled(draft: Draft, fact: PaymentAutoSettled) -> Verdict:
+    """Books what fits; what does not waits for the payment's commands, then is held against the cap."""
+    order = draft.order
+    payment = order.payment(fact.payment_id)
+    if payment is None:
+        return "parked"
+    if _is_ours(order, fact.payment_id, fact.settle_id):
+        return "duplicate"
+    known = _known(order, fact)
+    if known is not None and not (known.suspect and draft.terms.replayed and known.value == fact.value):
+        if known.value == fact.value:
+            return "duplicate"
+        return conflict(f"Automatic settlement {fact.settle_id} was already reported with {draft.amount(known.value)}")
+    order.held = [one for one in order.held if (one.payment_id, one.settle_id) != (fact.payment_id, fact.settle_id)]
+    held = Held(fact.payment_id, fact.settle_id, fact.value)
+    match _judge(draft, payment, held):
+        case "waits":
+            order.held.append(held)
+            draft.holds = True
+        case "suspect":
+            return Refusal("suspect", "R27", _suspicion(draft, payment, held))
+        case "booked":
+            pass
+    return "applied"
+
+
+def judge_held(draft: Draft) -> None:
+    """Automatic settlements that waited for their payment's commands are judged as soon as that is possible."""
+    for held in [one for one in draft.order.held if not one.suspect]:
+        draft.order.held.remove(held)
+        verdict = _judge(draft, draft.payment(held.payment_id), held)
+        if verdict == "waits":
+            draft.order.held.append(held)
+        else:
+            draft.judged.append((held.payment_id, held.settle_id, verdict == "suspect"))
+
+
+def _judge(draft: Draft, payment: Payment, held: Held) -> Literal["booked", "waits", "suspect"]:
+    if held.value <= payment.untouched:
+        _book(draft, payment, held)
+        return "booked"
+    if payment.settling or payment.voiding:
+        return "waits"
+    if payment.used - payment.booked + held.value <= payment.cap:
+        undo_booked(draft, payment, "R27")
+        _book(draft, payment, held)
+        return "booked"
+    draft.order.held.append(Held(held.payment_id, held.settle_id, held.value, suspect=True))
+    draft.tell(
+        "payment.suspect", "R27", _suspicion(draft, payment, held),
+        {"value": held.value, "cap": payment.cap, "used": payment.used, "paymentId": payment.payment_id},
+        ("surplus", held.settle_id),
+    )  # fmt: skip
+    return "suspect"
+
+
+def _suspicion(draft: Draft, payment: Payment, held: Held) -> str:
+    return (
+        f"Automatic settlement {held.settle_id} of {draft.amount(held.value)} does not fit payment "
+        f"{payment.payment_id}: {draft.amount(payment.used)} of at most {draft.amount(payment.cap)} is used (R27)"
+    )
+
+
+def _book(draft: Draft, payment: Payment, held: Held) -> None:
+    reference = automatic_reference(payment, held.value)
+    shares = split(payment, held.value)
+    draft.reserve(payment, "settled", held.value, "R27")
+    if shares:
+        with_shares(payment, shares, -1)
+    payment.settled += held.value
+    payment.settled_reference += reference
+    payment.settlements.append(Settlement(held.settle_id, held.value, reference, automatic=True))
+    draft.order.automatic[_key(held.payment_id, held.settle_id)] = held.value
+    draft.tell(
+        "payment.auto_settled", "R27",
+        f"The gateway settled {draft.amount(held.value)} of payment {payment.payment_id} by itself (R27)",
+        {"value": held.value, "paymentId": payment.payment_id, "settleId": held.settle_id},
+        ("surplus", held.settle_id),
+    )  # fmt: skip
+    lacking.cover(draft)
+    refund_surplus(draft, held.settle_id)
+
+
+def claim(draft: Draft, command: Command, done: int, settle_id: str) -> bool:
+    """One of our settles returned the id of an automatic settlement: they are one. False where they cannot be."""
+    order = draft.order
+    for held in [one for one in order.held if (one.payment_id, one.settle_id) == (command.payment_id, settle_id)]:
+        order.held.remove(held)
+        if not held.suspect:
+            draft.judged.append((held.payment_id, held.settle_id, False))
+    key = _key(command.payment_id, settle_id)
+    if key not in order.automatic:
+        return True
+    payment = draft.payment(command.payment_id)
+    place, settlement = draft.settlement(payment, settle_id)
+    if settlement.value != done or settlement.reference_taken:
+        return False
+    del payment.settlements[place]
+    del order.automatic[key]
+    payment.settled -= settlement.value
+    payment.settled_reference -= settlement.reference
+    draft.release(payment, "settled", settlement.value, "R27", command.command_id)
+    lacking.lay_open(draft)
+    return True
+
+
+def _is_ours(order: Order, payment_id: str, settle_id: str) -> bool:
+    return any(
+        one.operation == "settle" and one.payment_id == payment_id and one.operation_id == settle_id
+        for one in order.commands.values()
+    )
+
+
+def _known(order: Order, fact: PaymentAutoSettled) -> Held | None:
+    """The same automatic settlement as it was reported before."""
+    if (value := order.automatic.get(_key(fact.payment_id, fact.settle_id))) is not None:
+        return Held(fact.payment_id, fact.settle_id, value)
+    same = (one for one in order.held if (one.payment_id, one.settle_id) == (fact.payment_id, fact.settle_id))
+    return next(same, None)
+
+
+def _key(payment_id: str, settle_id: str) -> str:
+    return f"{payment_id}\x1f{settle_id}"

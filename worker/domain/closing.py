@@ -1,0 +1,66 @@
+"""What follows from any fact: waiting money moves, and the order goes on towards its end (R5, R16, R22)."""
+
+from worker.domain import lacking
+from worker.domain.automatic import judge_held
+from worker.domain.draft import Draft
+from worker.domain.order import Command, Order
+from worker.domain.refunding import serve_demands
+from worker.domain.settling import absorb_crumbs, ask_for_lacks
+from worker.domain.voiding import void_open_rest
+
+
+def settle_down(draft: Draft) -> None:
+    """Brings the order to rest after a fact: afterwards nothing is left that could be decided by itself."""
+    order = draft.order
+    if not order.opened or order.awaits_connectors:
+        return
+    if order.held:
+        judge_held(draft)
+    if order.phase == "open" and order.invoiced >= order.value:
+        order.phase = "invoiced"
+        draft.tell(
+            "order.invoiced", "R5", f"All {draft.amount(order.value)} of the order are invoiced (R5)",
+            {"value": order.value, "invoiced": order.invoiced}, ("order", order.order_id),
+        )  # fmt: skip
+    if order.lacks:
+        ask_for_lacks(draft)
+        absorb_crumbs(draft)
+    serve_demands(draft)
+    if order.phase == "canceled":
+        void_open_rest(draft, ("cancel", order.order_id), "R22")
+    elif order.phase == "finished" or (order.phase == "invoiced" and not held_up(order)):
+        _finish(draft)
+
+
+def _finish(draft: Draft) -> None:
+    """Frees the open rest; the order is finished when its voids have an outcome of any kind."""
+    order = draft.order
+    void_open_rest(draft, ("finish", order.order_id), "R5")
+    if order.phase == "finished" or any(_is_finishing(command) for command in order.commands.values()):
+        return
+    order.phase = "finished"
+    draft.tell(
+        "order.finished", "R5", f"Order {order.order_id} is finished (R5)",
+        {"value": order.value, "invoiced": order.invoiced}, ("order", order.order_id),
+    )  # fmt: skip
+
+
+def _is_finishing(command: Command) -> bool:
+    return command.operation == "cancel" and command.cause_kind == "finish" and command.state == "sent"
+
+
+def held_up(order: Order) -> bool:
+    """Whether anything is in flight, waiting, failed, short, unknown, manual or suspect."""
+    return (
+        bool(order.demands or order.held)
+        or any(lack.kind != "abandoned" for lack in order.lacks)
+        or any(_holds_up(command) for command in order.commands.values())
+        or lacking.missing_total(order) > 0
+    )
+
+
+def _holds_up(command: Command) -> bool:
+    """A void that was declined or is manual holds nothing up, nor does the void that finishes the order."""
+    if command.operation == "cancel":
+        return command.cause_kind != "finish" and command.state in ("sent", "unknown", "suspect")
+    return command.reserved or (command.missing > 0 and not command.abandoned)

@@ -1,0 +1,127 @@
+"""The one entrance: from an order and a fact to a decision (I8). Everything else in this room serves it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from worker.domain import authorizing, automatic, changing, invoicing, outcomes
+from worker.domain.authorizing import next_deadline_ms
+from worker.domain.closing import settle_down
+from worker.domain.decision import Decision, Refusal
+from worker.domain.draft import Draft
+from worker.domain.facts import (
+    CancelRequested,
+    ConnectorsNamed,
+    Fact,
+    InvoiceIssued,
+    OrderAuthorized,
+    OrderChanged,
+    OutcomeReported,
+    PaymentAuthorized,
+    PaymentAutoSettled,
+    TimePassed,
+    TrackingUpdated,
+)
+from worker.domain.identity import fingerprint
+from worker.domain.order import Order
+from worker.domain.terms import Terms
+from worker.domain.verdict import Verdict
+
+__all__ = ["decide", "next_deadline_ms"]
+
+_RULES: dict[type, Callable[[Draft, Any], Verdict]] = {
+    OrderAuthorized: authorizing.order_authorized,
+    PaymentAuthorized: authorizing.payment_authorized,
+    PaymentAutoSettled: automatic.auto_settled,
+    OrderChanged: changing.order_changed,
+    CancelRequested: changing.cancel_requested,
+    InvoiceIssued: invoicing.invoice_issued,
+    TrackingUpdated: invoicing.tracking_updated,
+    OutcomeReported: outcomes.outcome_reported,
+    TimePassed: authorizing.time_passed,
+    ConnectorsNamed: authorizing.connectors_named,
+}
+_NEVER_WAIT_FOR_CONNECTORS = (OrderAuthorized, OutcomeReported, TimePassed, ConnectorsNamed)
+
+
+def decide(order: Order, fact: Fact, terms: Terms) -> Decision:
+    """What follows from a fact. The given order stays as it is; the decision holds the order after it."""
+    if not order.opened and not isinstance(fact, OrderAuthorized):
+        return Decision(order, "parked")
+    if order.awaits_connectors and not isinstance(fact, _NEVER_WAIT_FOR_CONNECTORS):
+        return Decision(order, "parked")
+    if order.refused and not terms.replayed and fingerprint(fact) in order.refused:
+        return Decision(order, "duplicate")
+    draft = Draft(order, terms, _cause(fact))
+    verdict = _RULES[type(fact)](draft, fact)
+    if isinstance(verdict, Refusal):
+        return _refuse(draft, fact, verdict)
+    if verdict != "applied":
+        return Decision(order, verdict)
+    settle_down(draft)
+    return draft.decision("applied")
+
+
+def _refuse(draft: Draft, fact: Fact, refusal: Refusal) -> Decision:
+    """A refusal is remembered, told on the order's timeline, and becomes a dead letter (R8, R31)."""
+    if refusal.code == "suspect" and isinstance(fact, PaymentAutoSettled):
+        return draft.decision("applied", refusal)  # the order remembers it as suspect, its event is told
+    known = fingerprint(fact)
+    if known not in draft.order.refused and not isinstance(fact, CancelRequested):
+        draft.order.refused.append(known)  # a second wish to cancel cannot be told from a repeat: it is answered
+    if refusal.code != "suspect":
+        draft.tell(_REJECTED[type(fact)], refusal.rule, refusal.reason, _numbers(fact) | _standing(draft.order))
+    return draft.decision("refused", refusal)
+
+
+_REJECTED: dict[type, str] = {
+    OrderAuthorized: "order.rejected",
+    PaymentAuthorized: "payment.rejected",
+    PaymentAutoSettled: "payment.rejected",
+    OrderChanged: "change.rejected",
+    CancelRequested: "cancel.rejected",
+    InvoiceIssued: "invoice.rejected",
+    TrackingUpdated: "tracking.rejected",
+    OutcomeReported: "command.suspect",
+}
+
+
+def _cause(fact: Fact) -> tuple[str, str]:
+    """What an event of this fact names as its cause."""
+    match fact:
+        case InvoiceIssued() | TrackingUpdated():
+            return "invoice", fact.invoice_number
+        case OrderChanged():
+            return "change", fact.request_id
+        case CancelRequested():
+            return "cancel", fact.order_id
+        case PaymentAutoSettled():
+            return "surplus", fact.settle_id
+        case PaymentAuthorized():
+            return "payment", fact.payment.payment_id
+        case _:
+            return "order", fact.order_id
+
+
+def _numbers(fact: Fact) -> dict[str, int | str | None]:
+    """The amounts that a refused fact named."""
+    match fact:
+        case InvoiceIssued():
+            return {"value": fact.invoice_value, "type": fact.type, "currency": fact.currency}
+        case OrderChanged():
+            return {"discountValue": fact.discount_value, "incrementValue": fact.increment_value}
+        case OrderAuthorized() | PaymentAutoSettled() | OutcomeReported():
+            return {"value": fact.value}
+        case PaymentAuthorized():
+            return {"value": fact.payment.value}
+        case _:
+            return {}
+
+
+def _standing(order: Order) -> dict[str, int | str | None]:
+    """Where the order stood when it refused."""
+    return {
+        "orderValue": order.value,
+        "invoiced": order.invoiced,
+        "returned": order.returned,
+        "taken": order.taken,
+    }

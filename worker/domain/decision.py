@@ -1,0 +1,66 @@
+"""A decision is a value: the order as it is afterwards, and everything that must be written and told."""
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from worker.domain.order import Command, Order
+
+Fate = Literal["applied", "duplicate", "parked", "refused"]
+RefusalCode = Literal["rejected", "conflicting_duplicate", "suspect"]
+Account = Literal[
+    "issuer", "authorized", "headroom", "settling", "settled",
+    "refunding", "refunded", "voiding", "voided", "lapsed",
+]  # fmt: skip
+Number = int | str | None
+
+
+class Entry(Struct, frozen=True, array_like=True):
+    """One positive amount from one account of a payment to another: balanced by shape (I1)."""
+
+    payment_id: str
+    debit: Account  # where it comes from
+    credit: Account  # where it goes
+    amount: int
+    rule: str
+    command_id: str = ""
+
+
+class Event(Struct, frozen=True):
+    """One thing that happened to the order, in its order's own sequence."""
+
+    sequence: int
+    type: str
+    rule: str
+    reason: str
+    numbers: dict[str, Number]
+    cause_kind: str
+    cause_id: str
+
+
+class Refusal(Struct, frozen=True):
+    """Why a fact was refused; it becomes a dead letter with this code."""
+
+    code: RefusalCode
+    rule: str
+    reason: str
+
+
+class Decision(Struct):
+    """`order` is a new value; the one that was given is untouched.
+
+    A refused fact leaves a trace in the order too (its event, its digest). An applied fact may carry a refusal:
+    an automatic settlement that is `suspect` changes the order and is a dead letter.
+    """
+
+    order: Order
+    fate: Fate
+    entries: list[Entry] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    refusal: Refusal | None = None
+    holds: bool = False  # an automatic settlement was accepted but waits to be judged: keep its record at hand
+    judged: list[tuple[str, str, bool]] = field(
+        default_factory=list
+    )  # held before, now decided: payment, settleId, suspect
+    unparks: bool = False  # facts that wait for this order may be tried now

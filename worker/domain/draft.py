@@ -1,0 +1,166 @@
+"""A draft is the decision while it is being made: a copy of the order, and what is to be written and told."""
+
+from copy import copy
+
+from msgspec.structs import replace
+
+from worker.domain.decision import Account, Decision, Entry, Event, Fate, Number, Refusal
+from worker.domain.ids import command_ids
+from worker.domain.money import to_major
+from worker.domain.order import Command, Operation, Order, Payment, Settlement, Share
+from worker.domain.terms import Terms
+
+_REQUESTED = {"settle": "settlement.requested", "refund": "refund.requested", "cancel": "void.requested"}
+
+
+class Draft:
+    """Holds the one copy that rules may change. Nothing that was given to `decide` is ever touched."""
+
+    __slots__ = ("cause", "commands", "entries", "events", "holds", "judged", "order", "terms", "unparks")
+
+    def __init__(self, order: Order, terms: Terms, cause: tuple[str, str]) -> None:
+        self.order = _copied(order)
+        self.terms = terms
+        self.cause = cause
+        self.entries: list[Entry] = []
+        self.commands: list[Command] = []
+        self.events: list[Event] = []
+        self.judged: list[tuple[str, str, bool]] = []
+        self.holds = False
+        self.unparks = False
+
+    def decision(self, fate: Fate, refusal: Refusal | None = None) -> Decision:
+        self.order.version += 1
+        self.order.updated_at_ms = self.terms.now_ms
+        return Decision(
+            order=self.order, fate=fate, entries=self.entries, commands=self.commands, events=self.events,
+            refusal=refusal, holds=self.holds, judged=self.judged, unparks=self.unparks,
+        )  # fmt: skip
+
+    def amount(self, minor: int) -> str:
+        """The amount as a person reads it."""
+        return to_major(minor, self.order.currency) if self.order.currency else str(minor)
+
+    def tell(
+        self,
+        kind: str,
+        rule: str,
+        reason: str,
+        numbers: dict[str, Number] | None = None,
+        cause: tuple[str, str] | None = None,
+    ) -> None:
+        """Adds an event to the order's timeline."""
+        self.order.events += 1
+        cause_kind, cause_id = cause or self.cause
+        self.events.append(Event(self.order.events, kind, rule, reason, numbers or {}, cause_kind, cause_id))
+
+    def move(
+        self, payment: Payment, debit: Account, credit: Account, amount: int, rule: str, command_id: str = ""
+    ) -> None:
+        """Books an amount from one account of the payment to another; nothing is booked for nothing."""
+        if amount > 0:
+            self.entries.append(Entry(payment.payment_id, debit, credit, amount, rule, command_id))
+
+    def issue(
+        self,
+        payment: Payment,
+        operation: Operation,
+        value: int,
+        reference: int,
+        cause: tuple[str, str],
+        rule: str,
+        *,
+        settle_id: str | None = None,
+        retry_of: str | None = None,
+        told_late: int = 0,
+        covers: tuple[tuple[str, int], ...] = (),
+        shares: tuple[tuple[int, int], ...] = (),
+    ) -> Command:
+        """A new command, with the next ordinal of its cause and the next place in its payment's line."""
+        order, ordinal = self.order, 1
+        ids = command_ids(order.order_id, payment.payment_id, operation, cause, settle_id, ordinal)
+        while ids[0] in order.commands:
+            ordinal += 1
+            ids = command_ids(order.order_id, payment.payment_id, operation, cause, settle_id, ordinal)
+        payment.sequence += 1
+        command = Command(
+            command_id=ids[0], request_id=ids[1], operation=operation, payment_id=payment.payment_id, value=value,
+            reference=reference, cause_kind=cause[0], cause_id=cause[1], sequence=payment.sequence,
+            settle_id=settle_id, retry_of=retry_of, told_late=told_late, covers=covers, shares=shares,
+        )  # fmt: skip
+        order.commands[command.command_id] = command
+        self.commands.append(command)
+        self.tell(
+            _REQUESTED[operation], rule,
+            f"Asked to {operation} {self.amount(value)} on payment {payment.payment_id} ({rule})",
+            {"value": value, "paymentId": payment.payment_id, "commandId": command.command_id}, cause,
+        )  # fmt: skip
+        return command
+
+    def update(self, command: Command, **changes: object) -> Command:
+        """The command with other fields, in its place."""
+        changed = replace(command, **changes)
+        self.order.commands[command.command_id] = changed
+        return changed
+
+    def payment(self, payment_id: str) -> Payment:
+        found = self.order.payment(payment_id)
+        assert found is not None, f"order {self.order.order_id} has no payment {payment_id}"
+        return found
+
+    def settlement(self, payment: Payment, settle_id: str | None) -> tuple[int, Settlement]:
+        """One settlement of the payment and its place."""
+        for place, settlement in enumerate(payment.settlements):
+            if settlement.settle_id == settle_id:
+                return place, settlement
+        raise AssertionError(f"payment {payment.payment_id} has no settlement {settle_id}")
+
+    # Money that the payment holds: open first, then headroom; what comes back fills headroom first.
+
+    def reserve(self, payment: Payment, credit: Account, amount: int, rule: str, command_id: str = "") -> None:
+        """Takes an amount from what nothing has asked for yet. Called before the payment's sums are changed."""
+        if payment.lapsed:
+            self.move(payment, "lapsed", credit, amount, rule, command_id)
+            return
+        below = min(amount, payment.untouched)
+        self.move(payment, "authorized", credit, below, rule, command_id)
+        self.move(payment, "headroom", credit, amount - below, rule, command_id)
+
+    def release(self, payment: Payment, debit: Account, amount: int, rule: str, command_id: str = "") -> None:
+        """Gives an amount back. Called after the payment's sums were changed."""
+        if payment.lapsed:
+            self.move(payment, debit, "lapsed", amount, rule, command_id)
+            return
+        below = min(amount, payment.untouched)
+        self.move(payment, debit, "headroom", amount - below, rule, command_id)
+        self.move(payment, debit, "authorized", below, rule, command_id)
+
+
+def _copied(order: Order) -> Order:
+    new = copy(order)
+    new.payments = [_copied_payment(payment) for payment in order.payments]
+    new.payment_contents = dict(order.payment_contents)
+    new.invoices = dict(order.invoices)
+    new.changes = dict(order.changes)
+    new.commands = dict(order.commands)
+    new.lacks = list(order.lacks)
+    new.demands = list(order.demands)
+    new.held = list(order.held)
+    new.automatic = dict(order.automatic)
+    new.refused = list(order.refused)
+    return new
+
+
+def _copied_payment(payment: Payment) -> Payment:
+    new = copy(payment)
+    new.settlements = list(payment.settlements)
+    new.shares = list(payment.shares)
+    return new
+
+
+def with_shares(payment: Payment, taken: tuple[tuple[int, int], ...], sign: int) -> None:
+    """Takes parts (sign -1) from what the recipients have still to receive, or gives them back (+1)."""
+    payment.shares = [
+        Share(share.recipient, share.rest + sign * amount, share.commission_rest + sign * commission)
+        for share, (amount, commission) in zip(payment.shares, taken, strict=True)
+    ]

@@ -1,0 +1,143 @@
+"""What can happen to an order. A fact is a value; where it came from is not part of it."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+OutcomeKind = Literal[
+    "succeeded", "declined", "manual", "suspect", "unknown",
+    "retried", "resolved", "abandoned",
+]  # fmt: skip
+
+
+class Recipient(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One party of a split payment; amounts in minor units of the payment's value."""
+
+    id: str
+    name: str
+    document_type: str
+    document: str
+    role: str
+    amount: int
+    commission_amount: int | None = None
+    charge_processing_fee: bool | None = None
+    chargeback_liable: bool | None = None
+
+
+class Authorization(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One payment as it was authorized."""
+
+    payment_id: str
+    transaction_id: str
+    authorization_id: str
+    connector: str
+    value: int
+    reference_value: int
+    max_value: int
+    tid: str | None = None
+    nsu: str | None = None
+    group: str | None = None
+    expires_at_ms: int | None = None
+    recipients: tuple[Recipient, ...] = ()
+
+
+class OrderAuthorized(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="order.authorized"):
+    order_id: str
+    merchant: str
+    currency: str
+    value: int
+    payments: tuple[Authorization, ...]
+
+
+class PaymentAuthorized(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="payment.authorized"
+):
+    order_id: str
+    payment: Authorization
+
+
+class PaymentAutoSettled(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="payment.auto_settled"
+):
+    order_id: str
+    payment_id: str
+    settle_id: str
+    value: int
+
+
+class OrderChanged(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="order.changed"):
+    order_id: str
+    request_id: str
+    discount_value: int
+    increment_value: int
+    items_changed: bool = False
+
+
+class CancelRequested(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="order.cancel_requested"
+):
+    order_id: str
+    reason: str
+
+
+class InvoiceIssued(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="invoice.issued"):
+    """An Output invoice is a sale, an Input invoice a return."""
+
+    order_id: str
+    type: Literal["Output", "Input"]
+    invoice_number: str
+    invoice_value: int
+    currency: str | None = None  # the order's, where it is not named
+
+
+class TrackingUpdated(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="invoice.tracking_updated"
+):
+    order_id: str
+    invoice_number: str
+    fields: dict[str, str | bool]  # tracking fields by their name in the message, as far as given
+
+
+class OutcomeReported(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="command.outcome"):
+    """What became of a command, or what a person decided about one, or about an amount that no command carries."""
+
+    order_id: str
+    outcome: OutcomeKind
+    command_id: str = ""  # empty: a person gave up an amount of an invoice or an automatic settlement
+    payment_id: str = ""
+    value: int = 0  # done, in real value
+    operation_id: str | None = None
+    code: str | None = None
+    message: str | None = None
+    attempts: int = 0
+    at: str = ""
+    by: str | None = None
+    reason: str | None = None
+    invoice_number: str | None = None
+    settle_id: str | None = None
+
+
+class TimePassed(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="time.passed"):
+    """The order's next deadline has come: an authorization is about to lapse, or does."""
+
+    order_id: str
+
+
+class ConnectorsNamed(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="connectors.named"):
+    """The connectors file now names every connector of the order."""
+
+    order_id: str
+
+
+Fact = (
+    OrderAuthorized
+    | PaymentAuthorized
+    | PaymentAutoSettled
+    | OrderChanged
+    | CancelRequested
+    | InvoiceIssued
+    | TrackingUpdated
+    | OutcomeReported
+    | TimePassed
+    | ConnectorsNamed
+)

@@ -1,0 +1,56 @@
+"""When two facts are the same: by business key and by what of their content moves money (R8)."""
+
+from worker.domain.facts import (
+    Authorization,
+    Fact,
+    InvoiceIssued,
+    OrderAuthorized,
+    OrderChanged,
+    OutcomeReported,
+    PaymentAuthorized,
+    PaymentAutoSettled,
+    TrackingUpdated,
+)
+from worker.domain.ids import digest
+
+
+def content_of(authorization: Authorization) -> str:
+    """An authorization's ids and amounts (R8)."""
+    one = authorization
+    amounts = (str(one.value), str(one.reference_value), str(max(one.value, one.max_value)))
+    return digest(one.payment_id, one.transaction_id, one.authorization_id, *amounts)
+
+
+def fingerprint(fact: Fact) -> str:
+    """A fact by its business key and its content: what moves money (R8)."""
+    content: tuple[str, ...]
+    match fact:
+        case InvoiceIssued():
+            content = (fact.invoice_number, fact.type, str(fact.invoice_value), fact.currency or "")
+        case TrackingUpdated():
+            content = (
+                fact.invoice_number,
+                *(f"{name}={value}" for name, value in sorted(fact.fields.items())),
+            )
+        case OrderChanged():
+            content = (fact.request_id, str(fact.discount_value), str(fact.increment_value))
+        case PaymentAutoSettled():
+            return fingerprint_of_automatic(fact.payment_id, fact.settle_id, fact.value)
+        case PaymentAuthorized():
+            content = (content_of(fact.payment),)
+        case OrderAuthorized():
+            content = (
+                fact.currency,
+                str(fact.value),
+                *(content_of(one) for one in fact.payments),
+            )
+        case OutcomeReported():
+            content = (fact.command_id, fact.outcome, fact.at, str(fact.value), fact.operation_id or "")
+        case _:
+            content = ()
+    return digest(type(fact).__name__, *content)
+
+
+def fingerprint_of_automatic(payment_id: str, settle_id: str, value: int) -> str:
+    """Of an automatic settlement, also where only its amount is still at hand."""
+    return digest(PaymentAutoSettled.__name__, payment_id, settle_id, str(value))

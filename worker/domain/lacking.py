@@ -1,0 +1,142 @@
+"""What accepted invoices lack: kept per invoice with its reason, in sum always `max(0, O − K)`."""
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from worker.domain.draft import Draft
+from worker.domain.order import Command, Lack, LackKind, Order
+
+UNASKED: frozenset[LackKind] = frozenset(("held", "waiting", "lapsed"))
+LOST: frozenset[LackKind] = frozenset(("failed", "short", "abandoned"))
+
+
+def total(order: Order, kinds: frozenset[LackKind]) -> int:
+    return sum(lack.amount for lack in order.lacks if lack.kind in kinds)
+
+
+def lost(order: Order) -> int:
+    """What accepted invoices lack for good: no return can be taken from it (R18)."""
+    return total(order, LOST)
+
+
+def unlisted(order: Order) -> int:
+    """What is lacking and not yet on the list."""
+    if not order.lacks:
+        return order.lacking
+    return order.lacking - sum(lack.amount for lack in order.lacks)
+
+
+def missing_total(order: Order) -> int:
+    """Of payments that settle once: what failed or came short and may be asked for again only by a person."""
+    if order.mode == "PARTIAL":
+        return 0
+    return sum(one.missing for one in order.commands.values() if one.operation == "settle" and one.missing)
+
+
+def lapsed_unlisted(order: Order) -> int:
+    """What authorizations took with them when they lapsed, beyond what invoices are already known to lack of it."""
+    gone = sum(payment.untouched_reference for payment in order.payments if payment.lapsed)
+    return max(0, gone - total(order, frozenset(("lapsed",))))
+
+
+def add(draft: Draft, invoice: str, kind: LackKind, amount: int, command_id: str = "") -> None:
+    """Lists a lack, in the order of the invoices."""
+    if amount <= 0:
+        return
+    order = draft.order
+    order.lacks.append(Lack(invoice, kind, amount, command_id))
+    if len(order.lacks) > 1:
+        places = {number: place for place, number in enumerate(order.invoices)}
+        order.lacks.sort(key=lambda lack: places[lack.invoice])
+
+
+def lose(draft: Draft, command: Command, kind: LackKind) -> int:
+    """Lists what a failed or short settle leaves its invoices lacking; returns how much that is."""
+    order = draft.order
+    amount = left = unlisted(order)
+    for number, covered in command.covers:
+        part = min(left, covered)
+        add(draft, number, kind, part, command.command_id)
+        left -= part
+    for number, invoice in order.invoices.items() if left else ():
+        known = sum(lack.amount for lack in order.lacks if lack.invoice == number)
+        part = min(left, invoice.due - known)
+        if part > 0:
+            add(draft, number, kind, part, command.command_id)
+            left -= part
+    return amount
+
+
+def take_off(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True) -> tuple[tuple[str, int], ...]:
+    """Strikes up to an amount from the list, oldest invoice first; says how much of which invoice."""
+    order, kept, struck, left = draft.order, [], [], amount
+    for lack in order.lacks:
+        part = min(left, lack.amount) if of(lack) else 0
+        left -= part
+        if part:
+            struck.append((lack.invoice, part))
+        if part < lack.amount:
+            kept.append(replace(lack, amount=lack.amount - part) if part else lack)
+    order.lacks = kept
+    return tuple(struck)
+
+
+def is_unasked(lack: Lack) -> bool:
+    return lack.kind in UNASKED
+
+
+def cover(draft: Draft) -> None:
+    """After more was taken: the oldest lacks are covered first, and less is missing (R27)."""
+    order = draft.order
+    if order.lacks and (excess := -unlisted(order)) > 0:
+        take_off(draft, excess)
+    if order.mode == "PARTIAL":
+        _miss_no_more_than_lacks(draft)
+    elif (excess := missing_total(order) - max(0, order.value - order.taken)) > 0:
+        for command in [one for one in order.commands.values() if one.operation == "settle" and one.missing]:
+            part = min(excess, command.missing)
+            draft.update(command, missing=command.missing - part)
+            excess -= part
+
+
+def _miss_no_more_than_lacks(draft: Draft) -> None:
+    """PARTIAL: what a failed settle is missing is what its invoices still lack of it."""
+    order = draft.order
+    for command in [one for one in order.commands.values() if one.operation == "settle" and one.missing]:
+        known = sum(lack.amount for lack in order.lacks if lack.command_id == command.command_id)
+        if known != command.missing:
+            draft.update(command, missing=known)
+
+
+def lay_open(draft: Draft) -> None:
+    """Lists what is newly lacking as not yet asked for, on the newest invoices."""
+    order = draft.order
+    left = unlisted(order)
+    for number, invoice in reversed(order.invoices.items()):
+        known = sum(lack.amount for lack in order.lacks if lack.invoice == number)
+        part = min(left, invoice.due - known)
+        if part > 0:
+            add(draft, number, "held", part)
+            left -= part
+
+
+def give_up(draft: Draft, command_id: str) -> None:
+    """A person gave up what a command is missing: as much of the lacks is for good, its own first (R39).
+
+    Where one settle stands for all invoices, what covered a lack may have been counted to another command.
+    """
+    order = draft.order
+    if order.mode == "PARTIAL":
+        left = sum(lack.amount for lack in order.lacks if lack.command_id == command_id)
+    else:
+        left = total(order, frozenset(("failed", "short"))) - missing_total(order)
+    mine = [lack for lack in order.lacks if lack.command_id == command_id]
+    others = [lack for lack in order.lacks if lack.kind in ("failed", "short") and lack.command_id != command_id]
+    for lack in [*mine, *others]:
+        part = min(left, lack.amount)
+        if part > 0:
+            place = order.lacks.index(lack)
+            rest = [replace(lack, amount=lack.amount - part)] if part < lack.amount else []
+            order.lacks[place : place + 1] = [Lack(lack.invoice, "abandoned", part), *rest]
+            left -= part

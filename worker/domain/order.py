@@ -1,0 +1,230 @@
+"""The state of one order: what the fold of its accepted facts leaves behind.
+
+Amounts of payments, settlements and commands are in real value; `reference` is what they count for the order (R26).
+Everything in an `Order` may be changed only by a draft (`draft.py`), which works on a copy.
+"""
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from worker.domain.facts import Recipient
+from worker.domain.terms import Mode
+
+Phase = Literal["open", "invoiced", "finished", "canceled"]
+Operation = Literal["settle", "refund", "cancel"]
+CommandState = Literal["sent", "succeeded", "declined", "manual", "suspect", "unknown"]
+LackKind = Literal["held", "waiting", "lapsed", "failed", "short", "abandoned", "rounding"]
+
+
+class Settlement(Struct, frozen=True, array_like=True):
+    """One confirmed capture, and what of it can still be refunded."""
+
+    settle_id: str
+    value: int
+    reference: int
+    automatic: bool = False
+    refunded: int = 0
+    refunding: int = 0
+    reserved: int = 0  # released by a decline; only its retry may take it again (R21)
+    reference_taken: int = 0  # of the reference value: refunded, in flight or reserved
+
+    @property
+    def refundable(self) -> int:
+        return self.value - self.refunded - self.refunding - self.reserved
+
+    @property
+    def refundable_reference(self) -> int:
+        return self.reference - self.reference_taken
+
+
+class Share(Struct, frozen=True, array_like=True):
+    """What one recipient has still to receive."""
+
+    recipient: Recipient
+    rest: int
+    commission_rest: int
+
+
+class Payment(Struct, array_like=True):
+    """One authorization and what became of it: S, P, C, D, F, G of domain.md, and their reference values."""
+
+    payment_id: str
+    transaction_id: str
+    authorization_id: str
+    connector: str
+    authorized: int
+    cap: int
+    reference: int
+    tid: str | None = None
+    nsu: str | None = None
+    group: str | None = None
+    expires_at_ms: int | None = None
+    later: bool = False  # came after the order was opened
+    decided: bool = False  # whether its connector's mode is known
+    once: bool = False  # settles once, and its voids are booked, not sent (TOTAL, HOLD, R2)
+    asked: bool = False  # a payment that settles once was asked to
+    warned: bool = False
+    lapsed: bool = False
+    sequence: int = 0
+    settled: int = 0
+    settling: int = 0
+    voided: int = 0
+    voiding: int = 0
+    refunded: int = 0
+    refunding: int = 0
+    booked: int = 0  # the part of `voided` that the connector was never told
+    settled_reference: int = 0
+    settling_reference: int = 0
+    voided_reference: int = 0  # voided and voiding
+    booked_reference: int = 0
+    settlements: list[Settlement] = field(default_factory=list)
+    shares: list[Share] = field(default_factory=list)
+
+    @property
+    def used(self) -> int:
+        return self.settled + self.settling + self.voided + self.voiding
+
+    @property
+    def untouched(self) -> int:
+        """What of the authorized amount nothing has asked for, whether or not it lapsed."""
+        return max(0, self.authorized - self.used)
+
+    @property
+    def untouched_reference(self) -> int:
+        return max(0, self.reference - self.settled_reference - self.settling_reference - self.voided_reference)
+
+    @property
+    def open(self) -> int:
+        return 0 if self.lapsed else self.untouched
+
+    @property
+    def open_reference(self) -> int:
+        return 0 if self.lapsed else self.untouched_reference
+
+    @property
+    def headroom(self) -> int:
+        """Room above the authorized amount, below the cap."""
+        return 0 if self.lapsed else self.cap - max(self.authorized, self.used)
+
+
+class Command(Struct, frozen=True, array_like=True):
+    """One settle, refund or cancel of one amount on one payment, from its decision to its end."""
+
+    command_id: str
+    request_id: str
+    operation: Operation
+    payment_id: str
+    value: int
+    reference: int
+    cause_kind: str
+    cause_id: str
+    sequence: int
+    state: CommandState = "sent"
+    done: int = 0
+    done_reference: int = 0
+    operation_id: str | None = None
+    settle_id: str | None = None  # of a refund: the settlement it is taken from
+    retry_of: str | None = None
+    missing: int = 0  # reference value that failed or came short, neither retried, covered nor abandoned
+    abandoned: bool = False
+    told_late: int = 0  # of a cancel: the part that was booked as voided before and is not in flight
+    covers: tuple[tuple[str, int], ...] = ()  # of a settle: how much of which invoice
+    shares: tuple[tuple[int, int], ...] = ()  # of a split settle or void: amount and commission per recipient
+    marks: tuple[str, ...] = ()  # interim outcomes and decisions already seen
+
+    @property
+    def reserved(self) -> bool:
+        """Whether its amount is in flight."""
+        return self.state in ("sent", "manual", "suspect", "unknown")
+
+
+class Invoice(Struct, frozen=True, array_like=True):
+    """An accepted invoice; `due` is its value without the excess (R6), 0 for a standalone one (R7)."""
+
+    number: str
+    output: bool
+    value: int
+    due: int
+    standalone: bool = False
+    tracking: dict[str, str | bool] | None = None
+
+
+class Change(Struct, frozen=True, array_like=True):
+    discount: int
+    increment: int
+
+
+class Lack(Struct, frozen=True, array_like=True):
+    """What one accepted invoice lacks, in reference value, and why."""
+
+    invoice: str
+    kind: LackKind
+    amount: int
+    command_id: str = ""
+
+
+class Demand(Struct, frozen=True, array_like=True):
+    """A decided refund that waits for confirmed money (or, R20, for the order to be invoiced); reference value."""
+
+    cause_kind: str
+    cause_id: str
+    amount: int
+    after_invoiced: bool = False
+
+
+class Held(Struct, frozen=True, array_like=True):
+    """An automatic settlement that waits to be judged, or that was judged suspect (R27)."""
+
+    payment_id: str
+    settle_id: str
+    value: int
+    suspect: bool = False
+
+
+class Order(Struct):
+    order_id: str
+    merchant: str = ""
+    currency: str = ""
+    value: int = 0  # V
+    mode: Mode | None = None  # not decided while a connector is unknown
+    phase: Phase = "open"
+    opened: bool = False
+    invoiced: int = 0  # O
+    returned: int = 0  # R
+    dropped: int = 0  # of R: waiting refunds that a person's decision made void
+    given_back: int = 0  # refunds decided by changes, surplus or cancellation
+    version: int = 0
+    events: int = 0  # the last event's sequence
+    updated_at_ms: int = 0
+    content: str = ""  # of the authorization, to tell a repeat from a conflict
+    awaits_connectors: bool = False
+    payments: list[Payment] = field(default_factory=list)
+    payment_contents: dict[str, str] = field(default_factory=dict)
+    invoices: dict[str, Invoice] = field(default_factory=dict)
+    changes: dict[str, Change] = field(default_factory=dict)
+    commands: dict[str, Command] = field(default_factory=dict)
+    lacks: list[Lack] = field(default_factory=list)
+    demands: list[Demand] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
+    automatic: dict[str, int] = field(default_factory=dict)  # settled by the gateway: payment/settleId -> value
+    refused: list[str] = field(default_factory=list)  # digests of refused facts
+
+    @property
+    def taken(self) -> int:
+        """K: settled and in flight, less what was decided to be given back; reference value."""
+        gross = 0
+        for payment in self.payments:
+            gross += payment.settled_reference + payment.settling_reference
+        return gross - self.given_back
+
+    @property
+    def lacking(self) -> int:
+        """What accepted invoices lack in all."""
+        return max(0, self.invoiced - self.taken)
+
+    def payment(self, payment_id: str) -> Payment | None:
+        for payment in self.payments:
+            if payment.payment_id == payment_id:
+                return payment
+        return None

@@ -1,0 +1,279 @@
+"""What became of commands, and what people decided about them (R32–R39)."""
+
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from worker.domain import lacking
+from worker.domain.automatic import claim
+from worker.domain.decision import Refusal
+from worker.domain.draft import Draft
+from worker.domain.facts import OutcomeReported
+from worker.domain.identity import fingerprint_of_automatic
+from worker.domain.order import Command
+from worker.domain.refunding import (
+    drop_returns_above,
+    refund_failed,
+    refund_succeeded,
+    refund_surplus,
+    retry_refund,
+)
+from worker.domain.settling import retry_settle, settle_failed, settle_succeeded
+from worker.domain.verdict import Verdict, refused
+from worker.domain.voiding import retry_void, void_failed, void_succeeded
+
+_INTERIM = {"unknown": "R33", "manual": "R37", "suspect": "R32"}
+
+
+def outcome_reported(draft: Draft, fact: OutcomeReported) -> Verdict:
+    """What the delivery worker or a person says of a command, or of an amount that no command carries."""
+    if not fact.command_id:
+        return _give_up_amount(draft, fact)
+    command = draft.order.commands.get(fact.command_id)
+    if command is None:
+        return _suspicious(draft, fact, f"No command {fact.command_id} was ever issued for this order")
+    draft.cause = (command.cause_kind, command.cause_id)
+    match fact.outcome:
+        case "succeeded":
+            return _succeeded(draft, command, fact)
+        case "declined":
+            return _declined(draft, command, fact)
+        case "unknown" | "manual" | "suspect":
+            return _interim(draft, command, fact)
+        case "retried" | "resolved" | "abandoned":
+            return _by_a_person(draft, command, fact)
+    assert_never(fact.outcome)
+
+
+def _by_a_person(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
+    """Each decision counts once, however often it is reported."""
+    mark = _mark(fact)
+    if mark in command.marks:
+        return "duplicate"
+    verdict = _decided(draft, command, fact)
+    if verdict == "applied":
+        command = draft.order.commands[command.command_id]
+        draft.update(command, marks=(*command.marks, mark))
+    return verdict
+
+
+def _mark(fact: OutcomeReported) -> str:
+    """Tells a repeat of an interim outcome or decision from another one."""
+    return f"{fact.outcome} {fact.at} {fact.attempts}"
+
+
+def _decided(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
+    match fact.outcome:
+        case "retried":
+            return _retried(draft, command, fact)
+        case "resolved":
+            return _resolved(draft, command, fact)
+        case _:
+            return _abandoned(draft, command, fact)
+
+
+def _suspicious(draft: Draft, fact: OutcomeReported, reason: str) -> Refusal:
+    """What contradicts the books is shown to a person, and changes nothing in them."""
+    draft.tell(
+        "command.suspect", "R32", f"{reason} (R32)",
+        {"commandId": fact.command_id, "value": fact.value, "outcome": fact.outcome},
+    )  # fmt: skip
+    return Refusal("suspect", "R32", f"{reason} (R32)")
+
+
+def _succeeded(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
+    operation_id = fact.operation_id or command.request_id
+    if not command.reserved:
+        if command.state == "succeeded" and (command.done, command.operation_id) == (
+            fact.value,
+            operation_id,
+        ):
+            return "duplicate"
+        return _suspicious(draft, fact, f"Command {command.command_id} already ended as {command.state}")
+    if not 0 < fact.value <= command.value:
+        return _make_suspect(draft, command, f"{draft.amount(fact.value)} done of {draft.amount(command.value)} asked")
+    return _done(draft, command, fact.value, operation_id, "R32")
+
+
+def _done(draft: Draft, command: Command, done: int, operation_id: str, rule: str) -> Verdict:
+    """Books what was done under an operation id that nothing else of the payment may have."""
+    if any(
+        one.operation_id == operation_id
+        and one.payment_id == command.payment_id
+        and one.command_id != command.command_id
+        for one in draft.order.commands.values()
+    ):
+        return _make_suspect(draft, command, f"Operation id {operation_id} is another command's")
+    if f"{command.payment_id}\x1f{operation_id}" in draft.order.automatic and command.operation != "settle":
+        return _make_suspect(draft, command, f"Operation id {operation_id} is an automatic settlement's")
+    match command.operation:
+        case "settle":
+            if not claim(draft, command, done, operation_id):
+                return _make_suspect(
+                    draft, command, f"Settle id {operation_id} is an automatic settlement of another value"
+                )
+            settle_succeeded(draft, command, done, operation_id, rule)
+            if done > command.value:
+                refund_surplus(draft, operation_id)
+        case "refund":
+            refund_succeeded(draft, command, done, operation_id, rule)
+        case "cancel":
+            void_succeeded(draft, command, done, operation_id, rule)
+        case _:
+            assert_never(command.operation)
+    return "applied"
+
+
+def _make_suspect(draft: Draft, command: Command, reason: str) -> Verdict:
+    """Never booked as success; the payment is frozen for a person."""
+    draft.update(command, state="suspect")
+    draft.tell("command.suspect", "R32", f"{reason} (R32)", {"commandId": command.command_id, "value": command.value})
+    return "applied"
+
+
+def _declined(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
+    if not command.reserved:
+        if command.state == "declined":
+            return "duplicate"
+        return _suspicious(draft, fact, f"Command {command.command_id} already ended as {command.state}")
+    _not_done(draft, command, "R35", fact.code or fact.message)
+    return "applied"
+
+
+def _not_done(draft: Draft, command: Command, rule: str, code: str | None) -> None:
+    match command.operation:
+        case "settle":
+            settle_failed(draft, command, rule, code)
+        case "refund":
+            refund_failed(draft, command, rule, code)
+        case "cancel":
+            void_failed(draft, command, rule, code)
+        case _:
+            assert_never(command.operation)
+
+
+def _interim(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
+    mark = _mark(fact)
+    if mark in command.marks:
+        return "duplicate"
+    if not command.reserved:
+        if fact.outcome == "suspect":
+            return _suspicious(draft, fact, f"Command {command.command_id} already ended as {command.state}")
+        return "duplicate"
+    draft.update(command, state=fact.outcome, marks=(*command.marks, mark))
+    rule = _INTERIM[fact.outcome]
+    draft.tell(
+        f"command.{fact.outcome}", rule,
+        f"The {command.operation} of {draft.amount(command.value)} is {fact.outcome}: "
+        f"{fact.message or fact.code or 'a person must look'} ({rule})",
+        {"value": command.value, "commandId": command.command_id, "paymentId": command.payment_id,
+         "code": fact.code, "attempts": fact.attempts},
+    )  # fmt: skip
+    return "applied"
+
+
+def _retried(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
+    """What is open goes on under its own requestId; what ended badly becomes a new command (R39)."""
+    asked, ended = 0, not command.reserved
+    if command.state in ("unknown", "suspect"):
+        draft.update(command, state="sent")
+        what = f"the {command.operation} of {draft.amount(command.value)} is sent again under the same request id"
+    elif ended and command.missing and not command.abandoned:
+        asked = _ask_again(draft, command)
+        what = f"{draft.amount(asked)} asked again" if asked else "there is nothing left that may be asked again"
+    else:
+        what = "there is nothing to ask again"
+    _tell_decision(draft, command, fact, what, asked)
+    return "applied"
+
+
+def _ask_again(draft: Draft, command: Command) -> int:
+    match command.operation:
+        case "settle":
+            return 0 if draft.order.phase == "canceled" else retry_settle(draft, command)
+        case "refund":
+            return retry_refund(draft, command)
+        case "cancel":
+            return retry_void(draft, command)
+        case _:
+            assert_never(command.operation)
+
+
+def _resolved(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
+    if not command.reserved:
+        if command.state == "succeeded" and command.done == fact.value:
+            return "duplicate"
+        if command.state == "declined" and fact.value == 0:
+            return "duplicate"
+        return _suspicious(draft, fact, f"Command {command.command_id} already ended as {command.state}")
+    if (most := _most(draft, command)) < fact.value:
+        return refused(
+            "R39",
+            f"Resolution refused: {draft.amount(fact.value)} is above the {draft.amount(most)} that can have been done",
+        )
+    _tell_decision(draft, command, fact, f"{draft.amount(fact.value)} was done" if fact.value else "it was not done")
+    if fact.value:
+        return _done(draft, command, fact.value, fact.operation_id or command.request_id, "R39")
+    _not_done(draft, command, "R39", "not done")
+    return "applied"
+
+
+def _most(draft: Draft, command: Command) -> int:
+    """The most that a person may say was done: what was asked, and what else the payment had."""
+    payment = draft.payment(command.payment_id)
+    match command.operation:
+        case "settle":
+            return command.value + payment.cap - payment.used
+        case "refund":
+            _, settlement = draft.settlement(payment, command.settle_id)
+            return command.value + settlement.refundable + settlement.reserved
+        case "cancel":
+            return command.value + payment.open
+        case _:
+            assert_never(command.operation)
+
+
+def _abandoned(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
+    """Gives up what failed or came short: it no longer holds the order (R39)."""
+    if command.reserved or not command.missing:
+        _tell_decision(draft, command, fact, "there is nothing to give up")
+        return "applied"
+    given_up = command.missing
+    draft.update(command, missing=0, abandoned=True)
+    order = draft.order
+    lacking.give_up(draft, command.command_id)
+    _tell_decision(draft, command, fact, f"{draft.amount(given_up)} given up", given_up)
+    drop_returns_above(draft, order.invoiced - lacking.lost(order))
+    return "applied"
+
+
+def _give_up_amount(draft: Draft, fact: OutcomeReported) -> Verdict:
+    """Gives up a lapsed amount of an invoice, or a suspect automatic settlement (R39)."""
+    order, given_up = draft.order, 0
+    if fact.outcome != "abandoned" or not (fact.invoice_number or fact.settle_id):
+        return refused("R39", "A decision without a command names an invoice or an automatic settlement to abandon")
+    if fact.invoice_number:
+        for place, lack in enumerate(order.lacks):
+            if lack.invoice == fact.invoice_number and lack.kind == "lapsed":
+                order.lacks[place] = replace(lack, kind="abandoned")
+                given_up += lack.amount
+    for held in [one for one in order.held if one.suspect and one.settle_id == fact.settle_id]:
+        order.held.remove(held)
+        order.refused.append(fingerprint_of_automatic(held.payment_id, held.settle_id, held.value))
+        given_up += held.value
+    if not given_up:
+        return "duplicate"
+    cause = ("invoice", fact.invoice_number) if fact.invoice_number else ("surplus", fact.settle_id or "")
+    draft.tell(
+        "command.abandoned", "R39", f"{draft.amount(given_up)} given up by {fact.by}: {fact.reason} (R39)",
+        {"value": given_up, "by": fact.by}, cause,
+    )  # fmt: skip
+    drop_returns_above(draft, order.invoiced - lacking.lost(order))
+    return "applied"
+
+
+def _tell_decision(draft: Draft, command: Command, fact: OutcomeReported, what: str, value: int = 0) -> None:
+    draft.tell(
+        f"command.{fact.outcome}", "R39", f"{fact.by} decided ({fact.reason}): {what} (R39)",
+        {"value": value or fact.value, "commandId": command.command_id, "paymentId": command.payment_id, "by": fact.by},
+    )  # fmt: skip

@@ -1,0 +1,229 @@
+"""What the world is told of an order: the data of commands, events and snapshots, as the contract names them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from worker.domain import lacking
+from worker.domain.decision import Event
+from worker.domain.money import proportional
+from worker.domain.order import Command, Invoice, Order, Payment
+
+Json = dict[str, Any]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SUMS = ("authorized", "settled", "settling", "refunded", "refunding", "voided", "voiding", "open")
+
+
+def timestamp(at_ms: int) -> str:
+    """RFC 3339 in UTC, to the millisecond."""
+    return (_EPOCH + timedelta(milliseconds=at_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def command_message(order: Order, command: Command, at_ms: int) -> Json:
+    """The data of `command.settle`, `command.refund` or `command.cancel`."""
+    payment = order.payment(command.payment_id)
+    assert payment is not None
+    data: Json = {
+        "commandId": command.command_id,
+        "requestId": command.request_id,
+        "orderId": order.order_id,
+        "paymentId": payment.payment_id,
+        "transactionId": payment.transaction_id,
+        "authorizationId": payment.authorization_id,
+        "connector": payment.connector,
+        "merchant": order.merchant,
+        "currency": order.currency,
+        "value": command.value,
+        "sequence": command.sequence,
+        "cause": {"kind": command.cause_kind, "id": command.cause_id},
+        "retryOf": command.retry_of,
+        "settleId": command.settle_id,
+        "tid": payment.tid,
+        "nsu": payment.nsu,
+        "issuedAt": timestamp(at_ms),
+    }
+    if command.operation == "settle" and command.shares:
+        data["recipients"] = [
+            _recipient(payment, place, amount, commission) for place, (amount, commission) in enumerate(command.shares)
+        ]
+    return data
+
+
+def _recipient(payment: Payment, place: int, amount: int, commission: int) -> Json:
+    one = payment.shares[place].recipient
+    data: Json = {
+        "id": one.id, "name": one.name, "documentType": one.document_type, "document": one.document,
+        "role": one.role, "amount": amount,
+    }  # fmt: skip
+    optional = {
+        "chargeProcessingFee": one.charge_processing_fee,
+        "chargebackLiable": one.chargeback_liable,
+        "commissionAmount": commission if one.commission_amount is not None else None,
+    }
+    return data | {name: value for name, value in optional.items() if value is not None}
+
+
+def event_message(order: Order, event: Event, source: tuple[str, int, int] | None, at_ms: int) -> Json:
+    """The data of one event; `source` is where the fact was read: topic with prefix, partition, offset."""
+    return {
+        "sequence": event.sequence,
+        "orderId": order.order_id,
+        "type": event.type,
+        "rule": event.rule,
+        "reason": event.reason,
+        "numbers": event.numbers,
+        "cause": {"kind": event.cause_kind, "id": event.cause_id},
+        "source": dict(zip(("topic", "partition", "offset"), source, strict=True)) if source else None,
+        "at": timestamp(at_ms),
+    }
+
+
+def order_state(order: Order) -> Json:
+    """The data of `order.state`: the order's whole state."""
+    payments = [_payment_state(order, payment) for payment in order.payments]
+    attention = _attention(order)
+    return {
+        "orderId": order.order_id,
+        "merchant": order.merchant,
+        "currency": order.currency,
+        "mode": order.mode,
+        "status": "attention" if attention else order.phase,
+        "phase": order.phase,
+        "value": order.value,
+        "invoiced": order.invoiced,
+        "returned": order.returned,
+        "waiting": lacking.total(order, frozenset(("waiting",))),
+        "refundsWaiting": sum(demand.amount for demand in order.demands),
+        **{name: sum(payment[name] for payment in payments) for name in _SUMS},
+        "payments": payments,
+        "invoices": _invoices(order),
+        "attention": attention,
+        "version": order.version,
+        "updatedAt": timestamp(order.updated_at_ms),
+    }
+
+
+def _payment_state(order: Order, payment: Payment) -> Json:
+    return {
+        "paymentId": payment.payment_id,
+        **{name: getattr(payment, name) for name in _SUMS},
+        "connector": payment.connector,
+        "frozen": any(
+            command.state in ("unknown", "suspect")
+            for command in order.commands.values()
+            if command.payment_id == payment.payment_id
+        ),
+        "lapsed": payment.lapsed,
+        "settlements": [
+            {
+                "settleId": one.settle_id,
+                "value": one.value,
+                "refunded": one.refunded,
+                "automatic": one.automatic,
+            }
+            for one in payment.settlements
+        ],
+    }
+
+
+def _invoices(order: Order) -> list[Json]:
+    """Every invoice with what of it is done (reference value) and its status."""
+    in_flight = sum(payment.settling_reference for payment in order.payments)
+    confirmed = max(0, order.taken - in_flight)
+    found = []
+    for invoice in order.invoices.values():
+        if invoice.standalone:
+            done, status = 0, "standalone"
+        elif not invoice.output:
+            done, status = _return_state(order, invoice)
+        elif order.mode == "PARTIAL":
+            done, status = _sale_state(order, invoice)
+        else:  # one settle stands for all invoices: the oldest are done first
+            done = min(invoice.due, confirmed)
+            confirmed -= done
+            status = _lack_status(order, invoice) or ("settled" if done == invoice.due else "accepted")
+        found.append(
+            {
+                "invoiceNumber": invoice.number, "type": "Output" if invoice.output else "Input",
+                "value": invoice.value, "excess": 0 if invoice.standalone else invoice.value - invoice.due,
+                "done": done, "status": status,
+            }
+        )  # fmt: skip
+    return found
+
+
+def _sale_state(order: Order, invoice: Invoice) -> tuple[int, str]:
+    lacks = sum(lack.amount for lack in order.lacks if lack.invoice == invoice.number)
+    in_flight = sum(
+        part for command in order.commands.values()
+        if command.operation == "settle" and command.reserved
+        for number, part in command.covers if number == invoice.number
+    )  # fmt: skip
+    done = max(0, invoice.due - lacks - in_flight)
+    return done, _lack_status(order, invoice) or ("settled" if done == invoice.due else "accepted")
+
+
+def _lack_status(order: Order, invoice: Invoice) -> str | None:
+    kinds = {lack.kind for lack in order.lacks if lack.invoice == invoice.number}
+    if kinds & {"failed", "lapsed", "abandoned"}:
+        return "settlement_failed"
+    return "short" if "short" in kinds else None
+
+
+def _return_state(order: Order, invoice: Invoice) -> tuple[int, str]:
+    mine = [
+        command for command in order.commands.values()
+        if command.operation == "refund" and (command.cause_kind, command.cause_id) == ("invoice", invoice.number)
+    ]  # fmt: skip
+    done = sum(command.done_reference for command in mine if command.state == "succeeded")
+    if any(command.missing or command.abandoned for command in mine):
+        return done, "refund_failed"
+    if any(demand.cause_kind == "invoice" and demand.cause_id == invoice.number for demand in order.demands):
+        return done, "refund_waiting"
+    if any(command.reserved for command in mine):
+        return done, "accepted"
+    return done, "refunded" if done else "refund_failed"
+
+
+def needs_attention(order: Order) -> bool:
+    """Whether a person must look at the order."""
+    return bool(_attention(order))
+
+
+def _attention(order: Order) -> list[Json]:
+    """What a person must look at."""
+    found = [_command_attention(order, command) for command in order.commands.values()]
+    found += [
+        _item("lapsed", None, None, lack.invoice, None, lack.amount)
+        for lack in order.lacks if lack.kind == "lapsed"
+    ]  # fmt: skip
+    found += [
+        _item("suspect", held.payment_id, None, None, held.settle_id, held.value)
+        for held in order.held if held.suspect
+    ]  # fmt: skip
+    return [item for item in found if item]
+
+
+def _command_attention(order: Order, command: Command) -> Json | None:
+    invoice = command.cause_id if command.cause_kind == "invoice" else None
+    if command.state in ("manual", "suspect", "unknown"):
+        return _item(command.state, command.payment_id, command.command_id, invoice, command.settle_id, command.value)
+    if not command.missing or command.abandoned:
+        return None
+    amount = proportional(command.value, command.missing, command.reference) if command.reference else 0
+    if command.operation == "cancel":
+        payment = order.payment(command.payment_id)
+        amount = min(amount, payment.open) if payment else 0
+        if not amount:
+            return None  # nothing is open any more that it should have freed
+    code = "short" if command.state == "succeeded" else "failed"
+    return _item(code, command.payment_id, command.command_id, invoice, command.settle_id, amount)
+
+
+def _item(
+    code: str, payment: str | None, command: str | None, invoice: str | None, settle: str | None, amount: int
+) -> Json:
+    return {
+        "code": code, "paymentId": payment, "commandId": command, "invoiceNumber": invoice, "settleId": settle,
+        "amount": amount,
+    }  # fmt: skip

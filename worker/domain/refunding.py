@@ -1,0 +1,182 @@
+"""Giving back what was captured: decided at once, sent as far as captures are confirmed (R15, R18, R20, R21)."""
+
+from msgspec.structs import replace
+
+from worker.domain.allocation import by_settled
+from worker.domain.draft import Draft
+from worker.domain.money import half_even, proportional
+from worker.domain.order import Command, Demand, Payment
+
+
+def demand(draft: Draft, amount: int, cause: tuple[str, str], rule: str, after_invoiced: bool = False) -> None:
+    """Decides a refund (reference value). What confirmed settlements cover is sent at once, the rest waits."""
+    order = draft.order
+    if amount <= 0:
+        return
+    if cause[0] != "invoice":
+        order.given_back += amount
+    order.demands.append(Demand(cause[0], cause[1], amount, after_invoiced))
+    serve_demands(draft, rule)
+    if waiting := sum(one.amount for one in order.demands if (one.cause_kind, one.cause_id) == cause):
+        draft.tell(
+            "refund.waiting", rule,
+            f"A refund of {draft.amount(waiting)} waits "
+            + ("until the order is invoiced" if after_invoiced else "for captured money") + f" ({rule})",
+            {"amount": waiting}, cause,
+        )  # fmt: skip
+
+
+def serve_demands(draft: Draft, rule: str = "R21") -> None:
+    """Sends what waiting refunds can be given by now, oldest first."""
+    order = draft.order
+    if not order.demands:
+        return
+    kept: list[Demand] = []
+    for one in order.demands:
+        if one.after_invoiced and order.phase == "open":
+            kept.append(one)
+        elif left := _serve(draft, one, rule):
+            kept.append(replace(one, amount=left, after_invoiced=False))
+    order.demands = kept
+
+
+def _serve(draft: Draft, one: Demand, rule: str) -> int:
+    """Refund commands for one demand, lowest settled payment first, oldest settlement first; returns the rest."""
+    left, crumbs = one.amount, 0
+    for payment in by_settled(draft.order, draft.terms.refund_order == "card_first"):
+        for place, settlement in enumerate(payment.settlements) if left else ():
+            reference = min(left, settlement.refundable_reference)
+            if reference <= 0:
+                continue
+            value = proportional(settlement.refundable, reference, settlement.refundable_reference)
+            if value == 0 and settlement.refundable > 0:
+                crumbs += reference
+                continue
+            payment.settlements[place] = replace(
+                settlement, reference_taken=settlement.reference_taken + reference,
+                refunding=settlement.refunding + value,
+            )  # fmt: skip
+            left -= reference
+            if value:
+                _issue(
+                    draft,
+                    payment,
+                    value,
+                    reference,
+                    (one.cause_kind, one.cause_id),
+                    rule,
+                    settlement.settle_id,
+                )
+    in_flight = any(payment.settling for payment in draft.order.payments)
+    return 0 if left <= crumbs and not in_flight else left
+
+
+def _issue(
+    draft: Draft, payment: Payment, value: int, reference: int, cause: tuple[str, str], rule: str, settle_id: str,
+    retry_of: str | None = None,
+) -> None:  # fmt: skip
+    command = draft.issue(payment, "refund", value, reference, cause, rule, settle_id=settle_id, retry_of=retry_of)
+    draft.move(payment, "settled", "refunding", value, rule, command.command_id)
+    payment.refunding += value
+
+
+def refund_surplus(draft: Draft, settle_id: str) -> None:
+    """What was taken beyond the order's value goes back at once; on a canceled order all of it (R27)."""
+    order = draft.order
+    surplus = order.taken - (0 if order.phase == "canceled" else order.value)
+    demand(draft, surplus, ("surplus", settle_id), "R27")
+
+
+def retry_refund(draft: Draft, command: Command) -> int:
+    """A new refund for what was declined or came short, from what its decline set aside."""
+    payment = draft.payment(command.payment_id)
+    place, settlement = draft.settlement(payment, command.settle_id)
+    value = min(command.value - command.done, settlement.reserved)
+    if value <= 0 or not command.missing:
+        return 0
+    payment.settlements[place] = replace(
+        settlement, reserved=settlement.reserved - value, refunding=settlement.refunding + value
+    )
+    reference = command.missing
+    draft.update(command, missing=0)
+    _issue(
+        draft, payment, value, reference, (command.cause_kind, command.cause_id), "R39",
+        settlement.settle_id, command.command_id,
+    )  # fmt: skip
+    return value
+
+
+def refund_succeeded(draft: Draft, command: Command, done: int, operation_id: str | None, rule: str) -> None:
+    """Books a refund; what came short stays set aside for a retry."""
+    payment, asked = draft.payment(command.payment_id), command.value
+    place, settlement = draft.settlement(payment, command.settle_id)
+    above = max(0, done - asked)
+    beyond_reserved = max(0, above - settlement.reserved)
+    more = (
+        proportional(settlement.refundable_reference, beyond_reserved, settlement.refundable) if beyond_reserved else 0
+    )
+    payment.settlements[place] = replace(
+        settlement, refunding=settlement.refunding - asked, refunded=settlement.refunded + done,
+        reserved=settlement.reserved + max(0, asked - done) - (above - beyond_reserved),
+        reference_taken=settlement.reference_taken + more,
+    )  # fmt: skip
+    payment.refunding -= asked
+    payment.refunded += done
+    draft.move(payment, "refunding", "refunded", min(done, asked), rule, command.command_id)
+    draft.move(payment, "refunding", "settled", max(0, asked - done), rule, command.command_id)
+    draft.move(payment, "settled", "refunded", above, rule, command.command_id)
+    counted = command.reference if done >= asked else half_even(command.reference * done, asked)
+    draft.update(
+        command, state="succeeded", done=done, done_reference=counted, operation_id=operation_id,
+        missing=command.reference - counted if done < asked else 0,
+    )  # fmt: skip
+    short = max(0, asked - done)
+    draft.tell(
+        "refund.confirmed", rule,
+        f"Refunded {draft.amount(done)} on payment {payment.payment_id}"
+        + (f", {draft.amount(short)} less than asked" if short else "") + f" ({rule})",
+        {"value": done, "short": short, "paymentId": payment.payment_id, "commandId": command.command_id,
+         "settleId": command.settle_id},
+        (command.cause_kind, command.cause_id),
+    )  # fmt: skip
+
+
+def refund_failed(draft: Draft, command: Command, rule: str, code: str | None) -> None:
+    """What it held is set aside: only its retry takes it again (R21)."""
+    payment = draft.payment(command.payment_id)
+    place, settlement = draft.settlement(payment, command.settle_id)
+    payment.settlements[place] = replace(
+        settlement,
+        refunding=settlement.refunding - command.value,
+        reserved=settlement.reserved + command.value,
+    )
+    payment.refunding -= command.value
+    draft.move(payment, "refunding", "settled", command.value, rule, command.command_id)
+    draft.update(command, state="declined", missing=max(1, command.reference))
+    draft.tell(
+        "refund.failed", rule,
+        f"The refund of {draft.amount(command.value)} on payment {payment.payment_id} failed: "
+        f"{code or 'declined'} ({rule})",
+        {"value": command.value, "paymentId": payment.payment_id, "commandId": command.command_id, "code": code},
+        (command.cause_kind, command.cause_id),
+    )  # fmt: skip
+
+
+def drop_returns_above(draft: Draft, limit: int) -> None:
+    """Waiting returns above what can still be returned are dropped, newest first (R39)."""
+    order = draft.order
+    excess = max(0, order.returned - order.dropped - limit)
+    kept = []
+    for one in reversed(order.demands):
+        part = min(excess, one.amount) if one.cause_kind == "invoice" else 0
+        excess -= part
+        order.dropped += part
+        if part:
+            draft.tell(
+                "refund.failed", "R39",
+                f"The waiting refund of {draft.amount(part)} is dropped: what it would return was given up (R39)",
+                {"value": part}, (one.cause_kind, one.cause_id),
+            )  # fmt: skip
+        if part < one.amount:
+            kept.append(replace(one, amount=one.amount - part) if part else one)
+    order.demands = kept[::-1]

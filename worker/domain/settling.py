@@ -1,0 +1,261 @@
+"""Asking payments for money, and booking what came of it (R4, R16, R25, R26, R28, R32, R35)."""
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from worker.domain import lacking
+from worker.domain.allocation import allocate_settle, by_amount, may_settle, split, split_done, total_room
+from worker.domain.draft import Draft, with_shares
+from worker.domain.money import half_even, proportional
+from worker.domain.order import Command, LackKind, Order, Payment, Settlement
+
+_ROUNDING: frozenset[LackKind] = frozenset(("rounding",))
+
+
+def ask_for_lacks(draft: Draft) -> None:
+    """Asks for what accepted invoices lack and nobody asked for yet, as far as there is room; the rest waits."""
+    order = draft.order
+    if order.mode == "PARTIAL":
+        _ask_per_invoice(draft)
+        if order.invoiced >= order.value:
+            _ask_once(draft, lacking.total(order, lacking.UNASKED))
+    elif order.mode == "TOTAL" or order.invoiced >= order.value:
+        if lacking.total(order, lacking.UNASKED) > 0:
+            _ask_once(draft, order.value - order.taken - lacking.missing_total(order))
+    else:
+        return  # HOLD: nothing is asked until the order is invoiced
+    _name_the_rest(draft)
+
+
+def _ask_per_invoice(draft: Draft) -> None:
+    """PARTIAL: exactly what each invoice lacks, oldest first."""
+    order = draft.order
+    partial = [payment for payment in by_amount(order) if not payment.once]
+    for invoice in dict.fromkeys(lack.invoice for lack in order.lacks if lacking.is_unasked(lack)):
+        if not any(may_settle(payment) and (payment.open_reference or payment.headroom) for payment in partial):
+            return
+        mine = [lack for lack in order.lacks if lack.invoice == invoice and lacking.is_unasked(lack)]
+        rule = "R4" if mine[0].kind == "held" else "R16"
+        own = sum(lack.amount for lack in mine)
+        carried = lacking.total(order, _ROUNDING)  # what was too small to be asked for alone joins the next command
+        left, crumbs = _take(draft, partial, own + carried, ("invoice", invoice), rule)
+        lacking.take_off(draft, carried, lambda other: other.kind == "rounding")
+        found = own - (left - crumbs)
+        lacking.take_off(draft, found, mine.__contains__)
+        lacking.add(draft, invoice, "waiting", -found)
+        lacking.add(draft, invoice, "rounding", crumbs)
+
+
+def _ask_once(draft: Draft, amount: int) -> None:
+    """One settle per payment that settles once, for everything that is still to be taken (cause `total`)."""
+    order = draft.order
+    once = [payment for payment in by_amount(order) if payment.once]
+    if amount <= 0 or not any(may_settle(payment) for payment in once):
+        return
+    left, _ = _take(draft, once, amount, ("total", order.order_id), "R4" if order.mode == "TOTAL" else "R5")
+    lacking.take_off(draft, amount - left, lacking.is_unasked)
+    lacking.cover(draft)
+
+
+def _take(draft: Draft, payments: Iterable[Payment], amount: int, cause: tuple[str, str], rule: str) -> tuple[int, int]:
+    """Settle commands for an amount, as far as there is room. Returns what is left, and what of it was too small."""
+    allocation = allocate_settle(payments, amount)
+    for payment, reference, value in allocation.parts:
+        if value == 0:  # nothing real is left of the payment: it counts as taken
+            payment.settled_reference += reference
+            continue
+        covers = ((*cause[1:], reference),) if cause[0] == "invoice" else _covered(draft.order, reference)
+        _issue(draft, payment, value, reference, cause, rule, covers)
+    return allocation.left, allocation.crumbs
+
+
+def _covered(order: Order, amount: int) -> tuple[tuple[str, int], ...]:
+    """Which invoices' lacks an amount will cover, oldest first."""
+    covers, left = [], amount
+    for lack in order.lacks:
+        part = min(left, lack.amount)
+        if part and lack.kind in lacking.UNASKED:
+            covers.append((lack.invoice, part))
+            left -= part
+    return tuple(covers)
+
+
+def _issue(
+    draft: Draft, payment: Payment, value: int, reference: int, cause: tuple[str, str], rule: str,
+    covers: tuple[tuple[str, int], ...], retry_of: str | None = None,
+) -> Command:  # fmt: skip
+    shares = split(payment, value)
+    command = draft.issue(
+        payment, "settle", value, reference, cause, rule, covers=covers, shares=shares, retry_of=retry_of
+    )
+    draft.reserve(payment, "settling", value, rule, command.command_id)
+    payment.settling += value
+    payment.settling_reference += reference
+    payment.asked = payment.once
+    with_shares(payment, shares, -1)
+    return command
+
+
+def _name_the_rest(draft: Draft) -> None:
+    """What found no room waits for an authorization, or lapsed with one, or hangs on a settle that failed."""
+    order = draft.order
+    unnamed = [lack for lack in order.lacks if lack.kind == "held"]
+    if not unnamed:
+        return
+    order.lacks = [lack for lack in order.lacks if lack.kind != "held"]
+    failed = [one for one in order.commands.values() if one.operation == "settle" and one.missing]
+    for lack in unnamed:
+        left = lack.amount
+        for command in failed if order.mode != "PARTIAL" else ():
+            known = sum(other.amount for other in order.lacks if other.command_id == command.command_id)
+            part = min(left, max(0, command.missing - known))
+            lacking.add(draft, lack.invoice, "short" if command.done else "failed", part, command.command_id)
+            left -= part
+        part = min(left, lacking.lapsed_unlisted(order))
+        lacking.add(draft, lack.invoice, "lapsed", part)
+        lacking.add(draft, lack.invoice, "waiting", left - part)
+        if part:
+            _tell_lapsed(draft, lack.invoice, part, left)
+
+
+def _tell_lapsed(draft: Draft, invoice: str, lapsed: int, needed: int) -> None:
+    cause = ("invoice", invoice)
+    draft.tell(
+        "settlement.failed", "R28",
+        f"Invoice {invoice} lacks {draft.amount(lapsed)}: the authorization has expired (R28)",
+        {"lapsed": lapsed, "code": "authorization_expired"}, cause,
+    )  # fmt: skip
+    tell_needed(draft, needed, "R28", cause)
+
+
+def tell_needed(draft: Draft, amount: int, rule: str, cause: tuple[str, str] | None = None) -> None:
+    draft.tell(
+        "authorization.needed", rule,
+        f"Another authorization of {draft.amount(amount)} is needed ({rule})", {"needed": amount}, cause,
+    )  # fmt: skip
+
+
+def tell_missing_room(draft: Draft) -> None:
+    """Names what the order's value exceeds what was taken and what can still be taken (R16)."""
+    order = draft.order
+    if (needed := order.value - order.taken - total_room(order)) > 0:
+        tell_needed(draft, needed, "R16")
+
+
+def absorb_crumbs(draft: Draft) -> None:
+    """What is too small to be asked for and will meet no further command counts as taken (R26)."""
+    order = draft.order
+    crumbs = lacking.total(order, _ROUNDING)
+    if crumbs and (order.phase != "open" or not any(payment.open for payment in order.payments)):
+        order.payments[0].settled_reference += crumbs
+        order.lacks = [lack for lack in order.lacks if lack.kind != "rounding"]
+
+
+def retry_settle(draft: Draft, command: Command) -> int:
+    """A new settle for what failed or came short: at most what is lacking and what the payment has room for."""
+    order, payment = draft.order, draft.payment(command.payment_id)
+    lack = order.lacking if order.mode == "PARTIAL" else order.value - order.taken
+    asked = payment.asked
+    payment.asked = False  # a person may ask again
+    allocation = allocate_settle((payment,), min(command.missing, max(0, lack)))
+    payment.asked = asked
+    part = next((part for part in allocation.parts if part.value), None)
+    if part is None:
+        return 0
+    struck = lacking.take_off(draft, part.reference, lambda lack: lack.command_id == command.command_id)
+    draft.update(command, missing=command.missing - part.reference)
+    _issue(
+        draft, payment, part.value, part.reference, (command.cause_kind, command.cause_id), "R39",
+        struck, command.command_id,
+    )  # fmt: skip
+    lacking.cover(draft)
+    return part.value
+
+
+def settle_succeeded(draft: Draft, command: Command, done: int, settle_id: str, rule: str) -> None:
+    """Books a capture; what came short is reported and lacks, what came above joins the pool."""
+    payment, asked = draft.payment(command.payment_id), command.value
+    exact = done == asked
+    counted = command.reference if exact else half_even(command.reference * done, asked)
+    payment.settling -= asked
+    payment.settling_reference -= command.reference
+    payment.settled += min(done, asked)
+    payment.settled_reference += counted
+    draft.move(payment, "settling", "settled", min(done, asked), rule, command.command_id)
+    if done > asked:
+        draft.reserve(payment, "settled", done - asked, rule, command.command_id)
+        payment.settled += done - asked
+    elif done < asked:
+        draft.release(payment, "settling", asked - done, rule, command.command_id)
+    payment.settlements.append(Settlement(settle_id, done, counted))
+    if command.shares and done < asked:
+        with_shares(payment, command.shares, +1)
+        with_shares(payment, split_done(command.shares, done), -1)
+    command = draft.update(
+        command, state="succeeded", done=done, done_reference=counted, operation_id=settle_id,
+        missing=max(0, command.reference - counted),
+    )  # fmt: skip
+    short = max(0, asked - done)
+    draft.tell(
+        "settlement.confirmed", rule,
+        f"Settled {draft.amount(done)} on payment {payment.payment_id}"
+        + (f", {draft.amount(short)} less than asked" if short else "") + f" ({rule})",
+        {"value": done, "short": short, "paymentId": payment.payment_id, "commandId": command.command_id,
+         "settleId": settle_id},
+        (command.cause_kind, command.cause_id),
+    )  # fmt: skip
+    if short:
+        note_loss(draft, command, "short")
+    else:
+        lacking.cover(draft)
+
+
+def settle_failed(draft: Draft, command: Command, rule: str, code: str | None) -> None:
+    """Releases the reservation; the amount is neither moved nor asked again by itself (R35)."""
+    payment = draft.payment(command.payment_id)
+    payment.settling -= command.value
+    payment.settling_reference -= command.reference
+    draft.release(payment, "settling", command.value, rule, command.command_id)
+    if command.shares:
+        with_shares(payment, command.shares, +1)
+    command = draft.update(command, state="declined", missing=command.reference)
+    draft.tell(
+        "settlement.failed", rule,
+        f"The settle of {draft.amount(command.value)} on payment {payment.payment_id} failed: "
+        f"{code or 'declined'} ({rule})",
+        {"value": command.value, "paymentId": payment.payment_id, "commandId": command.command_id, "code": code},
+        (command.cause_kind, command.cause_id),
+    )  # fmt: skip
+    note_loss(draft, command, "failed")
+
+
+def note_loss(draft: Draft, command: Command, kind: LackKind) -> None:
+    """After less was taken than asked: refunds that waited for it fall away (R15), the invoices lack the rest."""
+    drop_needless_demands(draft, command.missing)
+    lost = lacking.lose(draft, command, kind)
+    if draft.order.mode == "PARTIAL":
+        draft.update(command, missing=lost)
+    else:
+        lacking.cover(draft)
+
+
+def drop_needless_demands(draft: Draft, at_most: int) -> None:
+    """A refund that waited for a settle falls away as far as that settle failed and nothing is taken too much."""
+    order = draft.order
+    pending = sum(demand.amount for demand in order.demands if demand.cause_kind != "invoice")
+    target = 0 if order.phase == "canceled" else order.value
+    needless = min(at_most, pending - min(pending, max(0, order.taken + pending - target)))
+    order.given_back -= needless
+    kept = []
+    for demand in reversed(order.demands):
+        part = min(needless, demand.amount) if demand.cause_kind != "invoice" else 0
+        needless -= part
+        if part < demand.amount:
+            kept.append(replace(demand, amount=demand.amount - part) if part else demand)
+    order.demands = kept[::-1]
+
+
+def proportional_value(command: Command, reference: int) -> int:
+    """What a part of the command's reference value is in real value."""
+    return proportional(command.value, reference, command.reference) if command.reference else 0

@@ -1,0 +1,169 @@
+"""Giving back what nobody will take: voids, sent or only booked (R5, R15, R22, R25)."""
+
+from worker.domain.allocation import Part, allocate_void, by_amount, split
+from worker.domain.draft import Draft, with_shares
+from worker.domain.money import proportional
+from worker.domain.order import Command, Payment
+
+
+def void(draft: Draft, amount: int, cause: tuple[str, str], rule: str) -> None:
+    """Voids an amount (reference value) of the open parts, lowest payment first."""
+    for part in allocate_void(by_amount(draft.order), amount):
+        _void_part(draft, part, cause, rule)
+
+
+def void_open_rest(draft: Draft, cause: tuple[str, str], rule: str) -> None:
+    """Voids every payment's open part, except what was declined before and only a person may ask for again."""
+    for payment in by_amount(draft.order):
+        value = payment.open - _withheld(draft, payment)
+        if value > 0:
+            reference = proportional(payment.open_reference, value, payment.open)
+            _void_part(draft, Part(payment, reference, value), cause, rule)
+
+
+def _withheld(draft: Draft, payment: Payment) -> int:
+    """A void that was declined is not asked again by itself; one of a change is, once, unless it was abandoned."""
+    return sum(
+        command.value - command.told_late - command.done
+        for command in draft.order.commands.values()
+        if command.operation == "cancel"
+        and command.payment_id == payment.payment_id
+        and command.state == "declined"
+        and (command.abandoned or (command.missing and command.cause_kind in ("finish", "cancel")))
+    )
+
+
+def _void_part(draft: Draft, part: Part, cause: tuple[str, str], rule: str) -> None:
+    """Sent where the connector takes parts; else booked, until all of the payment is voided (TOTAL, HOLD)."""
+    payment = part.payment
+    if not payment.once:
+        _send(draft, part, cause, rule)
+        return
+    untouched_by_settles = payment.settled == payment.settling == payment.voiding == 0
+    if part.value == payment.open and untouched_by_settles and payment.voided == payment.booked:
+        _send(draft, part, cause, rule, told_late=payment.booked)
+        return
+    shares = split(payment, part.value)
+    draft.reserve(payment, "voided", part.value, rule)
+    with_shares(payment, shares, -1)
+    payment.voided += part.value
+    payment.booked += part.value
+    payment.voided_reference += part.reference
+    payment.booked_reference += part.reference
+    draft.tell(
+        "void.confirmed", rule,
+        f"Voided {draft.amount(part.value)} of payment {payment.payment_id} in the books; "
+        f"its connector takes no partial void and is not told ({rule})",
+        {"value": part.value, "paymentId": payment.payment_id, "booked": 1}, cause,
+    )  # fmt: skip
+
+
+def _send(
+    draft: Draft,
+    part: Part,
+    cause: tuple[str, str],
+    rule: str,
+    told_late: int = 0,
+    retry_of: str | None = None,
+) -> Command:
+    payment = part.payment
+    shares = split(payment, part.value)
+    command = draft.issue(
+        payment, "cancel", part.value + told_late, part.reference, cause, rule,
+        told_late=told_late, shares=shares, retry_of=retry_of,
+    )  # fmt: skip
+    draft.reserve(payment, "voiding", part.value, rule, command.command_id)
+    with_shares(payment, shares, -1)
+    payment.voiding += part.value
+    payment.voided_reference += part.reference
+    return command
+
+
+def undo_booked(draft: Draft, payment: Payment, rule: str) -> None:
+    """Takes back voids that the connector was never told (R27)."""
+    amount = payment.booked
+    if not amount:
+        return
+    payment.voided -= amount
+    payment.voided_reference -= payment.booked_reference
+    payment.booked = payment.booked_reference = 0
+    draft.release(payment, "voided", amount, rule)
+    if payment.shares:
+        with_shares(payment, split_back(payment, amount), +1)
+
+
+def split_back(payment: Payment, amount: int) -> tuple[tuple[int, int], ...]:
+    """Shares of an undone void, in proportion to what was taken away from each recipient."""
+    gone = [share.recipient.amount - share.rest for share in payment.shares]
+    promised = sum(gone)
+    back, left = [], amount
+    for place, taken in enumerate(gone):
+        part = left if place == len(gone) - 1 else min(taken, amount * taken // promised if promised else 0)
+        back.append((part, 0))
+        left -= part
+    return tuple(back)
+
+
+def retry_void(draft: Draft, command: Command) -> int:
+    """A new cancel for what was declined: at most what is open."""
+    payment = draft.payment(command.payment_id)
+    value = min(command.value - command.told_late - command.done, payment.open)
+    if value <= 0:
+        return 0
+    reference = proportional(payment.open_reference, value, payment.open)
+    draft.update(command, missing=0)
+    cause = (command.cause_kind, command.cause_id)
+    told_late = payment.booked if payment.once else 0
+    if payment.once and value < payment.open:
+        return 0
+    _send(draft, Part(payment, reference, value), cause, "R39", told_late, command.command_id)
+    return value
+
+
+def void_succeeded(draft: Draft, command: Command, done: int, operation_id: str | None, rule: str) -> None:
+    payment = draft.payment(command.payment_id)
+    asked = command.value - command.told_late
+    freed = max(0, min(asked, done - command.told_late))
+    above = max(0, done - command.value)
+    reference = proportional(command.reference, freed, asked)
+    payment.voiding -= asked
+    payment.voided += freed
+    payment.voided_reference -= command.reference - reference
+    draft.move(payment, "voiding", "voided", freed, rule, command.command_id)
+    if freed < asked:
+        draft.release(payment, "voiding", asked - freed, rule, command.command_id)
+    if above:
+        more = proportional(payment.open_reference, above, payment.open)
+        draft.reserve(payment, "voided", above, rule, command.command_id)
+        payment.voided += above
+        payment.voided_reference += more
+    if command.told_late and done >= command.told_late:
+        payment.booked = payment.booked_reference = 0  # the connector knows now
+    draft.update(
+        command, state="succeeded", done=done, done_reference=reference, operation_id=operation_id,
+        missing=command.reference - reference,
+    )  # fmt: skip
+    draft.tell(
+        "void.confirmed", rule, f"Voided {draft.amount(done)} of payment {payment.payment_id} ({rule})",
+        {"value": done, "short": asked - freed, "paymentId": payment.payment_id, "commandId": command.command_id},
+        (command.cause_kind, command.cause_id),
+    )  # fmt: skip
+
+
+def void_failed(draft: Draft, command: Command, rule: str, code: str | None) -> None:
+    """What it would have freed is open again; what was only booked stays voided."""
+    payment = draft.payment(command.payment_id)
+    amount = command.value - command.told_late
+    payment.voiding -= amount
+    payment.voided_reference -= command.reference
+    draft.release(payment, "voiding", amount, rule, command.command_id)
+    if command.shares:
+        with_shares(payment, command.shares, +1)
+    draft.update(command, state="declined", missing=max(1, command.reference))
+    draft.tell(
+        "void.failed", rule,
+        f"The void of {draft.amount(command.value)} on payment {payment.payment_id} failed: "
+        f"{code or 'declined'} ({rule})",
+        {"value": command.value, "paymentId": payment.payment_id, "commandId": command.command_id, "code": code},
+        (command.cause_kind, command.cause_id),
+    )  # fmt: skip
