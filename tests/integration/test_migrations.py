@@ -1,0 +1,95 @@
+"""The schema comes up to date, once, whoever else tries at the same moment."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from worker.postgres.migrations import (
+    Migration,
+    MigrationError,
+    applied_version,
+    migrate,
+    migrations,
+    require_current,
+)
+from worker.stack import StackEnv
+
+STREAM_TABLES = {"members", "partitions", "positions", "published", "outbox", "dead_letters"}
+
+
+@pytest.fixture
+async def empty_database(stack: StackEnv) -> AsyncIterator[str]:
+    name = f"empty_{secrets.token_hex(6)}"
+    server = await asyncpg.connect(stack.database_url)
+    await server.execute(f"CREATE DATABASE {name}")
+    yield urlsplit(stack.database_url)._replace(path=f"/{name}").geturl()
+    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await server.close()
+
+
+async def test_several_at_once_apply_each_file_once(empty_database: str):
+    done = await asyncio.gather(*(migrate(empty_database) for _ in range(5)))
+
+    assert sorted(map(len, done)) == [0, 0, 0, 0, len(migrations())]
+    assert await applied_version(empty_database) == migrations()[-1].number
+    assert await migrate(empty_database) == []
+
+
+async def test_a_file_that_was_changed_after_it_was_applied_is_refused(empty_database: str):
+    await migrate(empty_database, [Migration(1, "0001_a.sql", "CREATE TABLE a (x integer)")])
+
+    with pytest.raises(MigrationError, match=r"0001_a\.sql was changed after it had been applied"):
+        await migrate(empty_database, [Migration(1, "0001_a.sql", "CREATE TABLE a (x bigint)")])
+
+
+async def test_a_database_newer_than_the_program_is_refused(empty_database: str):
+    await migrate(empty_database, [Migration(7, "0007_later.sql", "SELECT 1")])
+
+    with pytest.raises(MigrationError, match="update the program"):
+        await migrate(empty_database, [])
+
+
+async def test_a_file_that_fails_leaves_nothing_behind(empty_database: str):
+    good = Migration(1, "0001_good.sql", "CREATE TABLE good (x integer)")
+    bad = Migration(2, "0002_bad.sql", "CREATE TABLE half (x integer); SELECT 1 / 0")
+
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await migrate(empty_database, [good, bad])
+
+    assert await applied_version(empty_database) == 1
+    connection = await asyncpg.connect(empty_database)
+    assert await connection.fetchval("SELECT to_regclass('half')") is None
+    await connection.close()
+
+
+async def test_a_worker_names_what_is_missing(empty_database: str):
+    connection = await asyncpg.connect(empty_database)
+
+    with pytest.raises(MigrationError, match="`settlement migrate` applies it"):
+        await require_current(connection)
+
+    await connection.close()
+
+
+async def test_both_workers_have_the_same_tables_of_the_stream(database_url: str):
+    connection = await asyncpg.connect(database_url)
+
+    columns = await connection.fetch(
+        "SELECT table_schema, table_name, column_name, data_type, is_nullable FROM information_schema.columns"
+        " WHERE table_schema IN ('ledger', 'delivery') AND table_name = ANY($1)", list(STREAM_TABLES)
+    )  # fmt: skip
+    uncommented = await connection.fetch(
+        "SELECT oid::regclass FROM pg_class WHERE relkind = 'r' AND obj_description(oid) IS NULL"
+        " AND relnamespace IN ('ledger'::regnamespace, 'delivery'::regnamespace)"
+    )
+
+    shapes = {schema: {tuple(row)[1:] for row in columns if row["table_schema"] == schema}
+              for schema in ("ledger", "delivery")}  # fmt: skip
+    assert shapes["ledger"] == shapes["delivery"]
+    assert {name for name, *_ in shapes["ledger"]} == STREAM_TABLES
+    assert not uncommented
+    await connection.close()

@@ -1,0 +1,19 @@
+"""Every named query of every room is one that the migrated database accepts."""
+
+import asyncpg
+import pytest
+
+from worker.postgres.queries import ROLES, Query, all_queries
+
+QUERIES = [(schema, query) for query in all_queries() for schema in ([query.schema] if query.schema else ROLES)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "query"), QUERIES, ids=[f"{schema}:{query.file}:{query.name}" for schema, query in QUERIES]
+)
+async def test_a_named_query_can_be_prepared(database_url: str, schema: str, query: Query):
+    connection = await asyncpg.connect(database_url, server_settings={"search_path": schema})
+
+    await connection.prepare(query.sql)
+
+    await connection.close()

@@ -1,0 +1,54 @@
+"""`settlement topics` creates what is missing and refuses what was cut otherwise."""
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from worker.kafka import names, topics
+from worker.kafka.connecting import client_options
+from worker.settings import Settings, load
+from worker.stack import StackEnv
+
+
+@pytest.fixture
+def settings(stack: StackEnv, topic_prefix: str) -> Settings:
+    return load(stack.as_settings() | {"TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "3"})
+
+
+async def test_all_topics_of_the_contract_are_made_once(settings: Settings):
+    made = await topics.create_missing(settings)
+
+    assert sorted(made) == sorted(settings.topic(name) for name in names.TOPICS + names.DEAD_LETTER_TOPICS)
+    assert await topics.create_missing(settings) == []
+
+
+async def test_a_wrong_number_of_partitions_is_refused(settings: Settings):
+    await topics.create_missing(settings)
+
+    with pytest.raises(topics.TopicsError, match="has 3 partitions, but TOPIC_PARTITIONS is 4"):
+        await topics.create_missing(settings.model_copy(update={"topic_partitions": 4}))
+
+
+async def test_a_worker_names_the_topic_that_is_missing(settings: Settings):
+    with pytest.raises(topics.TopicsError, match="is missing: `settlement topics` creates it"):
+        await topics.verify(settings, [names.INVOICES])
+
+
+async def test_only_the_state_of_orders_is_compacted_and_dead_letters_are_allowed_more(settings: Settings):
+    await topics.create_missing(settings)
+
+    configs = {name: await _config(settings, name) for name in names.TOPICS + names.DEAD_LETTER_TOPICS}
+
+    assert [name for name, config in configs.items() if config["cleanup.policy"] == "compact"] == [names.ORDERS]
+    for name in names.INPUTS:
+        limit = int(configs[name]["max.message.bytes"])
+        assert int(configs[name + "-dlt"]["max.message.bytes"]) == limit + 64 * 1024
+
+
+async def _config(settings: Settings, name: str) -> dict[str, str]:
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    await admin.start()
+    wanted = {"cleanup.policy": "", "max.message.bytes": ""}
+    [found] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(name), wanted)])
+    await admin.close()
+    return {entry[0]: entry[1] for entry in found.resources[0][4]}

@@ -1,0 +1,70 @@
+"""A dead letter is the record itself, and two families of headers around it."""
+
+import hashlib
+
+from worker.kafka.dead_letters import dead_letter
+from worker.kafka.records import Record
+
+RECORD = Record("erp.invoices.v1", 7, 1 << 33, b"key", b"value", [("a", b"1"), ("a", b"2")], 1_768_478_400_123)
+ROOM = 1_000_000
+
+
+def test_key_value_headers_and_partition_stay_byte_for_byte():
+    out, reason = dead_letter(RECORD, "invalid", "why", "p.", ROOM)
+
+    assert (out.topic, out.partition, out.key, out.value) == ("erp.invoices.v1-dlt", 7, b"key", b"value")
+    assert out.headers[:2] == RECORD.headers
+    assert reason == "invalid"
+
+
+def test_springs_numbers_are_big_endian_and_connects_are_text():
+    headers = dict(dead_letter(RECORD, "invalid", "why", "p.", ROOM)[0].headers)
+
+    assert headers["kafka_dlt-original-topic"] == b"p.erp.invoices.v1"
+    assert headers["kafka_dlt-original-partition"] == b"\0\0\0\x07"
+    assert headers["kafka_dlt-original-offset"] == (1 << 33).to_bytes(8, "big")
+    assert headers["kafka_dlt-original-timestamp"] == (1_768_478_400_123).to_bytes(8, "big")
+    assert headers["kafka_dlt-exception-fqcn"] == b"invalid"
+    assert headers["kafka_dlt-exception-message"] == b"why"
+    assert headers["__connect.errors.topic"] == b"p.erp.invoices.v1"
+    assert headers["__connect.errors.partition"] == b"7"
+    assert headers["__connect.errors.offset"] == b"8589934592"
+    assert headers["__connect.errors.exception.class.name"] == b"invalid"
+    assert headers["__connect.errors.exception.message"] == b"why"
+
+
+def test_what_does_not_fit_goes_without_its_value_but_with_its_sum():
+    value = b"x" * 50_000
+    record = Record("erp.invoices.v1", 7, 1, b"key", value, [("a", b"1")], 0)
+
+    out, reason = dead_letter(record, "invalid", "why", "", 20_000)
+
+    headers = dict(out.headers)
+    assert (out.value, reason) == (b"", "too_large")
+    assert headers["settlement-value-sha256"] == hashlib.sha256(value).hexdigest().encode()
+    assert headers["a"] == b"1"
+    assert headers["kafka_dlt-exception-fqcn"] == headers["__connect.errors.exception.class.name"] == b"too_large"
+
+
+def test_headers_that_do_not_fit_either_are_left_out():
+    record = Record("erp.invoices.v1", 7, 1, b"key", b"v", [("a", b"1" * 50_000)], 0)
+
+    out, reason = dead_letter(record, "invalid", "why", "", 20_000)
+
+    assert (out.value, reason, dict(out.headers).get("a")) == (b"", "too_large", None)
+
+
+def test_a_record_without_value_and_with_an_empty_header_is_kept_so():
+    record = Record("erp.invoices.v1", 7, 1, None, None, [("a", None)], -1)  # type: ignore[list-item]
+
+    out, _ = dead_letter(record, "malformed", "why", "", ROOM)
+
+    assert (out.key, out.value, out.headers[0]) == (None, None, ("a", None))
+
+
+def test_a_message_is_cut_and_printable():
+    out, _ = dead_letter(RECORD, "malformed", "\0\ud800" + "x" * 5_000, "", ROOM)
+
+    message = dict(out.headers)["__connect.errors.exception.message"].decode()
+    assert message.startswith(r"\0\ud800xxx")
+    assert len(message) == 1_000

@@ -1,0 +1,136 @@
+"""What a producer sends is read in every form that the contract allows, and nothing else."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.kafka import names
+from worker.kafka.envelope import VALUE_BYTES_MAX, Event, Unreadable, read, write
+from worker.kafka.records import Record
+
+DATA = b'{"orderId": "o-1", "type": "Output"}'
+BINARY = [("ce_specversion", b"1.0"), ("ce_id", b"id-1"), ("ce_type", b"invoice.issued"), ("ce_time", b"t")]
+
+
+def _record(
+    value: bytes | None, headers: list[tuple[str, bytes]] | None = None, topic: str = names.ORDER_CHANGES
+) -> Record:
+    return Record(topic, 3, 14, None, value, headers or [], 0)
+
+
+def _event(value: bytes, headers: list[tuple[str, bytes]] | None = None, topic: str = names.ORDER_CHANGES) -> Event:
+    found = read(_record(value, headers, topic))
+    assert isinstance(found, Event), found
+    return found
+
+
+def _refused(value: bytes | None, headers: list[tuple[str, bytes]] | None = None) -> Unreadable:
+    found = read(_record(value, headers))
+    assert isinstance(found, Unreadable), found
+    return found
+
+
+def test_binary_mode_has_the_data_as_its_value():
+    event = _event(DATA, BINARY)
+
+    assert (event.type, event.id, event.time, bytes(event.data)) == ("invoice.issued", "id-1", "t", DATA)
+
+
+def test_structured_mode_needs_no_header_at_all():
+    envelope = {"specversion": "1.0", "id": "id-1", "type": "order.changed", "time": "t", "source": "/erp"}
+    value = json.dumps(envelope)[:-1].encode() + b', "data": ' + DATA + b"}"
+
+    event = _event(value)
+
+    assert (event.type, event.id, event.time, bytes(event.data)) == ("order.changed", "id-1", "t", DATA)
+
+
+def test_structured_data_may_be_base64():
+    event = _event(b'{"specversion": "1.0", "type": "t", "data_base64": "e30="}')
+
+    assert bytes(event.data) == b"{}"
+
+
+def test_a_literal_arrives_as_it_was_written():
+    event = _event(b'{"specversion": "1.0", "type": "t", "data": {"value": 1e3}}')
+
+    assert bytes(event.data) == b'{"value": 1e3}'
+
+
+def test_a_bare_body_is_an_invoice_on_the_invoices_topic_only():
+    assert _event(DATA, topic=names.INVOICES).type == "invoice.issued"
+    assert _refused(DATA).reason == "malformed"
+
+
+def test_a_value_behind_confluents_prefix_is_read():
+    assert bytes(_event(b"\0\0\0\0\x07" + DATA, BINARY).data) == DATA
+    assert bytes(_event(b"\0\0\0\0\x07" + DATA, topic=names.INVOICES).data) == DATA
+
+
+def test_a_missing_id_is_the_place():
+    assert _event(DATA, BINARY[2:]).id == f"{names.ORDER_CHANGES}-3-14"
+    assert _event(DATA, topic=names.INVOICES).id == f"{names.INVOICES}-3-14"
+
+
+def test_the_trace_is_taken_from_either_header():
+    assert _event(DATA, [*BINARY, ("ce_traceparent", b"b")]).traceparent == "b"
+    assert _event(DATA, [*BINARY, ("ce_traceparent", b"b"), ("traceparent", b"a")]).traceparent == "a"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, b"", b"\xff\xfe\0", b'{"a": "\xed\xa0\x80"}', b'{"specversion": "1.0"}', b"[1]", b"nothing",
+        b'{"specversion": "1.0", "type": 7, "data": {}}', b'{"specversion": "1.0", "type": "t"}', b"{" * 100_000,
+        b'{"a":' * 50_000, b'{"specversion": "1.0", "type": "t", "data_base64": "?"}',
+    ],
+    ids=lambda value: repr(value)[:30],
+)  # fmt: skip
+def test_what_is_no_envelope_is_malformed(value: bytes | None):
+    assert _refused(value).reason == "malformed"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [r'{"a": "\u0000"}', r'{"\u0000": 1}', r'{"a": ["\ud800"]}', r'{"a": "\udc00\ud800"}', r'{"b": {"a": "\\\u0000"}}'],
+)
+def test_text_that_no_database_stores_is_malformed_wherever_it_stands(text: str):
+    assert _refused(text.encode(), BINARY).reason == "malformed"
+    assert _refused(f'{{"specversion": "1.0", "type": "t", "data": {text}}}'.encode()).reason == "malformed"
+
+
+@pytest.mark.parametrize("text", [r'{"a": "\\u0000"}', r'{"a": "\ud83d\ude00"}', '{"a": "ü😀"}', r'{"a": "\u00e9"}'])
+def test_text_that_only_looks_bad_is_read(text: str):
+    assert bytes(_event(text.encode(), BINARY).data) == text.encode()
+
+
+@pytest.mark.parametrize("header", [("ce_id", b"\xff"), ("ce_type", b"a\0b"), ("ce_type", b"")])
+def test_headers_are_text_too(header: tuple[str, bytes]):
+    others = [one for one in BINARY if one[0] != header[0]]
+
+    assert _refused(DATA, [*others, header]).reason == "malformed"
+
+
+def test_a_value_of_a_million_bytes_is_read_and_one_more_is_too_large():
+    assert _event(b'"' + b"x" * (VALUE_BYTES_MAX - 2) + b'"', BINARY)
+    assert _refused(b"x" * (VALUE_BYTES_MAX + 1), BINARY).reason == "too_large"
+
+
+def test_what_is_written_is_read():
+    headers = write("command.settle", "c-1", "2026-01-15T12:00:00Z", "00-1-2-01")
+
+    event = _event(DATA, headers)
+
+    assert (event.type, event.id, event.time) == ("command.settle", "c-1", "2026-01-15T12:00:00Z")
+    assert event.traceparent == "00-1-2-01"
+    assert dict(headers)["ce_specversion"] == b"1.0"
+    assert dict(headers)["content-type"] == b"application/json"
+
+
+@given(st.binary(max_size=200), st.sampled_from([[], BINARY]), st.sampled_from([names.INVOICES, names.OUTCOMES]))
+def test_no_bytes_raise(value: bytes, headers: list[tuple[str, bytes]], topic: str):
+    found = read(_record(value, headers, topic))
+
+    assert isinstance(found, Event | Unreadable)

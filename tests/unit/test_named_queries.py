@@ -1,0 +1,29 @@
+"""SQL stands in files, each statement with a name and a promise."""
+
+import pytest
+
+from worker.postgres.queries import all_queries, load, parse
+
+
+def test_a_query_has_name_promise_and_statement():
+    [first, second] = parse(
+        "-- name: one\n-- Promises a row.\nSELECT 1;\n\n-- name: two\n-- More.\nSELECT\n    2", "f.sql"
+    )
+
+    assert (first.name, first.promise, first.sql) == ("one", "Promises a row.", "SELECT 1")
+    assert second.sql == "SELECT\n    2"
+
+
+def test_a_query_without_a_promise_is_refused():
+    with pytest.raises(ValueError, match="needs one line that says what it promises"):
+        parse("-- name: one\nSELECT 1;", "f.sql")
+
+
+def test_a_rooms_queries_are_loaded_by_name():
+    assert load("worker.stream")["leave"].startswith("DELETE FROM members")
+
+
+def test_queries_of_all_rooms_are_found():
+    files = {query.file for query in all_queries()}
+
+    assert {"worker/stream/ownership.sql", "worker/stream/outbox.sql"} <= files

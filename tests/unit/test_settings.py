@@ -1,0 +1,122 @@
+"""A setting is what the contract says, or the program stops with one line about it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from worker.settings import NAMES, Settings, SettingsError, load
+
+CONTRACT = """
+KAFKA_BOOTSTRAP_SERVERS KAFKA_SECURITY_PROTOCOL KAFKA_SASL_MECHANISM KAFKA_SASL_USERNAME KAFKA_SASL_PASSWORD
+KAFKA_SSL_CAFILE TOPIC_PREFIX TOPIC_PARTITIONS DATABASE_URL CONNECTORS_FILE PARKING_HOURS EXPIRY_LEAD_HOURS
+OPS_HOST OPS_PORT OPS_TOKEN OPS_VIEW_TOKEN LOG_LEVEL LOG_FORMAT SETTLEMENT_HOME
+"""
+
+
+def test_every_setting_of_the_contract_exists_and_no_other():
+    assert set(CONTRACT.split()) == NAMES
+
+
+def test_nothing_set_means_the_embedded_stack_and_the_contracts_defaults():
+    settings = load({})
+
+    assert settings.embedded
+    assert (settings.topic_prefix, settings.topic_partitions) == ("", 12)
+    assert (settings.parking_ms, settings.expiry_lead_ms) == (72 * 3_600_000, 24 * 3_600_000)
+    assert (settings.ops_host, settings.ops_port) == ("127.0.0.1", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("TOPIC_PARTITIONS", "twelve", "TOPIC_PARTITIONS takes a whole number from 1 to 1000, not 'twelve'"),
+        ("TOPIC_PARTITIONS", "0", "TOPIC_PARTITIONS takes a whole number from 1 to 1000, not '0'"),
+        ("TOPIC_PREFIX", "a b", "TOPIC_PREFIX takes up to 100 letters"),
+        ("PARKING_HOURS", "-1", "PARKING_HOURS takes hours above 0"),
+        ("PARKING_HOURS", "nan", "PARKING_HOURS takes hours above 0"),
+        ("EXPIRY_LEAD_HOURS", "soon", "EXPIRY_LEAD_HOURS takes hours above 0"),
+        ("OPS_PORT", "70000", "OPS_PORT takes a port from 0"),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL takes debug, info, warning or error"),
+        ("LOG_FORMAT", "xml", "LOG_FORMAT takes json or text"),
+        ("KAFKA_SECURITY_PROTOCOL", "TLS", "KAFKA_SECURITY_PROTOCOL takes PLAINTEXT, SSL"),
+        ("KAFKA_SSL_CAFILE", "/nowhere.pem", "KAFKA_SSL_CAFILE takes the path of a PEM file"),
+        ("OPS_TOKEN_FILE", "/nowhere", "OPS_TOKEN_FILE takes the path of a text file"),
+    ],
+)
+def test_a_malformed_setting_is_named_with_what_it_takes(name: str, value: str, sentence: str):
+    with pytest.raises(SettingsError) as refusal:
+        load({name: value})
+
+    assert str(refusal.value).startswith(sentence)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("OPS_PRT", "OPS_PORT"),
+        ("TOPIC_PARTITION", "TOPIC_PARTITIONS"),
+        ("DATABASE_URI", "DATABASE_URL"),
+        ("DATABSAE_URL", "DATABASE_URL"),
+        ("KAFKA_BOOTSTRAP_SERVER", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("KAFKA_SASL_USER", "KAFKA_SASL_USERNAME"),
+        ("CONNECTOR_FILE", "CONNECTORS_FILE"),
+        ("PARKING_HOUR_FILE", "PARKING_HOURS"),
+        ("SETTLEMENT_HOMES", "SETTLEMENT_HOME"),
+    ],
+)
+def test_a_typing_error_is_answered_with_what_was_meant(name: str, meant: str):
+    with pytest.raises(SettingsError, match=f"{name} is no setting of ours; did you mean {meant}?"):
+        load({name: "1"})
+
+
+def test_variables_of_others_do_not_hurt():
+    load({
+        "KAFKA_HEAP_OPTS": "-Xmx1g", "KAFKA_LOG4J_OPTS": "", "LOGLEVEL": "x", "LOG_DIR": "/tmp", "DATABASE": "x",
+        "OPS_SERVICE_HOST": "10.0.0.1", "OPS_PORT_8080_TCP": "tcp://10.0.0.1:8080", "SETTLEMENT_SERVICE_PORT": "80",
+        "DATABASE_URL": "postgres://h/d", "DATABASE_URI": "somebody else's", "PATH": "/bin", "HOME": "/root",
+    })  # fmt: skip
+
+
+def test_a_file_holds_a_value_without_its_last_line_end(tmp_path: Path):
+    (tmp_path / "url").write_text("postgresql://u:secret@h/d\n")
+
+    settings = load({"DATABASE_URL_FILE": str(tmp_path / "url")})
+
+    assert settings.database == "postgresql://u:secret@h/d"
+
+
+def test_a_value_and_its_file_together_are_refused(tmp_path: Path):
+    with pytest.raises(SettingsError, match="OPS_TOKEN and OPS_TOKEN_FILE are both set"):
+        load({"OPS_TOKEN": "a", "OPS_TOKEN_FILE": str(tmp_path)})
+
+
+def test_secrets_are_never_shown():
+    given = {"DATABASE_URL": "postgresql://u:hunter2@h/d", "OPS_TOKEN": "hunter2", "OPS_VIEW_TOKEN": "hunter2",
+             "KAFKA_SASL_PASSWORD": "hunter2"}  # fmt: skip
+
+    settings = load(given)
+
+    assert "hunter2" not in repr(settings) + str(settings) + settings.model_dump_json()
+    with pytest.raises(SettingsError) as refusal:
+        load({"DATABASE_URL": "mysql://u:hunter2@h/d"})
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_sasl_without_credentials_is_refused():
+    with pytest.raises(SettingsError, match="KAFKA_SASL_PASSWORD is missing"):
+        load({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_USERNAME": "u"})
+
+
+def test_only_one_of_kafka_and_database_is_not_enough_for_both():
+    settings = load({"DATABASE_URL": "postgresql://h/d"})
+
+    assert not settings.embedded
+    with pytest.raises(SettingsError, match="KAFKA_BOOTSTRAP_SERVERS is missing"):
+        _ = settings.bootstrap
+
+
+def test_every_setting_says_what_it_takes():
+    for name, field in Settings.model_fields.items():
+        assert re.match(r"[a-zA-Z]", field.description or ""), name

@@ -1,0 +1,62 @@
+"""A record's way to `<topic>-dlt`: itself, byte for byte, and the headers that existing tools read."""
+
+from hashlib import sha256
+
+from worker.kafka.names import DEAD_LETTER_SUFFIX
+from worker.kafka.records import Outgoing, Record
+
+MESSAGE_CHARACTERS_MAX = 1_000
+# What Kafka adds around one record in a batch of its own, rounded up; each header costs two lengths more.
+_OVERHEAD_BYTES = 128
+_HEADER_OVERHEAD_BYTES = 10
+SHA256_HEADER = "settlement-value-sha256"
+
+
+def dead_letter(record: Record, reason: str, message: str, prefix: str, bytes_max: int) -> tuple[Outgoing, str]:
+    """The record for the dead letter topic, and the reason it finally carries.
+
+    What does not fit `bytes_max` goes without its value (and, if need be, its own headers) as `too_large`.
+    """
+    message = printable(message)
+    added = _headers(record, reason, message, prefix)
+    if _size(record, added) > bytes_max:
+        reason = "too_large"
+        added = _headers(record, reason, message, prefix)
+        added.append((SHA256_HEADER, sha256(record.value or b"").hexdigest().encode()))
+        fits = _size(record, added) - len(record.value or b"") <= bytes_max
+        return _outgoing(record, b"", [*record.headers, *added] if fits else added), reason
+    return _outgoing(record, record.value, [*record.headers, *added]), reason
+
+
+def printable(message: str) -> str:
+    """Text that PostgreSQL and a terminal accept, cut to a length a person reads."""
+    clean = message.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return clean if len(clean) <= MESSAGE_CHARACTERS_MAX else clean[: MESSAGE_CHARACTERS_MAX - 1] + "…"
+
+
+def _outgoing(record: Record, value: bytes | None, headers: list[tuple[str, bytes]]) -> Outgoing:
+    return Outgoing(record.topic + DEAD_LETTER_SUFFIX, record.partition, record.key, value, headers)
+
+
+def _headers(record: Record, reason: str, message: str, prefix: str) -> list[tuple[str, bytes]]:
+    topic = (prefix + record.topic).encode()
+    return [
+        ("kafka_dlt-original-topic", topic),
+        ("kafka_dlt-original-partition", record.partition.to_bytes(4, "big", signed=True)),
+        ("kafka_dlt-original-offset", record.offset.to_bytes(8, "big", signed=True)),
+        ("kafka_dlt-original-timestamp", record.timestamp_ms.to_bytes(8, "big", signed=True)),
+        ("kafka_dlt-exception-fqcn", reason.encode()),
+        ("kafka_dlt-exception-message", message.encode()),
+        ("__connect.errors.topic", topic),
+        ("__connect.errors.partition", str(record.partition).encode()),
+        ("__connect.errors.offset", str(record.offset).encode()),
+        ("__connect.errors.exception.class.name", reason.encode()),
+        ("__connect.errors.exception.message", message.encode()),
+    ]
+
+
+def _size(record: Record, added: list[tuple[str, bytes]]) -> int:
+    size = _OVERHEAD_BYTES + len(record.key or b"") + len(record.value or b"")
+    for name, content in (*record.headers, *added):
+        size += _HEADER_OVERHEAD_BYTES + len(name.encode()) + len(content or b"")
+    return size

@@ -1,0 +1,190 @@
+"""CloudEvents 1.0 over Kafka: both modes are read, binary mode is written."""
+
+import re
+from base64 import b64decode
+from binascii import Error as NoBase64
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from worker.kafka.records import Record
+
+VALUE_BYTES_MAX = 1_000_000
+SOURCE = b"/partial-settlement"
+# Producers that publish the bare body of an invoice, as they always did.
+TYPE_WITHOUT_ENVELOPE = {"erp.invoices.v1": "invoice.issued"}
+
+_CONFLUENT_PREFIX_BYTES = 5
+_ATTRIBUTES = frozenset(("ce_id", "ce_type", "ce_specversion", "ce_time", "ce_traceparent", "traceparent"))
+# Worth a closer look: an escaped U+0000 or surrogate, perhaps only behind an escaped backslash.
+_SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+
+
+class Event(Struct, frozen=True, gc=False):
+    """What a record says, and in which words; `data` is JSON that nobody has parsed yet."""
+
+    type: str
+    id: str
+    time: str | None
+    traceparent: str | None
+    data: bytes | msgspec.Raw
+
+
+class Unreadable(Struct, frozen=True, gc=False):
+    """Why a record says nothing."""
+
+    reason: str
+    message: str
+
+
+_NOTHING = msgspec.Raw()
+
+
+class _Structured(Struct):
+    """The JSON envelope; what is absent stays empty, so that a body without any envelope is read as well."""
+
+    specversion: Any = None
+    type: Any = None
+    id: Any = None
+    time: Any = None
+    traceparent: Any = None
+    data: msgspec.Raw = _NOTHING
+    data_base64: Any = None
+
+
+_structured = msgspec.json.Decoder(_Structured)
+_any = msgspec.json.Decoder(Any)
+
+
+def read(record: Record) -> Event | Unreadable:
+    """The event in a record. Never raises: what cannot be read has a reason code."""
+    value = record.value
+    if not value:
+        return Unreadable("malformed", "the record has no value")
+    if len(value) > VALUE_BYTES_MAX:
+        return Unreadable("too_large", f"{len(value)} bytes, at most {VALUE_BYTES_MAX} are read")
+    if value[0] == 0 and len(value) >= _CONFLUENT_PREFIX_BYTES:
+        value = value[_CONFLUENT_PREFIX_BYTES:]
+    if problem := _text_problem(value):
+        return Unreadable("malformed", problem)
+    named = _attributes(record)
+    if isinstance(named, Unreadable):
+        return named
+    binary = "ce_type" in named or "ce_specversion" in named
+    return _binary(record, named, value) if binary else _structured_or_bare(record, named, value)
+
+
+def write(
+    type_: str, id_: str, time: str, traceparent: str | None = None, source: bytes = SOURCE
+) -> list[tuple[str, bytes]]:
+    """The headers of a record in binary mode."""
+    headers = [
+        ("ce_id", id_.encode()),
+        ("ce_source", source),
+        ("ce_type", type_.encode()),
+        ("ce_specversion", b"1.0"),
+        ("ce_time", time.encode()),
+        ("content-type", b"application/json"),
+    ]
+    if traceparent is not None:
+        headers.append(("traceparent", traceparent.encode()))
+    return headers
+
+
+def _attributes(record: Record) -> dict[str, str] | Unreadable:
+    """The headers that we read."""
+    named: dict[str, str] = {}
+    for name, content in record.headers:
+        if name in _ATTRIBUTES and content is not None:
+            if b"\0" in content:
+                return Unreadable("malformed", f"the header {name} contains U+0000")
+            try:
+                named[name] = content.decode()
+            except UnicodeDecodeError:
+                return Unreadable("malformed", f"the header {name} is not UTF-8")
+    return named
+
+
+def _binary(record: Record, named: dict[str, str], value: bytes) -> Event | Unreadable:
+    if not (type_ := named.get("ce_type")):
+        return Unreadable("malformed", "the header ce_type is missing")
+    return Event(type_, named.get("ce_id") or _place(record), named.get("ce_time"), _trace(named), value)
+
+
+def _structured_or_bare(record: Record, named: dict[str, str], value: bytes) -> Event | Unreadable:
+    try:
+        envelope = _structured.decode(value)
+    except msgspec.ValidationError:
+        return Unreadable("malformed", "the value is no JSON object")
+    except (msgspec.DecodeError, RecursionError) as problem:
+        return Unreadable("malformed", f"the value is no JSON: {problem}")
+    if envelope.specversion is None:
+        return _bare(record, named, value)
+    if not isinstance(envelope.type, str) or not envelope.type:
+        return Unreadable("malformed", "the envelope's type is missing or no string")
+    data = _data(envelope)
+    if data is None:
+        return Unreadable("malformed", "the envelope has no data")
+    trace = envelope.traceparent if isinstance(envelope.traceparent, str) else None
+    id_ = envelope.id if isinstance(envelope.id, str) and envelope.id else _place(record)
+    time = envelope.time if isinstance(envelope.time, str) else None
+    return Event(envelope.type, id_, time, _trace(named) or trace, data)
+
+
+def _bare(record: Record, named: dict[str, str], value: bytes) -> Event | Unreadable:
+    type_ = TYPE_WITHOUT_ENVELOPE.get(record.topic)
+    if type_ is None:
+        return Unreadable("malformed", "no CloudEvents envelope, neither in headers nor in the value")
+    return Event(type_, named.get("ce_id") or _place(record), named.get("ce_time"), _trace(named), value)
+
+
+def _data(envelope: _Structured) -> bytes | msgspec.Raw | None:
+    if envelope.data is not _NOTHING:
+        return envelope.data
+    if isinstance(envelope.data_base64, str):
+        try:
+            decoded = b64decode(envelope.data_base64, validate=True)
+        except (NoBase64, ValueError):
+            return None
+        return None if _text_problem(decoded) else decoded
+    return None
+
+
+def _trace(named: dict[str, str]) -> str | None:
+    return named.get("traceparent") or named.get("ce_traceparent")
+
+
+def _place(record: Record) -> str:
+    return f"{record.topic}-{record.partition}-{record.offset}"
+
+
+def _text_problem(value: bytes) -> str | None:
+    """PostgreSQL stores no U+0000 and no lone surrogate: found here, also in fields that nobody reads."""
+    try:
+        value.decode()
+    except UnicodeDecodeError as problem:
+        return f"the value is not UTF-8 at byte {problem.start}"
+    if _SUSPICIOUS.search(value) is None:
+        return None
+    try:
+        text = _strings(_any.decode(value))
+    except (msgspec.DecodeError, RecursionError) as problem:
+        return f"the value is no JSON: {problem}"
+    return "a string contains U+0000" if "\0" in text else None
+
+
+def _strings(value: Any) -> str:
+    """All strings of a JSON value, names included."""
+    found: list[str] = []
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            found.append(one)
+        elif isinstance(one, dict):
+            found.extend(one)
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+    return "\n".join(found)

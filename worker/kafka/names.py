@@ -1,0 +1,19 @@
+"""Every topic of the contract, by its name without prefix."""
+
+INVOICES = "erp.invoices.v1"
+ORDER_CHANGES = "erp.order-changes.v1"
+COMMANDS = "settlement.commands.v1"
+OUTCOMES = "settlement.outcomes.v1"
+EVENTS = "settlement.events.v1"
+ORDERS = "settlement.orders.v1"
+
+INPUTS = (INVOICES, ORDER_CHANGES, COMMANDS, OUTCOMES)
+TOPICS = (*INPUTS, EVENTS, ORDERS)
+
+DEAD_LETTER_SUFFIX = "-dlt"
+DEAD_LETTER_TOPICS = tuple(name + DEAD_LETTER_SUFFIX for name in INPUTS)
+
+
+def group(role: str) -> str:
+    """The consumer group under which a worker's progress shows."""
+    return f"settlement-{role}"

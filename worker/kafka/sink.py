@@ -1,0 +1,87 @@
+"""Writes records where they were told to go, in order, and says when Kafka has them for good."""
+
+import asyncio
+from collections.abc import Iterable
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.structs import RecordMetadata
+
+from worker.kafka.connecting import client_options
+from worker.kafka.records import Outgoing
+from worker.settings import Settings
+
+# Below every topic's max.message.bytes, which bounds a batch; a larger record travels alone.
+BATCH_BYTES_MAX = 512 * 1024
+STOP_SECONDS_MAX = 0.5
+
+Ack = asyncio.Future[RecordMetadata]
+Place = tuple[str, int]
+
+
+class Sink:
+    """An idempotent producer, `acks=all`, that is always told the partition."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Ready to send."""
+        producer = AIOKafkaProducer(
+            **client_options(self._settings),
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=BATCH_BYTES_MAX,
+        )
+        self._producer = producer
+        await producer.start()
+
+    async def stop(self) -> None:
+        """Waits for nothing: what was not acknowledged is still in the outbox."""
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            await _stop_now(producer)
+
+    async def hand_over(self, records: Iterable[Outgoing]) -> list[tuple[Place, int, Ack]]:
+        """Queues the records in order and returns what to wait for: place, number, acknowledgement.
+
+        Waits while an earlier batch of the same partition is not yet on its way to the broker.
+        """
+        producer = self._producer
+        if producer is None:
+            raise RuntimeError("the sink was not started")
+        by_place: dict[Place, list[Outgoing]] = {}
+        for record in records:
+            by_place.setdefault((record.topic, record.partition), []).append(record)
+        acks: list[tuple[Place, int, Ack]] = []
+        for place, mine in by_place.items():
+            name = self._settings.topic(place[0])
+            batch = producer.create_batch()
+            for record in mine:
+                while batch.append(
+                    timestamp=None, key=record.key, value=record.value, headers=record.headers
+                ) is None:  # fmt: skip
+                    acks.append(
+                        (
+                            place,
+                            batch.record_count(),
+                            await producer.send_batch(batch, name, partition=place[1]),
+                        )
+                    )
+                    batch = producer.create_batch()
+            batch.close()
+            acks.append((place, batch.record_count(), await producer.send_batch(batch, name, partition=place[1])))
+        return acks
+
+
+async def _stop_now(producer: AIOKafkaProducer) -> None:
+    """`stop` of aiokafka flushes first, which never ends while the broker is away."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS_MAX):
+            await producer.stop()
+    except TimeoutError:
+        sender = producer._sender  # noqa: SLF001 - there is no public way to end it without a flush
+        await producer.client.close()
+        if sender is not None and sender.sender_task is not None:
+            sender.sender_task.cancel()
+            await asyncio.wait([sender.sender_task], timeout=STOP_SECONDS_MAX)

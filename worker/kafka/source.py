@@ -1,0 +1,184 @@
+"""Reads the partitions it is told, from the offsets it is told, and keeps Kafka's own books of offsets."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.structs import ConsumerRecord
+
+from worker.kafka import names
+from worker.kafka.connecting import client_options
+from worker.kafka.records import Record
+from worker.settings import Settings
+
+Place = tuple[str, int]
+
+FETCH_WAIT_MS = 100
+FETCH_BYTES_MAX = 16 << 20
+PARTITION_FETCH_BYTES_MAX = 1 << 20
+# What waits here for the next cycle; the client's own buffer comes on top.
+WAITING_RECORDS_MAX = 4_000
+WAITING_BYTES_MAX = 16 << 20
+
+
+class OffsetGoneError(Exception):
+    """A stored position that the topic no longer has; nothing is skipped."""
+
+    def __init__(self, topic: str, partition: int, stored: int, first: int, end: int) -> None:
+        super().__init__(
+            f"{topic} partition {partition}: the stored position is offset {stored}, but the topic has "
+            f"offsets {first} to {end}"
+        )
+
+
+class Source:
+    """A consumer without a group's protocol: who owns what is decided elsewhere."""
+
+    def __init__(self, settings: Settings, role: str, topics: tuple[str, ...], arrived: Callable[[], None]) -> None:
+        self._settings = settings
+        self._group = settings.topic(names.group(role))
+        self._topics = topics
+        self._arrived = arrived
+        self._logical = {settings.topic(name): name for name in topics}
+        self._consumer: AIOKafkaConsumer | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._waiting: deque[Record] = deque()
+        self._waiting_bytes = 0
+        self._room = asyncio.Event()
+
+    async def start(self) -> None:
+        """Ready to be assigned partitions."""
+        consumer = AIOKafkaConsumer(
+            **client_options(self._settings),
+            group_id=self._group,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_bytes=FETCH_BYTES_MAX,
+            max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
+        )
+        self._consumer = consumer
+        await consumer.start()
+        # Who leads which partition; aiokafka would ask for one topic after another, with a pause between.
+        await consumer._client.set_topics(list(self._logical))  # noqa: SLF001 - there is no public way
+
+    async def stop(self) -> None:
+        """Reads nothing more."""
+        await self._stop_pump()
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    await consumer.stop()
+
+    async def bounds(self, places: list[Place]) -> dict[Place, tuple[int, int]]:
+        """The first offset that each partition still has, and the one that the next record will get."""
+        wanted = [self._partition(place) for place in places]
+        first = await self._client.beginning_offsets(wanted)
+        end = await self._client.end_offsets(wanted)
+        return {place: (first[one], end[one]) for place, one in zip(places, wanted, strict=True)}
+
+    async def assign(self, positions: Mapping[Place, int]) -> None:
+        """From here on exactly these partitions are read, each from its offset; what waited is forgotten."""
+        await self._stop_pump()
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._client.assign([self._partition(place) for place in positions])
+        for place, offset in positions.items():
+            self._client.seek(self._partition(place), offset)
+        if positions:
+            self._pump = asyncio.create_task(self._fill(), name="source")
+            self._pump.add_done_callback(self._ended)
+
+    def waiting(self) -> bool:
+        """Whether `take` has something to give, be it an error."""
+        return bool(self._waiting) or (self._pump is not None and self._pump.done())
+
+    def take(self, records_max: int, bytes_max: int) -> list[Record]:
+        """What has arrived, in order per partition, one at least if any. Raises what the reader met."""
+        if self._pump is not None and self._pump.done() and not self._pump.cancelled():
+            self._pump.result()
+        taken: list[Record] = []
+        size = 0
+        while self._waiting and len(taken) < records_max:
+            size += len(self._waiting[0].value or b"")
+            if taken and size > bytes_max:
+                break
+            taken.append(self._waiting.popleft())
+        self._waiting_bytes -= sum(len(record.value or b"") for record in taken)
+        self._room.set()
+        return taken
+
+    def silent_seconds(self) -> float:
+        """How long ago the broker last answered; 0 while nothing is read or what was read waits for us."""
+        if self._consumer is None or self._pump is None or self._waiting:
+            return 0.0
+        places = self._consumer.assignment()
+        last_ms = max((self._consumer.last_poll_timestamp(one) or 0 for one in places), default=0)
+        return max(0.0, time.time() - last_ms / 1000) if last_ms else 0.0
+
+    async def commit(self, offsets: Mapping[Place, int]) -> None:
+        """Tells Kafka's lag tools how far we are."""
+        await self._client.commit({self._partition(place): offset for place, offset in offsets.items()})
+
+    @property
+    def _client(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            raise RuntimeError("the source was not started")
+        return self._consumer
+
+    def _partition(self, place: Place) -> TopicPartition:
+        return TopicPartition(self._settings.topic(place[0]), place[1])
+
+    async def _fill(self) -> None:
+        """Keeps a request with the broker at all times: aiokafka asks for more once it was emptied."""
+        while True:
+            while len(self._waiting) >= WAITING_RECORDS_MAX or self._waiting_bytes >= WAITING_BYTES_MAX:
+                self._room.clear()
+                await self._room.wait()
+            try:
+                found = await self._client.getmany(timeout_ms=1_000, max_records=WAITING_RECORDS_MAX)
+            except OffsetOutOfRangeError as problem:
+                raise await self._gone(problem) from problem
+            if not found:
+                continue
+            for partition, records in found.items():
+                topic = self._logical[partition.topic]
+                for record in records:
+                    self._waiting.append(_record(topic, record))
+                    self._waiting_bytes += len(record.value or b"")
+            self._arrived()
+
+    def _ended(self, pump: asyncio.Task[None]) -> None:
+        if not pump.cancelled():
+            self._arrived()
+
+    async def _gone(self, problem: OffsetOutOfRangeError) -> OffsetGoneError:
+        partition, stored = next(iter(problem.args[0].items()))
+        place = self._logical[partition.topic], partition.partition
+        first, end = (await self.bounds([place]))[place]
+        return OffsetGoneError(partition.topic, partition.partition, stored, first, end)
+
+    async def _stop_pump(self) -> None:
+        if self._pump is not None:
+            pump, self._pump = self._pump, None
+            pump.cancel()
+            await asyncio.wait([pump])
+            if not pump.cancelled():
+                pump.exception()  # seen, so that asyncio does not complain
+
+
+def _record(topic: str, record: "ConsumerRecord[bytes, bytes]") -> Record:
+    return Record(
+        topic,
+        record.partition,
+        record.offset,
+        record.key,
+        record.value,
+        list(record.headers),
+        record.timestamp,
+    )

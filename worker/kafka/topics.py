@@ -1,0 +1,146 @@
+"""The topics of a deployment: made where they are missing, refused where they were cut otherwise."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+
+from worker.kafka import names
+from worker.kafka.connecting import client_options
+from worker.settings import Settings
+
+DEAD_LETTER_MARGIN_BYTES = 64 * 1024
+VISIBLE_SECONDS_MAX = 15
+VISIBLE_POLL_SECONDS = 0.05
+_LONG_MS = 365 * 24 * 3_600_000
+
+
+class TopicsError(Exception):
+    """One sentence: which topic is not as it must be, and what it must be."""
+
+
+async def create_missing(settings: Settings) -> list[str]:
+    """Creates what is missing and returns its names; raises `TopicsError` before it changes anything."""
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    await admin.start()
+    try:
+        found = await _partitions(admin, settings, names.TOPICS + names.DEAD_LETTER_TOPICS)
+        refuse_wrong_counts(settings, found)
+        made = await _create(admin, settings, [name for name in names.TOPICS if settings.topic(name) not in found], {})
+        # Only now it can be known how large a record each input takes: brokers differ in that.
+        limits = await message_bytes(admin, [settings.topic(name) for name in names.INPUTS])
+        dead = [name for name in names.DEAD_LETTER_TOPICS if settings.topic(name) not in found]
+        return made + await _create(admin, settings, dead, limits)
+    finally:
+        await admin.close()
+
+
+async def verify(settings: Settings, wanted: Sequence[str]) -> dict[str, int]:
+    """What a worker needs is there, cut rightly; returns how large a record each dead letter topic takes."""
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    await admin.start()
+    try:
+        found = await _partitions(admin, settings, wanted)
+        refuse_wrong_counts(settings, found)
+        for name in wanted:
+            if settings.topic(name) not in found:
+                raise TopicsError(f"the topic {settings.topic(name)} is missing: `settlement topics` creates it")
+        dead = [name for name in wanted if name.endswith(names.DEAD_LETTER_SUFFIX)]
+        limits = await message_bytes(admin, [settings.topic(name) for name in dead])
+        return {name: limits[settings.topic(name)] for name in dead}
+    finally:
+        await admin.close()
+
+
+async def broker_version(settings: Settings) -> str:
+    """Which cluster answers; Kafka's protocol does not tell a client the version of the brokers."""
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    await admin.start()
+    try:
+        found = await admin.describe_cluster()
+    finally:
+        await admin.close()
+    number = len(found["brokers"])
+    return f"Kafka cluster {found.get('cluster_id') or 'without a name'}, {number} broker{'s' * (number != 1)}"
+
+
+def refuse_wrong_counts(settings: Settings, found: dict[str, int]) -> None:
+    """All topics of a deployment have the same number of partitions."""
+    for name, count in sorted(found.items()):
+        if count != settings.topic_partitions:
+            raise TopicsError(
+                f"the topic {name} has {count} partitions, but TOPIC_PARTITIONS is "
+                f"{settings.topic_partitions}: all topics of a deployment have the same number"
+            )
+
+
+async def message_bytes(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:
+    """Each topic's `max.message.bytes`."""
+    if not topics:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": ""}) for name in topics]
+    limits: dict[str, int] = {}
+    for response in await admin.describe_configs(resources):
+        for code, _, _, name, entries in response.resources:
+            _raise_for(code, name)
+            limits[name] = next(int(entry[1]) for entry in entries if entry[0] == "max.message.bytes")
+    return limits
+
+
+async def _partitions(admin: AIOKafkaAdminClient, settings: Settings, wanted: Iterable[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for topic in await admin.describe_topics([settings.topic(name) for name in wanted]):
+        if topic["error_code"] == UnknownTopicOrPartitionError.errno:
+            continue
+        _raise_for(topic["error_code"], topic["topic"])
+        found[topic["topic"]] = len(topic["partitions"])
+    return found
+
+
+def _topic(settings: Settings, name: str, limits: dict[str, int]) -> NewTopic:
+    config: dict[str, Any] = {"cleanup.policy": "compact" if name == names.ORDERS else "delete"}
+    if name.endswith(names.DEAD_LETTER_SUFFIX):
+        original = settings.topic(name.removesuffix(names.DEAD_LETTER_SUFFIX))
+        config["max.message.bytes"] = str(limits[original] + DEAD_LETTER_MARGIN_BYTES)
+    if name == names.EVENTS or name.endswith(names.DEAD_LETTER_SUFFIX):
+        config["retention.ms"] = str(_LONG_MS)
+    # An empty assignment lets the broker choose both replicas and their number.
+    return NewTopic(settings.topic(name), settings.topic_partitions, -1, {}, config)
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, settings: Settings, wanted: list[str], limits: dict[str, int]
+) -> list[str]:
+    if not wanted:
+        return []
+    topics = [_topic(settings, name, limits) for name in wanted]
+    response = await admin.create_topics(topics)
+    for name, code, *_ in response.topic_errors:
+        if code != TopicAlreadyExistsError.errno:  # another one was faster
+            _raise_for(code, name)
+    made = [settings.topic(name) for name in wanted]
+    await _until_visible(admin, made)
+    return made
+
+
+async def _until_visible(admin: AIOKafkaAdminClient, topics: list[str]) -> None:
+    """Brokers learn of a topic a moment after it was made, and a moment later who leads its partitions."""
+    async with asyncio.timeout(VISIBLE_SECONDS_MAX):
+        while True:
+            found = await admin.describe_topics(topics)
+            if all(_led(topic) for topic in found):
+                return
+            await asyncio.sleep(VISIBLE_POLL_SECONDS)
+
+
+def _led(topic: dict[str, Any]) -> bool:
+    return not topic["error_code"] and all(one["leader"] >= 0 for one in topic["partitions"])
+
+
+def _raise_for(code: int, name: str) -> None:
+    error = for_code(code)
+    if code:
+        raise TopicsError(f"the topic {name}: {error.description or error.__name__}")

@@ -1,0 +1,1 @@
+"""The one place that knows asyncpg: connections, migrations, named queries."""

@@ -1,0 +1,34 @@
+"""How every session of ours with PostgreSQL begins."""
+
+import asyncpg
+from asyncpg import Connection
+
+CONNECT_SECONDS_MAX = 10
+# Above statement_timeout: only a network that swallows packets gets this far.
+COMMAND_SECONDS_MAX = 45
+
+_SERVER_SETTINGS = {
+    # A frozen worker must not hold its rows, a queue of waiters must not build up behind a lock.
+    "idle_in_transaction_session_timeout": "10s",
+    "lock_timeout": "4s",
+    "statement_timeout": "30s",
+    # A killed worker's session ends although a statement of it still runs.
+    "client_connection_check_interval": "1s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    # What the locks of a cycle promise holds here: each statement sees what was committed before it.
+    "default_transaction_isolation": "read committed",
+    "jit": "off",
+    "timezone": "UTC",
+}
+
+
+async def connect(url: str, *, name: str, schema: str | None = None, **overrides: str) -> "Connection[asyncpg.Record]":
+    """One session; `name` is what `pg_stat_activity` shows, `schema` whose tables unqualified names mean."""
+    server_settings = {**_SERVER_SETTINGS, "application_name": name, **overrides}
+    if schema is not None:
+        server_settings["search_path"] = schema
+    return await asyncpg.connect(
+        url, timeout=CONNECT_SECONDS_MAX, command_timeout=COMMAND_SECONDS_MAX, server_settings=server_settings
+    )

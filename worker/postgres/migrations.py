@@ -1,0 +1,123 @@
+"""Brings the schema up to date: plain SQL files, each applied once, in order, never changed afterwards."""
+
+from hashlib import sha256
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import asyncpg
+from asyncpg import Connection
+from msgspec import Struct
+
+from worker.postgres.connecting import connect
+
+# Any number that nobody else locks; the whole of a migration happens under it.
+_LOCK = 0x5E771E
+_TABLE = """
+CREATE TABLE IF NOT EXISTS public.settlement_migrations (
+    number integer PRIMARY KEY,
+    name text NOT NULL,
+    sha256 text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)
+"""
+
+
+class MigrationError(Exception):
+    """One sentence that says what is wrong between these files and that database."""
+
+
+class Migration(Struct, frozen=True):
+    """One file."""
+
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """What must never change once it was applied."""
+        return sha256(self.sql.encode()).hexdigest()
+
+
+def migrations(folder: Traversable | None = None) -> list[Migration]:
+    """What this program knows, in order."""
+    folder = folder or _folder()
+    files = sorted((one for one in folder.iterdir() if one.name.endswith(".sql")), key=lambda one: one.name)
+    found = [Migration(int(one.name.split("_")[0]), one.name, one.read_text("utf-8")) for one in files]
+    numbers = [one.number for one in found]
+    if len(set(numbers)) != len(numbers):
+        raise MigrationError(f"two migrations have the same number: {', '.join(one.name for one in found)}")
+    return found
+
+
+async def migrate(url: str, known: list[Migration] | None = None) -> list[str]:
+    """Applies what is missing and returns its names. Of several at once one works, the others wait for it."""
+    known = migrations() if known is None else known
+    connection = await connect(url, name="settlement-migrate", lock_timeout="0", statement_timeout="0")
+    try:
+        await connection.fetch("SELECT pg_advisory_lock($1)", _LOCK, timeout=None)
+        applied = await _applied(connection)
+        _refuse_disagreement(known, applied)
+        missing = [one for one in known if one.number not in applied]
+        for one in missing:
+            async with connection.transaction():
+                await connection.execute(_TABLE)
+                await connection.execute(one.sql, timeout=None)
+                await connection.execute(
+                    "INSERT INTO public.settlement_migrations (number, name, sha256) VALUES ($1, $2, $3)",
+                    one.number, one.name, one.checksum,
+                )  # fmt: skip
+        return [one.name for one in missing]
+    finally:
+        await connection.close()
+
+
+async def require_current(connection: "Connection[asyncpg.Record]") -> int:
+    """The schema's version, or a `MigrationError` that says what to do."""
+    known = migrations()
+    applied = await _applied(connection)
+    _refuse_disagreement(known, applied)
+    if missing := [one.name for one in known if one.number not in applied]:
+        raise MigrationError(f"the database lacks {', '.join(missing)}: `settlement migrate` applies it")
+    return max(applied)
+
+
+async def _applied(connection: "Connection[asyncpg.Record]") -> dict[int, tuple[str, str]]:
+    if await connection.fetchval("SELECT to_regclass('public.settlement_migrations')") is None:
+        return {}
+    rows = await connection.fetch("SELECT number, name, sha256 FROM public.settlement_migrations ORDER BY number")
+    return {row["number"]: (row["name"], row["sha256"]) for row in rows}
+
+
+def _refuse_disagreement(known: list[Migration], applied: dict[int, tuple[str, str]]) -> None:
+    by_number = {one.number: one for one in known}
+    for number, (name, checksum) in applied.items():
+        if (one := by_number.get(number)) is None:
+            raise MigrationError(f"the database has {name}, which this program does not know: update the program")
+        if one.checksum != checksum:
+            raise MigrationError(f"{one.name} was changed after it had been applied: add a new file instead")
+
+
+def _folder() -> Traversable:
+    """Inside the package where it was built into a wheel, beside it in a checkout."""
+    inside = resources.files("worker") / "schemas" / "postgres"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "schemas" / "postgres"
+
+
+async def applied_version(url: str) -> int:
+    """The number of the last migration that a database has; 0 for an empty one."""
+    connection = await connect(url, name="settlement-version")
+    try:
+        return max(await _applied(connection), default=0)
+    finally:
+        await connection.close()
+
+
+async def server_version(url: str) -> str:
+    """What the database calls itself."""
+    connection = await connect(url, name="settlement-version")
+    try:
+        return str(await connection.fetchval("SHOW server_version"))
+    finally:
+        await connection.close()

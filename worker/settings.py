@@ -1,0 +1,228 @@
+"""Every setting of the contract, from the environment; with `_FILE`, from the file that it names."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+Protocols = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+Mechanisms = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+Levels = Literal["debug", "info", "warning", "error"]
+Hours = Annotated[float, Field(gt=0, le=24 * 365 * 10)]
+
+# Names that begin so are ours: one that we do not know is a typing error, not somebody else's variable.
+OUR_PREFIXES = (
+    "CONNECTORS_", "EXPIRY_", "KAFKA_BOOTSTRAP", "KAFKA_SASL_", "KAFKA_SECURITY_", "KAFKA_SSL_", "OPS_",
+    "PARKING_", "SETTLEMENT_", "TOPIC_",
+)  # fmt: skip
+# Kubernetes describes every service of the namespace in such variables; a service may well be called `ops`.
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_(TCP|UDP)\w*$|_PORT$")
+_SECRET_BYTES_MAX = 1 << 20
+
+
+class SettingsError(Exception):
+    """One line that names the setting and what it takes. The program ends with 2."""
+
+
+class Settings(BaseSettings):
+    """A field's description ends the sentence "NAME takes …"."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    kafka_bootstrap_servers: str | None = Field(None, min_length=1, description="host:port, several with commas")
+    kafka_security_protocol: Protocols = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
+    kafka_sasl_mechanism: Mechanisms = Field("PLAIN", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+    kafka_sasl_username: str | None = Field(None, description="a name")
+    kafka_sasl_password: SecretStr | None = Field(None, description="a secret")
+    kafka_ssl_cafile: Path | None = Field(None, description="the path of a PEM file that can be read")
+    topic_prefix: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,100}$",
+        description="up to 100 letters, digits, dots, dashes and underscores",
+    )
+    topic_partitions: int = Field(12, ge=1, le=1000, description="a whole number from 1 to 1000")
+    database_url: SecretStr | None = Field(None, description="postgresql://user:password@host:port/database")
+    connectors_file: Path | None = Field(None, description="the path of a TOML file")
+    parking_hours: Hours = Field(72, description="hours above 0, fractions allowed")
+    expiry_lead_hours: Hours = Field(24, description="hours above 0, fractions allowed")
+    ops_host: str = Field("127.0.0.1", description="the address to listen on")
+    ops_port: int | None = Field(None, ge=0, le=65535, description="a port from 0 (a free one) to 65535")
+    ops_token: SecretStr | None = Field(None, description="a secret")
+    ops_view_token: SecretStr | None = Field(None, description="a secret")
+    log_level: Levels = Field("info", description="debug, info, warning or error")
+    log_format: Literal["json", "text"] | None = Field(None, description="json or text")
+    settlement_home: Path = Field(
+        Path("~/.settlement"), description="the folder of the embedded stack", validate_default=True
+    )
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _case_does_not_matter(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"postgres(ql)?://", value.get_secret_value()):
+            raise ValueError
+        return value
+
+    @field_validator("kafka_ssl_cafile")
+    @classmethod
+    def _is_readable(cls, value: Path | None) -> Path | None:
+        if value is not None and not os.access(value, os.R_OK):
+            raise ValueError
+        return value
+
+    @field_validator("settlement_home")
+    @classmethod
+    def _without_tilde(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Values come from `load` alone, which has read the environment and the files."""
+        return (init_settings,)
+
+    @property
+    def embedded(self) -> bool:
+        """Neither Kafka nor database named: the local stack is meant."""
+        return self.kafka_bootstrap_servers is None and self.database_url is None
+
+    @property
+    def bootstrap(self) -> str:
+        """Where Kafka is."""
+        if self.kafka_bootstrap_servers is None:
+            raise SettingsError(_missing("KAFKA_BOOTSTRAP_SERVERS"))
+        return self.kafka_bootstrap_servers
+
+    @property
+    def database(self) -> str:
+        """With its password: for the driver only."""
+        if self.database_url is None:
+            raise SettingsError(_missing("DATABASE_URL"))
+        return self.database_url.get_secret_value()
+
+    @property
+    def parking_ms(self) -> int:
+        """How long a fact waits for its order."""
+        return round(self.parking_hours * 3_600_000)
+
+    @property
+    def expiry_lead_ms(self) -> int:
+        """How long before its end an authorization is said to expire."""
+        return round(self.expiry_lead_hours * 3_600_000)
+
+    def topic(self, name: str) -> str:
+        """A topic's or a group's name in Kafka."""
+        return self.topic_prefix + name
+
+
+NAMES = frozenset(name.upper() for name in Settings.model_fields)
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process, or a `SettingsError`."""
+    environment = os.environ if environment is None else environment
+    _refuse_unknown(environment)
+    given = {name.lower(): value for name in NAMES if (value := _value(name, environment)) is not None}
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as problem:
+        raise SettingsError(_explain(problem, given)) from None
+    _refuse_half_credentials(settings)
+    return settings
+
+
+def with_embedded_stack(settings: Settings) -> Settings:
+    """The same settings pointed at the local stack, where neither Kafka nor database is named."""
+    if not settings.embedded:
+        return settings
+    from worker.stack import environment  # noqa: PLC0415 - nobody with a stack of their own needs this room
+
+    return load({**_as_environment(settings), **environment(settings.settlement_home)})
+
+
+def _value(name: str, environment: Mapping[str, str]) -> str | None:
+    direct, file = environment.get(name), environment.get(f"{name}_FILE")
+    if direct and file:
+        raise SettingsError(f"{name} and {name}_FILE are both set; give one of them")
+    return _content(f"{name}_FILE", file) if file else direct or None
+
+
+def _content(name: str, path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(_SECRET_BYTES_MAX).decode().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"{name} takes the path of a text file that can be read, not {path!r}") from None
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    for name in sorted(environment):
+        known = name.removesuffix("_FILE")
+        if name in NAMES or known in NAMES or _SERVICE_LINK.search(name):
+            continue
+        if name.startswith(OUR_PREFIXES):
+            meant = min(NAMES, key=lambda ours: (_distance(ours, known), ours))
+        else:
+            free = sorted(NAMES - environment.keys())
+            meant = next((ours for ours in free if _is_typing_error(name, ours) or _is_typing_error(known, ours)), "")
+        if meant:
+            raise SettingsError(f"{name} is no setting of ours; did you mean {meant}?")
+
+
+def _refuse_half_credentials(settings: Settings) -> None:
+    if settings.kafka_security_protocol.startswith("SASL"):
+        for name in ("kafka_sasl_username", "kafka_sasl_password"):
+            if getattr(settings, name) is None:
+                raise SettingsError(f"{name.upper()} is missing: KAFKA_SECURITY_PROTOCOL asks for it")
+
+
+def _explain(problem: ValidationError, given: Mapping[str, str]) -> str:
+    field = str(problem.errors(include_input=False, include_context=False)[0]["loc"][0])
+    shape = Settings.model_fields[field]
+    secret = "SecretStr" in str(shape.annotation)
+    return f"{field.upper()} takes {shape.description}" + ("" if secret else f", not {given.get(field)!r}")
+
+
+def _missing(name: str) -> str:
+    return f"{name} is missing: name your own Kafka and your own PostgreSQL, or neither for the local stack"
+
+
+def _as_environment(settings: Settings) -> dict[str, str]:
+    return {name.upper(): _text(getattr(settings, name)) for name in settings.model_fields_set}
+
+
+def _text(value: Any) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else "" if value is None else str(value)
+
+
+def _is_typing_error(name: str, ours: str) -> bool:
+    """One letter off. Names without an underscore (LOGLEVEL) belong to others."""
+    return abs(len(name) - len(ours)) <= 1 and "_" in name and _distance(name, ours) == 1
+
+
+def _distance(one: str, other: str) -> int:
+    """Edits between two names; a swap of neighbours is one."""
+    rows = [list(range(len(other) + 1))]
+    for i, left in enumerate(one, 1):
+        row = [i]
+        for j, right in enumerate(other, 1):
+            cost = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (left != right))
+            if i > 1 and j > 1 and left == other[j - 2] and one[i - 2] == right:
+                cost = min(cost, rows[-2][j - 2] + 1)
+            row.append(cost)
+        rows.append(row)
+    return rows[-1][-1]
