@@ -1,0 +1,147 @@
+"""One cycle after another: every record once, its consequences published, its fate durable."""
+
+import asyncio
+import hashlib
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from tests.integration.stream.toy import Toy
+from tests.integration.stream.world import PARTITIONS, World
+from worker.kafka import names
+from worker.kafka.connecting import client_options
+from worker.kafka.source import OffsetGoneError, Source
+from worker.stream.control import Control
+from worker.stream.runner import Runner
+
+
+async def _run(world: World) -> tuple[Runner, Toy, asyncio.Task[None]]:
+    control = Control(world.settings)
+    toy = Toy(control)
+    runner = Runner(world.settings, toy, control)
+    return runner, toy, asyncio.create_task(runner.run())
+
+
+async def test_every_record_advances_its_order_once_and_is_published(world: World):
+    runner, toy, running = await _run(world)
+    orders = [f"order-{n % 10}" for n in range(200)]
+
+    await world.send_many([(order, b"{}", None) for order in orders])
+    await world.until_seen(200)
+
+    await world.check_orders({f"order-{n}": 20 for n in range(10)})
+    await world.until_quiet()
+    runner.stop()
+    await running
+    assert set(toy.released[0]) == set(range(PARTITIONS))
+    assert set((await world.owners()).values()) == {None}
+    reached = await world.database.fetchval(
+        "SELECT sum(next_offset) FROM ledger.published WHERE topic = $1", names.ORDERS
+    )
+    assert reached == 200
+
+
+async def test_what_the_database_refuses_costs_one_dead_letter(world: World):
+    runner, _, running = await _run(world)
+    wanted = [(f"order-{n}", b"poison" if n == 13 else b"{}", 0) for n in range(40)]
+
+    sent = await world.send_many(wanted)
+    await world.until_seen(39)
+    await world.check_orders({f"order-{n}": 1 for n in range(40) if n != 13})
+
+    row = await world.database.fetchrow("SELECT * FROM ledger.dead_letters")
+    assert (row["reason"], row["value"], row["status"]) == ("internal", b"poison", "open")
+    assert (row["topic"], row["partition"], row["offset"]) == (names.INVOICES, 0, sent[13].offset)
+    [dead] = world.dead()
+    assert (dead.key, dead.value, dead.partition) == (b"order-13", b"poison", 0)
+    runner.stop()
+    await running
+
+
+async def test_a_dead_letter_carries_what_existing_tools_read(world: World):
+    runner, _, running = await _run(world)
+
+    await world.send("order-1", b"refuse", partition=3)
+
+    async def dead() -> bool:
+        return bool(world.dead())
+
+    await world.until(dead, "a dead letter")
+    [record] = world.dead()
+    headers = dict(record.headers)
+    topic = world.settings.topic(names.INVOICES).encode()
+    assert (record.topic, record.partition, record.value) == (names.INVOICES + "-dlt", 3, b"refuse")
+    assert headers["kafka_dlt-original-topic"] == headers["__connect.errors.topic"] == topic
+    assert headers["kafka_dlt-original-partition"] == (3).to_bytes(4, "big")
+    assert headers["kafka_dlt-original-offset"] == (0).to_bytes(8, "big")
+    assert headers["__connect.errors.partition"] == b"3"
+    assert headers["kafka_dlt-exception-fqcn"] == headers["__connect.errors.exception.class.name"] == b"rejected"
+    row = await world.database.fetchrow("SELECT * FROM ledger.dead_letters")
+    assert (row["order_id"], row["merchant"], row["message"]) == ("order-1", "shop", "it was asked for")
+    runner.stop()
+    await running
+
+
+async def test_offsets_reach_the_lag_tools_after_the_commit(world: World):
+    runner, _, running = await _run(world)
+    group = world.settings.topic("settlement-ledger")
+    sent = await world.send("order-1", partition=2)
+    await world.until_seen(1)
+
+    async def committed() -> bool:
+        return (await _committed(world, group)).get(2) == sent.offset + 1
+
+    await world.until(committed, "a committed offset")
+    runner.stop()
+    await running
+
+
+async def test_a_restart_goes_on_where_the_database_says(world: World):
+    runner, _, running = await _run(world)
+    await world.send_many([("order-1", b"{}", None)] * 5)
+    await world.until_seen(5)
+    runner.stop()
+    await running
+
+    runner, toy, running = await _run(world)
+    await world.send_many([("order-1", b"{}", None)] * 5)
+    await world.until_seen(10)
+
+    await world.check_orders({"order-1": 10})
+    assert {one.epoch for one in toy.taken_partitions.values()} == {2}
+    runner.stop()
+    await running
+
+
+async def test_a_wide_record_arrives_alone_and_whole(world: World):
+    runner, _, running = await _run(world)
+    value = b"x" * 900_000
+
+    await world.send_many([("order-1", value, None), ("order-1", b"{}", None)])
+    await world.until_seen(2)
+
+    await world.check_orders({"order-1": 2})
+    assert hashlib.sha256(value).digest()  # the topic took it
+    runner.stop()
+    await running
+
+
+async def _committed(world: World, group: str) -> dict[int, int]:
+    admin = AIOKafkaAdminClient(**client_options(world.settings))
+    await admin.start()
+    found = await admin.list_consumer_group_offsets(group)
+    await admin.close()
+    return {place.partition: at.offset for place, at in found.items()}
+
+
+async def test_a_source_says_when_its_position_is_gone(world: World):
+    arrived = asyncio.Event()
+    source = Source(world.settings, "other", (names.INVOICES,), arrived.set)
+    await source.start()
+    await source.assign({(names.INVOICES, 0): 77})
+
+    await asyncio.wait_for(arrived.wait(), 10)
+
+    with pytest.raises(OffsetGoneError, match="offset 77, but the topic has offsets 0 to 0"):
+        source.take(1, 1)
+    await source.stop()

@@ -1,0 +1,168 @@
+"""Partitions are shared fairly, change hands in order, and survive whoever held them."""
+
+import asyncio
+import random
+import signal
+
+from tests.integration.stream.toy import WAIT_LOCK
+from tests.integration.stream.world import PARTITIONS, World
+from worker.kafka import names
+from worker.kafka.records import Outgoing
+from worker.stream import outbox
+from worker.stream.ownership import LEASE_SECONDS
+
+
+async def test_two_workers_share_and_one_that_stops_hands_over(world: World):
+    world.start("a")
+    await world.until_shared(PARTITIONS)
+    world.start("b")
+    await world.until_shared(PARTITIONS // 2, PARTITIONS // 2)
+
+    await world.send_many([(f"order-{n % 20}", b"{}", None) for n in range(200)])
+    assert await world.stop("b") == 0
+    await world.until_shared(PARTITIONS)
+    await world.send_many([(f"order-{n % 20}", b"{}", None) for n in range(200)])
+
+    await world.check_orders({f"order-{n}": 20 for n in range(20)})
+    assert await world.stop("a") == 0
+    assert await world.database.fetchval("SELECT count(*) FROM ledger.members") == 0
+
+
+async def test_a_killed_worker_is_replaced_at_once(world: World):
+    world.start("a")
+    await world.until_shared(PARTITIONS)
+    await world.send_many([(f"order-{n % 20}", b"{}", None) for n in range(100)])
+    await world.until_seen(1)
+
+    world.kill("a")
+    world.start("b")
+    began = asyncio.get_running_loop().time()
+
+    async def replaced() -> bool:
+        return await world.database.fetchval(
+            "SELECT min(epoch) = 2 AND count(owner) = $1 FROM ledger.partitions", PARTITIONS
+        )
+
+    await world.until(replaced, "the second worker with all partitions")
+    assert asyncio.get_running_loop().time() - began < LEASE_SECONDS
+    await world.check_orders({f"order-{n}": 5 for n in range(20)})
+    lost = await world.database.fetchval("SELECT count(former_lease_until) FROM ledger.partitions")
+    assert lost == PARTITIONS
+
+
+async def test_a_worker_frozen_in_its_transaction_writes_nothing_after_waking(world: World):
+    blocker = await world.database.acquire()
+    await blocker.execute("SELECT pg_advisory_lock($1)", WAIT_LOCK)
+    frozen = world.start("frozen")
+    await world.until_shared(PARTITIONS)
+    await world.send("order-1", b"wait")
+
+    async def waits() -> bool:
+        return await blocker.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+
+    await world.until(waits, "the worker in the middle of its transaction")
+    frozen.send_signal(signal.SIGSTOP)
+    world.start("heir", TOY_PATIENT="1")
+    await world.until_shared(PARTITIONS)
+    await blocker.execute("SELECT pg_advisory_unlock($1)", WAIT_LOCK)
+    await world.database.release(blocker)
+    await world.until_seen(1)
+    frozen.send_signal(signal.SIGCONT)
+
+    await world.until_shared(PARTITIONS // 2, PARTITIONS // 2)
+    await world.send_many([(f"order-{n % 20}", b"{}", None) for n in range(20, 220)])
+
+    await world.check_orders({f"order-{n}": 10 + (n == 1) for n in range(20)})
+    workers = await world.database.fetchval("SELECT worker FROM public.toy_seen WHERE value = 'wait'")
+    assert workers == "heir"
+
+
+async def test_a_take_over_publishes_what_was_left_before_anything_else(world: World):
+    world.start("a")
+    await world.until_shared(PARTITIONS)
+    assert await world.stop("a") == 0
+    home = world.home("order-1")
+    for version in (1, 2):
+        value = b'{"orderId": "order-1", "version": %d}' % version
+        await world.database.execute(
+            "INSERT INTO ledger.outbox (partition, misplaced, records) VALUES ($1, $2, $3)",
+            home, version == 2, outbox.pack([Outgoing(names.ORDERS, home, b"order-1", value, [])]),
+        )  # fmt: skip
+    await world.database.execute("INSERT INTO public.toy_orders VALUES ('order-1', 2)")
+
+    await world.send("order-1")
+    world.start("b")
+
+    await world.check_orders({"order-1": 3})
+    await world.until_quiet()
+
+
+async def test_misplaced_orders_are_published_in_the_order_of_their_commits(world: World):
+    dice = random.Random(7)
+    for name in "abc":
+        world.start(name)
+    await world.until_shared(2, 2, 2)
+
+    await world.send_many([(f"order-{n % 10}", b"{}", dice.randrange(PARTITIONS)) for n in range(3000)])
+
+    await world.check_orders({f"order-{n}": 300 for n in range(10)})
+    await world.until_quiet()
+
+
+async def test_more_misplaced_rows_than_one_look_finds_keep_their_order(world: World):
+    dice = random.Random(8)
+    for name in "abc":
+        world.start(name, TOY_MISPLACED_ROWS_MAX="1")
+    await world.until_shared(2, 2, 2)
+
+    await world.send_many([(f"order-{n % 5}", b"{}", dice.randrange(PARTITIONS)) for n in range(1000)])
+
+    await world.check_orders({f"order-{n}": 200 for n in range(5)})
+    await world.until_quiet()
+
+
+async def test_nothing_is_lost_or_doubled_while_workers_are_killed(world: World):
+    dice = random.Random(11)
+    for name in "abc":
+        world.start(name)
+    sent = 0
+    for strike in range(8):
+        await world.send_many([(f"order-{n % 15}", b"{}", dice.randrange(PARTITIONS)) for n in range(sent, sent + 300)])
+        sent += 300
+        await world.until_seen(sent - 250)
+        name = dice.choice("abc")
+        world.kill(name)
+        world.start(name)
+        assert strike >= 0
+
+    await world.check_orders({f"order-{n}": sent // 15 for n in range(15)})
+    await world.until_quiet()
+
+
+async def test_a_session_that_the_database_ends_is_begun_anew(world: World):
+    world.start("a")
+    await world.until_shared(PARTITIONS)
+    for n in range(5):
+        await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(100)])
+        await world.until_seen(n * 100 + 10)
+        await world.database.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'settlement-ledger%' AND datname = current_database()"
+        )
+
+    await world.check_orders({f"order-{n}": 50 for n in range(10)})
+
+
+async def test_a_position_that_the_topic_no_longer_has_ends_the_worker(world: World):
+    world.start("a")
+    await world.until_shared(PARTITIONS)
+    assert await world.stop("a") == 0
+    await world.database.execute("INSERT INTO ledger.positions VALUES ($1, 2, 99)", names.INVOICES)
+
+    process = world.start("b")
+    code = await asyncio.to_thread(process.wait, 30)
+
+    assert code == 1
+    assert f"{world.settings.topic(names.INVOICES)} partition 2" in world.log("b")
+    assert "offset 99" in world.log("b")
+    assert "offsets 0 to 0" in world.log("b")

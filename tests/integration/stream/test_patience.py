@@ -1,0 +1,81 @@
+"""While the database is away a worker waits, says so, loses nothing, and comes back by itself."""
+
+import asyncio
+
+from tests.integration.stream.proxy import Proxy
+from tests.integration.stream.toy import Toy
+from tests.integration.stream.world import World
+from worker.settings import load
+from worker.stream.control import Control
+from worker.stream.runner import Runner
+
+
+async def test_a_database_that_goes_away_costs_time_and_nothing_else(world: World):
+    proxy = Proxy(world.settings.database)
+    await proxy.open()
+    settings = load(world.environment | {"DATABASE_URL": proxy.url})
+    control = Control(settings)
+    toy = Toy(control)
+    runner = Runner(settings, toy, control)
+    running = asyncio.create_task(runner.run())
+    await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(100)])
+    await world.until_seen(50)
+
+    await proxy.cut()
+
+    async def red() -> bool:
+        return bool(runner.condition())
+
+    await world.until(red, "readiness gone")
+    await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(100)])
+    assert not any(runner.lease_valid(partition) for partition in range(6))
+    await proxy.open()
+    await world.check_orders({f"order-{n}": 20 for n in range(10)})
+    assert not runner.condition()
+    assert toy.drops >= 1
+    runner.stop()
+    await running
+    await proxy.cut()
+
+
+async def test_a_worker_that_is_stopped_while_the_database_is_away_ends_at_once(world: World):
+    proxy = Proxy(world.settings.database)
+    await proxy.open()
+    settings = load(world.environment | {"DATABASE_URL": proxy.url})
+    control = Control(settings)
+    runner = Runner(settings, Toy(control), control)
+    running = asyncio.create_task(runner.run())
+    await world.send("order-1")
+    await world.until_seen(1)
+    await proxy.cut()
+
+    runner.stop()
+
+    await asyncio.wait_for(running, 5)
+
+
+async def test_a_broken_invariant_of_the_feature_ends_the_worker(world: World):
+    class Broken(Toy):
+        async def handle(self, _: object) -> None:
+            raise AssertionError("what cannot be")
+
+    control = Control(world.settings)
+    runner = Runner(world.settings, Broken(control), control)
+    running = asyncio.create_task(runner.run())
+
+    await asyncio.wait([running], timeout=30)
+
+    assert str(running.exception()) == "what cannot be"
+
+
+async def test_a_failed_background_task_of_the_feature_ends_the_worker(world: World):
+    control = Control(world.settings)
+    runner = Runner(world.settings, Toy(control), control)
+    running = asyncio.create_task(runner.run())
+    await world.send("order-1")
+    await world.until_seen(1)
+
+    control.fail(RuntimeError("the sender died"))
+
+    await asyncio.wait([running], timeout=30)
+    assert str(running.exception()) == "the sender died"

@@ -1,0 +1,110 @@
+"""A feature that does little, so that tests see what the stream does around it. Also a program: `python -m`.
+
+Each record names an order by its key; the order's version grows by one and its new state is published to its
+home partition. A value may ask for trouble: `poison` breaks a CHECK, `wait` blocks on an advisory lock.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+
+import asyncpg
+
+from worker.kafka import names
+from worker.kafka.envelope import write
+from worker.settings import load
+from worker.stream import outbox
+from worker.stream.control import Control
+from worker.stream.cycle import Cycle, Taken
+from worker.stream.records import Outgoing, Record
+from worker.stream.runner import run_worker
+
+TABLES = """
+CREATE TABLE public.toy_orders (order_id text PRIMARY KEY, version integer NOT NULL DEFAULT 0);
+CREATE TABLE public.toy_seen (
+    topic text, partition integer, "offset" bigint, order_id text, value text CHECK (value <> 'poison'),
+    worker text, PRIMARY KEY (topic, partition, "offset"));
+"""
+WAIT_LOCK = 77
+LOCK_ORDERS = """
+INSERT INTO public.toy_orders (order_id) SELECT * FROM unnest($1::text[]) ON CONFLICT DO NOTHING"""
+
+
+class Toy:
+    role = "ledger"
+    topics = (names.INVOICES, names.ORDER_CHANGES, names.OUTCOMES)
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+        self.name = os.environ.get("TOY_NAME", "toy")
+        self.taken_partitions: dict[int, Taken] = {}
+        self.cycles = 0
+        self.drops = 0
+        self.released: list[frozenset[int]] = []
+
+    async def taken(self, _: asyncpg.Connection, taken: Mapping[int, Taken]) -> None:
+        self.taken_partitions |= taken
+
+    async def release(self, partitions: frozenset[int]) -> None:
+        self.released.append(partitions)
+
+    def dropped(self) -> None:
+        self.drops += 1
+        self.taken_partitions = {}
+
+    def next_due_ms(self) -> int | None:
+        return None
+
+    async def handle(self, cycle: Cycle) -> None:
+        if not cycle.records:
+            return
+        orders = sorted({_order(record) for record in cycle.records})
+        await cycle.connection.execute(LOCK_ORDERS, orders)
+        rows = await cycle.connection.fetch(
+            "SELECT * FROM public.toy_orders WHERE order_id = ANY($1) ORDER BY order_id FOR UPDATE",
+            orders,
+        )
+        versions = {row["order_id"]: row["version"] for row in rows}
+        for record in cycle.records:
+            if record.value == b"wait":
+                await cycle.connection.execute("SELECT pg_advisory_xact_lock($1)", WAIT_LOCK)
+            if record.value == b"refuse":
+                cycle.dead_letter(record, "rejected", "it was asked for", order_id=_order(record), merchant="shop")
+                continue
+            versions[_order(record)] += 1
+            cycle.publish(self._state(cycle, _order(record), versions[_order(record)]))
+        await self._book(cycle, versions)
+
+    async def committed(self, _: Cycle) -> None:
+        self.cycles += 1
+
+    async def _book(self, cycle: Cycle, versions: dict[str, int]) -> None:
+        records = cycle.records
+        await cycle.connection.execute(
+            "INSERT INTO public.toy_seen SELECT *, $6 FROM unnest("
+            "$1::text[], $2::integer[], $3::bigint[], $4::text[], $5::text[])",
+            [record.topic for record in records], [record.partition for record in records],
+            [record.offset for record in records], [_order(record) for record in records],
+            [(record.value or b"").decode()[:100] for record in records], self.name,
+        )  # fmt: skip
+        await cycle.connection.execute(
+            "UPDATE public.toy_orders SET version = new.version FROM unnest($1::text[], $2::integer[])"
+            " AS new (order_id, version) WHERE toy_orders.order_id = new.order_id",
+            list(versions), list(versions.values()),
+        )  # fmt: skip
+
+    def _state(self, cycle: Cycle, order_id: str, version: int) -> Outgoing:
+        value = json.dumps({"orderId": order_id, "version": version}).encode()
+        headers = write("order.state", f"{order_id}/{version}", "2026-01-15T12:00:00Z")
+        return Outgoing(names.ORDERS, cycle.partition_of(order_id), order_id.encode(), value, headers)
+
+
+def _order(record: Record) -> str:
+    return (record.key or b"nobody").decode()
+
+
+if __name__ == "__main__":
+    outbox.MISPLACED_ROWS_MAX = int(os.environ.get("TOY_MISPLACED_ROWS_MAX", outbox.MISPLACED_ROWS_MAX))
+    sys.exit(asyncio.run(run_worker(load(), Toy)))

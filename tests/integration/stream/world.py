@@ -1,0 +1,198 @@
+"""A deployment of its own for one test: a database, a prefix, topics; and workers that can be killed."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+from aiokafka.admin import AIOKafkaAdminClient
+
+from tests.integration.stream.toy import TABLES
+from worker.kafka import names, topics
+from worker.kafka.connecting import client_options
+from worker.kafka.murmur2 import partition_of
+from worker.kafka.records import Outgoing, Record
+from worker.kafka.sink import Sink
+from worker.kafka.source import Source
+from worker.settings import Settings, load
+
+PARTITIONS = 6
+PATIENCE_SECONDS = 40.0
+
+
+class World:
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self.environment = environment
+        self.settings: Settings = load(environment)
+        self.folder = folder
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.sink = Sink(self.settings)
+        self.database: asyncpg.Pool
+        self.outputs: list[Record] = []
+        self._watched = asyncio.Event()
+        self._source = Source(self.settings, "watcher", (*names.TOPICS, *names.DEAD_LETTER_TOPICS), self._watched.set)
+        self._watch: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        await topics.create_missing(self.settings)
+        self.database = await asyncpg.create_pool(self.settings.database, min_size=1, max_size=3)
+        await self.database.execute(TABLES)
+        await self.sink.start()
+        await self._source.start()
+        await self._source.assign(
+            {
+                (topic, partition): 0
+                for topic in (names.ORDERS, *names.DEAD_LETTER_TOPICS)
+                for partition in range(PARTITIONS)
+            }
+        )
+        self._watch = asyncio.create_task(self._collect())
+
+    async def close(self) -> None:
+        for process in self.processes.values():
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+        await self._source.stop()
+        await self.sink.stop()
+        await self.database.close()
+        admin = AIOKafkaAdminClient(**client_options(self.settings))
+        await admin.start()
+        await admin.delete_topics([self.settings.topic(name) for name in names.TOPICS + names.DEAD_LETTER_TOPICS])
+        await admin.close()
+
+    def start(self, name: str, **more: str) -> subprocess.Popen[bytes]:
+        """A worker in a process of its own; its log is `<name>.log`."""
+        environment = os.environ | self.environment | {"TOY_NAME": name, "LOG_FORMAT": "json"} | more
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.integration.stream.toy"],
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        self.processes[name] = process
+        return process
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+    async def stop(self, name: str) -> int:
+        """SIGTERM, and the exit code."""
+        process = self.processes.pop(name)
+        process.terminate()
+        return await asyncio.to_thread(process.wait, PATIENCE_SECONDS)
+
+    def kill(self, name: str) -> None:
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+
+    async def send(
+        self, order_id: str, value: bytes = b"{}", partition: int | None = None, topic: str = names.INVOICES
+    ) -> Record:
+        """One record, at home unless said; returns with its place."""
+        return (await self.send_many([(order_id, value, partition)], topic))[0]
+
+    async def send_many(self, wanted: list[tuple[str, bytes, int | None]], topic: str = names.INVOICES) -> list[Record]:
+        sent = []
+        for order_id, value, partition in wanted:
+            home = self.home(order_id) if partition is None else partition
+            acks = await self.sink.hand_over([Outgoing(topic, home, order_id.encode(), value, [])])
+            sent.append((order_id, value, home, acks[0][2]))
+        return [Record(topic, home, (await ack).offset, order_id.encode(), value, [], 0)
+                for order_id, value, home, ack in sent]  # fmt: skip
+
+    def home(self, order_id: str) -> int:
+        return partition_of(order_id, PARTITIONS)
+
+    async def until(self, condition: Callable[[], Awaitable[Any]], what: str) -> Any:
+        """Waits for something that can be seen, never for time alone."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            if found := await condition():
+                return found
+            if time.monotonic() > deadline:
+                logs = "\n".join(f"--- {path.name}\n{path.read_text()[-2500:]}" for path in self.folder.glob("*.log"))
+                raise AssertionError(f"never seen: {what}\n{logs}")
+            await asyncio.sleep(0.02)
+
+    async def owners(self) -> dict[int, str | None]:
+        rows = await self.database.fetch("SELECT partition, owner FROM ledger.partitions ORDER BY partition")
+        return {row["partition"]: row["owner"] for row in rows}
+
+    async def shares(self) -> list[int]:
+        """How many partitions each owner holds, once all are owned."""
+        owners = await self.owners()
+        if len(owners) < PARTITIONS or None in owners.values():
+            return []
+        return sorted(list(owners.values()).count(one) for one in set(owners.values()))
+
+    async def until_shared(self, *shares: int) -> None:
+        async def shared() -> bool:
+            return await self.shares() == sorted(shares)
+
+        await self.until(shared, f"shares of {sorted(shares)}")
+
+    async def until_seen(self, number: int) -> None:
+        async def seen() -> bool:
+            return await self.database.fetchval("SELECT count(*) FROM public.toy_seen") >= number
+
+        await self.until(seen, f"{number} records consumed")
+
+    async def until_quiet(self) -> None:
+        """Everything consumed was published, acknowledged and tidied up."""
+
+        async def quiet() -> bool:
+            return await self.database.fetchval("SELECT count(*) FROM ledger.outbox") == 0
+
+        await self.until(quiet, "an empty outbox")
+
+    async def until_published(self, orders: dict[str, int]) -> None:
+        """These versions are on the topic."""
+
+        async def published() -> bool:
+            newest: dict[str, int] = defaultdict(int)
+            for order_id, version in self.states():
+                newest[order_id] = max(newest[order_id], version)
+            return all(newest[order_id] >= version for order_id, version in orders.items())
+
+        await self.until(published, "all orders' last versions")
+
+    def states(self) -> list[tuple[str, int]]:
+        """Order and version of each record of settlement.orders.v1, in the order of its partition."""
+        found = [orjson.loads(one.value or b"") for one in self.outputs if one.topic == names.ORDERS]
+        return [(one["orderId"], one["version"]) for one in found]
+
+    def dead(self) -> list[Record]:
+        return [one for one in self.outputs if one.topic.endswith(names.DEAD_LETTER_SUFFIX)]
+
+    async def check_orders(self, sent: dict[str, int]) -> None:
+        """Each order advanced once per record, and its states were published in order, without a gap."""
+        await self.until_published(sent)
+        rows = await self.database.fetch("SELECT order_id, version FROM public.toy_orders")
+        assert {row["order_id"]: row["version"] for row in rows} == sent
+        versions: dict[str, list[int]] = defaultdict(list)
+        for order_id, version in self.states():
+            versions[order_id].append(version)
+        for order_id, number in sent.items():
+            first_seen = list(dict.fromkeys(versions[order_id]))
+            assert first_seen == list(range(1, number + 1)), (order_id, versions[order_id])
+            assert versions[order_id][-1] == number, (order_id, versions[order_id])
+
+    async def _collect(self) -> None:
+        while True:
+            self._watched.clear()
+            self.outputs += self._source.take(100_000, 1 << 30)
+            await self._watched.wait()

@@ -1,0 +1,64 @@
+"""Offsets for the lag tools: after the database's commit, soon, and without ever holding up a cycle."""
+
+import asyncio
+import contextlib
+from collections.abc import Container, Mapping
+
+from aiokafka.errors import KafkaError
+
+from worker.kafka.source import Place, Source
+from worker.telemetry import log
+
+# Under load one commit in so many seconds; an idle worker commits at once.
+PAUSE_SECONDS = 0.1
+RETRY_SECONDS = 1.0
+
+
+class Committer:
+    """Commits the latest offset of each partition that it was told."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._offsets: dict[Place, int] = {}
+        self._told = asyncio.Event()
+        self._busy = asyncio.Lock()
+        self._task = asyncio.create_task(self._run(), name="committer")
+
+    def note(self, offsets: Mapping[Place, int]) -> None:
+        """These are durable."""
+        if offsets:
+            self._offsets.update(offsets)
+            self._told.set()
+
+    def forget(self, partitions: Container[int]) -> None:
+        """These are somebody else's to report: Kafka's client refuses a commit that names one it no longer reads."""
+        self._offsets = {place: at for place, at in self._offsets.items() if place[1] not in partitions}
+
+    async def flush(self, seconds_max: float) -> None:
+        """What was told is with Kafka, or the time is over: nothing depends on it."""
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(seconds_max):
+                await self._commit()
+
+    async def discard(self) -> None:
+        """Commits nothing more."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        while True:
+            await self._told.wait()
+            self._told.clear()
+            try:
+                await self._commit()
+                await asyncio.sleep(PAUSE_SECONDS)
+            except (KafkaError, OSError, TimeoutError) as problem:
+                log.debug("offsets not committed to Kafka yet", problem=str(problem))
+                self._told.set()
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _commit(self) -> None:
+        async with self._busy:
+            if offsets := dict(self._offsets):
+                await self._source.commit(offsets)
+                self._offsets = {place: now for place, now in self._offsets.items() if offsets.get(place) != now}

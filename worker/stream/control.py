@@ -1,0 +1,53 @@
+"""What a handler may ask of its runner; made before both, so that neither needs the other to be built."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from worker.kafka.murmur2 import partition_of
+from worker.settings import Settings
+
+_NO_LIMIT = 1 << 30
+
+
+def _no_limit() -> int:
+    return _NO_LIMIT
+
+
+class Control:
+    """Handed to the handler's factory. All calls belong to the event loop's thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.room: Callable[[], int] = _no_limit
+        """How many records the next cycle may bring; a handler with limits puts its own."""
+        self.epochs: Mapping[int, int] = {}
+        """Owned partition → epoch, as of the last cycle."""
+        self.lease_ends = 0.0
+        """Monotonic seconds. What is owned may be acted upon until then."""
+        self.changed = asyncio.Event()
+        """Something happened that the runner's loop has to look at."""
+        self.cycle_wanted = False
+        self.failure: BaseException | None = None
+
+    def wake(self) -> None:
+        """Asks for a cycle now, with records or without."""
+        self.cycle_wanted = True
+        self.changed.set()
+
+    def lease_valid(self, partition: int) -> bool:
+        """Whether a send for this partition may begin now."""
+        return partition in self.epochs and self.lease_runs()
+
+    def lease_runs(self) -> bool:
+        """Whether this process may act at all; after it was frozen, only once the database says so."""
+        return time.monotonic() < self.lease_ends
+
+    def partition_of(self, order_id: str) -> int:
+        """The home partition of an order."""
+        return partition_of(order_id, self.settings.topic_partitions)
+
+    def fail(self, problem: BaseException) -> None:
+        """A background task of the handler met what cannot be: the worker ends with it."""
+        self.failure = problem
+        self.changed.set()

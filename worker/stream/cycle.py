@@ -1,0 +1,127 @@
+"""One transaction under way, and what a feature must offer to be run in such cycles."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import asyncpg
+from msgspec import Struct
+
+from worker.kafka.murmur2 import partition_of
+from worker.kafka.records import Outgoing, Record
+
+
+class Taken(Struct, frozen=True):
+    """A partition that was just taken.
+
+    `former_lease_until_ms` is when the last lease ended that was lost without an orderly hand-over, on this
+    machine's wall clock: often long ago, and then nothing has to be waited for. None: nobody ever lost it.
+    """
+
+    epoch: int
+    former_lease_until_ms: int | None
+
+
+class DeadLetter(Struct, frozen=True):
+    """A record that goes no further, and why."""
+
+    record: Record
+    reason: str
+    message: str
+    order_id: str | None
+    merchant: str | None
+
+
+class Cycle:
+    """One transaction under way. What is published here leaves only after its commit."""
+
+    __slots__ = ("connection", "dead", "epochs", "now_ms", "outgoing", "partitions", "records")
+
+    def __init__(
+        self,
+        connection: "asyncpg.Connection[asyncpg.Record]",
+        records: list[Record],
+        epochs: Mapping[int, int],
+        now_ms: int,
+        partitions: int,
+    ) -> None:
+        self.connection = connection
+        """FencedError already; search_path is the role's schema."""
+        self.records = records
+        """Of owned partitions, in order per topic and partition; may be empty."""
+        self.epochs = epochs
+        """Owned partition → epoch."""
+        self.now_ms = now_ms
+        """Wall clock at the begin of this cycle."""
+        self.partitions = partitions
+        self.outgoing: list[Outgoing] = []
+        self.dead: list[DeadLetter] = []
+
+    def publish(self, out: Outgoing) -> None:
+        """Joins the outbox of `out.partition`, whoever owns that."""
+        self.outgoing.append(out)
+
+    def dead_letter(
+        self,
+        record: Record,
+        reason: str,
+        message: str,
+        *,
+        order_id: str | None = None,
+        merchant: str | None = None,
+    ) -> None:
+        """To `<topic>-dlt`, same partition, byte for byte; and a row in `dead_letters`.
+
+        The record need not be one of this cycle: a parked fact that gave up comes as it was.
+        """
+        self.dead.append(DeadLetter(record, reason, message, order_id, merchant))
+
+    def partition_of(self, order_id: str) -> int:
+        """The home partition of an order."""
+        return partition_of(order_id, self.partitions)
+
+
+class Handler(Protocol):
+    """A feature: reads, decides, writes. All calls come one after another, except `release`.
+
+    Optional: `def reload(self) -> None` (SIGHUP) and `async def close(self) -> None` (the very last call).
+    """
+
+    @property
+    def role(self) -> str:
+        """`ledger` or `delivery`: the schema, and the end of the consumer group's name."""
+        ...
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Input topics, without prefix."""
+        ...
+
+    async def taken(self, connection: "asyncpg.Connection[asyncpg.Record]", taken: Mapping[int, Taken]) -> None:
+        """Partitions are ours from here on: load what memory needs. Runs in a fenced transaction."""
+        ...
+
+    async def release(self, partitions: frozenset[int]) -> None:
+        """Before a hand-over or stop: finish what is in flight, begin nothing new for these partitions.
+
+        Runs beside the cycles, so that results can still be booked; after it one more cycle books the last.
+        """
+        ...
+
+    def dropped(self) -> None:
+        """Ownership was lost or a COMMIT failed: forget everything. `taken` comes before the next cycle."""
+        ...
+
+    def next_due_ms(self) -> int | None:
+        """The earliest wall time at which a cycle without records is wanted."""
+        ...
+
+    async def handle(self, cycle: Cycle) -> None:
+        """Reads, decides, writes; raises nothing for bad input.
+
+        Memory must not advance here: the transaction may be refused, and its records come in smaller cycles.
+        """
+        ...
+
+    async def committed(self, cycle: Cycle) -> None:
+        """The transaction is durable: memory may advance, sends may begin."""
+        ...

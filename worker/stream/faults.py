@@ -1,0 +1,58 @@
+"""What went wrong, and whether waiting helps."""
+
+from enum import Enum, auto
+
+import asyncpg
+from aiokafka.errors import KafkaError
+
+# PostgreSQL's classes: 22 data exception, 23 integrity constraint violation.
+_CONTENT = ("22", "23")
+# 40 transaction rollback (deadlock, serialization), 55P03 lock not available.
+_AGAIN = ("40", "55P03")
+# 08 connection, 25 a replica, 28 not let in, 3D no such database yet, 53 resources, 55 object state,
+# 57 operator, 58 system, XX internal.
+_AWAY = ("08", "25", "28", "3D", "53", "55", "57", "58", "XX")
+
+
+class Fate(Enum):
+    """What to do about a problem."""
+
+    REFUSED = auto()
+    """The database refuses the content: in smaller pieces, until one record is left."""
+    AGAIN = auto()
+    """The same once more, now."""
+    AWAY = auto()
+    """Something we depend on is not there, or partitions are no longer ours: forget, wait, begin anew."""
+    BROKEN = auto()
+    """No patience mends it: the process ends."""
+
+
+class FencedError(Exception):
+    """A partition we wrote for is no longer ours."""
+
+
+class UncertainCommitError(Exception):
+    """COMMIT was sent and no clear answer came: it may have happened."""
+
+
+def fate(problem: BaseException) -> Fate:
+    """The one question a caller asks."""
+    match problem:
+        case FencedError() | UncertainCommitError() | KafkaError() | OSError() | TimeoutError():
+            return Fate.AWAY
+        case asyncpg.PostgresError():
+            return _by_state(problem.sqlstate or "")
+        case asyncpg.InterfaceError() if isinstance(problem, ValueError):
+            return Fate.REFUSED  # what the column's type cannot hold, seen before it was sent
+        case asyncpg.InterfaceError() | asyncpg.InternalClientError():
+            return Fate.AWAY  # the connection was closed under us
+        case _:
+            return Fate.BROKEN
+
+
+def _by_state(state: str) -> Fate:
+    if state.startswith(_CONTENT):
+        return Fate.REFUSED
+    if state.startswith(_AGAIN):
+        return Fate.AGAIN
+    return Fate.AWAY if state.startswith(_AWAY) else Fate.BROKEN

@@ -1,0 +1,127 @@
+"""Records on their way to Kafka: a row per cycle and target partition, published in the order of ids."""
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+import msgspec
+from asyncpg import Connection
+from msgspec import Struct
+
+from worker.kafka.dead_letters import dead_letter, printable
+from worker.kafka.records import Outgoing
+from worker.postgres.queries import load
+from worker.stream.cycle import Cycle
+
+# So many rows of others are read at once; while more are left, our own rows wait behind them in the table.
+MISPLACED_ROWS_MAX = 200
+LEFT_OVER_PAGE_ROWS = 20
+ZLIB_LEVEL = 1
+
+_SQL = load("worker.stream")
+_pack = msgspec.msgpack.Encoder()
+_unpack = msgspec.msgpack.Decoder(list[Outgoing])
+_headers_out = msgspec.json.Encoder()
+_headers_in = msgspec.json.Decoder(list[tuple[str, bytes]])
+
+
+class Row(Struct, frozen=True):
+    """One row that was committed."""
+
+    id: int
+    partition: int
+    records: Sequence[Outgoing]
+    size: int
+
+
+def encode_headers(headers: list[tuple[str, bytes]]) -> bytes:
+    """A JSON array of [name, value], values in base64."""
+    return _headers_out.encode(headers)
+
+
+def decode_headers(content: bytes) -> list[tuple[str, bytes]]:
+    """What `encode_headers` wrote."""
+    return _headers_in.decode(content)
+
+
+def pack(records: list[Outgoing]) -> bytes:
+    """The content of a row. A batch repeats itself so much that packing is cheaper than what it saves."""
+    return zlib.compress(_pack.encode(records), ZLIB_LEVEL)
+
+
+def unpack(content: bytes) -> list[Outgoing]:
+    """What `pack` packed."""
+    return _unpack.decode(zlib.decompress(content))
+
+
+async def write(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int], *, behind: bool = False) -> list[Row]:
+    """Inserts what the cycle publishes and returns the rows of owned partitions.
+
+    `behind`: others' rows for our partitions are still unread, so ours are marked like theirs, to be found
+    after them, and nothing is returned.
+    """
+    outgoing = [*cycle.outgoing, *await _write_dead_letters(cycle, prefix, dead_letter_bytes)]
+    if not outgoing:
+        return []
+    by_partition: dict[int, list[Outgoing]] = {}
+    for record in outgoing:
+        by_partition.setdefault(record.partition, []).append(record)
+    misplaced = [behind or partition not in cycle.epochs for partition in by_partition]
+    packed = [pack(records) for records in by_partition.values()]
+    ids = await cycle.connection.fetch(_SQL["write_rows"], list(by_partition), misplaced, packed)
+    return [
+        Row(row["id"], partition, by_partition[partition], _size(by_partition[partition]))
+        for row in ids
+        if not behind and (partition := row["partition"]) in cycle.epochs
+    ]
+
+
+async def find_misplaced(
+    connection: "Connection[asyncpg.Record]", partitions: Iterable[int], known: Iterable[int]
+) -> tuple[list[Row], bool]:
+    """Rows that others wrote for these partitions, oldest first, and whether there may be more.
+
+    In a cycle it comes after the handler: whoever decided earlier on an order of this cycle has committed,
+    since we waited for the order's lock; so its row is found here and goes before ours.
+    """
+    found = await connection.fetch(_SQL["find_misplaced"], list(partitions), list(known), MISPLACED_ROWS_MAX)
+    return [_row(one) for one in found], len(found) == MISPLACED_ROWS_MAX
+
+
+async def misplaced_exist(
+    connection: "Connection[asyncpg.Record]", partitions: Iterable[int], known: Iterable[int]
+) -> bool:
+    return bool(await connection.fetchval(_SQL["misplaced_exist"], list(partitions), list(known)))
+
+
+async def left_over(connection: "Connection[asyncpg.Record]", partitions: Iterable[int], after: int) -> list[Row]:
+    """The next page of what a former owner had not seen acknowledged; empty at the end."""
+    found = await connection.fetch(_SQL["find_left_over"], list(partitions), after, LEFT_OVER_PAGE_ROWS)
+    return [_row(one) for one in found]
+
+
+async def _write_dead_letters(cycle: Cycle, prefix: str, bytes_max: Mapping[str, int]) -> list[Outgoing]:
+    outgoing: list[Outgoing] = []
+    rows: list[tuple[Any, ...]] = []
+    for one in cycle.dead:
+        record = one.record
+        out, reason = dead_letter(record, one.reason, one.message, prefix, bytes_max[record.topic])
+        outgoing.append(out)
+        rows.append((
+            record.topic, record.partition, record.offset, one.order_id, one.merchant, reason,
+            printable(one.message), record.key, record.value, encode_headers(record.headers),
+            record.timestamp_ms, cycle.now_ms,
+        ))  # fmt: skip
+    if rows:
+        await cycle.connection.executemany(_SQL["write_dead_letter"], rows)
+    return outgoing
+
+
+def _row(found: asyncpg.Record) -> Row:
+    records = unpack(found["records"])
+    return Row(found["id"], found["partition"], records, _size(records))
+
+
+def _size(records: list[Outgoing]) -> int:
+    return sum(len(record.value or b"") for record in records) + 200 * len(records)

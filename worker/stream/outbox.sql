@@ -1,0 +1,55 @@
+-- name: write_rows
+-- One row for each partition; their ids follow those of all rows whose orders' locks we waited for.
+INSERT INTO outbox (partition, misplaced, records)
+SELECT partition, misplaced, records
+FROM unnest($1::integer[], $2::boolean[], $3::bytea[]) AS written (partition, misplaced, records)
+RETURNING id, partition;
+
+-- name: find_misplaced
+-- Rows that others wrote for our partitions, oldest first, without those we know.
+SELECT id, partition, records
+FROM outbox
+WHERE misplaced AND partition = ANY($1::integer[]) AND NOT id = ANY($2::bigint[])
+ORDER BY id
+LIMIT $3;
+
+-- name: misplaced_exist
+-- Whether others wrote rows for our partitions that we do not know.
+SELECT EXISTS (
+    SELECT FROM outbox WHERE misplaced AND partition = ANY($1::integer[]) AND NOT id = ANY($2::bigint[]));
+
+-- name: find_left_over
+-- What a former owner had not seen acknowledged, oldest first, a page at a time.
+SELECT id, partition, records
+FROM outbox
+WHERE partition = ANY($1::integer[]) AND id > $2
+ORDER BY id
+LIMIT $3;
+
+-- name: book_progress
+-- Acknowledged rows go, published offsets and positions advance, all at once.
+WITH gone AS (
+    DELETE FROM outbox WHERE id = ANY($1::bigint[])
+), reached AS (
+    INSERT INTO published (topic, partition, next_offset)
+    SELECT topic, partition, next_offset FROM unnest($2::text[], $3::integer[], $4::bigint[])
+        AS acknowledged (topic, partition, next_offset)
+    ON CONFLICT (topic, partition) DO UPDATE SET next_offset = greatest(published.next_offset, excluded.next_offset)
+)
+INSERT INTO positions (topic, partition, next_offset)
+SELECT topic, partition, next_offset FROM unnest($5::text[], $6::integer[], $7::bigint[])
+    AS consumed (topic, partition, next_offset)
+ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset;
+
+-- name: read_positions
+-- How far these partitions were read.
+SELECT topic, partition, next_offset FROM positions WHERE topic = ANY($1::text[]) AND partition = ANY($2::integer[]);
+
+-- name: write_dead_letter
+-- A record has one row, however often it dies; the last reason stands and is open.
+INSERT INTO dead_letters (
+    topic, partition, "offset", order_id, merchant, reason, message, key, value, headers, "timestamp", dead_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, to_timestamp($11::bigint / 1000.0), to_timestamp($12::bigint / 1000.0))
+ON CONFLICT (topic, partition, "offset") DO UPDATE SET
+    reason = excluded.reason, message = excluded.message, dead_at = excluded.dead_at, status = 'open',
+    decided_by = NULL, decided_reason = NULL, decided_at = NULL;

@@ -1,0 +1,224 @@
+"""Who owns which partition: membership by lease and session, fair shares, take-over of the dead."""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import time
+from datetime import timedelta
+
+import asyncpg
+from asyncpg import Connection
+
+from worker.postgres.connecting import connect
+from worker.postgres.queries import load
+from worker.stream.control import Control
+from worker.stream.cycle import Taken
+from worker.stream.faults import FencedError
+from worker.telemetry import log
+
+LEASE_SECONDS = 5.0
+BEAT_SECONDS = 1.0
+# The lease as we count it ends a little before the database's.
+LEASE_MARGIN_SECONDS = 0.25
+
+_SQL = load("worker.stream")
+
+
+class Ownership:
+    """One member's view. It has a session of its own, so that a long cycle does not cost the lease."""
+
+    def __init__(self, url: str, role: str, partitions: int, control: Control) -> None:
+        self._url = url
+        self._role = role
+        self._partitions = partitions
+        self._control = control
+        self._connection: Connection[asyncpg.Record] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._poke = asyncio.Event()
+        self._busy = asyncio.Lock()
+        self._held: set[int] = set()
+        self.member_id = f"{socket.gethostname()[:20]}-{secrets.token_hex(6)}"
+        self.claimed: dict[int, Taken] = {}
+        """Ours since the runner last looked; it takes them out."""
+        self.surplus: frozenset[int] = frozenset()
+        """What we hold above our fair share; the runner hands it over."""
+        self.alone = False
+        """No other member is known: nobody can write for our partitions but us."""
+        self.accepting = True
+
+    @property
+    def session_name(self) -> str:
+        """What all sessions of this member are called, so that whoever buries it can end them."""
+        return f"settlement-{self._role} {self.member_id}"
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why there are no more beats."""
+        if self._task is None or not self._task.done() or self._task.cancelled():
+            return None
+        return self._task.exception()
+
+    async def join(self) -> None:
+        """Becomes a member and takes what is free of its share; beats from here on."""
+        self._connection = await connect(self._url, name=self.session_name, schema=self._role)
+        began = time.monotonic()
+        await self._connection.execute(
+            _SQL["register_member"], self.member_id, socket.gethostname(), timedelta(seconds=LEASE_SECONDS)
+        )
+        self._leased_since(began)
+        count = await self._connection.fetchval(_SQL["count_partitions"])
+        if count not in (0, self._partitions):
+            raise WrongPartitionsError(count, self._partitions)
+        await self._connection.execute(_SQL["create_partitions"], self._partitions)
+        await self._connection.add_listener(self._channel, lambda *_: self._poke.set())
+        async with self._busy:
+            await self._beat()
+            await self._tell_others()
+        self._task = asyncio.create_task(self._beats(), name="ownership")
+        self._task.add_done_callback(lambda _: self._control.changed.set())
+
+    async def release(self, partitions: frozenset[int]) -> None:
+        """Orderly: everything of these partitions is flushed."""
+        async with self._busy:
+            await self._execute("release_partitions", self.member_id, sorted(partitions))
+            self._held -= partitions
+            self.surplus = frozenset()
+            await self._tell_others()
+
+    async def leave(self) -> None:
+        """Ends the membership after everything was released; what was not is found by the others."""
+        await self._stop()
+        if self._connection is not None:
+            async with self._connection.transaction():
+                await self._free(await self._connection.fetchval(_SQL["leave"], self.member_id), self.member_id)
+            await self._tell_others()
+            await self._connection.close()
+
+    async def abandon(self) -> None:
+        """Gives up at once and without order; what cannot be said any more, the end of the session says."""
+        await self._stop()
+        if self._connection is not None and not self._connection.is_closed():
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                async with asyncio.timeout(2):
+                    await self.leave()
+            self._connection.terminate()
+
+    @property
+    def _channel(self) -> str:
+        return f"settlement_{self._role}_members"
+
+    async def _beats(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await self._poke.wait()
+            self._poke.clear()
+            async with self._busy:
+                await self._beat()
+
+    async def _beat(self) -> None:
+        connection = self._session
+        began = time.monotonic()
+        if await connection.fetchval(_SQL["renew_lease"], self.member_id, timedelta(seconds=LEASE_SECONDS)) is None:
+            raise FencedError("this member was declared dead")
+        self._leased_since(began)
+        members = await connection.fetch(_SQL["look_at_members"])
+        for row in members:
+            if row["dead"] and row["member_id"] != self.member_id:
+                await self._bury(row["member_id"])
+        living = [row["member_id"] for row in members if not row["dead"] or row["member_id"] == self.member_id]
+        self.alone = len(members) == 1
+        await self._balance(fair_share(self._partitions, living, self.member_id))
+
+    async def _balance(self, share: int) -> None:
+        if len(self._held) < share and self.accepting:
+            await self._claim(share - len(self._held))
+        elif len(self._held) > share and not self.surplus and not self.claimed:
+            self.surplus = frozenset(sorted(self._held)[share:])
+            self._control.changed.set()
+        if self.accepting and not self.surplus:
+            await self._recognise()
+
+    async def _recognise(self) -> None:
+        """What the database says we own and what we believe must agree; a person may have written there."""
+        rows = await self._session.fetch(_SQL["look_at_partitions"])
+        owned = {row["partition"] for row in rows if row["owner"] == self.member_id}
+        if owned != self._held:
+            raise FencedError(f"partitions {sorted(owned ^ self._held)} changed hands without us")
+
+    async def _claim(self, number: int) -> None:
+        connection = self._session
+        async with connection.transaction():
+            if await connection.fetchval(_SQL["lock_member"], self.member_id) is None:
+                raise FencedError("this member was declared dead")
+            rows = await connection.fetch(_SQL["claim_partitions"], self.member_id, number)
+        now_ms = time.time_ns() // 1_000_000
+        for row in rows:
+            rest = row["former_lease_rest"]
+            former = None if rest is None else now_ms + round(rest.total_seconds() * 1000)
+            self.claimed[row["partition"]] = Taken(row["epoch"], former)
+            self._held.add(row["partition"])
+        if rows:
+            self._control.changed.set()
+
+    async def _bury(self, member_id: str) -> None:
+        """Frees what a dead member owned, after its sessions have ended."""
+        connection = self._session
+        try:
+            async with connection.transaction():
+                lease_until = await connection.fetchval(_SQL["bury_member"], member_id)
+                if lease_until is None:
+                    return
+                with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
+                    async with connection.transaction():
+                        await connection.fetch(_SQL["end_sessions"], f"settlement-{self._role} {member_id}")
+                await self._free(lease_until, member_id)
+        except asyncpg.LockNotAvailableError:
+            log.warning("a dead worker's transaction still holds its partitions", member=member_id)
+            return
+        log.info("took a dead worker off the list", member=member_id)
+
+    async def _free(self, lease_until: object, member_id: str) -> None:
+        if lease_until is not None:
+            await self._execute("free_lost_partitions", member_id, lease_until)
+
+    async def _tell_others(self) -> None:
+        await self._session.execute("SELECT pg_notify($1, '')", self._channel)
+
+    async def _execute(self, query: str, *arguments: object) -> None:
+        await self._session.execute(_SQL[query], *arguments)
+
+    async def _stop(self) -> None:
+        if self._task is not None:
+            task, self._task = self._task, None
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()
+        self._control.lease_ends = 0.0
+
+    def _leased_since(self, began: float) -> None:
+        self._control.lease_ends = began + LEASE_SECONDS - LEASE_MARGIN_SECONDS
+
+    @property
+    def _session(self) -> "Connection[asyncpg.Record]":
+        if self._connection is None:
+            raise RuntimeError("join comes first")
+        return self._connection
+
+
+class WrongPartitionsError(Exception):
+    """The database was set up for another number of partitions."""
+
+    def __init__(self, found: int, wanted: int) -> None:
+        super().__init__(
+            f"the database knows {found} partitions, but TOPIC_PARTITIONS is {wanted}: "
+            "it cannot change once a worker ran"
+        )
+
+
+def fair_share(partitions: int, living: list[str], member_id: str) -> int:
+    """Of members in order of age, the eldest get one more where it does not divide."""
+    each, rest = divmod(partitions, len(living))
+    return each + (living.index(member_id) < rest)

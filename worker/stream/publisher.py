@@ -1,0 +1,138 @@
+"""Brings committed rows to Kafka, in order, and remembers which of them Kafka has."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from worker import telemetry
+from worker.kafka.sink import Ack, Place, Sink
+from worker.stream.control import Control
+from worker.stream.outbox import Row
+
+# Above this no new cycle begins; what is committed and not published costs memory.
+UNACKNOWLEDGED_BYTES_MAX = 48 << 20
+# So much goes to the client in one step.
+STEP_BYTES_MAX = 8 << 20
+_LEASE_POLL_SECONDS = 0.05
+
+
+class Publisher:
+    """Rows go out in the order of `enqueue`, per partition; several are on their way at once."""
+
+    def __init__(self, sink: Sink, control: Control) -> None:
+        self._sink = sink
+        self._control = control
+        self._queue: deque[Row] = deque()
+        self._queued = asyncio.Event()
+        self._known: dict[int, int] = {}
+        self._acknowledged: list[int] = []
+        self._reached: dict[Place, int] = {}
+        self._unacknowledged: dict[int, tuple[int, float]] = {}
+        self._bytes = 0
+        self._waiters: set[asyncio.Task[None]] = set()
+        self._task = asyncio.create_task(self._run(), name="publisher")
+        self._task.add_done_callback(lambda _: control.changed.set())
+        self.failure: BaseException | None = None
+
+    def enqueue(self, rows: Sequence[Row]) -> None:
+        """Committed rows, oldest first."""
+        now = time.monotonic()
+        for row in rows:
+            self._known[row.id] = row.partition
+            self._unacknowledged[row.id] = (row.size, now)
+            self._bytes += row.size
+            self._queue.append(row)
+        if rows:
+            self._queued.set()
+
+    @property
+    def known(self) -> Iterable[int]:
+        """Ids of rows that were enqueued and are not deleted yet."""
+        return self._known.keys()
+
+    def has_room(self) -> bool:
+        """Whether more may be committed."""
+        return self._bytes < UNACKNOWLEDGED_BYTES_MAX
+
+    def holds(self, partitions: frozenset[int]) -> bool:
+        """Whether rows of these partitions are not yet acknowledged and deleted."""
+        return not partitions.isdisjoint(self._known.values())
+
+    def acknowledged(self) -> tuple[list[int], dict[Place, int]]:
+        """Rows to delete, and how far each partition was written; stays until `forget`."""
+        return list(self._acknowledged), dict(self._reached)
+
+    def forget(self, ids: list[int], reached: dict[Place, int]) -> None:
+        """These are deleted."""
+        del self._acknowledged[: len(ids)]
+        for row_id in ids:
+            self._known.pop(row_id, None)
+        for place, offset in reached.items():
+            if self._reached.get(place) == offset:
+                del self._reached[place]
+
+    def waiting_seconds(self) -> float:
+        """Since when the oldest row waits for Kafka."""
+        oldest = next(iter(self._unacknowledged.values()), None)
+        return 0.0 if oldest is None else time.monotonic() - oldest[1]
+
+    async def discard(self) -> None:
+        """Publishes nothing more; whoever owns the partitions finds the rows in the outbox."""
+        tasks = [self._task, *self._waiters]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        with contextlib.suppress(asyncio.CancelledError):
+            self._task.exception()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._queued.wait()
+                rows = self._step()
+                await self._lease()
+                acks = await self._sink.hand_over(record for row in rows for record in row.records)
+                waiter = asyncio.create_task(self._await(rows, acks), name="acknowledgements")
+                self._waiters.add(waiter)
+                waiter.add_done_callback(self._waiters.discard)
+        except Exception as problem:  # noqa: BLE001 - told to the runner, which decides
+            self._fail(problem)
+
+    def _step(self) -> list[Row]:
+        rows: list[Row] = []
+        size = 0
+        while self._queue and size < STEP_BYTES_MAX:
+            rows.append(self._queue.popleft())
+            size += rows[-1].size
+        if not self._queue:
+            self._queued.clear()
+        return rows
+
+    async def _lease(self) -> None:
+        """A process that was frozen publishes nothing before the database has confirmed its lease."""
+        while not self._control.lease_runs():  # noqa: ASYNC110 - rare, and time is what ends a lease
+            await asyncio.sleep(_LEASE_POLL_SECONDS)
+
+    async def _await(self, rows: list[Row], acks: list[tuple[Place, int, Ack]]) -> None:
+        try:
+            for place, number, ack in acks:
+                metadata = await ack
+                if metadata.offset >= 0:  # a repeated batch is acknowledged without its offset
+                    self._reached[place] = max(self._reached.get(place, 0), metadata.offset + number)
+        except Exception as problem:  # noqa: BLE001 - told to the runner, which decides
+            self._fail(problem)
+            return
+        now = time.monotonic()
+        for row in rows:
+            size, since = self._unacknowledged.pop(row.id)
+            self._bytes -= size
+            self._acknowledged.append(row.id)
+            telemetry.publish_seconds.observe(now - since)
+        telemetry.outbox_rows.set(len(self._unacknowledged))
+        self._control.changed.set()
+
+    def _fail(self, problem: BaseException) -> None:
+        self.failure = self.failure or problem
+        self._control.changed.set()

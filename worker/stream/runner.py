@@ -1,0 +1,201 @@
+"""Runs one worker: a session after another until it is told to stop, and a program around it."""
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
+
+from aiokafka.errors import KafkaError
+
+from worker import telemetry
+from worker.kafka import names, topics
+from worker.kafka.sink import Sink
+from worker.kafka.source import OffsetGoneError
+from worker.kafka.topics import TopicsError
+from worker.postgres.connecting import connect
+from worker.postgres.migrations import MigrationError, require_current
+from worker.settings import Settings
+from worker.stream.control import Control
+from worker.stream.cycle import Handler
+from worker.stream.faults import Fate, fate
+from worker.stream.ownership import WrongPartitionsError
+from worker.stream.session import KAFKA_AWAY, Session
+
+DRAIN_SECONDS = 25.0
+PAUSE_SECONDS_MIN = 0.1
+PAUSE_SECONDS_MAX = 2.0
+# A session that lived so long has shown that the trouble was over.
+STEADY_SECONDS = 10.0
+ALERT_PAUSE_SECONDS = 1.0
+DATABASE_AWAY = "database_away"
+
+# What one sentence explains and no patience mends.
+EXPLAINED = (OffsetGoneError, TopicsError, MigrationError, WrongPartitionsError)
+
+
+@runtime_checkable
+class Reloadable(Protocol):
+    """A handler that reads its file again on SIGHUP."""
+
+    def reload(self) -> None:
+        """The file may have changed."""
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A handler that holds something open."""
+
+    async def close(self) -> None:
+        """The last call."""
+
+
+class Runner:
+    """From joining to draining. Comes back by itself when PostgreSQL or Kafka were away."""
+
+    def __init__(self, settings: Settings, handler: Handler, control: Control | None = None) -> None:
+        self.settings = settings
+        self.handler = handler
+        self.control = control or Control(settings)
+        self._stopping = asyncio.Event()
+        self._session: Session | None = None
+        self._sink: Sink | None = None
+        self._dead_letter_bytes: Mapping[str, int] = {}
+        self._problem: str | None = "starting"
+
+    async def run(self) -> None:
+        """Until `stop`; raises what no patience mends."""
+        working = asyncio.create_task(self._work(), name="runner")
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            _, late = await asyncio.wait([working], timeout=DRAIN_SECONDS)
+            if late:
+                telemetry.log.warning("not drained in time; the others find what is left", seconds=DRAIN_SECONDS)
+        finally:
+            stopping.cancel()
+            working.cancel()
+            await asyncio.wait([working])
+            if self._sink is not None:
+                await self._sink.stop()
+        if not working.cancelled():
+            working.result()
+
+    def stop(self) -> None:
+        """Ends `run` after a drain."""
+        self._stopping.set()
+        if self._session is not None:
+            self._session.stopping = True
+        self.control.changed.set()
+
+    def wake(self) -> None:
+        """Asks for a cycle now."""
+        self.control.wake()
+
+    def lease_valid(self, partition: int) -> bool:
+        """Whether a send for this partition may begin now."""
+        return self.control.lease_valid(partition)
+
+    def condition(self) -> Mapping[str, str]:
+        """What is missing for readiness; nothing when all is well."""
+        if self._problem is not None or self._session is None:
+            return {"problem": self._problem or "starting"}
+        silent = self._session.kafka_silent_seconds()
+        return {"problem": f"Kafka has not answered for {silent:.0f} s"} if silent else {}
+
+    async def _work(self) -> None:
+        pause = PAUSE_SECONDS_MIN
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                await self._one_session()
+            except Exception as problem:
+                if fate(problem) is Fate.BROKEN:
+                    raise
+                if time.monotonic() - began > STEADY_SECONDS:
+                    pause = PAUSE_SECONDS_MIN
+                self._problem = f"{type(problem).__name__}: {problem}"
+                telemetry.log.warning("the session ended, another one begins", problem=self._problem, pause=pause)
+                if pause > ALERT_PAUSE_SECONDS:
+                    code = KAFKA_AWAY if isinstance(problem, KafkaError) else DATABASE_AWAY
+                    telemetry.alert(code, problem=self._problem)
+                await self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+                pause = min(pause * 2, PAUSE_SECONDS_MAX)
+
+    async def _one_session(self) -> None:
+        sink = await self._prepare()
+        session = Session(self.settings, self.handler, self.control, sink, self._dead_letter_bytes)
+        self._session = session
+        try:
+            await session.open()
+            session.stopping = self._stopping.is_set()
+            self._problem = None
+            telemetry.clear_alert(KAFKA_AWAY)
+            telemetry.clear_alert(DATABASE_AWAY)
+            await session.run()
+            await session.close()
+        except BaseException:
+            await session.drop()
+            if session.sink_failed:
+                self._sink = None
+                await sink.stop()
+            raise
+        finally:
+            self._session = None
+
+    async def _prepare(self) -> Sink:
+        """Once: schema and topics are as they must be. Again, if it failed: a producer."""
+        if not self._dead_letter_bytes:
+            connection = await connect(self.settings.database, name=f"settlement-{self.handler.role}")
+            try:
+                await require_current(connection)
+            finally:
+                await connection.close()
+            dead = {name: name + names.DEAD_LETTER_SUFFIX for name in names.INPUTS}
+            limits = await topics.verify(self.settings, [*names.TOPICS, *dead.values()])
+            self._dead_letter_bytes = {name: limits[dead[name]] for name in dead}
+        if self._sink is None:
+            sink = Sink(self.settings)
+            await sink.start()
+            self._sink = sink
+        return self._sink
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+
+async def run_worker(settings: Settings, handler_factory: Callable[[Control], Handler]) -> int:
+    """One worker as a program: signals, ops server, exit code."""
+    telemetry.configure(settings)
+    control = Control(settings)
+    handler = handler_factory(control)
+    runner = Runner(settings, handler, control)
+    ops = telemetry.OpsServer(settings, runner.condition)
+    await ops.start()
+    _listen(runner)
+    try:
+        await runner.run()
+    except EXPLAINED as problem:
+        telemetry.log.error(str(problem))
+        return 1
+    except Exception:  # noqa: BLE001 - the last line of the program
+        telemetry.log.exception("the worker met what it cannot mend")
+        return 1
+    finally:
+        if isinstance(handler, Closable):
+            await handler.close()
+        await ops.stop()
+    return 0
+
+
+def _listen(runner: Runner) -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, runner.stop)
+    loop.add_signal_handler(signal.SIGINT, runner.stop)
+    handler = runner.handler
+    if isinstance(handler, Reloadable):
+        loop.add_signal_handler(signal.SIGHUP, handler.reload)

@@ -1,0 +1,297 @@
+"""From joining to leaving: takes partitions, cycles, hands over. A failure ends it; the next begins anew."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping
+
+import asyncpg
+from asyncpg import Connection
+
+from worker import telemetry
+from worker.kafka.records import Record
+from worker.kafka.sink import Sink
+from worker.kafka.source import OffsetGoneError, Place, Source
+from worker.postgres.connecting import connect
+from worker.postgres.queries import load
+from worker.settings import Settings
+from worker.stream import outbox
+from worker.stream.committer import Committer
+from worker.stream.control import Control
+from worker.stream.cycle import Handler, Taken
+from worker.stream.faults import Fate, fate
+from worker.stream.hand_over import HandOver
+from worker.stream.ownership import Ownership
+from worker.stream.publisher import Publisher
+from worker.stream.transaction import Done, Transactions
+
+CYCLE_RECORDS_MAX = 2_000
+CYCLE_BYTES_MAX = 8 << 20
+# Acknowledged rows wait so long for a cycle that deletes them in passing.
+TIDY_SECONDS = 0.1
+# Rows that others wrote for our partitions are looked for so often, if nothing else happens.
+MISPLACED_POLL_SECONDS = 0.1
+LOOK_SECONDS = 1.0
+AGAIN_ATTEMPTS_MAX = 10
+FLUSH_SECONDS_MAX = 2.0
+KAFKA_SILENT_SECONDS_MAX = 5.0
+KAFKA_AWAY = "kafka_away"
+
+_SQL = load("worker.stream")
+
+
+class Session:
+    """One membership, with all that hangs on it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        handler: Handler,
+        control: Control,
+        sink: Sink,
+        dead_letter_bytes: Mapping[str, int],
+    ) -> None:
+        self._settings = settings
+        self._handler = handler
+        self._control = control
+        self._dead_letter_bytes = dead_letter_bytes
+        self._ownership = Ownership(settings.database, handler.role, settings.topic_partitions, control)
+        self._source = Source(settings, handler.role, handler.topics, control.changed.set)
+        self._publisher = Publisher(sink, control)
+        self._committer = Committer(self._source)
+        self._connection: Connection[asyncpg.Record] | None = None
+        self._positions: dict[Place, int] = {}
+        self._hand_over: HandOver | None = None
+        self._tidy_at: float | None = None
+        self._look_for_misplaced_at = 0.0
+        self.stopping = False
+
+    async def open(self) -> None:
+        """Ready to take partitions."""
+        self._connection = await connect(
+            self._settings.database, name=self._ownership.session_name, schema=self._handler.role
+        )
+        await self._source.start()
+        await self._ownership.join()
+        self._transactions = Transactions(
+            self._settings, self._handler, self._connection, self._ownership.member_id, self._publisher,
+            self._dead_letter_bytes,
+        )  # fmt: skip
+
+    async def run(self) -> None:
+        """Until it was told to stop and everything was handed over."""
+        while True:
+            self._control.changed.clear()
+            self._raise_failures()
+            if self._ownership.claimed:
+                await self._take()
+            if await self._hand_over_finished():
+                return
+            if not await self._work():
+                await self._wait()
+
+    async def close(self) -> None:
+        """The orderly end, after `run` returned."""
+        await self._committer.discard()
+        await self._ownership.leave()
+        await self._let_go()
+
+    async def drop(self) -> None:
+        """The other end: nothing is finished, everything is found again in the database."""
+        self._control.epochs = {}
+        if self._hand_over is not None:
+            await self._hand_over.cancel()
+        await self._committer.discard()
+        await self._ownership.abandon()
+        await self._let_go()
+        self._handler.dropped()
+
+    @property
+    def sink_failed(self) -> bool:
+        """Whether the producer is of no use any more."""
+        return self._publisher.failure is not None
+
+    def kafka_silent_seconds(self) -> float:
+        """How long the broker has owed us an answer, once that is too long."""
+        silent = max(self._source.silent_seconds(), self._publisher.waiting_seconds())
+        return silent if silent > KAFKA_SILENT_SECONDS_MAX else 0.0
+
+    async def _let_go(self) -> None:
+        self._control.epochs = {}
+        telemetry.owned_partitions.set(0)
+        await self._publisher.discard()
+        await self._source.stop()
+        if self._connection is not None:
+            self._connection.terminate()
+
+    def _raise_failures(self) -> None:
+        for failure in (self._control.failure, self._ownership.failure, self._publisher.failure):
+            if failure is not None:
+                raise failure
+
+    async def _take(self) -> None:
+        """What was claimed becomes ours: positions, memory, what the outbox holds, and only then records."""
+        taken, self._ownership.claimed = self._ownership.claimed, {}
+        transactions = self._transactions
+        transactions.epochs = {
+            **transactions.epochs,
+            **{partition: one.epoch for partition, one in taken.items()},
+        }
+        stored = await self._stored_positions(taken)
+        await transactions.connection.execute("BEGIN")
+        try:
+            await transactions.fence()
+            await self._handler.taken(transactions.connection, taken)
+        except BaseException:
+            await transactions.roll_back()
+            raise
+        await transactions.commit()
+        await self._publish_left_over(taken)
+        self._own(transactions.epochs)
+        self._positions |= stored
+        await self._source.assign(self._positions)
+        self._committer.note({place: offset for place, offset in stored.items() if offset > 0})
+        self._control.wake()
+        telemetry.log.info("partitions taken", partitions=sorted(taken), owned=len(transactions.epochs))
+
+    def _own(self, epochs: Mapping[int, int]) -> None:
+        self._transactions.epochs = epochs
+        self._control.epochs = epochs
+        telemetry.owned_partitions.set(len(epochs))
+
+    async def _stored_positions(self, taken: Mapping[int, Taken]) -> dict[Place, int]:
+        """Where to go on. A position that the topic no longer has ends the worker."""
+        topics = self._handler.topics
+        rows = await self._transactions.connection.fetch(_SQL["read_positions"], list(topics), list(taken))
+        stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        bounds = await self._source.bounds([(topic, partition) for topic in topics for partition in taken])
+        for place, (first, end) in bounds.items():
+            if not first <= stored.setdefault(place, first) <= end:
+                raise OffsetGoneError(self._settings.topic(place[0]), place[1], stored[place], first, end)
+        return stored
+
+    async def _publish_left_over(self, taken: Mapping[int, Taken]) -> None:
+        last = 0
+        while rows := await outbox.left_over(self._transactions.connection, taken, last):
+            while not self._publisher.has_room():
+                self._raise_failures()
+                self._control.changed.clear()
+                await self._wait()
+            self._publisher.enqueue(rows)
+            last = rows[-1].id
+
+    async def _hand_over_finished(self) -> bool:
+        """One step of an orderly hand-over, if one is due; true when all is over."""
+        if self._hand_over is None and (self.stopping or self._ownership.surplus):
+            await self._begin_hand_over()
+        if (hand_over := self._hand_over) is None or not hand_over.released():
+            return False
+        if not hand_over.booked:
+            hand_over.booked = True
+            await self._digest([])
+        if self._publisher.holds(hand_over.partitions):
+            return False
+        await self._ownership.release(hand_over.partitions)
+        self._hand_over = None
+        self._own({partition: epoch for partition, epoch in self._transactions.epochs.items()
+                   if partition not in hand_over.partitions})  # fmt: skip
+        telemetry.log.info("partitions handed over", partitions=sorted(hand_over.partitions))
+        return self.stopping and not self._transactions.epochs
+
+    async def _begin_hand_over(self) -> None:
+        everything = frozenset(self._transactions.epochs)
+        if self.stopping:
+            self._ownership.accepting = False
+        partitions = everything if self.stopping else self._ownership.surplus
+        self._positions = {place: at for place, at in self._positions.items() if place[1] not in partitions}
+        await self._committer.flush(FLUSH_SECONDS_MAX)
+        self._committer.forget(partitions)
+        await self._source.assign(self._positions)
+        self._hand_over = HandOver(partitions, self._handler, self._control)
+
+    async def _work(self) -> bool:
+        """One transaction, if there is a reason for one."""
+        if not self._transactions.epochs or not self._publisher.has_room():
+            return False
+        now = time.monotonic()
+        self._transactions.alone = self._ownership.alone
+        records = self._source.take(min(CYCLE_RECORDS_MAX, self._control.room()), CYCLE_BYTES_MAX)
+        due_ms = self._handler.next_due_ms()
+        if records or self._control.cycle_wanted or (due_ms is not None and due_ms <= time.time() * 1000):
+            self._control.cycle_wanted = False
+            await self._digest(records)
+            return True
+        if self._tidy_due(now) or await self._misplaced_due(now):
+            await self._durable(await self._patiently([], handled=False))
+            return True
+        return False
+
+    def _tidy_due(self, now: float) -> bool:
+        if not self._publisher.acknowledged()[0]:
+            self._tidy_at = None
+            return False
+        if self._tidy_at is None:
+            self._tidy_at = now + TIDY_SECONDS
+        return now >= self._tidy_at or self._hand_over is not None
+
+    async def _misplaced_due(self, now: float) -> bool:
+        if self._ownership.alone or now < self._look_for_misplaced_at:
+            return False
+        self._look_for_misplaced_at = now + MISPLACED_POLL_SECONDS
+        connection = self._transactions.connection
+        return await outbox.misplaced_exist(connection, self._transactions.epochs, self._publisher.known)
+
+    async def _digest(self, records: list[Record]) -> None:
+        """The records' fate is durable afterwards; a refused batch is halved until one record is left."""
+        try:
+            done = await self._patiently(records)
+        except Exception as problem:
+            if fate(problem) is not Fate.REFUSED or not records:
+                raise
+            if len(records) > 1:
+                half = len(records) // 2
+                await self._digest(records[:half])
+                await self._digest(records[half:])
+                return
+            telemetry.alert("internal", topic=records[0].topic, partition=records[0].partition,
+                            offset=records[0].offset, problem=str(problem))  # fmt: skip
+            telemetry.count_fact(records[0].topic, "internal")
+            done = await self._patiently(records, refused=f"{type(problem).__name__}: {problem}")
+        await self._durable(done)
+
+    async def _patiently(self, records: list[Record], *, handled: bool = True, refused: str | None = None) -> Done:
+        """A transaction that lost against another one comes again."""
+        for attempt in range(AGAIN_ATTEMPTS_MAX):
+            try:
+                return await self._transactions.cycle(records, handled=handled, refused=refused)
+            except Exception as problem:
+                if fate(problem) is not Fate.AGAIN or attempt == AGAIN_ATTEMPTS_MAX - 1:
+                    raise
+                telemetry.log.warning("the transaction is repeated", problem=str(problem), attempt=attempt + 1)
+                await asyncio.sleep(min(0.01 * 2**attempt, 1.0))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _durable(self, done: Done) -> None:
+        self._publisher.forget(done.deleted, done.reached)
+        self._publisher.enqueue(done.rows)
+        self._positions.update({place: at for place, at in done.positions.items() if place in self._positions})
+        self._committer.note(done.positions)
+        self._tidy_at = None
+        await self._handler.committed(done.cycle)
+
+    async def _wait(self) -> None:
+        if silent := self.kafka_silent_seconds():
+            telemetry.alert(KAFKA_AWAY, problem=f"no answer for {silent:.0f} s")
+        else:
+            telemetry.clear_alert(KAFKA_AWAY)
+        now = time.monotonic()
+        until = now + LOOK_SECONDS
+        if self._tidy_at is not None:
+            until = min(until, self._tidy_at)
+        if not self._ownership.alone:
+            until = min(until, max(self._look_for_misplaced_at, now))
+        if (due_ms := self._handler.next_due_ms()) is not None:
+            until = min(until, now + max(0.0, due_ms / 1000 - time.time()))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(until - now, 0.001)):
+                await self._control.changed.wait()

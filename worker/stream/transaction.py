@@ -1,0 +1,132 @@
+"""One transaction: fenced, handled, booked, committed. Nothing leaves before the commit."""
+
+import contextlib
+import time
+from collections.abc import Mapping
+
+import asyncpg
+from asyncpg import Connection
+from msgspec import Struct
+
+from worker import telemetry
+from worker.kafka.records import Record
+from worker.kafka.source import Place
+from worker.postgres.queries import load
+from worker.settings import Settings
+from worker.stream import outbox
+from worker.stream.cycle import Cycle, Handler
+from worker.stream.faults import Fate, FencedError, UncertainCommitError, fate
+from worker.stream.outbox import Row
+from worker.stream.publisher import Publisher
+
+_SQL = load("worker.stream")
+
+
+class Done(Struct, frozen=True):
+    """What a commit made durable."""
+
+    cycle: Cycle
+    rows: list[Row]
+    """To publish, in this order."""
+    positions: dict[Place, int]
+    deleted: list[int]
+    reached: dict[Place, int]
+
+
+class Transactions:
+    """Runs cycles on one connection, one after another."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        handler: Handler,
+        connection: "Connection[asyncpg.Record]",
+        member_id: str,
+        publisher: Publisher,
+        dead_letter_bytes: Mapping[str, int],
+    ) -> None:
+        self._settings = settings
+        self._handler = handler
+        self._member_id = member_id
+        self._publisher = publisher
+        self._dead_letter_bytes = dead_letter_bytes
+        self.connection = connection
+        self.epochs: Mapping[int, int] = {}
+        self.alone = True
+
+    async def cycle(self, records: list[Record], *, handled: bool = True, refused: str | None = None) -> Done:
+        """Commits what the records caused, or nothing.
+
+        `handled=False` only tidies up; `refused` makes the one record a dead letter, unhandled.
+        """
+        began = time.monotonic()
+        cycle = Cycle(
+            self.connection,
+            records,
+            self.epochs,
+            time.time_ns() // 1_000_000,
+            self._settings.topic_partitions,
+        )
+        await self.connection.execute("BEGIN")
+        try:
+            await self.fence()
+            if refused is not None:
+                cycle.dead_letter(records[0], "internal", refused)
+            elif handled:
+                await self._handler.handle(cycle)
+            done = await self._book(cycle)
+        except BaseException:
+            await self.roll_back()
+            raise
+        await self.commit()
+        telemetry.cycle_seconds.observe(time.monotonic() - began)
+        telemetry.cycle_records.observe(len(records))
+        return done
+
+    async def fence(self) -> None:
+        """All our partitions are still ours, and stay so until this transaction ends."""
+        held = await self.connection.fetchval(
+            _SQL["fence"], self._member_id, list(self.epochs), list(self.epochs.values())
+        )
+        if held != len(self.epochs):
+            raise FencedError(f"{len(self.epochs) - held} of {len(self.epochs)} partitions are no longer ours")
+
+    async def commit(self) -> None:
+        """An error here is no rollback, except where the database says why it refused."""
+        try:
+            await self.connection.execute("COMMIT")
+        except Exception as problem:
+            if fate(problem) in (Fate.REFUSED, Fate.AGAIN):
+                await self.roll_back()
+                raise
+            raise UncertainCommitError(str(problem)) from problem
+
+    async def roll_back(self) -> None:
+        """As far as the connection still stands; what fails here fails louder in the next statement."""
+        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            if not self.connection.is_closed():
+                await self.connection.execute("ROLLBACK")
+
+    async def _book(self, cycle: Cycle) -> Done:
+        found: list[Row] = []
+        more = False
+        if not self.alone:
+            found, more = await outbox.find_misplaced(self.connection, self.epochs, self._publisher.known)
+        rows = found + await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes, behind=more)
+        positions = {(record.topic, record.partition): record.offset + 1 for record in cycle.records}
+        deleted, reached = self._publisher.acknowledged()
+        if positions or deleted:
+            await self.connection.execute(
+                _SQL["book_progress"],
+                deleted, *_columns(reached), *_columns(positions),
+            )  # fmt: skip
+        return Done(cycle, rows, positions, deleted, reached)
+
+
+def _columns(offsets: Mapping[Place, int]) -> tuple[list[str], list[int], list[int]]:
+    places = sorted(offsets)
+    return (
+        [topic for topic, _ in places],
+        [partition for _, partition in places],
+        [offsets[one] for one in places],
+    )
