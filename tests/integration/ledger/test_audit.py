@@ -1,0 +1,151 @@
+"""`settlement audit` is green on honest books, and names what was tampered with."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.integration.ledger.world import LedgerWorld, authorized, invoice, outcome, payment
+from worker.kafka import names
+from worker.ledger.commands import run_audit, run_rebuild
+
+
+async def busy(ledger: LedgerWorld) -> None:
+    """Two payments, sales, a return, a discount, a refusal, something parked and something unreadable."""
+    ledger.send("order.authorized", authorized("o1", payments=[{"value": 7000}, {"value": 3000}]))
+    ledger.send("invoice.issued", invoice("o1", "1", 5000))
+    ledger.send("order.changed", {"orderId": "o1", "requestId": "c", "reason": "r", "discountValue": 1500,
+                                  "incrementValue": 0})  # fmt: skip
+    ledger.send("invoice.issued", invoice("o1", "1", 5000))
+    ledger.send("invoice.issued", invoice("o1", "1", 5001))
+    ledger.send("invoice.issued", invoice("o2", "1", 1))
+    ledger.send("invoice.issued", {"orderId": "o1"}, raw=b"{")
+    await ledger.cycle()
+    commands = ledger.of(names.COMMANDS)
+    for command in commands[:2]:
+        ledger.send("command.succeeded", outcome(command))
+    ledger.send("command.declined", outcome(commands[2], operationId=None, code="no"))
+    ledger.send("invoice.issued", invoice("o1", "r", 4000, "Input"))
+    await ledger.cycle()
+    ledger.send("order.authorized", authorized("o3"))
+    ledger.send("payment.auto_settled", {"orderId": "o3", "paymentId": "o3.p1", "settleId": "s", "value": 10_000})
+    ledger.send("order.cancel_requested", {"orderId": "o3", "reason": "r"})
+    ledger.send("payment.authorized", {"orderId": "o3", "payment": payment("o3.p2", 100)})
+    await ledger.cycle()
+
+
+async def broken(ledger: LedgerWorld) -> set[str]:
+    verdict = await run_audit(ledger.settings)
+    assert verdict["ok"] is not bool(verdict["findings"])
+    return {one["invariant"] for one in verdict["findings"]}
+
+
+async def test_honest_books_are_green_and_fold_to_themselves(ledger: LedgerWorld):
+    await busy(ledger)
+
+    verdict = await run_audit(ledger.settings)
+    rebuilt = await run_rebuild(ledger.settings)
+
+    assert verdict["findings"] == []
+    assert verdict["ok"]
+    assert (verdict["checked"]["orders"], verdict["checked"]["payments"]) == (3, 4)
+    assert verdict["checked"]["entries"] == await ledger.value("SELECT count(*) FROM entries") > 10
+    assert (rebuilt["differences"], rebuilt["orders"]) == ([], 3)
+    assert rebuilt["facts"] == await ledger.value("SELECT count(*) FROM facts") > 10
+
+
+async def test_an_empty_database_is_green(ledger: LedgerWorld):
+    assert (await run_audit(ledger.settings))["ok"]
+    assert (await run_rebuild(ledger.settings))["ok"]
+
+
+TAMPERED: dict[str, tuple[str, set[str]]] = {
+    "an entry's amount": ("UPDATE entries SET amount = amount + 1 WHERE place = 2", {"I8", "I9"}),
+    "an entry's account": ("UPDATE entries SET credit = 'lapsed' WHERE credit = 'settling'", {"I5", "I8", "I9"}),
+    "an entry's rule": ("UPDATE entries SET rule = 'R99' WHERE place = 1", {"I9"}),
+    "the last entry is gone": (
+        "DELETE FROM entries WHERE (chain, place) = (SELECT chain, max(place) FROM entries GROUP BY 1 LIMIT 1)",
+        {"I9"}),
+    "every entry of a chain is gone, and its end": ("DELETE FROM entries; DELETE FROM chains", {"I5", "I8"}),
+    "the end of a chain": ("DELETE FROM chains", {"I9"}),
+    "a balance": ("UPDATE payments SET settled = settled + 1, authorized = 1 WHERE payment_id = 'o1.p1'", {"I8"}),
+    "a refund above its settlement": (
+        "ALTER TABLE settlements DROP CONSTRAINT refunds_within_settlement; UPDATE settlements SET refunded = 99999",
+        {"I2", "I8"}),
+    "a payment above its cap": (
+        "ALTER TABLE payments DROP CONSTRAINT commitments_within_cap; UPDATE payments SET voided = cap + 1",
+        {"I3", "I8"}),
+    "a command's value": ("UPDATE commands SET value = value + 1", {"I5"}),
+    "a command is gone": ("DELETE FROM commands WHERE sequence = 1", {"I5"}),
+    "a fact is gone": ("DELETE FROM facts WHERE sequence = 1 AND order_id = 'o1'", {"I7", "I8"}),
+    "an event is gone": ("DELETE FROM events WHERE sequence = 2 AND order_id = 'o1'", {"I8"}),
+    "a parked record is gone": ("DELETE FROM parked", {"I7"}),
+    "a dead letter is gone": ("DELETE FROM dead_letters WHERE reason = 'malformed'", {"I7"}),
+    "a position went back": ("UPDATE positions SET next_offset = 0", {"I7"}),
+    "an order's row": ("UPDATE orders SET phase = 'finished' WHERE order_id = 'o1'", {"I8"}),
+    "the ledger may be rewritten": ("ALTER TABLE entries DISABLE TRIGGER append_only", {"I9"}),
+    "a document": (
+        """UPDATE orders SET document = convert_to(
+            replace(convert_from(document, 'UTF8'), '"invoiced":5000', '"invoiced":1'), 'UTF8')""", {"I4"}),
+    "a stray outbox row": ("UPDATE outbox SET partition = (partition + 1) % 4", {"I7"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+async def test_what_was_tampered_with_is_named(ledger: LedgerWorld, what: str):
+    await busy(ledger)
+    statement, expected = TAMPERED[what]
+    await ledger.connection.execute("ALTER TABLE entries DISABLE TRIGGER USER; ALTER TABLE facts DISABLE TRIGGER USER")
+    if what != "the ledger may be rewritten":
+        await ledger.connection.execute(statement)
+        await ledger.connection.execute(
+            "ALTER TABLE entries ENABLE ALWAYS TRIGGER append_only; ALTER TABLE facts ENABLE ALWAYS TRIGGER append_only"
+        )
+
+    found = await broken(ledger)
+
+    assert expected <= found, found
+
+
+async def test_a_fold_that_differs_is_named(ledger: LedgerWorld):
+    await busy(ledger)
+    await ledger.connection.execute("ALTER TABLE facts DISABLE TRIGGER USER")
+    await ledger.connection.execute(
+        "UPDATE facts SET fact = convert_to(replace(convert_from(fact, 'UTF8'), '5000', '4000'), 'UTF8')"
+        " WHERE order_id = 'o1'"
+    )
+
+    verdict = await run_rebuild(ledger.settings)
+
+    assert not verdict["ok"]
+    assert "order o1: the fold of its facts is not the stored state" in verdict["differences"]
+
+
+Statement = Callable[[LedgerWorld], Awaitable[str]]
+
+
+@pytest.mark.parametrize("table", ["entries", "facts"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET order_id = order_id", "DELETE FROM {}", "TRUNCATE {}"])
+@pytest.mark.parametrize("role", ["origin", "replica"])
+async def test_the_database_refuses_to_rewrite_history_whoever_asks(
+    ledger: LedgerWorld, table: str, statement: str, role: str
+):
+    await busy(ledger)
+    before = await ledger.value(f"SELECT count(*) FROM {table}")
+    await ledger.connection.execute(f"SET session_replication_role = {role}")
+
+    with pytest.raises(Exception, match="append-only"):
+        await ledger.connection.execute(statement.format(table))
+
+    assert await ledger.value(f"SELECT count(*) FROM {table}") == before
+
+
+async def test_the_audit_reads_one_snapshot_while_a_worker_writes(ledger: LedgerWorld):
+    await busy(ledger)
+    transaction = ledger.connection.transaction()
+    await transaction.start()
+    ledger.send("invoice.issued", invoice("o1", "9", 100))
+    await ledger.connection.execute("UPDATE orders SET version = 99 WHERE order_id = 'o1'")
+
+    assert await broken(ledger) == set(), "what is not committed is not seen"
+
+    await transaction.rollback()

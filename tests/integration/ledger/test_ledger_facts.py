@@ -1,0 +1,286 @@
+"""What becomes of records: applied, duplicate, parked or dead-lettered, each exactly once."""
+
+import pytest
+
+from tests.integration.ledger.world import LedgerWorld, authorized, invoice, kind, payment
+from worker import telemetry
+from worker.kafka import names
+
+
+async def test_an_invoice_becomes_a_command_events_and_a_snapshot(ledger: LedgerWorld):
+    ledger.send("order.authorized", authorized("o1"))
+    ledger.send("invoice.issued", invoice("o1", "1", 6000), headers=[("traceparent", b"00-aa-bb-01")])
+
+    out = await ledger.cycle()
+
+    assert [kind(one) for one in out] == [
+        "command.settle", "order.opened", "invoice.accepted", "settlement.requested", "order.state",
+    ]  # fmt: skip
+    assert dict(out[0].headers)["traceparent"] == b"00-aa-bb-01"
+    assert all(one.key == b"o1" and one.partition == ledger.home("o1") for one in out)
+    state = ledger.state("o1")
+    assert (state["invoiced"], state["settling"], state["open"], state["version"]) == (6000, 6000, 4000, 2)
+    assert [event["source"]["topic"] for event in ledger.of(names.EVENTS)][-1] == "t.erp.invoices.v1"
+
+
+async def test_many_facts_of_one_order_in_one_batch_are_applied_in_their_order(ledger: LedgerWorld):
+    ledger.send("order.authorized", authorized("o1"))
+    ledger.send("invoice.issued", invoice("o1", "1", 6000))
+    ledger.send("order.changed", {"orderId": "o1", "requestId": "c", "reason": "r", "discountValue": 1500,
+                                  "incrementValue": 0})  # fmt: skip
+    ledger.send("invoice.issued", invoice("o1", "2", 2500))
+
+    await ledger.cycle()
+
+    assert ledger.commands() == [("settle", 6000), ("cancel", 1500), ("settle", 2500)]
+    assert len(ledger.of(names.ORDERS)) == 1, "one snapshot per changed order"
+
+
+async def test_a_repeat_moves_nothing_and_is_counted(ledger: LedgerWorld):
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
+    before = telemetry.facts_total.labels(topic=names.INVOICES, fate="duplicate")._value.get()
+
+    assert await ledger.apply("invoice.issued", invoice("o1", " 1 ", 6000)) == []
+
+    assert telemetry.facts_total.labels(topic=names.INVOICES, fate="duplicate")._value.get() == before + 1
+    assert await ledger.value("SELECT duplicates FROM consumed WHERE topic = $1", names.INVOICES) == 1
+
+
+async def test_a_conflict_is_dead_lettered_once_and_its_repeat_is_a_duplicate(ledger: LedgerWorld):
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
+
+    await ledger.apply("invoice.issued", invoice("o1", "1", 7000))
+    assert await ledger.apply("invoice.issued", invoice("o1", "1", 7000)) == []
+
+    assert ledger.dead() == [(names.INVOICES, "conflicting_duplicate")]
+    assert ledger.of(names.EVENTS)[-1]["type"] == "invoice.rejected"
+
+
+async def test_what_cannot_be_read_is_a_dead_letter_byte_for_byte_and_the_next_goes_on(ledger: LedgerWorld):
+    ledger.send("order.authorized", authorized("o1"))
+    cut = b'{"orderId": "o1", "invoiceValue": 60'
+    bad = ledger.send("invoice.issued", {"orderId": "o1"}, raw=cut, headers=[("x", b"\xff\x00")])
+    ledger.send("invoice.issued", invoice("o1", "1", 0))
+    ledger.send("invoice.shredded", invoice("o1", "1", 1))
+    ledger.send("invoice.issued", invoice("o1", "1", 6000))
+
+    await ledger.cycle()
+
+    assert [reason for _, reason in ledger.dead()] == ["malformed", "invalid", "unknown_type"]
+    dead = next(one for one in ledger.outgoing if one.topic == "erp.invoices.v1-dlt")
+    assert (dead.key, dead.value, dead.partition) == (bad.key, bad.value, bad.partition)
+    assert dead.headers[: len(bad.headers)] == bad.headers
+    assert ledger.commands() == [("settle", 6000)]
+    message = await ledger.value("SELECT message FROM dead_letters WHERE reason = 'invalid'")
+    assert message.startswith("invoiceValue: must be a whole number")
+
+
+async def test_facts_wait_for_their_order_and_are_applied_in_the_order_in_which_they_were_stored(ledger: LedgerWorld):
+    await ledger.apply("invoice.issued", invoice("o1", "2", 4000))
+    await ledger.apply("invoice.issued", invoice("o1", "1", 5000))
+    assert await ledger.value("SELECT count(*) FROM parked") == 2
+    assert ledger.outgoing == []
+
+    ledger.send("order.authorized", authorized("o1"))
+    ledger.send("invoice.issued", invoice("o1", "3", 1000))
+    await ledger.cycle()
+
+    assert ledger.commands() == [("settle", 4000), ("settle", 5000), ("settle", 1000)]
+    assert await ledger.value("SELECT count(*) FROM parked") == 0
+    sources = [(one["source"]["offset"]) for one in ledger.of(names.EVENTS) if one["type"] == "invoice.accepted"]
+    assert sources == [0, 1, 2], "each event names the record that its fact came in"
+
+
+async def test_a_fact_parked_in_the_batch_that_brings_its_order_is_never_stored(ledger: LedgerWorld):
+    ledger.send("invoice.issued", invoice("o1", "1", 4000))
+    ledger.send("order.authorized", authorized("o1"))
+
+    await ledger.cycle()
+
+    assert ledger.commands() == [("settle", 4000)]
+    assert await ledger.value("SELECT parked FROM orders") == 0
+
+
+async def test_a_fact_that_names_an_unknown_payment_waits_for_it(ledger: LedgerWorld):
+    auto = {"orderId": "o1", "paymentId": "o1.p2", "settleId": "s", "value": 3000}
+    await ledger.apply("payment.auto_settled", auto)
+    await ledger.apply("order.authorized", authorized("o1"))
+    assert await ledger.rows("SELECT waits_for, parked FROM parked JOIN orders USING (order_id)") == [("payment", 1)]
+
+    await ledger.apply("payment.authorized", {"orderId": "o1", "payment": payment("o1.p2", 5000)})
+
+    assert ledger.state("o1")["settled"] == 3000
+    assert await ledger.rows("SELECT settle_id, value, automatic FROM settlements") == [("s", 3000, True)]
+
+
+async def test_what_never_gets_its_order_is_given_up_after_the_parking_time(ledger: LedgerWorld):
+    record = ledger.send("invoice.issued", invoice("o1", "1", 4000))
+    await ledger.cycle()
+    ledger.now_ms += 72 * 3_600_000 - 1
+    await ledger.cycle()
+    assert ledger.dead() == []
+
+    ledger.now_ms += 1
+    assert ledger.handler.next_due_ms() <= ledger.now_ms
+    await ledger.cycle()
+
+    assert ledger.dead() == [(names.INVOICES, "order_unknown")]
+    assert ledger.outgoing[0].value == record.value
+    assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
+
+
+async def test_an_order_with_a_connector_that_nobody_named_waits_for_the_file(ledger: LedgerWorld):
+    alert = telemetry.alerts.labels(code="unknown_connector", connector="c2")
+    await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "c2"}]))
+    await ledger.apply("invoice.issued", invoice("o1", "1", 4000))
+    assert alert._value.get() == 1
+    assert await ledger.rows("SELECT waits_for, expires_at FROM parked") == [("connectors", None)]
+    assert (ledger.state("o1")["mode"], ledger.commands()) == (None, [])
+
+    ledger.file.write_text(ledger.file.read_text().replace("connectors.c1", "connectors.c2"))
+    ledger.handler.reload()
+    assert ledger.handler.next_due_ms() == 0, "a cycle is wanted now"
+    await ledger.cycle()
+
+    assert alert._value.get() == 0
+    assert (ledger.state("o1")["mode"], ledger.commands()) == ("PARTIAL", [("settle", 4000)])
+    assert await ledger.rows("SELECT awaits, parked FROM orders") == [(None, 0)]
+
+
+async def test_a_file_that_does_not_parse_keeps_the_old_one(ledger: LedgerWorld):
+    ledger.file.write_text("[connectors.c1")
+    ledger.handler.reload()
+
+    await ledger.apply("order.authorized", authorized("o1"))
+
+    assert ledger.state("o1")["mode"] == "PARTIAL"
+    assert telemetry.alerts.labels(code="connectors_file", connector="")._value.get() == 1
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_payment_of_another_order_is_refused(ledger: LedgerWorld, together: bool):
+    ledger.send("order.authorized", authorized("o1"))
+    if not together:
+        await ledger.cycle()
+    thief = authorized("o2", payments=[{"value": 10_000, "paymentId": "o1.p1"}])
+    ledger.send("order.authorized", thief)
+    ledger.send("invoice.issued", invoice("o2", "1", 100))
+
+    await ledger.cycle()
+
+    assert ledger.dead() == [(names.ORDER_CHANGES, "conflicting_duplicate")]
+    assert await ledger.rows("SELECT order_id, opened, parked FROM orders ORDER BY 1") == [
+        ("o1", True, 0), ("o2", False, 1),
+    ]  # fmt: skip
+    assert {one["orderId"] for one in ledger.of(names.ORDERS)} == {"o1"}
+
+
+async def test_a_parked_payment_of_another_order_is_refused_when_the_file_names_the_connector(ledger: LedgerWorld):
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("order.authorized", authorized("o2", payments=[{"value": 10_000, "connector": "c2"}]))
+    await ledger.apply("payment.authorized", {"orderId": "o2", "payment": payment("o1.p1", 5000)})
+    assert await ledger.value("SELECT count(*) FROM parked") == 1
+
+    ledger.file.write_text(ledger.file.read_text() + ledger.file.read_text().replace("connectors.c1", "connectors.c2"))
+    ledger.handler.reload()
+    await ledger.cycle()
+
+    assert ledger.dead() == [(names.ORDER_CHANGES, "conflicting_duplicate")]
+
+
+async def test_an_authorization_lapses_when_its_time_has_come(ledger: LedgerWorld):
+    expires = {"value": 10_000, "expiresAt": "2026-01-17T12:00:00Z"}
+    await ledger.apply("order.authorized", authorized("o1", payments=[expires]))
+    ledger.now_ms += 24 * 3_600_000
+    await ledger.cycle()
+    assert ledger.of(names.EVENTS)[-1]["type"] == "authorization.expiring"
+
+    ledger.now_ms += 24 * 3_600_000
+    await ledger.cycle()
+
+    assert ledger.of(names.EVENTS)[-1]["type"] == "authorization.lapsed"
+    assert ledger.of(names.EVENTS)[-1]["source"] is None
+    assert await ledger.rows("SELECT lapsed, wake_at FROM payments JOIN orders USING (order_id)") == [(True, None)]
+
+
+async def test_time_comes_before_the_records_of_the_same_cycle(ledger: LedgerWorld):
+    expires = {"value": 10_000, "expiresAt": "2026-01-15T12:00:10Z"}
+    await ledger.apply("order.authorized", authorized("o1", payments=[expires]))
+    await ledger.cycle()
+    ledger.now_ms += 10_000
+    ledger.handler._look_at_ms = ledger.now_ms + 60_000
+
+    await ledger.apply("invoice.issued", invoice("o1", "1", 4000))
+
+    assert ledger.commands() == []
+    assert ledger.state("o1")["invoices"][0]["status"] == "settlement_failed"
+
+
+@pytest.mark.parametrize("edge", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+async def test_an_authorization_may_expire_at_the_edge_of_time(ledger: LedgerWorld, edge: str):
+    await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "expiresAt": edge}]))
+    await ledger.cycle()
+
+    assert ledger.state("o1")["payments"][0]["lapsed"] is edge.startswith("0001")
+
+
+async def test_a_rolled_back_cycle_leaves_no_memory(ledger: LedgerWorld):
+    ledger.send("order.authorized", authorized("o1"))
+    records = list(ledger._waiting)
+    with pytest.raises(RuntimeError):
+        await ledger.cycle(refuse=True)
+    ledger._waiting = records
+
+    await ledger.cycle()
+
+    assert ledger.state("o1")["version"] == 1
+    assert await ledger.rows("SELECT records, duplicates FROM consumed") == [(1, 0)]
+
+
+async def test_a_suspect_automatic_settlement_that_waited_is_dead_lettered_as_it_came(ledger: LedgerWorld):
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
+    record = ledger.send(
+        "payment.auto_settled", {"orderId": "o1", "paymentId": "o1.p1", "settleId": "s", "value": 7000}
+    )
+    await ledger.cycle()
+    assert await ledger.rows("SELECT waits_for FROM parked") == [("judgement",)]
+
+    await ledger.succeed()
+
+    assert ledger.dead() == [(names.ORDER_CHANGES, "suspect")]
+    dead = next(one for one in ledger.outgoing if one.topic.endswith("-dlt"))
+    assert (dead.value, dict(dead.headers)["__connect.errors.offset"]) == (record.value, str(record.offset).encode())
+    assert await ledger.value("SELECT count(*) FROM parked") == 0
+    assert ledger.state("o1")["status"] == "attention"
+
+
+async def test_a_replayed_record_is_judged_again_and_closes_its_dead_letter(ledger: LedgerWorld):
+    await ledger.apply("order.authorized", authorized("o1", value=5000, payments=[{"value": 10_000}]))
+    change = {"orderId": "o1", "requestId": "c", "reason": "r", "discountValue": 6000, "incrementValue": 0}
+    await ledger.apply("order.changed", change)
+    assert ledger.dead() == [(names.ORDER_CHANGES, "rejected")]
+    await ledger.apply("order.changed", change | {"requestId": "more", "discountValue": 0, "incrementValue": 3000})
+    number = await ledger.value("SELECT id FROM dead_letters")
+
+    await ledger.apply("order.changed", change, headers=[("settlement-replay", str(number).encode())])
+
+    assert ledger.state("o1")["value"] == 2000
+    assert await ledger.rows("SELECT status, decided_by FROM dead_letters") == [("replayed", "replay")]
+
+
+async def test_a_fact_that_cannot_be_decided_is_one_dead_letter(ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch):
+    await ledger.apply("order.authorized", authorized("o1"))
+
+    def broken(*_: object) -> None:
+        raise AssertionError("a rule of ours is broken")
+
+    monkeypatch.setattr("worker.ledger.folder.decide", broken)
+    await ledger.apply("invoice.issued", invoice("o1", "1", 4000))
+    monkeypatch.undo()
+    await ledger.apply("invoice.issued", invoice("o1", "2", 3000))
+
+    assert ledger.dead() == [(names.INVOICES, "internal")]
+    assert ledger.commands() == [("settle", 3000)]

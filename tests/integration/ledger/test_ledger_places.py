@@ -1,0 +1,120 @@
+"""Records may arrive in any partition, at any worker: it is right, only slower."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from tests.integration.ledger.world import PARTITIONS, LedgerWorld, authorized, invoice, payment
+from worker import telemetry
+from worker.kafka import names
+from worker.ledger.commands import run_audit
+from worker.stream.faults import Fate, fate
+
+
+def counted(topic: str) -> float:
+    return telemetry.misplaced_total.labels(topic=topic)._value.get()
+
+
+async def test_misplaced_records_are_applied_counted_and_published_at_home(
+    ledger: LedgerWorld, capsys: pytest.CaptureFixture[str]
+):
+    elsewhere, before = (ledger.home("o1") + 1) % PARTITIONS, counted(names.INVOICES)
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "1", 6000), partition=elsewhere)
+    await ledger.apply("invoice.issued", invoice("o1", "2", 1000), partition=elsewhere)
+
+    assert {one.partition for one in ledger.outgoing} == {ledger.home("o1")}
+    assert counted(names.INVOICES) == before + 2
+    assert capsys.readouterr().out.count("outside their order's partition") <= 1, "one warning per minute"
+    assert ledger.commands() == [("settle", 6000), ("settle", 1000)]
+
+
+async def test_a_chain_belongs_to_the_partition_that_was_read(ledger: LedgerWorld):
+    elsewhere = (ledger.home("o1") + 1) % PARTITIONS
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "1", 6000), partition=elsewhere)
+
+    assert await ledger.rows("SELECT chain, place, amount FROM entries ORDER BY fact") == [
+        (ledger.home("o1"), 1, 10_000), (elsewhere, 1, 6000),
+    ]  # fmt: skip
+    assert (await run_audit(ledger.settings))["ok"]
+
+
+async def test_two_workers_decide_on_one_order_one_after_the_other(ledger: LedgerWorld):
+    """Both get the last of the open money; the one that locks the order first wins."""
+    other = await ledger.another()
+    home = ledger.home("o1")
+    ledger.epochs, other.epochs = {home: 1}, {(home + 1) % PARTITIONS: 1}
+    await ledger.apply("order.authorized", authorized("o1"))
+    ledger.send("invoice.issued", invoice("o1", "1", 7000))
+    other.send("invoice.issued", invoice("o1", "2", 7000), partition=(home + 1) % PARTITIONS)
+
+    await asyncio.gather(ledger.cycle(), other.cycle())
+
+    commands = [value for _, value in ledger.commands() + other.commands()]
+    assert sorted(commands) == [3000, 7000]
+    assert await ledger.rows("SELECT settling FROM payments") == [(10_000,)]
+    assert (await run_audit(ledger.settings))["ok"]
+    await other.connection.close()
+
+
+async def test_two_workers_meet_the_same_new_orders_without_a_deadlock(ledger: LedgerWorld):
+    other = await ledger.another()
+    ledger.epochs, other.epochs = {0: 1, 1: 1}, {2: 1, 3: 1}
+    for place in range(40):
+        ledger.send("invoice.issued", invoice(f"o{place}", "1", 1), partition=0)
+        other.send("invoice.issued", invoice(f"o{39 - place}", "2", 1), partition=2)
+
+    await asyncio.gather(ledger.cycle(), other.cycle())
+
+    assert await ledger.rows("SELECT count(*), min(parked), max(parked) FROM orders") == [(40, 2, 2)]
+    await other.connection.close()
+
+
+async def test_a_payment_that_two_orders_bring_at_once_ends_with_one_refusal(ledger: LedgerWorld):
+    """The second transaction is refused by the database, and its repetition sees the first one's payment."""
+    other = await ledger.another()
+    mine, thief = authorized("o1"), authorized("o2", payments=[{"value": 10_000, "paymentId": "o1.p1"}])
+    ledger.send("order.authorized", mine)
+    record = other.send("order.authorized", thief)
+
+    done = await asyncio.gather(ledger.cycle(), other.cycle(), return_exceptions=True)
+
+    refused = [one for one in done if isinstance(one, asyncpg.PostgresError)]
+    assert len(refused) <= 1
+    if refused:
+        assert fate(refused[0]) is Fate.REFUSED, "the stream repeats such a cycle record by record"
+        loser = ledger if isinstance(done[0], Exception) else other
+        if loser is other:
+            loser._waiting = [record]
+        else:
+            loser.send("order.authorized", mine)
+        await loser.cycle()
+    assert ledger.dead() + other.dead() == [(names.ORDER_CHANGES, "conflicting_duplicate")]
+    assert await ledger.value("SELECT count(*) FROM payments") == 1
+    await other.connection.close()
+
+
+async def test_time_is_a_fact_only_for_the_owner_of_the_orders_home(ledger: LedgerWorld):
+    expires = {"value": 10_000, "expiresAt": "2026-01-15T12:00:10Z"}
+    await ledger.apply("order.authorized", authorized("o1", payments=[expires]))
+    ledger.now_ms += 10_000
+    everything, home = ledger.epochs, ledger.home("o1")
+
+    ledger.epochs = {one: 1 for one in everything if one != home}
+    await ledger.cycle()
+    assert ledger.state("o1")["payments"][0]["lapsed"] is False
+
+    ledger.epochs, ledger.handler._look_at_ms = everything, 0
+    await ledger.cycle()
+    assert ledger.state("o1")["payments"][0]["lapsed"] is True
+
+
+async def test_a_later_payment_may_come_misplaced_and_parked(ledger: LedgerWorld):
+    elsewhere = (ledger.home("o1") + 1) % PARTITIONS
+    await ledger.apply("payment.authorized", {"orderId": "o1", "payment": payment("o1.p2", 500)}, partition=elsewhere)
+    await ledger.apply("order.authorized", authorized("o1"))
+
+    assert [one["paymentId"] for one in ledger.state("o1")["payments"]] == ["o1.p1", "o1.p2"]
+    assert (await run_audit(ledger.settings))["ok"]

@@ -1,0 +1,76 @@
+"""The worker as a process, on a real broker: reads, waits for the connectors file, and drains."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.integration.ledger.world import CONNECTORS, authorized, invoice
+from tests.integration.stream.world import PARTITIONS, World
+from worker.kafka import names
+from worker.stack import StackEnv
+
+
+@pytest.fixture
+async def world(stack: StackEnv, database_url: str, topic_prefix: str, tmp_path: Path) -> AsyncIterator[World]:
+    """A deployment whose connectors file does not name `c2` yet."""
+    (tmp_path / "connectors.toml").write_text(CONNECTORS)
+    world = World({
+        "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers, "DATABASE_URL": database_url, "TOPIC_PREFIX": topic_prefix,
+        "TOPIC_PARTITIONS": str(PARTITIONS), "CONNECTORS_FILE": str(tmp_path / "connectors.toml"),
+    }, tmp_path)  # fmt: skip
+    try:
+        await world.open()
+        yield world
+    finally:
+        await world.close()
+
+
+def start(world: World) -> subprocess.Popen[bytes]:
+    with (world.folder / "ledger.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker", "ledger"], env=os.environ | world.environment, stdout=log, stderr=log
+        )
+    world.processes["ledger"] = process
+    return process
+
+
+async def send(world: World, kind: str, data: dict[str, Any], topic: str) -> None:
+    envelope = {"specversion": "1.0", "id": "x", "source": "/test", "type": kind, "data": data}
+    await world.send(data["orderId"], json.dumps(envelope).encode(), topic=topic)
+
+
+def states(world: World) -> list[dict[str, Any]]:
+    return [orjson.loads(one.value or b"") for one in world.outputs if one.topic == names.ORDERS]
+
+
+async def test_a_worker_reads_waits_for_its_file_and_drains(world: World):
+    process = start(world)
+    await send(world, "invoice.issued", invoice("o1", "1", 6000), names.INVOICES)
+    order = authorized("o1", payments=[{"value": 10_000, "connector": "c2"}])
+    await send(world, "order.authorized", order, names.ORDER_CHANGES)
+
+    async def opened() -> bool:
+        return any(one["orderId"] == "o1" for one in states(world))
+
+    await world.until(opened, "the order's first state")
+    assert states(world)[-1]["mode"] is None
+    assert await world.database.fetchval("SELECT count(*) FROM ledger.commands") == 0
+
+    (world.folder / "connectors.toml").write_text(CONNECTORS.replace("connectors.c1", "connectors.c2"))
+    process.send_signal(signal.SIGHUP)
+
+    async def settling() -> bool:
+        return any(one["settling"] == 6000 for one in states(world))
+
+    await world.until(settling, "the settle that waited for its connector")
+    await world.until_quiet()
+    assert await world.stop("ledger") == 0
+    assert '"code": "unknown_connector"' in world.log("ledger")

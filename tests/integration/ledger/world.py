@@ -1,0 +1,156 @@
+"""A ledger in front of a real database, one transaction at a time: records in, rows and outgoing records out.
+
+The cycle is the stream's own (outbox and dead letters included); Kafka and ownership have tests of their own.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+
+from worker.kafka import names
+from worker.kafka.envelope import write
+from worker.kafka.records import Outgoing, Record
+from worker.ledger.handler import LedgerHandler
+from worker.postgres.connecting import connect
+from worker.settings import load
+from worker.stream import outbox
+from worker.stream.control import Control
+from worker.stream.cycle import Cycle
+
+PARTITIONS = 4
+NOON_MS = 1_768_478_400_000  # 2026-01-15T12:00:00Z
+CONNECTORS = """
+[connectors.c1]
+url = "http://127.0.0.1:9/"
+protocol = "ppp"
+mode = "PARTIAL"
+"""
+_TOPICS = {"order": names.ORDER_CHANGES, "payment": names.ORDER_CHANGES, "invoice": names.INVOICES,
+           "command": names.OUTCOMES}  # fmt: skip
+_LIMITS = dict.fromkeys(names.INPUTS, 1100000)
+
+
+class LedgerWorld:
+    """`send` makes a record and remembers its place; `cycle` lets the ledger have what was sent."""
+
+    def __init__(self, connection: asyncpg.Connection, url: str, folder: Path, **settings: str) -> None:
+        self.connection, self.url = connection, url
+        self.file = folder / "connectors.toml"
+        self.file.write_text(CONNECTORS)
+        self.settings = load({
+            "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": url, "TOPIC_PREFIX": "t.",
+            "TOPIC_PARTITIONS": str(PARTITIONS), "CONNECTORS_FILE": str(self.file), **settings,
+        })  # fmt: skip
+        self.handler = LedgerHandler(Control(self.settings))
+        self.epochs = dict.fromkeys(range(PARTITIONS), 1)
+        self.now_ms = NOON_MS
+        self.outgoing: list[Outgoing] = []
+        self._waiting: list[Record] = []
+        self._offsets: defaultdict[tuple[str, int], int] = defaultdict(int)
+
+    def home(self, order_id: str) -> int:
+        return Cycle(self.connection, [], {}, 0, PARTITIONS).partition_of(order_id)
+
+    def send(self, kind: str, data: object = None, *, partition: int | None = None, raw: bytes | None = None,
+             headers: Iterable[tuple[str, bytes]] = (), topic: str | None = None) -> Record:  # fmt: skip
+        """A record as a producer writes it, at its order's home unless said."""
+        order_id = data.get("orderId", "") if isinstance(data, dict) else ""
+        family = kind.split(".", maxsplit=1)[0]
+        place = (topic or _TOPICS[family], self.home(str(order_id)) if partition is None else partition)
+        value = json.dumps(data).encode() if raw is None else raw
+        record = Record(*place, self._offsets[place], str(order_id).encode(), value,
+                        [*write(kind, f"{kind}-{place}", "2026-01-15T12:00:00Z"), *headers], NOON_MS)  # fmt: skip
+        self._offsets[place] += 1
+        self._waiting.append(record)
+        return record
+
+    async def cycle(self, *, refuse: bool = False) -> list[Outgoing]:
+        """One transaction with all that was sent; returns what leaves for Kafka."""
+        records, self._waiting = self._waiting, []
+        cycle = Cycle(self.connection, records, self.epochs, self.now_ms, PARTITIONS)
+        async with self.connection.transaction():
+            await self.handler.handle(cycle)
+            rows = await outbox.write(cycle, "t.", _LIMITS)
+            positions = {(one.topic, one.partition): one.offset + 1 for one in records}
+            for (topic, partition), offset in positions.items():
+                await self.connection.execute(
+                    "INSERT INTO positions VALUES ($1, $2, $3) ON CONFLICT (topic, partition)"
+                    " DO UPDATE SET next_offset = excluded.next_offset", topic, partition, offset,
+                )  # fmt: skip
+            if refuse:
+                raise RuntimeError("rolled back, as it was asked for")
+        await self.handler.committed(cycle)
+        found = [one for row in rows for one in row.records]
+        misplaced = [one for one in cycle.outgoing if one.partition not in self.epochs]
+        self.outgoing += found + misplaced
+        return found + misplaced
+
+    async def apply(self, kind: str, data: object, **more: Any) -> list[Outgoing]:
+        """One fact in a cycle of its own."""
+        self.send(kind, data, **more)
+        return await self.cycle()
+
+    def of(self, topic: str) -> list[dict[str, Any]]:
+        """The data of everything that left for one topic."""
+        return [orjson.loads(one.value or b"") for one in self.outgoing if one.topic == topic]
+
+    def commands(self) -> list[tuple[str, int]]:
+        return [(kind(one).removeprefix("command."), orjson.loads(one.value or b"")["value"])
+                for one in self.outgoing if one.topic == names.COMMANDS]  # fmt: skip
+
+    def state(self, order_id: str) -> dict[str, Any]:
+        """The order's last snapshot."""
+        return [one for one in self.of(names.ORDERS) if one["orderId"] == order_id][-1]
+
+    def dead(self) -> list[tuple[str, str]]:
+        """Topic and reason of every dead letter."""
+        return [(one.topic.removesuffix("-dlt"), dict(one.headers)["kafka_dlt-exception-fqcn"].decode())
+                for one in self.outgoing if one.topic.endswith("-dlt")]  # fmt: skip
+
+    async def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in await self.connection.fetch(query, *arguments)]
+
+    async def value(self, query: str, *arguments: Any) -> Any:
+        return await self.connection.fetchval(query, *arguments)
+
+    async def succeed(self, place: int = -1, **more: Any) -> None:
+        """The connector did what one command asked."""
+        command = self.of(names.COMMANDS)[place]
+        await self.apply("command.succeeded", outcome(command, **more))
+
+    async def another(self) -> "LedgerWorld":
+        """A second worker on the same database, with partitions of its own choice."""
+        found = LedgerWorld(await connect(self.url, name="another", schema="ledger"), self.url, self.file.parent)
+        found._offsets = self._offsets
+        return found
+
+
+def kind(one: Outgoing) -> str:
+    return dict(one.headers)["ce_type"].decode()
+
+
+def outcome(command: dict[str, Any], **more: Any) -> dict[str, Any]:
+    names_ = ("commandId", "requestId", "orderId", "paymentId", "value")
+    done = {"operationId": f"done-{command['commandId']}", "attempts": 1, "at": "2026-01-15T12:00:01Z"}
+    return {name: command[name] for name in names_} | done | more
+
+
+def authorized(order_id: str, value: int = 10_000, payments: list[dict[str, Any]] | None = None, **more: Any
+               ) -> dict[str, Any]:  # fmt: skip
+    found = [payment(f"{order_id}.p{n}", **one) for n, one in enumerate(payments or [{"value": value}], 1)]
+    return {"orderId": order_id, "merchant": "shop", "currency": "USD", "value": value, "payments": found} | more
+
+
+def payment(payment_id: str, value: int = 10_000, connector: str = "c1", **more: Any) -> dict[str, Any]:
+    return {"paymentId": payment_id, "transactionId": "T", "authorizationId": f"{payment_id}.A", "connector": connector,
+            "value": value} | more  # fmt: skip
+
+
+def invoice(order_id: str, number: str, value: int, type_: str = "Output", **more: Any) -> dict[str, Any]:
+    return {"orderId": order_id, "type": type_, "invoiceNumber": number, "invoiceValue": value,
+            "issuanceDate": "2026-01-15T12:00:00Z"} | more  # fmt: skip

@@ -1,0 +1,215 @@
+"""From bytes to a fact, or to a dead letter that names the field and the rule."""
+
+import json
+from typing import Any
+
+import pytest
+
+from worker.domain.facts import Fact, InvoiceIssued, OrderAuthorized, OrderChanged, OutcomeReported, TrackingUpdated
+from worker.kafka import names
+from worker.kafka.envelope import Unreadable, write
+from worker.kafka.records import Record
+from worker.ledger.reading import Readable, read_fact
+
+INVOICE = {"orderId": "o", "type": "Output", "invoiceNumber": "1", "invoiceValue": 100,
+           "issuanceDate": "2026-01-15T12:00:00-03:00"}  # fmt: skip
+CHANGE = {"orderId": "o", "requestId": "c", "reason": "r", "discountValue": 0, "incrementValue": 5}
+PAYMENT = {"paymentId": "p", "transactionId": "T", "authorizationId": "A", "connector": "c1", "value": 100}
+ORDER = {"orderId": "o", "merchant": "m", "currency": "USD", "value": 100, "payments": [PAYMENT]}
+RECIPIENT = {"id": "r1", "name": "n", "documentType": "cnpj", "document": "1", "role": "seller", "amount": 100}
+TOPIC = {"invoice": names.INVOICES, "order": names.ORDER_CHANGES, "payment": names.ORDER_CHANGES,
+         "command": names.OUTCOMES}  # fmt: skip
+
+
+def read(kind: str, data: Any = None, raw: bytes | None = None, topic: str | None = None) -> Readable | Unreadable:
+    value = json.dumps(data).encode() if raw is None else raw
+    headers = write(kind, "id", "2026-01-15T12:00:00Z", "00-trace")
+    return read_fact(Record(topic or TOPIC[kind.split(".", 1)[0]], 0, 0, None, value, headers, 0))
+
+
+def fact(kind: str, data: Any) -> Fact:
+    found = read(kind, data)
+    assert isinstance(found, Readable), found
+    assert found.traceparent == "00-trace"
+    return found.fact
+
+
+def refusal(kind: str, data: Any = None, raw: bytes | None = None) -> tuple[str, str]:
+    found = read(kind, data, raw)
+    assert isinstance(found, Unreadable), found
+    return found.reason, found.message
+
+
+def without(data: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if key != name}
+
+
+@pytest.mark.parametrize("value", [1, "1", 9007199254740991, "9007199254740991"])
+def test_a_value_is_an_integer_or_its_digits(value: int | str):
+    found = fact("invoice.issued", INVOICE | {"invoiceValue": value})
+    assert isinstance(found, InvoiceIssued)
+    assert found.invoice_value == int(value)
+
+
+@pytest.mark.parametrize("value", ["0", "-5", "24.99", "12.0", '""', '"24.99"', '"1e3"', "1e3", "true", "null", "{}",
+                                   "[]", "9007199254740992", '"9007199254740992"', '"007"', '"12\\n"', '" 12"', '"٣"',
+                                   "1e400", "9" * 5000, "123456789012345678901234567890", '"-1"', '"+1"', "-0",
+                                   "1.0e2"])  # fmt: skip
+def test_any_other_value_is_invalid_and_the_field_is_named(value: str):
+    raw = json.dumps(INVOICE | {"invoiceValue": 0}).replace('"invoiceValue": 0', f'"invoiceValue": {value}').encode()
+    reason, message = refusal("invoice.issued", raw=raw)
+    assert reason == "invalid"
+    assert message.startswith("invoiceValue: ")
+
+
+@pytest.mark.parametrize("raw", [b"{", b"", b"nope", b"[1]", b'"x"', b"5", b"null", b"NaN", b'{"a": NaN}',
+                                 b"\xff\xfe\x00", json.dumps(INVOICE | {"x": float("nan")}).encode(),
+                                 json.dumps(INVOICE).encode()[:-1], json.dumps(INVOICE).encode() + b"x",
+                                 b'{"invoiceValue": "x", "y": tru}', b"[" * 100_000, b'{"a":' + b"[" * 5000 + b"}",
+                                 b'{"orderId": "\\u0000"}', b'{"x": "\\ud800"}', b'{"invoiceValue": 007}'])  # fmt: skip
+def test_what_is_no_json_object_is_malformed(raw: bytes):
+    assert refusal("invoice.issued", raw=raw)[0] == "malformed"
+
+
+@pytest.mark.parametrize("name", ["orderId", "type", "invoiceNumber", "invoiceValue", "issuanceDate"])
+def test_a_missing_field_of_an_invoice_is_named(name: str):
+    assert refusal("invoice.issued", without(INVOICE, name)) == ("invalid", f"{name}: is required (R9)")
+    assert refusal("invoice.issued", INVOICE | {name: None})[1].startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("orderId", ""), ("orderId", "x" * 257), ("orderId", 5), ("type", "output"), ("type", 1), ("invoiceNumber", ""),
+    ("invoiceNumber", "  \t"), ("invoiceNumber", "n" * 257), ("invoiceNumber", 7), ("currency", "EURO"),
+    ("currency", "usd"), ("currency", ""), ("currency", 840), ("issuanceDate", ""), ("issuanceDate", "yesterday"),
+    ("issuanceDate", "2026-01-15"), ("issuanceDate", "2026-02-30T00:00:00Z"), ("issuanceDate", "2026-01-15T25:00:00Z"),
+    ("issuanceDate", "2026-01-15T12:00Z"), ("issuanceDate", "2026-01-15T12:00:00+0300"), ("issuanceDate", 1768478400),
+    ("issuanceDate", "2026-01-15T12:00:00Z\n"), ("dispatchedDate", "soon"),
+])  # fmt: skip
+def test_a_field_that_breaks_a_rule_is_named(field: str, value: object):
+    reason, message = refusal("invoice.issued", INVOICE | {field: value})
+    assert reason == "invalid"
+    assert message.startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize("informational", [
+    {"items": "x"}, {"items": [{"id": None, "price": -1.5}, 7]}, {"items": None}, {"invoiceKey": 5}, {"courier": {}},
+    {"trackingNumber": 12}, {"embeddedInvoice": ["<xml/>"]}, {"currency": None}, {"dispatchedDate": None}, {"cfop": 1},
+])  # fmt: skip
+def test_what_is_informational_may_be_anything(informational: dict[str, Any]):
+    assert fact("invoice.issued", INVOICE | informational) == fact("invoice.issued", INVOICE)
+
+
+def test_an_invoice_number_loses_its_outer_blanks():
+    found = fact("invoice.issued", INVOICE | {"invoiceNumber": " A 1/#é\t"})
+    assert isinstance(found, InvoiceIssued)
+    assert found.invoice_number == "A 1/#é"
+    assert isinstance(fact("invoice.issued", INVOICE | {"invoiceNumber": " " + "n" * 256}), InvoiceIssued)
+
+
+@pytest.mark.parametrize(("text", "expected_ms"), [
+    ("1970-01-01T00:00:00Z", 0), ("1970-01-01T00:00:00", 0), ("1970-01-01t00:00:00z", 0),
+    ("1970-01-01 03:00:00+03:00", 0), ("1970-01-01T00:00:00.5Z", 500), ("1970-01-01T00:00:00.1239999999Z", 123),
+    ("1969-12-31T23:59:60Z", 0), ("2026-01-15T12:00:00-03:00", 1768489200000),
+    ("9999-12-31T23:59:59-23:59", 253402387139000), ("0001-01-01T00:00:00+23:59", -62135683140000),
+])  # fmt: skip
+def test_a_time_is_of_rfc_3339_and_utc_without_an_offset(text: str, expected_ms: int):
+    found = fact("order.authorized", ORDER | {"payments": [PAYMENT | {"expiresAt": text}]})
+    assert isinstance(found, OrderAuthorized)
+    assert found.payments[0].expires_at_ms == expected_ms
+
+
+@pytest.mark.parametrize(("change", "field"), [
+    ({"payments": []}, "payments"), ({"payments": [PAYMENT, PAYMENT]}, "payments"), ({"payments": None}, "payments"),
+    ({"payments": [PAYMENT | {"value": 0}]}, "payments[0].value"), ({"currency": "XXX"}, "currency"),
+    ({"payments": [without(PAYMENT, "connector")]}, "payments[0].connector"), ({"merchant": ""}, "merchant"),
+    ({"payments": [PAYMENT | {"referenceValue": 0}]}, "payments[0].referenceValue"), ({"value": 0}, "value"),
+    ({"payments": [PAYMENT | {"expiresAt": "never"}]}, "payments[0].expiresAt"), ({"createdAt": "x"}, "createdAt"),
+    ({"payments": [PAYMENT | {"recipients": [RECIPIENT | {"amount": 99}]}]}, "payments[0].recipients"),
+    ({"payments": [PAYMENT | {"recipients": [RECIPIENT | {"amount": -1}]}]}, "payments[0].recipients[0].amount"),
+    ({"payments": [PAYMENT | {"maxValue": -1}]}, "payments[0].maxValue"),
+    ({"payments": [PAYMENT | {"tid": 5}]}, "payments[0].tid"),
+])  # fmt: skip
+def test_an_authorization_that_breaks_a_rule_names_the_payment(change: dict[str, Any], field: str):
+    reason, message = refusal("order.authorized", ORDER | change)
+    assert reason == "invalid"
+    assert message.startswith(field), message
+
+
+def test_what_a_payment_leaves_out_has_its_default():
+    optional = {"referenceValue": None, "maxValue": 5, "tid": "", "nsu": None, "group": None, "recipients": None}
+    found = fact("order.authorized", ORDER | {"payments": [PAYMENT | optional]})
+    assert isinstance(found, OrderAuthorized)
+    one = found.payments[0]
+    assert (one.reference_value, one.max_value, one.tid, one.recipients, one.expires_at_ms) == (
+        100,
+        100,
+        None,
+        (),
+        None,
+    )
+    assert fact("order.authorized", ORDER) == found
+
+
+def test_recipients_are_read_whole():
+    recipient = RECIPIENT | {"commissionAmount": "0", "chargeProcessingFee": True}
+    found = fact("order.authorized", ORDER | {"payments": [PAYMENT | {"recipients": [recipient]}]})
+    assert isinstance(found, OrderAuthorized)
+    one = found.payments[0].recipients[0]
+    assert (one.amount, one.commission_amount, one.charge_processing_fee, one.chargeback_liable) == (100, 0, True, None)
+
+
+@pytest.mark.parametrize(("items", "changed"), [
+    ({}, False), ({"itemsAdded": []}, False), ({"itemsAdded": None}, False), ({"itemsRemoved": "x"}, False),
+    ({"itemsAdded": [1]}, True), ({"itemsRemoved": [{"id": 5, "price": {}}]}, True), ({"itemsAdded": {"a": 1}}, False),
+])  # fmt: skip
+def test_a_change_says_whether_it_names_items(items: dict[str, Any], changed: bool):
+    found = fact("order.changed", CHANGE | items)
+    assert isinstance(found, OrderChanged)
+    assert (found.items_changed, found.discount_value, found.increment_value) == (changed, 0, 5)
+
+
+@pytest.mark.parametrize(("change", "field"), [
+    ({"discountValue": -1}, "discountValue"), ({"incrementValue": "00"}, "incrementValue"), ({"reason": ""}, "reason"),
+    ({"requestId": ""}, "requestId"), ({"incrementValue": None}, "incrementValue"), ({"reason": None}, "reason"),
+])  # fmt: skip
+def test_a_change_that_breaks_a_rule_is_invalid(change: dict[str, Any], field: str):
+    reason, message = refusal("order.changed", CHANGE | change)
+    assert reason == "invalid"
+    assert message.startswith(f"{field}: ")
+
+
+def test_a_tracking_update_keeps_what_it_names():
+    data = {"orderId": "o", "invoiceNumber": " 1", "trackingNumber": "BR", "isDelivered": False, "courier": None}
+    assert fact("invoice.tracking_updated", data) == TrackingUpdated(
+        order_id="o", invoice_number="1", fields={"trackingNumber": "BR", "isDelivered": False}
+    )
+    assert refusal("invoice.tracking_updated", data | {"isDelivered": "yes"})[0] == "invalid"
+    assert refusal("invoice.tracking_updated", data | {"deliveredDate": "late"})[0] == "invalid"
+
+
+def test_an_outcome_is_read_as_the_delivery_worker_writes_it():
+    data = {"commandId": "c", "requestId": "r", "orderId": "o", "paymentId": "p", "value": 5, "operationId": None,
+            "attempts": 2, "at": "2026-01-15T12:00:00Z", "code": None}  # fmt: skip
+    assert fact("command.succeeded", data) == OutcomeReported(
+        order_id="o",
+        outcome="succeeded",
+        command_id="c",
+        payment_id="p",
+        value=5,
+        attempts=2,
+        at="2026-01-15T12:00:00Z",
+    )
+    given_up = {"orderId": "o", "commandId": None, "invoiceNumber": "1", "value": None, "by": "Ann", "reason": "r"}
+    assert fact("command.abandoned", given_up) == OutcomeReported(
+        order_id="o", outcome="abandoned", invoice_number="1", by="Ann", reason="r"
+    )
+
+
+@pytest.mark.parametrize(("kind", "topic"), [
+    ("invoice.shredded", names.INVOICES), ("order.authorized", names.INVOICES), ("invoice.issued", names.ORDER_CHANGES),
+    ("command.succeeded", names.INVOICES), ("command.settle", names.OUTCOMES),
+])  # fmt: skip
+def test_a_type_that_its_topic_does_not_have_is_unknown(kind: str, topic: str):
+    found = read(kind, INVOICE, topic=topic)
+    assert isinstance(found, Unreadable)
+    assert found.reason == "unknown_type"

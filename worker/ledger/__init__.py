@@ -1,0 +1,1 @@
+"""The ledger worker: records become facts, facts become decisions, decisions are booked and told."""

@@ -1,0 +1,211 @@
+"""What must hold of one order: its document, its rows and its entries say the same, and all of them keep the rules."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from worker.domain import lacking
+from worker.domain.order import Command, LackKind, Order, Payment
+
+Finding = tuple[str, str]
+Row = Mapping[str, Any]
+
+_IN_FLIGHT = {"settle": "settling", "refund": "refunding", "cancel": "voiding"}
+_ROUNDING = frozenset[LackKind](("rounding",))
+
+
+class Books(Struct):
+    """Everything the database says of one order."""
+
+    order: Order
+    row: Row
+    counts: Row
+    payments: Sequence[Row]
+    settlements: Sequence[Row]
+    commands: Sequence[Row]
+    movements: Sequence[Row]
+
+
+def check(books: Books, home: int) -> Iterator[Finding]:
+    """Each broken invariant of one order with one sentence."""
+    yield from _header(books, home)
+    yield from _payments(books)
+    yield from _settlements(books)
+    yield from _commands(books)
+    yield from _one_effect(books)
+    yield from _fold(books)
+    yield from _sums(books.order)
+
+
+def accounts(payment: Payment) -> dict[str, int]:
+    """What each account of a payment must hold."""
+    return {
+        "issuer": -payment.cap,
+        "authorized": payment.open,
+        "headroom": payment.headroom,
+        "lapsed": payment.cap - payment.used if payment.lapsed else 0,
+        "settling": payment.settling,
+        "settled": payment.settled - payment.refunded - payment.refunding,
+        "refunding": payment.refunding,
+        "refunded": payment.refunded,
+        "voiding": payment.voiding,
+        "voided": payment.voided,
+    }
+
+
+def _header(books: Books, home: int) -> Iterator[Finding]:
+    order, row, counts = books.order, books.row, books.counts
+    said = {"opened": row["opened"], "phase": row["phase"], "version": row["version"], "awaiting": row["awaiting"],
+            "home": row["partition"]}  # fmt: skip
+    meant = {"opened": order.opened, "phase": order.phase, "version": order.version,
+             "awaiting": order.awaits_connectors, "home": home}  # fmt: skip
+    for name, value in meant.items():
+        if said[name] != value:
+            yield "I8", f"{name} is {said[name]} in its row, {value} in its state"
+    if not counts["facts"] == counts["last_fact"] == row["facts"] == order.version:
+        yield (
+            "I8",
+            (
+                f"{counts['facts']} facts, numbered to {counts['last_fact']}; its row says {row['facts']}, "
+                f"its state {order.version}"
+            ),
+        )
+    if not counts["events"] == counts["last_event"] == order.events:
+        yield "I8", f"{counts['events']} events, numbered to {counts['last_event']}; its state says {order.events}"
+    if counts["parked"] != row["parked"]:
+        yield "I7", f"{counts['parked']} records wait, its row says {row['parked']}"
+
+
+def _payments(books: Books) -> Iterator[Finding]:
+    rows = {row["payment_id"]: row for row in books.payments}
+    for payment in books.order.payments:
+        who = f"payment {payment.payment_id}"
+        if payment.refunded + payment.refunding > payment.settled:
+            yield "I2", f"{who}: {payment.refunded + payment.refunding} refunded of {payment.settled}"
+        if payment.used > payment.cap:
+            yield "I3", f"{who}: {payment.used} committed of at most {payment.cap}"
+        if (row := rows.pop(payment.payment_id, None)) is None:
+            yield "I8", f"{who} has no row of balances"
+            continue
+        yield from _row_of_payment(who, payment, row, books.order.currency)
+    for payment_id in rows:
+        yield "I8", f"payment {payment_id} has a row of balances and is not in the state"
+
+
+def _row_of_payment(who: str, payment: Payment, row: Row, currency: str) -> Iterator[Finding]:
+    sums = ("authorized", "cap", "settled", "settling", "refunded", "refunding", "voided", "voiding", "lapsed")
+    for name in (*sums, "connector"):
+        if row[name] != getattr(payment, name):
+            yield "I8", f"{who}: {name} is {row[name]} in its row, {getattr(payment, name)} in the state"
+    if row["currency"] != currency:
+        yield "I1", f"{who} is in {row['currency']}, its order in {currency}"
+    committed = sum(row[name] for name in ("settled", "settling", "voided", "voiding"))
+    if min(row[name] for name in sums) < 0 or committed > row["cap"]:
+        yield "I3", f"{who}: its row of balances is negative or above its cap"
+
+
+def _settlements(books: Books) -> Iterator[Finding]:
+    rows = {(row["payment_id"], row["settle_id"]): row for row in books.settlements}
+    for payment in books.order.payments:
+        for one in payment.settlements:
+            who = f"settlement {one.settle_id} of payment {payment.payment_id}"
+            if not 0 <= one.refunded + one.refunding + one.reserved <= one.value:
+                yield "I2", f"{who}: {one.refunded + one.refunding} refunded of {one.value}"
+            row = rows.pop((payment.payment_id, one.settle_id), None)
+            said = row and (row["value"], row["refunded"], row["refunding"], row["automatic"])
+            if said != (one.value, one.refunded, one.refunding, one.automatic):
+                yield "I8", f"{who}: its row does not say what the state says"
+        for name in ("refunded", "refunding"):
+            total = sum(getattr(one, name) for one in payment.settlements)
+            if total != getattr(payment, name):
+                yield "I8", f"payment {payment.payment_id}: its settlements are {name} by {total}, it itself is not"
+    for payment_id, settle_id in rows:
+        yield "I8", f"settlement {settle_id} of payment {payment_id} has a row and is not in the state"
+
+
+def _commands(books: Books) -> Iterator[Finding]:
+    order, rows = books.order, {row["command_id"]: row for row in books.commands}
+    for command in order.commands.values():
+        row = rows.pop(command.command_id, None)
+        meant = (command.request_id, command.payment_id, command.sequence, command.operation, command.value)
+        names = ("request_id", "payment_id", "sequence", "operation", "value")
+        if row is None or tuple(row[name] for name in names) != meant or row["order_id"] != order.order_id:
+            yield "I5", f"command {command.command_id}: its row does not say what the state says"
+    for command_id in rows:
+        yield "I5", f"command {command_id} has a row and is not in the state"
+    for payment in order.payments:
+        line = sorted(one.sequence for one in order.commands.values() if one.payment_id == payment.payment_id)
+        if line != list(range(1, payment.sequence + 1)):
+            yield "I6", f"payment {payment.payment_id}: its commands are numbered {line}, not 1 to {payment.sequence}"
+
+
+def _one_effect(books: Books) -> Iterator[Finding]:
+    """Each command put its amount in flight once and ended at most once; no two share an effect of the connector."""
+    into, out = Counter[str](), Counter[str]()
+    for row in books.movements:
+        command = books.order.commands.get(row["command_id"])
+        if row["command_id"] and command is None:
+            yield "I5", f"entries name command {row['command_id']}, which is not in the state"
+        elif command is not None:
+            account = _IN_FLIGHT[command.operation]
+            into[command.command_id] += row["amount"] if row["credit"] == account else 0
+            out[command.command_id] += row["amount"] if row["debit"] == account else 0
+    effects = Counter[tuple[str, str | None]]()
+    for command in books.order.commands.values():
+        asked = command.value - command.told_late
+        ended = 0 if command.reserved else asked
+        if (into[command.command_id], out[command.command_id]) != (asked, ended):
+            yield (
+                "I5",
+                (
+                    f"command {command.command_id} ({command.state}): {into[command.command_id]} went in flight and "
+                    f"{out[command.command_id]} came back, of {asked}"
+                ),
+            )
+        if command.state == "succeeded" and command.operation_id:
+            effects[command.payment_id, command.operation_id] += 1
+    for (payment_id, operation_id), number in effects.items():
+        if number > 1:
+            yield "I5", f"payment {payment_id}: {number} commands claim the connector's operation {operation_id}"
+
+
+def _fold(books: Books) -> Iterator[Finding]:
+    """The balances are the fold of the entries (I8)."""
+    sums: dict[str, Counter[str]] = {}
+    for row in books.movements:
+        of_payment = sums.setdefault(row["payment_id"], Counter())
+        of_payment[row["credit"]] += row["amount"]
+        of_payment[row["debit"]] -= row["amount"]
+        if row["currency"] != books.order.currency:
+            yield "I1", f"payment {row['payment_id']}: an entry is in {row['currency']}"
+        if row["last_fact"] > books.row["facts"]:
+            yield "I8", f"an entry names fact {row['last_fact']} of {books.row['facts']}"
+    for payment in books.order.payments:
+        left = sums.get(payment.payment_id, Counter())
+        for account, amount in accounts(payment).items():
+            if left[account] != amount:
+                yield (
+                    "I8",
+                    (
+                        f"payment {payment.payment_id}: its entries leave {left[account]} {account}, "
+                        f"its state says {amount}"
+                    ),
+                )
+
+
+def _sums(order: Order) -> Iterator[Finding]:
+    settled = sum(_asked_part(one) for one in order.commands.values() if one.operation == "settle")
+    if order.mode == "PARTIAL" and settled > order.invoiced:
+        yield "I4", f"{settled} captured for invoices of {order.invoiced}"
+    listed = sum(lack.amount for lack in order.lacks)
+    if listed != order.lacking:
+        yield "I8", f"its invoices lack {order.lacking}, listed are {listed}"
+    if order.opened and order.taken > order.value + lacking.total(order, _ROUNDING):
+        yield "I8", f"{order.taken} is taken of an order of {order.value}"
+
+
+def _asked_part(command: Command) -> int:
+    """What a command settled for invoices; what a connector or a person added above what was asked does not count."""
+    return min(command.done_reference, command.reference) if command.cause_kind == "invoice" else 0

@@ -1,0 +1,233 @@
+"""Between the tables and the fold: orders are locked and read at once, and everything is written at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import orjson
+
+from worker.domain.decide import next_deadline_ms
+from worker.domain.order import Order
+from worker.domain.published import needs_attention
+from worker.kafka.records import Record
+from worker.ledger.chain import link
+from worker.ledger.folder import Folder, Parked, sums
+from worker.postgres.queries import load
+from worker.stream.cycle import Cycle
+from worker.stream.outbox import decode_headers, encode_headers
+
+_SQL = load("worker.ledger")
+Place = tuple[str, int]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_MS, _LAST_MS = ((year - _EPOCH) // timedelta(milliseconds=1)
+                       for year in (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)))  # fmt: skip
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Order).decode
+
+
+def moment(at_ms: int) -> datetime:
+    """A time for the database; what lies outside its years is their edge."""
+    return _EPOCH + timedelta(milliseconds=min(max(at_ms, _FIRST_MS), _LAST_MS))
+
+
+def milliseconds(at: datetime) -> int:
+    """A time of the database, exact to the millisecond."""
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Rows as the arrays that `unnest` takes."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+class Book:
+    """One cycle's access to the ledger's tables."""
+
+    def __init__(self, cycle: Cycle) -> None:
+        self._cycle = cycle
+        self._connection = cycle.connection
+
+    async def known_places(self, records: Sequence[Record]) -> set[tuple[str, int, int]]:
+        """Which of these records are facts or dead letters already."""
+        places = [(one.topic, one.partition, one.offset) for one in records]
+        rows = await self._connection.fetch(_SQL["known_places"], *columns(places))
+        return {(row["topic"], row["partition"], row["offset"]) for row in rows}
+
+    async def due_orders(self, limit: int, without: Iterable[str]) -> list[str]:
+        """Orders for which time has become a fact."""
+        now = moment(self._cycle.now_ms)
+        rows = await self._connection.fetch(_SQL["due_orders"], list(self._cycle.epochs), now, limit, list(without))
+        return [row["order_id"] for row in rows]
+
+    async def named_orders(self, named: list[str], limit: int, without: Iterable[str]) -> list[str]:
+        """Orders that waited for connectors which all have a name now."""
+        rows = await self._connection.fetch(_SQL["named_orders"], list(self._cycle.epochs), named, limit, list(without))
+        return [row["order_id"] for row in rows]
+
+    async def next_wake_ms(self) -> int | None:
+        """When time will next be a fact, beyond what is due now."""
+        now = moment(self._cycle.now_ms)
+        found = await self._connection.fetchval(_SQL["next_wake"], list(self._cycle.epochs), now)
+        return milliseconds(found) if found else None
+
+    async def owners_of(self, payments: Iterable[str]) -> dict[str, str]:
+        """Which order has which of these payments."""
+        rows = await self._connection.fetch(_SQL["owners_of_payments"], list(payments))
+        return {row["payment_id"]: row["order_id"] for row in rows}
+
+    async def open(self, orders: Iterable[str]) -> dict[str, Folder]:
+        """The orders, locked first and read afterwards."""
+        if not (ids := sorted(orders)):
+            return {}
+        homes = [self._cycle.partition_of(one) for one in ids]
+        await self._connection.execute(_SQL["meet_orders"], ids, homes)
+        rows = await self._connection.fetch(_SQL["lock_orders"], ids)
+        parked = await self._parked([row["order_id"] for row in rows if row["parked"]])
+        return {
+            row["order_id"]: Folder(
+                _decode(row["document"]) if row["document"] else Order(row["order_id"]),
+                row["facts"],
+                parked.get(row["order_id"], []),
+            )
+            for row in rows
+        }
+
+    async def _parked(self, ids: list[str]) -> dict[str, list[Parked]]:
+        found: dict[str, list[Parked]] = {}
+        for row in await self._connection.fetch(_SQL["read_parked"], ids) if ids else ():
+            record = Record(
+                row["topic"], row["partition"], row["offset"], row["key"], row["value"],
+                decode_headers(row["headers"]), milliseconds(row["timestamp"]),
+            )  # fmt: skip
+            expires = milliseconds(row["expires_at"]) if row["expires_at"] else None
+            one = Parked(record, row["waits_for"], expires, row["id"], row["subject"])
+            found.setdefault(row["order_id"], []).append(one)
+        return found
+
+    async def write(
+        self, folders: Sequence[Folder], awaits: Mapping[str, list[str] | None], expiry_lead_ms: int
+    ) -> None:
+        """Everything that the cycle decided; each table is written with one statement.
+
+        `awaits`: for each order the connectors that nobody named yet, or None.
+        """
+        if not folders:
+            return
+        await self._write_parked(folders)
+        await self._write_payments(folders)
+        await self._write_settlements(folders)
+        await self._write("insert_commands", [
+            (one.command.command_id, one.command.request_id, folder.order.order_id, one.command.payment_id,
+             one.command.sequence, one.command.operation, one.command.value)
+            for folder in folders for one in folder.commands
+        ])  # fmt: skip
+        await self._write("insert_facts", [
+            (folder.order.order_id, one.sequence, one.fate, _encode(one.fact), _encode(one.terms),
+             *(one.source or (None, None, None)), moment(one.terms.now_ms))
+            for folder in folders for one in folder.decided
+        ])  # fmt: skip
+        await self._write("insert_events", [
+            (folder.order.order_id, told.event.sequence, message)
+            for folder in folders for told, message in zip(folder.events, folder.words, strict=True)
+        ])  # fmt: skip
+        await self._write_entries(folders)
+        await self._write(
+            "write_orders", [_order_row(folder, awaits[folder.order.order_id], expiry_lead_ms) for folder in folders]
+        )
+
+    async def account(
+        self, consumed: Mapping[Place, int], duplicates: Mapping[Place, int], next_offsets: Mapping[Place, int]
+    ) -> None:
+        """How many records came and how many of them were repeats; the last write, its rows may be another's too."""
+        places = sorted({*consumed, *duplicates, *next_offsets})
+        await self._write("account", [
+            (*one, consumed.get(one, 0), duplicates.get(one, 0), next_offsets.get(one, 0)) for one in places
+        ])  # fmt: skip
+
+    async def mark_replayed(self, dead_letters: Sequence[int]) -> None:
+        """These dead letters came back."""
+        if dead_letters:
+            await self._connection.execute(_SQL["mark_replayed"], dead_letters, moment(self._cycle.now_ms))
+
+    async def _write(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            await self._connection.execute(_SQL[query], *columns(rows))
+
+    async def _write_parked(self, folders: Sequence[Folder]) -> None:
+        if gone := [one for folder in folders for one in folder.unparked]:
+            await self._connection.execute(_SQL["unpark"], gone)
+        await self._write("wait_for_something_else", [
+            (one.row_id, one.waits_for, moment(one.expires_at_ms) if one.expires_at_ms is not None else None)
+            for folder in folders for one in folder.moved if one.row_id is not None and one in folder.parked
+        ])  # fmt: skip
+        await self._write("park", [
+            (folder.order.order_id, one.waits_for, one.subject, one.record.topic, one.record.partition,
+             one.record.offset, one.record.key, one.record.value, encode_headers(one.record.headers),
+             moment(one.record.timestamp_ms), moment(one.expires_at_ms) if one.expires_at_ms is not None else None)
+            for folder in folders for one in folder.parked if one.row_id is None
+        ])  # fmt: skip
+
+    async def _write_payments(self, folders: Sequence[Folder]) -> None:
+        new, known = [], []
+        for folder in folders:
+            order = folder.order
+            for one in order.payments if folder.decided else ():
+                now, before = sums(one), folder.known_sums.get(one.payment_id)
+                if before is None:
+                    fixed = (one.payment_id, order.order_id, one.connector, order.currency, one.authorized, one.cap)
+                    new.append((*fixed, *now))
+                elif now != before:
+                    known.append((one.payment_id, *now))
+        await self._write("insert_payments", new)
+        await self._write("update_payments", known)
+
+    async def _write_settlements(self, folders: Sequence[Folder]) -> None:
+        gone: list[tuple[str, str]] = []
+        rows: list[tuple[Any, ...]] = []
+        for folder in folders:
+            left = dict(folder.known_settlements)
+            for payment in folder.order.payments if folder.decided else ():
+                for one in payment.settlements:
+                    key = (payment.payment_id, one.settle_id)
+                    if left.pop(key, None) != one:
+                        rows.append((*key, one.value, one.refunded, one.refunding, one.automatic))
+            gone += left if folder.decided else ()
+        await self._write("remove_settlements", gone)
+        await self._write("write_settlements", rows)
+
+    async def _write_entries(self, folders: Sequence[Folder]) -> None:
+        """Links each entry to the one before it in its chain."""
+        chains = {decided.chain for folder in folders for decided, _ in folder.entries}
+        if not chains:
+            return
+        rows = await self._connection.fetch(_SQL["read_chains"], list(chains))
+        heads = dict.fromkeys(chains, (0, b"")) | {row["chain"]: (row["place"], row["hash"]) for row in rows}
+        entries: list[tuple[Any, ...]] = []
+        for folder in folders:
+            order = folder.order
+            for decided, entry in folder.entries:
+                place, before = heads[decided.chain]
+                content = (
+                    order.order_id, decided.sequence, entry.payment_id, entry.debit, entry.credit, entry.amount,
+                    order.currency, entry.rule, entry.command_id,
+                )  # fmt: skip
+                after = link(before, decided.chain, place + 1, content)
+                heads[decided.chain] = (place + 1, after)
+                entries.append((decided.chain, place + 1, *content, after))
+        await self._write("insert_entries", entries)
+        await self._write("write_chains", [(chain, *head) for chain, head in heads.items()])
+
+
+def _order_row(folder: Folder, awaits: list[str] | None, expiry_lead_ms: int) -> tuple[Any, ...]:
+    order = folder.order
+    deadlines = (next_deadline_ms(order, expiry_lead_ms), folder.due_ms())
+    wake_ms = min((one for one in deadlines if one is not None), default=None)
+    known = folder.facts > 0
+    return (
+        order.order_id, order.opened, order.merchant or None, order.phase, needs_attention(order),
+        None if awaits is None else orjson.dumps(awaits).decode(), order.version, folder.facts, len(folder.parked),
+        moment(wake_ms) if wake_ms is not None else None, _encode(order) if known else None,
+        moment(order.updated_at_ms) if known else None,
+    )  # fmt: skip

@@ -1,0 +1,156 @@
+-- schema: ledger
+
+-- name: meet_orders
+-- Every order of the batch has a row; a new one is not opened yet. Sorted, so that two workers never wait for each other in a circle.
+INSERT INTO orders (order_id, partition)
+SELECT order_id, partition FROM unnest($1::text[], $2::integer[]) AS named (order_id, partition)
+ORDER BY order_id
+ON CONFLICT (order_id) DO NOTHING
+
+-- name: lock_orders
+-- The orders of the batch are ours until this transaction ends; they are read as they are once the lock is held.
+SELECT order_id, document, facts, parked FROM orders WHERE order_id = ANY ($1::text[]) ORDER BY order_id FOR UPDATE
+
+-- name: read_parked
+-- What waits for these orders, in the order in which it was stored.
+SELECT id, order_id, waits_for, subject, topic, partition, "offset", key, value, headers, "timestamp", expires_at
+FROM parked WHERE order_id = ANY ($1::text[]) ORDER BY id
+
+-- name: owners_of_payments
+-- To which order each of these payments belongs.
+SELECT payment_id, order_id FROM payments WHERE payment_id = ANY ($1::text[])
+
+-- name: due_orders
+-- Orders of our home partitions for which time has become a fact.
+SELECT order_id FROM orders
+WHERE partition = ANY ($1::integer[]) AND wake_at <= $2::timestamptz AND NOT order_id = ANY ($4::text[])
+ORDER BY wake_at LIMIT $3
+
+-- name: next_wake
+-- When time will next be a fact in these partitions, beyond what is due.
+SELECT min(wake_at) FROM orders WHERE partition = ANY ($1::integer[]) AND wake_at > $2::timestamptz
+
+-- name: named_orders
+-- Orders of our home partitions whose missing connectors all have a name now.
+SELECT order_id FROM orders
+WHERE partition = ANY ($1::integer[]) AND awaits IS NOT NULL AND awaits <@ $2::text[] AND NOT order_id = ANY ($4::text[])
+LIMIT $3
+
+-- name: awaited_connectors
+-- What orders of these partitions wait for.
+SELECT DISTINCT name FROM orders, unnest(awaits) AS name WHERE partition = ANY ($1::integer[]) AND awaits IS NOT NULL
+
+-- name: write_orders
+-- The new state of each order.
+UPDATE orders SET
+    opened = new.opened, merchant = new.merchant, phase = new.phase, attention = new.attention,
+    awaits = CASE WHEN new.awaits IS NOT NULL
+        THEN (SELECT coalesce(array_agg(name), '{}') FROM json_array_elements_text(new.awaits) AS name) END,
+    version = new.version, facts = new.facts, parked = new.parked,
+    wake_at = new.wake_at, document = new.document, updated_at = new.updated_at
+FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::boolean[], $6::json[], $7::bigint[],
+    $8::bigint[], $9::integer[], $10::timestamptz[], $11::bytea[], $12::timestamptz[])
+    AS new (order_id, opened, merchant, phase, attention, awaits, version, facts, parked, wake_at, document,
+        updated_at)
+WHERE orders.order_id = new.order_id
+
+-- name: insert_payments
+-- New payments; one that another order has is refused.
+INSERT INTO payments (payment_id, order_id, connector, currency, authorized, cap, settled, settling, refunded, refunding,
+    voided, voiding, lapsed)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
+    $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::boolean[])
+
+-- name: update_payments
+-- New balances of known payments; the table refuses what I2 and I3 forbid.
+UPDATE payments SET settled = new.settled, settling = new.settling, refunded = new.refunded, refunding = new.refunding,
+    voided = new.voided, voiding = new.voiding, lapsed = new.lapsed
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+    $8::boolean[]) AS new (payment_id, settled, settling, refunded, refunding, voided, voiding, lapsed)
+WHERE payments.payment_id = new.payment_id
+
+-- name: write_settlements
+-- Captures, new or with another refunded part.
+INSERT INTO settlements (payment_id, settle_id, value, refunded, refunding, automatic)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[])
+ON CONFLICT (payment_id, settle_id) DO UPDATE SET
+    value = excluded.value, refunded = excluded.refunded, refunding = excluded.refunding, automatic = excluded.automatic
+
+-- name: remove_settlements
+-- Automatic settlements that turned out to be a command of ours (R27).
+DELETE FROM settlements USING unnest($1::text[], $2::text[]) AS gone (payment_id, settle_id)
+WHERE settlements.payment_id = gone.payment_id AND settlements.settle_id = gone.settle_id
+
+-- name: insert_commands
+-- Commands; an id or a place in the line that was given before is refused.
+INSERT INTO commands (command_id, request_id, order_id, payment_id, sequence, operation, value)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::bigint[])
+
+-- name: insert_facts
+-- What changed the orders, with the terms that decided it.
+INSERT INTO facts (order_id, sequence, fate, fact, terms, topic, partition, "offset", decided_at)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::text[], $7::integer[],
+    $8::bigint[], $9::timestamptz[])
+
+-- name: insert_events
+-- The orders' timelines.
+INSERT INTO events (order_id, sequence, message) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[])
+
+-- name: insert_entries
+-- The entries of the ledger, in the order of their chain.
+INSERT INTO entries (chain, place, order_id, fact, payment_id, debit, credit, amount, currency, rule, command_id, hash)
+SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
+    $8::bigint[], $9::text[], $10::text[], $11::text[], $12::bytea[])
+
+-- name: read_chains
+-- The last link of each chain.
+SELECT chain, place, hash FROM chains WHERE chain = ANY ($1::integer[])
+
+-- name: write_chains
+-- The new last links.
+INSERT INTO chains (chain, place, hash) SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bytea[])
+ON CONFLICT (chain) DO UPDATE SET place = excluded.place, hash = excluded.hash
+
+-- name: park
+-- A fact waits, byte for byte.
+INSERT INTO parked (order_id, waits_for, subject, topic, partition, "offset", key, value, headers, "timestamp", expires_at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::bigint[], $7::bytea[],
+    $8::bytea[], $9::bytea[], $10::timestamptz[], $11::timestamptz[])
+
+-- name: unpark
+-- These wait no longer.
+DELETE FROM parked WHERE id = ANY ($1::bigint[])
+
+-- name: wait_for_something_else
+-- What was tried and goes on waiting keeps its place.
+UPDATE parked SET waits_for = new.waits_for, expires_at = new.expires_at
+FROM unnest($1::bigint[], $2::text[], $3::timestamptz[]) AS new (id, waits_for, expires_at)
+WHERE parked.id = new.id
+
+-- name: account
+-- How many records were handled, and how many of them were repeats; sorted, since others may count here too.
+INSERT INTO consumed (topic, partition, records, duplicates, next_offset)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[])
+    AS more (topic, partition, records, duplicates, next_offset)
+ORDER BY topic, partition
+ON CONFLICT (topic, partition) DO UPDATE SET
+    records = consumed.records + excluded.records, duplicates = consumed.duplicates + excluded.duplicates,
+    next_offset = greatest(consumed.next_offset, excluded.next_offset)
+
+-- name: read_consumed
+-- Up to where records were handled.
+SELECT topic, partition, next_offset FROM consumed WHERE partition = ANY ($1::integer[])
+
+-- name: known_places
+-- Which of these records are facts or dead letters already.
+SELECT topic, partition, "offset" FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS again (topic, partition, "offset")
+WHERE EXISTS (SELECT FROM facts f
+        WHERE (f.topic, f.partition, f."offset") = (again.topic, again.partition, again."offset"))
+    OR EXISTS (SELECT FROM dead_letters d
+        WHERE (d.topic, d.partition, d."offset") = (again.topic, again.partition, again."offset"))
+
+-- name: mark_replayed
+-- Dead letters that were published again and have come back; who asked for it stands there already.
+UPDATE dead_letters SET
+    status = 'replayed', decided_by = coalesce(decided_by, 'replay'), decided_at = coalesce(decided_at, $2::timestamptz)
+WHERE id = ANY ($1::bigint[]) AND status = 'open'

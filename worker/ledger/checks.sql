@@ -1,0 +1,173 @@
+-- schema: ledger
+
+-- name: page_of_orders
+-- The next orders by id.
+SELECT order_id, partition, opened, phase, version, facts, parked, awaits IS NOT NULL AS awaiting, document
+FROM orders WHERE order_id > $1 ORDER BY order_id LIMIT $2
+
+-- name: facts_of_orders
+-- Their facts in the order of application.
+SELECT order_id, sequence, fate, fact, terms FROM facts WHERE order_id = ANY ($1::text[]) ORDER BY order_id, sequence
+
+-- name: events_of_orders
+-- Their timelines.
+SELECT order_id, message FROM events WHERE order_id = ANY ($1::text[]) ORDER BY order_id, sequence
+
+-- name: entries_of_orders
+-- Their entries, as they were made.
+SELECT order_id, fact, payment_id, debit, credit, amount, rule, command_id
+FROM entries WHERE order_id = ANY ($1::text[]) ORDER BY order_id, fact, chain, place
+
+-- name: movements_of_orders
+-- What their entries moved, by payment, command and pair of accounts.
+SELECT order_id, payment_id, command_id, debit, credit, currency, sum(amount)::bigint AS amount, max(fact) AS last_fact
+FROM entries WHERE order_id = ANY ($1::text[]) GROUP BY order_id, payment_id, command_id, debit, credit, currency
+
+-- name: payments_of_orders
+-- Their payments' balances.
+SELECT order_id, payment_id, connector, currency, authorized, cap, settled, settling, refunded, refunding, voided,
+    voiding, lapsed
+FROM payments WHERE order_id = ANY ($1::text[])
+
+-- name: settlements_of_orders
+-- The captures of their payments.
+SELECT p.order_id, s.payment_id, s.settle_id, s.value, s.refunded, s.refunding, s.automatic
+FROM settlements s JOIN payments p USING (payment_id) WHERE p.order_id = ANY ($1::text[])
+
+-- name: commands_of_orders
+-- What was asked for their payments.
+SELECT commands.order_id, command_id, request_id, payment_id, sequence, operation, value
+FROM commands JOIN payments USING (payment_id) WHERE payments.order_id = ANY ($1::text[])
+
+-- name: counts_of_orders
+-- How many rows each of them has in the tables that grow.
+SELECT order_id,
+    (SELECT count(*) FROM facts WHERE facts.order_id = orders.order_id) AS facts,
+    (SELECT coalesce(max(sequence), 0) FROM facts WHERE facts.order_id = orders.order_id) AS last_fact,
+    (SELECT count(*) FROM events WHERE events.order_id = orders.order_id) AS events,
+    (SELECT coalesce(max(sequence), 0) FROM events WHERE events.order_id = orders.order_id) AS last_event,
+    (SELECT count(*) FROM parked WHERE parked.order_id = orders.order_id) AS parked
+FROM orders WHERE order_id = ANY ($1::text[])
+
+-- name: all_chains
+-- Every chain with its last link, and how many entries it has.
+SELECT chain, coalesce(chains.place, 0) AS place, coalesce(chains.hash, '') AS hash
+FROM (SELECT DISTINCT chain FROM entries) AS used FULL JOIN chains USING (chain) ORDER BY chain
+
+-- name: page_of_chain
+-- The next entries of one chain.
+SELECT place, order_id, fact, payment_id, debit, credit, amount, currency, rule, command_id, hash
+FROM entries WHERE chain = $1 AND place > $2 ORDER BY place LIMIT $3
+
+-- name: unbalanced_entries
+-- Entries that the table should have refused.
+SELECT format('entry %s of chain %s moves %s from %s to %s', place, chain, amount, debit, credit) AS sentence
+FROM entries WHERE amount <= 0 OR debit = credit LIMIT 20
+
+-- name: orphans
+-- Rows that belong to no order, or to a payment of another one.
+SELECT format('entry %s of chain %s is of payment %s, which order %s does not have', place, chain, e.payment_id, e.order_id)
+    AS sentence
+FROM entries e LEFT JOIN payments p ON p.payment_id = e.payment_id AND p.order_id = e.order_id
+WHERE p.payment_id IS NULL
+UNION ALL
+SELECT format('command %s is of payment %s, which order %s does not have', command_id, c.payment_id, c.order_id)
+FROM commands c LEFT JOIN payments p ON p.payment_id = c.payment_id AND p.order_id = c.order_id
+WHERE p.payment_id IS NULL
+UNION ALL
+SELECT format('fact %s is of order %s, which is not there', sequence, f.order_id)
+FROM facts f LEFT JOIN orders o ON o.order_id = f.order_id WHERE o.order_id IS NULL
+UNION ALL
+SELECT format('event %s is of order %s, which is not there', sequence, e.order_id)
+FROM events e LEFT JOIN orders o ON o.order_id = e.order_id WHERE o.order_id IS NULL
+LIMIT 20
+
+-- name: missing_guards
+-- Constraints and triggers that keep the invariants and are not in force.
+SELECT invariant, format('the database does not enforce %s on %s', wanted.name, wanted.table_name) AS sentence
+FROM (VALUES
+    ('I1', 'entries', 'one_positive_amount'), ('I1', 'entries', 'two_accounts'),
+    ('I2', 'payments', 'refunds_within_settled'), ('I2', 'settlements', 'refunds_within_settlement'),
+    ('I3', 'payments', 'commitments_within_cap'), ('I5', 'commands', 'commands_pkey'),
+    ('I5', 'commands', 'commands_request_id_key'), ('I6', 'commands', 'commands_payment_id_sequence_key'))
+    AS wanted (invariant, table_name, name)
+WHERE NOT EXISTS (
+    SELECT FROM pg_constraint
+    WHERE conname = wanted.name AND conrelid = format('ledger.%I', wanted.table_name)::regclass AND convalidated)
+UNION ALL
+SELECT 'I9', format('the database would let %s be rewritten: its trigger is gone or switched off', wanted.table_name)
+FROM (VALUES ('entries'), ('facts')) AS wanted (table_name)
+WHERE NOT EXISTS (
+    SELECT FROM pg_trigger
+    WHERE tgname = 'append_only' AND tgrelid = format('ledger.%I', wanted.table_name)::regclass AND tgenabled = 'A')
+
+-- name: unaccounted_records
+-- Partitions whose consumed records are not facts, repeats, parked or dead letters, each once.
+WITH traced AS (
+    SELECT topic, partition, count(*) AS facts, max("offset") AS last FROM facts WHERE topic IS NOT NULL GROUP BY 1, 2
+), waiting AS (
+    SELECT topic, partition, count(*) AS parked, max("offset") AS last
+    FROM parked WHERE waits_for <> 'judgement' GROUP BY 1, 2
+), dead AS (
+    SELECT topic, partition, count(*) FILTER (WHERE reason <> 'internal') AS dead, count(*) AS all_dead,
+        max("offset") AS last
+    FROM dead_letters d
+    WHERE NOT EXISTS (
+        SELECT FROM facts f WHERE f.topic = d.topic AND f.partition = d.partition AND f."offset" = d."offset")
+    GROUP BY 1, 2
+), everything AS (
+    SELECT topic, partition, coalesce(records, 0) AS records, coalesce(duplicates, 0) AS duplicates,
+        coalesce(facts, 0) AS facts, coalesce(parked, 0) AS parked, coalesce(dead, 0) AS dead,
+        coalesce(all_dead, 0) AS all_dead, coalesce(positions.next_offset, 0) AS next_offset,
+        greatest(traced.last, waiting.last, dead.last) AS last
+    FROM consumed FULL JOIN traced USING (topic, partition) FULL JOIN waiting USING (topic, partition)
+        FULL JOIN dead USING (topic, partition) FULL JOIN positions USING (topic, partition)
+)
+SELECT format('%s[%s]: %s records were handled; %s repeats, %s facts, %s parked and %s dead letters are there',
+    topic, partition, records, duplicates, facts, parked, dead) AS sentence
+FROM everything
+WHERE records - duplicates - facts - parked NOT BETWEEN dead AND all_dead
+UNION ALL
+SELECT format('%s[%s]: the next record is %s, but %s were handled and the last of them was %s',
+    topic, partition, next_offset, records, last)
+FROM everything WHERE records > next_offset OR last >= next_offset
+
+-- name: twice_accounted_records
+-- Records that wait although they are facts or dead letters already.
+SELECT format('%s[%s]@%s waits and is a fact', topic, partition, "offset") AS sentence
+FROM parked JOIN facts USING (topic, partition, "offset") WHERE waits_for <> 'judgement'
+UNION ALL
+SELECT format('%s[%s]@%s waits and is a dead letter', topic, partition, "offset")
+FROM parked JOIN dead_letters USING (topic, partition, "offset")
+LIMIT 20
+
+-- name: order_document
+-- One order's state.
+SELECT document, parked FROM orders WHERE order_id = $1
+
+-- name: order_parked
+-- What waits for one order, or for something in it.
+SELECT waits_for, topic, partition, "offset", expires_at FROM parked WHERE order_id = $1 ORDER BY id
+
+-- name: order_events
+-- One order's timeline.
+SELECT message FROM events WHERE order_id = $1 ORDER BY sequence
+
+-- name: order_requests
+-- What was asked for one order, and what the delivery worker knows of it.
+SELECT c.command_id, c.request_id, c.payment_id, c.sequence, c.operation, c.value, d.state, d.attempts, d.done,
+    d.operation_id, d.code, d.message
+FROM commands c LEFT JOIN delivery.commands d USING (command_id)
+WHERE c.order_id = $1 ORDER BY c.payment_id, c.sequence
+
+-- name: order_attempts
+-- Each time a command of one order was sent, and what the connector answered.
+SELECT a.command_id, a.attempt, a.begun_at, a.ended_at, a.status, a.fate, a.message AS code
+FROM delivery.attempts a JOIN commands c USING (command_id)
+WHERE c.order_id = $1 ORDER BY a.begun_at, a.attempt
+
+-- name: order_entries
+-- One order's entries with the facts that made them.
+SELECT e.fact, e.payment_id, e.debit, e.credit, e.amount, e.rule, e.command_id, f.topic, f.partition, f."offset", f.fact AS body
+FROM entries e JOIN facts f ON f.order_id = e.order_id AND f.sequence = e.fact
+WHERE e.order_id = $1 ORDER BY e.fact, e.chain, e.place

@@ -1,0 +1,87 @@
+"""The connectors file as the ledger uses it: under which terms a fact is decided, and what nobody has named yet."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from worker import telemetry
+from worker.connector.file import ConnectorsFileError, ConnectorsInForce
+from worker.domain.facts import Fact, OrderAuthorized, PaymentAuthorized
+from worker.domain.order import Order
+from worker.domain.terms import Terms
+from worker.settings import Settings, SettingsError
+
+UNREADABLE = "connectors_file"
+UNNAMED = "unknown_connector"
+
+
+class Connectors:
+    """The file in force; it changes only in `reload`, between two cycles."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._file = _first_load(settings.connectors_file)
+        self._expiry_lead_ms = settings.expiry_lead_ms
+        self._alerted: set[str] = set()
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._file.file.connectors)
+
+    def reload(self) -> bool:
+        """Reads the file again; one that does not parse keeps the old one, and says so."""
+        if problem := self._file.reload():
+            telemetry.alert(UNREADABLE, problem=problem)
+            return False
+        telemetry.clear_alert(UNREADABLE)
+        for name in [one for one in self._alerted if self._file.file.capability(one) is not None]:
+            self._alerted.discard(name)
+            telemetry.clear_alert(UNNAMED, name)
+        return True
+
+    def alert_of(self, unnamed: Iterable[str]) -> None:
+        """Orders wait for these; the alert lasts until the file names them."""
+        for name in unnamed:
+            if self._file.file.capability(name) is None:
+                self._alerted.add(name)
+                telemetry.alert(UNNAMED, name)
+
+    def unnamed(self, order: Order) -> list[str] | None:
+        """Connectors that an order waits for and the file does not name; None: it waits for none."""
+        if not order.awaits_connectors:
+            return None
+        undecided = {payment.connector for payment in order.payments if not payment.decided}
+        return sorted(name for name in undecided if self._file.file.capability(name) is None)
+
+    def terms(self, order: Order, fact: Fact, now_ms: int, foreign_payments: tuple[str, ...], replayed: bool) -> Terms:
+        """Everything besides order and fact that a decision depends on."""
+        merchant, named = order.merchant, list[str]()
+        match fact:
+            case OrderAuthorized():
+                merchant, named = fact.merchant, [one.connector for one in fact.payments]
+            case PaymentAuthorized():
+                named = [fact.payment.connector]
+            case _:
+                pass
+        if order.awaits_connectors:
+            named += [payment.connector for payment in order.payments]
+        file = self._file.file
+        switches = file.merchant(merchant)
+        known = ((name, file.capability(name)) for name in dict.fromkeys(named))
+        return Terms(
+            now_ms=now_ms,
+            partial_settlement=switches.partial_settlement,
+            returns=switches.returns,
+            refund_order=switches.refund_order,
+            expiry_lead_ms=self._expiry_lead_ms,
+            capabilities={name: capability for name, capability in known if capability is not None},
+            foreign_payments=foreign_payments,
+            replayed=replayed,
+        )
+
+
+def _first_load(path: Path | None) -> ConnectorsInForce:
+    if path is None:
+        raise SettingsError("CONNECTORS_FILE is missing: it takes the path of a TOML file that names the connectors")
+    try:
+        return ConnectorsInForce(path)
+    except ConnectorsFileError as problem:
+        raise SettingsError(f"CONNECTORS_FILE: {problem}") from None

@@ -1,0 +1,171 @@
+"""The facts of one cycle, decided one after another; what must be written is gathered in each order's folder."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Literal
+
+from worker import telemetry
+from worker.domain.decide import next_deadline_ms
+from worker.domain.decision import Decision
+from worker.domain.facts import (
+    ConnectorsNamed,
+    Fact,
+    OrderAuthorized,
+    PaymentAuthorized,
+    PaymentAutoSettled,
+    TimePassed,
+)
+from worker.kafka.records import Record
+from worker.ledger.connectors import Connectors
+from worker.ledger.folder import Folder, Parked, WaitsFor
+from worker.ledger.reading import Readable, read_fact
+from worker.settings import Settings
+from worker.stream.cycle import Cycle
+
+REPLAY_HEADER = "settlement-replay"
+UNDECIDABLE = "undecidable_fact"
+
+Fate = Literal["applied", "duplicate", "parked", "dead_lettered"]
+
+
+class Deciding:
+    """One cycle's decisions. Nothing here writes to the database or outlives the cycle."""
+
+    def __init__(self, cycle: Cycle, connectors: Connectors, settings: Settings, owners: Mapping[str, str]) -> None:
+        self._cycle = cycle
+        self._connectors = connectors
+        self._settings = settings
+        self._owners = dict(owners)
+        """Payment → its order, of all payments that a fact of this cycle might add."""
+        self.duplicates: Counter[tuple[str, int]] = Counter()
+        """Repeats per topic and partition, those among facts that had waited included."""
+
+    def catch_up(self, folder: Folder) -> None:
+        """Facts that no record brings, before any that one does: time has passed, connectors were named."""
+        order_id, home = folder.order.order_id, self._cycle.partition_of(folder.order.order_id)
+        deadline = next_deadline_ms(folder.order, self._settings.expiry_lead_ms)
+        if deadline is not None and deadline <= self._cycle.now_ms:
+            self._decide(folder, None, Readable(TimePassed(order_id=order_id), None), home)
+        if self._connectors.unnamed(folder.order) == []:
+            self._decide(folder, None, Readable(ConnectorsNamed(order_id=order_id), None), home)
+
+    def judge(self, folder: Folder, record: Record, one: Readable) -> Fate | None:
+        """The fate of one record; None: it waits already, and was counted when it came."""
+        if any(_same_place(parked.record, record) for parked in folder.parked):
+            return None
+        # A chain is written by the owner of its partition alone: of the record that is read, not of one it unparks.
+        fate = self._decide(folder, record, one, record.partition)
+        if fate == "parked":
+            waits_for, expires_ms = self._wait(folder, None)
+            folder.park(Parked(record, waits_for, expires_ms))
+        return fate
+
+    def give_up(self, folder: Folder) -> None:
+        """What waited for too long is a dead letter (R29)."""
+        for parked in [one for one in folder.parked if one.expires_at_ms is not None]:
+            if parked.expires_at_ms is not None and parked.expires_at_ms <= self._cycle.now_ms:
+                folder.drop(parked)
+                self._dead_letter(
+                    folder,
+                    parked.record,
+                    "order_unknown",
+                    f"The {parked.waits_for} it names did not come in time (R29)",
+                )
+
+    def _decide(self, folder: Folder, record: Record | None, one: Readable, chain: int) -> Fate:
+        """One fact, and what it makes of parked ones."""
+        try:
+            decision = self._decision(folder, record, one, chain)
+        except Exception as problem:  # noqa: BLE001 - a fact that breaks a rule of ours must not stop its partition
+            return self._undecidable(folder, record, problem)
+        if decision.fate == "applied":
+            self._owners.update(dict.fromkeys(named_payments(one.fact), one.fact.order_id))
+        if decision.fate == "duplicate" and record is not None:
+            self.duplicates[record.topic, record.partition] += 1
+        self._follow(folder, record, one.fact, decision)
+        if decision.unparks:
+            self._unpark(folder, chain)
+        if decision.refusal is not None or decision.fate == "refused":
+            return "dead_lettered"
+        return decision.fate
+
+    def _decision(self, folder: Folder, record: Record | None, one: Readable, chain: int) -> Decision:
+        fact = one.fact
+        foreign = tuple(
+            payment for payment in named_payments(fact) if self._owners.get(payment, fact.order_id) != fact.order_id
+        )
+        replayed = record is not None and any(name == REPLAY_HEADER for name, _ in record.headers)
+        terms = self._connectors.terms(folder.order, fact, self._cycle.now_ms, foreign, replayed)
+        source = (record.topic, record.partition, record.offset) if record else None
+        return folder.judge(fact, terms, source, chain, one.traceparent)
+
+    def _follow(self, folder: Folder, record: Record | None, fact: Fact, decision: Decision) -> None:
+        """What a decision says about records: this one is refused or kept, one that was kept is judged."""
+        if decision.refusal is not None and record is not None:
+            self._dead_letter(folder, record, decision.refusal.code, decision.refusal.reason)
+        if decision.holds and record is not None and isinstance(fact, PaymentAutoSettled):
+            folder.park(Parked(record, "judgement", None, subject=_subject(fact.payment_id, fact.settle_id)))
+        for payment_id, settle_id, suspect in decision.judged:
+            for parked in [one for one in folder.parked if one.subject == _subject(payment_id, settle_id)]:
+                folder.drop(parked)
+                if suspect:
+                    reason = f"Automatic settlement {settle_id} does not fit payment {payment_id} (R27)"
+                    self._dead_letter(folder, parked.record, "suspect", reason)
+
+    def _unpark(self, folder: Folder, chain: int) -> None:
+        """Tries what waits, in the order in which it was stored; what must go on waiting keeps its place (R29)."""
+        for parked in [one for one in folder.parked if one.waits_for != "judgement"]:
+            if parked not in folder.parked:
+                continue  # a fact that was unparked before it has taken it along
+            one = read_fact(parked.record)
+            if not isinstance(one, Readable):  # a newer program reads more strictly than the one that stored it
+                folder.drop(parked)
+                self._dead_letter(folder, parked.record, one.reason, one.message)
+                continue
+            place = folder.take_out(parked)
+            if self._decide(folder, parked.record, one, chain) == "parked":
+                folder.put_back(place, parked, *self._wait(folder, parked))
+            else:
+                folder.forget(parked)
+
+    def _wait(self, folder: Folder, before: Parked | None) -> tuple[WaitsFor, int | None]:
+        """For what a fact waits, and until when; only an unknown order or payment is given up."""
+        order = folder.order
+        if order.opened and order.awaits_connectors:
+            return "connectors", None
+        expires_ms = before.expires_at_ms if before is not None else None
+        if expires_ms is None:
+            expires_ms = self._cycle.now_ms + self._settings.parking_ms
+        return "payment" if order.opened else "order", expires_ms
+
+    def _undecidable(self, folder: Folder, record: Record | None, problem: Exception) -> Fate:
+        """The order stays as it was: a decision has no effect before it is whole."""
+        order_id = folder.order.order_id
+        telemetry.alert(UNDECIDABLE, order_id=order_id)
+        telemetry.log.error("a fact could not be decided", order_id=order_id, exc_info=problem)
+        if record is not None:
+            self._dead_letter(folder, record, "internal", f"{type(problem).__name__}: {problem}")
+        return "dead_lettered"
+
+    def _dead_letter(self, folder: Folder, record: Record, reason: str, message: str) -> None:
+        order = folder.order
+        self._cycle.dead_letter(record, reason, message, order_id=order.order_id, merchant=order.merchant or None)
+
+
+def named_payments(fact: Fact) -> list[str]:
+    """The payments that a fact would add."""
+    match fact:
+        case OrderAuthorized():
+            return [payment.payment_id for payment in fact.payments]
+        case PaymentAuthorized():
+            return [fact.payment.payment_id]
+        case _:
+            return []
+
+
+def _same_place(one: Record, other: Record) -> bool:
+    return (one.offset, one.partition, one.topic) == (other.offset, other.partition, other.topic)
+
+
+def _subject(payment_id: str, settle_id: str) -> str:
+    return f"{payment_id}\x1f{settle_id}"

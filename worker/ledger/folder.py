@@ -1,0 +1,128 @@
+"""One order in one cycle: its state is folded in memory, and what has to be written is gathered."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from worker.domain.decide import decide
+from worker.domain.decision import Decision, Entry, Event
+from worker.domain.facts import Fact
+from worker.domain.order import Command, Order, Payment, Settlement
+from worker.domain.terms import Terms
+from worker.kafka.records import Record
+
+Source = tuple[str, int, int]
+WaitsFor = Literal["order", "payment", "connectors", "judgement"]
+
+
+class Parked(Struct, eq=False):
+    """A record that waits. `row_id` is None until it was stored."""
+
+    record: Record
+    waits_for: WaitsFor
+    expires_at_ms: int | None
+    row_id: int | None = None
+    subject: str | None = None
+
+
+class Decided(Struct, frozen=True, gc=False):
+    """A fact that changed the order."""
+
+    sequence: int
+    fate: str
+    fact: Fact
+    terms: Terms
+    source: Source | None
+    chain: int
+
+
+class Told(Struct, frozen=True, gc=False):
+    """An event and where it came from."""
+
+    event: Event
+    source: Source | None
+    at_ms: int
+
+
+class Asked(Struct, frozen=True, gc=False):
+    """A command and the trace that led to it."""
+
+    command: Command
+    at_ms: int
+    traceparent: str | None
+
+
+class Folder:
+    """Everything that happens to one order in one cycle."""
+
+    def __init__(self, order: Order, facts: int, parked: list[Parked]) -> None:
+        self.order = order
+        self.known_sums = {payment.payment_id: sums(payment) for payment in order.payments}
+        self.known_settlements: dict[tuple[str, str], Settlement] = {
+            (payment.payment_id, one.settle_id): one for payment in order.payments for one in payment.settlements
+        }
+        self.facts = facts
+        self.parked = parked
+        self.changed = False
+        self.decided: list[Decided] = []
+        self.entries: list[tuple[Decided, Entry]] = []
+        self.commands: list[Asked] = []
+        self.events: list[Told] = []
+        self.words: list[bytes] = []
+        self.unparked: list[int] = []
+        self.moved: list[Parked] = []
+
+    def judge(self, fact: Fact, terms: Terms, source: Source | None, chain: int, traceparent: str | None) -> Decision:
+        """Decides one fact and keeps what follows from it."""
+        decision = decide(self.order, fact, terms)
+        if decision.fate not in ("applied", "refused"):
+            return decision
+        self.changed = True
+        self.order = decision.order
+        self.facts += 1
+        decided = Decided(self.facts, decision.fate, fact, terms, source, chain)
+        self.decided.append(decided)
+        self.entries += [(decided, entry) for entry in decision.entries]
+        self.commands += [Asked(command, terms.now_ms, traceparent) for command in decision.commands]
+        self.events += [Told(event, source, terms.now_ms) for event in decision.events]
+        return decision
+
+    def park(self, parked: Parked) -> None:
+        """Keeps a record that waits."""
+        self.parked.append(parked)
+        self.changed = True
+
+    def drop(self, parked: Parked) -> None:
+        """This one waits no longer."""
+        self.take_out(parked)
+        self.forget(parked)
+
+    def take_out(self, parked: Parked) -> int:
+        """It is about to be tried; returns its place in the line."""
+        place = self.parked.index(parked)
+        del self.parked[place]
+        return place
+
+    def put_back(self, place: int, parked: Parked, waits_for: WaitsFor, expires_at_ms: int | None) -> None:
+        """It goes on waiting where it stood, perhaps for something else."""
+        self.parked.insert(place, parked)
+        if (parked.waits_for, parked.expires_at_ms) != (waits_for, expires_at_ms):
+            parked.waits_for, parked.expires_at_ms = waits_for, expires_at_ms
+            self.moved.append(parked)
+            self.changed = True
+
+    def forget(self, parked: Parked) -> None:
+        """It was tried, and has a fate."""
+        if parked.row_id is not None:
+            self.unparked.append(parked.row_id)
+        self.changed = True
+
+    def due_ms(self) -> int | None:
+        """The earliest deadline of what waits."""
+        return min((one.expires_at_ms for one in self.parked if one.expires_at_ms is not None), default=None)
+
+
+def sums(payment: Payment) -> tuple[int, int, int, int, int, int, bool]:
+    """What a row of `payments` says beside what never changes."""
+    one = payment
+    return one.settled, one.settling, one.refunded, one.refunding, one.voided, one.voiding, one.lapsed

@@ -1,0 +1,235 @@
+"""The ledger worker's part of a cycle: read, lock, decide fact by fact, book everything at once."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from msgspec import Struct, field
+
+from worker import telemetry
+from worker.kafka import names
+from worker.kafka.envelope import Unreadable
+from worker.kafka.records import Record
+from worker.ledger.book import Book
+from worker.ledger.connectors import Connectors
+from worker.ledger.deciding import REPLAY_HEADER, Deciding, named_payments
+from worker.ledger.folder import Folder
+from worker.ledger.publishing import publish, word
+from worker.ledger.reading import Readable, read_fact
+from worker.postgres.queries import load
+from worker.stream.control import Control
+from worker.stream.cycle import Cycle, Taken
+from worker.stream.faults import Fate as Fault
+from worker.stream.faults import fate as fault_of
+
+LOOK_MS = 1_000  # so often the tables are asked whether time has become a fact
+TIMED_ORDERS_MAX = 500
+MISPLACED_WARNING_SECONDS = 60.0
+DEAD_LETTER_ID_DIGITS_MAX = 18
+# How long an order is left alone whose own facts the database refuses.
+QUARANTINE_MS = 600_000
+REFUSED = "refused_by_database"
+
+Place = tuple[str, int]
+Fact = tuple[Record, Readable]
+
+_SQL = load("worker.ledger")
+
+
+class Tally(Struct):
+    """What one cycle will have to say for itself once it is durable."""
+
+    fates: Counter[tuple[str, str]] = field(default_factory=Counter)
+    consumed: Counter[Place] = field(default_factory=Counter)
+    next_offsets: dict[Place, int] = field(default_factory=dict)
+    misplaced: Counter[str] = field(default_factory=Counter)
+    unnamed: set[str] = field(default_factory=set)
+    look_at_ms: int | None = None
+
+
+class LedgerHandler:
+    """Consumes invoices, changes and outcomes. Between cycles it remembers only where to look next."""
+
+    role = "ledger"
+    topics = (names.INVOICES, names.ORDER_CHANGES, names.OUTCOMES)
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._settings = control.settings
+        self._connectors = Connectors(control.settings)
+        self._look_at_ms = 0
+        self._next_offsets: dict[Place, int] = {}
+        self._quarantine: dict[str, int] = {}
+        self._misplaced_warned = -MISPLACED_WARNING_SECONDS
+        self._tally = Tally()
+
+    async def taken(self, connection: Any, taken: Mapping[int, Taken]) -> None:
+        """The orders of these partitions have to be looked at; for what they wait is said at once."""
+        self._look_at_ms = 0
+        for row in await connection.fetch(_SQL["read_consumed"], list(taken)):
+            self._next_offsets[row["topic"], row["partition"]] = row["next_offset"]
+        rows = await connection.fetch(_SQL["awaited_connectors"], list(taken))
+        self._connectors.alert_of(row["name"] for row in rows)
+
+    async def release(self, partitions: frozenset[int]) -> None:
+        """Nothing is ever in flight between two cycles."""
+
+    def dropped(self) -> None:
+        self._look_at_ms = 0
+        self._next_offsets = {}
+        self._tally = Tally()
+
+    def reload(self) -> None:
+        """SIGHUP: the connectors file may name what orders wait for."""
+        if self._connectors.reload():
+            self._look_at_ms = 0
+            self._control.wake()
+
+    def next_due_ms(self) -> int | None:
+        return self._look_at_ms
+
+    async def handle(self, cycle: Cycle) -> None:
+        """One cycle: every record has a fate, and all of it is written at once."""
+        tally = self._tally = Tally()
+        book = Book(cycle)
+        facts = await self._read(cycle, book, tally)
+        if cycle.now_ms >= self._look_at_ms:
+            await self._pass_time(cycle, book, tally)
+        await self._decide(cycle, book, tally, facts)
+
+    async def _pass_time(self, cycle: Cycle, book: Book, tally: Tally) -> None:
+        """What no record brings, in a savepoint: an order that the database refuses must not take others along."""
+        timed = await self._timed(cycle, book, tally)
+        if timed and not await self._decide_timed(cycle, book, tally, timed):
+            for order_id in timed:
+                if not await self._decide_timed(cycle, book, tally, {order_id}):
+                    self._quarantine[order_id] = cycle.now_ms + QUARANTINE_MS
+                    telemetry.alert(REFUSED, order_id=order_id)
+
+    async def _decide_timed(self, cycle: Cycle, book: Book, tally: Tally, orders: set[str]) -> bool:
+        outgoing, dead = len(cycle.outgoing), len(cycle.dead)
+        await cycle.connection.execute("SAVEPOINT timed")  # the transaction itself is the stream's
+        try:
+            await self._decide(cycle, book, tally, [], orders)
+        except Exception as problem:
+            if fault_of(problem) is not Fault.REFUSED:
+                raise
+            await cycle.connection.execute("ROLLBACK TO SAVEPOINT timed")
+            del cycle.outgoing[outgoing:], cycle.dead[dead:]
+            return False
+        await cycle.connection.execute("RELEASE SAVEPOINT timed")
+        return True
+
+    async def _decide(
+        self, cycle: Cycle, book: Book, tally: Tally, facts: Sequence[Fact], timed: AbstractSet[str] = frozenset()
+    ) -> None:
+        folders = await book.open({*timed, *(one.fact.order_id for _, one in facts)})
+        deciding = Deciding(cycle, self._connectors, self._settings, await self._owners(book, facts, folders))
+        for folder in folders.values():
+            deciding.catch_up(folder)
+        for record, one in facts:
+            if (fate := deciding.judge(folders[one.fact.order_id], record, one)) is not None:
+                self._count(tally, record, fate)
+        for folder in folders.values():
+            deciding.give_up(folder)
+        changed = [folder for order_id, folder in folders.items() if folder.changed or order_id in timed]
+        unnamed = {folder.order.order_id: self._connectors.unnamed(folder.order) for folder in changed}
+        tally.unnamed.update(name for waiting in unnamed.values() for name in waiting or ())
+        for folder in changed:
+            word(folder, self._settings.topic_prefix)
+        await book.write(changed, unnamed, self._settings.expiry_lead_ms)
+        if not timed:
+            await book.account(tally.consumed, deciding.duplicates, tally.next_offsets)
+            await book.mark_replayed(_replayed(cycle.records))
+        elif deciding.duplicates:
+            await book.account({}, deciding.duplicates, {})
+        for folder in changed:
+            publish(cycle, folder)
+
+    async def committed(self, cycle: Cycle) -> None:
+        """What is durable now is counted and told to the operator."""
+        del cycle
+        tally, self._tally = self._tally, Tally()
+        if tally.look_at_ms is not None:
+            self._look_at_ms = tally.look_at_ms
+        for place, offset in tally.next_offsets.items():
+            self._next_offsets[place] = max(offset, self._next_offsets.get(place, 0))
+        for (topic, fate), number in tally.fates.items():
+            telemetry.count_fact(topic, fate, number)
+        self._connectors.alert_of(tally.unnamed)
+        self._warn_of(tally.misplaced)
+
+    async def _read(self, cycle: Cycle, book: Book, tally: Tally) -> list[Fact]:
+        """The cycle's records as facts; what cannot be read is a dead letter."""
+        known = await self._known(cycle, book)
+        found: list[Fact] = []
+        for record in cycle.records:
+            place = (record.topic, record.partition)
+            if (*place, record.offset) in known:
+                tally.fates[record.topic, "duplicate"] += 1
+                continue
+            tally.next_offsets[place] = record.offset + 1
+            one = read_fact(record)
+            if isinstance(one, Unreadable):
+                cycle.dead_letter(record, one.reason, one.message)
+                self._count(tally, record, "dead_lettered")
+                continue
+            if cycle.partition_of(one.fact.order_id) != record.partition:
+                tally.misplaced[record.topic] += 1
+            found.append((record, one))
+        return found
+
+    async def _known(self, cycle: Cycle, book: Book) -> set[tuple[str, int, int]]:
+        """Records that are read again (somebody set positions back) and have their fate already."""
+        again = [one for one in cycle.records if self._is_read_again(one)]
+        return await book.known_places(again) if again else set()
+
+    def _is_read_again(self, record: Record) -> bool:
+        return record.offset < self._next_offsets.get((record.topic, record.partition), 0)
+
+    def _count(self, tally: Tally, record: Record, fate: str) -> None:
+        """A record has its fate. A repeat that is read again was accounted for when it came first."""
+        tally.fates[record.topic, fate] += 1
+        if fate != "duplicate" or not self._is_read_again(record):
+            tally.consumed[record.topic, record.partition] += 1
+
+    async def _timed(self, cycle: Cycle, book: Book, tally: Tally) -> set[str]:
+        """Orders for which something has happened that no record brings."""
+        self._quarantine = {one: until for one, until in self._quarantine.items() if until > cycle.now_ms}
+        due = await book.due_orders(TIMED_ORDERS_MAX, self._quarantine)
+        named = await book.named_orders(self._connectors.names, TIMED_ORDERS_MAX, self._quarantine)
+        if max(len(due), len(named)) == TIMED_ORDERS_MAX:
+            tally.look_at_ms = cycle.now_ms
+        else:
+            next_ms = await book.next_wake_ms()
+            tally.look_at_ms = min(cycle.now_ms + LOOK_MS, next_ms if next_ms is not None else 1 << 60)
+        return {*due, *named}
+
+    async def _owners(self, book: Book, facts: Iterable[Fact], folders: Mapping[str, Folder]) -> dict[str, str]:
+        """Which order has which of the payments that these facts, or those that wait for them, would add."""
+        named = {payment for _, one in facts for payment in named_payments(one.fact)}
+        for folder in folders.values():
+            for parked in folder.parked:
+                waiting = read_fact(parked.record)
+                if isinstance(waiting, Readable):
+                    named.update(named_payments(waiting.fact))
+        return await book.owners_of(named) if named else {}
+
+    def _warn_of(self, misplaced: Mapping[str, int]) -> None:
+        if not misplaced:
+            return
+        for topic, number in misplaced.items():
+            telemetry.misplaced_total.labels(topic=topic).inc(number)
+        if time.monotonic() - self._misplaced_warned >= MISPLACED_WARNING_SECONDS:
+            self._misplaced_warned = time.monotonic()
+            telemetry.log.warning(
+                "records arrive outside their order's partition; it is right, only slower", topics=dict(misplaced)
+            )
+
+
+def _replayed(records: Iterable[Record]) -> list[int]:
+    """The dead letters that these records are again."""
+    found = [content for record in records for name, content in record.headers if name == REPLAY_HEADER and content]
+    return [int(content) for content in found if content.isdigit() and len(content) <= DEAD_LETTER_ID_DIGITS_MAX]

@@ -1,0 +1,110 @@
+"""Folds the stored facts of every order again and compares with what is stored (I8)."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import asyncpg
+import msgspec
+import orjson
+
+from worker.domain.decide import decide
+from worker.domain.decision import Decision
+from worker.domain.facts import Fact
+from worker.domain.order import Order
+from worker.domain.terms import Terms
+from worker.postgres.queries import load
+
+_SQL = load("worker.ledger")
+_fact = msgspec.json.Decoder(Fact).decode
+_terms = msgspec.json.Decoder(Terms).decode
+_encode = msgspec.json.Encoder().encode
+PAGE_ORDERS = 500
+
+Entry = tuple[int, str, str, str, int, str, str]
+Told = tuple[int, str, str, str]
+Asked = tuple[str, str, str, int, str, int]
+_ENTRY = ("fact", "payment_id", "debit", "credit", "amount", "rule", "command_id")
+_COMMAND = ("command_id", "request_id", "payment_id", "sequence", "operation", "value")
+
+
+class Rebuild:
+    """One pass over the database. Call inside a repeatable read transaction with search_path `ledger`."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self._connection = connection
+        self.orders = 0
+        self.facts = 0
+
+    async def differences(self) -> AsyncIterator[str]:
+        """One sentence for everything that the fold makes otherwise than it is stored."""
+        last = ""
+        while rows := await self._connection.fetch(_SQL["page_of_orders"], last, PAGE_ORDERS):
+            ids = [row["order_id"] for row in rows]
+            facts, entries, events, commands = [
+                _grouped(await self._connection.fetch(_SQL[query], ids))
+                for query in ("facts_of_orders", "entries_of_orders", "events_of_orders", "commands_of_orders")
+            ]
+            for row in rows:
+                one = row["order_id"]
+                self.orders += 1
+                self.facts += len(facts.get(one, ()))
+                fold = _Fold(Order(one))
+                problems = [*fold.run(facts.get(one, []))]
+                problems += fold.compare(row, entries.get(one, []), events.get(one, []), commands.get(one, []))
+                for sentence in problems:
+                    yield f"order {one}: {sentence}"
+            last = ids[-1]
+
+
+class _Fold:
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.entries: list[Entry] = []
+        self.events: list[Told] = []
+        self.commands: list[Asked] = []
+
+    def run(self, facts: Sequence[Any]) -> Iterator[str]:
+        for place, one in enumerate(facts, 1):
+            if one["sequence"] != place:
+                yield f"fact {place} is missing"
+                return
+            try:
+                decision = decide(self.order, _fact(one["fact"]), _terms(one["terms"]))
+            except Exception as problem:  # noqa: BLE001 - a fold that fails is what is looked for
+                yield f"fact {place} cannot be folded again: {type(problem).__name__}: {problem}"
+                return
+            if decision.fate != one["fate"]:
+                yield f"fact {place} was {one['fate']}, folded again it is {decision.fate}"
+            self._take(place, decision)
+
+    def _take(self, place: int, decision: Decision) -> None:
+        self.order = decision.order
+        self.entries += [
+            (place, one.payment_id, one.debit, one.credit, one.amount, one.rule, one.command_id)
+            for one in decision.entries
+        ]
+        self.events += [(one.sequence, one.type, one.rule, one.reason) for one in decision.events]
+        self.commands += [
+            (one.command_id, one.request_id, one.payment_id, one.sequence, one.operation, one.value)
+            for one in decision.commands
+        ]
+
+    def compare(
+        self, row: Any, entries: Sequence[Any], events: Sequence[Any], commands: Sequence[Any]
+    ) -> Iterator[str]:
+        if row["facts"] and _encode(self.order) != row["document"]:
+            yield "the fold of its facts is not the stored state"
+        if [tuple(one[name] for name in _ENTRY) for one in entries] != self.entries:
+            yield "the fold of its facts makes other entries than the stored ones"
+        stored = [orjson.loads(one["message"]) for one in events]
+        if [(one["sequence"], one["type"], one["rule"], one["reason"]) for one in stored] != self.events:
+            yield "the fold of its facts tells another timeline than the stored one"
+        if sorted(tuple(one[name] for name in _COMMAND) for one in commands) != sorted(self.commands):
+            yield "the fold of its facts asks for other commands than the stored ones"
+
+
+def _grouped(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        found.setdefault(row["order_id"], []).append(row)
+    return found
