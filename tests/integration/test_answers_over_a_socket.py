@@ -1,0 +1,352 @@
+"""Every answer that a connector can give, over a real socket, and the fate that R32-R38 give it."""
+
+import asyncio
+import json
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from email.utils import formatdate
+from typing import Any
+
+import msgspec
+import pytest
+
+from worker.connector.answers import Answer, classify, refuse_used_id
+from worker.connector.client import RESPONSE_BYTES_MAX, Client, tls_context
+from worker.connector.command import Command, Operation
+from worker.connector.file import Connector
+from worker.connector.secret import Secret
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+COMMAND = Command(
+    command_id="c1", request_id="r1", order_id="o1", payment_id="p1", transaction_id="t1", authorization_id="a1",
+    connector="acme", currency="USD", value=6000, sequence=1, settle_id="s1",
+)  # fmt: skip
+GOOD = {"paymentId": "p1", "requestId": "r1", "settleId": "s-9", "value": 60.0, "code": None, "message": "done"}
+NOW_MS = 1_700_000_000_000
+TLS = tls_context()
+
+
+def acme(port: int, **changed: Any) -> Connector:
+    table = {"timeout_seconds": 0.5, **changed}
+    return Connector(name="acme", url=f"http://127.0.0.1:{port}/ppp", protocol=table.pop("protocol", "ppp"),
+                     mode="PARTIAL", **table)  # fmt: skip
+
+
+async def ask(
+    connector: Connector, operation: Operation = "settle", command: Command = COMMAND, *, earlier_unknown: bool = False
+) -> Answer:
+    client = Client(connector, TLS)
+    try:
+        happened = await client.send(operation, command, "00-trace-01")
+    finally:
+        await client.close()
+    return classify(happened, operation, command, connector, earlier_unknown=earlier_unknown, now_ms=NOW_MS)
+
+
+@asynccontextmanager
+async def listening(serve: Serve, **options: Any) -> AsyncIterator[int]:
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, **options)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+def saying(answer: bytes, heard: list[bytes] | None = None) -> Serve:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = next(
+            int(line.split(b":")[1]) for line in head.lower().splitlines() if line.startswith(b"content-length")
+        )
+        content = await reader.readexactly(size)
+        if heard is not None:
+            heard.append(head + content)
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    return serve
+
+
+def http(status: int, content: object, *headers: str) -> bytes:
+    data = content if isinstance(content, bytes) else json.dumps(content).encode()
+    lines = [f"HTTP/1.1 {status} Status", "Content-Type: application/json", f"Content-Length: {len(data)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + data
+
+
+async def answer_to(
+    answer: bytes, operation: Operation = "settle", *, earlier_unknown: bool = False, **changed: Any
+) -> Answer:
+    async with listening(saying(answer)) as port:
+        return await ask(acme(port, **changed), operation, earlier_unknown=earlier_unknown)
+
+
+SUCCESSES = [
+    (GOOD, 6000, "s-9"),
+    ({**GOOD, "value": 45}, 4500, "s-9"),
+    ({name: value for name, value in GOOD.items() if name != "value"}, 6000, "s-9"),
+    ({**GOOD, "value": None}, 6000, "s-9"),
+    ({"settleId": "s-9", "value": 60}, 6000, "s-9"),
+    ({**GOOD, "settleId": 12345}, 6000, "12345"),
+]
+
+
+@pytest.mark.parametrize(("content", "value", "identity"), SUCCESSES)
+async def test_a_settle_with_an_id_and_our_echo_is_booked_at_the_replys_value(content: Any, value: int, identity: str):
+    answer = await answer_to(http(200, content))
+
+    assert (answer.fate, answer.value, answer.operation_id) == ("succeeded", value, identity)
+
+
+@pytest.mark.parametrize(
+    "digits",
+    [b"60.01", b"0", b"-60", b"45.005", b"1e400000", b'"60.00"', b"true", b"60.000000000000000000000000000001",
+     b"9" * 5000, b"[60]"],
+)  # fmt: skip
+async def test_a_value_that_cannot_be_ours_is_suspect(digits: bytes):
+    content = json.dumps({**GOOD, "value": "@"}).encode().replace(b'"@"', digits)
+
+    assert (await answer_to(http(200, content))).fate == "suspect"
+
+
+@pytest.mark.parametrize("digits", [b"60", b"60.0", b"60.00", b"6e1", b"6.0E+1", b"60.000000000"])
+async def test_a_value_may_be_written_in_any_way_that_is_exact(digits: bytes):
+    content = json.dumps({**GOOD, "value": "@"}).encode().replace(b'"@"', digits)
+
+    answer = await answer_to(http(200, content))
+
+    assert (answer.fate, answer.value) == ("succeeded", 6000)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"requestId": "other"}, {"paymentId": "other"}, {"paymentId": 1}, {"settleId": "x" * 257}, {"settleId": "a\x00b"},
+     {"settleId": "\ud800"}],
+)  # fmt: skip
+async def test_a_reply_that_speaks_of_somebody_else_is_suspect(changed: dict[str, Any]):
+    assert (await answer_to(http(200, {**GOOD, **changed}))).fate == "suspect"
+
+
+async def test_an_operation_id_of_another_command_is_suspect():
+    answer = await answer_to(http(200, GOOD))
+
+    assert refuse_used_id(answer, {"s-9"}).fate == "suspect"
+    assert refuse_used_id(answer, {"s-8"}) == answer
+
+
+async def test_a_cancel_is_booked_as_asked_whatever_value_the_reply_has():
+    reply = {"paymentId": "p1", "requestId": "r1", "cancellationId": "c-1", "value": 1, "code": None, "message": ""}
+
+    answer = await answer_to(http(200, reply), "cancel")
+
+    assert (answer.fate, answer.value, answer.operation_id) == ("succeeded", 6000, "c-1")
+
+
+UNKNOWN = [
+    http(200, {**GOOD, "settleId": None}), http(200, {**GOOD, "settleId": ""}), http(200, {"requestId": "r1"}),
+    http(200, {**GOOD, "settleId": ["s"]}), http(200, b"<html>It works!</html>"), http(200, b""), http(200, b"[]"),
+    http(200, b"null"), http(200, b'{"settleId": NaN}'), http(200, b"\xff\xfe"), http(200, b"[" * 100_000),
+    http(200, b'{"a": "' + b"x" * RESPONSE_BYTES_MAX + b'"}'), http(201, GOOD), http(202, GOOD), http(204, b""),
+    http(301, b"", "Location: http://127.0.0.1:1/"), http(302, GOOD, "Location: /x"), http(307, b"", "Location: /x"),
+    http(304, b""), http(408, {"code": "x"}), http(425, {"code": "x"}), http(500, {"code": "x"}), http(502, b"page"),
+    http(503, b""), http(504, b""), http(505, b""), http(599, b""), http(200, GOOD)[:-20], b"HTTP/1.1 200 OK\r\n",
+    b"nonsense\r\n\r\n", b"", http(200, GOOD, "X-Large: " + "x" * 100_000), http(200, GOOD, "Content-Encoding: gzip"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", UNKNOWN, ids=lambda one: one[:40].decode(errors="replace"))
+async def test_what_says_nothing_definite_is_unknown(answer: bytes):
+    assert (await answer_to(answer)).fate == "unknown"
+    assert (await answer_to(answer, earlier_unknown=True)).fate == "unknown"
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 405, 406, 409, 410, 413, 418, 422, 451, 499])
+async def test_a_refusal_is_definite_only_if_no_earlier_attempt_was_unknown(status: int):
+    refusal = http(status, {"settleId": None, "code": "no-funds", "message": "no"})
+
+    assert (await answer_to(refusal)).code == "no-funds"
+    assert (await answer_to(refusal)).fate == "declined"
+    assert (await answer_to(refusal, earlier_unknown=True)).fate == "suspect"
+    assert (await answer_to(refusal, earlier_unknown=True, decline_after_unknown="declined")).fate == "declined"
+
+
+@pytest.mark.parametrize("answer", [http(400, b""), http(400, b"page"), http(422, b"[]")])
+async def test_a_refusal_needs_no_body(answer: bytes):
+    assert (await answer_to(answer)).fate == "declined"
+
+
+@pytest.mark.parametrize("answer", [http(401, {"code": "x"}), http(403, b""), http(404, b"<html>"), http(405, b""),
+                                    http(404, b"[]")])  # fmt: skip
+async def test_what_refuses_everybody_stops_the_connector(answer: bytes):
+    assert (await answer_to(answer)).fate == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("after", "seconds"),
+    [("2", 2.0), ("0", 0.0), ("999999", 3600.0), ("soon", None), ("-1", None), ("9" * 400, 3600.0)],
+)  # fmt: skip
+async def test_retry_after_in_seconds_is_obeyed_up_to_an_hour(after: str, seconds: float | None):
+    busy = await answer_to(http(429, {"code": "x"}, f"Retry-After: {after}"))
+    unavailable = await answer_to(http(503, {"code": "x"}, f"Retry-After: {after}"))
+
+    assert (busy.fate, busy.hold_seconds) == ("busy", seconds)
+    assert (unavailable.fate, unavailable.hold_seconds) == ("unknown", seconds)
+
+
+@pytest.mark.parametrize(("offset", "seconds"), [(90, 90), (-90, 0), (10_000, 3600)])
+async def test_retry_after_as_a_date_is_obeyed_up_to_an_hour(offset: int, seconds: float):
+    date = formatdate(NOW_MS / 1000 + offset, usegmt=True)
+
+    assert (await answer_to(http(429, b"", f"Retry-After: {date}"))).hold_seconds == seconds
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 408, 429, 500, 501])
+@pytest.mark.parametrize("code", ["refund-manually", "cancel-manually"])
+async def test_manual_work_without_an_id_is_manual_whatever_the_status(status: int, code: str):
+    assert (await answer_to(http(status, {"settleId": None, "code": code}))).fate == "manual"
+    assert (await answer_to(http(status, {"settleId": None, "code": code}), earlier_unknown=True)).fate == "manual"
+
+
+async def test_501_is_manual_and_with_an_id_suspect():
+    assert (await answer_to(http(501, b"page"))).fate == "manual"
+    assert (await answer_to(http(501, GOOD))).fate == "suspect"
+    assert (await answer_to(http(200, {**GOOD, "code": "refund-manually"}))).fate == "suspect"
+
+
+async def test_a_refund_answered_with_500_is_not_yet():
+    assert (await answer_to(http(500, {"refundId": None, "code": "later"}), "refund")).fate == "unknown"
+
+
+async def test_a_legacy_connector_may_leave_out_ids_and_echoes_but_not_contradict():
+    bare = await answer_to(http(200, {"message": "ok"}), protocol="legacy")
+    null = await answer_to(http(200, {"settleId": None}), protocol="legacy")
+    wrong = await answer_to(http(200, {"requestId": "other"}), protocol="legacy")
+
+    assert (bare.fate, bare.value, bare.operation_id) == ("succeeded", 6000, "r1")
+    assert (null.fate, wrong.fate) == ("unknown", "suspect")
+
+
+async def test_a_port_that_refuses_was_not_sent_to():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        answer = await ask(acme(unused.getsockname()[1]))
+
+    assert (answer.fate, answer.code) == ("not_sent", "connect")
+
+
+async def test_a_name_that_does_not_resolve_was_not_sent_to():
+    connector = msgspec.structs.replace(acme(1), url="http://nobody.invalid/", timeout_seconds=10.0)
+
+    assert (await ask(connector)).fate == "not_sent"
+
+
+async def test_a_server_without_tls_where_tls_is_wanted_was_not_sent_to():
+    async def answer_at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.write(http(400, b""))
+        await writer.drain()
+        writer.close()
+
+    async with listening(answer_at_once) as port:
+        answer = await ask(msgspec.structs.replace(acme(port), url=f"https://127.0.0.1:{port}"))
+
+    assert (answer.fate, answer.code) == ("not_sent", "tls")
+
+
+def test_certificates_and_names_are_verified():
+    assert TLS.verify_mode is ssl.CERT_REQUIRED
+    assert TLS.check_hostname
+
+
+async def test_a_connection_that_hangs_before_tls_was_not_sent_to():
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(2)
+        writer.close()
+
+    async with listening(hang) as port:
+        answer = await ask(msgspec.structs.replace(acme(port), url=f"https://127.0.0.1:{port}"))
+
+    assert (answer.fate, answer.code) == ("not_sent", "timeout")
+
+
+async def test_silence_and_a_trickle_both_end_at_the_time_limit():
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b" ")
+            await asyncio.sleep(0.05)
+
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    for serve in (trickle, silence):
+        async with listening(serve) as port:
+            began = time.monotonic()
+            answer = await ask(acme(port))
+            assert (answer.fate, answer.code) == ("unknown", "timeout")
+            assert time.monotonic() - began < 1.5
+
+
+async def test_a_reset_after_the_first_byte_is_unknown():
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.transport.abort()
+
+    async with listening(reset) as port:
+        answer = await ask(acme(port))
+
+    assert answer.fate == "unknown"
+
+
+async def test_the_request_is_what_the_contract_says(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ACME_KEY", "key-1")
+    monkeypatch.setenv("ACME_TOKEN", "token-1")
+    heard: list[bytes] = []
+    async with listening(saying(http(200, GOOD), heard)) as port:
+        secrets = {"app_key": Secret("env:ACME_KEY"), "app_token": Secret("env:ACME_TOKEN")}
+        odd = msgspec.structs.replace(COMMAND, payment_id="a/b ?é..")
+        await ask(acme(port, **secrets, test_suite=True), command=odd)
+        await ask(acme(port, **secrets, provider_headers=True))
+        await ask(acme(port))
+
+    first, second, third = (one.decode() for one in heard)
+    assert first.startswith("POST /ppp/payments/a%2Fb%20%3F%C3%A9../settlements HTTP/1.1\r\n")
+    for line in ("X-VTEX-API-AppKey: key-1", "X-VTEX-API-AppToken: token-1", "X-VTEX-API-Is-TestSuite: true",
+                 "Accept: application/json", "Content-Type: application/json", "traceparent: 00-trace-01"):  # fmt: skip
+        assert line.lower() in first.lower()
+    assert "x-provider-api-appkey: key-1" in second.lower()
+    assert "x-vtex" not in second.lower()
+    assert "appkey" not in third.lower()
+    assert "istestsuite" not in second.lower().replace("-", "")
+
+
+async def test_a_credential_that_cannot_be_read_stops_the_connector_and_sends_nothing():
+    heard: list[bytes] = []
+    async with listening(saying(http(200, GOOD), heard)) as port:
+        answer = await ask(acme(port, app_key=Secret("env:NOWHERE_TO_BE_FOUND")))
+
+    assert (answer.fate, heard) == ("stopped", [])
+
+
+async def test_a_payment_id_of_dots_is_never_sent_to_somebody_elses_address():
+    heard: list[bytes] = []
+    async with listening(saying(http(200, GOOD), heard)) as port:
+        answer = await ask(acme(port), command=msgspec.structs.replace(COMMAND, payment_id=".."))
+
+    assert (answer.fate, heard) == ("suspect", [])
+
+
+async def test_cookies_of_a_reply_are_not_carried_to_the_next_payment():
+    heard: list[bytes] = []
+    async with listening(saying(http(200, GOOD, "Set-Cookie: session=1; Path=/"), heard)) as port:
+        client = Client(acme(port), TLS)
+        await client.send("settle", COMMAND)
+        await client.send("settle", COMMAND)
+        await client.close()
+
+    assert all(b"cookie" not in one.lower() for one in heard)

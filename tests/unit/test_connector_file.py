@@ -1,0 +1,164 @@
+"""The connectors file is read whole or not at all, and says in one sentence what is wrong with it."""
+
+from pathlib import Path
+
+import pytest
+
+from worker.connector.file import Connector, ConnectorsFileError, ConnectorsInForce, Merchant, parse
+from worker.connector.secret import Secret, SecretError
+from worker.domain.terms import Capability
+
+LEAST = '[connectors.acme]\nurl = "https://pay.example/ppp/"\nprotocol = "ppp"\nmode = "PARTIAL"\n'
+
+
+def test_what_is_not_said_is_as_the_contract_says():
+    acme = parse(LEAST).connectors["acme"]
+
+    assert acme == Connector(name="acme", url="https://pay.example/ppp", protocol="ppp", mode="PARTIAL")
+    assert (acme.timeout_seconds, acme.max_in_flight, acme.max_per_second, acme.horizon_hours) == (20, 64, None, 24)
+    assert acme.retry_seconds == (1, 5, 30, 120, 600, 3600)
+    assert (acme.probe_seconds, acme.breaker_failures, acme.breaker_seconds) == (60, 10, 30)
+    assert (acme.cancel_unit, acme.decline_after_unknown, acme.test_suite) == ("minor", "suspect", False)
+
+
+def test_every_key_is_understood_and_durations_may_be_fractions():
+    text = (
+        LEAST
+        + """
+partial_split = true
+app_key = "env:ACME_KEY"
+app_token = "file:/run/secrets/acme"
+provider_headers = true
+cancel_unit = "major"
+timeout_seconds = 0.5
+max_in_flight = 8
+max_per_second = 2.5
+retry_seconds = [0.2, 1]
+horizon_hours = 0.001
+probe_seconds = 0.1
+breaker_failures = 3
+breaker_seconds = 1.5
+decline_after_unknown = "declined"
+test_suite = true
+"""
+    )
+    acme = parse(text).connectors["acme"]
+
+    assert (acme.retry_seconds, acme.horizon_hours, acme.max_per_second) == ((0.2, 1.0), 0.001, 2.5)
+    assert acme.app_key == Secret("env:ACME_KEY")
+    assert acme.capability == Capability("PARTIAL", legacy=False, partial_split=True)
+
+
+def test_the_ledger_asks_for_capabilities_by_name():
+    file = parse(LEAST + '[connectors.old]\nurl = "http://old"\nprotocol = "legacy"\nmode = "TOTAL"\n')
+
+    assert file.capability("old") == Capability("TOTAL", legacy=True)
+    assert file.capability("nobody") is None
+    assert set(file.capabilities()) == {"acme", "old"}
+
+
+def test_a_merchant_without_a_table_has_the_default_ones_switches():
+    file = parse('[merchants.default]\nreturns = "after_invoiced"\n[merchants.shop]\npartial_settlement = false\n')
+
+    assert file.merchant("anybody") == Merchant(returns="after_invoiced")
+    assert file.merchant("shop") == Merchant(partial_settlement=False)
+    assert parse("").merchant("anybody") == Merchant()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('colour = "red"', "[connectors.acme] knows no key colour"),
+        ("timeout_seconds = 0", "[connectors.acme] timeout_seconds must be seconds above 0"),
+        ("timeout_seconds = inf", "timeout_seconds must be"),
+        ("timeout_seconds = true", "timeout_seconds must be"),
+        ('timeout_seconds = "20"', "timeout_seconds must be"),
+        ("max_in_flight = 0", "max_in_flight must be a whole number from 1"),
+        ("max_in_flight = 1.5", "max_in_flight must be"),
+        ("retry_seconds = []", "retry_seconds must be a list of seconds"),
+        ("retry_seconds = [1, -1]", "retry_seconds must be"),
+        ("retry_seconds = 5", "retry_seconds must be"),
+        ('cancel_unit = "cents"', 'cancel_unit must be "minor" or "major", not \'cents\''),
+        ('decline_after_unknown = "maybe"', "decline_after_unknown must be"),
+        ("test_suite = 1", "test_suite must be true or false"),
+        ("max_per_second = nan", "max_per_second must be"),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_rule(line: str, said: str):
+    with pytest.raises(ConnectorsFileError) as problem:
+        parse(LEAST + line)
+
+    assert said in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[connectors.acme]\nurl = "http://a"\nprotocol = "ppp"\n',
+        '[connectors.acme]\nurl = "http://a"\nmode = "TOTAL"\n',
+        '[connectors.acme]\nprotocol = "ppp"\nmode = "TOTAL"\n',
+        '[connectors.acme]\nurl = "ftp://a"\nprotocol = "ppp"\nmode = "TOTAL"\n',
+        '[connectors.acme]\nurl = "http://a?b=c"\nprotocol = "ppp"\nmode = "TOTAL"\n',
+        '[connectors.acme]\nurl = "http://a:99999"\nprotocol = "ppp"\nmode = "TOTAL"\n',
+        "connectors = 1",
+        "[connectors]\nacme = 1",
+        "[merchant.default]",
+        '[merchants.shop]\nreturns = "never"',
+        "[merchants.shop]\nswitches = 1",
+        "no toml",
+    ],
+)
+def test_what_is_missing_or_out_of_place_makes_the_file_invalid(text: str):
+    with pytest.raises(ConnectorsFileError):
+        parse(text)
+
+
+@pytest.mark.parametrize("key", ["app_key", "app_token", "url"])
+def test_a_credential_typed_into_the_file_is_refused_and_not_repeated(key: str):
+    line = {"url": 'url = "http://me:s3cret@a"'}.get(key, f'url = "http://a"\n{key} = "s3cret"')
+
+    with pytest.raises(ConnectorsFileError) as problem:
+        parse(f'[connectors.acme]\nprotocol = "ppp"\nmode = "TOTAL"\n{line}')
+
+    assert key in str(problem.value)
+    assert "s3cret" not in str(problem.value)
+
+
+def test_a_credential_is_read_when_it_is_needed_and_stands_in_no_repr(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    file = tmp_path / "token"
+    key, token = Secret("env:ACME_KEY"), Secret(f"file:{file}")
+    with pytest.raises(SecretError, match="env:ACME_KEY"):
+        key.read()
+    with pytest.raises(SecretError):
+        token.read()
+
+    monkeypatch.setenv("ACME_KEY", "s3cret")
+    file.write_text("t0ken\n")
+
+    assert (key.read(), token.read()) == ("s3cret", "t0ken")
+    assert "s3cret" not in repr(key)
+    assert "t0ken" not in repr(token)
+
+
+def test_a_credential_that_would_break_a_header_is_no_credential(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ACME_KEY", "a\r\nX-Other: b")
+
+    with pytest.raises(SecretError):
+        Secret("env:ACME_KEY").read()
+
+
+def test_a_file_that_does_not_parse_keeps_the_old_one_in_force(tmp_path: Path):
+    path = tmp_path / "connectors.toml"
+    path.write_text(LEAST)
+    in_force = ConnectorsInForce(path)
+
+    path.write_text(LEAST + "colour = 1")
+    said = in_force.reload()
+
+    assert said is not None
+    assert "colour" in said
+    assert set(in_force.file.connectors) == {"acme"}
+
+    path.write_text(LEAST.replace("acme", "other"))
+    assert in_force.reload() is None
+    assert set(in_force.file.connectors) == {"other"}

@@ -1,0 +1,114 @@
+"""What we send is what the protocol's own document asks for, to the digit."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from jsonschema import Draft202012Validator
+
+from worker.connector.command import OPERATIONS, Command, Operation, body
+from worker.connector.file import Connector
+from worker.domain.money import EXPONENTS, MAX_MINOR
+
+DOCUMENT = json.loads((Path(__file__).parent / "ppp.openapi.json").read_text())
+SCHEMAS = {"settle": "SettlePayment", "refund": "RefundPayment", "cancel": "CancelPaymentRequest"}
+ACME = Connector(name="acme", url="http://a", protocol="ppp", mode="PARTIAL")
+
+
+def command(**changed: Any) -> Command:
+    data = {
+        "commandId": "c1", "requestId": "r1", "orderId": "o1", "paymentId": "p1", "transactionId": "t1",
+        "authorizationId": "a1", "connector": "acme", "merchant": "m", "currency": "USD", "value": 61400, "sequence": 1,
+        "settleId": "s1",
+    }  # fmt: skip
+    return msgspec.convert({**data, **changed}, Command)
+
+
+def sent(operation: Operation, one: Command, connector: Connector = ACME) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(body(operation, one, connector), parse_float=Decimal)
+    return found
+
+
+RECIPIENT = {
+    "id": "seller", "name": "Seller", "documentType": "CNPJ", "document": "1", "role": "seller", "amount": 61400,
+    "commissionAmount": 5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("more", [{}, {"tid": "T", "nsu": "N"}, {"recipients": [RECIPIENT]}])
+def test_every_request_validates_against_the_document(operation: Operation, more: dict[str, Any]):
+    schema = DOCUMENT["components"]["schemas"][SCHEMAS[operation]]
+
+    found = sent(operation, command(**more))
+
+    Draft202012Validator(schema).validate(json.loads(json.dumps(found, default=float)))
+    assert set(found) <= set(schema["properties"])
+
+
+@pytest.mark.parametrize(
+    ("currency", "minor", "digits"),
+    [
+        ("USD", 61400, "614.00"), ("USD", 1, "0.01"), ("USD", 65, "0.65"), ("BRL", 6803, "68.03"), ("JPY", 5, "5"),
+        ("KWD", 1234, "1.234"), ("USD", MAX_MINOR, "90071992547409.91"), ("KWD", MAX_MINOR, "9007199254740.991"),
+        ("JPY", MAX_MINOR, "9007199254740991"),
+    ],
+)  # fmt: skip
+def test_amounts_are_written_from_digits(currency: str, minor: int, digits: str):
+    one = command(currency=currency, value=minor)
+
+    for operation in ("settle", "refund"):
+        assert f'"value":{digits}'.encode() in body(operation, one, ACME)
+    assert f'"value":{minor}'.encode() in body("cancel", one, ACME)
+
+
+@given(some.sampled_from(sorted(EXPONENTS)), some.integers(1, MAX_MINOR))
+def test_no_amount_of_any_currency_loses_a_digit(currency: str, minor: int):
+    found = sent("settle", command(currency=currency, value=minor))
+
+    assert Decimal(found["value"]).scaleb(EXPONENTS[currency]) == minor
+
+
+def test_a_cancel_may_be_asked_in_major_units():
+    major = msgspec.structs.replace(ACME, cancel_unit="major")
+
+    assert b'"value":614.00' in body("cancel", command(), major)
+
+
+def test_a_refund_without_a_tid_carries_an_empty_one():
+    assert sent("refund", command())["tid"] == ""
+    assert "tid" not in sent("settle", command())
+    assert sent("refund", command(tid="T"))["tid"] == "T"
+
+
+def test_recipients_go_with_settles_alone_in_major_units():
+    one = command(recipients=[{**RECIPIENT, "chargebackLiable": True}])
+
+    (share,) = sent("settle", one)["recipients"]
+
+    assert (share["amount"], share["commissionAmount"]) == (Decimal("614.00"), Decimal("0.05"))
+    assert share["chargebackLiable"] is True
+    assert "chargeProcessingFee" not in share
+    assert "recipients" not in sent("refund", one)
+    assert "recipients" not in sent("cancel", one)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_each_attempt_of_a_command_sends_the_same_bytes(operation: Operation):
+    one, again = command(recipients=[RECIPIENT]), command(recipients=[RECIPIENT])
+
+    assert body(operation, one, ACME) == body(operation, again, ACME)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"value": 0}, {"value": -1}, {"value": 1.5}, {"value": "5"}, {"value": MAX_MINOR + 1}, {"value": True},
+              {"sequence": 0}, {"paymentId": ""}, {"requestId": "x" * 257}, {"currency": "XYZ"}]
+)  # fmt: skip
+def test_a_command_that_cannot_be_meant_is_not_read(wrong: dict[str, Any]):
+    with pytest.raises(msgspec.ValidationError):
+        command(**wrong)

@@ -1,0 +1,172 @@
+"""The one place that knows HTTP: sends one command, and says what happened, without judging it."""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from contextvars import ContextVar
+from http.cookiejar import DefaultCookiePolicy
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+from msgspec import Struct
+
+from worker.connector.command import Command, Operation, action, body
+from worker.connector.file import Connector
+from worker.connector.secret import SecretError
+
+RESPONSE_BYTES_MAX = 1 << 20
+# Shorter than what servers keep an idle connection for: one that they close while we write counts as unknown.
+KEEPALIVE_SECONDS = 4.0
+UNSENDABLE = "payment_id_unsendable"  # of dots alone: every server takes it for a step up
+USER_AGENT = "partial-settlement"
+
+_begun: ContextVar[list[bool]] = ContextVar("begun")
+
+
+class Reply(Struct, frozen=True):
+    """The connector answered; `whole` is false where the body broke off, was too large or could not be read."""
+
+    status: int
+    body: bytes
+    retry_after: str | None = None
+    whole: bool = True
+
+
+class Broken(Struct, frozen=True):
+    """There is no answer. `begun`: the first byte may have left."""
+
+    begun: bool
+    code: str
+    message: str
+
+
+class NotTried(Struct, frozen=True):
+    """We did not try, for a reason on our side."""
+
+    code: str
+    message: str
+
+
+Happened = Reply | Broken | NotTried
+
+
+class Client:
+    """All calls to one connector. A call ends by itself, at the latest after `timeout_seconds`."""
+
+    def __init__(self, connector: Connector, tls: ssl.SSLContext) -> None:
+        self.connector = connector
+        self._url = httpx.URL(connector.url)
+        self._http = httpx.AsyncClient(
+            transport=AiohttpTransport(client=lambda: _session(tls)), follow_redirects=False, trust_env=False,
+            timeout=httpx.Timeout(connector.timeout_seconds), headers=_fixed_headers(connector),
+        )  # fmt: skip
+        self._http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
+
+    async def send(self, operation: Operation, command: Command, traceparent: str | None = None) -> Happened:
+        """Ask once. Never raises, and is never to be cancelled."""
+        if not command.payment_id.strip("."):
+            return NotTried(UNSENDABLE, f"the paymentId {command.payment_id!r} cannot stand in an address")
+        try:
+            headers = self._credentials()
+        except SecretError as problem:
+            return NotTried("credentials_unreadable", str(problem))
+        if traceparent is not None:
+            headers["traceparent"] = traceparent
+        begun = [False]
+        _begun.set(begun)
+        try:
+            async with asyncio.timeout(self.connector.timeout_seconds):
+                request = self._request(operation, command, headers)
+                response = await self._http.send(request, stream=True)
+                try:
+                    return await _read(response)
+                finally:
+                    await response.aclose()
+        except Exception as problem:  # noqa: BLE001 - whatever breaks, what counts is whether a byte may have left
+            return _broken(begun[0], problem)
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self._http.aclose()
+
+    def _request(self, operation: Operation, command: Command, headers: dict[str, str]) -> httpx.Request:
+        path = f"/payments/{quote(command.payment_id, safe='')}/{action(operation)}"
+        url = self._url.copy_with(raw_path=self._url.raw_path.rstrip(b"/") + path.encode())
+        return self._http.build_request("POST", url, headers=headers, content=body(operation, command, self.connector))
+
+    def _credentials(self) -> dict[str, str]:
+        """Read anew for each call: a rotated credential counts at once, and none stays in memory."""
+        prefix = "X-PROVIDER-API" if self.connector.provider_headers else "X-VTEX-API"
+        named = (("AppKey", self.connector.app_key), ("AppToken", self.connector.app_token))
+        return {f"{prefix}-{name}": secret.read() for name, secret in named if secret is not None}
+
+
+def tls_context() -> ssl.SSLContext:
+    """Give the one context that all clients share: certificates are verified."""
+    return httpx.create_ssl_context()
+
+
+def _fixed_headers(connector: Connector) -> dict[str, str]:
+    headers = {
+        "Accept": "application/json", "Content-Type": "application/json", "User-Agent": USER_AGENT,
+        "Accept-Encoding": "identity",
+    }  # fmt: skip
+    return headers | ({"X-VTEX-API-Is-TestSuite": "true"} if connector.test_suite else {})
+
+
+def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(_note_first_byte)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ssl=tls),
+        cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[trace],
+    )  # fmt: skip
+
+
+async def _note_first_byte(_: aiohttp.ClientSession, __: SimpleNamespace, ___: Any) -> None:
+    _begun.get()[0] = True
+
+
+async def _read(response: httpx.Response) -> Reply:
+    chunks: list[bytes] = []
+    size, whole = 0, True
+    try:
+        async for chunk in response.aiter_bytes():
+            size += len(chunk)
+            if size > RESPONSE_BYTES_MAX:
+                whole = False
+                break
+            chunks.append(chunk)
+    except (httpx.HTTPError, aiohttp.ClientError, OSError):
+        whole = False
+    return Reply(response.status_code, b"".join(chunks), response.headers.get("retry-after"), whole)
+
+
+def _broken(begun: bool, problem: BaseException) -> Broken:
+    """Name the deepest cause; its text never carries headers."""
+    chain = list(_causes(problem))
+    for kinds, code in _CODES:
+        if any(isinstance(one, kinds) for one in chain):
+            return Broken(begun, code, f"{code}: {type(problem).__name__}")
+    return Broken(begun, "broken", f"broken: {type(problem).__name__}")
+
+
+def _causes(problem: BaseException | None) -> Sequence[BaseException]:
+    found: list[BaseException] = []
+    while problem is not None and problem not in found:
+        found.append(problem)
+        problem = problem.__cause__ or problem.__context__
+    return found
+
+
+_CODES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((aiohttp.ClientConnectorDNSError,), "dns"),
+    ((aiohttp.ClientSSLError, ssl.SSLError, aiohttp.ServerFingerprintMismatch), "tls"),
+    ((TimeoutError,), "timeout"),  # httpx gives its own name for it to refused connections too
+    ((aiohttp.ClientConnectorError,), "connect"),
+    ((aiohttp.ServerDisconnectedError, ConnectionError, aiohttp.ClientOSError), "reset"),
+)
