@@ -1,0 +1,124 @@
+-- schema: delivery
+
+-- name: known_commands
+-- Which of these commands were taken over before, and with which body.
+SELECT command_id, body FROM commands WHERE command_id = ANY ($1::text[])
+
+-- name: lines_of_payments
+-- How many commands of each payment were taken over, and the last one's place.
+SELECT payment_id, count(*) AS taken, max(sequence) AS last FROM commands
+WHERE payment_id = ANY ($1::text[]) GROUP BY payment_id
+
+-- name: sequences_of_payment
+-- Every place in one payment's line that was taken over.
+SELECT sequence FROM commands WHERE payment_id = $1 ORDER BY sequence
+
+-- name: take_over
+-- New commands join the schedule.
+INSERT INTO commands (command_id, partition, order_id, payment_id, sequence, operation, connector, value, topic,
+    source_partition, "offset", key, body, headers, "timestamp", traceparent, due_at, taken_at)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[],
+    $8::bigint[], $9::text[], $10::integer[], $11::bigint[], $12::bytea[], $13::bytea[], $14::bytea[],
+    $15::timestamptz[], $16::text[], $17::timestamptz[], $18::timestamptz[])
+
+-- name: begin_attempts
+-- Attempts are written down before their first byte.
+WITH begun AS (
+    SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::timestamptz[]) AS b (command_id, attempt, epoch, at)
+), marked AS (
+    UPDATE commands SET attempts = b.attempt, begun = b.attempt, first_attempt_at = coalesce(first_attempt_at, b.at)
+    FROM begun b WHERE commands.command_id = b.command_id AND commands.state = 'waiting'
+)
+INSERT INTO attempts (command_id, attempt, epoch, begun_at) SELECT command_id, attempt, epoch, at FROM begun
+
+-- name: lose_attempts
+-- Attempts that began and whose result nobody wrote down: their commands are uncertain, and wait until it is safe.
+UPDATE commands SET begun = NULL, uncertain = true, due_at = l.due_at
+FROM unnest($1::text[], $2::timestamptz[]) AS l (command_id, due_at)
+WHERE commands.command_id = l.command_id
+
+-- name: end_attempts
+-- What became of each attempt; only of the one that this owner began.
+UPDATE attempts SET ended_at = e.at, fate = e.fate, status = e.status, message = e.message
+FROM unnest($1::text[], $2::integer[], $3::timestamptz[], $4::text[], $5::integer[], $6::text[])
+    AS e (command_id, attempt, at, fate, status, message)
+WHERE attempts.command_id = e.command_id AND attempts.attempt = e.attempt AND attempts.ended_at IS NULL
+
+-- name: update_commands
+-- The new state of commands.
+UPDATE commands SET state = n.state, changes = n.changes, begun = NULL, uncertain = n.uncertain, due_at = n.due_at,
+    first_attempt_at = n.first_attempt_at, done = n.done, operation_id = n.operation_id, code = n.code,
+    message = n.message, ended_at = n.ended_at
+FROM unnest($1::text[], $2::text[], $3::integer[], $4::boolean[], $5::timestamptz[], $6::timestamptz[], $7::bigint[],
+    $8::text[], $9::text[], $10::text[], $11::timestamptz[])
+    AS n (command_id, state, changes, uncertain, due_at, first_attempt_at, done, operation_id, code, message, ended_at)
+WHERE commands.command_id = n.command_id
+
+-- name: used_operations
+-- Operation ids that commands of these payments already have.
+SELECT command_id, payment_id, operation_id FROM commands
+WHERE payment_id = ANY ($1::text[]) AND operation_id = ANY ($2::text[])
+
+-- name: load_lines
+-- Every command of these partitions that still stands in its payment's line.
+SELECT command_id, partition, operation, topic, source_partition, "offset", key, body, headers, "timestamp", traceparent,
+    state, changes, attempts, begun, uncertain, first_attempt_at, due_at
+FROM commands WHERE partition = ANY ($1::integer[]) AND state IN ('waiting', 'suspect', 'unknown')
+ORDER BY payment_id, sequence
+
+-- name: load_command
+-- One command, whatever its state.
+SELECT command_id, partition, operation, topic, source_partition, "offset", key, body, headers, "timestamp", traceparent,
+    state, changes, attempts, begun, uncertain, first_attempt_at, due_at, value, done
+FROM commands WHERE command_id = $1
+
+-- name: waiting_decisions
+-- What people decided for these partitions and nobody has applied.
+SELECT id, action, order_id, command_id, invoice_number, settle_id, value, operation_id, decided_by, reason, decided_at
+FROM decisions WHERE applied_at IS NULL AND partition = ANY ($1::integer[]) ORDER BY id LIMIT 500
+
+-- name: mark_applied
+-- These decisions are published, or refused because the command had moved on.
+UPDATE decisions SET applied_at = $3, refused = answered.refused
+FROM unnest($1::bigint[], $2::text[]) AS answered (id, refused) WHERE decisions.id = answered.id
+
+-- name: list_for_people
+-- Commands that need a person, or came short or were declined and may be asked again.
+SELECT command_id, order_id, payment_id, connector, operation, value, state, done, attempts, code, message,
+    first_attempt_at, ended_at
+FROM commands WHERE (state IN ('manual', 'suspect', 'unknown', 'declined') OR (state = 'succeeded' AND done < value))
+    AND ($1::text IS NULL OR state = $1) ORDER BY taken_at DESC LIMIT $2
+
+-- name: show_command
+-- One command with everything known of it.
+SELECT command_id, order_id, payment_id, sequence, connector, operation, value, state, changes, attempts, uncertain,
+    done, operation_id, code, message, taken_at, first_attempt_at, due_at, ended_at, partition, body
+FROM commands WHERE command_id = $1
+
+-- name: show_attempts
+-- Its attempts in order.
+SELECT attempt, begun_at, ended_at, fate, status, message FROM attempts WHERE command_id = $1 ORDER BY attempt
+
+-- name: show_decisions
+-- What people decided about it.
+SELECT action, value, operation_id, decided_by, reason, decided_at, applied_at FROM decisions
+WHERE command_id = $1 ORDER BY id
+
+-- name: decide
+-- A decision; the same one again changes nothing.
+INSERT INTO decisions (action, partition, order_id, command_id, invoice_number, settle_id, changes, value, operation_id,
+    decided_by, reason)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (order_id, command_id, invoice_number, settle_id, action, changes, value, operation_id, decided_by, reason)
+    DO NOTHING
+
+-- name: decided_so_before
+-- Whether the same person typed the same call for the same reason before.
+SELECT EXISTS (
+    SELECT FROM decisions WHERE command_id = $1 AND action = $2 AND value IS NOT DISTINCT FROM $3
+        AND operation_id IS NOT DISTINCT FROM $4 AND decided_by = $5 AND reason = $6)
+
+-- name: commands_of_order
+-- What was asked for one order, for its page.
+SELECT command_id, payment_id, sequence, operation, value, state, done, operation_id, attempts, message FROM commands
+WHERE order_id = $1 ORDER BY payment_id, sequence

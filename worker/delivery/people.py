@@ -1,0 +1,54 @@
+"""What a person decided, applied to the schedule and told; what it means for the money, the ledger decides (R39)."""
+
+from collections.abc import Mapping
+
+from worker.delivery import outcomes
+from worker.delivery.deciding import objection
+from worker.delivery.job import Job, Line
+from worker.delivery.store import Decision, Standing, Store
+from worker.stream.cycle import Cycle
+
+
+async def apply(
+    cycle: Cycle, store: Store, decision: Decision, lines: Mapping[str, Line]
+) -> tuple[str | None, str | None]:
+    """Publishes the decision and changes the command it is about.
+
+    Returns the payment whose line it may have moved, and why not, where the command has moved on since it was typed.
+    """
+    partition = cycle.partition_of(decision.order_id)
+    found = await store.command(decision.command_id) if decision.command_id else None
+    if found is None:
+        cycle.publish(outcomes.of_decision(decision, None, partition))
+        return None, None
+    stored, done = found
+    line = lines.get(stored.command.payment_id)
+    job = next((one for one in line.jobs if one.id == stored.id), stored) if line else stored
+    if refusal := objection(decision.action, job.state, done, job.command.value):
+        return None, refusal
+    cycle.publish(outcomes.of_decision(decision, job, partition))
+    standing = _changed(job, done, decision, cycle.now_ms)
+    if standing is not None:
+        if job.state == "resolved" and line is not None and job in line.jobs:
+            line.remove(job)
+        await store.update([standing])
+    return stored.command.payment_id, None
+
+
+def _changed(job: Job, done: int, decision: Decision, now_ms: int) -> Standing | None:
+    """The command after the decision; None where only the ledger has something to do."""
+    match decision.action:
+        case "retry" if job.state in ("unknown", "suspect"):
+            job.state, job.changes = "waiting", job.changes + 1
+            job.uncertain = True  # something was done, perhaps: a refusal from here on proves nothing (R35)
+            job.first_attempt_ms, job.due_ms = now_ms, now_ms  # the same request id, for another horizon
+            return Standing(job)
+        case "resolve":
+            job.state, job.changes = "resolved", job.changes + 1
+            value = decision.value or 0
+            return Standing(job, value, decision.operation_id, "resolved", decision.reason, now_ms)
+        case "abandon" if job.state == "declined":
+            job.state, job.changes = "abandoned", job.changes + 1
+            return Standing(job, done, None, "abandoned", decision.reason, now_ms)
+        case _:
+            return None

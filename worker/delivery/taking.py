@@ -1,0 +1,42 @@
+"""From a record of the commands topic to a job; what cannot be one is a dead letter."""
+
+import msgspec
+
+from worker import telemetry
+from worker.connector.command import OPERATIONS, Command
+from worker.delivery.job import Job
+from worker.kafka.envelope import Unreadable, read
+from worker.kafka.records import Record
+from worker.stream.cycle import Cycle
+
+_decode = msgspec.json.Decoder(Command).decode
+
+
+def read_job(cycle: Cycle, record: Record) -> Job | None:
+    """The command that a record carries, due now."""
+    event = read(record)
+    if isinstance(event, Unreadable):
+        cycle.dead_letter(record, event.reason, event.message)
+        return None
+    operation = event.type.removeprefix("command.")
+    if operation not in OPERATIONS:
+        cycle.dead_letter(record, "unknown_type", f"type {event.type[:100]!r} is not known here")
+        return None
+    try:
+        command = _decode(event.data)
+    except msgspec.MsgspecError as problem:
+        cycle.dead_letter(record, "invalid", str(problem))
+        return None
+    return Job(
+        command=command, operation=operation, record=record, partition=cycle.partition_of(command.order_id),
+        traceparent=event.traceparent, due_ms=cycle.now_ms,
+    )  # fmt: skip
+
+
+def compare(cycle: Cycle, record: Record, before: bytes) -> None:
+    """A repeat is dropped; the same id with another body is suspect and never sent."""
+    if record.value == before:
+        telemetry.count_fact(record.topic, "duplicate")
+        return
+    cycle.dead_letter(record, "suspect", "this commandId was taken over before with another body")
+    telemetry.count_fact(record.topic, "dead_lettered")
