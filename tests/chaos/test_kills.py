@@ -1,0 +1,68 @@
+"""Workers die at any moment, again and again: no cent is lost, none is moved twice."""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from worker.sandbox.erp import Story, stories
+from worker.sandbox.erp_command import publish
+from worker.sandbox.rehearsal import CONNECTORS, Rehearsal, Verdict, is_done
+from worker.stack import StackEnv
+
+ORDERS = 2000
+KILLS = 20
+TAKE_OVER_ORDERS = 400
+SECONDS_MAX = 270
+LOOK_SECONDS = 0.2
+
+
+def rehearsal(home: Path, stack: StackEnv) -> Rehearsal:
+    return Rehearsal(f"chaos_{secrets.token_hex(3)}", home, stack.as_settings())
+
+
+async def finished(play: Rehearsal, told: Sequence[Story]) -> Verdict:
+    """Asks the output topics until every order has come to its end."""
+    while any(not is_done(view := play.look(), story) for story in told):  # noqa: ASYNC110 - only topics can tell
+        await asyncio.sleep(LOOK_SECONDS)
+    assert view.events["settlement.confirmed"] > len(told)
+    return await play.verdict(told)
+
+
+async def test_no_cent_is_lost_or_moved_twice_when_workers_are_killed_at_random_moments(
+    stack: StackEnv, tmp_path: Path
+) -> None:
+    seed = secrets.randbits(32)
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    told = list(stories(ORDERS, sorted(CONNECTORS), seed, "chaos"))
+
+    async with rehearsal(tmp_path, stack) as play, asyncio.timeout(SECONDS_MAX):
+        sending = asyncio.create_task(publish(play.settings, told, per_second=ORDERS / 25))
+        for _ in range(KILLS):
+            await asyncio.sleep(dice.uniform(0.3, 2.0))
+            victim = dice.choice(("ledger", "delivery"))
+            play.processes.kill(victim)
+            play.processes.start(victim, victim)
+        await sending
+        verdict = await finished(play, told)
+
+    assert verdict.good, verdict
+
+
+async def test_when_one_of_two_workers_dies_for_good_the_other_takes_over(stack: StackEnv, tmp_path: Path) -> None:
+    told = list(stories(TAKE_OVER_ORDERS, sorted(CONNECTORS), 7, "pair"))
+
+    async with rehearsal(tmp_path, stack) as play, asyncio.timeout(SECONDS_MAX):
+        play.processes.start("ledger-2", "ledger")
+        play.processes.start("delivery-2", "delivery")
+        sending = asyncio.create_task(publish(play.settings, told, per_second=TAKE_OVER_ORDERS / 6))
+        while play.look().events["settlement.confirmed"] < len(told) // 2:  # noqa: ASYNC110 - only topics can tell
+            await asyncio.sleep(LOOK_SECONDS)
+        play.processes.kill("ledger")
+        play.processes.kill("delivery")
+        await sending
+        verdict = await finished(play, told)
+
+    assert verdict.good, verdict

@@ -1,0 +1,5 @@
+"""`python -m worker` is `settlement`."""
+
+from worker.cli import main
+
+main()

@@ -1,0 +1,44 @@
+"""`settlement sandbox connector`: serves until SIGTERM."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from aiohttp import web
+
+from worker.domain.money import EXPONENTS
+from worker.sandbox.book import Book
+from worker.sandbox.connector import Faults, SandboxConnector
+
+Rate = Annotated[float, typer.Option(min=0, max=1)]
+
+
+def connector_command(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one, which is printed.")] = 8080,
+    latency_ms: Annotated[float, typer.Option(min=0, help="How long an answer takes, about.")] = 0,
+    error_rate: Rate = 0,
+    lost_reply_rate: Rate = 0,
+    per_second: Annotated[float | None, typer.Option(min=0.1, help="More requests are answered 429.")] = None,
+    currency: Annotated[str, typer.Option(help="Decimals of the amounts it is asked for.")] = "BRL",
+    book: Annotated[Path | None, typer.Option(help="A file that keeps the book.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed misbehaves alike.")] = 1,
+) -> None:
+    """Runs a payment connector on loopback, with a book (GET /book) and faults by chance or by POST /faults."""
+    if currency not in EXPONENTS:
+        raise typer.BadParameter(f"{currency} is no currency that can be settled")
+    faults = Faults(latency_ms, error_rate, lost_reply_rate, per_second, currency)
+    asyncio.run(_serve(SandboxConnector(Book(book), faults, seed), port))
+
+
+async def _serve(connector: SandboxConnector, port: int) -> None:
+    runner = web.AppRunner(connector.application(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    print(f"connector on http://127.0.0.1:{runner.addresses[0][1]}", flush=True)  # noqa: T201 - this is its output
+    stopping = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stopping.set)
+    await stopping.wait()
+    await runner.cleanup()

@@ -1,0 +1,87 @@
+"""What an ERP would publish: orders shipped in parts, some changed on the way. The same seed, the same orders."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+INVOICES, CHANGES = "erp.invoices.v1", "erp.order-changes.v1"
+_DATE = "2026-01-15T12:00:00Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the contract, before it has an envelope."""
+
+    topic: str
+    type: str
+    data: dict[str, Any]
+
+    @property
+    def order_id(self) -> str:
+        return str(self.data["orderId"])
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """The messages of one order in their order, and what must be taken of the shopper in the end."""
+
+    order_id: str
+    messages: tuple[Message, ...]
+    settled: int
+    refunded: int
+
+
+def stories(count: int, connectors: list[str], seed: int, name: str = "order") -> Iterator[Story]:
+    dice = random.Random(seed)
+    for number in range(1, count + 1):
+        yield _story(f"{name}-{number:06}", dice.choice(connectors), dice)
+
+
+def _story(order_id: str, connector: str, dice: random.Random) -> Story:
+    """An order in two to four parcels; one in five becomes cheaper on the way, one in ten has a return."""
+    value = dice.randrange(2_000, 60_000)
+    discount = dice.randrange(1, value // 4) if dice.random() < 0.2 else 0
+    parcels = _parcels(value - discount, dice.randint(2, 4), dice)
+    messages = [_authorized(order_id, connector, value), _invoice(order_id, "1", parcels[0])]
+    if discount:
+        messages.append(_discount(order_id, discount))
+    messages += [_invoice(order_id, str(place), parcel) for place, parcel in enumerate(parcels[1:], 2)]
+    returned = dice.randrange(1, parcels[0] + 1) if dice.random() < 0.1 else 0
+    if returned:
+        messages.append(_invoice(order_id, "R1", returned, "Input"))
+    return Story(order_id, tuple(messages), value - discount, returned)
+
+
+def _parcels(value: int, count: int, dice: random.Random) -> list[int]:
+    """The value cut into parts, none of them empty."""
+    cuts = sorted(dice.sample(range(1, value), count - 1))
+    return [after - before for before, after in zip([0, *cuts], [*cuts, value], strict=True)]
+
+
+def _authorized(order_id: str, connector: str, value: int) -> Message:
+    payment = {
+        "paymentId": f"{order_id}-card", "transactionId": f"{order_id}-T", "authorizationId": f"{order_id}-A",
+        "connector": connector, "value": value, "tid": f"{order_id}-tid", "group": "creditCard",
+    }  # fmt: skip
+    data = {
+        "orderId": order_id, "merchant": "sandbox-store", "currency": "BRL", "value": value,
+        "payments": [payment], "createdAt": _DATE,
+    }  # fmt: skip
+    return Message(CHANGES, "order.authorized", data)
+
+
+def _invoice(order_id: str, number: str, value: int, kind: str = "Output") -> Message:
+    data = {
+        "orderId": order_id, "type": kind, "invoiceNumber": number, "invoiceValue": value, "issuanceDate": _DATE,
+        "items": [{"id": "sku-1", "price": value, "quantity": 1}],
+    }  # fmt: skip
+    return Message(INVOICES, "invoice.issued", data)
+
+
+def _discount(order_id: str, discount: int) -> Message:
+    data = {
+        "orderId": order_id, "requestId": f"{order_id}-C1", "reason": "one piece was out of stock",
+        "discountValue": discount, "incrementValue": 0,
+    }  # fmt: skip
+    return Message(CHANGES, "order.changed", data)

@@ -1,0 +1,79 @@
+"""`settlement sandbox erp`: publishes the orders of a generated ERP, as fast as asked."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Annotated
+
+import orjson
+import typer
+
+from worker.kafka.envelope import write
+from worker.kafka.murmur2 import partition_of
+from worker.kafka.records import Outgoing
+from worker.kafka.sink import Sink
+from worker.sandbox.erp import Message, Story, stories
+from worker.settings import Settings, load, with_embedded_stack
+
+SOURCE = b"/sandbox/erp"
+CHUNK = 50  # stories between two looks at the clock
+
+
+def erp_command(
+    orders: Annotated[int, typer.Option(min=1, help="How many orders.")] = 100,
+    connectors: Annotated[str, typer.Option(help="Names of connectors, with commas.")] = "acme",
+    per_second: Annotated[float, typer.Option(min=0, help="Orders per second; 0: as fast as it goes.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same orders.")] = 1,
+    name: Annotated[str, typer.Option(help="How the order ids begin.")] = "order",
+) -> None:
+    """Publishes orders that ship in parts: authorizations, invoices, discounts, returns."""
+    settings = with_embedded_stack(load())
+    asyncio.run(publish(settings, stories(orders, connectors.split(","), seed, name), per_second))
+
+
+async def publish(
+    settings: Settings,
+    told: Iterable[Story],
+    per_second: float = 0,
+    sent: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Publishes every story's messages in their order; returns when Kafka has all of them."""
+    sink = Sink(settings)
+    await sink.start()
+    try:
+        began = asyncio.get_running_loop().time()
+        chunk: list[Story] = []
+        for number, story in enumerate(told, 1):
+            chunk.append(story)
+            if len(chunk) == CHUNK or (per_second and per_second < CHUNK):
+                sent(await _send(sink, settings, chunk))
+                chunk = []
+                if per_second:
+                    due = began + number / per_second
+                    await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
+        sent(await _send(sink, settings, chunk))
+    finally:
+        await sink.stop()
+
+
+async def _send(sink: Sink, settings: Settings, chunk: list[Story]) -> int:
+    records = [_record(message, settings) for story in chunk for message in story.messages]
+    acks = await sink.hand_over(records)
+    await asyncio.gather(*(ack for _, _, ack in acks))
+    return len(records)
+
+
+def _record(message: Message, settings: Settings) -> Outgoing:
+    key = message.order_id
+    number = message.data.get("invoiceNumber") or message.data.get("requestId") or message.type
+    headers = write(message.type, f"{key}/{number}", str(_time(message)), source=SOURCE)
+    return Outgoing(
+        message.topic,
+        partition_of(key, settings.topic_partitions),
+        key.encode(),
+        orjson.dumps(message.data),
+        headers,
+    )
+
+
+def _time(message: Message) -> str:
+    return str(message.data.get("issuanceDate") or message.data.get("createdAt") or "2026-01-15T12:00:00Z")

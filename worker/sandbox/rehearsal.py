@@ -1,0 +1,167 @@
+"""A whole deployment of its own: database, topics, connectors, workers, and what became of the money."""
+
+import asyncio
+import json
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import asyncpg
+from msgspec import Struct
+
+from worker.sandbox.erp import Story
+from worker.sandbox.processes import ProcessError, Processes
+from worker.sandbox.watching import View, Watcher
+from worker.settings import load
+
+# Both lose some replies, fail now and then, and are slow in their own way.
+CONNECTORS = {
+    "cielo": ["--latency-ms", "20", "--error-rate", "0.02", "--lost-reply-rate", "0.01"],
+    "rede": ["--latency-ms", "60", "--error-rate", "0.05"],
+}
+ADDRESS_SECONDS_MAX = 20.0
+LOOK_SECONDS = 0.1
+SUMS = ("settled", "refunded", "voided", "open")
+
+
+class Account(Struct, frozen=True):
+    """One connector's money as the ledger tells it, and as the connector's own book has it."""
+
+    connector: str
+    ledger: dict[str, int]
+    book: dict[str, int]
+
+    @property
+    def agrees(self) -> bool:
+        """To the cent."""
+        mine = self.ledger
+        return (mine["settled"], mine["refunded"], mine["voided"]) == tuple(
+            self.book[operation] for operation in ("settle", "refund", "cancel")
+        )
+
+
+class Verdict(Struct, frozen=True):
+    """Whether the ERP, the ledger and the connectors say the same."""
+
+    accounts: list[Account]
+    as_invoiced: bool
+    audited: bool
+    complaints: str
+
+    @property
+    def good(self) -> bool:
+        """Not a cent is lost or moved twice."""
+        return self.as_invoiced and self.audited and all(account.agrees for account in self.accounts)
+
+
+class Rehearsal:
+    """Everything runs between `async with` and its end; nothing runs after it. The data stays."""
+
+    def __init__(self, name: str, home: Path, stack: Mapping[str, str]) -> None:
+        self.name = name
+        self.folder = home / name
+        self._server = stack["DATABASE_URL"]
+        self.environment = {
+            **stack,
+            "DATABASE_URL": urlsplit(self._server)._replace(path=f"/{name}").geturl(),
+            "TOPIC_PREFIX": f"{name}.",
+            "CONNECTORS_FILE": str(self.folder / "connectors.toml"),
+            "LOG_FORMAT": "json",
+        }
+        self.settings = load(self.environment)
+        self.processes = Processes(self.folder, self.environment)
+        self._watcher = Watcher(self.settings)
+        self._urls: dict[str, str] = {}
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            self.processes.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._watcher.stop()
+        await asyncio.to_thread(self.processes.stop)
+
+    def look(self) -> View:
+        """What dashboards see by now; raises when a program ended by itself."""
+        self.processes.watch()
+        return self._watcher.look()
+
+    async def verdict(self, told: Sequence[Story]) -> Verdict:
+        """Drains the workers and compares the books."""
+        await asyncio.to_thread(self.processes.stop, *(name for name in self.processes.names if name not in CONNECTORS))
+        view = self._watcher.look()
+        audit = await asyncio.to_thread(self.processes.run, "audit")
+        accounts = [await self._account(name, view) for name in self._urls]
+        expected = sum(story.settled for story in told), sum(story.refunded for story in told)
+        found = tuple(sum(account.ledger[name] for account in accounts) for name in ("settled", "refunded"))
+        return Verdict(accounts, expected == found, audit.returncode == 0, audit.stdout + audit.stderr)
+
+    async def _account(self, name: str, view: View) -> Account:
+        payments = [payment for state in view.orders.values() for payment in _payments(state)]
+        mine = [payment for payment in payments if payment["connector"] == name]
+        effects = await asyncio.to_thread(_effects, self._urls[name])
+        book = {
+            operation: sum(one["value"] for one in effects if one["operation"] == operation)
+            for operation in ("settle", "refund", "cancel")
+        }
+        return Account(name, {field: sum(payment[field] for payment in mine) for field in SUMS}, book)
+
+    async def _start(self) -> None:
+        await self._make_database()
+        for name, faults in CONNECTORS.items():
+            self.processes.start(name, "sandbox", "connector", "--port", "0", *faults)
+        self._urls = {name: await self._address(name) for name in CONNECTORS}
+        (self.folder / "connectors.toml").write_text("\n".join(_tables(self._urls)))
+        await asyncio.to_thread(self.processes.must_run, "migrate")
+        await asyncio.to_thread(self.processes.must_run, "topics")
+        for worker in ("ledger", "delivery"):
+            self.processes.start(worker, worker)
+        await self._watcher.start()
+
+    async def _make_database(self) -> None:
+        connection = await asyncpg.connect(self._server)
+        try:
+            await connection.execute(f'CREATE DATABASE "{self.name}"')
+        finally:
+            await connection.close()
+
+    async def _address(self, name: str) -> str:
+        """A connector prints where it listens as its first line."""
+        deadline = asyncio.get_running_loop().time() + ADDRESS_SECONDS_MAX
+        while asyncio.get_running_loop().time() < deadline:
+            self.processes.watch()
+            for line in self.processes.log(name).read_text().splitlines():
+                if "http://" in line:
+                    return "http://" + line.split("http://")[1].split()[0]
+            await asyncio.sleep(LOOK_SECONDS)
+        raise ProcessError(f"the connector {name} did not start; its log is {self.processes.log(name)}")
+
+
+def is_done(view: View, story: Story) -> bool:
+    """Whether an order has come to its end, with every refund done."""
+    state = view.orders.get(story.order_id)
+    return state is not None and state["phase"] == "finished" and state["refunded"] == story.refunded
+
+
+def _tables(urls: Mapping[str, str]) -> Iterator[str]:
+    for name, url in urls.items():
+        yield f'[connectors.{name}]\nurl = "{url}"\nprotocol = "ppp"\nmode = "PARTIAL"'
+        # A killed attempt counts as unknown; these connectors' word is good enough after it.
+        yield 'timeout_seconds = 2\nretry_seconds = [0.2, 0.5, 1, 2]\ndecline_after_unknown = "declined"\n'
+
+
+def _effects(url: str) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"{url}/book", timeout=30) as reply:  # noqa: S310 - our own sandbox on loopback
+        effects: list[dict[str, Any]] = json.load(reply)["effects"]
+        return effects
+
+
+def _payments(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    payments: list[dict[str, Any]] = state["payments"]
+    return payments

@@ -1,0 +1,74 @@
+"""Reads the output topics of a deployment, as any dashboard would, and keeps what a summary needs."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+
+from worker.kafka.records import Record
+from worker.kafka.source import Source
+from worker.settings import Settings
+
+ORDERS, EVENTS, INVOICES = "settlement.orders.v1", "settlement.events.v1", "erp.invoices.v1"
+_RECORDS_MAX, _BYTES_MAX = 4_000, 16 << 20
+
+
+@dataclass(slots=True)
+class View:
+    """What was seen so far: the last state of each order, and when each invoice was published and captured."""
+
+    orders: dict[str, dict[str, object]] = field(default_factory=dict)
+    published_ms: dict[tuple[str, str], int] = field(default_factory=dict)
+    captured_ms: dict[tuple[str, str], int] = field(default_factory=dict)
+    events: Counter[str] = field(default_factory=Counter)
+    seen: set[tuple[str, int]] = field(default_factory=set)
+
+    def take(self, record: Record) -> None:
+        """A repeat changes nothing: events are known by order and sequence, states by their version."""
+        data = orjson.loads(record.value or b"{}")
+        if record.topic == INVOICES:
+            self.published_ms.setdefault((data["orderId"], data["invoiceNumber"]), record.timestamp_ms)
+        elif record.topic == ORDERS:
+            known = self.orders.get(data["orderId"])
+            if known is None or int(str(known["version"])) < data["version"]:
+                self.orders[data["orderId"]] = data
+        elif (place := (data["orderId"], data["sequence"])) not in self.seen:
+            self.seen.add(place)
+            self.events[data["type"]] += 1
+            if data["type"] == "settlement.confirmed" and data["cause"]["kind"] == "invoice":
+                self.captured_ms.setdefault((data["orderId"], data["cause"]["id"]), record.timestamp_ms)
+
+    def waits_ms(self) -> list[int]:
+        """From invoice written to capture confirmed, for each captured invoice, sorted."""
+        both = self.captured_ms.keys() & self.published_ms.keys()
+        return sorted(self.captured_ms[place] - self.published_ms[place] for place in both)
+
+
+class Watcher:
+    """Follows the output topics from their beginning, without a group."""
+
+    def __init__(self, settings: Settings, arrived: Callable[[], None] = lambda: None) -> None:
+        self.view = View()
+        self._settings = settings
+        self._topics = (ORDERS, EVENTS, INVOICES)
+        self._source = Source(settings, "watch", self._topics, arrived)
+
+    async def start(self) -> None:
+        """Reads from here on, until `stop`."""
+        await self._source.start()
+        partitions = range(self._settings.topic_partitions)
+        places = [(topic, partition) for topic in self._topics for partition in partitions]
+        first = await self._source.bounds(places)
+        await self._source.assign({place: first[place][0] for place in places})
+
+    def look(self) -> View:
+        """The view with everything that has arrived."""
+        while self._source.waiting():
+            for record in self._source.take(_RECORDS_MAX, _BYTES_MAX):
+                self.view.take(record)
+        return self.view
+
+    async def stop(self) -> None:
+        """Ends the reading."""
+        await self._source.stop()
