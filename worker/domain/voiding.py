@@ -108,14 +108,12 @@ def retry_void(draft: Draft, command: Command) -> int:
     """A new cancel for what was declined: at most what is open."""
     payment = draft.payment(command.payment_id)
     value = min(command.value - command.told_late - command.done, payment.open)
-    if value <= 0:
-        return 0
+    if value <= 0 or (payment.once and value < payment.open):
+        return 0  # nothing is open, or only a part that the connector is not told
     reference = proportional(payment.open_reference, value, payment.open)
     draft.update(command, missing=0)
     cause = (command.cause_kind, command.cause_id)
     told_late = payment.booked if payment.once else 0
-    if payment.once and value < payment.open:
-        return 0
     _send(draft, Part(payment, reference, value), cause, "R39", told_late, command.command_id)
     return value
 
