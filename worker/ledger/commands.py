@@ -132,7 +132,8 @@ def _show_audit(verdict: dict[str, Any]) -> None:
     console.print(table)
     for one in verdict["findings"]:
         console.print(f"{one['invariant']}: {one['finding']}", markup=False)
-    console.print("looked at " + ", ".join(f"{number} {name}" for name, number in verdict["checked"].items()))
+    looked_at = ", ".join(f"{number} {name}" for name, number in verdict["checked"].items())
+    console.print(f"looked at {looked_at or 'an empty ledger'}")
 
 
 def _print(data: object) -> None:

@@ -131,7 +131,7 @@ class LedgerHandler:
             deciding.catch_up(folder)
         for record, one in facts:
             if (fate := deciding.judge(folders[one.fact.order_id], record, one)) is not None:
-                self._count(tally, record, fate)
+                self._count(tally, record, fate, deciding.duplicates)
         for folder in folders.values():
             deciding.give_up(folder)
         changed = [folder for order_id, folder in folders.items() if folder.changed or order_id in timed]
@@ -189,10 +189,12 @@ class LedgerHandler:
     def _is_read_again(self, record: Record) -> bool:
         return record.offset < self._next_offsets.get((record.topic, record.partition), 0)
 
-    def _count(self, tally: Tally, record: Record, fate: str) -> None:
+    def _count(self, tally: Tally, record: Record, fate: str, duplicates: Counter[Place] | None = None) -> None:
         """A record has its fate. A repeat that is read again was accounted for when it came first."""
         tally.fates[record.topic, fate] += 1
-        if fate != "duplicate" or not self._is_read_again(record):
+        if fate == "duplicate" and duplicates is not None and self._is_read_again(record):
+            duplicates[record.topic, record.partition] -= 1
+        else:
             tally.consumed[record.topic, record.partition] += 1
 
     async def _timed(self, cycle: Cycle, book: Book, tally: Tally) -> set[str]:

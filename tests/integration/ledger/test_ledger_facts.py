@@ -5,6 +5,7 @@ import pytest
 from tests.integration.ledger.world import LedgerWorld, authorized, invoice, kind, payment
 from worker import telemetry
 from worker.kafka import names
+from worker.ledger.commands import run_audit
 
 
 async def test_an_invoice_becomes_a_command_events_and_a_snapshot(ledger: LedgerWorld):
@@ -284,3 +285,43 @@ async def test_a_fact_that_cannot_be_decided_is_one_dead_letter(ledger: LedgerWo
 
     assert ledger.dead() == [(names.INVOICES, "internal")]
     assert ledger.commands() == [("settle", 3000)]
+
+
+async def test_the_whole_input_read_again_from_the_start_makes_not_one_entry_more(ledger: LedgerWorld):
+    ledger.send("invoice.issued", {"orderId": "o1"}, raw=b"{")
+    ledger.send("order.authorized", authorized("o1"))
+    ledger.send("invoice.issued", invoice("o1", "1", 6000))
+    ledger.send("invoice.issued", invoice("o1", "1", 6000))
+    for courier in ("A", "B"):
+        ledger.send("invoice.tracking_updated", {"orderId": "o1", "invoiceNumber": "1", "courier": courier})
+    ledger.send("invoice.issued", invoice("o1", "1", 7000))
+    ledger.send("invoice.issued", invoice("o9", "1", 1))
+    records = list(ledger._waiting)
+    await ledger.cycle()
+    tables = ("entries", "facts", "events", "commands", "dead_letters", "parked", "consumed")
+    before = [await ledger.rows(f"SELECT * FROM {table} ORDER BY 1, 2, 3") for table in tables]
+    ledger.handler.dropped()
+    await ledger.handler.taken(ledger.connection, ledger.epochs)
+
+    ledger._waiting = records
+    assert await ledger.cycle() == []
+
+    assert [await ledger.rows(f"SELECT * FROM {table} ORDER BY 1, 2, 3") for table in tables] == before
+    assert (await run_audit(ledger.settings))["findings"] == []
+
+
+async def test_an_order_whose_own_time_the_database_refuses_does_not_stop_the_others(ledger: LedgerWorld):
+    expires = {"value": 10_000, "expiresAt": "2026-01-15T12:00:10Z"}
+    for order in ("o1", "o2"):
+        await ledger.apply("order.authorized", authorized(order, payments=[expires]))
+    await ledger.connection.execute("ALTER TABLE payments ADD CHECK (payment_id <> 'o1.p1' OR NOT lapsed)")
+    ledger.now_ms += 10_000
+
+    await ledger.apply("order.authorized", authorized("o3"))
+    await ledger.cycle()
+
+    assert await ledger.rows("SELECT payment_id, lapsed FROM payments ORDER BY 1") == [
+        ("o1.p1", False), ("o2.p1", True), ("o3.p1", False),
+    ]  # fmt: skip
+    assert [one["type"] for one in ledger.of(names.EVENTS)].count("authorization.lapsed") == 1
+    assert telemetry.alerts.labels(code="refused_by_database", connector="")._value.get() == 1

@@ -73,17 +73,21 @@ class LedgerWorld:
         """One transaction with all that was sent; returns what leaves for Kafka."""
         records, self._waiting = self._waiting, []
         cycle = Cycle(self.connection, records, self.epochs, self.now_ms, PARTITIONS)
-        async with self.connection.transaction():
+        await self.connection.execute("BEGIN")  # as the stream does it
+        try:
             await self.handler.handle(cycle)
             rows = await outbox.write(cycle, "t.", _LIMITS)
-            positions = {(one.topic, one.partition): one.offset + 1 for one in records}
-            for (topic, partition), offset in positions.items():
+            for one in records:
                 await self.connection.execute(
                     "INSERT INTO positions VALUES ($1, $2, $3) ON CONFLICT (topic, partition)"
-                    " DO UPDATE SET next_offset = excluded.next_offset", topic, partition, offset,
+                    " DO UPDATE SET next_offset = excluded.next_offset", one.topic, one.partition, one.offset + 1,
                 )  # fmt: skip
             if refuse:
-                raise RuntimeError("rolled back, as it was asked for")
+                raise RuntimeError("rolled back, as it was asked for")  # noqa: TRY301
+        except BaseException:
+            await self.connection.execute("ROLLBACK")
+            raise
+        await self.connection.execute("COMMIT")
         await self.handler.committed(cycle)
         found = [one for row in rows for one in row.records]
         misplaced = [one for one in cycle.outgoing if one.partition not in self.epochs]
