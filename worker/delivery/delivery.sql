@@ -117,8 +117,3 @@ ON CONFLICT (order_id, command_id, invoice_number, settle_id, action, changes, v
 SELECT EXISTS (
     SELECT FROM decisions WHERE command_id = $1 AND action = $2 AND value IS NOT DISTINCT FROM $3
         AND operation_id IS NOT DISTINCT FROM $4 AND decided_by = $5 AND reason = $6)
-
--- name: commands_of_order
--- What was asked for one order, for its page.
-SELECT command_id, payment_id, sequence, operation, value, state, done, operation_id, attempts, message FROM commands
-WHERE order_id = $1 ORDER BY payment_id, sequence

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from worker.domain import lacking
 from worker.domain.allocation import allocate_settle, by_amount, may_settle, split, split_done, total_room
 from worker.domain.draft import Draft, with_shares
-from worker.domain.money import half_even, proportional
+from worker.domain.money import half_even
 from worker.domain.order import Command, LackKind, Order, Payment, Settlement
 
 _ROUNDING: frozenset[LackKind] = frozenset(("rounding",))
@@ -254,8 +254,3 @@ def drop_needless_demands(draft: Draft, at_most: int) -> None:
         if part < demand.amount:
             kept.append(replace(demand, amount=demand.amount - part) if part else demand)
     order.demands = kept[::-1]
-
-
-def proportional_value(command: Command, reference: int) -> int:
-    """What a part of the command's reference value is in real value."""
-    return proportional(command.value, reference, command.reference) if command.reference else 0
