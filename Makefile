@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .PHONY: help install demo test unit integration acceptance lint format bench lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## the environment in .venv, exact and hashed (seconds; again: nothing to do)
 
@@ -45,7 +45,10 @@ format: $(INSTALLED) ## put the code into the common form
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED) ## throughput against a ceiling and a plain version, measured in one run
-	$(BIN)/pytest -s tests/bench
+	$(BIN)/python -m tests.bench $(WRITE)
+
+bench-%: $(INSTALLED) ## one part of it: rules, ledger
+	$(BIN)/python -m tests.bench $* $(WRITE)
 
 lock: $(INSTALLED) ## renew every pinned version and hash, of Python packages and of the broker's jars
 	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt

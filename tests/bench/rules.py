@@ -6,18 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import msgspec
-import pytest
 
+from tests.bench import page
+from tests.bench.rounds import Figure
 from worker.domain.decide import decide
 from worker.domain.facts import Authorization, Fact, InvoiceIssued, OrderAuthorized, OrderChanged, OutcomeReported
 from worker.domain.order import Order
 from worker.domain.terms import Capability, Terms
 
-ROUNDS = 5
 FACTS = 20_000
 TERMS = Terms(now_ms=1_800_000_000_000, capabilities={"acme": Capability("PARTIAL")})
 
 Costs = dict[str, list[float]]
+PARCELS = (3, 100)
 
 
 def _authorized(order_id: str, value: int) -> OrderAuthorized:
@@ -56,18 +57,27 @@ def _play(order_id: str, invoices: int, costs: Costs) -> Order:
     return order
 
 
-@pytest.mark.parametrize("invoices", [3, 100])
-def test_decide(invoices: int) -> None:
-    rates = []
-    for round_ in range(ROUNDS):
-        costs: Costs = defaultdict(list)
-        orders = FACTS // (2 * invoices + 3)
-        for number in range(orders):
-            order = _play(f"order-{round_}-{number}", invoices, costs)
-        rates.append(sum(map(len, costs.values())) / sum(map(sum, costs.values())))
-    size = len(msgspec.json.encode(order))
+def run(rounds: int) -> dict[int, tuple[Figure, Costs, int]]:
+    """For orders in so many parcels: facts per second, what each kind of fact costs, how large the state gets."""
+    found = {}
+    for parcels in PARCELS:
+        rates, costs = Figure(), defaultdict[str, list[float]](list)
+        for round_ in range(rounds):
+            mine: Costs = defaultdict(list)
+            for number in range(FACTS // (2 * parcels + 3)):
+                order = _play(f"order-{round_}-{number}", parcels, mine)
+            rates.values.append(sum(map(len, mine.values())) / sum(map(sum, mine.values())))
+            for kind, seconds in mine.items():
+                costs[kind] += seconds
+        found[parcels] = rates, costs, len(msgspec.json.encode(order))
+    return found
 
-    print(f"\norders with {invoices} invoices: {statistics.median(rates):,.0f} facts/s on one core", end=" ")
-    print(f"({min(rates):,.0f} to {max(rates):,.0f}); the state is {size:,} bytes")
-    for kind, seconds in costs.items():
-        print(f"  {kind:<16} {statistics.median(seconds) * 1e6:6.1f} µs")
+
+def section(found: dict[int, tuple[Figure, Costs, int]]) -> page.Section:
+    kinds = list(found[PARCELS[0]][1])
+    rows = []
+    for parcels, (rates, costs, size) in found.items():
+        each = (f"{statistics.median(costs[kind]) * 1e6:.0f}" for kind in kinds)
+        rows.append((f"orders in {parcels} parcels", rates, *each, f"{size:,}"))
+    head = ("", "facts/s", *(f"{kind}, µs" for kind in kinds), "state, bytes")
+    return page.Section("rules", page.table(head, rows), "make bench-rules")

@@ -1,0 +1,46 @@
+"""`python -m tests.bench [WHAT …]`: measures and prints; with `--write` into docs/benchmarks.md as well."""
+
+import argparse
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from tests.bench import ledger, rules
+from tests.bench.deployment import running_stack
+from tests.bench.page import Section
+from worker.stack import StackEnv
+
+Benchmark = Callable[[StackEnv, argparse.Namespace], Awaitable[Section]]
+
+
+async def _rules(stack: StackEnv, asked: argparse.Namespace) -> Section:
+    return rules.section(rules.run(asked.rounds))
+
+
+async def _ledger(stack: StackEnv, asked: argparse.Namespace) -> Section:
+    return ledger.section(await ledger.run(stack, asked.rounds, asked.orders))
+
+
+ALL: dict[str, Benchmark] = {"rules": _rules, "ledger": _ledger}
+USUAL = ("rules", "ledger")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("what", nargs="*", default=USUAL, help=f"{', '.join(ALL)}; else {', '.join(USUAL)}")
+    parser.add_argument("--write", action="store_true", help="rewrite the sections of docs/benchmarks.md")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--orders", type=int, default=10_000)
+    asked = parser.parse_args()
+    with running_stack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for name in asked.what:
+            print(f"{name}:", flush=True)
+            section = runner.run(ALL[name](stack, asked))
+            print(f"\n{section.content}\n", flush=True)
+            if asked.write:
+                section.write()
+
+
+if __name__ == "__main__":
+    main()

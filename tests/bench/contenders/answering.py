@@ -1,0 +1,40 @@
+"""A connector that always says yes, at once: every command's outcome, without HTTP and without books."""
+
+import asyncio
+
+import orjson
+import uvloop
+
+from tests.bench.load import outcome
+from worker.kafka import envelope, names
+from worker.kafka.records import Outgoing
+from worker.kafka.sink import Sink
+from worker.kafka.source import Source
+from worker.settings import load
+
+STEP_RECORDS = 5_000
+
+
+async def main() -> None:
+    settings = load()
+    arrived = asyncio.Event()
+    source = Source(settings, "answering", (names.COMMANDS,), arrived.set)
+    sink = Sink(settings)
+    await source.start()
+    await sink.start()
+    await source.assign({(names.COMMANDS, partition): 0 for partition in range(settings.topic_partitions)})
+    while True:
+        arrived.clear()
+        if not (records := source.take(STEP_RECORDS, 1 << 30)):
+            await arrived.wait()
+            continue
+        answers = []
+        for record in records:
+            said = outcome(orjson.loads(record.value or b""))
+            headers = envelope.write("command.succeeded", said["operationId"], said["at"])
+            answers.append(Outgoing(names.OUTCOMES, record.partition, record.key, orjson.dumps(said), headers))
+        await sink.hand_over(answers)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,62 @@
+"""The ceiling: the same records through the same consumer, their bytes into one table by one statement per batch, and
+as many records of the same sizes out again. No decision is made, nothing is locked, nothing is read."""
+
+import asyncio
+
+import asyncpg
+import uvloop
+
+from tests.bench.ledger import PARCELS
+from tests.bench.played import told_of_an_invoice
+from worker.kafka import names
+from worker.kafka.records import Outgoing, Record
+from worker.kafka.sink import Ack, Place, Sink
+from worker.kafka.source import Source
+from worker.settings import load
+
+BATCH_RECORDS_MAX, BATCH_BYTES_MAX = 2_000, 8 << 20
+# Batches on their way to Kafka while the next one is written.
+UNACKNOWLEDGED_MAX = 4
+TABLE = 'CREATE TABLE public.bytes (topic text, partition integer, "offset" bigint, key bytea, value bytea)'
+INSERT = (
+    "INSERT INTO public.bytes SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[], $5::bytea[])"
+)
+
+
+async def main() -> None:
+    settings = load()
+    told = told_of_an_invoice(PARCELS, settings.topic_prefix)
+    arrived = asyncio.Event()
+    source = Source(settings, "ceiling", (names.INVOICES,), arrived.set)
+    sink = Sink(settings)
+    connection = await asyncpg.connect(settings.database)
+    await connection.execute(TABLE)
+    await source.start()
+    await sink.start()
+    await source.assign({(names.INVOICES, partition): 0 for partition in range(settings.topic_partitions)})
+    publishing: list[asyncio.Task[None]] = []
+    while True:
+        arrived.clear()
+        records = source.take(BATCH_RECORDS_MAX, BATCH_BYTES_MAX)
+        if not records:
+            await arrived.wait()
+            continue
+        columns = zip(*[(one.topic, one.partition, one.offset, one.key, one.value) for one in records], strict=True)
+        await connection.execute(INSERT, *map(list, columns))
+        acks = await sink.hand_over(_told(told, records))
+        publishing.append(asyncio.create_task(_acknowledged(acks)))
+        if len(publishing) == UNACKNOWLEDGED_MAX:
+            await publishing.pop(0)
+
+
+def _told(told: list[Outgoing], records: list[Record]) -> list[Outgoing]:
+    return [Outgoing(like.topic, one.partition, one.key, like.value, like.headers) for one in records for like in told]
+
+
+async def _acknowledged(acks: list[tuple[Place, int, Ack]]) -> None:
+    for _, _, ack in acks:
+        await ack
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

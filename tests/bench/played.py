@@ -1,0 +1,53 @@
+"""What the rules make of the load, played without Kafka and without a database: how much is to be told."""
+
+from typing import cast
+
+from asyncpg import Connection
+
+from tests.bench import load
+from worker.domain.facts import Fact, OutcomeReported
+from worker.domain.order import Order
+from worker.domain.terms import Capability, Terms
+from worker.kafka.records import Outgoing, Record
+from worker.ledger.folder import Folder
+from worker.ledger.publishing import publish, word
+from worker.ledger.reading import Readable, read_fact
+from worker.stream.cycle import Cycle
+
+TERMS = Terms(now_ms=1_800_000_000_000, capabilities={load.CONNECTOR: Capability("PARTIAL")})
+ORDER = "order-0000000"
+
+
+def events_of_an_order(parcels: int, invoiced: int) -> int:
+    """How many events an order in so many parcels causes until so many are invoiced and captured."""
+    folder = Folder(Order(ORDER), 0, [])
+    facts: list[Fact] = [_fact(one) for one in load.orders([ORDER], parcels, 1)]
+    facts += [_fact(one) for one in load.invoices([ORDER], range(invoiced), 1)]
+    while facts:
+        decision = folder.judge(facts.pop(0), TERMS, None, 0, None)
+        facts += [
+            OutcomeReported(
+                order_id=ORDER, outcome="succeeded", command_id=command.command_id, payment_id=command.payment_id,
+                value=command.value, operation_id=command.command_id,
+            )
+            for command in decision.commands
+        ]  # fmt: skip
+    return len(folder.events)
+
+
+def told_of_an_invoice(parcels: int, prefix: str) -> list[Outgoing]:
+    """What one invoice of an order in so many parcels sends to Kafka: a command, its events, a state."""
+    before = Folder(Order(ORDER), 0, [])
+    before.judge(_fact(*load.orders([ORDER], parcels, 1)), TERMS, None, 0, None)
+    folder = Folder(before.order, before.facts, [])
+    folder.judge(_fact(*load.invoices([ORDER], [0], 1)), TERMS, (load.names.INVOICES, 1, 4711), 1, None)
+    word(folder, prefix)
+    cycle = Cycle(cast("Connection", None), [], {}, TERMS.now_ms, 1)
+    publish(cycle, folder)
+    return cycle.outgoing
+
+
+def _fact(sent: Outgoing) -> Fact:
+    found = read_fact(Record(sent.topic, sent.partition, 0, sent.key, sent.value, sent.headers, 0))
+    assert isinstance(found, Readable), found
+    return found.fact
