@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -42,7 +43,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 # Without local variables: they are long, and may hold what must not be in a log.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
-_lasting: set[tuple[str, str]] = set()
+_lasting: dict[tuple[str, str], dict[str, str]] = {}
 
 
 def configure(settings: Settings) -> None:
@@ -72,7 +73,8 @@ def alert(code: str, connector: str = "", **details: Any) -> None:
     """One error line when it begins; the gauge stays 1 until `clear_alert`."""
     alerts.labels(code=code, connector=connector).set(1)
     if (code, connector) not in _lasting:
-        _lasting.add((code, connector))
+        said = {name: str(value) for name, value in details.items()}
+        _lasting[code, connector] = {"since": datetime.now(UTC).isoformat(timespec="milliseconds"), **said}
         names = {"connector": connector} if connector else {}
         log.error("alert", code=code, **names, **details)
 
@@ -80,9 +82,14 @@ def alert(code: str, connector: str = "", **details: Any) -> None:
 def clear_alert(code: str, connector: str = "") -> None:
     """The reason is gone; said once."""
     if (code, connector) in _lasting:
-        _lasting.discard((code, connector))
+        del _lasting[code, connector]
         alerts.labels(code=code, connector=connector).set(0)
         log.info("alert over", code=code, **({"connector": connector} if connector else {}))
+
+
+def lasting_alerts() -> list[dict[str, str]]:
+    """What lasts in this process: code, connector, since when, and the details that were given as it began."""
+    return [{**said, "code": code, "connector": connector} for (code, connector), said in _lasting.items()]
 
 
 def count_fact(topic: str, fate: str, number: int = 1) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import secrets
 import socket
 import time
@@ -10,12 +11,12 @@ from datetime import timedelta
 import asyncpg
 from asyncpg import Connection
 
+from worker import telemetry
 from worker.postgres.connecting import connect
 from worker.postgres.queries import load
 from worker.stream.control import Control
 from worker.stream.cycle import Taken
 from worker.stream.faults import FencedError
-from worker.telemetry import log
 
 LEASE_SECONDS = 5.0
 BEAT_SECONDS = 1.0
@@ -120,7 +121,9 @@ class Ownership:
     async def _beat(self) -> None:
         connection = self._session
         began = time.monotonic()
-        if await connection.fetchval(_SQL["renew_lease"], self.member_id, timedelta(seconds=LEASE_SECONDS)) is None:
+        alerts = json.dumps(telemetry.lasting_alerts())
+        lease = timedelta(seconds=LEASE_SECONDS)
+        if await connection.fetchval(_SQL["renew_lease"], self.member_id, lease, alerts) is None:
             raise FencedError("this member was declared dead")
         self._leased_since(began)
         members = await connection.fetch(_SQL["look_at_members"])
@@ -175,9 +178,9 @@ class Ownership:
                         await connection.fetch(_SQL["end_sessions"], f"settlement-{self._role} {member_id}")
                 await self._free(lease_until, member_id)
         except asyncpg.LockNotAvailableError:
-            log.warning("a dead worker's transaction still holds its partitions", member=member_id)
+            telemetry.log.warning("a dead worker's transaction still holds its partitions", member=member_id)
             return
-        log.info("took a dead worker off the list", member=member_id)
+        telemetry.log.info("took a dead worker off the list", member=member_id)
 
     async def _free(self, lease_until: object, member_id: str) -> None:
         if lease_until is not None:

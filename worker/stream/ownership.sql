@@ -12,8 +12,8 @@ SELECT number FROM generate_series(0, $1::integer - 1) AS number
 ON CONFLICT DO NOTHING;
 
 -- name: renew_lease
--- Our lease runs on from now; no row: we were buried.
-UPDATE members SET lease_until = clock_timestamp() + $2::interval
+-- Our lease runs on from now, and the alerts that last here are told along; no row: we were buried.
+UPDATE members SET lease_until = clock_timestamp() + $2::interval, alerts = $3::jsonb
 WHERE member_id = $1
 RETURNING member_id;
 

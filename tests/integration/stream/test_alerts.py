@@ -1,0 +1,38 @@
+"""What lasts in a worker can be seen from outside: beside its lease, for as long as it lasts."""
+
+import asyncio
+import json
+
+import asyncpg
+
+from worker import telemetry
+from worker.settings import load
+from worker.stream.control import Control
+from worker.stream.ownership import Ownership
+
+
+async def test_an_alert_stands_beside_its_workers_lease_until_it_is_over(database_url: str) -> None:
+    settings = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": database_url})
+    database = await asyncpg.connect(database_url)
+    ownership = Ownership(database_url, "delivery", settings.topic_partitions, Control(settings))
+    await ownership.join()
+
+    async def told() -> list[dict[str, str]]:
+        return json.loads(await database.fetchval("SELECT alerts FROM delivery.members"))
+
+    telemetry.alert("breaker_open", "acme", why="connection refused")
+    try:
+        async with asyncio.timeout(20):
+            while not (found := await told()):  # noqa: ASYNC110 - the worker tells the database with its next beat
+                await asyncio.sleep(0.05)
+    finally:
+        telemetry.clear_alert("breaker_open", "acme")
+    async with asyncio.timeout(20):
+        while await told():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await ownership.leave()
+    await database.close()
+
+    assert [(one["code"], one["connector"], one["why"]) for one in found] == [
+        ("breaker_open", "acme", "connection refused")
+    ]
