@@ -1,8 +1,7 @@
 """The command line: the one place that knows which room stands behind which command."""
 
-import sys
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -13,16 +12,14 @@ COMMANDS = {
     "delivery": "worker.run:delivery_command",
     "migrate": "worker.run:migrate_command",
     "topics": "worker.run:topics_command",
-    "order": "worker.ledger.commands:order_command",
-    "commands": "worker.delivery.commands:commands_app",
-    "audit": "worker.ledger.commands:audit_command",
-    "rebuild": "worker.ledger.commands:rebuild_command",
+    "order": "worker.console.order:order_command",
+    "commands": "worker.console.commands:commands_app",
+    "audit": "worker.console.books:audit_command",
+    "rebuild": "worker.console.books:rebuild_command",
     "stack": "worker.stack.commands:stack_app",
     "sandbox": "worker.sandbox.commands:sandbox_app",
     "version": "worker.run:version_command",
 }
-
-FAILED, USAGE = 1, 2
 
 
 class LazyGroup(TyperGroup):
@@ -58,19 +55,11 @@ def _settlement() -> None:
 
 def main() -> None:
     """The program. What a person can mend is one sentence, not a traceback."""
-    from worker.settings import SettingsError
-
     try:
         app()
-    except SettingsError as problem:
-        _end(problem, USAGE)
-    except Exception as problem:
-        stack = sys.modules.get("worker.stack.errors")  # loaded only where the embedded stack is used
-        if stack is None or not isinstance(problem, stack.StackError):
+    except BaseException as problem:
+        from worker.console.problems import fail, sentence_for
+
+        if (said := sentence_for(problem)) is None:
             raise
-        _end(problem, FAILED)
-
-
-def _end(problem: Exception, code: int) -> NoReturn:
-    sys.stderr.write(f"settlement: {problem}\n")
-    raise SystemExit(code) from None
+        fail(*said)

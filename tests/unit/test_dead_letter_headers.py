@@ -68,3 +68,14 @@ def test_a_message_is_cut_and_printable():
     message = dict(out.headers)["__connect.errors.exception.message"].decode()
     assert message.startswith(r"\0\ud800xxx")
     assert len(message) == 1_000
+
+
+def test_what_a_tool_sent_back_with_its_headers_dies_again_with_the_new_ones_alone():
+    once, _ = dead_letter(RECORD, "invalid", "first", "p.", ROOM)
+    sent_back = Record("erp.invoices.v1", 7, 99, b"key", b"value", once.headers, 0)
+
+    twice, _ = dead_letter(sent_back, "rejected", "second", "p.", ROOM)
+
+    assert twice.headers[:2] == RECORD.headers
+    assert [content for name, content in twice.headers if name == "kafka_dlt-exception-message"] == [b"second"]
+    assert len(twice.headers) == len(once.headers)

@@ -82,38 +82,7 @@ FROM decisions WHERE applied_at IS NULL AND partition = ANY ($1::integer[]) ORDE
 UPDATE decisions SET applied_at = $3, refused = answered.refused
 FROM unnest($1::bigint[], $2::text[]) AS answered (id, refused) WHERE decisions.id = answered.id
 
--- name: list_for_people
--- Commands that need a person, or came short or were declined and may be asked again.
-SELECT command_id, order_id, payment_id, connector, operation, value, state, done, attempts, code, message,
-    first_attempt_at, ended_at
-FROM commands WHERE (state IN ('manual', 'suspect', 'unknown', 'declined') OR (state = 'succeeded' AND done < value))
-    AND ($1::text IS NULL OR state = $1) ORDER BY taken_at DESC LIMIT $2
-
--- name: show_command
--- One command with everything known of it.
-SELECT command_id, order_id, payment_id, sequence, connector, operation, value, state, changes, attempts, uncertain,
-    done, operation_id, code, message, taken_at, first_attempt_at, due_at, ended_at, partition, body
-FROM commands WHERE command_id = $1
-
--- name: show_attempts
--- Its attempts in order.
-SELECT attempt, begun_at, ended_at, fate, status, message FROM attempts WHERE command_id = $1 ORDER BY attempt
-
--- name: show_decisions
--- What people decided about it.
-SELECT action, value, operation_id, decided_by, reason, decided_at, applied_at FROM decisions
-WHERE command_id = $1 ORDER BY id
-
--- name: decide
--- A decision; the same one again changes nothing.
-INSERT INTO decisions (action, partition, order_id, command_id, invoice_number, settle_id, changes, value, operation_id,
-    decided_by, reason)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-ON CONFLICT (order_id, command_id, invoice_number, settle_id, action, changes, value, operation_id, decided_by, reason)
-    DO NOTHING
-
--- name: decided_so_before
--- Whether the same person typed the same call for the same reason before.
-SELECT EXISTS (
-    SELECT FROM decisions WHERE command_id = $1 AND action = $2 AND value IS NOT DISTINCT FROM $3
-        AND operation_id IS NOT DISTINCT FROM $4 AND decided_by = $5 AND reason = $6)
+-- name: close_dead_letter
+-- A person decided about this command: its dead letter waits for nobody any more.
+UPDATE dead_letters SET status = $4, decided_by = $5, decided_reason = $6, decided_at = $7
+WHERE topic = $1 AND partition = $2 AND "offset" = $3 AND status = 'open'

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from worker.delivery import outcomes
-from worker.delivery.deciding import objection
 from worker.delivery.job import Job, Line
 from worker.delivery.store import Decision, Standing, Store
+from worker.domain.objection import objection
 from worker.stream.cycle import Cycle
 
 
@@ -27,6 +27,7 @@ async def apply(
     if refusal := objection(decision.action, job.state, done, job.command.value):
         return None, refusal
     cycle.publish(outcomes.of_decision(decision, job, partition))
+    await store.close_dead_letter(job, decision)
     standing = _changed(job, done, decision, cycle.now_ms)
     if standing is not None:
         if job.state == "resolved" and line is not None and job in line.jobs:

@@ -165,6 +165,14 @@ class Store:
         """These decisions are published, or refused with a sentence."""
         await self._connection.execute(_SQL["mark_applied"], list(answered), list(answered.values()), moment(now_ms))
 
+    async def close_dead_letter(self, job: Job, decision: Decision) -> None:
+        """Asked again, or closed: the command's dead letter waits for nobody any more."""
+        status, record = "replayed" if decision.action == "retry" else "discarded", job.record
+        await self._connection.execute(
+            _SQL["close_dead_letter"], record.topic, record.partition, record.offset, status, decision.by,
+            decision.reason, moment(decision.at_ms),
+        )  # fmt: skip
+
     async def _write(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
         if rows:
             await self._connection.execute(_SQL[query], *(list(column) for column in zip(*rows, strict=True)))

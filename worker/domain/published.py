@@ -81,7 +81,7 @@ def event_message(order: Order, event: Event, source: tuple[str, int, int] | Non
 def order_state(order: Order) -> Json:
     """The data of `order.state`: the order's whole state."""
     payments = [_payment_state(order, payment) for payment in order.payments]
-    attention = _attention(order)
+    attention = attention_of(order)
     return {
         "orderId": order.order_id,
         "merchant": order.merchant,
@@ -187,10 +187,10 @@ def _return_state(order: Order, invoice: Invoice) -> tuple[int, str]:
 
 def needs_attention(order: Order) -> bool:
     """Whether a person must look at the order."""
-    return bool(_attention(order))
+    return bool(attention_of(order))
 
 
-def _attention(order: Order) -> list[Json]:
+def attention_of(order: Order) -> list[Json]:
     """What a person must look at."""
     found = [_command_attention(order, command) for command in order.commands.values()]
     found += [

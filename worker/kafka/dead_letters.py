@@ -2,6 +2,8 @@
 
 from hashlib import sha256
 
+from msgspec import structs
+
 from worker.kafka.names import DEAD_LETTER_SUFFIX
 from worker.kafka.records import Outgoing, Record
 
@@ -10,6 +12,9 @@ MESSAGE_CHARACTERS_MAX = 1_000
 _OVERHEAD_BYTES = 128
 _HEADER_OVERHEAD_BYTES = 10
 SHA256_HEADER = "settlement-value-sha256"
+# Names the dead letter whose replay a record is.
+REPLAY_HEADER = "settlement-replay"
+ID_DIGITS_MAX = 18
 
 
 def dead_letter(record: Record, reason: str, message: str, prefix: str, bytes_max: int) -> tuple[Outgoing, str]:
@@ -19,6 +24,7 @@ def dead_letter(record: Record, reason: str, message: str, prefix: str, bytes_ma
     """
     message = printable(message)
     added = _headers(record, reason, message, prefix)
+    record = _without(record, {name for name, _ in added})
     if _size(record, added) > bytes_max:
         reason = "too_large"
         added = _headers(record, reason, message, prefix)
@@ -26,6 +32,12 @@ def dead_letter(record: Record, reason: str, message: str, prefix: str, bytes_ma
         fits = _size(record, added) - len(record.value or b"") <= bytes_max
         return _outgoing(record, b"", [*record.headers, *added] if fits else added), reason
     return _outgoing(record, record.value, [*record.headers, *added]), reason
+
+
+def replay_of(record: Record) -> int | None:
+    """The dead letter that a record says it is the replay of; what is no number names none."""
+    found = next((content for name, content in record.headers if name == REPLAY_HEADER), None)
+    return int(found) if found and found.isdigit() and len(found) <= ID_DIGITS_MAX else None
 
 
 def printable(message: str) -> str:
@@ -36,6 +48,13 @@ def printable(message: str) -> str:
 
 def _outgoing(record: Record, value: bytes | None, headers: list[tuple[str, bytes]]) -> Outgoing:
     return Outgoing(record.topic + DEAD_LETTER_SUFFIX, record.partition, record.key, value, headers)
+
+
+def _without(record: Record, names: set[str]) -> Record:
+    """A tool that sends a dead letter back leaves our headers on it: the new ones take their place."""
+    if names.isdisjoint(name for name, _ in record.headers):
+        return record
+    return structs.replace(record, headers=[one for one in record.headers if one[0] not in names])
 
 
 def _headers(record: Record, reason: str, message: str, prefix: str) -> list[tuple[str, bytes]]:

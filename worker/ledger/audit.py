@@ -1,7 +1,7 @@
 """Checks the invariants on the whole database, page by page, in one snapshot: memory does not grow with the ledger."""
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -41,9 +41,13 @@ _OURS = frozenset((names.COMMANDS, names.EVENTS, names.ORDERS))
 class Audit:
     """One pass over the database. Call inside a repeatable read transaction with search_path `ledger`."""
 
-    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", partitions: int) -> None:
+    def __init__(
+        self, connection: "asyncpg.Connection[asyncpg.Record]", partitions: int,
+        told: Callable[[int], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         self._connection = connection
         self._partitions = partitions
+        self._told = told
         self.checked: Counter[str] = Counter()
         """How much was looked at, by kind."""
 
@@ -69,6 +73,7 @@ class Audit:
                 order_id = books.order.order_id
                 for invariant, sentence in check(books, partition_of(order_id, self._partitions)):
                     yield invariant, f"order {order_id}: {sentence}"
+            self._told(self.checked["orders"])
 
     async def _books(self, rows: Sequence[Row]) -> list[Books]:
         ids = [row["order_id"] for row in rows]

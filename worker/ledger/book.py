@@ -83,7 +83,15 @@ class Book:
             return {}
         homes = [self._cycle.partition_of(one) for one in ids]
         await self._connection.execute(_SQL["meet_orders"], ids, homes)
-        rows = await self._connection.fetch(_SQL["lock_orders"], ids)
+        return await self._folders(await self._connection.fetch(_SQL["lock_orders"], ids))
+
+    async def look(self, orders: Iterable[str]) -> dict[str, Folder]:
+        """The orders as they are, unlocked: for a look at what would be decided."""
+        ids = sorted(orders)
+        found = await self._folders(await self._connection.fetch(_SQL["look_at_orders"], ids))
+        return {one: found.get(one) or Folder(Order(one), 0, []) for one in ids}
+
+    async def _folders(self, rows: Sequence[Any]) -> dict[str, Folder]:
         parked = await self._parked([row["order_id"] for row in rows if row["parked"]])
         return {
             row["order_id"]: Folder(
@@ -146,10 +154,17 @@ class Book:
             (*one, consumed.get(one, 0), duplicates.get(one, 0), next_offsets.get(one, 0)) for one in places
         ])  # fmt: skip
 
-    async def mark_replayed(self, dead_letters: Sequence[int]) -> None:
-        """These dead letters came back."""
-        if dead_letters:
-            await self._connection.execute(_SQL["mark_replayed"], dead_letters, moment(self._cycle.now_ms))
+    async def returning(self, named: Sequence[tuple[int, Record]]) -> dict[tuple[str, int, int], int]:
+        """Which of these records are judged again: the place of each, and the dead letter that came back with it."""
+        rows = [(one, record.topic, record.partition, record.offset) for one, record in named]
+        found = await self._connection.fetch(_SQL["returning"], *columns(rows)) if rows else []
+        return {(row["topic"], row["partition"], row["offset"]): row["id"] for row in found}
+
+    async def mark_returned(self, returned: Mapping[tuple[str, int, int], int]) -> None:
+        """These dead letters came back at these places."""
+        if returned:
+            rows = [(one, partition, offset) for (_, partition, offset), one in returned.items()]
+            await self._connection.execute(_SQL["mark_returned"], *columns(rows), moment(self._cycle.now_ms))
 
     async def _write(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
         if rows:

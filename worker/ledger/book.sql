@@ -149,8 +149,29 @@ WHERE EXISTS (SELECT FROM facts f
     OR EXISTS (SELECT FROM dead_letters d
         WHERE (d.topic, d.partition, d."offset") = (again.topic, again.partition, again."offset"))
 
--- name: mark_replayed
--- Dead letters that were published again and have come back; who asked for it stands there already.
+-- name: returning
+-- Which of these records are the first to be read of the dead letters they name; a discarded one is not judged again.
+SELECT DISTINCT ON (id) id, again.topic, again.partition, again."offset"
+FROM unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[]) AS again (named, topic, partition, "offset")
+JOIN dead_letters d ON d.id = again.named AND d.topic = again.topic
+WHERE status <> 'discarded' AND (returned_at IS NULL
+    OR (returned_partition, returned_offset) = (again.partition, again."offset"))
+ORDER BY id, again.partition, again."offset"
+
+-- name: mark_returned
+-- These dead letters came back; who asked for it stands there, or in what was written down before it was published.
 UPDATE dead_letters SET
-    status = 'replayed', decided_by = coalesce(decided_by, 'replay'), decided_at = coalesce(decided_at, $2::timestamptz)
-WHERE id = ANY ($1::bigint[]) AND status = 'open'
+    returned_partition = coalesce(returned_partition, back.partition),
+    returned_offset = coalesce(returned_offset, back."offset"), returned_at = coalesce(returned_at, $4::timestamptz),
+    status = 'replayed', decided_at = coalesce(decided_at, $4::timestamptz),
+    decided_by = coalesce(dead_letters.decided_by, asked.decided_by, 'settlement-replay'),
+    decided_reason = coalesce(decided_reason, asked.reason)
+FROM unnest($1::bigint[], $2::integer[], $3::bigint[]) AS back (id, partition, "offset")
+LEFT JOIN LATERAL (
+    SELECT decided_by, reason FROM people.acts WHERE dead_letter = back.id AND action = 'replay' ORDER BY acts.id DESC LIMIT 1
+) AS asked ON true
+WHERE dead_letters.id = back.id
+
+-- name: look_at_orders
+-- Orders as they are now, for a look at what would be decided; nothing is locked.
+SELECT order_id, document, facts, parked FROM orders WHERE order_id = ANY ($1::text[])

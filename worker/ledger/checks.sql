@@ -141,33 +141,6 @@ SELECT format('%s[%s]@%s waits and is a dead letter', topic, partition, "offset"
 FROM parked JOIN dead_letters USING (topic, partition, "offset")
 LIMIT 20
 
--- name: order_document
--- One order's state.
-SELECT document, parked FROM orders WHERE order_id = $1
-
--- name: order_parked
--- What waits for one order, or for something in it.
-SELECT waits_for, topic, partition, "offset", expires_at FROM parked WHERE order_id = $1 ORDER BY id
-
--- name: order_events
--- One order's timeline.
-SELECT message FROM events WHERE order_id = $1 ORDER BY sequence
-
--- name: order_requests
--- What was asked for one order, and what the delivery worker knows of it.
-SELECT c.command_id, c.request_id, c.payment_id, c.sequence, c.operation, c.value, d.state, d.attempts, d.done,
-    d.operation_id, d.code, d.message
-FROM commands c LEFT JOIN delivery.commands d USING (command_id)
-WHERE c.order_id = $1 ORDER BY c.payment_id, c.sequence
-
--- name: order_attempts
--- Each time a command of one order was sent, and what the connector answered.
-SELECT a.command_id, a.attempt, a.begun_at, a.ended_at, a.status, a.fate, a.message AS code
-FROM delivery.attempts a JOIN commands c USING (command_id)
-WHERE c.order_id = $1 ORDER BY a.begun_at, a.attempt
-
--- name: order_entries
--- One order's entries with the facts that made them.
-SELECT e.fact, e.payment_id, e.debit, e.credit, e.amount, e.rule, e.command_id, f.topic, f.partition, f."offset", f.fact AS body
-FROM entries e JOIN facts f ON f.order_id = e.order_id AND f.sequence = e.fact
-WHERE e.order_id = $1 ORDER BY e.fact, e.chain, e.place
+-- name: count_orders
+-- How many orders there are to look at.
+SELECT count(*) FROM orders

@@ -1,7 +1,7 @@
 """The facts of one cycle, decided one after another; what must be written is gathered in each order's folder."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Literal
 
 from worker import telemetry
@@ -22,17 +22,22 @@ from worker.ledger.reading import Readable, read_fact
 from worker.settings import Settings
 from worker.stream.cycle import Cycle
 
-REPLAY_HEADER = "settlement-replay"
 UNDECIDABLE = "undecidable_fact"
 
 Fate = Literal["applied", "duplicate", "parked", "dead_lettered"]
+Place = tuple[str, int, int] | None
 
 
 class Deciding:
     """One cycle's decisions. Nothing here writes to the database or outlives the cycle."""
 
-    def __init__(self, cycle: Cycle, connectors: Connectors, settings: Settings, owners: Mapping[str, str]) -> None:
+    def __init__(
+        self, cycle: Cycle, connectors: Connectors, settings: Settings, owners: Mapping[str, str],
+        replays: Container[Place] = frozenset(),
+    ) -> None:  # fmt: skip
         self._cycle = cycle
+        self._replays = replays
+        """Where the records stand that a person asked to judge again (R8)."""
         self._connectors = connectors
         self._settings = settings
         self._owners = dict(owners)
@@ -94,9 +99,8 @@ class Deciding:
         foreign = tuple(
             payment for payment in named_payments(fact) if self._owners.get(payment, fact.order_id) != fact.order_id
         )
-        replayed = record is not None and any(name == REPLAY_HEADER for name, _ in record.headers)
-        terms = self._connectors.terms(folder.order, fact, self._cycle.now_ms, foreign, replayed)
         source = (record.topic, record.partition, record.offset) if record else None
+        terms = self._connectors.terms(folder.order, fact, self._cycle.now_ms, foreign, source in self._replays)
         return folder.judge(fact, terms, source, chain, one.traceparent)
 
     def _follow(self, folder: Folder, record: Record | None, fact: Fact, decision: Decision) -> None:

@@ -4,17 +4,19 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import chain
 from typing import Any
 
 from msgspec import Struct, field
 
 from worker import telemetry
 from worker.kafka import names
+from worker.kafka.dead_letters import replay_of
 from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Record
 from worker.ledger.book import Book
 from worker.ledger.connectors import Connectors
-from worker.ledger.deciding import REPLAY_HEADER, Deciding, named_payments
+from worker.ledger.deciding import Deciding, named_payments
 from worker.ledger.folder import Folder
 from worker.ledger.publishing import publish, word
 from worker.ledger.reading import Readable, read_fact
@@ -27,7 +29,6 @@ from worker.stream.faults import fate as fault_of
 LOOK_MS = 1_000  # so often the tables are asked whether time has become a fact
 TIMED_ORDERS_MAX = 500
 MISPLACED_WARNING_SECONDS = 60.0
-DEAD_LETTER_ID_DIGITS_MAX = 18
 # How long an order is left alone whose own facts the database refuses.
 QUARANTINE_MS = 600_000
 REFUSED = "refused_by_database"
@@ -126,7 +127,9 @@ class LedgerHandler:
         self, cycle: Cycle, book: Book, tally: Tally, facts: Sequence[Fact], timed: AbstractSet[str] = frozenset()
     ) -> None:
         folders = await book.open({*timed, *(one.fact.order_id for _, one in facts)})
-        deciding = Deciding(cycle, self._connectors, self._settings, await self._owners(book, facts, folders))
+        returned = await book.returning(_replays([] if timed else cycle.records, folders.values()))
+        owners = await self._owners(book, facts, folders)
+        deciding = Deciding(cycle, self._connectors, self._settings, owners, returned)
         for folder in folders.values():
             deciding.catch_up(folder)
         for record, one in facts:
@@ -142,7 +145,7 @@ class LedgerHandler:
         await book.write(changed, unnamed, self._settings.expiry_lead_ms)
         if not timed:
             await book.account(tally.consumed, deciding.duplicates, tally.next_offsets)
-            await book.mark_replayed(_replayed(cycle.records))
+            await book.mark_returned(returned)
         elif deciding.duplicates:
             await book.account({}, deciding.duplicates, {})
         for folder in changed:
@@ -231,7 +234,7 @@ class LedgerHandler:
             )
 
 
-def _replayed(records: Iterable[Record]) -> list[int]:
-    """The dead letters that these records are again."""
-    found = [content for record in records for name, content in record.headers if name == REPLAY_HEADER and content]
-    return [int(content) for content in found if content.isdigit() and len(content) <= DEAD_LETTER_ID_DIGITS_MAX]
+def _replays(records: Iterable[Record], folders: Iterable[Folder]) -> list[tuple[int, Record]]:
+    """Records that say they are a dead letter come back, those that had to wait included."""
+    waiting = (parked.record for folder in folders for parked in folder.parked)
+    return [(one, record) for record in chain(records, waiting) if (one := replay_of(record)) is not None]

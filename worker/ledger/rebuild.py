@@ -1,6 +1,6 @@
 """Folds the stored facts of every order again and compares with what is stored (I8)."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import asyncpg
@@ -30,8 +30,11 @@ _COMMAND = ("command_id", "request_id", "payment_id", "sequence", "operation", "
 class Rebuild:
     """One pass over the database. Call inside a repeatable read transaction with search_path `ledger`."""
 
-    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    def __init__(
+        self, connection: "asyncpg.Connection[asyncpg.Record]", told: Callable[[int], None] = lambda _: None
+    ) -> None:
         self._connection = connection
+        self._told = told
         self.orders = 0
         self.facts = 0
 
@@ -54,6 +57,7 @@ class Rebuild:
                 for sentence in problems:
                     yield f"order {one}: {sentence}"
             last = ids[-1]
+            self._told(self.orders)
 
 
 class _Fold:

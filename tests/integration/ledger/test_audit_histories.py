@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.ledger.world import CONNECTORS, PARTITIONS, LedgerWorld, authorized, invoice, outcome, payment
 from worker.kafka import names
-from worker.ledger.commands import run_audit, run_rebuild
+from worker.ledger.checking import run_audit, run_rebuild
 
 ORDERS = 12
 ROUNDS = 40

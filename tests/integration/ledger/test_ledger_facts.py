@@ -5,7 +5,7 @@ import pytest
 from tests.integration.ledger.world import LedgerWorld, authorized, invoice, kind, payment
 from worker import telemetry
 from worker.kafka import names
-from worker.ledger.commands import run_audit
+from worker.ledger.checking import run_audit
 
 
 async def test_an_invoice_becomes_a_command_events_and_a_snapshot(ledger: LedgerWorld):
@@ -269,7 +269,7 @@ async def test_a_replayed_record_is_judged_again_and_closes_its_dead_letter(ledg
     await ledger.apply("order.changed", change, headers=[("settlement-replay", str(number).encode())])
 
     assert ledger.state("o1")["value"] == 2000
-    assert await ledger.rows("SELECT status, decided_by FROM dead_letters") == [("replayed", "replay")]
+    assert await ledger.rows("SELECT status, decided_by FROM dead_letters") == [("replayed", "settlement-replay")]
 
 
 async def test_a_fact_that_cannot_be_decided_is_one_dead_letter(ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch):

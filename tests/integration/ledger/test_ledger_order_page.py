@@ -5,7 +5,8 @@ import io
 from rich.console import Console
 
 from tests.integration.ledger.world import LedgerWorld, authorized, invoice
-from worker.ledger.order_page import read_order, show_order
+from worker.console.order import show_order
+from worker.people.orders import read_order
 
 
 async def test_the_page_shows_balances_invoices_timeline_and_what_was_asked(ledger: LedgerWorld):
@@ -21,7 +22,9 @@ async def test_the_page_shows_balances_invoices_timeline_and_what_was_asked(ledg
     for expected in ("order o1 of shop, PARTIAL: open", "A[1]", "settlement.requested", "settle 60.00", "on its way",
                      "invoice.issued", "erp.invoices.v1["):  # fmt: skip
         assert expected in text
-    assert page.as_json(explain=False).keys() == {"order", "timeline", "requests", "parked"}
+    assert page.as_json(explain=False).keys() == {
+        "order", "timeline", "requests", "parked", "dead_letters", "acts",
+    }  # fmt: skip
     assert [entry["amount"] for entry in page.entries] == [10_000, 6000]
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.integration.ledger.world import PARTITIONS, LedgerWorld, authorized, invoice, payment
 from worker import telemetry
 from worker.kafka import names
-from worker.ledger.commands import run_audit
+from worker.ledger.checking import run_audit
 from worker.stream.faults import Fate, fate
 
 

@@ -1,0 +1,205 @@
+"""`settlement commands …`: what needs a person, and what a person decides (R39)."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from worker.console.problems import USAGE, fail
+from worker.console.running import AsJson, By, Reason, with_connection
+from worker.console.screen import age, cell, moment, number, out, show, show_json, table
+from worker.domain.money import MAX_MINOR, to_major
+from worker.people import commands
+from worker.people.acting import Actor
+from worker.people.needs import Need, needs
+
+LISTED_MAX = 500
+STYLES = {"manual": "yellow", "suspect": "red", "unknown": "red", "failed": "yellow", "short": "yellow",
+          "lapsed": "yellow"}  # fmt: skip
+
+commands_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich",
+    help="Commands that need a person: look, retry, resolve, abandon.",
+)  # fmt: skip
+
+CommandId = Annotated[str, typer.Argument(metavar="ID", help="The commandId, as `commands list` shows it.")]
+
+
+class NeedKind(StrEnum):
+    """Why a person must look."""
+
+    manual = "manual"
+    suspect = "suspect"
+    unknown = "unknown"
+    failed = "failed"
+    short = "short"
+    lapsed = "lapsed"
+
+
+@commands_app.command(
+    "list",
+    epilog="""[bold]Examples[/bold]
+
+settlement commands list
+
+settlement commands list --need unknown --json
+
+settlement commands list --order O-1001""",
+)
+def list_command(
+    need: Annotated[NeedKind | None, typer.Option(help="Only this kind.")] = None,
+    order: Annotated[str | None, typer.Option(metavar="ID", help="Only of this order.")] = None,
+    merchant: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this merchant.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what needs a person: commands that wait for one, and amounts that failed, came short or lapsed."""
+    found = with_connection(
+        lambda connection, _: needs(connection, need=need, order_id=order, merchant=merchant, limit=LISTED_MAX)
+    )
+    if as_json:
+        show_json(found)
+        return
+    console = out()
+    if not found:
+        show(console, cell("nothing needs a person", "green"))
+        return
+    now = datetime.now(UTC)
+    console.print(table(
+        ("need", "what", "order", "about", "connector", "since", "says", "may be"),
+        [(cell(one.need, STYLES.get(one.need, "")), _what(one), one.order_id, _about(one), one.connector,
+          age(one.ended_at or one.first_attempt_at, now),
+          one.message, f"{one.noted} is noted" if one.noted else ", ".join(one.acts)) for one in found],
+        right=("since",),
+    ))  # fmt: skip
+    show(console, cell(f"{number(len(found), 'amount')}; `settlement commands show ID` tells more", "dim"))
+
+
+@commands_app.command(
+    "show",
+    epilog="""[bold]Examples[/bold]
+
+settlement commands show ID""",
+)
+def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
+    """Show one command: what was asked, each attempt and its answer, what people decided, what may be decided now."""
+    page = with_connection(lambda connection, _: commands.look(connection, command_id))
+    if as_json:
+        show_json(page.as_json())
+        return
+    console, one = out(), page.command
+    amount = f"{to_major(one['value'], one['currency'])} {one['currency']}"
+    show(console, cell(f"{one['operation']} {amount}", "bold"),
+         f" on payment {one['payment_id']} of order {one['order_id']}, by {one['connector']}: ",
+         cell(one["state"], STYLES.get(one["state"], "bold")))  # fmt: skip
+    if one["message"]:
+        show(console, f"  {one['code'] or ''}: {one['message']}" if one["code"] else f"  {one['message']}")
+    if page.attempts:
+        console.print()
+        console.print(table(("attempt", "begun", "ended", "became", "HTTP", "says"), [
+            (str(a["attempt"]), moment(a["begun_at"]), moment(a["ended_at"]), a["fate"] or "no result written down",
+             a["status"] or "", a["message"]) for a in page.attempts
+        ], right=("attempt",)))  # fmt: skip
+    for said in page.decisions:
+        became = f"refused: {said['refused']}" if said["refused"] else "applied" if said["applied_at"] else "noted"
+        show(
+            console, f"{moment(said['decided_at'])} {said['decided_by']}: {said['action']}, {said['reason']} ({became})"
+        )
+    if page.acts:
+        show(console, cell(f"may be decided now: {', '.join(page.acts)}", "dim"))
+
+
+@commands_app.command(
+    "retry",
+    epilog="""[bold]Examples[/bold]
+
+settlement commands retry ID --by ana --reason "limit was raised" """,
+)
+def retry_command(command_id: CommandId, by: By, reason: Reason) -> None:
+    """Ask again: a declined or short command as a new one, an unknown or suspect one under the same request id."""
+    with_connection(lambda connection, _: commands.retry(connection, Actor(by, reason), command_id))
+    show(out(), "noted; it will be asked again")
+
+
+@commands_app.command(
+    "resolve",
+    epilog="""[bold]Examples[/bold]
+
+settlement commands resolve ID --done 6000 --operation-id S-77 --by ana --reason "seen in the acquirer's portal"
+
+settlement commands resolve ID --not-done --by ana --reason "the acquirer never had it" """,
+)
+def resolve_command(
+    command_id: CommandId,
+    by: By,
+    reason: Reason,
+    done: Annotated[
+        int | None, typer.Option(metavar="VALUE", min=1, max=MAX_MINOR, help="It was done: its value in minor units.")
+    ] = None,
+    operation_id: Annotated[str | None, typer.Option(metavar="X", help="The connector's id of what was done.")] = None,
+    not_done: Annotated[bool, typer.Option("--not-done", help="It was not done, and never will be.")] = False,
+) -> None:
+    """Close a manual, suspect or unknown command: it was done, or it was not."""
+    if not_done == (done is not None) or (done is not None) != bool(operation_id):
+        fail("say either --done VALUE --operation-id X, or --not-done", USAGE)
+    with_connection(
+        lambda connection, _: commands.resolve(
+            connection, Actor(by, reason), command_id, done=done, operation_id=operation_id
+        )
+    )
+    show(out(), f"noted; it is resolved: {'done' if done else 'not done'}")
+
+
+@commands_app.command(
+    "abandon",
+    epilog="""[bold]Examples[/bold]
+
+settlement commands abandon ID --by ana --reason "paid in cash"
+
+settlement commands abandon --order O-1001 --invoice 17 --by ana --reason "paid in cash"
+
+settlement commands abandon --order O-1001 --settle-id S-9 --by ana --reason "returned by the acquirer" """,
+)
+def abandon_command(
+    by: By,
+    reason: Reason,
+    command_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The commandId.")] = None,
+    order: Annotated[
+        str | None, typer.Option(metavar="O", help="The order of a lapsed amount or of an automatic settlement.")
+    ] = None,
+    invoice: Annotated[
+        str | None, typer.Option(metavar="N", help="The invoice whose lapsed amount is given up.")
+    ] = None,
+    settle_id: Annotated[
+        str | None, typer.Option(metavar="S", help="The suspect automatic settlement that is given up.")
+    ] = None,
+) -> None:
+    """Give up a failed or lapsed amount, or a suspect automatic settlement: it no longer holds the order."""
+    amount = order is not None and (invoice is None) != (settle_id is None)
+    if (command_id is None) == (not amount) or (command_id and (order or invoice or settle_id)):
+        fail("name ID, or --order O --invoice N, or --order O --settle-id S", USAGE)
+    if command_id is not None:
+        with_connection(lambda connection, _: commands.abandon(connection, Actor(by, reason), command_id))
+    else:
+        with_connection(
+            lambda connection, settings: commands.abandon_amount(
+                connection, Actor(by, reason), str(order), settings.topic_partitions, invoice=invoice,
+                settle_id=settle_id,
+            )
+        )  # fmt: skip
+    show(out(), "noted; it is given up")
+
+
+def _what(one: Need) -> str:
+    amount = f"{to_major(one.amount, one.currency)} {one.currency}"
+    if one.operation is None or one.value is None:
+        return amount
+    part = "" if one.value == one.amount else f" of {to_major(one.value, one.currency)}"
+    return f"{one.operation} {amount}{part}"
+
+
+def _about(one: Need) -> str:
+    """What `show` and the decisions take."""
+    if one.command_id is not None:
+        return one.command_id
+    return f"invoice {one.invoice_number}" if one.invoice_number is not None else f"settlement {one.settle_id}"

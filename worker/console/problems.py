@@ -1,0 +1,110 @@
+"""What a person can mend is one sentence that says how, and never a traceback."""
+
+import socket
+import sys
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import asyncpg
+from aiokafka.errors import AuthenticationFailedError, KafkaConnectionError, KafkaError
+
+from worker.console.screen import err, show
+from worker.kafka.topics import TopicsError
+from worker.people.acting import Refused
+from worker.postgres.migrations import MigrationError
+from worker.settings import Settings, SettingsError, load
+
+FAILED, USAGE, STOPPED = 1, 2, 130
+
+_OURS = (Refused, MigrationError, TopicsError)
+_DATABASE: dict[tuple[type[BaseException], ...], str] = {
+    (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidPasswordError):
+        "{where} does not let us in ({problem}): check the user and the password in DATABASE_URL",
+    (asyncpg.InvalidCatalogNameError,):
+        "{where} has no such database ({problem}): create it, or name another one in DATABASE_URL",
+    (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError):
+        "{where} lacks our tables ({problem}): `settlement migrate` makes them",
+    (asyncpg.InsufficientPrivilegeError,): "{where} does not allow it ({problem}): this role may look, not act",
+    (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError): "{where} took too long ({problem}): try again",
+    (asyncpg.exceptions.ClientConfigurationError,): "DATABASE_URL cannot be used: {problem}",
+}  # fmt: skip
+
+
+def fail(sentence: str, code: int = FAILED) -> NoReturn:
+    """One sentence on standard error, and an exit code."""
+    show(err(), f"settlement: {sentence}")
+    raise SystemExit(code) from None
+
+
+def sentence_for(problem: BaseException) -> tuple[str, int] | None:
+    """What to tell the person, and the exit code; None: it is a defect of ours."""
+    if isinstance(problem, _OURS) or _is_of_the_stack(problem):
+        return str(problem), FAILED
+    if isinstance(problem, SettingsError):
+        return str(problem), USAGE
+    if isinstance(problem, KeyboardInterrupt):
+        return "stopped", STOPPED
+    for kind, explain in _DRIVERS:
+        if isinstance(problem, kind):
+            return explain(problem), FAILED
+    return None
+
+
+def _of_database(problem: BaseException) -> str:
+    where = _database()
+    for kinds, sentence in _DATABASE.items():
+        if isinstance(problem, kinds):
+            return sentence.format(where=where, problem=problem)
+    return f"{where}: {problem}"
+
+
+def _of_kafka(problem: BaseException) -> str:
+    where = f"Kafka at {_settings().kafka_bootstrap_servers}"
+    match problem:
+        case AuthenticationFailedError():
+            return f"{where} does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+        case KafkaConnectionError():
+            return f"{where} does not answer: is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
+        case _:
+            return f"{where}: {problem}"
+
+
+def _of_network(problem: BaseException) -> str:
+    if isinstance(problem, BrokenPipeError):
+        return "whoever read our output went away"
+    if isinstance(problem, OSError) and problem.filename is not None:
+        return f"{problem.filename}: {problem.strerror or problem}"
+    why = "its host name is not known" if isinstance(problem, socket.gaierror) else "it does not answer"
+    return f"{_database()} cannot be reached, {why}: is it running, and is DATABASE_URL right?"
+
+
+def _database() -> str:
+    """Host, port and name, never the password."""
+    url = _settings().database_url
+    if url is None:
+        return "PostgreSQL"
+    parts = urlsplit(url.get_secret_value())
+    return f"PostgreSQL at {parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _settings() -> Settings:
+    """As the command had them; where they do not even load, there is nothing to name."""
+    from worker.settings import with_embedded_stack  # noqa: PLC0415 - only when something went wrong
+
+    try:
+        return with_embedded_stack(load())
+    except Exception:  # noqa: BLE001 - a second problem must not hide the first
+        return Settings()
+
+
+_DRIVERS = (
+    (KafkaError, _of_kafka),
+    ((asyncpg.PostgresError, asyncpg.InterfaceError), _of_database),
+    (OSError, _of_network),
+)
+
+
+def _is_of_the_stack(problem: BaseException) -> bool:
+    """The embedded stack is loaded only where it is used."""
+    stack = sys.modules.get("worker.stack.errors")
+    return stack is not None and isinstance(problem, stack.StackError)

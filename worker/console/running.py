@@ -1,0 +1,75 @@
+"""How a command does its work: settings, one connection, a bar that shows where it is."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from worker.console.screen import err
+from worker.people.acting import Connection
+from worker.postgres.connecting import connect
+from worker.postgres.migrations import require_current
+from worker.settings import Settings, load, with_embedded_stack
+
+# What is over sooner shows no bar.
+QUIET_SECONDS = 0.5
+
+Result = TypeVar("Result")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+By = Annotated[str, typer.Option("--by", metavar="NAME", help="Your name; it is kept with the decision.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the decision.")]
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """The work's result."""
+    import uvloop  # noqa: PLC0415 - `--help` needs no event loop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def with_connection(work: Callable[[Connection, Settings], Awaitable[Result]]) -> Result:
+    """Runs some work on a connection to a database that has our newest schema."""
+    settings = with_embedded_stack(load())
+
+    async def connected() -> Result:
+        async with connection_to(settings) as connection:
+            return await work(connection, settings)
+
+    return run(connected())
+
+
+@asynccontextmanager
+async def connection_to(settings: Settings) -> AsyncIterator[Connection]:
+    """A session of its own, closed at the end."""
+    connection = await connect(settings.database, name="settlement-people", schema="ledger")
+    try:
+        await require_current(connection)
+        yield connection
+    finally:
+        await connection.close()
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, where a person looks at it and it takes longer than a moment."""
+    console = err()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(what, total=None)
+    began = time.monotonic()
+
+    def told(done: int, of: int) -> None:
+        if time.monotonic() - began > QUIET_SECONDS:
+            bar.start()
+        bar.update(task, completed=done, total=of)
+
+    try:
+        yield told
+    finally:
+        bar.stop()

@@ -1,0 +1,118 @@
+"""What a person or a program gets to see. Whatever strings come from outside, the terminal obeys none of them."""
+
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# What is piped into a file or another program has no width; lines are broken by whoever shows them.
+COLUMNS_WITHOUT_TERMINAL = 240
+# More marks than this on one letter grow out of their line.
+MARKS_MAX = 3
+
+# Control, format (bidirectional, zero width), half a pair, private, unknown; separators of lines and paragraphs.
+_NOT_SHOWN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+_MARKS = frozenset(("Mn", "Me"))
+
+Cell = str | Text
+
+
+def out() -> Console:
+    """Standard output: colours only on a terminal, no markup, nothing is highlighted by itself."""
+    return _console(stderr=False)
+
+
+def err() -> Console:
+    """Standard error, likewise."""
+    return _console(stderr=True)
+
+
+def plain(text: object) -> str:
+    r"""The text with everything escaped that a terminal would obey or not show: `\x1b`, `\u202e`, `\n`."""
+    shown: list[str] = []
+    marks = 0
+    for one in str(text):
+        category = unicodedata.category(one)
+        marks = marks + 1 if category in _MARKS else 0
+        shown.append(_escaped(one) if category in _NOT_SHOWN or marks > MARKS_MAX else one)
+    return "".join(shown)
+
+
+def cell(text: object, style: str = "") -> Text:
+    """One cell of a table, or part of a line, in a style of ours."""
+    return Text(plain(text), style=style)
+
+
+def table(
+    heads: Sequence[str], rows: Iterable[Sequence[Cell | None]], *, right: Sequence[str] = (), title: str = ""
+) -> Table:  # fmt: skip
+    """A table without lines; what does not fit its column goes on below. Numbers stand to the right."""
+    made = Table(box=None, pad_edge=False, title=title or None, title_justify="left", title_style="bold")
+    for head in heads:
+        made.add_column(head, header_style="dim", justify="right" if head in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(one if isinstance(one, Text) else cell("" if one is None else one) for one in row))
+    return made
+
+
+def show(console: Console, *parts: Cell, end: str = "\n") -> None:
+    """One line, or a paragraph that the terminal breaks between words."""
+    line = Text()
+    for one in parts:
+        line.append_text(one if isinstance(one, Text) else cell(one))
+    console.print(line, end=end, soft_wrap=not console.is_terminal)
+
+
+def show_json(data: object) -> None:
+    """For programs: ASCII only, so that a terminal obeys nothing in it either."""
+    text = json.dumps(msgspec.to_builtins(data, enc_hook=str), indent=2 if sys.stdout.isatty() else None)
+    sys.stdout.write(text.replace("\x7f", "\\u007f") + "\n")
+
+
+def moment(at: datetime | None) -> str:
+    """A time as people compare them: UTC, to the second."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if at else ""
+
+
+def age(at: datetime | None, now: datetime) -> str:
+    """How long ago, in the largest unit that is not 0."""
+    if at is None:
+        return ""
+    seconds = max(0, int((now - at).total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+def number(count: int, noun: str) -> str:
+    """`1 order`, `12,000 orders`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else COLUMNS_WITHOUT_TERMINAL
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+
+
+def _escaped(one: str) -> str:
+    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(one)
+    if named is not None:
+        return named
+    code = ord(one)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def as_dict(struct: Any) -> dict[str, Any]:
+    """A value of ours as a program reads it."""
+    found: dict[str, Any] = msgspec.to_builtins(struct, enc_hook=str)
+    return found

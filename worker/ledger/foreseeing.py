@@ -1,0 +1,71 @@
+"""What the ledger would decide about records, by deciding: on the orders as they are now, and nothing is written."""
+
+from collections.abc import Sequence
+
+import asyncpg
+from msgspec import Struct
+
+from worker.domain.decision import Event
+from worker.domain.order import Command, Order
+from worker.kafka.envelope import Unreadable
+from worker.kafka.records import Record
+from worker.ledger.book import Book
+from worker.ledger.connectors import Connectors
+from worker.ledger.deciding import Deciding, named_payments
+from worker.ledger.folder import Folder
+from worker.ledger.reading import Readable, read_fact
+from worker.settings import Settings
+from worker.stream.cycle import Cycle
+
+
+class Foreseen(Struct, frozen=True):
+    """What one record would come to."""
+
+    fate: str
+    """applied, duplicate, parked or dead_lettered."""
+    order_id: str | None
+    currency: str | None
+    reason: str | None
+    """The dead letter's reason code, and its sentence."""
+    message: str | None
+    commands: list[Command]
+    events: list[Event]
+
+
+async def foresee(
+    connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings, records: Sequence[Record], now_ms: int
+) -> list[Foreseen]:
+    """One answer for each record, as if they came now, one after another, and a person had asked to judge them again.
+
+    Call inside a snapshot with search_path `ledger`. Needs the connectors file that the ledger worker reads.
+    """
+    connectors = Connectors(settings)
+    cycle = Cycle(connection, [], {}, now_ms, settings.topic_partitions)
+    book = Book(cycle)
+    facts = [read_fact(record) for record in records]
+    readable = [one.fact for one in facts if isinstance(one, Readable)]
+    folders = await book.look({one.order_id for one in readable})
+    owners = await book.owners_of({payment for fact in readable for payment in named_payments(fact)})
+    places = {(record.topic, record.partition, record.offset) for record in records}
+    deciding = Deciding(cycle, connectors, settings, owners, places)
+    for folder in folders.values():
+        deciding.catch_up(folder)
+    return [
+        Foreseen("dead_lettered", None, None, one.reason, one.message, [], [])
+        if isinstance(one, Unreadable)
+        else _judged(cycle, deciding, folders[one.fact.order_id], record, one)
+        for record, one in zip(records, facts, strict=True)
+    ]
+
+
+def _judged(cycle: Cycle, deciding: Deciding, folder: Folder, record: Record, one: Readable) -> Foreseen:
+    dead, commands, events = len(cycle.dead), len(folder.commands), len(folder.events)
+    fate = deciding.judge(folder, record, one) or "parked"
+    # Its own dead letter, not one of a fact that waited for it.
+    own = next((letter for letter in cycle.dead[dead:] if letter.record is record), None)
+    order: Order = folder.order
+    return Foreseen(
+        fate, order.order_id, order.currency if order.opened else None, own.reason if own else None,
+        own.message if own else None, [asked.command for asked in folder.commands[commands:]],
+        [told.event for told in folder.events[events:]],
+    )  # fmt: skip

@@ -1,0 +1,113 @@
+"""Commands that need a person: look at one; ask again, close it, give it up (R39)."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from worker.domain.money import MAX_MINOR
+from worker.domain.objection import objection
+from worker.kafka.murmur2 import partition_of
+from worker.people.acting import Action, Actor, Connection, Refused, refuse_unstorable, write_down
+from worker.people.needs import acts_on
+from worker.postgres.queries import load
+
+_SQL = load("worker.people")
+
+Json = dict[str, Any]
+
+
+class CommandPage(Struct, frozen=True):
+    """One command with its attempts and what people decided about it."""
+
+    command: Json
+    """Its row, with `currency` and `merchant`."""
+    attempts: list[Json]
+    decisions: list[Json]
+    acts: tuple[str, ...]
+    """What may be decided now."""
+
+    def as_json(self) -> Json:
+        """For programs."""
+        return {**self.command, "attempts": self.attempts, "decisions": self.decisions, "acts": self.acts}
+
+
+async def look(connection: Connection, command_id: str) -> CommandPage:
+    """Everything known of one command."""
+    row = await _row(connection, command_id)
+    asked = msgspec.json.decode(row["body"])
+    command = {name: value for name, value in row.items() if name != "body"}
+    command |= {name: asked.get(name) for name in ("currency", "merchant", "cause")}
+    attempts = await connection.fetch(_SQL["show_attempts"], command_id)
+    decisions = await connection.fetch(_SQL["show_decisions"], command_id)
+    return CommandPage(command, [dict(one) for one in attempts], [dict(one) for one in decisions],
+                       acts_on(row["state"], row["done"], row["value"]))  # fmt: skip
+
+
+async def retry(connection: Connection, actor: Actor, command_id: str) -> None:
+    """Asks again: a declined or short command as a new one, an unknown or suspect one under the same request id."""
+    await _decide(connection, actor, "retry", command_id)
+
+
+async def resolve(
+    connection: Connection, actor: Actor, command_id: str, *, done: int | None = None, operation_id: str | None = None
+) -> None:
+    """Closes a manual, suspect or unknown command: done with this value and id, or (without both) not done."""
+    if (done is None) != (not operation_id):
+        raise Refused("what was done has a value and the connector's operation id; what was not done has neither")
+    if done is not None and not 0 < done <= MAX_MINOR:
+        raise Refused(f"the value is a whole number of minor units from 1 to {MAX_MINOR}")
+    if operation_id is not None:
+        refuse_unstorable("the operation id", operation_id)
+    await _decide(connection, actor, "resolve", command_id, value=done or 0, operation_id=operation_id or None)
+
+
+async def abandon(connection: Connection, actor: Actor, command_id: str) -> None:
+    """Gives up a declined or short command: its amount no longer holds the order."""
+    await _decide(connection, actor, "abandon", command_id)
+
+
+async def abandon_amount(
+    connection: Connection, actor: Actor, order_id: str, partitions: int, *, invoice: str | None = None,
+    settle_id: str | None = None,
+) -> None:  # fmt: skip
+    """Gives up an invoice's lapsed amount, or a suspect automatic settlement. `partitions`: of the deployment."""
+    if (invoice is None) == (settle_id is None):
+        raise Refused("name the invoice whose lapsed amount is given up, or the automatic settlement")
+    for what, text in (("the order", order_id), ("the invoice", invoice), ("the settle id", settle_id)):
+        refuse_unstorable(what, text or "")
+    if not await connection.fetchval(_SQL["order_is_known"], order_id):
+        raise Refused(f"no order {order_id} is known")
+    call = (order_id, None, invoice, settle_id, None, None, None, actor.name, actor.reason)
+    async with connection.transaction():
+        if await connection.fetchval(_SQL["decide"], "abandon", partition_of(order_id, partitions), *call):
+            await write_down(connection, actor, "abandon", order_id=order_id, invoice=invoice, settle_id=settle_id)
+
+
+async def _decide(
+    connection: Connection, actor: Actor, action: Action, command_id: str, *, value: int | None = None,
+    operation_id: str | None = None,
+) -> None:  # fmt: skip
+    """The same call about the same state of a command is written once; typed again after it acted, it is no error."""
+    row = await _row(connection, command_id)
+    if refusal := objection(action, row["state"], row["done"], row["value"]):
+        call = command_id, action, value, operation_id, actor.name, actor.reason
+        if await connection.fetchval(_SQL["decided_so_before"], *call):
+            return
+        raise Refused(refusal)
+    async with connection.transaction():
+        written = await connection.fetchval(
+            _SQL["decide"], action, row["partition"], row["order_id"], command_id, None, None, row["changes"], value,
+            operation_id, actor.name, actor.reason,
+        )  # fmt: skip
+        if written:
+            await write_down(connection, actor, action, order_id=row["order_id"], command_id=command_id, value=value,
+                             operation_id=operation_id)  # fmt: skip
+
+
+async def _row(connection: Connection, command_id: str) -> Json:
+    refuse_unstorable("a command's id", command_id)
+    row = await connection.fetchrow(_SQL["show_command"], command_id)
+    if row is None:
+        raise Refused(f"no command {command_id} is known; `settlement commands list` shows those that need a person")
+    return dict(row)

@@ -1,0 +1,52 @@
+-- name: orders_needing_people
+-- Orders at which a person must look, as the books know them, latest change first.
+SELECT document FROM ledger.orders
+WHERE attention AND ($1::text IS NULL OR order_id = $1) AND ($2::text IS NULL OR merchant = $2)
+ORDER BY updated_at DESC LIMIT $3
+
+-- name: commands_needing_people
+-- Commands that wait for a person, and those that the books name.
+SELECT command_id, order_id, payment_id, connector, operation, value, state, done, attempts, code, message,
+    operation_id, first_attempt_at, ended_at, convert_from(body, 'UTF8')::json ->> 'merchant' AS merchant,
+    convert_from(body, 'UTF8')::json ->> 'currency' AS currency,
+    (SELECT action FROM delivery.decisions d WHERE d.command_id = c.command_id AND d.applied_at IS NULL
+        ORDER BY id DESC LIMIT 1) AS noted
+FROM delivery.commands c
+WHERE (command_id = ANY ($1::text[]) OR state IN ('manual', 'suspect', 'unknown'))
+    AND ($2::text IS NULL OR order_id = $2)
+LIMIT $3
+
+-- name: show_command
+-- One command with everything known of it.
+SELECT command_id, order_id, payment_id, sequence, connector, operation, value, state, changes, attempts, uncertain,
+    done, operation_id, code, message, taken_at, first_attempt_at, due_at, ended_at, partition, body
+FROM delivery.commands WHERE command_id = $1
+
+-- name: show_attempts
+-- Its attempts in order.
+SELECT attempt, begun_at, ended_at, fate, status, message
+FROM delivery.attempts WHERE command_id = $1 ORDER BY attempt
+
+-- name: show_decisions
+-- What people decided about it.
+SELECT action, value, operation_id, decided_by, reason, decided_at, applied_at, refused
+FROM delivery.decisions WHERE command_id = $1 ORDER BY id
+
+-- name: order_is_known
+-- Whether anything ever named this order.
+SELECT EXISTS (SELECT FROM ledger.orders WHERE order_id = $1)
+
+-- name: decide
+-- A decision, for the delivery worker to apply; the same one again changes nothing, and returns nothing.
+INSERT INTO delivery.decisions (action, partition, order_id, command_id, invoice_number, settle_id, changes, value,
+    operation_id, decided_by, reason)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (order_id, command_id, invoice_number, settle_id, action, changes, value, operation_id, decided_by, reason)
+    DO NOTHING
+RETURNING id
+
+-- name: decided_so_before
+-- Whether the same person typed the same call for the same reason before.
+SELECT EXISTS (
+    SELECT FROM delivery.decisions WHERE command_id = $1 AND action = $2 AND value IS NOT DISTINCT FROM $3
+        AND operation_id IS NOT DISTINCT FROM $4 AND decided_by = $5 AND reason = $6)

@@ -1,0 +1,160 @@
+"""Dead letters: find them, look at one, give up what nobody needs."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from msgspec import Struct, structs
+
+from worker.kafka.dead_letters import replay_of
+from worker.kafka.records import Record
+from worker.people.acting import Actor, Connection, Refused, write_down_all
+from worker.postgres.queries import load
+from worker.stream.outbox import decode_headers
+
+Status = Literal["open", "replayed", "discarded"]
+ID_MAX = 2**63 - 1
+
+_SQL = load("worker.people")
+
+Json = dict[str, Any]
+
+
+class Filter(Struct, frozen=True, kw_only=True):
+    """Which dead letters are meant; topics without prefix. None: whatever it is."""
+
+    status: Status | None = "open"
+    topic: str | None = None
+    reason: str | None = None
+    merchant: str | None = None
+    order_id: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+
+    def arguments(self) -> tuple[Any, ...]:
+        """In the order of the queries' parameters."""
+        return self.status, self.topic, self.reason, self.merchant, self.order_id, self.since, self.before
+
+
+class DeadLetter(Struct, frozen=True):
+    """One line of a list."""
+
+    id: int
+    topic: str
+    partition: int
+    offset: int
+    order_id: str | None
+    merchant: str | None
+    reason: str
+    message: str
+    status: Status
+    dead_at: datetime
+    decided_by: str | None
+    decided_reason: str | None
+    decided_at: datetime | None
+    returned_at: datetime | None
+    bytes: int | None
+
+
+class Letter(Struct, frozen=True):
+    """One dead letter with its record, byte for byte as it came."""
+
+    id: int
+    record: Record
+    order_id: str | None
+    merchant: str | None
+    reason: str
+    message: str
+    status: Status
+    dead_at: datetime
+    decided_by: str | None
+    decided_reason: str | None
+    decided_at: datetime | None
+    returned: tuple[int, int] | None
+    """Partition and offset at which its replay was read."""
+
+    @property
+    def replay_of(self) -> int | None:
+        """The dead letter whose replay this one is, if it is one."""
+        return replay_of(self.record)
+
+
+class LetterPage(Struct, frozen=True):
+    """One dead letter, what people did about it, and what became of its replay."""
+
+    letter: Letter
+    acts: list[Json]
+    became: str | None
+    """One sentence, or None: it was not published again."""
+
+
+async def listed(connection: Connection, wanted: Filter, limit: int = 100) -> list[DeadLetter]:
+    """Those that match, latest first."""
+    rows = await connection.fetch(_SQL["list_dead_letters"], *wanted.arguments(), limit)
+    return [DeadLetter(*row) for row in rows]
+
+
+async def counted(connection: Connection) -> list[Json]:
+    """How many are open, by topic and reason, most first; and since when."""
+    return [dict(row) for row in await connection.fetch(_SQL["count_dead_letters"])]
+
+
+async def picked(connection: Connection, wanted: Filter) -> list[tuple[int, str]]:
+    """The ids of all that match now, with their topics, in the order in which they died."""
+    return [(row["id"], row["topic"]) for row in await connection.fetch(_SQL["pick_dead_letters"], *wanted.arguments())]
+
+
+async def letters(connection: Connection, ids: Sequence[int]) -> list[Letter]:
+    """These, by id; `Refused` where one does not exist."""
+    rows = await connection.fetch(_SQL["read_dead_letters"], [one for one in ids if 0 < one <= ID_MAX])
+    if missing := set(ids).difference(row["id"] for row in rows):
+        raise Refused(f"no dead letter {min(missing)} is known; `settlement dlq list` shows those that are open")
+    return [_letter(row) for row in rows]
+
+
+async def look(connection: Connection, dead_letter: int) -> LetterPage:
+    """One dead letter with everything known of it."""
+    [letter] = await letters(connection, [dead_letter])
+    acts = [dict(one) for one in await connection.fetch(_SQL["acts_on_dead_letter"], dead_letter)]
+    return LetterPage(letter, acts, await _became(connection, letter))
+
+
+async def discard(connection: Connection, actor: Actor, wanted: Filter | Sequence[int]) -> int:
+    """Gives up what is open of these, and returns how many that were; given up twice is given up once."""
+    if isinstance(wanted, Filter):
+        ids = [one for one, _ in await picked(connection, structs.replace(wanted, status="open"))]
+    else:
+        ids = list(wanted)
+        for letter in await letters(connection, ids):
+            if letter.status == "replayed":
+                raise Refused(f"dead letter {letter.id} was replayed by {letter.decided_by} already")
+    async with connection.transaction():
+        rows = await connection.fetch(_SQL["mark_discarded"], ids, actor.name, actor.reason)
+        if rows:
+            await write_down_all(connection, actor, "discard", [(row["id"], row["order_id"], None) for row in rows])
+    return len(rows)
+
+
+async def _became(connection: Connection, letter: Letter) -> str | None:
+    if letter.returned is None:
+        waits = letter.status == "replayed"
+        return "It is published again; the ledger worker has not read it yet." if waits else None
+    row = await connection.fetchrow(_SQL["became_of_replay"], letter.record.topic, *letter.returned)
+    assert row is not None
+    if row["dead_letter"] is not None:
+        return f"It was judged again and refused again: dead letter {row['dead_letter']}."
+    if row["fact"] is not None:
+        return f"It was judged again and {row['fact']}."
+    return "It waits for its order." if row["parked"] else "It was judged again: a duplicate, nothing happened."
+
+
+def _letter(row: Any) -> Letter:
+    record = Record(
+        row["topic"], row["partition"], row["offset"], row["key"], row["value"], decode_headers(row["headers"]),
+        round(row["timestamp"].timestamp() * 1000),
+    )  # fmt: skip
+    returned = (row["returned_partition"], row["returned_offset"]) if row["returned_at"] else None
+    return Letter(
+        row["id"], record, row["order_id"], row["merchant"], row["reason"], row["message"], row["status"],
+        row["dead_at"], row["decided_by"], row["decided_reason"], row["decided_at"], returned,
+    )  # fmt: skip

@@ -1,0 +1,75 @@
+-- name: list_dead_letters
+-- Dead letters of both workers that match, latest first.
+SELECT id, topic, partition, "offset", order_id, merchant, reason, message, status, dead_at, decided_by, decided_reason,
+    decided_at, returned_at, octet_length(value) AS bytes
+FROM (
+    SELECT id, topic, partition, "offset", order_id, merchant, reason, message, status, dead_at, decided_by,
+        decided_reason, decided_at, returned_at, key, value FROM ledger.dead_letters
+    UNION ALL
+    SELECT id, topic, partition, "offset", order_id, merchant, reason, message, status, dead_at, decided_by,
+        decided_reason, decided_at, returned_at, key, value FROM delivery.dead_letters
+) AS found
+WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR topic = $2) AND ($3::text IS NULL OR reason = $3)
+    AND ($4::text IS NULL OR merchant = $4)
+    AND ($5::text IS NULL OR order_id = $5 OR (order_id IS NULL AND key = convert_to($5, 'UTF8')))
+    AND ($6::timestamptz IS NULL OR dead_at >= $6) AND ($7::timestamptz IS NULL OR dead_at <= $7)
+ORDER BY dead_at DESC, id DESC LIMIT $8
+
+-- name: pick_dead_letters
+-- The next ids that match, oldest first, none that came later than the last one.
+SELECT id, topic FROM (
+    SELECT id, topic, order_id, merchant, reason, status, dead_at, key FROM ledger.dead_letters
+    UNION ALL SELECT id, topic, order_id, merchant, reason, status, dead_at, key FROM delivery.dead_letters
+) AS found
+WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR topic = $2) AND ($3::text IS NULL OR reason = $3)
+    AND ($4::text IS NULL OR merchant = $4)
+    AND ($5::text IS NULL OR order_id = $5 OR (order_id IS NULL AND key = convert_to($5, 'UTF8')))
+    AND ($6::timestamptz IS NULL OR dead_at >= $6) AND ($7::timestamptz IS NULL OR dead_at <= $7)
+ORDER BY id
+
+-- name: read_dead_letters
+-- These dead letters, byte for byte.
+SELECT id, topic, partition, "offset", order_id, merchant, reason, message, key, value, headers, "timestamp", dead_at,
+    status, decided_by, decided_reason, decided_at, returned_partition, returned_offset, returned_at
+FROM ledger.dead_letters WHERE id = ANY ($1::bigint[])
+UNION ALL
+SELECT id, topic, partition, "offset", order_id, merchant, reason, message, key, value, headers, "timestamp", dead_at,
+    status, decided_by, decided_reason, decided_at, returned_partition, returned_offset, returned_at
+FROM delivery.dead_letters WHERE id = ANY ($1::bigint[])
+ORDER BY id
+
+-- name: became_of_replay
+-- What the record is now that was read at this place: a fact, a dead letter, one that waits, or none of them.
+SELECT
+    (SELECT fate FROM ledger.facts WHERE (topic, partition, "offset") = ($1::text, $2::integer, $3::bigint)) AS fact,
+    (SELECT id FROM ledger.dead_letters WHERE (topic, partition, "offset") = ($1::text, $2::integer, $3::bigint))
+        AS dead_letter,
+    EXISTS (SELECT FROM ledger.parked WHERE (topic, partition, "offset") = ($1::text, $2::integer, $3::bigint)
+        AND waits_for <> 'judgement') AS parked
+
+-- name: mark_replayed
+-- These are published again; those that have come back already stay as they are.
+UPDATE ledger.dead_letters SET status = 'replayed', decided_by = $2, decided_reason = $3, decided_at = clock_timestamp()
+WHERE id = ANY ($1::bigint[]) AND status = 'open'
+
+-- name: mark_discarded
+-- Nobody needs these any more; returns those that were open.
+WITH of_ledger AS (
+    UPDATE ledger.dead_letters
+    SET status = 'discarded', decided_by = $2, decided_reason = $3, decided_at = clock_timestamp()
+    WHERE id = ANY ($1::bigint[]) AND status = 'open' RETURNING id, order_id
+), of_delivery AS (
+    UPDATE delivery.dead_letters
+    SET status = 'discarded', decided_by = $2, decided_reason = $3, decided_at = clock_timestamp()
+    WHERE id = ANY ($1::bigint[]) AND status = 'open' RETURNING id, order_id
+)
+SELECT id, order_id FROM of_ledger UNION ALL SELECT id, order_id FROM of_delivery ORDER BY id
+
+-- name: count_dead_letters
+-- How many are open, by topic and reason, and since when.
+SELECT topic, reason, count(*) AS open, min(dead_at) AS oldest
+FROM (
+    SELECT topic, reason, dead_at FROM ledger.dead_letters WHERE status = 'open'
+    UNION ALL SELECT topic, reason, dead_at FROM delivery.dead_letters WHERE status = 'open'
+) AS found
+GROUP BY topic, reason ORDER BY count(*) DESC, topic, reason

@@ -1,0 +1,96 @@
+"""What needs a person: commands that wait for one, and amounts that failed, came short, lapsed or do not fit."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from worker.domain.objection import objection
+from worker.domain.order import Order
+from worker.domain.published import attention_of
+from worker.people.acting import Connection
+from worker.postgres.queries import load
+
+ORDERS_LOOKED_AT_MAX = 5_000
+ACTS = ("retry", "resolve", "abandon")
+
+_SQL = load("worker.people")
+_order = msgspec.json.Decoder(Order).decode
+
+
+class Need(Struct, frozen=True, kw_only=True):
+    """One amount at which a person must look. `value` is what was asked, `amount` what hangs on it."""
+
+    need: str
+    """manual, suspect, unknown, failed, short or lapsed."""
+    order_id: str
+    merchant: str
+    currency: str
+    amount: int
+    acts: tuple[str, ...]
+    """What may be decided now: retry, resolve, abandon."""
+    noted: str | None = None
+    """What was decided and is not applied yet."""
+    command_id: str | None = None
+    payment_id: str | None = None
+    invoice_number: str | None = None
+    settle_id: str | None = None
+    connector: str | None = None
+    operation: str | None = None
+    value: int | None = None
+    done: int | None = None
+    state: str | None = None
+    attempts: int | None = None
+    code: str | None = None
+    message: str | None = None
+    first_attempt_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+async def needs(
+    connection: Connection, *, need: str | None = None, order_id: str | None = None, merchant: str | None = None,
+    limit: int = 500,
+) -> list[Need]:  # fmt: skip
+    """What needs a person, latest first: as the books say, and what the connector left open a moment ago."""
+    documents = await connection.fetch(_SQL["orders_needing_people"], order_id, merchant, ORDERS_LOOKED_AT_MAX)
+    found = [(order, one) for row in documents for order in (_order(row["document"]),) for one in attention_of(order)]
+    named = {one["commandId"]: (order, one) for order, one in found if one["commandId"]}
+    rows = await connection.fetch(_SQL["commands_needing_people"], list(named), order_id, ORDERS_LOOKED_AT_MAX)
+    commands = [_of_command(row, named.get(row["command_id"])) for row in rows]
+    amounts = [_of_amount(order, one) for order, one in found if not one["commandId"]]
+    wanted = (one for one in [*_latest_first(commands), *amounts] if need in (None, one.need))
+    return [one for one in wanted if merchant in (None, one.merchant)][:limit]
+
+
+def acts_on(state: str, done: int, value: int) -> tuple[str, ...]:
+    """What a person may decide about a command in this state."""
+    return tuple(action for action in ACTS if objection(action, state, done, value) is None)
+
+
+def _of_command(row: Any, known: tuple[Order, dict[str, Any]] | None) -> Need:
+    names = ("command_id", "order_id", "payment_id", "connector", "operation", "value", "done", "state", "attempts",
+             "code", "message", "first_attempt_at", "ended_at", "merchant", "currency", "noted")  # fmt: skip
+    said = known[1] if known else None
+    return Need(
+        need=row["state"] if said is None or row["state"] in ("manual", "suspect", "unknown") else said["code"],
+        amount=row["value"] if said is None else said["amount"],
+        invoice_number=said["invoiceNumber"] if said else None,
+        settle_id=said["settleId"] if said else None,
+        acts=acts_on(row["state"], row["done"], row["value"]),
+        **{name: row[name] for name in names},
+    )
+
+
+def _of_amount(order: Order, said: dict[str, Any]) -> Need:
+    """A lapsed amount of an invoice, or an automatic settlement that does not fit: only given up, by order (R39)."""
+    return Need(
+        need=said["code"], order_id=order.order_id, merchant=order.merchant, currency=order.currency,
+        amount=said["amount"], payment_id=said["paymentId"], invoice_number=said["invoiceNumber"],
+        settle_id=said["settleId"], acts=("abandon",),
+    )  # fmt: skip
+
+
+def _latest_first(found: Iterable[Need]) -> list[Need]:
+    return sorted(found, key=lambda one: str(one.ended_at or one.first_attempt_at or ""), reverse=True)

@@ -1,0 +1,75 @@
+"""One order as a person reads it: where its money is, what happened, what was asked and what the connector did."""
+
+from typing import Any
+
+import msgspec
+import orjson
+from msgspec import Struct
+
+from worker.domain.order import Order
+from worker.domain.published import order_state
+from worker.people.acting import Connection
+from worker.postgres.queries import load
+
+_SQL = load("worker.people")
+_ENTRY = ("fact", "payment_id", "debit", "credit", "amount", "rule", "command_id", "topic", "partition", "offset",
+          "decided_at")  # fmt: skip
+
+Json = dict[str, Any]
+
+
+class OrderPage(Struct, frozen=True):
+    """Everything that is known of one order."""
+
+    order_id: str
+    state: Json | None
+    """None: only facts that wait for the order have come, or refused ones."""
+    timeline: list[Json]
+    requests: list[Json]
+    """What was asked, each with what was `sent` and answered."""
+    parked: list[Json]
+    dead_letters: list[Json]
+    acts: list[Json]
+    """What people did about it."""
+    entries: list[Json]
+    """Where each cent came from."""
+
+    def as_json(self, explain: bool) -> Json:
+        """For programs; `explain` adds where each cent came from."""
+        found: Json = {
+            "order": self.state, "timeline": self.timeline, "requests": self.requests, "parked": self.parked,
+            "dead_letters": self.dead_letters, "acts": self.acts,
+        }  # fmt: skip
+        return found | ({"entries": self.entries} if explain else {})
+
+
+async def read_order(connection: Connection, order_id: str) -> OrderPage | None:
+    """The order's page, or None where nothing ever named it. Call inside one snapshot."""
+    row = await connection.fetchrow(_SQL["order_document"], order_id)
+    if row is None:
+        return None
+    order = msgspec.json.decode(row["document"], type=Order) if row["document"] else Order(order_id)
+    attempts = await _rows(connection, "order_attempts", order_id)
+    requests = await _rows(connection, "order_requests", order_id)
+    for one in requests:
+        one["sent"] = [attempt for attempt in attempts if attempt["command_id"] == one["command_id"]]
+    return OrderPage(
+        order_id,
+        order_state(order) if order.opened else None,
+        [orjson.loads(one["message"]) for one in await connection.fetch(_SQL["order_events"], order_id)],
+        requests,
+        await _rows(connection, "order_parked", order_id),
+        await _rows(connection, "order_dead_letters", order_id),
+        await _rows(connection, "acts_on_order", order_id),
+        [_entry(one) for one in await connection.fetch(_SQL["order_entries"], order_id)],
+    )
+
+
+async def _rows(connection: Connection, query: str, order_id: str) -> list[Json]:
+    return [dict(one) for one in await connection.fetch(_SQL[query], order_id)]
+
+
+def _entry(row: Any) -> Json:
+    fact = orjson.loads(row["body"])
+    about = fact.get("invoice_number") or fact.get("request_id") or fact.get("settle_id") or fact.get("command_id")
+    return {name: row[name] for name in _ENTRY} | {"kind": fact["fact"], "about": about}

@@ -1,0 +1,152 @@
+"""Replay: the record goes to its original topic once more, and the ledger judges it again, once."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+from aiokafka.errors import KafkaError
+from msgspec import Struct
+
+from worker.kafka import names
+from worker.kafka.dead_letters import REPLAY_HEADER
+from worker.kafka.envelope import VALUE_BYTES_MAX
+from worker.kafka.records import Outgoing, Record
+from worker.kafka.sink import Sink
+from worker.people.acting import Actor, Connection, Refused, write_down_all
+from worker.people.dead_letters import Filter, Letter, letters, picked
+from worker.postgres.queries import load
+
+REPLAYED_TOPICS = (names.INVOICES, names.ORDER_CHANGES)
+BATCH_MAX = 100
+BATCHES_PER_SECOND = 10
+_TOO_LARGE = f"dead letter {{}} would be refused again, at most {VALUE_BYTES_MAX} bytes are read: discard it"
+
+_SQL = load("worker.people")
+
+
+class Plan(Struct, frozen=True):
+    """What a replay would send: ids in order, and how many of the match are decided instead (R39)."""
+
+    ids: list[int]
+    decided_instead: int
+
+
+class Replayed(Struct):
+    """How many were published, and how many were left as too large to be read."""
+
+    sent: int = 0
+    too_large: int = 0
+
+
+async def plan(connection: Connection, wanted: Filter | Sequence[int]) -> Plan:
+    """What of these can be replayed now. `Refused` where somebody named one that cannot."""
+    if isinstance(wanted, Filter):
+        found = await picked(connection, msgspec.structs.replace(wanted, status="open"))
+        ids = [one for one, topic in found if topic in REPLAYED_TOPICS]
+        return Plan(ids, len(found) - len(ids))
+    named = await letters(connection, list(wanted))
+    for letter in named:
+        refuse_replay(letter)
+    return Plan([letter.id for letter in named if letter.status == "open"], 0)
+
+
+def refuse_replay(letter: Letter) -> None:
+    """Of a command or an outcome a person decides; what was discarded stays so."""
+    if letter.record.topic not in REPLAYED_TOPICS:
+        raise Refused(f"dead letter {letter.id} is not replayed but decided: {_decision(letter)}")
+    if letter.status == "discarded":
+        raise Refused(
+            f"dead letter {letter.id} was discarded by {letter.decided_by} and stays so: publish the fact anew"
+        )
+
+
+async def records(connection: Connection, ids: Sequence[int], edited: bytes | None = None) -> list[Record]:
+    """These as they would be read, for a look at what the ledger would decide."""
+    return [
+        msgspec.structs.replace(letter.record, value=outgoing.value, headers=outgoing.headers)
+        for letter in await letters(connection, ids)
+        for outgoing in (_outgoing(letter, edited),)
+    ]
+
+
+async def replay(
+    connection: Connection, sink: Sink, actor: Actor, ids: Sequence[int], *, edited: bytes | None = None,
+    per_second: float | None = None, told: Callable[[int], None] = lambda _: None,
+) -> Replayed:  # fmt: skip
+    """Publishes what is open of these, in order. `edited`: the value sent instead of one dead letter's.
+
+    It may be stopped at any moment and called again: what was published and not marked yet is marked by the ledger
+    as it comes back, and a second copy of it is an ordinary repeat.
+    """
+    if edited is not None and len(ids) != 1:
+        raise Refused("an edited value replaces one dead letter's: name that one")
+    size = BATCH_MAX if per_second is None else max(1, min(BATCH_MAX, round(per_second / BATCHES_PER_SECOND)))
+    began, done = time.monotonic(), Replayed()
+    for place in range(0, len(ids), size):
+        found = [one for one in await letters(connection, ids[place : place + size]) if one.status == "open"]
+        batch = [one for one in found if _fits(one, edited)]
+        if found and len(ids) == 1 and not batch:
+            raise Refused(_TOO_LARGE.format(found[0].id))
+        if batch:
+            await _replay(connection, sink, actor, batch, edited)
+        done.sent += len(batch)
+        done.too_large += len(found) - len(batch)
+        told(min(place + size, len(ids)))
+        if per_second is not None and place + size < len(ids):
+            await asyncio.sleep(max(0.0, began + done.sent / per_second - time.monotonic()))
+    return done
+
+
+async def _replay(connection: Connection, sink: Sink, actor: Actor, batch: list[Letter], edited: bytes | None) -> None:
+    """Written down, published, marked, in this order: nothing is published of which nobody knows who asked."""
+    outgoing = [_outgoing(letter, edited) for letter in batch]
+    await write_down_all(connection, actor, "replay", [(one.id, one.order_id, edited) for one in batch])
+    await _publish(sink, outgoing)
+    await connection.execute(_SQL["mark_replayed"], [one.id for one in batch], actor.name, actor.reason)
+
+
+async def _publish(sink: Sink, outgoing: list[Outgoing]) -> None:
+    """All of them are with Kafka; where a batch is refused as a whole, each goes alone to find the one at fault."""
+    try:
+        await _acknowledged(sink, outgoing)
+    except KafkaError:
+        if len(outgoing) == 1:
+            raise
+        for one in outgoing:
+            await _acknowledged(sink, [one])
+
+
+async def _acknowledged(sink: Sink, outgoing: list[Outgoing]) -> None:
+    await asyncio.gather(*(ack for _, _, ack in await sink.hand_over(outgoing)))
+
+
+def _fits(letter: Letter, edited: bytes | None) -> bool:
+    return len((letter.record.value if edited is None else edited) or b"") <= VALUE_BYTES_MAX
+
+
+def _outgoing(letter: Letter, edited: bytes | None) -> Outgoing:
+    """The record as it was, and the header that names its dead letter, instead of an earlier one."""
+    record = letter.record
+    value = record.value if edited is None else edited
+    headers = [one for one in record.headers if one[0] != REPLAY_HEADER]
+    return Outgoing(
+        record.topic, record.partition, record.key, value, [*headers, (REPLAY_HEADER, str(letter.id).encode())]
+    )
+
+
+def _decision(letter: Letter) -> str:
+    """The command that a person types instead."""
+    try:
+        command_id = str(msgspec.json.decode(letter.record.value or b"")["commandId"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return "`settlement commands list` shows what needs a person"
+    match letter.reason:
+        case "declined":
+            return f"`settlement commands retry {command_id}` asks again, `… abandon {command_id}` gives it up"
+        case "manual":
+            return f"`settlement commands resolve {command_id}` says what was done by hand"
+        case "suspect" | "unknown_outcome":
+            return f"`settlement commands resolve {command_id}` says what was done, `… retry {command_id}` asks again"
+        case _:
+            return f"`settlement commands show {command_id}` shows where it stands"
