@@ -138,6 +138,11 @@ class Command(Struct, frozen=True, array_like=True):
         """Whether its amount is in flight."""
         return self.state in ("sent", "manual", "suspect", "unknown")
 
+    @property
+    def unfreed(self) -> int:
+        """Of a cancel that has ended: what it was to free and did not."""
+        return max(0, self.value - max(self.told_late, self.done))
+
 
 class Invoice(Struct, frozen=True, array_like=True):
     """An accepted invoice; `due` is its value without the excess (R6), 0 for a standalone one (R7)."""

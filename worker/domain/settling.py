@@ -53,9 +53,11 @@ def _ask_once(draft: Draft, amount: int) -> None:
     once = [payment for payment in by_amount(order) if payment.once]
     if amount <= 0 or not any(may_settle(payment) for payment in once):
         return
-    left, _ = _take(draft, once, amount, ("total", order.order_id), "R4" if order.mode == "TOTAL" else "R5")
+    left, crumbs = _take(draft, once, amount, ("total", order.order_id), "R4" if order.mode == "TOTAL" else "R5")
     lacking.take_off(draft, amount - left, lacking.is_unasked)
     lacking.cover(draft)
+    for invoice, part in lacking.take_off(draft, crumbs, lacking.is_unasked):
+        lacking.add(draft, invoice, "rounding", part)
 
 
 def _take(draft: Draft, payments: Iterable[Payment], amount: int, cause: tuple[str, str], rule: str) -> tuple[int, int]:

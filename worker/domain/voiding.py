@@ -3,7 +3,7 @@
 from worker.domain.allocation import Part, allocate_void, by_amount, split
 from worker.domain.draft import Draft, with_shares
 from worker.domain.money import proportional
-from worker.domain.order import Command, Payment
+from worker.domain.order import Command, Order, Payment
 
 
 def void(draft: Draft, amount: int, cause: tuple[str, str], rule: str) -> None:
@@ -22,15 +22,22 @@ def void_open_rest(draft: Draft, cause: tuple[str, str], rule: str) -> None:
 
 
 def _withheld(draft: Draft, payment: Payment) -> int:
-    """A void that was declined is not asked again by itself; one of a change is, once, unless it was abandoned."""
+    """What earlier voids did not free, and only a person may ask for again."""
     return sum(
-        command.value - command.told_late - command.done
+        command.unfreed
         for command in draft.order.commands.values()
         if command.operation == "cancel"
         and command.payment_id == payment.payment_id
-        and command.state == "declined"
-        and (command.abandoned or (command.missing and command.cause_kind in ("finish", "cancel")))
+        and command.state in ("declined", "succeeded")
+        and _stays_open(draft.order, command)
     )
+
+
+def _stays_open(order: Order, command: Command) -> bool:
+    """Nothing asks again by itself; a change's void is, once: with the open rest, unless abandoned (R5, R22)."""
+    if command.cause_kind == "change":
+        return command.abandoned and order.phase != "canceled"
+    return command.abandoned or command.missing > 0
 
 
 def _void_part(draft: Draft, part: Part, cause: tuple[str, str], rule: str) -> None:
@@ -107,7 +114,7 @@ def split_back(payment: Payment, amount: int) -> tuple[tuple[int, int], ...]:
 def retry_void(draft: Draft, command: Command) -> int:
     """A new cancel for what was declined: at most what is open."""
     payment = draft.payment(command.payment_id)
-    value = min(command.value - command.told_late - command.done, payment.open)
+    value = min(command.unfreed, payment.open)
     if value <= 0 or (payment.once and value < payment.open):
         return 0  # nothing is open, or only a part that the connector is not told
     reference = proportional(payment.open_reference, value, payment.open)
@@ -139,7 +146,7 @@ def void_succeeded(draft: Draft, command: Command, done: int, operation_id: str 
         payment.booked = payment.booked_reference = 0  # the connector knows now
     draft.update(
         command, state="succeeded", done=done, done_reference=reference, operation_id=operation_id,
-        missing=command.reference - reference,
+        missing=max(1, command.reference - reference) if freed < asked else 0,
     )  # fmt: skip
     draft.tell(
         "void.confirmed", rule, f"Voided {draft.amount(done)} of payment {payment.payment_id} ({rule})",

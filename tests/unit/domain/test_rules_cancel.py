@@ -71,6 +71,14 @@ def test_r22_once_and_no_more() -> None:
     world.shows("open 10000, D 0, canceled")
 
 
+def test_r22_also_where_a_person_had_given_the_void_of_the_change_up() -> None:
+    """Giving up lets an order finish (R5); a cancellation frees all that is open."""
+    world = World().script("cancel", "declined").say("discount 1500; abandon cancel 1500; cancel")
+
+    assert world.told == "cancel 1500, cancel 10000"
+    world.shows("C 10000, canceled")
+
+
 def test_r22_a_declined_void_of_the_cancellation_is_asked_again_only_by_a_person() -> None:
     world = World().script("cancel", "declined").say("cancel").shows("open 10000, canceled, attention")
 

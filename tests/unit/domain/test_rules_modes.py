@@ -149,6 +149,17 @@ def test_total_later_asks_send_nothing_also_if_the_first_failed() -> None:
     assert world.told == "settle 10000, settle 10000"
 
 
+@pytest.mark.parametrize(("answer", "taken"), [("short 9000", 9000), ("declined", 0)])
+def test_total_a_discount_of_what_the_settle_did_not_take_leaves_only_the_rest_failed(answer: str, taken: int) -> None:
+    world = World(by="total").script("settle", answer).say("Out 2000; discount 1000")
+
+    assert sum(amount for _, amount in world.attention) == 9000 - taken
+    if not taken:
+        world.say("retry settle 10000")
+    world.say("Out 7000").shows("S 9000, C 1000, finished")
+    assert world.state["status"] == "finished"
+
+
 def test_total_an_increase_after_the_settle_needs_a_new_payment() -> None:
     world = World(pay("p1", 10000, cap=12000, by="total")).say("Out 2000; increase 1500")
 

@@ -163,9 +163,10 @@ def test_r26_a_part_of_nothing_goes_to_the_next_payment() -> None:
     assert world.issued[0].payment_id == "p2"
 
 
-def test_r26_with_no_next_command_it_counts_as_taken() -> None:
+@pytest.mark.parametrize("by", ["partial", "total", "hold"])
+def test_r26_with_no_next_command_it_counts_as_taken(by: str) -> None:
     """Only 30 of the order's 30 are worth nothing of the payment's 1 (of 100): the order finishes without a settle."""
-    world = World(pay("tiny", 1, reference=100), value=30).say("Out 30")
+    world = World(pay("tiny", 1, reference=100, by=by), value=30).say("Out 30")
 
     assert "settle" not in world.told
     world.shows("S 0, K 30, lacks 0, finished")

@@ -157,6 +157,31 @@ def test_r39_done_for_less_is_short(state: str) -> None:
     in_state(state).say("resolve 4500 settle 6000; go").shows("S 4500, P 0, lacks 1500, attention")
 
 
+@pytest.mark.parametrize(
+    ("value", "play", "words"),
+    [(10000, "cancel", "cancel 10000"), (8000, "Out 8000", "cancel 2000")],
+    ids=["of a cancellation", "of the void that finishes"],
+)
+def test_r39_nothing_asks_by_itself_for_what_a_void_done_for_less_did_not_free(
+    value: int, play: str, words: str
+) -> None:
+    world = World(pay("p1", 10000), value=value).script("cancel", "manual").say(f"{play}; resolve 1500 {words}")
+    short = world.find(words).value - 1500
+    assert world.told.endswith(words)
+    assert world.attention == [("short", short)]
+
+    world.say(f"retry {words}").shows("open 0")
+    assert world.told.endswith(f"{words}, cancel {short}")
+    assert world.state["status"] == world.order.phase
+
+
+def test_r39_what_was_booked_before_a_cancel_done_for_less_stays_voided() -> None:
+    world = World(by="total").script("cancel", "manual").say("discount 2000; cancel; resolve 6000 cancel 10000")
+
+    world.shows("C 6000, open 4000, attention").say("retry cancel 10000").shows("C 10000, open 0, canceled")
+    assert world.told == "cancel 10000, cancel 4000"
+
+
 def test_r39_done_for_more_is_allowed_up_to_the_cap_and_the_rest_joins_the_pool() -> None:
     world = in_state("manual").say("resolve 7000 settle 6000").shows("S 7000, K 7000, U 1000")
 
