@@ -13,7 +13,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit integration acceptance lint format bench lock clean
+.PHONY: help install demo test unit integration acceptance lint format bench schemas lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench: $(INSTALLED) ## throughput against a ceiling and a plain version, measure
 
 bench-%: $(INSTALLED) ## one part of it: rules, ledger
 	$(BIN)/python -m tests.bench $* $(WRITE)
+
+schemas: $(INSTALLED) ## the messages as one page to read, build/schemas.html
+	@$(BIN)/python schemas/page.py build/schemas.html
 
 lock: $(INSTALLED) ## renew every pinned version and hash, of Python packages and of the broker's jars
 	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt

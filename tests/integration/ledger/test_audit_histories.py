@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.contract.emitted import complaints
 from tests.integration.ledger.world import CONNECTORS, PARTITIONS, LedgerWorld, authorized, invoice, outcome, payment
 from worker.kafka import names
 from worker.ledger.checking import run_audit, run_rebuild
@@ -114,6 +115,7 @@ async def test_the_books_are_right_after_any_history(ledger: LedgerWorld, seed: 
     verdict, rebuilt = await run_audit(ledger.settings), await run_rebuild(ledger.settings)
     assert verdict["findings"] == []
     assert rebuilt["differences"] == []
+    assert complaints(ledger.outgoing) == []
     assert ("erp.invoices.v1", "internal") not in ledger.dead()
     assert not [reason for _, reason in ledger.dead() if reason == "internal"]
     assert verdict["checked"]["commands"] > 20, "the history was about money"

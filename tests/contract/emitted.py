@@ -1,0 +1,37 @@
+"""What our programs wrote, held against the schemas: headers and data of every record."""
+
+from collections.abc import Iterable
+
+import orjson
+
+from tests.contract.schemas import refusals
+from worker.kafka import names
+from worker.kafka.records import Outgoing, Record
+
+_TYPES = {names.COMMANDS: "command", names.OUTCOMES: "command", names.EVENTS: "event", names.ORDERS: "order.state"}
+_BIG_ENDIAN = ("kafka_dlt-original-partition", "kafka_dlt-original-offset", "kafka_dlt-original-timestamp")
+
+
+def complaints(records: Iterable[Outgoing | Record]) -> list[str]:
+    """Everything that a schema refuses; nothing is right."""
+    return [one for record in records for one in _complaints(record)]
+
+
+def _complaints(record: Outgoing | Record) -> list[str]:
+    if record.topic.endswith(names.DEAD_LETTER_SUFFIX):
+        return refusals("dead-letter-headers", dict(map(_readable, record.headers[-12:])))
+    if record.topic not in _TYPES:
+        return []
+    headers = {name: content.decode() for name, content in record.headers}
+    data, kind, expected = orjson.loads(record.value or b""), headers["ce_type"], _TYPES[record.topic]
+    found = refusals("output-headers", headers) + refusals(kind if expected == "command" else expected, data)
+    if record.key != data["orderId"].encode() or (expected != "command" and kind != data.get("type", "order.state")):
+        found.append(f"{record.topic}: {record.headers} {record.key!r}")
+    return found
+
+
+def _readable(header: tuple[str, bytes]) -> tuple[str, object]:
+    name, content = header
+    if name in _BIG_ENDIAN:
+        return name, int.from_bytes(content, "big", signed=True)
+    return name, (content or b"").decode("utf-8", "replace")

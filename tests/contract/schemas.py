@@ -1,0 +1,83 @@
+"""The published JSON Schemas as a machine reads them: strict about what the contract calls an integer."""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+FOLDER = Path(__file__).parents[2] / "schemas"
+MESSAGES = FOLDER / "messages"
+EXAMPLES = FOLDER / "examples"
+# Files that describe parts of messages or what surrounds them; every other file is one type of message.
+AROUND = ("cloudevent", "common", "dead-letter-headers", "headers", "output-headers")
+TYPES = sorted(path.stem for path in MESSAGES.glob("*.json") if path.stem not in AROUND)
+INPUTS = ("order.authorized", "payment.authorized", "payment.auto_settled", "order.changed", "order.cancel_requested",
+          "invoice.issued", "invoice.tracking_updated")  # fmt: skip
+
+Problem = tuple[str, str]
+
+
+def document(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((MESSAGES / f"{name}.json").read_text())
+    return found
+
+
+@cache
+def registry() -> Registry[Any]:
+    """Without `$schema`: jsonschema would go back to its own idea of integers and patterns where it meets one."""
+    files = ((f"{path.stem}.json", document(path.stem)) for path in MESSAGES.glob("*.json"))
+    files = ((uri, {name: one for name, one in content.items() if name != "$schema"}) for uri, content in files)
+    return Registry().with_resources((uri, Resource(content, DRAFT202012)) for uri, content in files)
+
+
+@cache
+def validator(name: str) -> Any:
+    """A number with a point or an exponent is no integer here, and a pattern's `$` is the very end (ECMA-262)."""
+    checker = Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    strict = jsonschema.validators.extend(Draft202012Validator, {"pattern": _pattern}, type_checker=checker)
+    return strict({"$ref": f"{name}.json"}, registry=registry())
+
+
+def problems(name: str, data: object) -> list[Problem]:
+    """Where the data breaks its schema: the field, and the keyword that refuses it. Empty: it is valid."""
+    return [found for error in validator(name).iter_errors(data) for found in _fields(error)]
+
+
+def refusals(name: str, data: object) -> list[str]:
+    """What a person needs to see of `problems`."""
+    return [f"{name}: {field}: {why}" for field, why in problems(name, data)]
+
+
+def _fields(error: Any) -> Iterator[Problem]:
+    path = _written(error.absolute_path)
+    if error.validator == "required":
+        for name in error.validator_value:
+            if name not in error.instance:
+                yield f"{path}.{name}" if path else name, "required"
+    else:
+        yield path or "data", f"{error.validator}: {error.message[:200]}"
+
+
+def _written(path: Any) -> str:
+    """`payments[0].value`, as the reader writes it."""
+    text = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in path)
+    return text.removeprefix(".")
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\$(?=\)|$)", r"\\Z", pattern))
+
+
+def _pattern(_: Any, pattern: str, instance: object, __: Any) -> Iterator[Any]:
+    if isinstance(instance, str) and not _compiled(pattern).search(instance):
+        yield jsonschema.ValidationError(f"{instance!r} does not match")

@@ -1,0 +1,153 @@
+"""The AsyncAPI document is one of AsyncAPI 3, whole, and says what the contract and the program say."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.contract.schemas import FOLDER, INPUTS, MESSAGES, TYPES, document
+from worker.kafka import names
+from worker.kafka.topics import _topic
+from worker.settings import load
+
+DOCUMENT = yaml.safe_load((FOLDER / "asyncapi.yaml").read_text())
+# The rules of AsyncAPI 3.0 as its makers publish them (JSON Schema, Apache-2.0), without their blanks.
+RULES = json.loads((Path(__file__).parent / "asyncapi-3.0.0.json").read_text())
+CONTRACT = Path(__file__).parents[3] / "shared" / "spec" / "contract.md"
+ALL_TOPICS = (*names.TOPICS, *names.DEAD_LETTER_TOPICS)
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for one in value.values():
+            yield from references(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from references(one)
+
+
+def resolved(reference: str, inside: Any, folder: Path) -> Any:
+    """What a reference points at, in this document or in a file beside it."""
+    file, _, pointer = reference.partition("#")
+    found = json.loads((folder / file).read_text()) if file else inside
+    for step in filter(None, pointer.split("/")):
+        found = found[step.replace("~1", "/").replace("~0", "~")]
+    return found
+
+
+def channels() -> dict[str, Any]:
+    """By the topic's name without prefix."""
+    return {one["address"].removeprefix("{prefix}"): one for one in DOCUMENT["channels"].values()}
+
+
+def test_it_keeps_the_rules_of_asyncapi_3():
+    validator = jsonschema.validators.validator_for(RULES)(RULES)
+
+    assert [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(DOCUMENT)] == []
+
+
+def test_every_reference_leads_somewhere():
+    for reference in references(DOCUMENT):
+        assert resolved(reference, DOCUMENT, FOLDER) is not None
+    for path in MESSAGES.glob("*.json"):
+        schema = json.loads(path.read_text())
+        for reference in references(schema):
+            assert resolved(reference, schema, MESSAGES) is not None
+
+
+def test_nothing_is_described_that_nobody_uses():
+    used = set(references(DOCUMENT)) | {
+        "#/components/schemas/structured"
+    }  # named in a sentence: it has no place of its own
+    for kind, parts in DOCUMENT["components"].items():
+        for name in parts:
+            assert f"#/components/{kind}/{name}" in used
+    for name in DOCUMENT["channels"]:
+        assert f"#/channels/{name}" in used
+    files = {one.removeprefix("./messages/") for one in used if one.startswith("./")}
+    files |= {
+        one.partition("#")[0] for path in MESSAGES.glob("*.json") for one in references(json.loads(path.read_text()))
+    }
+    assert {path.name for path in MESSAGES.glob("*.json")} == files - {""}
+
+
+def test_its_channels_are_the_programs_topics_cut_and_kept_alike():
+    found = channels()
+    limits = dict.fromkeys(names.INPUTS, 1_000_000)
+
+    assert set(found) == set(ALL_TOPICS)
+    for name, channel in found.items():
+        made = _topic(load({}), name, limits).topic_configs
+        said = channel["bindings"]["kafka"]["topicConfiguration"]
+        assert [made["cleanup.policy"]] == said["cleanup.policy"]
+        assert made.get("retention.ms") == (str(said["retention.ms"]) if "retention.ms" in said else None)
+
+
+def test_its_messages_are_the_schemas_each_on_the_topic_that_has_it():
+    messages = DOCUMENT["components"]["messages"]
+
+    assert sorted(messages) == sorted([*TYPES, "dead-letter"])
+    for name, message in messages.items():
+        if name != "dead-letter":
+            assert message["payload"]["schema"]["$ref"] == f"./messages/{name}.json"
+            trait = "received" if name in INPUTS else "sent"
+            assert message["traits"] == [{"$ref": f"#/components/messageTraits/{trait}"}]
+
+
+def test_every_topic_is_written_and_read_under_the_group_of_its_reader():
+    groups: dict[str, str] = {}
+    written = set()
+    for operation in DOCUMENT["operations"].values():
+        address = resolved(operation["channel"]["$ref"], DOCUMENT, FOLDER)["address"].removeprefix("{prefix}")
+        if operation["action"] == "receive":
+            groups[address] = operation["bindings"]["kafka"]["groupId"]["const"]
+        else:
+            written.add(address)
+
+    assert groups == {
+        names.INVOICES: "settlement-ledger", names.ORDER_CHANGES: "settlement-ledger",
+        names.OUTCOMES: "settlement-ledger", names.COMMANDS: "settlement-delivery",
+        names.EVENTS: "settlement-ops", names.ORDERS: "settlement-ops",
+    }  # fmt: skip
+    assert written == set(ALL_TOPICS)
+
+
+@pytest.mark.skipif(not CONTRACT.exists(), reason=f"the contract is not at {CONTRACT}")
+def test_every_topic_and_every_type_of_the_contract_is_there():
+    text = CONTRACT.read_text()
+    topics = set(re.findall(r"`((?:erp|settlement)\.[a-z-]+\.v1)`", text))
+    rows = set(re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|", text, re.MULTILINE))
+    told = set(re.findall(r"`(command\.[a-z]+|order\.state)`", text))
+    events = text.split("Types, closed:")[1].split("\n- ")[0]
+    families = re.findall(r"`([a-z]+)\.`((?: [a-z_]+(?: \([^)]*\))?,?)+)", events)
+    kinds = {f"{family}.{kind}" for family, listed in families
+             for kind in re.findall(r"[a-z_]+", re.sub(r"\([^)]*\)", "", listed))}  # fmt: skip
+
+    assert topics == set(names.TOPICS)
+    assert len(rows | told) == 7 + 3 + 8 + 1
+    assert rows | told <= set(DOCUMENT["components"]["messages"])
+    for family in ("settlement", "refund", "void"):  # written as one list of three families
+        kinds |= {f"{family}.{kind}" for kind in ("requested", "confirmed", "failed")}
+    assert kinds == set(document("event")["properties"]["type"]["enum"])
+
+
+def test_the_page_shows_every_topic_and_every_field_and_asks_no_other_host(tmp_path: Path, project: Path):
+    target = tmp_path / "page.html"
+    subprocess.run([sys.executable, str(project / "schemas" / "page.py"), str(target)], check=True)
+
+    page = target.read_text()
+
+    for name in (*ALL_TOPICS, *DOCUMENT["components"]["messages"]):
+        assert f"{name}</code>" in page
+    for name in ("payments[].recipients[].amount", "kafka_dlt-original-offset", "ce_id", "attention[].code"):
+        assert f"<code>{name}</code>" in page
+    assert not re.search(r"<(script|link|img|iframe)|@import|url\(|src=", page)
