@@ -1,0 +1,184 @@
+"""What the world is told of an order, field by field as the contract names them."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from tests.unit.domain.world import ORDER, START_MS, World, order_authorized, pay, recipient
+from worker.domain.facts import Authorization
+from worker.domain.published import command_message, event_message, needs_attention, timestamp
+
+
+def _with_names(payment: Authorization) -> Authorization:
+    return replace(payment, tid="T1", nsu="N1")
+
+
+def test_a_settle_carries_everything_that_its_request_needs() -> None:
+    world = World(_with_names(pay("p1", 10000))).say("Out 6000 as A-1")
+
+    settle = world.issued[0]
+
+    assert command_message(world.order, settle, START_MS + 7) == {
+        "commandId": settle.command_id, "requestId": settle.request_id, "orderId": ORDER, "paymentId": "p1",
+        "transactionId": "tx-p1", "authorizationId": "auth-p1", "connector": "partial", "merchant": "shop",
+        "currency": "USD", "value": 6000, "sequence": 1, "cause": {"kind": "invoice", "id": "A-1"}, "retryOf": None,
+        "settleId": None, "tid": "T1", "nsu": "N1", "issuedAt": "2027-01-15T08:00:00.007Z",
+    }  # fmt: skip
+
+
+def test_a_refund_names_its_settlement_and_a_retry_what_it_repeats() -> None:
+    world = World().script("refund", "declined").say("Out 6000; return 1000; retry refund 1000")
+    _, first, again = world.issued
+
+    message = command_message(world.order, again, START_MS)
+
+    assert (message["settleId"], message["retryOf"], message["sequence"]) == ("settle-1", first.command_id, 3)
+    assert message["cause"] == {"kind": "invoice", "id": "r1"}
+
+
+def test_a_split_settle_names_each_recipient_with_what_it_was_told_of_them() -> None:
+    x = replace(recipient("x", 6000, 600), charge_processing_fee=True, chargeback_liable=False)
+    world = World(pay("p1", 10000, by="split", recipients=(x, recipient("y", 4000)))).say("Out 5000; discount 1000")
+    settle, void = world.issued
+
+    plain = {"documentType": "CNPJ", "document": "1", "role": "seller"}
+    assert command_message(world.order, settle, 0)["recipients"] == [
+        {"id": "x", "name": "x", **plain, "amount": 3000, "chargeProcessingFee": True, "chargebackLiable": False,
+         "commissionAmount": 300},
+        {"id": "y", "name": "y", **plain, "amount": 2000},
+    ]  # fmt: skip
+    assert "recipients" not in command_message(world.order, void, 0)
+
+
+def test_an_event_says_what_happened_by_which_rule_and_where_the_fact_was_read() -> None:
+    world = World().say("Out 6000")
+    event = world.event("invoice.accepted")
+
+    told = event_message(world.order, event, ("erp.invoices.v1", 3, 42), START_MS)
+
+    assert told == {
+        "sequence": 2, "orderId": ORDER, "type": "invoice.accepted", "rule": "R4",
+        "reason": "Invoice 1 of 60.00 accepted (R4)", "numbers": {"value": 6000, "excess": 0, "invoiced": 6000},
+        "cause": {"kind": "invoice", "id": "1"},
+        "source": {"topic": "erp.invoices.v1", "partition": 3, "offset": 42}, "at": "2027-01-15T08:00:00.000Z",
+    }  # fmt: skip
+    assert event_message(world.order, event, None, START_MS)["source"] is None
+
+
+def test_a_time_is_written_to_the_millisecond_in_utc() -> None:
+    assert timestamp(0) == "1970-01-01T00:00:00.000Z"
+    assert timestamp(1_800_000_000_123) == "2027-01-15T08:00:00.123Z"
+
+
+def test_the_snapshot_shows_the_whole_order() -> None:
+    world = World(pay("a", 7000), pay("b", 3000)).say("Out 5000; discount 1500; auto 500 on a as g1; return 1000")
+    world.say("hold; increase 9000; Out 6000; return 500 as r2; auto 9000 on b as g2")
+
+    state = world.state
+
+    assert state == {
+        "orderId": ORDER, "merchant": "shop", "currency": "USD", "mode": "PARTIAL", "status": "attention",
+        "phase": "open", "value": 17500, "invoiced": 11000, "returned": 1500, "waiting": 2500, "refundsWaiting": 0,
+        "authorized": 10000, "settled": 5500, "settling": 3000, "refunded": 1000, "refunding": 500, "voided": 1500,
+        "voiding": 0, "open": 0,
+        "payments": [
+            {"paymentId": "a", "authorized": 7000, "settled": 2500, "settling": 3000, "refunded": 1000,
+             "refunding": 500,
+             "voided": 1500, "voiding": 0, "open": 0, "connector": "partial", "frozen": False, "lapsed": False,
+             "settlements": [
+                 {"settleId": "settle-2", "value": 2000, "refunded": 1000, "automatic": False},
+                 {"settleId": "g1", "value": 500, "refunded": 0, "automatic": True},
+             ]},
+            {"paymentId": "b", "authorized": 3000, "settled": 3000, "settling": 0, "refunded": 0, "refunding": 0,
+             "voided": 0, "voiding": 0, "open": 0, "connector": "partial", "frozen": False, "lapsed": False,
+             "settlements": [{"settleId": "settle-1", "value": 3000, "refunded": 0, "automatic": False}]},
+        ],
+        "invoices": [
+            {"invoiceNumber": "1", "type": "Output", "value": 5000, "excess": 0, "done": 5000, "status": "settled"},
+            {"invoiceNumber": "r1", "type": "Input", "value": 1000, "excess": 0, "done": 1000, "status": "refunded"},
+            {"invoiceNumber": "2", "type": "Output", "value": 6000, "excess": 0, "done": 500, "status": "accepted"},
+            {"invoiceNumber": "r2", "type": "Input", "value": 500, "excess": 0, "done": 0, "status": "accepted"},
+        ],
+        "attention": [
+            {"code": "suspect", "paymentId": "b", "commandId": None, "invoiceNumber": None, "settleId": "g2",
+             "amount": 9000},
+        ],
+        "version": world.order.version, "updatedAt": timestamp(world.now_ms),
+    }  # fmt: skip
+    assert needs_attention(world.order)
+
+
+def _needs(world: World) -> list[dict[str, Any]]:
+    names = {one.command_id: f"{one.operation} {one.value}" for one in world.issued}
+    return [
+        {name: names.get(value, value) for name, value in one.items() if value is not None}
+        for one in world.state["attention"]
+    ]
+
+
+def test_what_needs_a_person_is_named_by_what_it_is_about() -> None:
+    world = World().script("settle", "declined", "short 1000", "unknown").say("Out 2000; Out 3000; Out 4000")
+
+    assert _needs(world) == [
+        {"code": "failed", "paymentId": "p1", "commandId": "settle 2000", "invoiceNumber": "1", "amount": 2000},
+        {"code": "short", "paymentId": "p1", "commandId": "settle 3000", "invoiceNumber": "2", "amount": 2000},
+        {"code": "unknown", "paymentId": "p1", "commandId": "settle 4000", "invoiceNumber": "3", "amount": 4000},
+    ]
+    assert world.state["payments"][0]["frozen"]
+
+
+def test_a_failed_refund_names_its_settlement_and_a_failed_void_nothing_of_an_invoice() -> None:
+    world = World().script("refund", "declined").script("cancel", "declined")
+    world.say("Out 6000; return 1000; discount 1500")
+
+    assert _needs(world) == [
+        {"code": "failed", "paymentId": "p1", "commandId": "refund 1000", "invoiceNumber": "r1",
+         "settleId": "settle-1", "amount": 1000},
+        {"code": "failed", "paymentId": "p1", "commandId": "cancel 1500", "amount": 1500},
+    ]  # fmt: skip
+
+
+def test_a_failed_void_needs_nobody_once_nothing_is_open_that_it_should_have_freed() -> None:
+    world = World().script("cancel", "declined").say("discount 1500; auto 9500")
+
+    assert _needs(world) == [{"code": "failed", "paymentId": "p1", "commandId": "cancel 1500", "amount": 500}]
+    assert _needs(world.say("auto 500")) == []
+
+
+def test_a_lapsed_amount_is_named_by_its_invoice() -> None:
+    world = World(pay("p1", 10000, in_hours=48)).say("wait 49h; Out 6000")
+
+    assert _needs(world) == [{"code": "lapsed", "invoiceNumber": "1", "amount": 6000}]
+    assert world.state["payments"][0]["lapsed"]
+
+
+def test_with_interest_what_needs_a_person_is_told_in_real_value() -> None:
+    world = World(pay("p1", 20000, reference=10000)).script("settle", "short 4000").say("Out 6000")
+
+    assert _needs(world) == [
+        {"code": "short", "paymentId": "p1", "commandId": "settle 12000", "invoiceNumber": "1", "amount": 8000}
+    ]
+
+
+def test_an_order_that_goes_well_needs_nobody() -> None:
+    world = World().say("Out 6000; return 500; discount 1000")
+
+    assert not needs_attention(world.order)
+    assert world.state["status"] == "open"
+
+
+def test_where_one_settle_stands_for_all_invoices_the_oldest_are_done_first() -> None:
+    world = World(by="total").script("settle", "short 4000").say("Out 3000; Out 2000; Out 1000")
+
+    assert [(one["done"], one["status"]) for one in world.state["invoices"]] == [
+        (3000, "settled"), (1000, "short"), (0, "short"),
+    ]  # fmt: skip
+
+
+def test_an_order_that_waits_for_its_connector_has_no_mode_yet() -> None:
+    world = World(pay("p1", 10000, by="unheard of"), opened=False)
+
+    world.give(order_authorized(*world.payments))
+
+    assert world.order.awaits_connectors
+    assert world.state["mode"] is None
