@@ -40,6 +40,12 @@ async def migrated_template(stack: StackEnv) -> AsyncIterator[str]:
         await _administer(stack, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@pytest.fixture(scope="session")
+async def schema_url(stack: StackEnv, migrated_template: str) -> str:
+    """A migrated database for those who only look at its schema; nobody writes there, nobody stays connected."""
+    return _named(stack, migrated_template)
+
+
 @pytest.fixture
 async def database_url(stack: StackEnv, migrated_template: str) -> AsyncIterator[str]:
     """A migrated, empty database for this test alone."""

@@ -1,42 +1,17 @@
-"""Logs, metrics, alerts, and the small server that shows them."""
+"""Logs, alerts, and the small server that shows how a worker is."""
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
+from worker import metrics
 from worker.settings import Settings
-
-LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-
-facts_total = Counter(
-    "settlement_facts_total",
-    "Consumed facts, each counted once, by what became of it (I7)",
-    ["topic", "fate"],
-)
-misplaced_total = Counter(
-    "settlement_misplaced_total", "Facts that arrived in a partition that is not their order's", ["topic"]
-)
-alerts = Gauge("settlement_alert", "1 while an alert lasts", ["code", "connector"])
-ready = Gauge("settlement_ready", "1 while the worker reaches Kafka and PostgreSQL")
-owned_partitions = Gauge("settlement_owned_partitions", "Partitions this process owns")
-cycle_seconds = Histogram(
-    "settlement_cycle_seconds",
-    "One transaction, from its begin to its commit",
-    buckets=LATENCY_BUCKETS_SECONDS,
-)
-cycle_records = Histogram(
-    "settlement_cycle_records", "Records of one transaction", buckets=(0, 1, 5, 20, 100, 500, 1000, 2000)
-)
-publish_seconds = Histogram(
-    "settlement_publish_seconds", "From commit to Kafka's acknowledgement", buckets=LATENCY_BUCKETS_SECONDS
-)
-outbox_rows = Gauge("settlement_outbox_rows", "Committed rows of the outbox that Kafka has not acknowledged yet")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -71,7 +46,7 @@ def configure(settings: Settings) -> None:
 
 def alert(code: str, connector: str = "", **details: Any) -> None:
     """One error line when it begins; the gauge stays 1 until `clear_alert`."""
-    alerts.labels(code=code, connector=connector).set(1)
+    metrics.alerts.labels(code=code, connector=connector).set(1)
     if (code, connector) not in _lasting:
         said = {name: str(value) for name, value in details.items()}
         _lasting[code, connector] = {"since": datetime.now(UTC).isoformat(timespec="milliseconds"), **said}
@@ -83,7 +58,7 @@ def clear_alert(code: str, connector: str = "") -> None:
     """The reason is gone; said once."""
     if (code, connector) in _lasting:
         del _lasting[code, connector]
-        alerts.labels(code=code, connector=connector).set(0)
+        metrics.alerts.labels(code=code, connector=connector).set(0)
         log.info("alert over", code=code, **({"connector": connector} if connector else {}))
 
 
@@ -94,15 +69,24 @@ def lasting_alerts() -> list[dict[str, str]]:
 
 def count_fact(topic: str, fate: str, number: int = 1) -> None:
     """Every consumed message is accounted for exactly once: applied, duplicate, parked or dead-lettered."""
-    facts_total.labels(topic=topic, fate=fate).inc(number)
+    metrics.facts_total.labels(topic=topic, fate=fate).inc(number)
 
 
 class OpsServer:
-    """`/live`, `/ready` and `/metrics` of a worker; `condition` says what is missing for readiness."""
+    """`/live`, `/ready` and `/metrics` of a worker.
 
-    def __init__(self, settings: Settings, condition: Callable[[], Mapping[str, str]]) -> None:
+    `condition` says what is missing for readiness; `measure` is called before each look at the metrics.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        condition: Callable[[], Mapping[str, str]],
+        measure: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._settings = settings
         self._condition = condition
+        self._measure = measure
         self._runner: web.AppRunner | None = None
         self.port: int | None = None
 
@@ -134,6 +118,8 @@ class OpsServer:
         return web.json_response({"ready": not missing, **missing}, status=503 if missing else 200)
 
     async def _metrics(self, _: web.Request) -> web.Response:
+        if self._measure is not None:
+            await self._measure()
         return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

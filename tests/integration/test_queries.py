@@ -11,8 +11,8 @@ QUERIES = [(schema, query) for query in all_queries() for schema in ([query.sche
 @pytest.mark.parametrize(
     ("schema", "query"), QUERIES, ids=[f"{schema}:{query.file}:{query.name}" for schema, query in QUERIES]
 )
-async def test_a_named_query_can_be_prepared(database_url: str, schema: str, query: Query):
-    connection = await asyncpg.connect(database_url, server_settings={"search_path": schema})
+async def test_a_named_query_can_be_prepared(schema_url: str, schema: str, query: Query):
+    connection = await asyncpg.connect(schema_url, server_settings={"search_path": schema})
 
     await connection.prepare(query.sql)
 

@@ -113,6 +113,13 @@ class Source:
         self._room.set()
         return taken
 
+    def ends(self) -> dict[Place, int]:
+        """Where the partitions that are read end, as far as the broker has said."""
+        if self._consumer is None:
+            return {}
+        ends = {one: self._consumer.highwater(one) for one in self._consumer.assignment()}
+        return {(self._logical[one.topic], one.partition): end for one, end in ends.items() if end is not None}
+
     def silent_seconds(self) -> float:
         """How long ago the broker last answered; 0 while nothing is read or what was read waits for us."""
         if self._consumer is None or self._pump is None or self._waiting:

@@ -175,3 +175,7 @@ WHERE dead_letters.id = back.id
 -- name: look_at_orders
 -- Orders as they are now, for a look at what would be decided; nothing is locked.
 SELECT order_id, document, facts, parked FROM orders WHERE order_id = ANY ($1::text[])
+
+-- name: count_parked
+-- How many facts of these partitions wait, by what for.
+SELECT waits_for, count(*) AS number FROM parked WHERE partition = ANY ($1::integer[]) GROUP BY waits_for

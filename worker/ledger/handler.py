@@ -2,14 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any
 
 from msgspec import Struct, field
 
-from worker import telemetry
+from worker import metrics, telemetry
 from worker.kafka import names
 from worker.kafka.dead_letters import replay_of
 from worker.kafka.envelope import Unreadable
@@ -25,6 +25,7 @@ from worker.stream.control import Control
 from worker.stream.cycle import Cycle, Taken
 from worker.stream.faults import Fate as Fault
 from worker.stream.faults import fate as fault_of
+from worker.tracing import tracing
 
 LOOK_MS = 1_000  # so often the tables are asked whether time has become a fact
 TIMED_ORDERS_MAX = 500
@@ -46,6 +47,8 @@ class Tally(Struct):
     consumed: Counter[Place] = field(default_factory=Counter)
     next_offsets: dict[Place, int] = field(default_factory=dict)
     misplaced: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    traced: list[Fact] = field(default_factory=list)
     unnamed: set[str] = field(default_factory=set)
     look_at_ms: int | None = None
 
@@ -132,6 +135,7 @@ class LedgerHandler:
         deciding = Deciding(cycle, self._connectors, self._settings, owners, returned)
         for folder in folders.values():
             deciding.catch_up(folder)
+        tally.traced += [fact for fact in facts if fact[1].traceparent] if tracing.on else []
         for record, one in facts:
             if (fate := deciding.judge(folders[one.fact.order_id], record, one)) is not None:
                 self._count(tally, record, fate, deciding.duplicates)
@@ -150,10 +154,10 @@ class LedgerHandler:
             await book.account({}, deciding.duplicates, {})
         for folder in changed:
             publish(cycle, folder)
+            tally.events.update(told.event.type for told in folder.events)
 
     async def committed(self, cycle: Cycle) -> None:
         """What is durable now is counted and told to the operator."""
-        del cycle
         tally, self._tally = self._tally, Tally()
         if tally.look_at_ms is not None:
             self._look_at_ms = tally.look_at_ms
@@ -161,8 +165,23 @@ class LedgerHandler:
             self._next_offsets[place] = max(offset, self._next_offsets.get(place, 0))
         for (topic, fate), number in tally.fates.items():
             telemetry.count_fact(topic, fate, number)
+        for kind, number in tally.events.items():
+            metrics.events_total.labels(type=kind).inc(number)
+        for record, one in tally.traced:
+            tracing.span(
+                f"decide {one.fact.__struct_config__.tag}", one.traceparent, cycle.now_ms * 1_000_000, time.time_ns(),
+                {"settlement.order_id": one.fact.order_id, "messaging.destination.name": record.topic},
+            )  # fmt: skip
+        _measure_delay(cycle.records)
         self._connectors.alert_of(tally.unnamed)
         self._warn_of(tally.misplaced)
+
+    async def measure(self, connection: Any, partitions: Collection[int]) -> None:
+        """How many facts wait."""
+        rows = await connection.fetch(_SQL["count_parked"], list(partitions))
+        metrics.parked_facts.clear()
+        for row in rows:
+            metrics.parked_facts.labels(waits_for=row["waits_for"]).set(row["number"])
 
     async def _read(self, cycle: Cycle, book: Book, tally: Tally) -> list[Fact]:
         """The cycle's records as facts; what cannot be read is a dead letter."""
@@ -226,7 +245,7 @@ class LedgerHandler:
         if not misplaced:
             return
         for topic, number in misplaced.items():
-            telemetry.misplaced_total.labels(topic=topic).inc(number)
+            metrics.misplaced_total.labels(topic=topic).inc(number)
         if time.monotonic() - self._misplaced_warned >= MISPLACED_WARNING_SECONDS:
             self._misplaced_warned = time.monotonic()
             telemetry.log.warning(
@@ -238,3 +257,13 @@ def _replays(records: Iterable[Record], folders: Iterable[Folder]) -> list[tuple
     """Records that say they are a dead letter come back, those that had to wait included."""
     waiting = (parked.record for folder in folders for parked in folder.parked)
     return [(one, record) for record in chain(records, waiting) if (one := replay_of(record)) is not None]
+
+
+def _measure_delay(records: Iterable[Record]) -> None:
+    """One look per topic and cycle, at the record that waited longest: a look at each would cost more than it tells."""
+    oldest: dict[str, int] = {}
+    for record in records:
+        oldest[record.topic] = min(oldest.get(record.topic, record.timestamp_ms), record.timestamp_ms)
+    now_ms = time.time() * 1000
+    for topic, at_ms in oldest.items():
+        metrics.fact_delay_seconds.labels(topic=topic).observe(max(0.0, (now_ms - at_ms) / 1000))

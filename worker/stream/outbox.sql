@@ -53,3 +53,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, to_timestamp($11::bigint / 1000
 ON CONFLICT (topic, partition, "offset") DO UPDATE SET
     reason = excluded.reason, message = excluded.message, dead_at = excluded.dead_at, status = 'open',
     decided_by = NULL, decided_reason = NULL, decided_at = NULL;
+
+-- name: count_open_dead_letters
+-- How many records of these partitions wait for a person, by topic and reason.
+SELECT topic, reason, count(*) AS number FROM dead_letters
+WHERE status = 'open' AND partition = ANY($1::integer[])
+GROUP BY topic, reason;

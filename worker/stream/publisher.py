@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from worker import telemetry
+from worker import metrics
 from worker.kafka.sink import Ack, Place, Sink
 from worker.stream.control import Control
 from worker.stream.outbox import Row
@@ -129,8 +129,8 @@ class Publisher:
             size, since = self._unacknowledged.pop(row.id)
             self._bytes -= size
             self._acknowledged.append(row.id)
-            telemetry.publish_seconds.observe(now - since)
-        telemetry.outbox_rows.set(len(self._unacknowledged))
+            metrics.publish_seconds.observe(now - since)
+        metrics.outbox_rows.set(len(self._unacknowledged))
         self._control.changed.set()
 
     def _fail(self, problem: BaseException) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from aiokafka.errors import KafkaError
 
-from worker import telemetry
+from worker import metrics, telemetry
 from worker.kafka import names, topics
 from worker.kafka.sink import Sink
 from worker.kafka.source import OffsetGoneError
@@ -21,8 +21,10 @@ from worker.settings import Settings
 from worker.stream.control import Control
 from worker.stream.cycle import Handler
 from worker.stream.faults import Fate, fate
+from worker.stream.measuring import Measuring
 from worker.stream.ownership import WrongPartitionsError
 from worker.stream.session import KAFKA_AWAY, Session
+from worker.tracing import tracing
 
 DRAIN_SECONDS = 25.0
 PAUSE_SECONDS_MIN = 0.1
@@ -64,6 +66,7 @@ class Runner:
         self._sink: Sink | None = None
         self._dead_letter_bytes: Mapping[str, int] = {}
         self._problem: str | None = "starting"
+        self._measuring = Measuring(settings, handler, self.control)
 
     async def run(self) -> None:
         """Until `stop`; raises what no patience mends."""
@@ -104,6 +107,13 @@ class Runner:
             return {"problem": self._problem or "starting"}
         silent = self._session.kafka_silent_seconds()
         return {"problem": f"Kafka has not answered for {silent:.0f} s"} if silent else {}
+
+    async def measure(self) -> None:
+        """Brings up to date what is measured only when somebody looks."""
+        metrics.ready.set(0 if self.condition() else 1)
+        if self._session is not None:
+            self._session.measure()
+        await self._measuring.look()
 
     async def _work(self) -> None:
         pause = PAUSE_SECONDS_MIN
@@ -174,7 +184,8 @@ async def run_worker(settings: Settings, handler_factory: Callable[[Control], Ha
     control = Control(settings)
     handler = handler_factory(control)
     runner = Runner(settings, handler, control)
-    ops = telemetry.OpsServer(settings, runner.condition)
+    tracing.configure(f"settlement-{handler.role}")
+    ops = telemetry.OpsServer(settings, runner.condition, runner.measure)
     await ops.start()
     _listen(runner)
     try:
@@ -189,6 +200,7 @@ async def run_worker(settings: Settings, handler_factory: Callable[[Control], Ha
         if isinstance(handler, Closable):
             await handler.close()
         await ops.stop()
+        tracing.stop()
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import asyncpg
 from asyncpg import Connection
 
-from worker import telemetry
+from worker import metrics, telemetry
 from worker.kafka.records import Record
 from worker.kafka.sink import Sink
 from worker.kafka.source import OffsetGoneError, Place, Source
@@ -111,6 +111,14 @@ class Session:
         """Whether the producer is of no use any more."""
         return self._publisher.failure is not None
 
+    def measure(self) -> None:
+        """Says how far behind we are, to whoever asks."""
+        metrics.consumer_lag.clear()
+        for (topic, partition), end in self._source.ends().items():
+            behind = max(0, end - self._positions.get((topic, partition), end))
+            metrics.consumer_lag.labels(topic=topic, partition=partition).set(behind)
+        metrics.outbox_age_seconds.set(self._publisher.waiting_seconds())
+
     def kafka_silent_seconds(self) -> float:
         """How long the broker has owed us an answer, once that is too long."""
         silent = max(self._source.silent_seconds(), self._publisher.waiting_seconds())
@@ -118,7 +126,7 @@ class Session:
 
     async def _let_go(self) -> None:
         self._control.epochs = {}
-        telemetry.owned_partitions.set(0)
+        metrics.owned_partitions.set(0)
         await self._publisher.discard()
         await self._source.stop()
         if self._connection is not None:
@@ -157,7 +165,7 @@ class Session:
     def _own(self, epochs: Mapping[int, int]) -> None:
         self._transactions.epochs = epochs
         self._control.epochs = epochs
-        telemetry.owned_partitions.set(len(epochs))
+        metrics.owned_partitions.set(len(epochs))
 
     async def _stored_positions(self, taken: Mapping[int, Taken]) -> dict[Place, int]:
         """Where to go on. A position that the topic no longer has ends the worker."""

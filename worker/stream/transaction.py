@@ -8,7 +8,7 @@ import asyncpg
 from asyncpg import Connection
 from msgspec import Struct
 
-from worker import telemetry
+from worker import metrics
 from worker.kafka.records import Record
 from worker.kafka.source import Place
 from worker.postgres.queries import load
@@ -79,8 +79,8 @@ class Transactions:
             await self.roll_back()
             raise
         await self.commit()
-        telemetry.cycle_seconds.observe(time.monotonic() - began)
-        telemetry.cycle_records.observe(len(records))
+        metrics.cycle_seconds.observe(time.monotonic() - began)
+        metrics.cycle_records.observe(len(records))
         return done
 
     async def fence(self) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.integration.ledger.world import LedgerWorld, authorized, invoice, kind, payment
-from worker import telemetry
+from worker import metrics
 from worker.kafka import names
 from worker.ledger.checking import run_audit
 
@@ -40,11 +40,11 @@ async def test_many_facts_of_one_order_in_one_batch_are_applied_in_their_order(l
 async def test_a_repeat_moves_nothing_and_is_counted(ledger: LedgerWorld):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
-    before = telemetry.facts_total.labels(topic=names.INVOICES, fate="duplicate")._value.get()
+    before = metrics.facts_total.labels(topic=names.INVOICES, fate="duplicate")._value.get()
 
     assert await ledger.apply("invoice.issued", invoice("o1", " 1 ", 6000)) == []
 
-    assert telemetry.facts_total.labels(topic=names.INVOICES, fate="duplicate")._value.get() == before + 1
+    assert metrics.facts_total.labels(topic=names.INVOICES, fate="duplicate")._value.get() == before + 1
     assert await ledger.value("SELECT duplicates FROM consumed WHERE topic = $1", names.INVOICES) == 1
 
 
@@ -133,7 +133,7 @@ async def test_what_never_gets_its_order_is_given_up_after_the_parking_time(ledg
 
 
 async def test_an_order_with_a_connector_that_nobody_named_waits_for_the_file(ledger: LedgerWorld):
-    alert = telemetry.alerts.labels(code="unknown_connector", connector="c2")
+    alert = metrics.alerts.labels(code="unknown_connector", connector="c2")
     await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "c2"}]))
     await ledger.apply("invoice.issued", invoice("o1", "1", 4000))
     assert alert._value.get() == 1
@@ -157,7 +157,7 @@ async def test_a_file_that_does_not_parse_keeps_the_old_one(ledger: LedgerWorld)
     await ledger.apply("order.authorized", authorized("o1"))
 
     assert ledger.state("o1")["mode"] == "PARTIAL"
-    assert telemetry.alerts.labels(code="connectors_file", connector="")._value.get() == 1
+    assert metrics.alerts.labels(code="connectors_file", connector="")._value.get() == 1
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -324,4 +324,4 @@ async def test_an_order_whose_own_time_the_database_refuses_does_not_stop_the_ot
         ("o1.p1", False), ("o2.p1", True), ("o3.p1", False),
     ]  # fmt: skip
     assert [one["type"] for one in ledger.of(names.EVENTS)].count("authorization.lapsed") == 1
-    assert telemetry.alerts.labels(code="refused_by_database", connector="")._value.get() == 1
+    assert metrics.alerts.labels(code="refused_by_database", connector="")._value.get() == 1

@@ -6,14 +6,14 @@ import asyncpg
 import pytest
 
 from tests.integration.ledger.world import PARTITIONS, LedgerWorld, authorized, invoice, payment
-from worker import telemetry
+from worker import metrics
 from worker.kafka import names
 from worker.ledger.checking import run_audit
 from worker.stream.faults import Fate, fate
 
 
 def counted(topic: str) -> float:
-    return telemetry.misplaced_total.labels(topic=topic)._value.get()
+    return metrics.misplaced_total.labels(topic=topic)._value.get()
 
 
 async def test_misplaced_records_are_applied_counted_and_published_at_home(

@@ -1,0 +1,68 @@
+"""What only tables can tell of how we stand: asked when somebody looks at the metrics, and not more often."""
+
+import time
+from collections.abc import Collection
+from typing import Any, Protocol, runtime_checkable
+
+import asyncpg
+from asyncpg import Connection
+
+from worker import metrics
+from worker.postgres.connecting import connect
+from worker.postgres.queries import load
+from worker.settings import Settings
+from worker.stream.control import Control
+from worker.stream.cycle import Handler
+from worker.stream.faults import Fate, fate
+from worker.telemetry import log
+
+# However many look: a new session each time, once in so long.
+PAUSE_SECONDS = 5.0
+STATEMENT_TIMEOUT = "2s"
+
+_SQL = load("worker.stream")
+
+
+@runtime_checkable
+class Measurable(Protocol):
+    """A handler whose tables tell more."""
+
+    async def measure(self, connection: "Connection[asyncpg.Record]", partitions: Collection[int]) -> None:
+        """Sets gauges of its own, for what these partitions hold."""
+
+
+class Measuring:
+    """Asks in a session of its own: a slow look holds up no cycle. What cannot be asked keeps its last value."""
+
+    def __init__(self, settings: Settings, handler: Handler, control: Control) -> None:
+        self._settings = settings
+        self._handler = handler
+        self._control = control
+        self._again_at = 0.0
+
+    async def look(self) -> None:
+        """Gauges that speak of tables are fresh, or as old as the pause."""
+        if time.monotonic() < self._again_at or not self._control.epochs:
+            return
+        self._again_at = time.monotonic() + PAUSE_SECONDS
+        try:
+            connection = await connect(
+                self._settings.database, name=f"settlement-{self._handler.role} metrics", schema=self._handler.role,
+                statement_timeout=STATEMENT_TIMEOUT, default_transaction_read_only="on",
+            )  # fmt: skip
+            try:
+                await self._ask(connection, list(self._control.epochs))
+            finally:
+                await connection.close()
+        except Exception as problem:
+            if fate(problem) is Fate.BROKEN:
+                raise
+            log.debug("the tables were not measured", problem=str(problem))
+
+    async def _ask(self, connection: Any, partitions: list[int]) -> None:
+        rows = await connection.fetch(_SQL["count_open_dead_letters"], partitions)
+        metrics.dead_letters_open.clear()
+        for row in rows:
+            metrics.dead_letters_open.labels(topic=row["topic"], reason=row["reason"]).set(row["number"])
+        if isinstance(self._handler, Measurable):
+            await self._handler.measure(connection, partitions)
