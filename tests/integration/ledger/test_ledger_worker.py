@@ -5,32 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 
 from tests.integration.ledger.world import CONNECTORS, authorized, invoice
-from tests.integration.stream.world import PARTITIONS, World
+from tests.integration.stream.world import World
 from worker.kafka import names
-from worker.stack import StackEnv
-
-
-@pytest.fixture
-async def world(stack: StackEnv, database_url: str, topic_prefix: str, tmp_path: Path) -> AsyncIterator[World]:
-    """A deployment whose connectors file does not name `c2` yet."""
-    (tmp_path / "connectors.toml").write_text(CONNECTORS)
-    world = World({
-        "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers, "DATABASE_URL": database_url, "TOPIC_PREFIX": topic_prefix,
-        "TOPIC_PARTITIONS": str(PARTITIONS), "CONNECTORS_FILE": str(tmp_path / "connectors.toml"),
-    }, tmp_path)  # fmt: skip
-    try:
-        await world.open()
-        yield world
-    finally:
-        await world.close()
 
 
 def start(world: World) -> subprocess.Popen[bytes]:

@@ -1,0 +1,207 @@
+"""Nothing that arrives stops a partition, raises or goes missing: each record has one fate, each dead one a letter."""
+
+import asyncio
+import json
+import os
+import random
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from tests.contract.emitted import complaints
+from tests.corpus.bad_input import AUTHORIZED, CARD, INVOICE, ORDER, TYPES, Case, _binary, corpus
+from tests.integration.ledger.world import LedgerWorld
+from tests.integration.stream.world import PARTITIONS, World
+from worker import telemetry
+from worker.kafka import names
+from worker.kafka.records import Outgoing, Record
+from worker.ledger.checking import run_audit
+from worker.ledger.handler import LedgerHandler
+from worker.postgres.connecting import connect
+from worker.stream.control import Control
+from worker.stream.runner import Runner
+
+FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "6"))
+ROUND_EXAMPLES = 50
+TOPICS = (names.INVOICES, names.ORDER_CHANGES, names.OUTCOMES)
+FATES = ("applied", "duplicate", "parked", "dead_lettered", "internal")
+OPENED = [
+    Case("order", names.ORDER_CHANGES, *_binary("order.authorized", AUTHORIZED), ""),
+    Case("sale", names.INVOICES, *_binary("invoice.issued", INVOICE | {"invoiceNumber": "taken"}), ""),
+]
+
+
+def fates() -> Counter[tuple[str, str]]:
+    """What `settlement_facts_total` says."""
+    return Counter({
+        (topic, fate): int(telemetry.facts_total.labels(topic=topic, fate=fate)._value.get())
+        for topic in TOPICS for fate in FATES
+    })  # fmt: skip
+
+
+def source(dead: Record | Outgoing) -> tuple[str, int, int]:
+    """The record that a dead letter was, by its own headers."""
+    headers = dict(dead.headers)
+    offset = int.from_bytes(headers["kafka_dlt-original-offset"], "big")
+    return dead.topic.removesuffix("-dlt"), int(headers["__connect.errors.partition"]), offset
+
+
+def reason(dead: Record | Outgoing) -> str:
+    return dict(dead.headers)["kafka_dlt-exception-fqcn"].decode()
+
+
+async def send(world: World, cases: list[Case]) -> dict[tuple[str, int, int], Case]:
+    """Each to a partition of its own choice, as a producer without a key does; returns where each lies."""
+    dice, waiting = random.Random(5), []
+    for case in cases:
+        partition = dice.randrange(PARTITIONS)
+        acks = await world.sink.hand_over([Outgoing(case.topic, partition, b"any key", case.value, case.headers)])
+        waiting.append((case, partition, acks[0][2]))
+    return {(case.topic, partition, (await ack).offset): case for case, partition, ack in waiting}
+
+
+async def test_the_whole_corpus_is_accounted_for_byte_by_byte_and_the_next_order_is_served(
+    world: World, caplog: pytest.LogCaptureFixture
+):
+    before = fates()
+    control = Control(world.settings)
+    runner = Runner(world.settings, LedgerHandler(control), control)
+    running = asyncio.create_task(runner.run())
+    for case in OPENED:
+        await send(world, [case])
+        await world.until(lambda: world.database.fetchval("SELECT opened FROM ledger.orders"), "the order")
+
+    sent = await send(world, corpus())
+    dead: dict[tuple[str, int, int], Record] = {}
+
+    async def consumed() -> bool:
+        rows = await world.database.fetch("SELECT sum(records) FROM ledger.consumed")
+        return rows[0][0] >= len(sent) + len(OPENED)
+
+    await world.until(consumed, "every record consumed")
+    await world.until_quiet()
+    good = json.dumps(AUTHORIZED | {"orderId": "next", "value": 5, "payments": [CARD | {"paymentId": "n"}]})
+    await send(world, [Case("n", names.ORDER_CHANGES, good.encode(), _binary("order.authorized", {})[1], "")])
+    opened = "SELECT opened FROM ledger.orders WHERE order_id = 'next'"
+    await world.until(lambda: world.database.fetchval(opened), "the next order")
+
+    async def all_read() -> bool:
+        dead.update({source(one): one for one in world.outputs if one.topic.endswith("-dlt")})
+        return len(dead) >= await world.database.fetchval("SELECT count(*) FROM ledger.dead_letters")
+
+    await world.until(all_read, "the dead letters on their topics")
+    assert [sent[place].name for place in sent.keys() - dead.keys()] == []
+    assert dead.keys() == sent.keys()
+    wrong = {case.name: reason(dead[place]) for place, case in sent.items() if reason(dead[place]) != case.reason}
+    assert wrong == {}
+    for place, case in sent.items():
+        one = dead[place]
+        assert (one.key, one.value, one.partition) == (b"any key", case.value, place[1])
+        assert one.headers[: len(case.headers)] == case.headers
+    assert complaints(dead.values()) == []
+    rows = await world.database.fetch('SELECT topic, partition, "offset", reason, value FROM ledger.dead_letters')
+    assert {tuple(row)[:3]: (row["reason"], row["value"]) for row in rows} == {
+        place: (case.reason, case.value) for place, case in sent.items()
+    }  # fmt: skip
+    counted = fates() - before
+    assert sum(counted.values()) == len(sent) + len(OPENED) + 1
+    assert sum(number for (_, fate), number in counted.items() if fate == "dead_lettered") == len(sent)
+    assert not any(one.exc_info or "Traceback" in one.message for one in caplog.records)
+    assert (await run_audit(world.settings))["findings"] == []
+    runner.stop()
+    await running
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**66), 2**66), st.floats(), st.text(max_size=8), st.just({}), st.just([]),
+    st.sampled_from(["0", "1", 1, 500, 10_000, "known.p1", "Output", "Input", "USD", "2026-01-15T12:00:00Z", "n", "c"]),
+)  # fmt: skip
+NAMES = sorted({name for _, _, data, _ in TYPES for name in data} | {"x", "maxValue", "recipients", "expiresAt"})
+KINDS = [(type_, topic, data) for type_, topic, data, _ in TYPES]
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Case:
+    """Something like a message: changed in some fields, cut, with bytes exchanged, or no message at all."""
+    type_, topic, data = draw(st.sampled_from(KINDS))
+    order = draw(st.sampled_from([ORDER, ORDER, "other", "o", "unopened"]))
+    changed = data | {"orderId": order} | draw(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=2))
+    value, headers = _binary(draw(st.sampled_from([type_] * 9 + [""])), changed)
+    match draw(st.integers(0, 9)):
+        case 0:
+            value = draw(st.binary(max_size=60))
+        case 1:
+            value = value[: draw(st.integers(0, len(value)))]
+        case 2:
+            place = draw(st.integers(0, len(value) - 1))
+            value = value[:place] + draw(st.binary(max_size=3)) + value[place + 1 :]
+        case 3:
+            headers = draw(st.lists(st.tuples(st.sampled_from(["ce_type", "ce_id", "x"]), st.binary(max_size=9))))
+        case 4:
+            envelope: dict[str, Any] = {"specversion": "1.0", "type": type_, "data": changed}
+            value, headers = (
+                json.dumps(envelope | draw(st.dictionaries(st.sampled_from(list(envelope)), VALUES))).encode(),
+                [],
+            )
+        case _:
+            pass
+    return Case("fuzz", topic, value, headers, "")
+
+
+@pytest.mark.timeout(FUZZ_SECONDS + 120)
+def test_whatever_arrives_has_one_fate_and_nothing_raises(database_url: str, tmp_path: Path):
+    """FUZZ_SECONDS=600 lets it run for ten minutes."""
+    counted: Counter[str] = Counter()
+    with asyncio.Runner() as runner:
+        connection = runner.run(connect(database_url, name="fuzz", schema="ledger"))
+        ledger = LedgerWorld(connection, database_url, tmp_path)
+        runner.run(play(ledger, OPENED))
+
+        @given(st.lists(records(), min_size=1, max_size=12))
+        def batch(cases: list[Case]) -> None:
+            counted.update(runner.run(play(ledger, cases)))
+
+        deadline, number = time.monotonic() + FUZZ_SECONDS, int(os.environ.get("FUZZ_SEED", "0"))
+        while time.monotonic() < deadline:
+            quick = settings(max_examples=ROUND_EXAMPLES, deadline=None, database=None, phases=[Phase.generate],
+                             suppress_health_check=list(HealthCheck))  # fmt: skip
+            seed(number)(quick(batch))()
+            number += 1
+        verdict = runner.run(run_audit(ledger.settings))
+        runner.run(connection.close())
+
+    print(f"{sum(counted.values())} records: {dict(counted)}, {number} rounds")
+    assert verdict["findings"] == []
+    assert counted["dead_lettered"]
+    assert counted["internal"] == 0
+
+
+async def play(ledger: LedgerWorld, cases: list[Case]) -> Counter[str]:
+    """One cycle; the fates of its records, each of them counted once."""
+    before, dice = fates(), random.Random(len(cases))
+    for case in cases:
+        place = (case.topic, dice.randrange(4))
+        ledger._waiting.append(Record(*place, ledger._offsets[place], b"any key", case.value, case.headers, 0))
+        ledger._offsets[place] += 1
+    sent = {(one.topic, one.partition, one.offset): one for one in ledger._waiting}
+    ledger.now_ms += 1_000
+
+    out = await ledger.cycle()
+
+    counted = fates() - before
+    for topic in TOPICS:
+        assert sum(counted[topic, fate] for fate in FATES) == sum(place[0] == topic for place in sent)
+    dead = {source(one): one for one in out if one.topic.endswith("-dlt")}
+    assert len(dead.keys() & sent.keys()) == sum(counted[topic, "dead_lettered"] for topic in TOPICS)
+    assert not [one for one in dead.values() if reason(one) == "internal"]
+    for place, one in dead.items():
+        if place in sent:
+            was = sent[place]
+            assert (one.key, one.value, one.headers[: len(was.headers)]) == (was.key, was.value, was.headers)
+    assert complaints(out) == []
+    return Counter({fate: sum(counted[topic, fate] for topic in TOPICS) for fate in FATES})
