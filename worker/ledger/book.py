@@ -1,7 +1,6 @@
 """Between the tables and the fold: orders are locked and read at once, and everything is written at once."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,32 +13,15 @@ from worker.kafka.records import Record
 from worker.ledger.chain import link
 from worker.ledger.folder import Folder, Parked, sums
 from worker.postgres.queries import load
+from worker.postgres.values import columns, milliseconds, moment
 from worker.stream.cycle import Cycle
 from worker.stream.outbox import decode_headers, encode_headers
 
 _SQL = load("worker.ledger")
 Place = tuple[str, int]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_MS, _LAST_MS = ((year - _EPOCH) // timedelta(milliseconds=1)
-                       for year in (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)))  # fmt: skip
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Order).decode
-
-
-def moment(at_ms: int) -> datetime:
-    """A time for the database; what lies outside its years is their edge."""
-    return _EPOCH + timedelta(milliseconds=min(max(at_ms, _FIRST_MS), _LAST_MS))
-
-
-def milliseconds(at: datetime) -> int:
-    """A time of the database, exact to the millisecond."""
-    return (at - _EPOCH) // timedelta(milliseconds=1)
-
-
-def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Rows as the arrays that `unnest` takes."""
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 class Book:

@@ -1,0 +1,24 @@
+"""How our values stand in tables: times to the millisecond, rows as the arrays of their columns."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_MS, _LAST_MS = ((edge - _EPOCH) // timedelta(milliseconds=1)
+                       for edge in (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)))  # fmt: skip
+
+
+def moment(at_ms: int) -> datetime:
+    """A time for the database; what lies outside its years is their edge."""
+    return _EPOCH + timedelta(milliseconds=min(max(at_ms, _FIRST_MS), _LAST_MS))
+
+
+def milliseconds(at: datetime) -> int:
+    """A time of the database, exact to the millisecond."""
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Rows as the arrays that `unnest` takes."""
+    return [list(column) for column in zip(*rows, strict=True)]
