@@ -3,31 +3,17 @@
 import asyncio
 import random
 import secrets
-from collections.abc import Sequence
 from pathlib import Path
 
-from worker.sandbox.erp import Story, stories
+from tests.chaos.rehearsing import LOOK_SECONDS, SECONDS_MAX, finished, rehearsal
+from worker.sandbox.erp import stories
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import CONNECTORS, Rehearsal, Verdict, is_done
+from worker.sandbox.rehearsal import CONNECTORS
 from worker.stack import StackEnv
 
 ORDERS = 2000
 KILLS = 20
 TAKE_OVER_ORDERS = 400
-SECONDS_MAX = 270
-LOOK_SECONDS = 0.2
-
-
-def rehearsal(home: Path, stack: StackEnv) -> Rehearsal:
-    return Rehearsal(f"chaos_{secrets.token_hex(3)}", home, stack.as_settings())
-
-
-async def finished(play: Rehearsal, told: Sequence[Story]) -> Verdict:
-    """Asks the output topics until every order has come to its end."""
-    while any(not is_done(view := play.look(), story) for story in told):  # noqa: ASYNC110 - only topics can tell
-        await asyncio.sleep(LOOK_SECONDS)
-    assert view.events["settlement.confirmed"] > len(told)
-    return await play.verdict(told)
 
 
 async def test_no_cent_is_lost_or_moved_twice_when_workers_are_killed_at_random_moments(

@@ -4,22 +4,62 @@
 -- Which of these commands were taken over before, and with which body.
 SELECT command_id, body FROM commands WHERE command_id = ANY ($1::text[])
 
--- name: lines_of_payments
--- How many commands of each payment were taken over, and the last one's place.
-SELECT payment_id, count(*) AS taken, max(sequence) AS last FROM commands
-WHERE payment_id = ANY ($1::text[]) GROUP BY payment_id
-
--- name: sequences_of_payment
--- Every place in one payment's line that was taken over.
-SELECT sequence FROM commands WHERE payment_id = $1 ORDER BY sequence
-
 -- name: take_over
--- New commands join the schedule.
-INSERT INTO commands (command_id, partition, order_id, payment_id, sequence, operation, connector, value, topic,
-    source_partition, "offset", key, body, headers, "timestamp", traceparent, due_at, taken_at)
-SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[],
-    $8::bigint[], $9::text[], $10::integer[], $11::bigint[], $12::bytea[], $13::bytea[], $14::bytea[],
-    $15::timestamptz[], $16::text[], $17::timestamptz[], $18::timestamptz[])
+-- New commands join the schedule; returned are those whose turn it is.
+WITH new AS (
+    SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[],
+        $8::bigint[], $9::text[], $10::integer[], $11::bigint[], $12::bytea[], $13::bytea[], $14::bytea[],
+        $15::timestamptz[], $16::text[], $17::timestamptz[], $18::timestamptz[])
+        AS n (command_id, partition, order_id, payment_id, sequence, operation, connector, value, topic,
+            source_partition, "offset", key, body, headers, "timestamp", traceparent, due_at, taken_at)
+), taken AS (
+    INSERT INTO commands (command_id, partition, order_id, payment_id, sequence, operation, connector, value, topic,
+        source_partition, "offset", key, body, headers, "timestamp", traceparent, due_at, taken_at, turn)
+    SELECT new.*, sequence = 1 OR EXISTS (
+        SELECT FROM commands AS before
+        WHERE before.payment_id = new.payment_id AND before.sequence = new.sequence - 1
+            AND before.state NOT IN ('waiting', 'suspect', 'unknown'))
+    FROM new
+    RETURNING command_id, turn
+)
+SELECT command_id FROM taken WHERE turn
+
+-- name: pass_turns
+-- What follows these in their payments' lines may be sent from now on, as soon as it is taken over.
+UPDATE commands SET turn = true
+FROM unnest($1::text[], $2::integer[]) AS l (payment_id, sequence)
+WHERE commands.payment_id = l.payment_id AND commands.sequence = l.sequence + 1 AND commands.state = 'waiting'
+RETURNING command_id, connector, due_at
+
+-- name: next_due
+-- A connector's next commands by the time at which they are due, after one of them.
+SELECT due_at, command_id FROM commands
+WHERE turn AND state = 'waiting' AND connector = $1 AND (due_at, command_id COLLATE "C") > ($3, $4)
+    AND partition = ANY ($2::integer[])
+ORDER BY due_at, command_id COLLATE "C" LIMIT $5
+
+-- name: connectors_with_work
+-- Every connector that has a command to send.
+WITH RECURSIVE found AS (
+    (SELECT connector FROM commands WHERE turn AND state = 'waiting' ORDER BY connector LIMIT 1)
+    UNION ALL
+    SELECT (SELECT connector FROM commands WHERE turn AND state = 'waiting' AND commands.connector > found.connector
+            ORDER BY connector LIMIT 1)
+    FROM found WHERE found.connector IS NOT NULL
+)
+SELECT connector FROM found WHERE connector IS NOT NULL
+
+-- name: sendable
+-- Which of these may be sent now, as they stand in the table.
+SELECT command_id, partition, operation, topic, source_partition, "offset", key, body, headers, "timestamp", traceparent,
+    state, changes, attempts, begun, uncertain, first_attempt_at, due_at
+FROM commands WHERE command_id = ANY ($1::text[]) AND turn AND state = 'waiting' AND begun IS NULL
+    AND due_at <= $2 AND partition = ANY ($3::integer[])
+
+-- name: under_way
+-- Commands of these partitions whose attempt began and has no result yet.
+SELECT command_id, partition, connector FROM commands
+WHERE partition = ANY ($1::integer[]) AND begun IS NOT NULL
 
 -- name: begin_attempts
 -- Attempts are written down before their first byte.
@@ -32,8 +72,8 @@ WITH begun AS (
 INSERT INTO attempts (command_id, attempt, epoch, begun_at) SELECT command_id, attempt, epoch, at FROM begun
 
 -- name: lose_attempts
--- Attempts that began and whose result nobody wrote down: their commands are uncertain, and wait until it is safe.
-UPDATE commands SET begun = NULL, uncertain = true, due_at = l.due_at
+-- Attempts without a result are doubtful: their commands are uncertain, and wait until it is safe to ask again.
+UPDATE commands SET begun = NULL, uncertain = true, due_at = greatest(commands.due_at, l.due_at)
 FROM unnest($1::text[], $2::timestamptz[]) AS l (command_id, due_at)
 WHERE commands.command_id = l.command_id
 
@@ -45,26 +85,20 @@ FROM unnest($1::text[], $2::integer[], $3::timestamptz[], $4::text[], $5::intege
 WHERE attempts.command_id = e.command_id AND attempts.attempt = e.attempt AND attempts.ended_at IS NULL
 
 -- name: update_commands
--- The new state of commands.
+-- The new state of commands, as long as their attempt is the one that this is about.
 UPDATE commands SET state = n.state, changes = n.changes, begun = NULL, uncertain = n.uncertain, due_at = n.due_at,
     first_attempt_at = n.first_attempt_at, done = n.done, operation_id = n.operation_id, code = n.code,
     message = n.message, ended_at = n.ended_at
 FROM unnest($1::text[], $2::text[], $3::integer[], $4::boolean[], $5::timestamptz[], $6::timestamptz[], $7::bigint[],
-    $8::text[], $9::text[], $10::text[], $11::timestamptz[])
-    AS n (command_id, state, changes, uncertain, due_at, first_attempt_at, done, operation_id, code, message, ended_at)
-WHERE commands.command_id = n.command_id
+    $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::integer[])
+    AS n (command_id, state, changes, uncertain, due_at, first_attempt_at, done, operation_id, code, message, ended_at,
+        attempt)
+WHERE commands.command_id = n.command_id AND commands.begun IS NOT DISTINCT FROM n.attempt
 
 -- name: used_operations
 -- Operation ids that commands of these payments already have.
 SELECT command_id, payment_id, operation_id FROM commands
 WHERE payment_id = ANY ($1::text[]) AND operation_id = ANY ($2::text[])
-
--- name: load_lines
--- Every command of these partitions that still stands in its payment's line.
-SELECT command_id, partition, operation, topic, source_partition, "offset", key, body, headers, "timestamp", traceparent,
-    state, changes, attempts, begun, uncertain, first_attempt_at, due_at
-FROM commands WHERE partition = ANY ($1::integer[]) AND state IN ('waiting', 'suspect', 'unknown')
-ORDER BY payment_id, sequence
 
 -- name: load_command
 -- One command, whatever its state.

@@ -1,120 +1,96 @@
-"""One connector's lane: how much may be under way, and when to leave it alone (R34, R36)."""
+"""One connector's lane: what is due, behind the connector's limits and its condition."""
 
-import heapq
-import itertools
-from collections.abc import Iterator
-
-from worker import telemetry
+from worker import metrics, telemetry
 from worker.connector.answers import Answer
 from worker.connector.file import Connector
-from worker.delivery.job import Job, Line
+from worker.delivery.condition import Condition
+from worker.delivery.window import Window
+
+# What the clock of one cycle is too coarse for may be caught up with in the next.
+CATCH_UP_MS = 50
 
 
 class Lane:
-    """Due lines by time, behind the connector's limits, breaker and stop."""
+    """Other lanes never wait for this one."""
 
-    def __init__(self, name: str, connector: Connector | None, share: float) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.connector = connector
+        self.window = Window()
+        self.condition = Condition(name)
+        self._gauge = metrics.commands_in_flight.labels(connector=name)
+        self.connector: Connector | None = None
         self.in_flight = 0
-        self._heap: list[tuple[int, int, Line]] = []
-        self._count = itertools.count()
-        self._failures = 0
-        self._open_until_ms = 0
-        self._hold_until_ms = 0
+        self._share = 1.0
         self._next_token_ms = 0.0
-        self._window = 1_000_000  # grows again after the breaker was open
-        self._probing = False
-        self.stopped = False
-        self.set_share(share)
+
+    def set_connector(self, connector: Connector | None) -> None:
+        """What the file says of it now; nothing goes out while it says nothing."""
+        self.connector = connector
+        if connector is None:
+            telemetry.alert("unknown_connector", self.name)
+        else:
+            telemetry.clear_alert("unknown_connector", self.name)
 
     def set_share(self, share: float) -> None:
         """This process's part of the deployment's limits."""
-        if self.connector is not None:
-            self._limit = max(1, round(self.connector.max_in_flight * share))
-            rate = self.connector.max_per_second
-            self._gap_ms = 1000 / (rate * share) if rate and share else 0.0
+        self._share = share
 
-    def push(self, line: Line, due_ms: int) -> None:
-        """The line's first job is due then."""
-        heapq.heappush(self._heap, (due_ms, next(self._count), line))
-
-    def ready(self, now_ms: int) -> Iterator[Job]:
-        """Jobs that may begin now, each counted as in flight."""
-        while self._heap and self._allowed(now_ms):
-            due_ms, _, line = self._heap[0]
-            if due_ms > now_ms:
-                return
-            heapq.heappop(self._heap)
-            job = line.sendable()
-            if job is None or job.due_ms > now_ms:
-                continue  # its turn has not come; whoever changes that pushes it again
-            self.in_flight += 1
-            self._next_token_ms = max(self._next_token_ms, now_ms) + self._gap_ms
-            self._probing = self.stopped or self._half_open(now_ms)
-            yield job
+    def ready(self, now_ms: int, limit: int) -> list[str]:
+        """Commands that may begin now, each counted as in flight."""
+        found: dict[str, None] = {}
+        while len(found) < limit and (command_id := self._next(now_ms)) is not None:
+            if command_id not in found:
+                found[command_id] = None
+                self.in_flight += 1
+                self._gauge.inc()
+                self._next_token_ms = max(self._next_token_ms, now_ms - CATCH_UP_MS) + self._gap_ms()
+        return list(found)
 
     def next_due_ms(self) -> int | None:
-        """When `ready` may have something; None while only an answer can change that."""
-        if not self._heap or self.connector is None or self.in_flight >= self._capacity() or self._probing:
+        """When a cycle may find something to do here; None while only an answer can change that."""
+        if self.connector is None:
             return None
-        if self.in_flight and (self.stopped or self._open_until_ms):
-            return None  # one probe at a time, and only once everything else has its answer
-        return max(self._heap[0][0], self._hold_until_ms, self._open_until_ms, int(self._next_token_ms))
+        if self.window.lacking():
+            return 0
+        condition, first_ms = self.condition, self.window.first_ms()
+        if condition.state != "well":
+            if condition.probe is not None:
+                return None
+            first_ms = 0 if condition.refused else first_ms
+        elif self.in_flight >= self._capacity():
+            return None
+        return None if first_ms is None else max(first_ms, condition.not_before_ms, int(self._next_token_ms))
 
-    def ended(self, answer: Answer, now_ms: int) -> None:
-        """Learns from an answer how the connector is."""
+    def ended(self, command_id: str, answer: Answer, connector: Connector, now_ms: int, *, replied: bool) -> None:
+        """An attempt is over."""
         self.in_flight -= 1
-        self._probing = False
-        assert self.connector is not None
-        if answer.fate == "stopped":
-            if not self.stopped:
-                telemetry.alert("connector_stopped", self.name, reason=answer.message)
-            self.stopped = True
-            self._hold_until_ms = now_ms + round(self.connector.probe_seconds * 1000)
-            return
-        if answer.fate == "not_sent":
-            self._failed(now_ms, answer)
-            return
-        if self.stopped or self._failures >= self.connector.breaker_failures:
-            telemetry.log.info("connector is back", connector=self.name)
-            self._window = 1
-        self.stopped, self._failures, self._open_until_ms = False, 0, 0
-        self._window = min(self._window * 2, 1_000_000)
-        telemetry.clear_alert("connector_stopped", self.name)
-        telemetry.clear_alert("breaker_open", self.name)
-        if answer.fate == "busy":
-            seconds = answer.hold_seconds
-            self._hold_until_ms = now_ms + round(
-                1000 * (self.connector.retry_seconds[0] if seconds is None else seconds)
-            )
+        self._gauge.dec()
+        self.condition.ended(command_id, answer, connector, now_ms, replied=replied)
 
-    def unused(self) -> None:
-        """A job that was released and not sent after all."""
+    def unused(self, command_id: str) -> None:
+        """A command that was let out and not sent after all."""
         self.in_flight -= 1
-        self._probing = False
+        self._gauge.dec()
+        self.condition.unused(command_id)
 
-    def try_again(self) -> None:
-        """SIGHUP: a stopped connector is asked once more, now."""
-        if self.stopped:
-            self._hold_until_ms = 0
+    def _next(self, now_ms: int) -> str | None:
+        condition = self.condition
+        if self.connector is None or now_ms < max(condition.not_before_ms, self._next_token_ms):
+            return None
+        if condition.state == "well":
+            return self.window.pop(now_ms) if self.in_flight < self._capacity() else None
+        if condition.probe is not None:
+            return None
+        found = condition.refused or self.window.pop(now_ms)
+        if found is not None:
+            condition.probing(found)
+        return found
 
-    def _failed(self, now_ms: int, answer: Answer) -> None:
+    def _capacity(self) -> float:
         assert self.connector is not None
-        self._failures += 1
-        if self._failures >= self.connector.breaker_failures:
-            self._open_until_ms = now_ms + round(self.connector.breaker_seconds * 1000)
-            telemetry.alert("breaker_open", self.name, why=answer.message)
+        return min(max(1, int(self.connector.max_in_flight * self._share)), self.condition.width)
 
-    def _half_open(self, now_ms: int) -> bool:
-        return bool(self._open_until_ms) and self._open_until_ms <= now_ms
-
-    def _capacity(self) -> int:
-        return min(self._limit, self._window)
-
-    def _allowed(self, now_ms: int) -> bool:
-        if self.connector is None or now_ms < max(self._hold_until_ms, self._open_until_ms, self._next_token_ms):
-            return False
-        if self.stopped or self._half_open(now_ms):
-            return self.in_flight == 0 and not self._probing
-        return self.in_flight < self._capacity()
+    def _gap_ms(self) -> float:
+        assert self.connector is not None
+        rate = self.connector.max_per_second
+        return 1000 / (rate * self._share) if rate and self._share else 0.0

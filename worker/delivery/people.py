@@ -1,39 +1,29 @@
 """What a person decided, applied to the schedule and told; what it means for the money, the ledger decides (R39)."""
 
-from collections.abc import Mapping
-
 from worker.delivery import outcomes
-from worker.delivery.job import Job, Line
+from worker.delivery.job import Job
 from worker.delivery.store import Decision, Standing, Store
 from worker.domain.objection import objection
 from worker.stream.cycle import Cycle
 
 
-async def apply(
-    cycle: Cycle, store: Store, decision: Decision, lines: Mapping[str, Line]
-) -> tuple[str | None, str | None]:
+async def apply(cycle: Cycle, store: Store, decision: Decision) -> tuple[Job | None, str | None]:
     """Publishes the decision and changes the command it is about.
 
-    Returns the payment whose line it may have moved, and why not, where the command has moved on since it was typed.
+    Returns that command as it stands now, and why not, where it has moved on since the decision was typed.
     """
-    partition = cycle.partition_of(decision.order_id)
     found = await store.command(decision.command_id) if decision.command_id else None
     if found is None:
-        cycle.publish(outcomes.of_decision(decision, None, partition))
+        cycle.publish(outcomes.of_decision(decision, None, cycle.partition_of(decision.order_id)))
         return None, None
-    stored, done = found
-    line = lines.get(stored.command.payment_id)
-    job = next((one for one in line.jobs if one.id == stored.id), stored) if line else stored
+    job, done = found
     if refusal := objection(decision.action, job.state, done, job.command.value):
-        return None, refusal
-    cycle.publish(outcomes.of_decision(decision, job, partition))
+        return job, refusal
+    cycle.publish(outcomes.of_decision(decision, job, job.partition))
     await store.close_dead_letter(job, decision)
-    standing = _changed(job, done, decision, cycle.now_ms)
-    if standing is not None:
-        if job.state == "resolved" and line is not None and job in line.jobs:
-            line.remove(job)
+    if (standing := _changed(job, done, decision, cycle.now_ms)) is not None:
         await store.update([standing])
-    return stored.command.payment_id, None
+    return job, None
 
 
 def _changed(job: Job, done: int, decision: Decision, now_ms: int) -> Standing | None:

@@ -1,7 +1,7 @@
 """Between the tables and the schedule: set-based reading and writing, inside the worker's transaction."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -9,13 +9,14 @@ from msgspec import Struct
 
 from worker.connector.command import Command
 from worker.delivery.job import Job
+from worker.delivery.window import Key
 from worker.kafka import names
 from worker.kafka.records import Record
 from worker.postgres.queries import load
+from worker.postgres.values import columns, milliseconds, moment
 from worker.stream.outbox import decode_headers, encode_headers
 
 _SQL = load("worker.delivery")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _command = msgspec.json.Decoder(Command).decode
 
 
@@ -39,6 +40,7 @@ class Standing(Struct, frozen=True):
     code: str | None = None
     message: str | None = None
     ended_ms: int | None = None
+    attempt: int | None = None  # the one under way until now
 
 
 class Decision(Struct, frozen=True):
@@ -57,16 +59,6 @@ class Decision(Struct, frozen=True):
     at_ms: int
 
 
-def moment(at_ms: int) -> datetime:
-    """A time for the database."""
-    return _EPOCH + timedelta(milliseconds=at_ms)
-
-
-def milliseconds(at: datetime | None) -> int | None:
-    """A time of the database."""
-    return None if at is None else (at - _EPOCH) // timedelta(milliseconds=1)
-
-
 class Store:
     """One transaction's access to the delivery worker's tables."""
 
@@ -78,31 +70,42 @@ class Store:
         rows = await self._connection.fetch(_SQL["known_commands"], list(ids))
         return {row["command_id"]: row["body"] for row in rows}
 
-    async def contiguous(self, payments: Iterable[str]) -> dict[str, int]:
-        """Up to which place each payment's line was taken over without a gap."""
-        rows = await self._connection.fetch(_SQL["lines_of_payments"], list(payments))
-        return {
-            row["payment_id"]: row["last"] if row["taken"] == row["last"] else await self._gapless(row["payment_id"])
-            for row in rows
-        }
-
-    async def _gapless(self, payment_id: str) -> int:
-        place = 0
-        for row in await self._connection.fetch(_SQL["sequences_of_payment"], payment_id):
-            if row["sequence"] != place + 1:
-                break
-            place += 1
-        return place
-
-    async def take_over(self, jobs: Sequence[Job], now_ms: int) -> None:
-        """New commands join the schedule."""
-        await self._write("take_over", [
+    async def take_over(self, jobs: Sequence[Job], now_ms: int) -> set[str]:
+        """New commands join the schedule; returns the ids of those whose turn it is."""
+        rows = await self._connection.fetch(_SQL["take_over"], *columns([
             (job.id, job.partition, job.command.order_id, job.command.payment_id, job.command.sequence, job.operation,
              job.command.connector, job.command.value, job.record.topic, job.record.partition, job.record.offset,
              job.record.key, job.record.value, encode_headers(job.record.headers), moment(job.record.timestamp_ms),
              job.traceparent, moment(job.due_ms), moment(now_ms))
             for job in jobs
-        ])  # fmt: skip
+        ]))  # fmt: skip
+        return {row["command_id"] for row in rows}
+
+    async def pass_turns(self, ended: Sequence[Job]) -> list[tuple[str, Key]]:
+        """What follows these on their payments, if it was taken over: each with its connector."""
+        if not ended:
+            return []
+        rows = await self._connection.fetch(
+            _SQL["pass_turns"], *columns([(job.command.payment_id, job.command.sequence) for job in ended])
+        )
+        return [(row["connector"], _key(row)) for row in rows]
+
+    async def connectors(self) -> list[str]:
+        """Every connector that has a command to send."""
+        return [row["connector"] for row in await self._connection.fetch(_SQL["connectors_with_work"])]
+
+    async def next_due(self, connector: str, partitions: Iterable[int], after: Key, limit: int) -> list[Key]:
+        """A connector's next commands by time."""
+        due_ms, command_id = after
+        rows = await self._connection.fetch(
+            _SQL["next_due"], connector, list(partitions), moment(due_ms), command_id, limit
+        )
+        return [_key(row) for row in rows]
+
+    async def sendable(self, ids: Iterable[str], partitions: Iterable[int], now_ms: int) -> list[Job]:
+        """Those of them that may be sent now, as they stand in the table."""
+        rows = await self._connection.fetch(_SQL["sendable"], list(ids), moment(now_ms), list(partitions))
+        return [_job(row) for row in rows]
 
     async def begin(self, jobs: Sequence[Job], epochs: Mapping[int, int], now_ms: int) -> None:
         """Each attempt is written down before its first byte."""
@@ -110,9 +113,14 @@ class Store:
             (job.id, job.attempts, epochs[job.partition], moment(now_ms)) for job in jobs
         ])  # fmt: skip
 
-    async def lose(self, jobs: Sequence[Job]) -> None:
+    async def under_way(self, partitions: Iterable[int]) -> list[tuple[str, int, str]]:
+        """Commands whose attempt has no result yet: id, partition, connector."""
+        rows = await self._connection.fetch(_SQL["under_way"], list(partitions))
+        return [(row["command_id"], row["partition"], row["connector"]) for row in rows]
+
+    async def lose(self, lost: Mapping[str, int]) -> None:
         """Attempts without a result are doubtful from now on; the wait for them is counted once, not by each owner."""
-        await self._write("lose_attempts", [(job.id, moment(job.due_ms)) for job in jobs])
+        await self._write("lose_attempts", [(command_id, moment(due_ms)) for command_id, due_ms in lost.items()])
 
     async def end(self, attempts: Sequence[Ended]) -> None:
         """What became of attempts."""
@@ -124,8 +132,8 @@ class Store:
         """The new state of commands."""
         await self._write("update_commands", [
             (one.job.id, one.job.state, one.job.changes, one.job.uncertain, moment(one.job.due_ms),
-             None if one.job.first_attempt_ms is None else moment(one.job.first_attempt_ms), one.done,
-             one.operation_id, one.code, one.message, None if one.ended_ms is None else moment(one.ended_ms))
+             _moment_or_none(one.job.first_attempt_ms), one.done, one.operation_id, one.code, one.message,
+             _moment_or_none(one.ended_ms), one.attempt)
             for one in standings
         ])  # fmt: skip
 
@@ -139,11 +147,6 @@ class Store:
         )
         return {(row["payment_id"], row["operation_id"]): row["command_id"] for row in rows}
 
-    async def lines(self, partitions: Iterable[int]) -> list[Job]:
-        """Every command that still stands in its payment's line."""
-        rows = await self._connection.fetch(_SQL["load_lines"], list(partitions))
-        return [_job(row) for row in rows]
-
     async def command(self, command_id: str) -> tuple[Job, int] | None:
         """One command whatever its state, and what of it was done."""
         row = await self._connection.fetchrow(_SQL["load_command"], command_id)
@@ -156,7 +159,7 @@ class Store:
             Decision(
                 row["id"], row["action"], row["order_id"], row["command_id"], row["invoice_number"], row["settle_id"],
                 row["value"], row["operation_id"], row["decided_by"], row["reason"],
-                milliseconds(row["decided_at"]) or 0,
+                milliseconds(row["decided_at"]),
             )
             for row in rows
         ]  # fmt: skip
@@ -175,17 +178,25 @@ class Store:
 
     async def _write(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
         if rows:
-            await self._connection.execute(_SQL[query], *(list(column) for column in zip(*rows, strict=True)))
+            await self._connection.execute(_SQL[query], *columns(rows))
+
+
+def _moment_or_none(at_ms: int | None) -> datetime | None:
+    return None if at_ms is None else moment(at_ms)
+
+
+def _key(row: Any) -> Key:
+    return milliseconds(row["due_at"]), row["command_id"]
 
 
 def _job(row: Any) -> Job:
     record = Record(
         names.COMMANDS, row["source_partition"], row["offset"], row["key"], row["body"],
-        decode_headers(row["headers"]), milliseconds(row["timestamp"]) or 0,
+        decode_headers(row["headers"]), milliseconds(row["timestamp"]),
     )  # fmt: skip
     return Job(
         command=_command(row["body"]), operation=row["operation"], record=record, partition=row["partition"],
         traceparent=row["traceparent"], state=row["state"], changes=row["changes"], attempts=row["attempts"],
-        uncertain=row["uncertain"], first_attempt_ms=milliseconds(row["first_attempt_at"]),
-        due_ms=milliseconds(row["due_at"]) or 0, begun=row["begun"],
+        uncertain=row["uncertain"], due_ms=milliseconds(row["due_at"]), begun=row["begun"],
+        first_attempt_ms=None if row["first_attempt_at"] is None else milliseconds(row["first_attempt_at"]),
     )  # fmt: skip

@@ -1,10 +1,11 @@
-"""From a record of the commands topic to a job; what cannot be one is a dead letter."""
+"""From the records of the commands topic to jobs; what cannot be one is a dead letter."""
 
 import msgspec
 
 from worker import telemetry
 from worker.connector.command import OPERATIONS, Command
 from worker.delivery.job import Job
+from worker.delivery.store import Store
 from worker.kafka.envelope import Unreadable, read
 from worker.kafka.records import Record
 from worker.stream.cycle import Cycle
@@ -12,7 +13,26 @@ from worker.stream.cycle import Cycle
 _decode = msgspec.json.Decoder(Command).decode
 
 
-def read_job(cycle: Cycle, record: Record) -> Job | None:
+async def new_jobs(cycle: Cycle, store: Store) -> list[Job]:
+    """The commands of this cycle that were never taken over; each record is accounted for."""
+    found: dict[str, Job] = {}
+    for record in cycle.records:
+        job = _read(cycle, record)
+        if job is None:
+            telemetry.count_fact(record.topic, "dead_lettered")
+        elif (twin := found.get(job.id)) is not None:
+            _compare(cycle, record, twin.record.value or b"")
+        else:
+            found[job.id] = job
+    known = await store.known(list(found)) if found else {}
+    for command_id, before in known.items():
+        _compare(cycle, found.pop(command_id).record, before)
+    for job in found.values():
+        telemetry.count_fact(job.record.topic, "applied")
+    return list(found.values())
+
+
+def _read(cycle: Cycle, record: Record) -> Job | None:
     """The command that a record carries, due now."""
     event = read(record)
     if isinstance(event, Unreadable):
@@ -33,7 +53,7 @@ def read_job(cycle: Cycle, record: Record) -> Job | None:
     )  # fmt: skip
 
 
-def compare(cycle: Cycle, record: Record, before: bytes) -> None:
+def _compare(cycle: Cycle, record: Record, before: bytes) -> None:
     """A repeat is dropped; the same id with another body is suspect and never sent."""
     if record.value == before:
         telemetry.count_fact(record.topic, "duplicate")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections import deque
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -152,12 +153,16 @@ class SandboxConnector:
     async def _show_book(self, _: web.Request) -> web.Response:
         return web.json_response(self.book.as_json())
 
+    def plan(self, words: Sequence[str]) -> None:
+        """What happens to the next requests, one word each."""
+        self._next.extend(words)
+
     async def _plan(self, http: web.Request) -> web.Response:
-        """`{"next": ["error", "lost"]}`: what happens to the next requests."""
+        """`{"next": ["error", "lost"]}`."""
         words = (await http.json()).get("next", [])
         if unknown := [word for word in words if word not in FAULTS]:
             return web.json_response({"unknown": unknown, "known": FAULTS}, status=400)
-        self._next.extend(words)
+        self.plan(words)
         return web.json_response({"planned": list(self._next)})
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 SETTLEMENT = (sys.executable, "-m", "worker")
@@ -24,11 +24,11 @@ class Processes:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
-    def start(self, name: str, *arguments: str) -> None:
+    def start(self, name: str, *arguments: str, program: Sequence[str] = SETTLEMENT) -> None:
         """Starts `settlement …` under a name; a session of its own keeps Ctrl-C from reaching it before us."""
         with self.log(name).open("ab") as log:
             self._running[name] = subprocess.Popen(
-                [*SETTLEMENT, *arguments],
+                [*program, *arguments],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -65,6 +65,12 @@ class Processes:
         for name, process in self._running.items():
             if (code := process.poll()) is not None:
                 raise ProcessError(f"`{name}` ended by itself with {code}; its log is {self.log(name)}")
+
+    def wait(self, name: str, seconds_max: float) -> int:
+        """Its exit code, once it has ended by itself."""
+        code = self._running[name].wait(seconds_max)
+        del self._running[name]
+        return code
 
     def kill(self, name: str) -> None:
         """SIGKILL, as a crash would; whoever asked starts it again."""

@@ -102,6 +102,11 @@ class Rehearsal:
         found = tuple(sum(account.ledger[name] for account in accounts) for name in ("settled", "refunded"))
         return Verdict(accounts, expected == found, audit.returncode == 0, audit.stdout + audit.stderr)
 
+    async def effects(self) -> list[dict[str, Any]]:
+        """Everything that the connectors did, as their own books have it."""
+        books = [await asyncio.to_thread(_effects, url) for url in self._urls.values()]
+        return [effect for book in books for effect in book]
+
     async def _account(self, name: str, view: View) -> Account:
         payments = [payment for state in view.orders.values() for payment in _payments(state)]
         mine = [payment for payment in payments if payment["connector"] == name]

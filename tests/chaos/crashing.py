@@ -1,0 +1,93 @@
+"""A worker that kills itself at a named step: `python -m tests.chaos.crashing STEP delivery`.
+
+It is the real program. Only the one method that a step names is wrapped, here and nowhere else, so production code
+knows nothing of this. A new step is one more line in `STEPS`.
+"""
+
+import asyncio
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import reduce, wraps
+from importlib import import_module
+from typing import Any, Literal, NamedTuple
+
+from worker.cli import main
+
+PROGRAM = (sys.executable, "-m", "tests.chaos.crashing")
+
+
+class Step(NamedTuple):
+    """A worker dies before or after the nth of those calls of one method that `only` means."""
+
+    place: str
+    when: Literal["before", "after"] = "before"
+    only: Callable[..., object] = lambda *_: True
+    nth: int = 1
+    seconds_later: float = 0.0
+
+
+STEPS = {
+    "delivery: taking over": Step(
+        "worker.delivery.handler:DeliveryHandler._take_over", "after", lambda _, cycle, __: cycle.records
+    ),
+    "delivery: taken over": Step(
+        "worker.delivery.handler:DeliveryHandler.committed", only=lambda _, cycle: cycle.records
+    ),
+    "delivery: due": Step("worker.delivery.store:Store.begin", "after", lambda _, jobs, *__: jobs),
+    "delivery: before the first byte": Step("worker.connector.client:Client.send", nth=5),
+    # The connectors of a rehearsal take 10 ms at the least.
+    "delivery: after the request": Step(
+        "worker.connector.client:_note_first_byte", "after", nth=5, seconds_later=0.005
+    ),
+    "delivery: after the reply": Step("worker.delivery.sending:Sending._note", nth=5),
+    "delivery: after booking": Step("worker.stream.session:Session._durable", only=lambda _, done: done.rows),
+    "delivery: after publishing": Step("worker.kafka.sink:Sink.hand_over", "after"),
+}
+
+
+def install(step: Step) -> None:
+    """The call that the step means ends this process, as SIGKILL does."""
+    module, path = step.place.split(":")
+    *parents, name = path.split(".")
+    owner: Any = reduce(getattr, parents, import_module(module))
+    original, calls = getattr(owner, name), 0
+
+    def perhaps_die(moment: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal calls
+        if moment == step.when and step.only(*arguments):
+            calls += 1
+            if calls == step.nth:
+                _die(step.seconds_later)
+
+    @wraps(original)
+    async def asynchronous(*arguments: Any) -> Any:
+        perhaps_die("before", arguments)
+        found = await original(*arguments)
+        perhaps_die("after", arguments)
+        return found
+
+    @wraps(original)
+    def synchronous(*arguments: Any) -> Any:
+        perhaps_die("before", arguments)
+        found = original(*arguments)
+        perhaps_die("after", arguments)
+        return found
+
+    setattr(owner, name, asynchronous if inspect.iscoroutinefunction(original) else synchronous)
+
+
+def _die(seconds_later: float) -> None:
+    if seconds_later:
+        asyncio.get_running_loop().call_later(seconds_later, _die, 0)
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    step_name, *command = sys.argv[1:]
+    install(STEPS[step_name])
+    sys.argv = ["settlement", *command]
+    main()

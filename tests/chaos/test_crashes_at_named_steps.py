@@ -1,0 +1,40 @@
+"""A worker dies at each step of its way, one after another: one effect per command, always."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.crashing import PROGRAM, STEPS
+from tests.chaos.rehearsing import SECONDS_MAX, finished, rehearsal
+from worker.sandbox.erp import stories
+from worker.sandbox.erp_command import publish
+from worker.sandbox.rehearsal import CONNECTORS
+from worker.stack import StackEnv
+
+ORDERS = 15
+
+
+@pytest.mark.parametrize("worker", ["delivery"])
+async def test_a_worker_killed_at_any_step_leaves_one_effect_per_command(
+    stack: StackEnv, tmp_path: Path, worker: str
+) -> None:
+    steps = [name for name in STEPS if name.startswith(f"{worker}:")]
+    told = []
+
+    async with rehearsal(tmp_path, stack) as play, asyncio.timeout(SECONDS_MAX):
+        play.processes.stop(worker)
+        for number, step in enumerate(steps):
+            play.processes.start(worker, step, worker, program=PROGRAM)
+            batch = list(stories(ORDERS, sorted(CONNECTORS), number, f"crash-{number}"))
+            await publish(play.settings, batch)
+            code = await asyncio.to_thread(play.processes.wait, worker, 60)
+            assert code == -signal.SIGKILL, f"the step {step!r} was not reached"
+            told += batch
+        play.processes.start(worker, worker)
+        verdict = await finished(play, told)
+        effects = await play.effects()
+
+    assert verdict.good, verdict
+    assert len({(one["paymentId"], one["requestId"]) for one in effects}) == len(effects)

@@ -1,0 +1,185 @@
+"""The schedule is in the table: memory holds a window of it, and each payment's commands keep their line (I6)."""
+
+import asyncio
+import time
+
+import asyncpg
+import pytest
+
+from tests.integration.delivery.world import DeliveryWorld
+from worker.delivery import window as windows
+
+
+async def test_commands_of_a_payment_go_one_at_a_time_in_their_order(world: DeliveryWorld):
+    world.take("b", 2, "p")
+    await world.cycle()
+    assert world.asked() == []
+
+    world.take("a", 1, "p")
+    world.take("c", 3, "p")
+    await world.until(("a", "succeeded"), ("b", "succeeded"), ("c", "succeeded"))
+
+    assert world.asked() == ["a", "b", "c"]
+    assert world.outcomes() == [("succeeded", "a"), ("succeeded", "b"), ("succeeded", "c")]
+
+
+@pytest.mark.parametrize(("word", "state", "goes_on"), [
+    ("decline", "declined", True), ("manual", "manual", True), ("echo", "suspect", False)])  # fmt: skip
+async def test_what_left_the_line_lets_the_next_go_and_what_is_doubtful_holds_it(
+    world: DeliveryWorld, word: str, state: str, goes_on: bool
+):
+    world.plan(word)
+    world.take("a", 1, "p")
+    world.take("b", 2, "p")
+    world.take("other")
+
+    await world.until(("a", state), ("other", "succeeded"), *([("b", "succeeded")] if goes_on else []))
+    await world.cycle()
+
+    assert await world.value("SELECT state FROM commands WHERE command_id = 'b'") == (
+        "succeeded" if goes_on else "waiting")  # fmt: skip
+    assert await world.value("SELECT turn FROM commands WHERE command_id = 'b'") == goes_on
+
+
+async def test_memory_holds_a_window_and_the_table_the_rest(world: DeliveryWorld, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(windows, "COMMANDS_MAX", 20)
+    monkeypatch.setattr(windows, "COMMANDS_LOW", 10)
+    world.connectors()
+    world.handler.reload()
+    names = [f"c{number:03}" for number in range(200)]
+    for name in names:
+        world.take(name, 1, f"p{name}")
+        if name.endswith("0"):
+            await world.cycle()
+    world.take("one more of the first", 2, "pc000")
+    await world.cycle()
+    lane = world.handler._lanes["acme"]
+    assert len(lane.window) <= 40
+
+    world.connectors(acme="max_in_flight = 7")
+    world.handler.reload()
+    while len(world.effects()) < len(names) + 1:
+        await world.run_once()
+        assert len(lane.window) <= 40
+        assert lane.in_flight <= 7
+
+    await world.until(*((name, "succeeded") for name in names), ("one more of the first", "succeeded"))
+    assert sorted(world.asked()) == sorted([*names, "one more of the first"])
+
+
+async def test_after_a_restart_the_table_says_what_is_due(world: DeliveryWorld):
+    world.plan("error", "error")
+    world.take("a", 1, "p")
+    world.take("b", 2, "p")
+    await world.cycle()
+    await world.handler.release(frozenset(world.epochs))
+    await world.cycle()
+
+    world.start()
+    await world.take_partitions()
+    await world.until(("a", "succeeded"), ("b", "succeeded"))
+
+    assert world.asked() == ["a", "a", "a", "b"]
+    assert await world.value("SELECT attempts FROM commands WHERE command_id = 'a'") == 3
+
+
+async def test_an_attempt_without_a_result_is_unknown_and_waits_until_nobody_else_can_be_sending(
+    world: DeliveryWorld,
+):
+    world.plan("silence")
+    world.take("a")
+    await world.cycle()
+    lease_until_ms = time.time_ns() // 1_000_000 + 200
+
+    world.start()
+    await world.take_partitions(former_lease_until_ms=lease_until_ms)
+    row = await world.connection.fetchrow("SELECT uncertain, begun, due_at FROM commands")
+    await world.until(("a", "succeeded"))
+
+    assert row["uncertain"]
+    assert row["begun"] is None
+    assert row["due_at"].timestamp() * 1000 == pytest.approx(lease_until_ms + 2_000, abs=1)
+    assert time.time_ns() // 1_000_000 >= lease_until_ms + 2_000
+    assert world.asked() == ["a", "a"]
+    assert world.effects() == ["a"]
+
+
+async def test_a_result_counts_only_for_the_epoch_that_began_it(world: DeliveryWorld):
+    world.take("a")
+    await world.cycle()
+    await world.take_partitions()  # lost and taken again, while the request is under way
+
+    await world.until(("a", "succeeded"))
+
+    assert await world.value("SELECT uncertain FROM commands")
+    assert world.outcomes() == [("succeeded", "a")]
+    assert world.asked() == ["a", "a"]
+
+
+async def test_a_transaction_that_did_not_happen_sends_nothing_and_loses_nothing(world: DeliveryWorld):
+    world.take("a", 1, "p")
+    world.take("b", 2, "p")
+    with pytest.raises(RuntimeError):
+        await world.cycle(refuse=True)
+    await asyncio.sleep(0)
+    assert world.asked() == []
+
+    await world.cycle()
+    await world.handler._sending.landed(frozenset(world.epochs))  # the answer is there
+    with pytest.raises(RuntimeError):
+        await world.cycle(refuse=True)
+    await world.until(("a", "succeeded"), ("b", "succeeded"))
+
+    assert world.asked() == ["a", "b"]
+    assert world.outcomes() == [("succeeded", "a"), ("succeeded", "b")]
+    assert world.handler._lanes["acme"].in_flight == 0
+
+
+async def test_what_is_handed_over_is_not_begun(world: DeliveryWorld):
+    world.take("a")
+    mine = frozenset(world.epochs)
+    await world.handler.release(mine)
+    await world.cycle()
+
+    assert await world.value("SELECT attempts FROM commands") == 0
+    assert world.asked() == []
+    world.start()
+    await world.take_partitions()
+    await world.until(("a", "succeeded"))
+
+
+async def test_past_the_lease_nothing_is_sent_and_it_counts_as_not_sent(world: DeliveryWorld):
+    world.take("a")
+    world.control.lease_ends = 0.0
+    await world.cycle()
+    await world.cycle()
+
+    assert world.asked() == []
+    row = await world.connection.fetchrow("SELECT fate, ended_at FROM attempts")
+    assert row["fate"] == "not_sent"
+    assert await world.value("SELECT uncertain FROM commands") is False
+
+
+async def test_the_next_due_commands_are_found_by_an_index_among_a_great_many(world: DeliveryWorld):
+    await world.connection.execute("""
+        INSERT INTO commands (command_id, partition, order_id, payment_id, sequence, operation, connector, value, topic,
+            source_partition, "offset", body, headers, "timestamp", due_at, taken_at, turn)
+        SELECT 'c' || n, n % 4, 'o' || n, 'p' || n / 2, 1 + n % 2, 'settle', 'c' || n % 3, 1, 't', 0, n, '', '',
+            now(), now() + n * interval '1 ms', now(), n % 2 = 0
+        FROM generate_series(0, 20000) AS n""")
+    await world.connection.execute("ANALYZE commands")
+
+    async with asyncio.timeout(10):
+        plan = await _plan(world.connection)
+
+    assert "commands_to_send" in plan
+    assert "Sort" not in plan
+
+
+async def _plan(connection: asyncpg.Connection) -> str:
+    from worker.postgres.queries import load
+
+    query = load("worker.delivery")["next_due"]
+    for place, literal in enumerate(("'c1'", "'{0,1,2,3}'", "now()", "''", "100"), 1):
+        query = query.replace(f"${place}", literal)
+    return "\n".join(row[0] for row in await connection.fetch("EXPLAIN " + query))

@@ -1,0 +1,177 @@
+"""A delivery worker in front of a real database and a real connector on loopback, one transaction at a time.
+
+The cycle is the stream's own (outbox and dead letters included); Kafka and ownership have tests of their own.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+from aiohttp import web
+
+from worker.delivery.handler import DeliveryHandler
+from worker.kafka import names
+from worker.kafka.envelope import write
+from worker.kafka.records import Outgoing, Record
+from worker.sandbox.book import Book
+from worker.sandbox.connector import Faults, SandboxConnector
+from worker.settings import load
+from worker.stream import outbox
+from worker.stream.control import Control
+from worker.stream.cycle import Cycle, Taken
+
+PARTITIONS = 4
+PATIENCE_SECONDS = 20.0
+_LIMITS = dict.fromkeys(names.INPUTS, 1_100_000)
+
+
+class DeliveryWorld:
+    """`take` makes a record of a command; `cycle` lets the worker have what was taken; time is the machine's own."""
+
+    def __init__(self, connection: asyncpg.Connection, url: str, folder: Path) -> None:
+        self.connection = connection
+        self.file = folder / "connectors.toml"
+        self.book = Book()
+        self.acme = SandboxConnector(self.book, Faults(currency="USD"))
+        self.settings = load({
+            "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": url, "TOPIC_PREFIX": "t.",
+            "TOPIC_PARTITIONS": str(PARTITIONS), "CONNECTORS_FILE": str(self.file),
+        })  # fmt: skip
+        self.epochs = dict.fromkeys(range(PARTITIONS), 1)
+        self.outgoing: list[Outgoing] = []
+        self._waiting: list[Record] = []
+        self._offsets: defaultdict[int, int] = defaultdict(int)
+        self._runner = web.AppRunner(self.acme.application(), access_log=None)
+        self.url = ""
+        self._handlers: list[DeliveryHandler] = []
+
+    async def open(self) -> None:
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.connectors(acme="")
+        self.start()
+
+    async def close(self) -> None:
+        await self.handler.release(frozenset(self.epochs))
+        for handler in self._handlers:
+            await handler.close()
+        await self._runner.cleanup()
+
+    def connectors(self, **tables: str) -> None:
+        """The connectors file; each connector is the one of this world, with more lines of its own."""
+        least = f'url = "{self.url}"\nprotocol = "ppp"\nmode = "PARTIAL"\nretry_seconds = [0.05]\ntimeout_seconds = 2\n'
+        self.file.write_text("\n".join(f"[connectors.{name}]\n{least}{more}\n" for name, more in tables.items()))
+
+    def start(self) -> None:
+        """A new process, as far as memory goes; it has taken nothing yet."""
+        self.control = Control(self.settings)
+        self.handler = DeliveryHandler(self.control)
+        self._handlers.append(self.handler)
+        self._own(self.epochs)
+
+    async def take_partitions(self, *partitions: int, former_lease_until_ms: int | None = None) -> None:
+        """These are ours from here on, each with a new epoch."""
+        mine = {one: self.epochs.get(one, 0) + 1 for one in partitions or range(PARTITIONS)}
+        taken = {one: Taken(epoch, former_lease_until_ms) for one, epoch in mine.items()}
+        async with self.connection.transaction():
+            await self.handler.taken(self.connection, taken)
+        self._own({**self.epochs, **mine})
+
+    def _own(self, epochs: Mapping[int, int]) -> None:
+        self.epochs = dict(epochs)
+        self.control.epochs = self.epochs
+        self.control.lease_ends = time.monotonic() + 3600
+
+    def take(self, command_id: str, sequence: int = 1, payment: str | None = None, *, operation: str = "settle",
+             connector: str = "acme", value: int = 100, **more: Any) -> Record:  # fmt: skip
+        """The record of a command, as the ledger publishes it."""
+        payment_id = payment or f"p-{command_id}"
+        order_id = f"o-{payment_id}"
+        data = {
+            "commandId": command_id, "requestId": f"r-{command_id}", "orderId": order_id, "paymentId": payment_id,
+            "transactionId": "T", "authorizationId": "A", "connector": connector, "merchant": "shop", "currency": "USD",
+            "value": value, "sequence": sequence, "cause": {"kind": "invoice", "id": "1"}, **more,
+        }  # fmt: skip
+        home = Cycle(self.connection, [], {}, 0, PARTITIONS).partition_of(order_id)
+        headers = write(f"command.{operation}", command_id, "2026-01-15T12:00:00Z")
+        record = Record(names.COMMANDS, home, self._offsets[home], order_id.encode(), orjson.dumps(data), headers, 0)
+        self._offsets[home] += 1
+        self._waiting.append(record)
+        return record
+
+    async def cycle(self, *, refuse: bool = False) -> None:
+        """One transaction with all that was taken."""
+        records, self._waiting = self._waiting, []
+        cycle = Cycle(self.connection, records, self.epochs, time.time_ns() // 1_000_000, PARTITIONS)
+        await self.connection.execute("BEGIN")  # as the stream does it
+        try:
+            await self.handler.handle(cycle)
+            rows = await outbox.write(cycle, "t.", _LIMITS)
+            if refuse:
+                raise RuntimeError("rolled back, as it was asked for")  # noqa: TRY301
+        except BaseException:
+            await self.connection.execute("ROLLBACK")
+            self._waiting = records
+            raise
+        await self.connection.execute("COMMIT")
+        self.outgoing += [one for row in rows for one in row.records]
+        await self.handler.committed(cycle)
+
+    async def until(self, *states: tuple[str, str]) -> None:
+        """Cycles, as the stream has them, until these commands are in these states."""
+        wanted = dict(states)
+
+        async def reached() -> bool:
+            rows = await self.connection.fetch(
+                "SELECT command_id, state FROM commands WHERE command_id = ANY($1)", list(wanted)
+            )
+            return {row["command_id"]: row["state"] for row in rows} == wanted
+
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await reached():
+                await self.run_once()
+
+    async def run_once(self) -> None:
+        """Waits as the stream waits, and runs a cycle."""
+        due_ms = self.handler.next_due_ms() or 0
+        if not (self._waiting or self.control.cycle_wanted):
+            seconds = max(0.0, due_ms / 1000 - time.time())
+            try:
+                async with asyncio.timeout(min(seconds, 1.0)):
+                    await self.control.changed.wait()
+            except TimeoutError:
+                pass
+        self.control.changed.clear()
+        self.control.cycle_wanted = False
+        await self.cycle()
+
+    def outcomes(self) -> list[tuple[str, str]]:
+        """What was told of which command."""
+        found = []
+        for one in self.outgoing:
+            if one.topic == names.OUTCOMES:
+                kind = dict(one.headers)["ce_type"].decode().removeprefix("command.")
+                found.append((kind, orjson.loads(one.value or b"")["commandId"]))
+        return found
+
+    def asked(self) -> list[str]:
+        """The request ids that the connector heard, in order."""
+        return [one["requestId"].removeprefix("r-") for one in self.book.requests]
+
+    def effects(self) -> list[str]:
+        """The request ids that had an effect, in order."""
+        return [one["requestId"].removeprefix("r-") for one in self.book.effects]
+
+    def plan(self, *words: str) -> None:
+        """What the connector does with the next requests."""
+        self.acme.plan(words)
+
+    async def value(self, query: str, *arguments: Any) -> Any:
+        return await self.connection.fetchval(query, *arguments)

@@ -1,0 +1,159 @@
+"""A connector in trouble is left alone, asked by one command, and found again slowly (R34, R36)."""
+
+import pytest
+from msgspec.structs import replace
+
+from worker.connector.answers import Answer
+from worker.connector.file import Connector
+from worker.delivery.lane import Lane
+
+ACME = Connector(
+    name="acme", url="http://a", protocol="ppp", mode="PARTIAL", max_in_flight=8, probe_seconds=60, breaker_failures=3,
+    breaker_seconds=30, retry_seconds=(1.0,),
+)  # fmt: skip
+DONE = Answer("succeeded", "http_200", "done", 1, "s1")
+REFUSED = Answer("stopped", "http_403", "who are you?")
+AWAY = Answer("not_sent", "connect", "nobody there")
+SILENT = Answer("unknown", "timeout", "no answer")
+ERROR = Answer("unknown", "timeout", "the connector's own word for it")
+BUSY = Answer("busy", "http_429", "later", hold_seconds=5)
+MANY = 100
+
+
+def lane_with(commands: int = MANY, connector: Connector = ACME) -> Lane:
+    lane = Lane("acme")
+    lane.set_connector(connector)
+    lane.window.refill([(0, f"c{number:03}") for number in range(commands)], commands + 1)
+    return lane
+
+
+def ended(lane: Lane, answer: Answer, *ids: str, now_ms: int = 0, replied: bool | None = None) -> None:
+    heard = answer not in (AWAY, SILENT) if replied is None else replied
+    for command_id in ids:
+        lane.ended(command_id, answer, ACME, now_ms, replied=heard)
+
+
+def test_no_more_are_under_way_than_the_connector_bears():
+    lane = lane_with()
+
+    sent = lane.ready(0, MANY)
+
+    assert len(sent) == ACME.max_in_flight
+    assert lane.ready(0, MANY) == []
+    assert lane.next_due_ms() is None
+    ended(lane, DONE, sent[0])
+    assert len(lane.ready(0, MANY)) == 1
+
+
+@pytest.mark.parametrize("owned", [[12], [6, 6], [4, 4, 4], [5, 7], [1, 11], [3, 3, 3, 3]])
+def test_the_limits_hold_for_the_deployment(owned: list[int]):
+    lanes = [lane_with(connector=replace(ACME, max_in_flight=10, max_per_second=100.0)) for _ in owned]
+    for lane, partitions in zip(lanes, owned, strict=True):
+        lane.set_share(partitions / 12)
+
+    first = [(lane, lane.ready(0, MANY)) for lane in lanes]
+    assert sum(len(ids) for _, ids in first) <= 10 + sum(one * 10 < 12 for one in owned)
+    for lane, ids in first:
+        ended(lane, DONE, *ids)
+    sent = 0
+    for now_ms in range(10_000, 15_000, 7):
+        for lane in lanes:
+            for command_id in lane.ready(now_ms, MANY):
+                ended(lane, DONE, command_id, now_ms=now_ms)
+                lane.window.enter((now_ms, command_id))
+                sent += 1
+    assert 480 <= sent <= 505 + 5 * len(owned)
+
+
+def test_the_command_that_was_refused_asks_again_and_no_other():
+    lane = lane_with()
+    first, second, *others = lane.ready(0, MANY)
+
+    ended(lane, REFUSED, second, now_ms=1_000)
+    ended(lane, DONE, *others, now_ms=1_500)  # sent before the refusal: they prove nothing
+    ended(lane, REFUSED, first, now_ms=2_000)
+
+    assert lane.ready(60_999, MANY) == []
+    assert lane.next_due_ms() == 61_000
+    assert lane.ready(61_000, MANY) == [second]
+    assert lane.ready(61_000, MANY) == []
+    assert lane.next_due_ms() is None
+    ended(lane, REFUSED, second, now_ms=61_100)
+    assert lane.next_due_ms() == 121_100
+
+
+def test_sighup_asks_at_once_and_any_other_answer_restarts_the_connector_slowly():
+    lane = lane_with()
+    ids = lane.ready(0, MANY)
+    ended(lane, REFUSED, *ids)
+
+    lane.condition.ask_now()
+    assert lane.ready(1, MANY) == [ids[0]]
+    ended(lane, ERROR, ids[0], now_ms=2)
+
+    assert lane.condition.state == "well"
+    rounds = []
+    for now_ms in (3, 4, 5, 6):
+        sent = lane.ready(now_ms, MANY)
+        rounds.append(len(sent))
+        ended(lane, DONE, *sent, now_ms=now_ms)
+    assert rounds == [1, 2, 4, 8]
+
+
+def test_a_refused_command_that_is_gone_leaves_the_asking_to_the_next():
+    lane = lane_with()
+    ids = lane.ready(0, MANY)
+    ended(lane, REFUSED, *ids)
+
+    (gone,) = lane.ready(60_000, MANY)
+    lane.unused(gone)
+
+    (other,) = lane.ready(60_000, MANY)
+    assert other not in ids
+    assert lane.in_flight == 1
+
+
+@pytest.mark.parametrize("answer", [AWAY, SILENT])
+def test_after_some_failures_in_a_row_the_breaker_opens_and_one_command_tries(answer: Answer):
+    lane = lane_with()
+    sent = lane.ready(0, MANY)
+
+    ended(lane, answer, *sent[:3], now_ms=100)
+
+    assert lane.ready(30_099, MANY) == []
+    (probe,) = lane.ready(30_100, MANY)
+    assert lane.ready(30_100, MANY) == []
+    ended(lane, answer, probe, now_ms=30_200)
+    assert lane.next_due_ms() == 60_200
+    (probe,) = lane.ready(60_200, MANY)
+    ended(lane, DONE, probe, now_ms=60_300)
+    assert lane.condition.state == "well"
+
+
+def test_an_error_is_an_answer_and_opens_no_breaker():
+    lane = lane_with()
+
+    ended(lane, ERROR, *lane.ready(0, MANY))
+
+    assert len(lane.ready(1, MANY)) == ACME.max_in_flight
+
+
+def test_a_busy_connector_is_left_alone_as_long_as_it_asks_and_then_met_by_one():
+    lane = lane_with()
+    first, *others = lane.ready(0, MANY)
+
+    ended(lane, BUSY, first, now_ms=1_000)
+    ended(lane, DONE, *others[:-1], now_ms=1_001)
+    ended(lane, BUSY, others[-1], now_ms=1_002)
+
+    assert lane.ready(6_001, MANY) == []
+    assert len(lane.ready(6_002, MANY)) == 1
+
+
+def test_a_connector_that_the_file_does_not_name_gets_nothing():
+    lane = lane_with()
+
+    lane.set_connector(None)
+
+    assert lane.ready(0, MANY) == []
+    assert lane.next_due_ms() is None

@@ -1,0 +1,66 @@
+"""However many commands wait, memory holds the earliest ones, and none is forgotten."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from worker.delivery import window as module
+from worker.delivery.window import Key, Window
+
+MAX = 8
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _a_small_window():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "COMMANDS_MAX", MAX)
+        patch.setattr(module, "COMMANDS_LOW", MAX // 2)
+        yield
+
+
+def refilled(window: Window, table: set[Key]) -> None:
+    if asked := window.lacking():
+        window.refill(sorted(key for key in table if key > window.reach)[:asked], asked)
+
+
+@given(some.lists(some.tuples(some.sampled_from(["new", "later", "send", "look anew"]), some.integers(0, 30))))
+def test_commands_leave_in_the_order_in_which_they_are_due_whatever_happens(steps: list[tuple[str, int]]):
+    window, table = Window(), set[Key]()
+    for number, (step, due_ms) in enumerate(steps):
+        if step == "new":
+            key = (due_ms, f"c{number}")
+            table.add(key)
+            window.enter(key)
+        if step == "look anew":
+            window.forget()
+        refilled(window, table)
+        assert len(window) <= 2 * MAX
+        if step in ("send", "later") and table:
+            first = min(table)
+            assert window.first_ms() == first[0]
+            assert window.pop(first[0] - 1) is None
+            assert window.pop(first[0]) == first[1]
+            table.remove(first)
+            if step == "later":
+                key = (first[0] + due_ms, first[1])
+                table.add(key)
+                window.enter(key)
+
+
+def test_a_full_window_leaves_what_is_new_in_the_table():
+    window, table = Window(), {(due_ms, "c") for due_ms in range(100)}
+    refilled(window, table)
+
+    for number in range(1_000):
+        window.enter((200 + number, "new"))
+
+    assert len(window) == MAX
+
+
+def test_a_window_that_has_everything_asks_the_table_for_nothing():
+    window = Window()
+    refilled(window, {(1, "a")})
+
+    assert window.lacking() == 0
+    assert window.pop(1) == "a"
+    assert window.lacking() == 0

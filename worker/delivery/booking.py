@@ -1,0 +1,81 @@
+"""What an attempt came to: the command's new standing, and what is told of it."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from worker.connector.answers import Answer, refuse_used_id
+from worker.delivery import outcomes, schedule
+from worker.delivery.job import Job
+from worker.delivery.sending import NOT_BEGUN, Result
+from worker.delivery.store import Ended, Standing, Store
+from worker.stream.cycle import Cycle
+
+_REASONS = {"declined": "declined", "manual": "manual", "suspect": "suspect", "unknown": "unknown_outcome"}
+
+
+async def book(cycle: Cycle, store: Store, results: Sequence[Result]) -> list[Job]:
+    """Writes down what became of attempts that this owner began; returns their commands as they stand now."""
+    mine = [replace(one, job=replace(one.job)) for one in results if cycle.epochs.get(one.job.partition) == one.epoch]
+    if not mine:
+        return []
+    judged = await _refuse_used_ids(store, mine)
+    await store.end([
+        Ended(one.job.id, one.job.attempts, one.at_ms, one.answer.fate, one.status, one.answer.message)
+        for one in judged
+    ])  # fmt: skip
+    await store.update([_stands(cycle, one) for one in judged])
+    return [one.job for one in judged]
+
+
+async def give_up(cycle: Cycle, store: Store, job: Job) -> None:
+    """At the horizon nothing is marked failed: the amount stays reserved, and a person resolves it (R33)."""
+    answer = Answer("unknown", "horizon", f"no definite answer after {job.attempts} attempts")
+    await store.update([_ends(cycle, job, answer, cycle.now_ms)])
+
+
+async def _refuse_used_ids(store: Store, results: Sequence[Result]) -> list[Result]:
+    """R32: an operation id is one command's; of two answers with the same one the first is believed."""
+    used = await store.used_operations(
+        (one.job.command.payment_id, one.answer.operation_id) for one in results if one.answer.operation_id is not None
+    )
+    judged = []
+    for one in results:
+        operation_id, command_id = one.answer.operation_id or "", one.job.id
+        owner = used.setdefault((one.job.command.payment_id, operation_id), command_id) if operation_id else command_id
+        answer = one.answer if owner == command_id else refuse_used_id(one.answer, (operation_id,))
+        judged.append(replace(one, answer=answer))
+    return judged
+
+
+def _stands(cycle: Cycle, result: Result) -> Standing:
+    job, answer, at_ms = result.job, result.answer, result.at_ms
+    attempt, job.begun = job.begun, None
+    match answer.fate:
+        case "succeeded" | "declined" | "manual" | "suspect":
+            return replace(_ends(cycle, job, answer, at_ms), attempt=attempt)
+        case "unknown":
+            job.uncertain = True
+            job.due_ms = schedule.next_attempt_ms(job, result.connector, at_ms, answer.hold_seconds)
+        case "not_sent" if answer is NOT_BEGUN:
+            job.due_ms = at_ms
+        case "not_sent":  # it counts against the connector, not against the command (R34)
+            job.due_ms = schedule.next_attempt_ms(job, result.connector, at_ms, first=True)
+        case "busy":  # the connector as a whole is held; the command's own time also outlives a change of owner
+            job.due_ms = at_ms + round(1000 * (answer.hold_seconds or 0))
+        case "stopped":
+            job.due_ms = at_ms
+    return Standing(job, code=answer.code, message=answer.message, attempt=attempt)
+
+
+def _ends(cycle: Cycle, job: Job, answer: Answer, at_ms: int) -> Standing:
+    """A final or interim outcome: told, and dead-lettered where it is bad."""
+    job.state, job.changes = answer.fate, job.changes + 1
+    cycle.publish(outcomes.of_job(
+        job, job.state, at_ms, value=answer.value, operation_id=answer.operation_id, code=answer.code,
+        message=answer.message,
+    ))  # fmt: skip
+    if (reason := _REASONS.get(job.state)) is not None:
+        order_id, merchant = job.command.order_id, job.command.merchant
+        cycle.dead_letter(job.record, reason, answer.message, order_id=order_id, merchant=merchant)
+    return Standing(job, answer.value, answer.operation_id, answer.code, answer.message, at_ms)

@@ -1,0 +1,81 @@
+"""How a connector is, learned from its answers: well, away (the breaker is open), or refusing everybody (R34, R36)."""
+
+from typing import Literal
+
+from worker import telemetry
+from worker.connector.answers import Answer
+from worker.connector.file import Connector
+
+
+class Condition:
+    """When the connector may be asked again, by how many at once, and which command asks first."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._failures = 0
+        self.state: Literal["well", "away", "refusing"] = "well"
+        self.not_before_ms = 0
+        self.width: float = float("inf")  # how many at once; from 1 upwards after it was away or busy
+        self.refused: str | None = None  # the command that was refused: it is the one that asks again
+        self.probe: str | None = None  # the one command under way while the connector is not well
+
+    def probing(self, command_id: str) -> None:
+        """This command is on its way to find out."""
+        self.probe = command_id
+
+    def ended(self, command_id: str, answer: Answer, connector: Connector, now_ms: int, *, replied: bool) -> None:
+        """Learns from an attempt. Whatever the connector replied, it is there: a 500 to a refund means "not yet"."""
+        probed = self.probe == command_id
+        if probed:
+            self.probe = None
+        if answer.fate == "stopped":
+            self._refuses(command_id, answer, now_ms + round(connector.probe_seconds * 1000), probed=probed)
+        elif self.state == "refusing" and not probed:
+            pass  # it was sent before the refusal, and says nothing of what comes after
+        elif replied:
+            self._is_well()
+            if answer.fate == "busy":
+                hold = connector.retry_seconds[0] if answer.hold_seconds is None else answer.hold_seconds
+                self.not_before_ms, self.width = max(self.not_before_ms, now_ms + round(1000 * hold)), 1
+        elif answer.fate in ("not_sent", "unknown"):
+            self._is_away(answer, connector, now_ms)
+
+    def unused(self, command_id: str) -> None:
+        """It was to find out, and was not sent after all: another one will."""
+        if self.probe == command_id:
+            self.probe = None
+        if self.refused == command_id:
+            self.refused = None
+
+    def ask_now(self) -> None:
+        """SIGHUP: what refused everybody is asked once more."""
+        if self.state == "refusing":
+            self.not_before_ms = 0
+
+    def _refuses(self, command_id: str, answer: Answer, ask_again_ms: int, *, probed: bool) -> None:
+        if self.state != "refusing":
+            telemetry.alert("connector_stopped", self._name, reason=answer.message)
+            self.state, self.refused = "refusing", command_id
+        elif not probed:
+            return
+        self.refused = self.refused or command_id
+        self.not_before_ms = ask_again_ms
+
+    def _is_away(self, answer: Answer, connector: Connector, now_ms: int) -> None:
+        self._failures += 1
+        if self.state == "refusing":
+            self.not_before_ms = now_ms + round(connector.probe_seconds * 1000)
+        elif self._failures >= connector.breaker_failures:
+            self.state = "away"
+            self.not_before_ms = now_ms + round(connector.breaker_seconds * 1000)
+            telemetry.alert("breaker_open", self._name, why=answer.message)
+
+    def _is_well(self) -> None:
+        self._failures = 0
+        if self.state == "well":
+            self.width += 1
+            return
+        telemetry.log.info("connector is back", connector=self._name)
+        telemetry.clear_alert("connector_stopped", self._name)
+        telemetry.clear_alert("breaker_open", self._name)
+        self.state, self.refused, self.not_before_ms, self.width = "well", None, 0, 1

@@ -1,0 +1,118 @@
+"""Attempts under way, and the results that wait to be booked."""
+
+import asyncio
+import time
+
+from msgspec import Struct
+
+from worker import metrics
+from worker.connector.answers import Answer, classify
+from worker.connector.client import Client, Reply, tls_context
+from worker.connector.command import action
+from worker.connector.file import Connector
+from worker.delivery.job import Job
+from worker.delivery.lane import Lane
+from worker.stream.control import Control
+from worker.tracing import tracing
+
+# An attempt that was written down, but not begun.
+NOT_BEGUN = Answer("not_sent", "not_begun", "the partition was on its way to another worker, or the lease had run out")
+
+
+class Result(Struct, frozen=True):
+    """One attempt that is over. It counts only for the owner, and the epoch, that began it."""
+
+    job: Job
+    epoch: int
+    connector: Connector
+    answer: Answer
+    at_ms: int
+    status: int | None = None
+
+
+class Sending:
+    """Sends, each attempt in a task of its own that nobody cancels."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._tls = tls_context()
+        self._clients: dict[str, Client] = {}
+        self._flying: dict[str, tuple[int, asyncio.Task[None]]] = {}
+        self.results: list[Result] = []
+
+    def begin(self, job: Job, epoch: int, lane: Lane) -> None:
+        """One attempt, or none where the lease does not allow it; it always leaves a result."""
+        assert lane.connector is not None, "a lane without a connector lets nothing out"
+        if self._control.lease_valid(job.partition):
+            task = asyncio.create_task(self._send(job, epoch, lane, lane.connector), name=f"send {job.id}")
+            self._flying[job.id] = job.partition, task
+        else:
+            self.do_not(job, epoch, lane)
+
+    def do_not(self, job: Job, epoch: int, lane: Lane) -> None:
+        """The attempt does not begin."""
+        assert lane.connector is not None
+        lane.unused(job.id)
+        self._note(Result(job, epoch, lane.connector, NOT_BEGUN, _now_ms()))
+
+    async def landed(self, partitions: frozenset[int]) -> None:
+        """Everything of these partitions has its answer."""
+        while flying := [task for partition, task in self._flying.values() if partition in partitions]:
+            await asyncio.wait(flying)
+
+    def forget(self) -> None:
+        """Answers that still come are nobody's; whoever owns the partition next counts them as unknown."""
+        self._flying, self.results = {}, []
+
+    def renew(self, connectors: dict[str, Connector]) -> None:
+        """What the file says otherwise is asked by a new client; the old one's connections end with their answers."""
+        self._clients = {name: one for name, one in self._clients.items() if connectors.get(name) == one.connector}
+
+    async def close(self) -> None:
+        """Lets go of every connection."""
+        for client in self._clients.values():
+            await client.close()
+
+    async def _send(self, job: Job, epoch: int, lane: Lane, connector: Connector) -> None:
+        began_ns = time.time_ns()
+        try:
+            happened = await self._client(connector).send(job.operation, job.command, job.traceparent)
+            at_ms = _now_ms()
+            answer = classify(happened, job.operation, job.command, connector,
+                              earlier_unknown=job.uncertain, now_ms=at_ms)  # fmt: skip
+        except Exception as problem:
+            self._control.fail(problem)
+            raise
+        _measure(job, answer, lane, began_ns)
+        lane.ended(job.id, answer, connector, at_ms, replied=isinstance(happened, Reply))
+        if (mine := self._flying.get(job.id)) is not None and mine[1] is asyncio.current_task():
+            del self._flying[job.id]
+            status = happened.status if isinstance(happened, Reply) else None
+            self._note(Result(job, epoch, connector, answer, at_ms, status))
+
+    def _note(self, result: Result) -> None:
+        self.results.append(result)
+        self._control.wake()
+
+    def _client(self, connector: Connector) -> Client:
+        client = self._clients.get(connector.name)
+        if client is None:
+            client = self._clients[connector.name] = Client(connector, self._tls)
+        return client
+
+
+def _measure(job: Job, answer: Answer, lane: Lane, began_ns: int) -> None:
+    ended_ns = time.time_ns()
+    metrics.attempts_total.labels(connector=lane.name, fate=answer.fate).inc()
+    metrics.attempt_seconds.labels(connector=lane.name).observe((ended_ns - began_ns) / 1e9)
+    if job.operation == "settle" and answer.fate == "succeeded":
+        waited_seconds = ended_ns / 1e9 - job.record.timestamp_ms / 1e3
+        metrics.invoice_to_capture_seconds.labels(connector=lane.name).observe(waited_seconds)
+    tracing.span(
+        f"POST {action(job.operation)}", job.traceparent, began_ns, ended_ns,
+        {"connector": lane.name, "command": job.id, "attempt": job.attempts, "fate": answer.fate},
+    )  # fmt: skip
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
