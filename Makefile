@@ -58,6 +58,8 @@ lock: $(INSTALLED) ## renew every pinned version and hash, of Python packages an
 	$(COMPILE) --upgrade --extra dev pyproject.toml -o requirements/dev.txt
 	$(COMPILE) --upgrade --extra local --extra ops --constraint requirements/dev.txt \
 		pyproject.toml -o requirements/plain.txt
+	$(COMPILE) --upgrade --extra build --extra ops --extra traces --constraint requirements/dev.txt \
+		pyproject.toml -o requirements/image.txt
 	$(BIN)/python -m worker.stack.lock
 
 clean: ## remove the environment and every cache in this folder (data of `settlement stack` stays)

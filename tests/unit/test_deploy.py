@@ -1,0 +1,108 @@
+"""What is deployed beside the program speaks of things that the program has."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client.metrics import MetricWrapperBase
+
+from worker import metrics
+from worker.settings import NAMES
+
+# What the image itself, Kubernetes or a container sets, and what is not ours.
+NOT_OURS = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
+_METRIC = re.compile(r"\bsettlement_[a-z_]+\b")
+_ALERT = re.compile(
+    r'telemetry\.alert\(\s*"(\w+)"|^(?:REFUSED|UNDECIDABLE|UNREADABLE|UNNAMED|\w+_AWAY) = "(\w+)"', re.MULTILINE
+)
+
+
+@pytest.fixture(scope="module")
+def deploy() -> Path:
+    return Path(__file__).parents[2] / "deploy"
+
+
+def served() -> set[str]:
+    """Every name of a sample that a worker may serve."""
+    found = set()
+    for one in vars(metrics).values():
+        if isinstance(one, MetricWrapperBase):
+            endings = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(one._type, ("",))
+            found |= {one._name + ending for ending in endings}
+    return found
+
+
+def rules(deploy: Path) -> list[dict]:
+    return [
+        one
+        for group in yaml.safe_load((deploy / "prometheus/rules.yml").read_text())["groups"]
+        for one in group["rules"]
+    ]
+
+
+def test_every_alert_leads_to_its_entry_in_the_runbook(deploy: Path):
+    entries = set(re.findall(r"^### (\w+)$", (deploy / "RUNBOOK.md").read_text(), re.MULTILINE))
+
+    assert {rule["annotations"]["runbook_url"] for rule in rules(deploy)} == {
+        f"deploy/RUNBOOK.md#{rule['alert'].lower()}" for rule in rules(deploy)
+    }
+    assert {rule["alert"] for rule in rules(deploy)} <= entries
+
+
+def test_rules_and_dashboard_ask_only_for_metrics_that_are_served(deploy: Path):
+    dashboard = json.loads((deploy / "grafana/dashboard.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+
+    assert set(_METRIC.findall(" ".join([*asked, *(rule["expr"] for rule in rules(deploy))]))) <= served()
+
+
+def test_every_code_of_an_alert_is_explained_in_the_runbook(deploy: Path):
+    sources = [path.read_text() for path in (deploy.parent / "worker").rglob("*.py")]
+    codes = {one or other for source in sources for one, other in _ALERT.findall(source)}
+    text = (deploy / "RUNBOOK.md").read_text() + (deploy / "prometheus/rules.yml").read_text()
+
+    assert codes >= {"breaker_open", "kafka_away", "refused_by_database"}
+    assert {code for code in codes if code not in text} == set()
+
+
+def test_what_is_set_in_containers_are_settings_of_ours(deploy: Path):
+    files = [
+        path
+        for path in (*deploy.glob("kubernetes/*.yaml"), deploy / "compose.yaml")
+        if path.name != "secret.example.yaml"
+    ]
+    in_yaml = {
+        name for path in files for name in re.findall(r"\b(?:name: )?([A-Z]+(?:_[A-Z]+)+)\b(?=[,:] )", path.read_text())
+    }
+    in_image = set(re.findall(r"\b([A-Z_]+)=", (deploy / "Dockerfile").read_text()))
+    theirs = {name for name in in_yaml if name.startswith(("KAFKA_", "POSTGRES_"))} - NAMES
+
+    assert {"KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "OPS_TOKEN"} <= in_yaml
+    assert in_yaml - theirs - NAMES == set()
+    assert in_image - NOT_OURS - {"PIP_DISABLE_PIP_VERSION_CHECK", "PIP_NO_CACHE_DIR"} - NAMES == set()
+
+
+def test_manifests_are_listed_and_whole(deploy: Path):
+    folder = deploy / "kubernetes"
+    listed = set(yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"])
+    documents = [one for name in listed for one in yaml.safe_load_all((folder / name).read_text())]
+
+    assert listed == {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml", "secret.example.yaml"}
+    assert all({"apiVersion", "kind", "metadata"} <= one.keys() for one in documents)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not here: `make tools` brings it")
+def test_the_alert_rules_fire_on_what_they_are_for_and_stay_silent_otherwise(deploy: Path):
+    done = subprocess.run(
+        ["promtool", "test", "rules", "rules_test.yml"],
+        cwd=deploy / "prometheus",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
