@@ -82,8 +82,10 @@ def version_command(as_json: AsJson = False) -> None:
 
 
 def _stack_is_up(settings: Settings) -> bool:
-    from worker.stack import status
-
+    try:
+        from worker.stack import status
+    except ModuleNotFoundError:  # installed without the extra `local`
+        return False
     return all(look.accepting for look in status(settings.settlement_home))
 
 

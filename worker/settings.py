@@ -149,8 +149,12 @@ def with_embedded_stack(settings: Settings) -> Settings:
     """The same settings pointed at the local stack, where neither Kafka nor database is named."""
     if not settings.embedded:
         return settings
-    from worker.stack import environment  # noqa: PLC0415 - nobody with a stack of their own needs this room
-
+    try:
+        from worker.stack import environment  # noqa: PLC0415 - nobody with a stack of their own needs this room
+    except ModuleNotFoundError:
+        raise SettingsError(
+            "KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL are missing; for the local stack install partial-settlement[local]"
+        ) from None
     return load({**_as_environment(settings), **environment(settings.settlement_home)})
 
 
