@@ -10,6 +10,7 @@ COMMANDS = {
     "demo": "worker.sandbox.demo:demo_command",
     "ledger": "worker.run:ledger_command",
     "delivery": "worker.run:delivery_command",
+    "ops": "worker.run:ops_command",
     "migrate": "worker.run:migrate_command",
     "topics": "worker.run:topics_command",
     "order": "worker.console.order:order_command",

@@ -40,6 +40,21 @@ def delivery_command() -> None:
     _run_worker(DeliveryHandler)
 
 
+def ops_command() -> None:
+    """Runs the ops view: pages for people, live from the output topics. OPS_HOST and OPS_PORT say where.
+
+    On loopback it is open to whoever works on this machine; elsewhere it asks for OPS_TOKEN (may decide) or
+    OPS_VIEW_TOKEN (may look). Runs until SIGTERM, then ends with 0.
+    """
+    try:
+        from worker.ops.command import run_ops
+    except ModuleNotFoundError as missing:
+        fail(f"{missing.name} is not installed: `pip install partial-settlement[ops]` brings what the view needs")
+    settings = with_embedded_stack(load())
+    telemetry.configure(settings)
+    raise SystemExit(_loop(run_ops(settings)))
+
+
 def _run_worker(factory: Any) -> NoReturn:
     from worker.stream.runner import run_worker
 

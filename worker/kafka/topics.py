@@ -27,7 +27,7 @@ async def create_missing(settings: Settings) -> list[str]:
     admin = AIOKafkaAdminClient(**client_options(settings))
     await admin.start()
     try:
-        found = await _partitions(admin, settings, names.TOPICS + names.DEAD_LETTER_TOPICS)
+        found = await partition_counts(admin, settings, names.TOPICS + names.DEAD_LETTER_TOPICS)
         refuse_wrong_counts(settings, found)
         made = await _create(admin, settings, [name for name in names.TOPICS if settings.topic(name) not in found], {})
         # Only now it can be known how large a record each input takes: brokers differ in that.
@@ -43,7 +43,7 @@ async def verify(settings: Settings, wanted: Sequence[str]) -> dict[str, int]:
     admin = AIOKafkaAdminClient(**client_options(settings))
     await admin.start()
     try:
-        found = await _partitions(admin, settings, wanted)
+        found = await partition_counts(admin, settings, wanted)
         refuse_wrong_counts(settings, found)
         for name in wanted:
             if settings.topic(name) not in found:
@@ -90,7 +90,7 @@ async def message_bytes(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> di
     return limits
 
 
-async def _partitions(admin: AIOKafkaAdminClient, settings: Settings, wanted: Iterable[str]) -> dict[str, int]:
+async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, wanted: Iterable[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for topic in await admin.describe_topics([settings.topic(name) for name in wanted]):
         if topic["error_code"] == UnknownTopicOrPartitionError.errno:
@@ -114,14 +114,18 @@ def _topic(settings: Settings, name: str, limits: dict[str, int]) -> NewTopic:
 async def _create(
     admin: AIOKafkaAdminClient, settings: Settings, wanted: list[str], limits: dict[str, int]
 ) -> list[str]:
+    return await make(admin, [_topic(settings, name, limits) for name in wanted])
+
+
+async def make(admin: AIOKafkaAdminClient, wanted: Sequence[NewTopic]) -> list[str]:
+    """Creates these topics, returns their names once every broker knows them."""
     if not wanted:
         return []
-    topics = [_topic(settings, name, limits) for name in wanted]
-    response = await admin.create_topics(topics)
+    response = await admin.create_topics(list(wanted))
     for name, code, *_ in response.topic_errors:
         if code != TopicAlreadyExistsError.errno:  # another one was faster
             _raise_for(code, name)
-    made = [settings.topic(name) for name in wanted]
+    made = [topic.name for topic in wanted]
     await _until_visible(admin, made)
     return made
 

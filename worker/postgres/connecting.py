@@ -1,7 +1,7 @@
 """How every session of ours with PostgreSQL begins."""
 
 import asyncpg
-from asyncpg import Connection
+from asyncpg import Connection, Pool, Record
 
 CONNECT_SECONDS_MAX = 10
 # Above statement_timeout: only a network that swallows packets gets this far.
@@ -32,3 +32,19 @@ async def connect(url: str, *, name: str, schema: str | None = None, **overrides
     return await asyncpg.connect(
         url, timeout=CONNECT_SECONDS_MAX, command_timeout=COMMAND_SECONDS_MAX, server_settings=server_settings
     )
+
+
+async def read_only_pool(url: str, *, name: str, role: str, size: int) -> "Pool[Record]":
+    """Up to `size` sessions that cannot write, with no more rights than `role` where the database has it."""
+
+    async def take_the_role(connection: "Connection[Record]") -> None:
+        if await connection.fetchval(
+            "SELECT pg_has_role(current_user, oid, 'SET') FROM pg_roles WHERE rolname = $1", role
+        ):
+            await connection.execute(f'SET ROLE "{role}"')
+
+    return await asyncpg.create_pool(
+        url, min_size=0, max_size=size, init=take_the_role, timeout=CONNECT_SECONDS_MAX,
+        command_timeout=COMMAND_SECONDS_MAX,
+        server_settings={**_SERVER_SETTINGS, "application_name": name, "default_transaction_read_only": "on"},
+    )  # fmt: skip

@@ -1,0 +1,116 @@
+"""What a view that Faust keeps in Kafka needs of it: the way there, its changelogs, and a fresh start."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from faust import SASLCredentials, SSLCredentials
+
+from worker.kafka.connecting import client_options
+from worker.kafka.topics import VISIBLE_POLL_SECONDS, VISIBLE_SECONDS_MAX, TopicsError, make, partition_counts
+from worker.settings import Settings
+
+Place = tuple[str, int]
+
+
+def faust_options(settings: Settings) -> dict[str, Any]:
+    """Faust as we want it: our topics, no web server, no leader topic, nothing made or found by itself."""
+    return {
+        "broker": [f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")],
+        "broker_credentials": _credentials(settings),
+        "topic_partitions": settings.topic_partitions,
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "consumer_auto_offset_reset": "earliest",
+        "producer_acks": -1,
+        "store": "memory://",
+        "web_enabled": False,
+        "autodiscover": False,
+    }
+
+
+async def prepare(
+    settings: Settings, group: str, sources: Sequence[str], changelogs: Mapping[str, Mapping[str, str]]
+) -> bool:
+    """Changelogs stand beside the sources, alike in partitions; true where the view begins from the beginning.
+
+    Faust makes changelogs with one replica, and never notices that one is gone: it would go on from the committed
+    offsets with empty tables. So where one is lost all are made anew, and the sources are read from their beginning.
+    """
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    await admin.start()
+    try:
+        found = await partition_counts(admin, settings, [*sources, *changelogs])
+        for name in map(settings.topic, sources):
+            if name not in found:
+                raise TopicsError(f"the topic {name} is missing: `settlement topics` creates it")
+        there = [name for name in changelogs if found.get(settings.topic(name)) == settings.topic_partitions]
+        if len(there) == len(changelogs) and not await _emptied(settings, group, sources, changelogs):
+            return False
+        await _remove(admin, settings, [name for name in changelogs if settings.topic(name) in found])
+        await make(admin, [
+            NewTopic(settings.topic(name), settings.topic_partitions, -1, {}, dict(config))
+            for name, config in changelogs.items()
+        ])  # fmt: skip
+    finally:
+        await admin.close()
+    await _begin_again(settings, group, sources)
+    return True
+
+
+async def _emptied(
+    settings: Settings, group: str, sources: Sequence[str], changelogs: Mapping[str, Mapping[str, str]]
+) -> bool:
+    """Whether the group has read something, and the tables that never expire hold nothing."""
+    kept = [name for name, config in changelogs.items() if config["cleanup.policy"] == "compact"]
+    consumer = await _member(settings, group)
+    try:
+        read = [await consumer.committed(place) for place in _places(settings, sources)]
+        first = await consumer.beginning_offsets(_places(settings, kept))
+        end = await consumer.end_offsets(_places(settings, kept))
+    finally:
+        await consumer.stop()
+    return any(read) and first == end
+
+
+async def _begin_again(settings: Settings, group: str, sources: Sequence[str]) -> None:
+    consumer = await _member(settings, group)
+    try:
+        places = _places(settings, sources)
+        consumer.assign(places)
+        await consumer.commit(await consumer.beginning_offsets(places))
+    finally:
+        await consumer.stop()
+
+
+async def _member(settings: Settings, group: str) -> AIOKafkaConsumer:
+    consumer = AIOKafkaConsumer(**client_options(settings), group_id=settings.topic(group), enable_auto_commit=False)
+    await consumer.start()
+    return consumer
+
+
+async def _remove(admin: AIOKafkaAdminClient, settings: Settings, gone: Sequence[str]) -> None:
+    if not gone:
+        return
+    await admin.delete_topics([settings.topic(name) for name in gone])
+    async with asyncio.timeout(VISIBLE_SECONDS_MAX):
+        while await partition_counts(admin, settings, gone):  # noqa: ASYNC110 - only the brokers know
+            await asyncio.sleep(VISIBLE_POLL_SECONDS)
+
+
+def _places(settings: Settings, topics: Sequence[str]) -> list[TopicPartition]:
+    return [TopicPartition(settings.topic(name), n) for name in topics for n in range(settings.topic_partitions)]
+
+
+def _credentials(settings: Settings) -> Any:
+    """What Faust calls the same security that every client of ours uses."""
+    options = client_options(settings)
+    context = options.get("ssl_context")
+    if settings.kafka_security_protocol.startswith("SASL"):
+        return SASLCredentials(
+            mechanism=options["sasl_mechanism"], username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"], ssl_context=context,
+        )  # fmt: skip
+    return SSLCredentials(context) if context is not None else None

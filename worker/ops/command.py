@@ -1,0 +1,61 @@
+"""`settlement ops`: the view and its pages as a program."""
+
+import asyncio
+import signal
+
+from aiokafka.errors import KafkaError
+
+from worker import telemetry
+from worker.kafka.topics import TopicsError
+from worker.ops.guard import Guard
+from worker.ops.reading import Reader
+from worker.ops.server import Server
+from worker.ops.site import Site
+from worker.ops.surroundings import Surroundings
+from worker.ops.view import View
+from worker.settings import Settings
+
+PORT = 8321
+LOOK_SECONDS = 1.0
+
+
+async def run_ops(settings: Settings) -> int:
+    """Until SIGTERM; the exit code."""
+    guard = Guard(settings)
+    reader = Reader(settings.database)
+    site = Site(settings, guard, View(settings), Surroundings(settings, reader), reader)
+    server = Server(site)
+    stopping = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stopping.set)
+    await reader.start()
+    try:
+        await server.start(PORT if settings.ops_port is None else settings.ops_port)
+    except OSError as problem:
+        telemetry.log.error(f"cannot listen: {problem.strerror or problem}; OPS_PORT names another port")
+        return 1
+    print(f"ops view on {server.address}", flush=True)  # noqa: T201 - this is its output
+    try:
+        await site.view.start()
+        await site.around.start()
+        return await _until_stopped(site.view, stopping)
+    except (TopicsError, KafkaError, OSError) as problem:
+        telemetry.log.error(str(problem))
+        return 1
+    finally:
+        await server.stop()
+        await site.around.stop()
+        await site.view.stop()
+        await reader.stop()
+
+
+async def _until_stopped(view: View, stopping: asyncio.Event) -> int:
+    """A view that has crashed ends the program: whoever runs it starts it again, and the tables are in Kafka."""
+    waiting = asyncio.create_task(stopping.wait())
+    while not waiting.done():
+        await asyncio.wait([waiting], timeout=LOOK_SECONDS)
+        if view.app.crashed:
+            telemetry.log.error("the view has crashed", problem=repr(view.app.crash_reason))
+            waiting.cancel()
+            return 1
+    return 0

@@ -1,0 +1,96 @@
+"""The door: no page without a session, no form that is not ours, and the log-in where tokens are asked for."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from yarl import URL
+
+from worker import telemetry
+from worker.ops.guard import COOKIE, SESSION_SECONDS, Session, from_elsewhere, names_loopback
+from worker.ops.site import Site
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Door:
+    """Knows which paths are open to everybody."""
+
+    def __init__(self, site: Site, open_paths: frozenset[str]) -> None:
+        self._site = site
+        self._open = open_paths
+
+    @web.middleware
+    async def guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Stands before every page."""
+        guard = self._site.guard
+        if not guard.asks_for_a_token and not names_loopback(request):
+            return web.Response(
+                status=421, text="This view is reached as localhost only; OPS_TOKEN opens it to others.\n"
+            )
+        request["session"] = session = guard.session(request.cookies.get(COOKIE))
+        if request.method == "POST" and (refusal := await self._refused_form(request, session)):
+            return refusal
+        if session is not None or request.path in self._open:
+            return await handler(request)
+        return await self._without_session(request, handler)
+
+    async def _refused_form(self, request: web.Request, session: Session | None) -> web.Response | None:
+        """A form that another site sent, or that is not of this session, does nothing."""
+        if from_elsewhere(request):
+            return self._site.say(request, 403, "Not from here", "Another site sent this form; nothing was done.")
+        if session is None or request.path == "/login":
+            return None
+        key = str((await request.post()).get("form_key", ""))
+        if self._site.guard.is_own_form(session, key):
+            return None
+        return self._site.say(request, 403, "Too old", "This form is not of your session; open the page again.")
+
+    async def _without_session(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Where nobody logs in, everybody gets a session on the way; elsewhere it begins with a token."""
+        if request.method != "GET" or request.path == "/stream":
+            return web.Response(status=401, text="log in first\n")
+        if self._site.guard.asks_for_a_token:
+            raise web.HTTPSeeOther(URL("/login").with_query(to=request.path_qs))
+        request["session"], cookie = self._site.guard.open_session("operator")
+        response = await handler(request)
+        _remember(request, response, cookie)
+        return response
+
+
+async def login_page(site: Site, request: web.Request) -> web.Response:
+    return site.show(request, "login.html", to=request.query.get("to", "/"), wrong="")
+
+
+async def login(site: Site, request: web.Request) -> web.StreamResponse:
+    """Lets in whoever has one; whoever guesses is made to wait."""
+    client = request.remote or ""
+    form = await request.post()
+    to = str(form.get("to", "/"))
+    if wait := site.guard.wait_seconds(client):
+        answer = site.show(request, "login.html", 429, to=to, wrong=f"Too many wrong tokens; try again in {wait} s.")
+        answer.headers["Retry-After"] = str(wait)
+        return answer
+    role = site.guard.admit(str(form.get("token", "")))
+    if role is None:
+        site.guard.failed(client)
+        telemetry.log.warning("log-in refused", client=client)
+        return site.show(request, "login.html", 403, to=to, wrong="This token is not known here.")
+    telemetry.log.info("logged in", role=role, client=client)
+    _, cookie = site.guard.open_session(role)
+    # Only a path of ours: `//elsewhere` would be another site.
+    target = URL(to) if to.startswith("/") and not to.startswith(("//", "/\\")) else URL("/")
+    response = web.Response(status=303, headers={"Location": str(target)})
+    _remember(request, response, cookie)
+    return response
+
+
+async def logout(_: web.Request) -> web.Response:
+    """Forgets the session."""
+    response = web.Response(status=303, headers={"Location": "/login"})
+    response.del_cookie(COOKIE)
+    return response
+
+
+def _remember(request: web.Request, response: web.StreamResponse, cookie: str) -> None:
+    secure = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
+    response.set_cookie(COOKIE, cookie, max_age=SESSION_SECONDS, httponly=True, samesite="Strict", secure=secure)

@@ -1,0 +1,44 @@
+"""What the topics do not tell is read from the tables, by sessions that cannot write."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from asyncpg import Connection, Pool
+
+from worker.postgres.connecting import read_only_pool
+from worker.postgres.queries import load
+
+SESSIONS_MAX = 4
+
+_SQL = load("worker.ops")
+
+
+class Reader:
+    """A few sessions, each a snapshot at a time."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: Pool[Any] | None = None
+
+    async def start(self) -> None:
+        """Connects when it is asked, so that the view starts without its database too."""
+        self._pool = await read_only_pool(self._url, name="settlement-ops", role="settlement_ops", size=SESSIONS_MAX)
+
+    async def stop(self) -> None:
+        """Lets go of the sessions."""
+        if self._pool is not None:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator["Connection[Any]"]:
+        """One unchanging view of the database."""
+        assert self._pool is not None
+        async with self._pool.acquire() as connection, connection.transaction(
+            isolation="repeatable_read", readonly=True
+        ):  # fmt: skip
+            yield connection
+
+    async def rows(self, connection: "Connection[Any]", query: str, *arguments: Any) -> list[dict[str, Any]]:
+        """What one of this room's queries finds."""
+        return [dict(row) for row in await connection.fetch(_SQL[query], *arguments)]

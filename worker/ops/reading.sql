@@ -1,0 +1,15 @@
+-- name: workers
+-- The living members of both workers, what each owns, and the alerts that last in it.
+SELECT 'ledger' AS role, member_id, host, joined_at, alerts,
+    (SELECT count(*) FROM ledger.partitions WHERE owner = member_id) AS partitions
+FROM ledger.members WHERE lease_until > clock_timestamp()
+UNION ALL
+SELECT 'delivery', member_id, host, joined_at, alerts,
+    (SELECT count(*) FROM delivery.partitions WHERE owner = member_id)
+FROM delivery.members WHERE lease_until > clock_timestamp()
+ORDER BY role DESC, joined_at, member_id
+
+-- name: find_orders
+-- Orders whose id begins so, in their order.
+SELECT order_id, merchant, phase, attention, updated_at FROM ledger.orders
+WHERE order_id >= $1 AND order_id < $1 || E'\U0010FFFF' ORDER BY order_id LIMIT $2

@@ -1,0 +1,144 @@
+"""The server: routes, and what happens around every page: guard, headers, and errors in one sentence."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib import resources
+
+import asyncpg
+from aiohttp import web
+from aiokafka.errors import KafkaError
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+
+from worker import telemetry
+from worker.ops.acting import FORM_BYTES_MAX, act, act_page
+from worker.ops.door import Door, login, login_page, logout
+from worker.ops.guard import HEADERS
+from worker.ops.needing import command_page, dead_letter_page, dead_letters_page, needs_page
+from worker.ops.now import now_page
+from worker.ops.orders import order_page, orders_page
+from worker.ops.site import Site
+from worker.ops.stream import Streams
+from worker.people.acting import Refused
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Page = Callable[[Site, web.Request], Awaitable[web.StreamResponse]]
+
+PAGES: dict[str, Page] = {
+    "/": now_page, "/orders": orders_page, "/order": order_page, "/needs": needs_page, "/command": command_page,
+    "/dead-letters": dead_letters_page, "/dead-letter": dead_letter_page,
+}  # fmt: skip
+STATIC = {"ops.css": "text/css", "ops.js": "text/javascript", "icon.svg": "image/svg+xml"}
+# What anybody may ask: it says nothing of anybody's money.
+OPEN = frozenset(("/live", "/ready", "/metrics", "/login", *(f"/static/{name}" for name in STATIC)))
+
+
+class Server:
+    """Listens between `start` and `stop`."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._streams = Streams(site)
+        self._runner: web.AppRunner | None = None
+        self.address = ""
+
+    async def start(self, port: int) -> None:
+        """On OPS_HOST; 0 takes a free port."""
+        host = self._site.settings.ops_host
+        self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=2)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port).start()
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        """Answers nothing more."""
+        self._streams.end()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def application(self) -> web.Application:
+        """Every route behind the guard."""
+        app = web.Application(
+            middlewares=[self._dressed, Door(self._site, OPEN).guarded, self._explained], client_max_size=FORM_BYTES_MAX
+        )
+        for path, page in PAGES.items():
+            app.router.add_get(path, self._page(page))
+        app.router.add_get("/act", self._operator(act_page))
+        app.router.add_post("/act", self._operator(act))
+        app.router.add_get("/stream", self._streams.serve)
+        app.router.add_get("/login", self._page(login_page))
+        app.router.add_post("/login", self._page(login))
+        app.router.add_post("/logout", logout)
+        app.router.add_get("/live", _live)
+        app.router.add_get("/ready", self._page(_ready))
+        app.router.add_get("/metrics", _metrics)
+        for name in STATIC:
+            app.router.add_get(f"/static/{name}", _static)
+        return app
+
+    def _page(self, page: Page) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await page(self._site, request)
+
+        return handle
+
+    def _operator(self, page: Page) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if request["session"].role != "operator":
+                return self._site.say(
+                    request, 403, "For operators", "You are logged in as a viewer: you may look, not decide."
+                )
+            return await page(self._site, request)
+
+        return handle
+
+    @web.middleware
+    async def _dressed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Every answer, also a redirect, carries the headers that keep it to itself."""
+        try:
+            response = await handler(request)
+        except web.HTTPException as answer:
+            answer.headers.update(HEADERS)
+            raise
+        if not response.prepared:
+            response.headers.update({name: value for name, value in HEADERS.items() if name not in response.headers})
+        return response
+
+    @web.middleware
+    async def _explained(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """What went wrong, in one sentence; what nobody foresaw, in the log."""
+        try:
+            return await handler(request)
+        except Refused as problem:
+            return self._site.say(request, 409, "That cannot be done", f"{problem}.")
+        except web.HTTPNotFound:
+            return self._site.say(request, 404, "No such page", "There is nothing at this address.")
+        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as problem:
+            telemetry.log.warning("the database did not answer a page", problem=str(problem), path=request.path)
+            return self._site.say(request, 503, "No answer from the database", "It will be there when it is back.")
+        except KafkaError as problem:
+            telemetry.log.warning("Kafka did not answer a page", problem=str(problem), path=request.path)
+            return self._site.say(request, 503, "No answer from Kafka", "Try again later; nothing is done twice.")
+        except (web.HTTPException, asyncio.CancelledError):
+            raise
+        except Exception:  # noqa: BLE001 - the last line of a page
+            telemetry.log.exception("a page met what it cannot mend", path=request.path)
+            return self._site.say(request, 500, "This page broke", "The log of `settlement ops` says why.")
+
+
+async def _live(_: web.Request) -> web.Response:
+    return web.json_response({"live": True})
+
+
+async def _ready(site: Site, _: web.Request) -> web.Response:
+    missing = {name: one for name, one in (("view", site.view.missing()), ("around", site.around.problem)) if one}
+    return web.json_response({"ready": not missing, **missing}, status=503 if missing else 200)
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _static(request: web.Request) -> web.Response:
+    name = request.path.rpartition("/")[2]
+    body = (resources.files("worker.ops") / "static" / name).read_bytes()
+    return web.Response(body=body, content_type=STATIC[name], charset="utf-8", headers={"Cache-Control": "max-age=300"})

@@ -1,0 +1,102 @@
+"""What the topics do not say about now, looked up every 2 s: lag, living workers, their alerts, open dead letters."""
+
+import asyncio
+import json
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+from aiokafka.errors import KafkaError
+from msgspec import Struct
+
+from worker import telemetry
+from worker.kafka.lag import LagReader, Lags
+from worker.ops.reading import Reader
+from worker.people import dead_letters
+from worker.settings import Settings
+
+LOOK_SECONDS = 2.0
+LOOK_SECONDS_MAX = 10.0
+
+
+class Alert(Struct, frozen=True):
+    """What lasts in one worker."""
+
+    code: str
+    connector: str
+    since: datetime
+    says: str
+    host: str
+
+
+class Worker(Struct, frozen=True):
+    """One living process."""
+
+    role: str
+    name: str
+    host: str
+    since: datetime
+    partitions: int
+
+
+class Surroundings:
+    """Keeps the last look; a look that failed keeps the former one, and says since when."""
+
+    def __init__(self, settings: Settings, reader: Reader) -> None:
+        self._reader = reader
+        self._lag = LagReader(settings)
+        self._task: asyncio.Task[None] | None = None
+        self.lags: Lags = {}
+        self.workers: list[Worker] = []
+        self.alerts: list[Alert] = []
+        self.dead_letters: dict[str, int] = {}
+        self.problem: str | None = None
+        self.stamp = 0
+        """Another number, another look with another result."""
+
+    async def start(self) -> None:
+        """Looks from here on, until `stop`."""
+        self._task = asyncio.create_task(self._look_always(), name="surroundings")
+
+    async def stop(self) -> None:
+        """No look any more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._lag.close()
+
+    async def _look_always(self) -> None:
+        while True:
+            before = self._seen()
+            try:
+                async with asyncio.timeout(LOOK_SECONDS_MAX):
+                    await self._look()
+                self.problem = None
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError, OSError, TimeoutError) as problem:
+                self.problem = f"{type(problem).__name__}: {problem}".strip(": ")
+                telemetry.log.warning("could not look around", problem=self.problem)
+                await self._lag.close()
+            if self._seen() != before:
+                self.stamp += 1
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _look(self) -> None:
+        async with self._reader.snapshot() as connection:
+            workers = await self._reader.rows(connection, "workers")
+            letters = await dead_letters.counted(connection)
+        self.workers = [
+            Worker(one["role"], one["member_id"], one["host"], one["joined_at"], one["partitions"]) for one in workers
+        ]
+        self.alerts = [_alert(said, one["host"]) for one in workers for said in json.loads(one["alerts"])]
+        self.dead_letters = {}
+        for one in letters:
+            self.dead_letters[one["reason"]] = self.dead_letters.get(one["reason"], 0) + one["open"]
+        self.lags = await self._lag.read()
+
+    def _seen(self) -> tuple[Any, ...]:
+        return self.lags, self.workers, self.alerts, self.dead_letters, self.problem
+
+
+def _alert(said: dict[str, str], host: str) -> Alert:
+    details = [text for name, text in said.items() if name not in ("code", "connector", "since")]
+    return Alert(said["code"], said["connector"], datetime.fromisoformat(said["since"]), "; ".join(details), host)

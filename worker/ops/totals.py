@@ -1,0 +1,82 @@
+"""Sums over all rows, kept by what each row adds and takes away; counted anew after a recovery, never stored."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from worker.ops.row import Row
+
+LIVE = ("authorized", "open", "settling", "refunding", "voiding")
+MOVES = ("settled", "refunded", "voided")
+
+
+class Way(Struct):
+    """What is on its way to one connector in one currency."""
+
+    commands: int = 0
+    value: int = 0
+    troubled: int = 0
+
+
+class Totals:
+    """What the page *now* shows in numbers."""
+
+    def __init__(self) -> None:
+        self.statuses: Counter[str] = Counter()
+        self.attention: Counter[str] = Counter()
+        self.money: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        """(currency, merchant) → the sums of `LIVE` over orders that are not at their end."""
+        self.moved: defaultdict[tuple[int, str], Counter[str]] = defaultdict(Counter)
+        """(day since 1970, currency) → the sums of `MOVES`."""
+        self.ways: defaultdict[tuple[str, str], Way] = defaultdict(Way)
+        """(connector, currency) → what is on its way."""
+        self.asking: set[str] = set()
+        """Orders with a command under way."""
+        self.needing: set[str] = set()
+        """Orders that a person must look at."""
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[str, Row]]) -> "Totals":
+        """Counted from the rows alone."""
+        totals = cls()
+        for order_id, row in rows:
+            totals.swap(order_id, None, row)
+        return totals
+
+    def swap(self, order_id: str, old: Row | None, new: Row | None) -> None:
+        """One order's row became another one."""
+        if old is not None:
+            self._count(old, -1)
+        if new is not None:
+            self._count(new, 1)
+        _keep(self.asking, order_id, new is not None and bool(new.asked))
+        _keep(self.needing, order_id, new is not None and new.state is not None and bool(new.state.attention))
+
+    def _count(self, row: Row, sign: int) -> None:
+        state = row.state
+        if state is None:
+            return
+        self.statuses[state.status] += sign
+        money = self.money[state.currency, state.merchant]
+        money["orders"] += sign
+        for name in LIVE:
+            money[name] += sign * getattr(state, name)
+        if row.moved.day:
+            moved = self.moved[row.moved.day, state.currency]
+            for name in MOVES:
+                moved[name] += sign * getattr(row.moved, name)
+        for one in state.attention:
+            self.attention[one.code] += sign
+        for asked in row.asked.values():
+            way = self.ways[asked.connector, state.currency]
+            way.commands += sign
+            way.value += sign * asked.value
+            way.troubled += sign * bool(asked.trouble)
+
+
+def _keep(orders: set[str], order_id: str, wanted: bool) -> None:
+    if wanted:
+        orders.add(order_id)
+    else:
+        orders.discard(order_id)

@@ -1,0 +1,250 @@
+"""The live view: a Faust app whose agent folds the output topics into tables that Kafka keeps.
+
+Two tables: `orders` (one row per order that is live, or came to its end in the last days) and `rates` (how much of what
+happened in each minute). Sums are counted from the rows in memory and counted anew after a recovery, so a kill between
+two writes cannot make them drift.
+"""
+
+import asyncio
+import operator
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+
+import faust
+import msgspec
+from faust.serializers import codecs
+
+from worker import telemetry
+from worker.kafka import names, views
+from worker.kafka.murmur2 import partition_of
+from worker.ops.row import Command, Event, Message, Outcome, Row, decode, fold, is_over, milliseconds
+from worker.ops.totals import Totals
+from worker.settings import Settings
+
+ROLE = "ops"
+TOPICS = {names.ORDERS: "state", names.EVENTS: "event", names.COMMANDS: "command", names.OUTCOMES: "outcome"}
+BATCH_RECORDS_MAX = 2_000
+BATCH_SECONDS_MAX = 0.1
+MINUTE = 60
+RATES_KEPT_SECONDS = 26 * 3600
+SWEEP_SECONDS = 300.0
+REFUSED_PAUSE_SECONDS = 1.0
+# Where Kafka keeps the tables, and how.
+CHANGELOGS = {
+    f"{names.group(ROLE)}-orders-changelog": {"cleanup.policy": "compact"},
+    f"{names.group(ROLE)}-rates-changelog": {
+        "cleanup.policy": "compact,delete", "retention.ms": str(RATES_KEPT_SECONDS * 1000),
+    },
+}  # fmt: skip
+
+
+class RowCodec(codecs.Codec):
+    """Rows as their changelog keeps them."""
+
+    def _dumps(self, s: Row) -> bytes:
+        return msgspec.json.encode(s)
+
+    def _loads(self, s: bytes) -> Row:
+        return _row(s)
+
+
+_row = msgspec.json.Decoder(Row).decode
+
+
+class RowModel:
+    """What Faust asks of the type of a table's values."""
+
+    _options = SimpleNamespace(serializer=RowCodec())
+
+    @classmethod
+    def from_data(cls, data: Row, *, preferred_type: Any = None) -> Row:  # noqa: ARG003 - the signature is Faust's
+        """The codec has made a row of it already."""
+        return data
+
+
+class HomeTable(faust.Table[Any, Any]):
+    """A table whose keys each have one partition of their own, and whose writes can be waited for.
+
+    Faust takes the partition of the current event, which of a batch may be any; and it acknowledges events whose writes
+    Kafka has not taken yet.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._sent: list[Any] = []
+
+    def partition_for_key(self, key: Any) -> int:
+        """An order's row lies where its records lie."""
+        name = key[0] if isinstance(key, tuple) else key.decode()
+        return partition_of(name, self.partitions)
+
+    def send_changelog(self, *arguments: Any, **options: Any) -> Any:
+        """Faust's, remembered until Kafka has it."""
+        future = super().send_changelog(*arguments, **options)
+        self._sent.append(future)
+        return future
+
+    async def durable(self) -> None:
+        """Returns when Kafka has every write so far; what it refused is written again."""
+        while self._sent:
+            sent, self._sent = self._sent, []
+            results = await asyncio.gather(*sent, return_exceptions=True)
+            refused = [(one.message, why) for one, why in zip(sent, results, strict=True) if isinstance(why, Exception)]
+            for message, _ in refused:
+                self.send_changelog(message.partition, message.key, message.value,
+                                    message.key_serializer, message.value_serializer)  # fmt: skip
+            if refused:
+                telemetry.log.warning("Kafka refused a write of the view, it is written again", problem=refused[0][1])
+                await asyncio.sleep(REFUSED_PAUSE_SECONDS)
+
+
+class View:
+    """Follows the topics between `start` and `stop`; everything else only reads what it knows."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._kinds = {settings.topic(name): kind for name, kind in TOPICS.items()}
+        self.totals = Totals()
+        self.changed = asyncio.Condition()
+        """Notified after every batch that changed something."""
+        self.stamp = 0
+        self.unreadable = 0
+        self._swept = time.monotonic()
+        self._scratch = TemporaryDirectory(prefix="settlement-ops-")  # Faust wants a folder, and leaves it empty
+        self.app = faust.App(
+            settings.topic(names.group(ROLE)),
+            datadir=self._scratch.name,
+            Table=HomeTable,
+            **views.faust_options(settings),
+        )
+        partitions = settings.topic_partitions
+        self.rows: Any = self.app.Table(
+            "orders", partitions=partitions, key_type=bytes, value_type=RowModel, on_recover=self._recovered
+        )
+        rates = self.app.Table("rates", partitions=partitions, default=int)
+        self.rates: Any = rates.tumbling(MINUTE, expires=RATES_KEPT_SECONDS)
+        topic = self.app.topic(*self._kinds, key_serializer="raw", value_serializer="raw")
+        self.app.agent(topic, name="fold")(self._follow)
+        self.app.on_partitions_revoked.connect(self._interrupted)
+        self._whole = False
+
+    async def start(self) -> None:
+        """Tables are recovered in the background; `condition` says when."""
+        await views.prepare(self._settings, names.group(ROLE), list(TOPICS), CHANGELOGS)
+        await self.app.start()
+
+    async def stop(self) -> None:
+        """Commits what was folded."""
+        await self.app.stop()
+        self._scratch.cleanup()
+
+    def missing(self) -> str | None:
+        """What the view lacks to be whole; None: nothing."""
+        if self.app.crashed:
+            return f"the view has crashed: {self.app.crash_reason!r}"
+        if not self._whole:
+            return "the view is reading its tables from Kafka"
+        held = {partition for topic, partition in self.app.consumer.assignment() if topic in self._kinds}
+        if (lacking := self._settings.topic_partitions - len(held)) > 0:
+            return f"{lacking} partitions are with another ops view of this group; each shows its own part only"
+        return None
+
+    def row(self, order_id: str) -> Row | None:
+        """One order as the view knows it."""
+        found: Row | None = self.rows.data.get(order_id.encode())
+        return found
+
+    def all_rows(self) -> Iterable[tuple[str, Row]]:
+        """Every row."""
+        return ((key.decode(), row) for key, row in self.rows.data.items())
+
+    def count(self, name: str, minute: int) -> int:
+        """How often something happened in the minute that began then (seconds since 1970)."""
+        found: int = self.rates.relative_to(float(minute))[name].value()
+        return found
+
+    async def _follow(self, stream: Any) -> None:
+        async for events in stream.take_events(BATCH_RECORDS_MAX, within=BATCH_SECONDS_MAX):
+            # Faust acknowledges a batch when the next one is asked for, also where this block was left otherwise: so it
+            # is folded whole, nothing in it may raise, and Kafka has what it wrote before it ends.
+            self._fold(events)
+            await self.rows.durable()
+            await self.rates.table.durable()
+            async with self.changed:
+                self.changed.notify_all()
+
+    def _fold(self, events: Sequence[Any]) -> None:
+        fresh: dict[bytes, Row] = {}
+        counted: Counter[tuple[str, int]] = Counter()
+        for event in events:
+            try:
+                key, row = self._folded(event, fresh, counted)
+            except (msgspec.DecodeError, ValueError, TypeError) as problem:
+                self.unreadable += 1
+                telemetry.log.warning("a record that the view cannot read", topic=event.message.topic,
+                                      partition=event.message.partition, offset=event.message.offset,
+                                      problem=str(problem))  # fmt: skip
+                continue
+            fresh[key] = row
+        for key, row in fresh.items():
+            self._put(key, row)
+        for (name, minute), number in counted.items():
+            self.rates.relative_to(float(minute))[name].apply(operator.add, number)
+        if time.monotonic() - self._swept > SWEEP_SECONDS:
+            self._sweep()
+        self.stamp += 1
+
+    def _folded(self, event: Any, fresh: dict[bytes, Row], counted: Counter[tuple[str, int]]) -> tuple[bytes, Row]:
+        message: Message = decode[self._kinds[event.message.topic]](event.value)  # type: ignore[assignment]
+        kind = event.headers.get("ce_type", b"").decode()
+        key = message.order_id.encode()
+        row = fresh.get(key) or self.rows.data.get(key) or Row()
+        new = fold(row, message, kind)
+        if new is not row:
+            minute = int(event.message.timestamp) // MINUTE * MINUTE
+            for name, number in _news(row, message, kind):
+                counted[name, minute] += number
+        return key, new
+
+    def _put(self, key: bytes, row: Row) -> None:
+        old = self.rows.data.get(key)
+        if is_over(row, time.time_ns() // 1_000_000):
+            if old is not None:
+                del self.rows[key]
+            self.totals.swap(key.decode(), old, None)
+        elif row is not old:
+            self.rows[key] = row
+            self.totals.swap(key.decode(), old, row)
+
+    def _sweep(self) -> None:
+        """Rows of orders that came to their end some days ago leave."""
+        self._swept, now_ms = time.monotonic(), time.time_ns() // 1_000_000
+        for key, row in [(key, row) for key, row in self.rows.data.items() if is_over(row, now_ms)]:
+            del self.rows[key]
+            self.totals.swap(key.decode(), row, None)
+
+    async def _recovered(self) -> None:
+        self.totals, self._whole = Totals.of(self.all_rows()), True
+        self.stamp += 1
+
+    async def _interrupted(self, *_: Any, **__: Any) -> None:
+        self._whole = False
+
+
+def _news(row: Row, message: Message, kind: str) -> Iterable[tuple[str, int]]:
+    """What one more message of its kind counts for in its minute."""
+    match message:
+        case Event():
+            yield message.type, 1
+        case Command():
+            yield f"asked {message.connector}", 1
+        case Outcome() if (asked := row.asked.get(message.command_id or "")) is not None:
+            yield f"{kind} {asked.connector}", 1
+            if message.at is not None:
+                yield f"answer-ms {asked.connector}", max(0, milliseconds(message.at) - asked.issued_ms)
+        case _:
+            return
