@@ -6,7 +6,7 @@ from aiohttp import web
 from yarl import URL
 
 from worker import telemetry
-from worker.ops.guard import COOKIE, SESSION_SECONDS, Session, from_elsewhere, names_loopback
+from worker.ops.guard import COOKIE, SESSION, SESSION_SECONDS, Session, from_elsewhere, names_loopback
 from worker.ops.site import Site
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -27,7 +27,7 @@ class Door:
             return web.Response(
                 status=421, text="This view is reached as localhost only; OPS_TOKEN opens it to others.\n"
             )
-        request["session"] = session = guard.session(request.cookies.get(COOKIE))
+        request[SESSION] = session = guard.session(request.cookies.get(COOKIE))
         if request.method == "POST" and (refusal := await self._refused_form(request, session)):
             return refusal
         if session is not None or request.path in self._open:
@@ -51,7 +51,7 @@ class Door:
             return web.Response(status=401, text="log in first\n")
         if self._site.guard.asks_for_a_token:
             raise web.HTTPSeeOther(URL("/login").with_query(to=request.path_qs))
-        request["session"], cookie = self._site.guard.open_session("operator")
+        request[SESSION], cookie = self._site.guard.open_session("operator")
         response = await handler(request)
         _remember(request, response, cookie)
         return response

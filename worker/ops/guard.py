@@ -121,6 +121,10 @@ class Guard:
         return hmac.new(self._key, f"{purpose}\n{text}".encode(), hashlib.sha256).hexdigest()
 
 
+SESSION: web.RequestKey[Session | None] = web.RequestKey("session", Session)  # type: ignore[arg-type]
+"""Where a request keeps its session."""
+
+
 def refuse_unsafe(settings: Settings, tokens: dict[Role, str]) -> None:
     """Beyond loopback nobody comes in without a token, and a token is not short."""
     if not is_loopback(settings.ops_host) and "operator" not in tokens:

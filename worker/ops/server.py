@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from worker import telemetry
 from worker.ops.acting import FORM_BYTES_MAX, act, act_page
 from worker.ops.door import Door, login, login_page, logout
-from worker.ops.guard import HEADERS
+from worker.ops.guard import HEADERS, SESSION
 from worker.ops.needing import command_page, dead_letter_page, dead_letters_page, needs_page
 from worker.ops.now import now_page
 from worker.ops.orders import order_page, orders_page
@@ -83,7 +83,8 @@ class Server:
 
     def _operator(self, page: Page) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            if request["session"].role != "operator":
+            session = request[SESSION]
+            if session is None or session.role != "operator":
                 return self._site.say(
                     request, 403, "For operators", "You are logged in as a viewer: you may look, not decide."
                 )

@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 from msgspec import Struct
 
-from worker.ops.guard import Guard, Session
+from worker.ops.guard import SESSION, Guard, Session
 from worker.ops.html import render
 from worker.ops.reading import Reader
 from worker.ops.surroundings import Surroundings
@@ -33,7 +33,7 @@ class Site(Struct):
 
     def show(self, request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:
         """A page: its own values, and what all of them show."""
-        session: Session | None = request.get("session")
+        session: Session | None = request.get(SESSION)
         text = render(
             template,
             now=datetime.now(UTC),

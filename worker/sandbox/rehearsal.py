@@ -73,7 +73,7 @@ class Rehearsal:
         self.settings = load(self.environment)
         self.processes = Processes(self.folder, self.environment)
         self._watcher = Watcher(self.settings)
-        self._urls: dict[str, str] = {}
+        self.urls: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
         try:
@@ -97,7 +97,7 @@ class Rehearsal:
         await asyncio.to_thread(self.processes.stop, *(name for name in self.processes.names if name not in CONNECTORS))
         view = self._watcher.look()
         audit = await asyncio.to_thread(self.processes.run, "audit")
-        accounts = [await self._account(name, view) for name in self._urls]
+        accounts = [await self._account(name, view) for name in self.urls]
         expected = sum(story.settled for story in told), sum(story.refunded for story in told)
         found = tuple(sum(account.ledger[name] for account in accounts) for name in ("settled", "refunded"))
         return Verdict(accounts, expected == found, audit.returncode == 0, audit.stdout + audit.stderr)
@@ -110,7 +110,7 @@ class Rehearsal:
     async def _account(self, name: str, view: View) -> Account:
         payments = [payment for state in view.orders.values() for payment in _payments(state)]
         mine = [payment for payment in payments if payment["connector"] == name]
-        effects = await asyncio.to_thread(_effects, self._urls[name])
+        effects = await asyncio.to_thread(_effects, self.urls[name])
         book = {
             operation: sum(one["value"] for one in effects if one["operation"] == operation)
             for operation in ("settle", "refund", "cancel")
@@ -121,8 +121,8 @@ class Rehearsal:
         await self._make_database()
         for name, faults in CONNECTORS.items():
             self.processes.start(name, "sandbox", "connector", "--port", "0", *faults)
-        self._urls = {name: await self._address(name) for name in CONNECTORS}
-        (self.folder / "connectors.toml").write_text("\n".join(_tables(self._urls)))
+        self.urls = {name: await self._address(name) for name in CONNECTORS}
+        (self.folder / "connectors.toml").write_text("\n".join(_tables(self.urls)))
         await asyncio.to_thread(self.processes.must_run, "migrate")
         await asyncio.to_thread(self.processes.must_run, "topics")
         for worker in ("ledger", "delivery"):

@@ -1,0 +1,172 @@
+"""A whole deployment, an ops view in front of it, and a real Chromium: what people see and click."""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from worker.ops.guard import Guard
+from worker.ops.reading import Reader
+from worker.ops.server import Server
+from worker.ops.site import Site
+from worker.ops.surroundings import Surroundings
+from worker.ops.view import View
+from worker.sandbox.erp import Message, Story
+from worker.sandbox.erp_command import publish
+from worker.sandbox.rehearsal import Rehearsal
+from worker.settings import load
+from worker.stack import StackEnv
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+OPERATOR, VIEWER = "operator-token-of-the-tests", "viewer-token-of-the-tests"
+PATIENCE_MS = 30_000
+INVOICES, CHANGES = "erp.invoices.v1", "erp.order-changes.v1"
+
+
+@dataclass(slots=True)
+class Deployment:
+    """Workers, connectors and the view; `open` asks for no token, `closed` does."""
+
+    play: Rehearsal
+    site: Site
+    open: str
+    closed: str
+
+    async def send(self, *messages: Message) -> None:
+        """What the ERP publishes, in this order."""
+        await publish(self.play.settings, [Story(messages[0].order_id, messages, 0, 0)])
+
+    def next_answers(self, *words: str, connector: str = "cielo") -> None:
+        """How the sandbox connector treats what it is asked next."""
+        body = json.dumps({"next": words}).encode()
+        with urllib.request.urlopen(f"{self.play.urls[connector]}/faults", body, timeout=10) as reply:
+            assert reply.status == 200
+
+    async def rows(self, query: str, *arguments: Any) -> list[Any]:
+        connection = await asyncpg.connect(self.play.environment["DATABASE_URL"])
+        try:
+            return await connection.fetch(query, *arguments)
+        finally:
+            await connection.close()
+
+    async def until(self, holds: Callable[[], Any], seconds: float = 60) -> Any:
+        """Asks the view, which a batch of records changes, until it answers with something."""
+        async with asyncio.timeout(seconds), self.site.view.changed:
+            while not (found := holds()):
+                await self.site.view.changed.wait()
+            return found
+
+    async def until_status(self, order_id: str, status: str) -> None:
+        """The view has seen the order in that status."""
+
+        def seen() -> bool:
+            row = self.site.view.row(order_id)
+            return row is not None and row.state is not None and row.state.status == status
+
+        await self.until(seen)
+
+
+@pytest.fixture(scope="session")
+async def deployment(stack: StackEnv, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    name = f"browser_{secrets.token_hex(3)}"
+    async with Rehearsal(name, tmp_path_factory.mktemp("browser"), stack.as_settings()) as play:
+        settings = play.settings
+        reader, guard = Reader(settings.database), Guard(settings)
+        view = View(settings)
+        site = Site(settings, guard, view, Surroundings(settings, reader), reader)
+        closed = Site(settings, Guard(load({**play.environment, "OPS_TOKEN": OPERATOR, "OPS_VIEW_TOKEN": VIEWER})),
+                      view, site.around, reader)  # fmt: skip
+        servers = [Server(site), Server(closed)]
+        await reader.start()
+        await view.start()
+        await site.around.start()
+        for server in servers:
+            await server.start(0)
+        try:
+            yield Deployment(play, site, servers[0].address, servers[1].address)
+        finally:
+            for server in servers:
+                await server.stop()
+            await site.around.stop()
+            await view.stop()
+            await reader.stop()
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    if CHROMIUM is None:
+        pytest.fail("no Chromium was found: `apt-get install chromium` brings it, CHROMIUM names another one")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@asynccontextmanager
+async def opened(browser: Browser, **options: Any) -> AsyncIterator[Page]:
+    """A page of its own. Anything that a browser complains about fails the test."""
+    context: BrowserContext = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+    context.set_default_timeout(PATIENCE_MS)
+    page = await context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda problem: complaints.append(f"error: {problem}"))
+    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+    page.on(
+        "request", lambda request: complaints.append(f"went to {request.url}") if not _is_here(request.url) else None
+    )
+    try:
+        yield page
+    finally:
+        await context.close()
+    assert not complaints, complaints
+
+
+def _is_here(url: str) -> bool:
+    return url.startswith(("http://127.0.0.1:", "http://localhost:", "about:"))
+
+
+@pytest.fixture
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    async with opened(browser) as page:
+        yield page
+
+
+def authorized(order_id: str, value: int = 10_000, merchant: str = "shop", connector: str = "cielo", **more: Any
+               ) -> Message:  # fmt: skip
+    payment = {"paymentId": f"{order_id}-p"[-256:], "transactionId": "T", "authorizationId": "A",
+               "connector": connector, "value": value} | more  # fmt: skip
+    return Message(CHANGES, "order.authorized", {
+        "orderId": order_id, "merchant": merchant, "currency": "BRL", "value": value, "payments": [payment],
+    })  # fmt: skip
+
+
+def invoice(order_id: str, number: str, value: Any, kind: str = "Output") -> Message:
+    return Message(INVOICES, "invoice.issued", {
+        "orderId": order_id, "type": kind, "invoiceNumber": number, "invoiceValue": value,
+        "issuanceDate": "2026-01-15T12:00:00Z",
+    })  # fmt: skip
+
+
+def changed(order_id: str, request_id: str, discount: int, reason: str) -> Message:
+    return Message(CHANGES, "order.changed", {
+        "orderId": order_id, "requestId": request_id, "reason": reason, "discountValue": discount, "incrementValue": 0,
+    })  # fmt: skip
+
+
+def unique(name: str) -> str:
+    return f"{name}-{secrets.token_hex(3)}"

@@ -1,0 +1,74 @@
+"""What happens shows on an open page by itself; a page that nobody looks at asks for nothing."""
+
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser.conftest import Deployment, authorized, invoice, opened, unique
+
+
+async def test_an_order_and_its_captures_show_on_open_pages_without_reloading(
+    deployment: Deployment, browser: Browser
+) -> None:
+    order = unique("live")
+    async with opened(browser) as now, opened(browser) as orders, opened(browser) as one:
+        await now.goto(deployment.open)
+        await orders.goto(f"{deployment.open}/orders")
+        await expect(orders.locator("#live")).to_have_text("Live")
+        await deployment.send(authorized(order, 45_000))
+        await expect(orders.get_by_role("link", name=order)).to_be_visible()
+
+        await one.goto(f"{deployment.open}/order?id={order}")
+        await expect(one.locator("#used")).to_contain_text("450.00 BRL authorized")
+        await deployment.send(invoice(order, "NF-1", 20_000))
+
+        await expect(one.locator("#used .legend")).to_contain_text("settled")
+        await expect(one.locator("#invoices")).to_contain_text("settled")
+        await expect(one.get_by_role("img", name="settled 200.00, open 250.00").first).to_be_visible()
+        await expect(one.locator("#timeline")).to_contain_text("Settled 200.00")
+        await expect(one.locator("#requests")).to_contain_text("succeeded")
+        await expect(now.locator("#money")).to_contain_text("captured today")
+        await expect(now.locator("#connectors")).to_contain_text("cielo")
+
+
+async def test_a_hidden_page_pauses_and_catches_up_when_it_is_looked_at_again(
+    deployment: Deployment, page: Page
+) -> None:
+    order = unique("hidden")
+    await page.goto(f"{deployment.open}/orders")
+    await expect(page.locator("#live")).to_have_text("Live")
+    await _look(page, away=True)
+    await expect(page.locator("#live")).to_have_text("Paused")
+
+    await deployment.send(authorized(order))
+    await deployment.until_status(order, "open")
+    await expect(page.get_by_role("link", name=order)).to_have_count(0)
+    await _look(page, away=False)
+
+    await expect(page.get_by_role("link", name=order)).to_be_visible()
+    await expect(page.locator("#live")).to_have_text("Live")
+
+
+async def test_whoever_reads_is_not_disturbed_by_what_changes(deployment: Deployment, page: Page) -> None:
+    first, second = unique("kept"), unique("kept")
+    await deployment.send(authorized(first))
+    await deployment.until_status(first, "open")
+    await page.goto(f"{deployment.open}/orders")
+    await page.get_by_role("link", name=first).focus()
+    await deployment.send(authorized(second))
+    await expect(page.get_by_role("link", name=second)).to_be_visible()
+    await expect(page.get_by_role("link", name=first)).to_be_focused()
+
+    await page.goto(deployment.open)
+    await page.get_by_text("By partition").click()
+    await deployment.send(invoice(first, "NF-1", 100))
+    await deployment.until(lambda: deployment.site.view.row(first).state.settled == 100)
+    await expect(page.locator("#lag-table")).to_have_attribute("open", "")
+
+
+async def _look(page: Page, *, away: bool) -> None:
+    await page.evaluate(
+        """away => {
+            Object.defineProperty(document, "hidden", { configurable: true, get: () => away });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        away,
+    )
