@@ -153,7 +153,7 @@ def with_embedded_stack(settings: Settings) -> Settings:
         from worker.stack import environment  # noqa: PLC0415 - nobody with a stack of their own needs this room
     except ModuleNotFoundError:
         raise SettingsError(
-            "KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL are missing; for the local stack install partial-settlement[local]"
+            "KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL are missing; partial-settlement[local] brings a local stack"
         ) from None
     return load({**_as_environment(settings), **environment(settings.settlement_home)})
 

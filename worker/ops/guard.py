@@ -121,7 +121,7 @@ class Guard:
         return hmac.new(self._key, f"{purpose}\n{text}".encode(), hashlib.sha256).hexdigest()
 
 
-SESSION: web.RequestKey[Session | None] = web.RequestKey("session", Session)  # type: ignore[arg-type]
+SESSION: web.RequestKey[Session | None] = web.RequestKey("session", Session)
 """Where a request keeps its session."""
 
 
