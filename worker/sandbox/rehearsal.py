@@ -104,7 +104,7 @@ class Rehearsal:
 
     async def effects(self) -> list[dict[str, Any]]:
         """Everything that the connectors did, as their own books have it."""
-        books = [await asyncio.to_thread(_effects, url) for url in self._urls.values()]
+        books = [await asyncio.to_thread(_effects, url) for url in self.urls.values()]
         return [effect for book in books for effect in book]
 
     async def _account(self, name: str, view: View) -> Account:
