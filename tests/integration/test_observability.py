@@ -1,0 +1,104 @@
+"""What operators' tools see of two real workers: metrics of each, and one trace through both."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import orjson
+import pytest
+from aiohttp import web
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from prometheus_client.parser import text_string_to_metric_families
+
+from worker.kafka import names
+from worker.kafka.envelope import write
+from worker.kafka.murmur2 import partition_of
+from worker.kafka.records import Outgoing
+from worker.kafka.sink import Sink
+from worker.sandbox.erp import Story, stories
+from worker.sandbox.rehearsal import CONNECTORS, Rehearsal, is_done
+from worker.stack import StackEnv
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SECONDS_MAX = 60
+
+
+class Collector:
+    """Receives spans as an OpenTelemetry collector does."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.spans: list[tuple[str, str, str, str]] = []
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Service, name, trace and parent of each span."""
+        sent = ExportTraceServiceRequest.FromString(await request.read())
+        for resource in sent.resource_spans:
+            service = {one.key: one.value.string_value for one in resource.resource.attributes}["service.name"]
+            for scope in resource.scope_spans:
+                self.spans += [(service, one.name, one.trace_id.hex(), one.parent_span_id.hex()) for one in scope.spans]
+        return web.Response()
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    one = Collector()
+    app = web.Application()
+    app.router.add_post("/v1/traces", one.receive)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    one.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield one
+    await runner.cleanup()
+
+
+async def publish_traced(play: Rehearsal, story: Story) -> None:
+    sink = Sink(play.settings)
+    await sink.start()
+    partition = partition_of(story.order_id, play.settings.topic_partitions)
+    for place, message in enumerate(story.messages):
+        headers = write(message.type, f"{story.order_id}/{place}", "2026-01-15T12:00:00Z", f"00-{TRACE}-{PARENT}-01")
+        out = Outgoing(message.topic, partition, story.order_id.encode(), orjson.dumps(message.data), headers)
+        for _, _, ack in await sink.hand_over([out]):
+            await ack
+    await sink.stop()
+
+
+async def scrape(play: Rehearsal, worker: str) -> dict[str, list[dict[str, str]]]:
+    """The names of all metrics of a worker that have a sample, with its labels."""
+    line = next(one for one in play.processes.log(worker).read_text().splitlines() if one.startswith("ops server on "))
+    async with aiohttp.ClientSession() as client, client.get(line.removeprefix("ops server on ") + "/metrics") as reply:
+        families = list(text_string_to_metric_families(await reply.text()))
+    return {family.name: [sample.labels for sample in family.samples] for family in families if family.samples}
+
+
+async def test_an_invoice_is_seen_in_the_metrics_of_both_workers_and_in_one_trace(
+    stack: StackEnv, tmp_path: Path, collector: Collector, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPS_PORT", "0")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    [story] = stories(1, [next(iter(CONNECTORS))], 3, "seen")
+
+    play = Rehearsal(f"seen_{topic_prefix.strip('.')}", tmp_path, stack.as_settings())
+    async with play, asyncio.timeout(SECONDS_MAX):
+        await publish_traced(play, story)
+        while not is_done(play.look(), story):  # noqa: ASYNC110 - only topics can tell
+            await asyncio.sleep(0.1)
+        ledger, delivery = await scrape(play, "ledger"), await scrape(play, "delivery")
+        verdict = await play.verdict([story])
+
+    assert verdict.good, verdict
+    assert {"topic": names.ORDER_CHANGES, "fate": "applied"} in ledger["settlement_facts"]
+    assert {"type": "settlement.confirmed"} in ledger["settlement_events"]
+    assert "settlement_consumer_lag_records" in ledger
+    assert "settlement_fact_delay_seconds" in ledger
+    assert "settlement_invoice_to_capture_seconds" in delivery
+    assert any(labels["fate"] == "succeeded" for labels in delivery["settlement_attempts"])
+    assert {(service, name) for service, name, _, _ in collector.spans} >= {
+        ("settlement-ledger", "decide invoice.issued"),
+        ("settlement-ledger", "decide command.outcome"),
+        ("settlement-delivery", "POST settlements"),
+    }
+    assert {(trace, parent) for _, _, trace, parent in collector.spans} == {(TRACE, PARENT)}
