@@ -17,7 +17,7 @@ from tests.contract.emitted import complaints
 from tests.corpus.bad_input import AUTHORIZED, CARD, INVOICE, ORDER, TYPES, Case, _binary, corpus
 from tests.integration.ledger.world import LedgerWorld
 from tests.integration.stream.world import PARTITIONS, World
-from worker import telemetry
+from worker import metrics
 from worker.kafka import names
 from worker.kafka.records import Outgoing, Record
 from worker.ledger.checking import run_audit
@@ -39,7 +39,7 @@ OPENED = [
 def fates() -> Counter[tuple[str, str]]:
     """What `settlement_facts_total` says."""
     return Counter({
-        (topic, fate): int(telemetry.facts_total.labels(topic=topic, fate=fate)._value.get())
+        (topic, fate): int(metrics.facts_total.labels(topic=topic, fate=fate)._value.get())
         for topic in TOPICS for fate in FATES
     })  # fmt: skip
 
@@ -162,15 +162,19 @@ def test_whatever_arrives_has_one_fate_and_nothing_raises(database_url: str, tmp
         ledger = LedgerWorld(connection, database_url, tmp_path)
         runner.run(play(ledger, OPENED))
 
-        @given(st.lists(records(), min_size=1, max_size=12))
-        def batch(cases: list[Case]) -> None:
-            counted.update(runner.run(play(ledger, cases)))
+        def one_round(number: int) -> None:
+            @seed(number)
+            @settings(max_examples=ROUND_EXAMPLES, deadline=None, database=None, phases=[Phase.generate],
+                      suppress_health_check=list(HealthCheck))  # fmt: skip
+            @given(st.lists(records(), min_size=1, max_size=12))
+            def batch(cases: list[Case]) -> None:
+                counted.update(runner.run(play(ledger, cases)))
+
+            batch()
 
         deadline, number = time.monotonic() + FUZZ_SECONDS, int(os.environ.get("FUZZ_SEED", "0"))
         while time.monotonic() < deadline:
-            quick = settings(max_examples=ROUND_EXAMPLES, deadline=None, database=None, phases=[Phase.generate],
-                             suppress_health_check=list(HealthCheck))  # fmt: skip
-            seed(number)(quick(batch))()
+            one_round(number)
             number += 1
         verdict = runner.run(run_audit(ledger.settings))
         runner.run(connection.close())
