@@ -9,7 +9,7 @@ from worker.domain.money import MAX_MINOR
 from worker.domain.objection import objection
 from worker.kafka.murmur2 import partition_of
 from worker.people.acting import Action, Actor, Connection, Refused, refuse_unstorable, write_down
-from worker.people.needs import acts_on
+from worker.people.needs import acts_on, is_doubted
 from worker.postgres.queries import load
 
 _SQL = load("worker.people")
@@ -41,7 +41,8 @@ async def look(connection: Connection, command_id: str) -> CommandPage:
     attempts = await connection.fetch(_SQL["show_attempts"], command_id)
     decisions = await connection.fetch(_SQL["show_decisions"], command_id)
     return CommandPage(command, [dict(one) for one in attempts], [dict(one) for one in decisions],
-                       acts_on(row["state"], row["done"], row["value"]))  # fmt: skip
+                       acts_on(row["state"], row["done"], row["value"],
+                               doubted=await is_doubted(connection, row["order_id"], command_id)))  # fmt: skip
 
 
 async def retry(connection: Connection, actor: Actor, command_id: str) -> None:
@@ -90,7 +91,8 @@ async def _decide(
 ) -> None:  # fmt: skip
     """The same call about the same state of a command is written once; typed again after it acted, it is no error."""
     row = await _row(connection, command_id)
-    if refusal := objection(action, row["state"], row["done"], row["value"]):
+    doubted = await is_doubted(connection, row["order_id"], command_id)
+    if refusal := objection(action, row["state"], row["done"], row["value"], doubted=doubted):
         call = command_id, action, value, operation_id, actor.name, actor.reason
         if await connection.fetchval(_SQL["decided_so_before"], *call):
             return

@@ -64,9 +64,16 @@ async def needs(
     return [one for one in wanted if merchant in (None, one.merchant)][:limit]
 
 
-def acts_on(state: str, done: int, value: int) -> tuple[str, ...]:
+def acts_on(state: str, done: int, value: int, *, doubted: bool = False) -> tuple[str, ...]:
     """What a person may decide about a command in this state."""
-    return tuple(action for action in ACTS if objection(action, state, done, value) is None)
+    return tuple(action for action in ACTS if objection(action, state, done, value, doubted=doubted) is None)
+
+
+async def is_doubted(connection: Connection, order_id: str, command_id: str) -> bool:
+    """Whether the books hold the command for suspect, whatever its connector said."""
+    document = await connection.fetchval(_SQL["order_document"], order_id)
+    command = _order(document).commands.get(command_id) if document else None
+    return command is not None and command.state == "suspect"
 
 
 def _of_command(row: Any, known: tuple[Order, dict[str, Any]] | None) -> Need:
@@ -78,7 +85,7 @@ def _of_command(row: Any, known: tuple[Order, dict[str, Any]] | None) -> Need:
         amount=row["value"] if said is None else said["amount"],
         invoice_number=said["invoiceNumber"] if said else None,
         settle_id=said["settleId"] if said else None,
-        acts=acts_on(row["state"], row["done"], row["value"]),
+        acts=acts_on(row["state"], row["done"], row["value"], doubted=said is not None and said["code"] == "suspect"),
         **{name: row[name] for name in names},
     )
 

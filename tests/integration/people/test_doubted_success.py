@@ -1,0 +1,66 @@
+"""A success that the connector reported and the books do not believe (R32): a person closes it, and nobody else's."""
+
+import json
+
+import pytest
+
+from tests.integration.ledger.world import LedgerWorld, authorized, invoice
+from worker.delivery.people import apply
+from worker.delivery.store import Store
+from worker.kafka import names
+from worker.people import commands
+from worker.people.acting import Actor, Refused
+from worker.people.needs import needs
+from worker.postgres.connecting import connect
+from worker.stream.cycle import Cycle
+from worker.stream.outbox import encode_headers
+
+ANA = Actor("Ana", "asked the acquirer")
+
+
+async def reported_as_succeeded(ledger: LedgerWorld, operation_id: str) -> str:
+    """A settle of 60.00 that the delivery worker counts as done under this id."""
+    await ledger.apply("order.authorized", authorized("o1", value=10_000))
+    await ledger.apply(
+        "payment.auto_settled", {"orderId": "o1", "paymentId": "o1.p1", "settleId": "auto", "value": 4_000}
+    )
+    await ledger.apply("invoice.issued", invoice("o1", "1", 10_000))
+    command = ledger.of(names.COMMANDS)[-1]
+    await ledger.connection.execute(
+        """INSERT INTO delivery.commands (command_id, partition, order_id, payment_id, sequence, operation, connector,
+               value, topic, source_partition, "offset", body, headers, "timestamp", state, due_at, done, operation_id,
+               taken_at)
+           VALUES ($1, $2, 'o1', $3, 1, 'settle', 'c1', 6000, $4, 0, 0, $5, $7, now(), 'succeeded', now(), 6000, $6,
+               now())""",
+        command["commandId"], ledger.home("o1"), command["paymentId"], names.COMMANDS, json.dumps(command).encode(),
+        operation_id, encode_headers([]),
+    )  # fmt: skip
+    await ledger.succeed(operationId=operation_id)
+    return str(command["commandId"])
+
+
+async def test_the_books_doubt_it_and_a_person_says_what_was_done(ledger: LedgerWorld):
+    command_id = await reported_as_succeeded(ledger, "auto")
+    assert ledger.state("o1")["status"] == "attention"
+    assert [(one.need, one.acts) for one in await needs(ledger.connection)] == [("suspect", ("resolve",))]
+
+    await commands.resolve(ledger.connection, ANA, command_id, done=6_000, operation_id="by hand")
+    delivery = await connect(ledger.url, name="delivery", schema="delivery")
+    try:
+        store, cycle = Store(delivery), Cycle(delivery, [], ledger.epochs, ledger.now_ms, len(ledger.epochs))
+        (decision,) = await store.decisions(ledger.epochs)
+        assert await apply(cycle, store, decision, {}) == ("o1.p1", None)
+    finally:
+        await delivery.close()
+    (told,) = cycle.outgoing
+    await ledger.apply("command.resolved", json.loads(told.value or b""))
+
+    assert ledger.state("o1")["settled"] == 10_000
+    assert ledger.state("o1")["status"] == "finished"
+
+
+async def test_a_success_that_the_books_believe_is_nobodys_to_resolve(ledger: LedgerWorld):
+    command_id = await reported_as_succeeded(ledger, "settle-1")
+
+    with pytest.raises(Refused, match="the command is succeeded"):
+        await commands.resolve(ledger.connection, ANA, command_id, done=6_000, operation_id="by hand")
