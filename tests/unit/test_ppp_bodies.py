@@ -55,6 +55,7 @@ def test_every_request_validates_against_the_document(operation: Operation, more
     ("currency", "minor", "digits"),
     [
         ("USD", 61400, "614.00"), ("USD", 1, "0.01"), ("USD", 65, "0.65"), ("BRL", 6803, "68.03"), ("JPY", 5, "5"),
+        ("CLF", 12345, "1.2345"),
         ("KWD", 1234, "1.234"), ("USD", MAX_MINOR, "90071992547409.91"), ("KWD", MAX_MINOR, "9007199254740.991"),
         ("JPY", MAX_MINOR, "9007199254740991"),
     ],

@@ -126,6 +126,8 @@ def test_a_time_is_of_rfc_3339_and_utc_without_an_offset(text: str, expected_ms:
     ({"payments": [PAYMENT | {"expiresAt": "never"}]}, "payments[0].expiresAt"), ({"createdAt": "x"}, "createdAt"),
     ({"payments": [PAYMENT | {"recipients": [RECIPIENT | {"amount": 99}]}]}, "payments[0].recipients"),
     ({"payments": [PAYMENT | {"recipients": [RECIPIENT | {"amount": -1}]}]}, "payments[0].recipients[0].amount"),
+    ({"payments": [PAYMENT | {"recipients": [RECIPIENT | {"name": "n" * 4097}]}]}, "payments[0].recipients[0].name"),
+    ({"payments": [PAYMENT | {"recipients": [RECIPIENT | {"role": "r" * 257}]}]}, "payments[0].recipients[0].role"),
     ({"payments": [PAYMENT | {"maxValue": -1}]}, "payments[0].maxValue"),
     ({"payments": [PAYMENT | {"tid": 5}]}, "payments[0].tid"),
 ])  # fmt: skip

@@ -9,6 +9,7 @@ from worker.ledger.wire import CHARACTERS_MAX
 
 _PATH = re.compile(r"^(.*?)(?: - at `\$\.?(.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(.*)`$")
+_LIMIT = re.compile(r"<= ([0-9]+)")
 _AMOUNT = f"a whole number from {{}} to {MAX_MINOR}, as a JSON integer or a string of its digits"
 
 
@@ -36,7 +37,7 @@ def _rule(path: str, text: str) -> str:
     if field == "type":
         return "must be Output or Input"
     if text.startswith("Expected `str` of length"):
-        return f"must have 1 to {CHARACTERS_MAX} characters"
+        return f"must have 1 to {limit[1] if (limit := _LIMIT.search(text)) else CHARACTERS_MAX} characters"
     if text.startswith("Expected `array` of length"):
         return "must not be empty"
     return f"must be {text.removeprefix('Expected ').split(', got')[0].replace('`', '')}{met}"

@@ -7,9 +7,11 @@ from msgspec import Meta, Raw, Struct
 from worker.domain.money import MAX_MINOR
 
 CHARACTERS_MAX = 256
+TEXT_CHARACTERS_MAX = 4096
 
 Id = Annotated[str, Meta(min_length=1, max_length=CHARACTERS_MAX)]
 Short = Annotated[str, Meta(max_length=CHARACTERS_MAX)]
+Text = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]  # goes along to the connector
 # R9: a JSON integer, or its digits as a string; `\Z`, since `$` would let a line feed pass.
 Amount = Annotated[int, Meta(ge=1, le=MAX_MINOR)] | Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,15}\Z")]
 AmountOrZero = Annotated[int, Meta(ge=0, le=MAX_MINOR)] | Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,15})\Z")]
@@ -23,10 +25,10 @@ class Message(Struct, frozen=True, rename="camel", kw_only=True, gc=False):
 
 class RecipientMessage(Message, frozen=True, rename="camel", kw_only=True, gc=False):
     id: Id
-    name: str
-    document_type: str
-    document: str
-    role: str
+    name: Text
+    document_type: Short
+    document: Short
+    role: Short
     amount: AmountOrZero
     charge_processing_fee: bool | None = None
     chargeback_liable: bool | None = None
