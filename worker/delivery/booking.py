@@ -51,20 +51,12 @@ async def _refuse_used_ids(store: Store, results: Sequence[Result]) -> list[Resu
 def _stands(cycle: Cycle, result: Result) -> Standing:
     job, answer, at_ms = result.job, result.answer, result.at_ms
     attempt, job.begun = job.begun, None
-    match answer.fate:
-        case "succeeded" | "declined" | "manual" | "suspect":
-            return replace(_ends(cycle, job, answer, at_ms), attempt=attempt)
-        case "unknown":
-            job.uncertain = True
-            job.due_ms = schedule.next_attempt_ms(job, result.connector, at_ms, answer.hold_seconds)
-        case "not_sent" if answer is NOT_BEGUN:
-            job.due_ms = at_ms
-        case "not_sent":  # it counts against the connector, not against the command (R34)
-            job.due_ms = schedule.next_attempt_ms(job, result.connector, at_ms, first=True)
-        case "busy":  # the connector as a whole is held; the command's own time also outlives a change of owner
-            job.due_ms = at_ms + round(1000 * (answer.hold_seconds or 0))
-        case "stopped":
-            job.due_ms = at_ms
+    if answer.fate in ("succeeded", "declined", "manual", "suspect"):
+        return replace(_ends(cycle, job, answer, at_ms), attempt=attempt)
+    if answer is NOT_BEGUN:
+        job.due_ms = at_ms
+    else:
+        schedule.put_off(job, result.connector, answer, at_ms)
     return Standing(job, code=answer.code, message=answer.message, attempt=attempt)
 
 

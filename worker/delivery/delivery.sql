@@ -52,7 +52,9 @@ SELECT connector FROM found WHERE connector IS NOT NULL
 -- name: sendable
 -- Which of these may be sent now, as they stand in the table.
 SELECT command_id, partition, operation, topic, source_partition, "offset", key, body, headers, "timestamp", traceparent,
-    state, changes, attempts, begun, uncertain, first_attempt_at, due_at
+    state, changes, attempts, begun, uncertain, first_attempt_at, due_at,
+    (SELECT count(*) FROM attempts a WHERE a.command_id = commands.command_id AND a.begun_at >= first_attempt_at
+        AND coalesce(a.fate, 'unknown') = 'unknown')::integer AS doubts
 FROM commands WHERE command_id = ANY ($1::text[]) AND turn AND state = 'waiting' AND begun IS NULL
     AND due_at <= $2 AND partition = ANY ($3::integer[])
 
@@ -103,7 +105,9 @@ WHERE payment_id = ANY ($1::text[]) AND operation_id = ANY ($2::text[])
 -- name: load_command
 -- One command, whatever its state.
 SELECT command_id, partition, operation, topic, source_partition, "offset", key, body, headers, "timestamp", traceparent,
-    state, changes, attempts, begun, uncertain, first_attempt_at, due_at, value, done
+    state, changes, attempts, begun, uncertain, first_attempt_at, due_at, value, done,
+    (SELECT count(*) FROM attempts a WHERE a.command_id = commands.command_id AND a.begun_at >= first_attempt_at
+        AND coalesce(a.fate, 'unknown') = 'unknown')::integer AS doubts
 FROM commands WHERE command_id = $1
 
 -- name: waiting_decisions

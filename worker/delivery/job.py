@@ -21,7 +21,8 @@ class Job(Struct):
     changes: int = 0
     attempts: int = 0
     uncertain: bool = False
-    first_attempt_ms: int | None = None
+    first_attempt_ms: int | None = None  # of those that may have had an effect: the horizon's beginning
+    doubts: int = 0  # since then: attempts that may have had an effect, and proved nothing
     due_ms: int = 0
     begun: int | None = None  # the attempt under way
 

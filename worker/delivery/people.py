@@ -17,7 +17,8 @@ async def apply(cycle: Cycle, store: Store, decision: Decision) -> tuple[Job | N
         cycle.publish(outcomes.of_decision(decision, None, cycle.partition_of(decision.order_id)))
         return None, None
     job, done = found
-    if refusal := objection(decision.action, job.state, done, job.command.value):
+    # Whoever resolves a success has looked into the books, where it is doubted; the ledger has the last word.
+    if refusal := objection(decision.action, job.state, done, job.command.value, doubted=True):
         return job, refusal
     cycle.publish(outcomes.of_decision(decision, job, job.partition))
     await store.close_dead_letter(job, decision)
@@ -32,7 +33,7 @@ def _changed(job: Job, done: int, decision: Decision, now_ms: int) -> Standing |
         case "retry" if job.state in ("unknown", "suspect"):
             job.state, job.changes = "waiting", job.changes + 1
             job.uncertain = True  # something was done, perhaps: a refusal from here on proves nothing (R35)
-            job.first_attempt_ms, job.due_ms = now_ms, now_ms  # the same request id, for another horizon
+            job.first_attempt_ms, job.due_ms, job.doubts = now_ms, now_ms, 0  # the same request id, another horizon
             return Standing(job)
         case "resolve":
             job.state, job.changes = "resolved", job.changes + 1

@@ -2,6 +2,7 @@
 
 import random
 
+from worker.connector.answers import Answer
 from worker.connector.file import Connector
 from worker.delivery.job import Job
 
@@ -10,12 +11,32 @@ JITTER = 0.2
 HOUR_MS = 3_600_000
 
 
-def next_attempt_ms(
+def put_off(job: Job, connector: Connector, answer: Answer, now_ms: int) -> None:
+    """After an attempt that settled nothing: when the command is due again.
+
+    Only an attempt that may have had an effect counts against the command: it begins the horizon and moves the
+    schedule on (R33); whoever was not reached, was busy or let nobody in has done nothing yet (R34, R36).
+    """
+    match answer.fate:
+        case "unknown":
+            job.uncertain, job.doubts = True, job.doubts + 1
+            job.due_ms = _next_attempt_ms(job, connector, now_ms, answer.hold_seconds)
+        case "not_sent":
+            job.due_ms = _next_attempt_ms(job, connector, now_ms, first=True)
+        case "busy":  # the connector as a whole is held; the command's own time also outlives a change of owner
+            job.due_ms = now_ms + round(1000 * (answer.hold_seconds or 0))
+        case _:
+            job.due_ms = now_ms
+    if not job.uncertain:
+        job.first_attempt_ms = None
+
+
+def _next_attempt_ms(
     job: Job, connector: Connector, now_ms: int, hold_seconds: float | None = None, *, first: bool = False
 ) -> int:
     """The connector's schedule (`first`: its first entry), or what it asks for; never past an unknown's horizon."""
     delays = connector.retry_seconds
-    seconds = delays[0 if first else min(job.attempts, len(delays)) - 1]
+    seconds = delays[0 if first else min(job.doubts, len(delays)) - 1]
     seconds *= random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - only spreads the load
     due = now_ms + round(1000 * max(seconds, hold_seconds or 0.0))
     return min(due, _horizon_ms(job, connector)) if job.uncertain else due

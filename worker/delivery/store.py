@@ -199,4 +199,5 @@ def _job(row: Any) -> Job:
         traceparent=row["traceparent"], state=row["state"], changes=row["changes"], attempts=row["attempts"],
         uncertain=row["uncertain"], due_ms=milliseconds(row["due_at"]), begun=row["begun"],
         first_attempt_ms=None if row["first_attempt_at"] is None else milliseconds(row["first_attempt_at"]),
+        doubts=row["doubts"],
     )  # fmt: skip

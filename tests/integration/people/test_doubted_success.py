@@ -49,9 +49,10 @@ async def test_the_books_doubt_it_and_a_person_says_what_was_done(ledger: Ledger
     try:
         store, cycle = Store(delivery), Cycle(delivery, [], ledger.epochs, ledger.now_ms, len(ledger.epochs))
         (decision,) = await store.decisions(ledger.epochs)
-        assert await apply(cycle, store, decision, {}) == ("o1.p1", None)
+        job, refusal = await apply(cycle, store, decision)
     finally:
         await delivery.close()
+    assert (job and job.state, refusal) == ("resolved", None)
     (told,) = cycle.outgoing
     await ledger.apply("command.resolved", json.loads(told.value or b""))
 

@@ -1,0 +1,60 @@
+"""When a command is asked again (R33, R34, R36)."""
+
+import pytest
+
+from worker.connector.answers import Answer
+from worker.connector.command import Command
+from worker.connector.file import Connector
+from worker.delivery.job import Job
+from worker.delivery.schedule import HOUR_MS, is_past_horizon, put_off
+from worker.kafka import names
+from worker.kafka.records import Record
+
+CONNECTOR = Connector(
+    name="c", url="http://127.0.0.1:1", protocol="ppp", mode="PARTIAL", retry_seconds=(1.0, 60.0), horizon_hours=1.0
+)
+DAY_MS = 24 * HOUR_MS
+UNKNOWN = Answer("unknown", "timeout", "timeout")
+
+
+def job() -> Job:
+    command = Command(
+        command_id="c1", request_id="r1", order_id="o1", payment_id="p1", transaction_id="t1", authorization_id="a1",
+        connector="c", currency="USD", value=6000, sequence=1,
+    )  # fmt: skip
+    record = Record(names.COMMANDS, 0, 0, b"o1", b"{}", [], 0)
+    return Job(command=command, operation="settle", record=record, partition=0, traceparent=None)
+
+
+def attempt(one: Job, answer: Answer, now_ms: int) -> Job:
+    one.attempts += 1
+    one.first_attempt_ms = one.first_attempt_ms or now_ms
+    put_off(one, CONNECTOR, answer, now_ms)
+    return one
+
+
+@pytest.mark.parametrize("fate", ["not_sent", "busy", "stopped"])
+def test_a_day_in_which_nothing_was_done_takes_nothing_from_the_horizon_nor_from_the_schedule(fate: str) -> None:
+    one = job()
+    for minute in range(1, 1000):
+        attempt(one, Answer(fate, "away", "away"), minute * 60_000)  # type: ignore[arg-type] # one of the fates
+
+    attempt(one, UNKNOWN, DAY_MS)
+
+    assert not is_past_horizon(one, CONNECTOR, DAY_MS + HOUR_MS - 1)
+    assert is_past_horizon(one, CONNECTOR, DAY_MS + HOUR_MS)
+    assert 1_000 <= one.due_ms - DAY_MS <= 1_200
+
+
+def test_the_schedule_goes_on_with_each_unknown_and_repeats_its_last_entry_until_the_horizon() -> None:
+    one = attempt(attempt(attempt(job(), UNKNOWN, 1), UNKNOWN, 2_000), UNKNOWN, 70_000)
+
+    assert 60_000 <= one.due_ms - 70_000 <= 72_000
+    assert attempt(one, UNKNOWN, HOUR_MS - 5_000).due_ms == HOUR_MS + 1
+
+
+def test_an_unknown_command_stays_within_its_horizon_while_nobody_can_be_reached() -> None:
+    one = attempt(attempt(job(), UNKNOWN, 1), Answer("not_sent", "connect", "connect"), 2_000)
+
+    assert one.first_attempt_ms == 1
+    assert is_past_horizon(one, CONNECTOR, HOUR_MS + 1)
