@@ -5,11 +5,14 @@ Nothing of this room is imported by whoever names a Kafka and a PostgreSQL of th
 
 from pathlib import Path
 
-from worker.stack.control import StackEnv, down, environment, status, up
+from worker.stack.broker import TOOLS
+from worker.stack.control import StackEnv, down, environment, kafka_tool, status, up
 from worker.stack.errors import StackError
 from worker.stack.service import Look
 
-__all__ = ["Look", "StackEnv", "StackError", "default_home", "down", "environment", "status", "up"]
+__all__ = [
+    "TOOLS", "Look", "StackEnv", "StackError", "default_home", "down", "environment", "kafka_tool", "status", "up",
+]  # fmt: skip
 
 
 def default_home() -> Path:

