@@ -37,4 +37,4 @@ async def test_a_worker_killed_at_any_step_leaves_one_effect_per_command(
         effects = await play.effects()
 
     assert verdict.good, verdict
-    assert len({(one["paymentId"], one["requestId"]) for one in effects}) == len(effects)
+    assert len({(one.payment_id, one.request_id) for one in effects}) == len(effects)

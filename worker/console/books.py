@@ -1,23 +1,38 @@
 """`settlement audit | rebuild`: are the books right, and do the facts say the same."""
 
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from worker.connector.book import BookError
+from worker.connector.file import Connector, ConnectorsFileError
+from worker.connector.file import load as read_file
 from worker.console.problems import FAILED, USAGE, fail
 from worker.console.running import AsJson, progress, run
 from worker.console.screen import cell, number, out, show, show_json, table
 from worker.ledger.checking import run_audit, run_rebuild
-from worker.settings import load, with_embedded_stack
+from worker.settings import Settings, load, with_embedded_stack
+
+Connectors = Annotated[
+    list[str] | None,
+    typer.Option("--connector", metavar="NAME_OR_URL", help="Compare with its own book (GET /book), to the cent."),
+]
 
 
-def audit_command(as_json: AsJson = False) -> NoReturn:
+def audit_command(connector: Connectors = None, as_json: AsJson = False) -> NoReturn:
     """Check the invariants I1–I9 on the whole database; ends with 1 and the list where one does not hold.
 
-    Reads one snapshot, so it may run beside the workers.
+    Reads one snapshot, so it may run beside the workers. A connector that keeps a book that can be read, as the sandbox
+    does, is compared payment by payment; what is in flight may stand on either side.
     """
+    settings = with_embedded_stack(load())
+    books = _books(settings, connector or [])
     with progress("orders checked") as told:
-        verdict = run(run_audit(with_embedded_stack(load()), told))
+        try:
+            verdict = run(run_audit(settings, told, books))
+        except BookError as problem:
+            fail(str(problem))
     if as_json:
         show_json(verdict)
     else:
@@ -46,6 +61,33 @@ def rebuild_command(
     raise SystemExit(0 if verdict["ok"] else FAILED)
 
 
+def _books(settings: Settings, wanted: list[str]) -> dict[str, str]:
+    """Name → address, by the connectors file."""
+    if not wanted:
+        return {}
+    if settings.connectors_file is None:
+        fail("--connector needs CONNECTORS_FILE, which says where connectors are", USAGE)
+    known = {one.name: one.url for one in _connectors(settings.connectors_file)}
+    by_url = {url: name for name, url in known.items()}
+    found = {}
+    for one in wanted:
+        name = by_url.get(one.rstrip("/"), one)
+        if name not in known:
+            fail(
+                f"{one} is neither a connector nor the url of one in CONNECTORS_FILE; it names {', '.join(known)}",
+                USAGE,
+            )
+        found[name] = known[name]
+    return found
+
+
+def _connectors(path: Path) -> list[Connector]:
+    try:
+        return list(read_file(path).connectors.values())
+    except ConnectorsFileError as problem:
+        fail(f"CONNECTORS_FILE: {problem}", USAGE)
+
+
 def _show_audit(verdict: dict[str, Any]) -> None:
     console = out()
     console.print(table(("", "promise", ""), [
@@ -55,5 +97,9 @@ def _show_audit(verdict: dict[str, Any]) -> None:
     ]))  # fmt: skip
     for one in verdict["findings"]:
         show(console, cell(f"{one['invariant']}: ", "red"), one["finding"])
+    for one in verdict["connectors"]:
+        sums = ", ".join(f"{name} {value:,}" for name, value in one["book"].items())
+        says = cell("disagrees", "red") if one["differences"] else cell("agrees", "green")
+        show(console, f"the book of {one['connector']} ({number(one['payments'], 'payment')}, {sums}) ", says)
     looked_at = ", ".join(f"{count:,} {name}" for name, count in verdict["checked"].items() if count)
     show(console, cell(f"looked at {looked_at or 'an empty ledger'}", "dim"))

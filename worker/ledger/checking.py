@@ -1,13 +1,16 @@
 """Are the books right, and do the facts say the same? Each in one snapshot, so that it may run beside the workers."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+from msgspec import to_builtins
 
+from worker.connector.book import read_book
 from worker.ledger.audit import INVARIANTS, Audit
+from worker.ledger.comparing import compare
 from worker.ledger.rebuild import Rebuild
 from worker.postgres.connecting import connect
 from worker.postgres.migrations import require_current
@@ -26,8 +29,11 @@ def _nobody(_done: int, _of: int) -> None:
     """Nobody is looking."""
 
 
-async def run_audit(settings: Settings, told: Told = _nobody) -> dict[str, Any]:
-    """`ok`, how much was `checked`, how often each of the `invariants` is `broken`, and the first `findings`."""
+async def run_audit(settings: Settings, told: Told = _nobody, books: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """`ok`, how much was `checked`, how often each of the `invariants` is `broken`, and the first `findings`.
+
+    `books`: connectors whose own book, at this address, is compared to the cent; then `connectors` has their sums.
+    """
     async with snapshot(settings) as connection:
         orders = await connection.fetchval(_SQL["count_orders"])
         audit = Audit(connection, settings.topic_partitions, lambda done: told(done, orders))
@@ -37,10 +43,18 @@ async def run_audit(settings: Settings, told: Told = _nobody) -> dict[str, Any]:
             broken[invariant] += 1
             if len(findings) < FINDINGS_SHOWN_MAX:
                 findings.append({"invariant": invariant, "finding": sentence})
+        compared = [await compare(connection, name, await read_book(url)) for name, url in (books or {}).items()]
+    different = [(one.connector, difference) for one in compared for difference in one.differences]
+    broken.update({"I5": len(different)} if different else {})
+    findings += [{"invariant": "I5", "finding": f"{name}: {difference}"} for name, difference in different]
+    del findings[FINDINGS_SHOWN_MAX:]
     invariants = [
         {"invariant": name, "promise": promise, "broken": broken[name]} for name, promise in INVARIANTS.items()
     ]
-    return {"ok": not broken, "checked": dict(audit.checked), "invariants": invariants, "findings": findings}
+    return {
+        "ok": not broken, "checked": dict(audit.checked), "invariants": invariants, "findings": findings,
+        "connectors": to_builtins(compared),
+    }  # fmt: skip
 
 
 async def run_rebuild(settings: Settings, told: Told = _nobody) -> dict[str, Any]:

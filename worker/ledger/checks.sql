@@ -144,3 +144,10 @@ LIMIT 20
 -- name: count_orders
 -- How many orders there are to look at.
 SELECT count(*) FROM orders
+
+-- name: orders_of_connector
+-- Every order that has a payment with this connector.
+SELECT document FROM orders
+WHERE document IS NOT NULL AND EXISTS (
+    SELECT FROM payments WHERE payments.order_id = orders.order_id AND payments.connector = $1)
+ORDER BY order_id

@@ -4,12 +4,12 @@ import asyncio
 import json
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Struct, field
 
 from worker.domain.money import EXPONENTS, to_major
 from worker.sandbox.book import Book, Json
@@ -18,9 +18,10 @@ _OPERATIONS = {"settlements": "settle", "refunds": "refund", "cancellations": "c
 _ID_FIELDS = {"settle": "settleId", "refund": "refundId", "cancel": "cancellationId"}
 SILENCE_SECONDS = 120.0
 
-# What `POST /faults` may ask for the next requests, one word each.
+# What `POST /faults` may ask for the next requests, one word each, and `--fault WORD=RATE` for any of them by chance.
 FAULTS = {
     "ok": "do it and say so",
+    "short": "do half of it and say so",
     "error": "answer 500 and do nothing",
     "lost": "do it and break the connection",
     "silence": "do it and never answer",
@@ -32,15 +33,23 @@ FAULTS = {
     "forbidden": "answer 403, as after a revoked key",
 }
 
+# Status, code, message and headers of those that move no money.
+_REFUSALS: dict[str, tuple[int, str, str, dict[str, str]]] = {
+    "error": (500, "internal", "try again", {}),
+    "decline": (400, "declined", "not with us", {}),
+    "manual": (501, "{operation}-manually", "do it by hand", {}),
+    "busy": (429, "busy", "in a second", {"Retry-After": "1"}),
+    "forbidden": (403, "forbidden", "who are you?", {}),
+}
+
 
 class Faults(Struct, frozen=True):
     """How the connector behaves by itself."""
 
     latency_ms: float = 0.0
-    error_rate: float = 0.0
-    lost_reply_rate: float = 0.0
     per_second: float | None = None
     currency: str = "BRL"
+    rates: Mapping[str, float] = field(default_factory=dict)  # how often each word of FAULTS happens by chance
 
 
 class SandboxConnector:
@@ -51,6 +60,7 @@ class SandboxConnector:
         self.faults = faults
         self._dice = random.Random(seed)
         self._next: deque[str] = deque()
+        self._everything: tuple[str, float] | None = None
         self._free_at = 0.0
 
     def application(self) -> web.Application:
@@ -60,6 +70,7 @@ class SandboxConnector:
         app.router.add_get("/manifest", _manifest)
         app.router.add_get("/book", self._show_book)
         app.router.add_post("/faults", self._plan)
+        app.router.add_post("/auto-settle", self._auto_settle)
         return app
 
     async def _operation(self, http: web.Request) -> web.StreamResponse:
@@ -72,7 +83,7 @@ class SandboxConnector:
             return self._refuse(entry, 400, "bad-request", problem)
         if self.faults.latency_ms:
             await asyncio.sleep(self._dice.uniform(0.5, 1.5) * self.faults.latency_ms / 1000)
-        word = self._next.popleft() if self._next else self._by_chance()
+        word = self._next.popleft() if self._next else self._during() or self._by_chance()
         return await self._answer(http, entry, word)
 
     def _read(self, operation: str, payment_id: str, text: str) -> tuple[Json, str]:
@@ -93,28 +104,28 @@ class SandboxConnector:
             return entry, "requestId is missing, or paymentId is not the path's"
         return entry, ""
 
+    def _during(self) -> str | None:
+        """What happens to every request until its time is over."""
+        if self._everything is not None and asyncio.get_running_loop().time() >= self._everything[1]:
+            self._everything = None
+        return self._everything[0] if self._everything else None
+
     def _by_chance(self) -> str:
         roll = self._dice.random()
-        if roll < self.faults.error_rate:
-            return "error"
-        return "lost" if roll < self.faults.error_rate + self.faults.lost_reply_rate else "ok"
+        for word, rate in self.faults.rates.items():
+            if roll < rate:
+                return word
+            roll -= rate
+        return "ok"
 
     async def _answer(self, http: web.Request, entry: Json, word: str) -> web.StreamResponse:
         if self.faults.per_second and (wait := self._wait_seconds(self.faults.per_second)):
             return self._refuse(entry, 429, "too-many", "slow down", {"Retry-After": str(max(1, round(wait)))})
-        match word:
-            case "error":
-                return self._refuse(entry, 500, "internal", "try again")
-            case "decline":
-                return self._refuse(entry, 400, "declined", "not with us")
-            case "manual":
-                return self._refuse(entry, 501, f"{entry['operation']}-manually", "do it by hand")
-            case "busy":
-                return self._refuse(entry, 429, "busy", "in a second", {"Retry-After": "1"})
-            case "forbidden":
-                return self._refuse(entry, 403, "forbidden", "who are you?")
-            case _:
-                pass
+        if (refusal := _REFUSALS.get(word)) is not None:
+            status, code, message, headers = refusal
+            return self._refuse(entry, status, code.format(operation=entry["operation"]), message, headers)
+        if word == "short":
+            entry = {**entry, "value": max(1, entry["value"] // 2)}
         effect = self.book.effect(entry, forgetful=word == "forget")
         if word == "silence":
             await asyncio.sleep(SILENCE_SECONDS)
@@ -158,12 +169,26 @@ class SandboxConnector:
         self._next.extend(words)
 
     async def _plan(self, http: web.Request) -> web.Response:
-        """`{"next": ["error", "lost"]}`."""
-        words = (await http.json()).get("next", [])
-        if unknown := [word for word in words if word not in FAULTS]:
-            return web.json_response({"unknown": unknown, "known": FAULTS}, status=400)
+        """`{"next": ["error", "lost"]}`, or `{"all": "error", "for_seconds": 10}`."""
+        asked = await http.json()
+        words = asked.get("next", [])
+        if unknown := {*words, asked.get("all", "ok")} - FAULTS.keys():
+            return web.json_response({"unknown": sorted(unknown), "known": FAULTS}, status=400)
         self.plan(words)
+        if "all" in asked:
+            until = asyncio.get_running_loop().time() + float(asked.get("for_seconds", 60))
+            self._everything = asked["all"], until
         return web.json_response({"planned": list(self._next)})
+
+    async def _auto_settle(self, http: web.Request) -> web.Response:
+        """`{"paymentId": "p", "value": 100}`: captures by itself, as some gateways do; the ERP has to be told (R27)."""
+        asked = await http.json()
+        request_id = f"auto-{len(self.book.effects) + 1}"
+        effect = self.book.effect({
+            "operation": "settle", "paymentId": str(asked["paymentId"]), "requestId": request_id,
+            "value": int(asked["value"]), "settleId": None,
+        })  # fmt: skip
+        return web.json_response({"settleId": effect["operationId"], "value": effect["value"]})
 
 
 async def _manifest(_: web.Request) -> web.Response:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from worker.domain.money import EXPONENTS
 from worker.sandbox.book import Book
-from worker.sandbox.connector import Faults, SandboxConnector
+from worker.sandbox.connector import FAULTS, Faults, SandboxConnector
 
 Rate = Annotated[float, typer.Option(min=0, max=1)]
 
@@ -20,6 +20,9 @@ def connector_command(
     latency_ms: Annotated[float, typer.Option(min=0, help="How long an answer takes, about.")] = 0,
     error_rate: Rate = 0,
     lost_reply_rate: Rate = 0,
+    fault: Annotated[
+        list[str] | None, typer.Option(metavar="WORD=RATE", help=f"By chance, one or more of: {', '.join(FAULTS)}.")
+    ] = None,
     per_second: Annotated[float | None, typer.Option(min=0.1, help="More requests are answered 429.")] = None,
     currency: Annotated[str, typer.Option(help="Decimals of the amounts it is asked for.")] = "BRL",
     book: Annotated[Path | None, typer.Option(help="A file that keeps the book.")] = None,
@@ -28,8 +31,20 @@ def connector_command(
     """Runs a payment connector on loopback, with a book (GET /book) and faults by chance or by POST /faults."""
     if currency not in EXPONENTS:
         raise typer.BadParameter(f"{currency} is no currency that can be settled")
-    faults = Faults(latency_ms, error_rate, lost_reply_rate, per_second, currency)
+    rates = {"error": error_rate, "lost": lost_reply_rate} | dict(map(_rate, fault or []))
+    faults = Faults(latency_ms, per_second, currency, rates)
     asyncio.run(_serve(SandboxConnector(Book(book), faults, seed), port))
+
+
+def _rate(text: str) -> tuple[str, float]:
+    word, _, rate = text.partition("=")
+    try:
+        found = float(rate)
+    except ValueError:
+        found = -1.0
+    if word not in FAULTS or not 0 <= found <= 1:
+        raise typer.BadParameter(f"--fault takes WORD=RATE, such as error=0.1, not {text!r}")
+    return word, found
 
 
 async def _serve(connector: SandboxConnector, port: int) -> None:

@@ -19,7 +19,7 @@ from worker.domain.money import to_major
 from worker.sandbox.erp import Story, stories
 from worker.sandbox.erp_command import publish
 from worker.sandbox.processes import ProcessError
-from worker.sandbox.rehearsal import CONNECTORS, LOOK_SECONDS, SUMS, Rehearsal, Verdict, is_done
+from worker.sandbox.rehearsal import CONNECTORS, LOOK_SECONDS, Rehearsal, Verdict, is_done
 from worker.sandbox.watching import View
 from worker.settings import Settings, load
 
@@ -116,10 +116,10 @@ async def _progress(rehearsal: Rehearsal, told: Sequence[Story]) -> None:
 
 def _summary(verdict: Verdict, view: View, told: Sequence[Story], seconds: float) -> None:
     """What a person wants to know of the money, and whether every cent adds up."""
-    table = Table("connector", *SUMS, "its own book", title=f"Money, in {CURRENCY}")
+    table = Table("connector", "settled", "refunded", "voided", "its own book", title=f"Money, in {CURRENCY}")
     for account in verdict.accounts:
-        sums = (to_major(account.ledger[name], CURRENCY) for name in SUMS)
-        table.add_row(account.connector, *sums, "agrees" if account.agrees else f"[red]{account.book}[/]")
+        sums = (to_major(value, CURRENCY) for value in account.ledger.values())
+        table.add_row(account.connector, *sums, "[red]differs[/]" if account.differences else "agrees")
     console.print(table)
     waits = view.waits_ms()
     console.print(f"{len(told)} orders in {seconds:.1f} s, {len(waits)} invoices captured")

@@ -2,15 +2,16 @@
 
 import asyncio
 import json
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 import asyncpg
-from msgspec import Struct
+from msgspec import Struct, convert
 
+from worker.connector.book import Effect, read_book
+from worker.ledger.comparing import Comparison
 from worker.sandbox.erp import Story
 from worker.sandbox.processes import ProcessError, Processes
 from worker.sandbox.watching import View, Watcher
@@ -23,29 +24,12 @@ CONNECTORS = {
 }
 ADDRESS_SECONDS_MAX = 20.0
 LOOK_SECONDS = 0.1
-SUMS = ("settled", "refunded", "voided", "open")
-
-
-class Account(Struct, frozen=True):
-    """One connector's money as the ledger tells it, and as the connector's own book has it."""
-
-    connector: str
-    ledger: dict[str, int]
-    book: dict[str, int]
-
-    @property
-    def agrees(self) -> bool:
-        """To the cent."""
-        mine = self.ledger
-        return (mine["settled"], mine["refunded"], mine["voided"]) == tuple(
-            self.book[operation] for operation in ("settle", "refund", "cancel")
-        )
 
 
 class Verdict(Struct, frozen=True):
     """Whether the ERP, the ledger and the connectors say the same."""
 
-    accounts: list[Account]
+    accounts: list[Comparison]
     as_invoiced: bool
     audited: bool
     complaints: str
@@ -53,7 +37,7 @@ class Verdict(Struct, frozen=True):
     @property
     def good(self) -> bool:
         """Not a cent is lost or moved twice."""
-        return self.as_invoiced and self.audited and all(account.agrees for account in self.accounts)
+        return self.as_invoiced and self.audited
 
 
 class Rehearsal:
@@ -95,27 +79,16 @@ class Rehearsal:
     async def verdict(self, told: Sequence[Story]) -> Verdict:
         """Drains the workers and compares the books."""
         await asyncio.to_thread(self.processes.stop, *(name for name in self.processes.names if name not in CONNECTORS))
-        view = self._watcher.look()
-        audit = await asyncio.to_thread(self.processes.run, "audit")
-        accounts = [await self._account(name, view) for name in self.urls]
+        books = [argument for name in self.urls for argument in ("--connector", name)]
+        audit = await asyncio.to_thread(self.processes.run, "audit", "--json", *books)
+        accounts = convert(json.loads(audit.stdout)["connectors"], list[Comparison]) if audit.stdout else []
         expected = sum(story.settled for story in told), sum(story.refunded for story in told)
         found = tuple(sum(account.ledger[name] for account in accounts) for name in ("settled", "refunded"))
         return Verdict(accounts, expected == found, audit.returncode == 0, audit.stdout + audit.stderr)
 
-    async def effects(self) -> list[dict[str, Any]]:
+    async def effects(self) -> list[Effect]:
         """Everything that the connectors did, as their own books have it."""
-        books = [await asyncio.to_thread(_effects, url) for url in self.urls.values()]
-        return [effect for book in books for effect in book]
-
-    async def _account(self, name: str, view: View) -> Account:
-        payments = [payment for state in view.orders.values() for payment in _payments(state)]
-        mine = [payment for payment in payments if payment["connector"] == name]
-        effects = await asyncio.to_thread(_effects, self.urls[name])
-        book = {
-            operation: sum(one["value"] for one in effects if one["operation"] == operation)
-            for operation in ("settle", "refund", "cancel")
-        }
-        return Account(name, {field: sum(payment[field] for payment in mine) for field in SUMS}, book)
+        return [effect for url in self.urls.values() for effect in await read_book(url)]
 
     async def _start(self) -> None:
         await self._make_database()
@@ -159,14 +132,3 @@ def _tables(urls: Mapping[str, str]) -> Iterator[str]:
         yield f'[connectors.{name}]\nurl = "{url}"\nprotocol = "ppp"\nmode = "PARTIAL"'
         # A killed attempt counts as unknown; these connectors' word is good enough after it.
         yield 'timeout_seconds = 2\nretry_seconds = [0.2, 0.5, 1, 2]\ndecline_after_unknown = "declined"\n'
-
-
-def _effects(url: str) -> list[dict[str, Any]]:
-    with urllib.request.urlopen(f"{url}/book", timeout=30) as reply:  # noqa: S310 - our own sandbox on loopback
-        effects: list[dict[str, Any]] = json.load(reply)["effects"]
-        return effects
-
-
-def _payments(state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    payments: list[dict[str, Any]] = state["payments"]
-    return payments

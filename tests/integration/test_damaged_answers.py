@@ -1,0 +1,166 @@
+"""Whatever a connector answers, nothing breaks, and nothing is taken for a success that is none.
+
+Seconds here; `FUZZ_SECONDS=600` for a long run, `FUZZ_SEED` to begin where a failing one stood.
+"""
+
+import asyncio
+import http.client
+import io
+import json
+import os
+import random
+import time
+from fractions import Fraction
+from typing import Any, get_args
+
+from worker.connector.answers import Answer, Fate, classify
+from worker.connector.client import Client, tls_context
+from worker.connector.command import ID_FIELDS, OPERATIONS, Command, Operation
+from worker.connector.file import Connector
+
+FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "5"))
+FUZZ_SEED = int(os.environ.get("FUZZ_SEED", "0"))
+ASKED = 6_000
+NOW_MS = 1_700_000_000_000
+COMMAND = Command(
+    command_id="c1", request_id="r1", order_id="o1", payment_id="p1", transaction_id="t1", authorization_id="a1",
+    connector="acme", currency="USD", value=ASKED, sequence=1, settle_id="s1",
+)  # fmt: skip
+
+STATUSES = [200] * 12 + [
+    100,
+    101,
+    199,
+    201,
+    202,
+    204,
+    206,
+    301,
+    304,
+    400,
+    401,
+    403,
+    404,
+    408,
+    425,
+    429,
+    500,
+    501,
+    503,
+    999,
+]
+JUNK: list[Any] = [
+    None, "", "p1", "r1", "s1", "x", 0, 1, -1, 60, 60.0, 60.01, 6000, "60.00", 1e308, 2**53, 10**400, True, [], {},
+    ["s1"], {"a": 1}, "\ud800", "\0", "a" * 300, "refund-manually", "cancel-manually",
+]  # fmt: skip
+RAW_NUMBERS = [
+    b"NaN",
+    b"Infinity",
+    b"1e999999999",
+    b"-0",
+    b"0.0",
+    b"6e1",
+    b"60.000000000000000000001",
+    b"1E+2",
+    b"00060",
+]
+HEADERS = [
+    "Retry-After: 1", "Retry-After: -1", "Retry-After: \xff", "Retry-After: Fri, 99 Foo 9999 99:99:99 GMT",
+    "Content-Encoding: gzip", "Content-Encoding: br", "Transfer-Encoding: chunked", "Content-Length: 5",
+    "Content-Length: -1", "Content-Length: 99999999999999999999", "Connection: upgrade", "Set-Cookie: a=b",
+    "X: " + "y" * 9_000,
+    "Location: http://127.0.0.1:1/", "Content-Type: text/html; charset=utf-7", "No colon", ": empty", "A\0: b",
+]  # fmt: skip
+
+
+def an_answer(dice: random.Random, operation: Operation) -> bytes:
+    """Between a good answer and noise."""
+    content = _damaged_body(dice, operation)
+    length = len(content) if dice.random() < 0.9 else dice.randrange(2 * len(content) + 2)
+    lines = [f"HTTP/1.{dice.choice('1110')} {dice.choice(STATUSES)} OK", f"Content-Length: {length}"]
+    lines += dice.sample(HEADERS, dice.choice((0, 0, 0, 1, 2)))
+    answer = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + content
+    for _ in range(dice.choice((0, 0, 0, 0, 1, 3))):
+        place = dice.randrange(len(answer) + 1)
+        answer = (
+            answer[:place] + dice.choice([b"", dice.randbytes(2), b"\r\n", b"0"]) + answer[place + dice.randrange(4) :]
+        )
+    return answer if dice.random() < 0.9 else answer[: dice.randrange(len(answer) + 1)]
+
+
+def _damaged_body(dice: random.Random, operation: Operation) -> bytes:
+    said: dict[str, Any] = {
+        "paymentId": "p1", "requestId": "r1", ID_FIELDS[operation]: "s-9", "value": 60.0, "code": None, "message": "ok",
+    }  # fmt: skip
+    for _ in range(dice.choice((0, 1, 1, 2, 4))):
+        name = dice.choice([*said, "other"])
+        if dice.random() < 0.3:
+            said.pop(name, None)
+        else:
+            said[name] = dice.choice(JUNK)
+    content = json.dumps(said).encode()
+    if dice.random() < 0.1:
+        content = content.replace(b"60.0", dice.choice(RAW_NUMBERS))
+    if dice.random() < 0.1:
+        content = dice.choice(
+            [content + content, b"[" + content + b"]", b"\xef\xbb\xbf" + content, content[::-1], b"[" * 3_000]
+        )
+    return content
+
+
+def may_be_believed(answer: bytes, operation: Operation, found: Answer) -> bool:
+    """R32 by another reading of the same bytes: the standard library's HTTP, and amounts as fractions."""
+
+    class Sock:
+        def makefile(self, *_: Any) -> io.BytesIO:
+            return io.BytesIO(answer)
+
+    reply = http.client.HTTPResponse(Sock(), method="POST")  # type: ignore[arg-type]
+    reply.begin()
+    said = json.loads(reply.read(), parse_float=Fraction, parse_int=Fraction)
+    identity = said[ID_FIELDS[operation]]
+    done = ASKED if operation == "cancel" or said.get("value") is None else said["value"] * 100
+    return (
+        reply.status == 200
+        and (identity == found.operation_id or identity == Fraction(found.operation_id or "0"))
+        and bool(identity or identity == 0)
+        and said.get("paymentId") in (None, "p1")
+        and said.get("requestId") in (None, "r1")
+        and said.get("code") not in ("refund-manually", "cancel-manually")
+        and 0 < done <= ASKED
+        and done == found.value
+    )
+
+
+async def test_no_answer_breaks_the_client_or_passes_for_a_success_that_it_is_not():
+    answer = b""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    acme = Connector(name="acme", url=f"http://127.0.0.1:{port}", protocol="ppp", mode="PARTIAL", timeout_seconds=0.5)
+    client = Client(acme, tls_context())
+    fates: dict[str, int] = {}
+    seed, deadline = FUZZ_SEED, time.monotonic() + FUZZ_SECONDS
+    try:
+        while time.monotonic() < deadline:
+            dice = random.Random(seed)
+            operation = dice.choice(OPERATIONS)
+            answer = an_answer(dice, operation)
+            happened = await client.send(operation, COMMAND)
+            found = classify(happened, operation, COMMAND, acme, earlier_unknown=dice.random() < 0.3, now_ms=NOW_MS)
+            assert found.fate in get_args(Fate), f"FUZZ_SEED={seed}"
+            if found.fate == "succeeded":
+                assert may_be_believed(answer, operation, found), f"FUZZ_SEED={seed}: {answer!r} is {found}"
+            fates[found.fate] = fates.get(found.fate, 0) + 1
+            seed += 1
+    finally:
+        await client.close()
+        server.close()
+
+    print(f"\n{seed - FUZZ_SEED} answers: {fates}")
+    assert {"succeeded", "unknown", "suspect"} <= fates.keys()

@@ -1,0 +1,109 @@
+"""The sandbox connector misbehaves as it is asked to, and its book tells what really happened."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+
+from worker.connector.book import BookError, Effect, read_book
+from worker.sandbox.book import Book
+from worker.sandbox.connector import FAULTS, Faults, SandboxConnector
+
+ASKED = {"requestId": "r1", "paymentId": "p1", "transactionId": "t", "authorizationId": "a", "value": 60.0}
+
+
+@pytest.fixture
+async def url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    faults = getattr(request, "param", Faults(currency="USD"))
+    runner = web.AppRunner(SandboxConnector(Book(), faults).application(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def post(url: str, path: str, content: Any) -> httpx.Response:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return await client.post(url + path, json=content)
+
+
+async def settle(url: str, request_id: str = "r1") -> httpx.Response:
+    return await post(url, "/payments/p1/settlements", {**ASKED, "requestId": request_id})
+
+
+async def test_a_repeat_is_answered_and_moves_no_money(url: str):
+    first, again = await settle(url), await settle(url)
+
+    assert (first.status_code, first.json()) == (200, again.json())
+    assert await read_book(url) == [Effect("settle", "p1", "r1", 6_000)]
+
+
+@pytest.mark.parametrize(("word", "status", "effects"), [
+    ("error", 500, 0), ("decline", 400, 0), ("manual", 501, 0), ("busy", 429, 0), ("forbidden", 403, 0),
+    ("echo", 200, 1), ("short", 200, 1), ("ok", 200, 1),
+])  # fmt: skip
+async def test_one_word_is_what_happens_to_the_next_request(url: str, word: str, status: int, effects: int):
+    await post(url, "/faults", {"next": [word]})
+
+    assert (await settle(url)).status_code == status
+    assert len(await read_book(url)) == effects
+    assert (await settle(url, "r2")).status_code == 200
+
+
+async def test_a_lost_reply_has_had_its_effect(url: str):
+    await post(url, "/faults", {"next": ["lost"]})
+
+    with pytest.raises(httpx.HTTPError):
+        await settle(url)
+    assert len(await read_book(url)) == 1
+
+
+async def test_a_connector_that_forgets_does_it_again(url: str):
+    await settle(url)
+    await post(url, "/faults", {"next": ["forget"]})
+    await settle(url)
+
+    assert [one.request_id for one in await read_book(url)] == ["r1", "r1"]
+
+
+async def test_a_burst_ends_with_its_time(url: str):
+    await post(url, "/faults", {"all": "error", "for_seconds": 60})
+    assert [(await settle(url)).status_code for _ in range(3)] == [500] * 3
+
+    await post(url, "/faults", {"all": "error", "for_seconds": 0})
+    assert (await settle(url)).status_code == 200
+
+
+async def test_it_may_capture_by_itself(url: str):
+    reply = await post(url, "/auto-settle", {"paymentId": "p1", "value": 500})
+
+    assert reply.json()["value"] == 500
+    assert (await read_book(url))[0].value == 500
+
+
+@pytest.mark.parametrize(
+    "url", [Faults(rates={"decline": 1.0}), Faults(rates={"error": 0.0, "decline": 1.0})], indirect=True
+)
+async def test_what_the_command_line_asked_for_happens_by_chance(url: str):
+    assert (await settle(url)).status_code == 400
+
+
+@pytest.mark.parametrize("url", [Faults(per_second=0.5)], indirect=True)
+async def test_more_requests_than_it_bears_are_told_to_wait(url: str):
+    first, second = await settle(url), await settle(url, "r2")
+
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert int(second.headers["Retry-After"]) >= 1
+
+
+async def test_a_word_that_it_does_not_know_is_answered_with_those_that_it_knows(url: str):
+    reply = await post(url, "/faults", {"next": ["explode"]})
+
+    assert (reply.status_code, reply.json()["unknown"], reply.json()["known"]) == (400, ["explode"], FAULTS)
+
+
+async def test_a_book_that_cannot_be_read_is_one_sentence(url: str):
+    with pytest.raises(BookError, match="/nowhere/book cannot be read"):
+        await read_book(f"{url}/nowhere")
