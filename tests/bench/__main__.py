@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from tests.bench import ledger, rules
+from tests.bench import delivery, latency, ledger, outage, rules, waiting
 from tests.bench.deployment import running_stack
 from tests.bench.page import Section
 from worker.stack import StackEnv
@@ -22,8 +22,27 @@ async def _ledger(stack: StackEnv, asked: argparse.Namespace) -> Section:
     return ledger.section(await ledger.run(stack, asked.rounds, asked.orders))
 
 
-ALL: dict[str, Benchmark] = {"rules": _rules, "ledger": _ledger}
-USUAL = ("rules", "ledger")
+async def _delivery(stack: StackEnv, asked: argparse.Namespace) -> Section:
+    return delivery.section(await delivery.run(stack, asked.rounds, asked.commands))
+
+
+async def _waiting(stack: StackEnv, asked: argparse.Namespace) -> Section:
+    return waiting.section(await waiting.run(stack, asked.waiting))
+
+
+async def _latency(stack: StackEnv, asked: argparse.Namespace) -> Section:
+    return latency.section(await latency.run(stack, asked.seconds))
+
+
+async def _outage(stack: StackEnv, asked: argparse.Namespace) -> Section:
+    return outage.section(await outage.run(stack, asked.outage))
+
+
+ALL: dict[str, Benchmark] = {
+    "rules": _rules, "ledger": _ledger, "delivery": _delivery, "waiting": _waiting, "latency": _latency,
+    "outage": _outage,
+}  # fmt: skip
+USUAL = ("rules", "ledger", "delivery", "waiting", "latency")
 
 
 def main() -> None:
@@ -32,6 +51,10 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="rewrite the sections of docs/benchmarks.md")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--orders", type=int, default=10_000)
+    parser.add_argument("--commands", type=int, default=8_000, help="of a round of delivery")
+    parser.add_argument("--waiting", type=int, default=1_000_000, help="commands that wait")
+    parser.add_argument("--seconds", type=int, default=20, help="of the measurement of latency")
+    parser.add_argument("--outage", type=int, default=60, help="seconds for which the connector is away")
     asked = parser.parse_args()
     with running_stack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         for name in asked.what:

@@ -89,15 +89,32 @@ class Deployment:
         await admin.close()
         await self._administer(f'DROP DATABASE "{self.name}" WITH (FORCE)')
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Starts `python -m …`; what it says is kept in the deployment's log."""
-        with self._log.open("ab") as log:
+    def start(self, *arguments: str, log: Path | None = None, **environment: str) -> subprocess.Popen[bytes]:
+        """Starts `python -m …`; what it says is kept, in the deployment's log unless said."""
+        with (log or self._log).open("ab") as out:
             program = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
-                env=os.environ | self.environment | environment, stdout=log, stderr=log,
+                env=os.environ | self.environment | environment, stdout=out, stderr=out,
             )  # fmt: skip
         self._programs.append(program)
         return program
+
+    @property
+    def newest(self) -> subprocess.Popen[bytes]:
+        """What was started last."""
+        return self._programs[-1]
+
+    def forget(self, program: subprocess.Popen[bytes]) -> None:
+        """It was to end by itself, or was killed on purpose."""
+        program.kill()
+        program.wait()
+        self._programs.remove(program)
+
+    def look_after(self) -> None:
+        """Ends the benchmark when a program ended by itself."""
+        for program in self._programs:
+            if program.poll() is not None:
+                raise SystemExit(f"a program ended by itself: {self._last_words()}")
 
     async def stop(self, program: subprocess.Popen[bytes]) -> None:
         """SIGTERM, and the time to drain."""
@@ -147,9 +164,7 @@ class Deployment:
             if found > seen:
                 seen, moved = found, now
                 first = first or (now, found)
-            for program in self._programs:
-                if program.poll() is not None:
-                    raise SystemExit(f"a program ended by itself: {self._last_words()}")
+            self.look_after()
             if now - moved > STALLED_SECONDS:
                 raise SystemExit(f"{topic} stands at {seen} of {number} records: {self._last_words()}")
         since, offset = first or (began, before)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -78,7 +79,7 @@ class SandboxConnector:
         if operation is None:
             return web.json_response({"code": "unknown", "message": "no such operation"}, status=404)
         entry, problem = self._read(operation, http.match_info["payment"], await http.text())
-        self.book.request(entry)
+        self.book.request({**entry, "atMs": time.time_ns() // 1_000_000})
         if problem:
             return self._refuse(entry, 400, "bad-request", problem)
         if self.faults.latency_ms:

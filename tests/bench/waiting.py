@@ -1,0 +1,58 @@
+"""A million commands wait: how much memory their owner takes, and how soon after a start it sends the first one."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import orjson
+import psutil
+
+from tests.bench import page
+from tests.bench.deployment import PARTITIONS, deployment
+from tests.bench.sending import book, command, connector
+from worker.stack import StackEnv
+
+MEASURED_SECONDS = 10.0
+
+_WAITING = """
+INSERT INTO delivery.commands (command_id, partition, order_id, payment_id, sequence, operation, connector, value,
+    topic, source_partition, "offset", key, body, headers, "timestamp", due_at, taken_at, turn)
+SELECT replace($1, '0000000', n::text), n % $3, 'order-' || n, 'order-' || n || '-card', 1, 'settle', 'acme', 1000,
+    'settlement.commands.v1', 0, n, NULL, convert_to(replace($2, '0000000', n::text), 'UTF8'), '[]', now(),
+    now() - interval '1 hour' + n * interval '1 ms', now(), true
+FROM generate_series(1, $4::integer) AS n"""
+
+
+async def run(stack: StackEnv, number: int) -> dict[str, float]:
+    """Seconds to the first request, and the highest resident memory while the backlog is being sent."""
+    async with deployment(stack) as here:
+        url = connector(here, "acme", "--latency-ms", "20")
+        shape = command(0)
+        await here.database.execute(
+            _WAITING, shape["commandId"], orjson.dumps(shape).decode(), PARTITIONS, number, timeout=600
+        )
+        await here.database.execute("VACUUM ANALYZE delivery.commands", timeout=600)
+        began_ms = time.time_ns() / 1e6
+        worker = here.start("worker", "delivery")
+        await _until(lambda: bool(book(url)["requests"]))
+        first_ms = book(url)["requests"][0]["atMs"]
+        process, peak, until = psutil.Process(worker.pid), 0, time.monotonic() + MEASURED_SECONDS
+        while time.monotonic() < until:
+            peak = max(peak, process.memory_info().rss)
+            await asyncio.sleep(0.1)
+        sent = len(book(url)["effects"])
+        return {"waiting": number, "seconds": (first_ms - began_ms) / 1e3, "megabytes": peak / 1e6, "sent": sent}
+
+
+def section(found: dict[str, float]) -> page.Section:
+    text = (
+        f"With **{found['waiting']:,.0f} commands** waiting, a worker sent the first one **{found['seconds']:.1f} s** "
+        "after its process began (Python's start included), and took at most "
+        f"**{found['megabytes']:.0f} MB** while it sent {found['sent']:,.0f} of them."
+    )
+    return page.Section("waiting", text, "make bench-waiting")
+
+
+async def _until(happened: Callable[[], bool]) -> None:
+    while not happened():  # noqa: ASYNC110 - only the book can tell
+        await asyncio.sleep(0.05)
