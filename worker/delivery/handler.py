@@ -8,6 +8,7 @@ from worker import telemetry
 from worker.connector.file import ConnectorsFile, ConnectorsFileError, load
 from worker.delivery import booking, schedule
 from worker.delivery.job import IN_LINE, Job
+from worker.delivery.known import first_unknown
 from worker.delivery.lane import Lane
 from worker.delivery.people import apply
 from worker.delivery.sending import Sending
@@ -28,6 +29,8 @@ class DeliveryHandler:
 
     role = "delivery"
     topics = (names.COMMANDS,)
+    outputs = (names.OUTCOMES,)
+    unknown = staticmethod(first_unknown)
 
     def __init__(self, control: Control) -> None:
         path = control.settings.connectors_file

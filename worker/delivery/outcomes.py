@@ -9,6 +9,8 @@ from worker.kafka import names
 from worker.kafka.envelope import write
 from worker.kafka.records import Outgoing
 
+# What the `ce_id` of a decision begins with, where a command's outcome has the commandId.
+DECISION = "decision"
 DECIDED = {"retry": "retried", "resolve": "resolved", "abandon": "abandoned"}
 
 
@@ -32,7 +34,7 @@ def of_decision(decision: Decision, job: Job | None, partition: int) -> Outgoing
         "reason": decision.reason, "invoiceNumber": decision.invoice_number, "settleId": decision.settle_id,
     }  # fmt: skip
     kind, trace = DECIDED[decision.action], job.traceparent if job else None
-    return _out(decision.order_id, partition, kind, f"decision/{decision.id}", decision.at_ms, data, trace)
+    return _out(decision.order_id, partition, kind, f"{DECISION}/{decision.id}", decision.at_ms, data, trace)
 
 
 def _ids(job: Job) -> dict[str, str]:

@@ -75,6 +75,16 @@ def read(record: Record) -> Event | Unreadable:
     return _binary(record, named, value) if binary else _structured_or_bare(record, named, value)
 
 
+def is_ours(record: Record) -> bool:
+    """Whether one of our workers wrote it."""
+    return ("ce_source", SOURCE) in record.headers
+
+
+def id_of(record: Record) -> str:
+    """Its `ce_id`; empty where it has none."""
+    return next((content.decode("utf-8", "replace") for name, content in record.headers if name == "ce_id"), "")
+
+
 def write(
     type_: str, id_: str, time: str, traceparent: str | None = None, source: bytes = SOURCE
 ) -> list[tuple[str, bytes]]:

@@ -156,7 +156,7 @@ class Source:
             for partition, records in found.items():
                 topic = self._logical[partition.topic]
                 for record in records:
-                    self._waiting.append(_record(topic, record))
+                    self._waiting.append(as_record(topic, record))
                     self._waiting_bytes += len(record.value or b"")
             self._arrived()
 
@@ -179,7 +179,8 @@ class Source:
                 pump.exception()  # seen, so that asyncio does not complain
 
 
-def _record(topic: str, record: "ConsumerRecord[bytes, bytes]") -> Record:
+def as_record(topic: str, record: "ConsumerRecord[bytes, bytes]") -> Record:
+    """A record of the client's as ours; the topic by its name without prefix."""
     return Record(
         topic,
         record.partition,

@@ -18,6 +18,7 @@ from worker.ledger.book import Book
 from worker.ledger.connectors import Connectors
 from worker.ledger.deciding import Deciding, named_payments
 from worker.ledger.folder import Folder
+from worker.ledger.known import first_unknown
 from worker.ledger.publishing import publish, word
 from worker.ledger.reading import Readable, read_fact
 from worker.postgres.queries import load
@@ -58,6 +59,8 @@ class LedgerHandler:
 
     role = "ledger"
     topics = (names.INVOICES, names.ORDER_CHANGES, names.OUTCOMES)
+    outputs = (names.COMMANDS, names.EVENTS, names.ORDERS)
+    unknown = staticmethod(first_unknown)
 
     def __init__(self, control: Control) -> None:
         self._control = control

@@ -1,6 +1,6 @@
 """One transaction under way, and what a feature must offer to be run in such cycles."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import asyncpg
@@ -94,6 +94,17 @@ class Handler(Protocol):
     @property
     def topics(self) -> tuple[str, ...]:
         """Input topics, without prefix."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Topics that this worker alone writes and whose records its tables know; dead letters are not among them."""
+        ...
+
+    async def unknown(
+        self, connection: "asyncpg.Connection[asyncpg.Record]", records: Sequence[Record]
+    ) -> Record | None:
+        """Of records on `outputs` that we wrote, the first that the tables do not know, if there is one."""
         ...
 
     async def taken(self, connection: "asyncpg.Connection[asyncpg.Record]", taken: Mapping[int, Taken]) -> None:

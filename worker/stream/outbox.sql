@@ -41,6 +41,16 @@ SELECT topic, partition, next_offset FROM unnest($5::text[], $6::integer[], $7::
     AS consumed (topic, partition, next_offset)
 ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset;
 
+-- name: read_published
+-- How far Kafka has acknowledged what we wrote.
+SELECT topic, partition, next_offset FROM published WHERE topic = ANY($1::text[]) AND partition = ANY($2::integer[]);
+
+-- name: note_published
+-- Everything before these offsets is known here; of a topic that was made anew they are lower than before.
+INSERT INTO published (topic, partition, next_offset)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[])
+ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset;
+
 -- name: read_positions
 -- How far these partitions were read.
 SELECT topic, partition, next_offset FROM positions WHERE topic = ANY($1::text[]) AND partition = ANY($2::integer[]);

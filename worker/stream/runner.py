@@ -18,6 +18,7 @@ from worker.kafka.topics import TopicsError
 from worker.postgres.connecting import connect
 from worker.postgres.migrations import MigrationError, require_current
 from worker.settings import Settings
+from worker.stream.behind import DatabaseBehindError
 from worker.stream.control import Control
 from worker.stream.cycle import Handler
 from worker.stream.faults import Fate, fate
@@ -35,7 +36,7 @@ ALERT_PAUSE_SECONDS = 1.0
 DATABASE_AWAY = "database_away"
 
 # What one sentence explains and no patience mends.
-EXPLAINED = (OffsetGoneError, TopicsError, MigrationError, WrongPartitionsError)
+EXPLAINED = (DatabaseBehindError, OffsetGoneError, TopicsError, MigrationError, WrongPartitionsError)
 
 
 @runtime_checkable

@@ -16,6 +16,7 @@ from worker.postgres.connecting import connect
 from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream import outbox
+from worker.stream.behind import verify
 from worker.stream.committer import Committer
 from worker.stream.control import Control
 from worker.stream.cycle import Handler, Taken
@@ -23,7 +24,7 @@ from worker.stream.faults import Fate, fate
 from worker.stream.hand_over import HandOver
 from worker.stream.ownership import Ownership
 from worker.stream.publisher import Publisher
-from worker.stream.transaction import Done, Transactions
+from worker.stream.transaction import Done, Transactions, columns
 
 CYCLE_RECORDS_MAX = 2_000
 CYCLE_BYTES_MAX = 8 << 20
@@ -56,7 +57,7 @@ class Session:
         self._control = control
         self._dead_letter_bytes = dead_letter_bytes
         self._ownership = Ownership(settings.database, handler.role, settings.topic_partitions, control)
-        self._source = Source(settings, handler.role, handler.topics, control.changed.set)
+        self._source = Source(settings, handler.role, (*handler.topics, *handler.outputs), control.changed.set)
         self._publisher = Publisher(sink, control)
         self._committer = Committer(self._source)
         self._connection: Connection[asyncpg.Record] | None = None
@@ -145,10 +146,12 @@ class Session:
             **transactions.epochs,
             **{partition: one.epoch for partition, one in taken.items()},
         }
+        known = await self._verify_age(taken)
         stored = await self._stored_positions(taken)
         await transactions.connection.execute("BEGIN")
         try:
             await transactions.fence()
+            await transactions.connection.execute(_SQL["note_published"], *columns(known))
             await self._handler.taken(transactions.connection, taken)
         except BaseException:
             await transactions.roll_back()
@@ -166,6 +169,12 @@ class Session:
         self._transactions.epochs = epochs
         self._control.epochs = epochs
         metrics.owned_partitions.set(len(epochs))
+
+    async def _verify_age(self, taken: Mapping[int, Taken]) -> dict[Place, int]:
+        """How far our output topics reach. Records there that the database does not know end the worker."""
+        handler = self._handler
+        bounds = await self._source.bounds([(topic, partition) for topic in handler.outputs for partition in taken])
+        return await verify(self._transactions.connection, handler, self._settings, bounds, taken)
 
     async def _stored_positions(self, taken: Mapping[int, Taken]) -> dict[Place, int]:
         """Where to go on. A position that the topic no longer has ends the worker."""

@@ -118,12 +118,13 @@ class Transactions:
         if positions or deleted:
             await self.connection.execute(
                 _SQL["book_progress"],
-                deleted, *_columns(reached), *_columns(positions),
+                deleted, *columns(reached), *columns(positions),
             )  # fmt: skip
         return Done(cycle, rows, positions, deleted, reached)
 
 
-def _columns(offsets: Mapping[Place, int]) -> tuple[list[str], list[int], list[int]]:
+def columns(offsets: Mapping[Place, int]) -> tuple[list[str], list[int], list[int]]:
+    """Offsets as the arrays that `unnest` takes, sorted, so that no two workers wait for each other in a circle."""
     places = sorted(offsets)
     return (
         [topic for topic, _ in places],

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import asyncpg
 
@@ -35,6 +35,7 @@ INSERT INTO public.toy_orders (order_id) SELECT * FROM unnest($1::text[]) ON CON
 class Toy:
     role = "ledger"
     topics = (names.INVOICES, names.ORDER_CHANGES, names.OUTCOMES)
+    outputs = (names.ORDERS,)
 
     def __init__(self, control: Control) -> None:
         self.control = control
@@ -43,6 +44,15 @@ class Toy:
         self.cycles = 0
         self.drops = 0
         self.released: list[frozenset[int]] = []
+
+    async def unknown(self, connection: asyncpg.Connection, records: Sequence[Record]) -> Record | None:
+        rows = await connection.fetch("SELECT order_id, version FROM public.toy_orders")
+        versions = {row["order_id"]: row["version"] for row in rows}
+        for record in records:
+            state = json.loads(record.value or b"{}")
+            if state["version"] > versions.get(state["orderId"], 0):
+                return record
+        return None
 
     async def taken(self, _: asyncpg.Connection, taken: Mapping[int, Taken]) -> None:
         self.taken_partitions |= taken

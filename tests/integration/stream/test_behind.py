@@ -1,0 +1,118 @@
+"""A database that is older than Kafka is noticed whenever partitions are taken; nothing else is mistaken for it."""
+
+import asyncio
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from tests.integration.stream.world import PARTITIONS, World
+from worker.kafka import names, topics
+from worker.kafka.connecting import client_options
+from worker.kafka.envelope import write
+from worker.kafka.records import Outgoing
+
+
+async def _published(world: World) -> dict[int, int]:
+    rows = await world.database.fetch("SELECT * FROM ledger.published WHERE topic = $1", names.ORDERS)
+    return {row["partition"]: row["next_offset"] for row in rows}
+
+
+async def _worked_and_stopped(world: World, records: int = 30) -> None:
+    world.start("a")
+    await world.send_many([("order-1", b"{}", None)] * records)
+    await world.until_published({"order-1": records})
+    assert await world.stop("a") == 0
+
+
+def _state(world: World, version: int, source: bytes) -> Outgoing:
+    headers = write("order.state", f"order-1/{version}", "2026-01-15T12:00:00Z", source=source)
+    value = b'{"orderId": "order-1", "version": %d}' % version
+    return Outgoing(names.ORDERS, world.home("order-1"), b"order-1", value, headers)
+
+
+async def _publish(world: World, *records: Outgoing) -> None:
+    await asyncio.gather(*(ack for _, _, ack in await world.sink.hand_over(records)))
+
+
+async def test_a_database_that_is_older_than_kafka_decides_nothing(world: World):
+    await _worked_and_stopped(world)
+    home = world.home("order-1")
+    await world.database.execute("UPDATE public.toy_orders SET version = 12")  # what a backup would say
+    await world.database.execute("UPDATE ledger.published SET next_offset = 12 WHERE topic = $1", names.ORDERS)
+    await world.send("order-1")
+
+    code = await asyncio.to_thread(world.start("b").wait, 30)
+
+    assert code == 1
+    log = world.log("b")
+    assert f"{world.settings.topic(names.ORDERS)} partition {home}" in log
+    assert "up to offset 12" in log
+    assert "up to 30, and the one at 12 is unknown" in log
+    assert "`settlement recover`" in log
+    assert await world.database.fetchval("SELECT count(*) FROM public.toy_seen") == 30
+    assert await world.database.fetchval("SELECT version FROM public.toy_orders") == 12
+
+
+async def test_an_empty_database_before_full_topics_decides_nothing(world: World):
+    await _worked_and_stopped(world)
+    await world.database.execute("TRUNCATE public.toy_orders, public.toy_seen, ledger.published, ledger.positions")
+
+    code = await asyncio.to_thread(world.start("b").wait, 30)
+
+    assert code == 1
+    assert "up to offset 0, Kafka holds records of ours up to 30, and the one at 0 is unknown" in world.log("b")
+
+
+async def test_what_was_acknowledged_and_never_noted_is_no_alarm_and_is_looked_at_once(world: World):
+    await _worked_and_stopped(world)
+    await world.database.execute("DELETE FROM ledger.published")
+    await _publish(world, _state(world, 7, b"/partial-settlement"))  # a late repeat of a worker that has died
+
+    world.start("b")
+    await world.until_shared(PARTITIONS)
+
+    await world.send("order-1")
+    await world.check_orders({"order-1": 31})
+    assert (await _published(world))[world.home("order-1")] >= 31
+    assert await world.stop("b") == 0
+
+
+async def test_what_others_wrote_there_is_no_alarm(world: World):
+    await _worked_and_stopped(world)
+    await _publish(world, _state(world, 99, b"/somebody-else"))
+    producer = AIOKafkaProducer(**client_options(world.settings), transactional_id=f"{world.settings.topic_prefix}tx")
+    await producer.start()
+    try:
+        for commit in (True, False):  # leaves markers behind, which are offsets without a record
+            await producer.begin_transaction()
+            topic, home = world.settings.topic(names.ORDERS), world.home("order-1")
+            await producer.send_and_wait(topic, b"{}", key=b"somebody", partition=home)
+            await (producer.commit_transaction() if commit else producer.abort_transaction())
+    finally:
+        await producer.stop()
+
+    world.start("b")
+    await world.until_shared(PARTITIONS)
+    await world.send("order-1")
+    await world.until_seen(31)
+    assert await world.stop("b") == 0
+
+
+async def test_a_topic_that_was_made_anew_is_no_alarm_and_is_watched_again(world: World):
+    await _worked_and_stopped(world)
+    admin = AIOKafkaAdminClient(**client_options(world.settings))
+    await admin.start()
+    await admin.delete_topics([world.settings.topic(names.ORDERS)])
+    await admin.close()
+    await topics.create_missing(world.settings)
+
+    world.start("b")
+    await world.until_shared(PARTITIONS)
+    await world.send("order-1")
+    await world.until_seen(31)
+    assert await world.stop("b") == 0
+    assert (await _published(world))[world.home("order-1")] == 1
+
+    await world.database.execute("UPDATE public.toy_orders SET version = 30")
+    await world.database.execute("UPDATE ledger.published SET next_offset = 30 WHERE topic = $1", names.ORDERS)
+    assert await asyncio.to_thread(world.start("c").wait, 30) == 1

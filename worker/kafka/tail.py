@@ -1,0 +1,45 @@
+"""What stands on topics between two offsets: read once, in order, without a group and without anybody's position."""
+
+from collections.abc import AsyncIterator, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from worker.kafka.connecting import client_options
+from worker.kafka.records import Record
+from worker.kafka.source import Place, as_record
+from worker.settings import Settings
+
+PAGE_RECORDS_MAX = 2_000
+FETCH_WAIT_MS = 500
+
+
+async def read_between(settings: Settings, ranges: Mapping[Place, tuple[int, int]]) -> AsyncIterator[list[Record]]:
+    """Every record from the first offset of a range up to, and without, its second, page by page.
+
+    What compaction or a transaction left out is no record; a range ends where the position has passed it.
+    """
+    places = {TopicPartition(settings.topic(place[0]), place[1]): place for place in ranges}
+    left = {one: ranges[place][1] for one, place in places.items() if ranges[place][0] < ranges[place][1]}
+    if not left:
+        return
+    consumer = AIOKafkaConsumer(
+        **client_options(settings), enable_auto_commit=False, auto_offset_reset="none", fetch_max_wait_ms=FETCH_WAIT_MS
+    )
+    await consumer.start()
+    try:
+        consumer.assign(list(left))
+        for one in left:
+            consumer.seek(one, ranges[places[one]][0])
+        while left:
+            found = await consumer.getmany(*left, timeout_ms=2 * FETCH_WAIT_MS, max_records=PAGE_RECORDS_MAX)
+            page = [
+                as_record(places[one][0], record)
+                for one, records in found.items()
+                for record in records
+                if record.offset < left[one]
+            ]
+            if page:
+                yield page
+            left = {one: end for one, end in left.items() if await consumer.position(one) < end}
+    finally:
+        await consumer.stop()

@@ -1,0 +1,42 @@
+"""Which records of the ledger's own topics its tables know: commands, events byte for byte, states by their version."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from worker.kafka import names
+from worker.kafka.envelope import id_of
+from worker.kafka.records import Record
+from worker.postgres.queries import load
+
+_SQL = load("worker.ledger")
+
+Numbered = tuple[Record, str, int]
+
+
+async def first_unknown(connection: Any, records: Sequence[Record]) -> Record | None:
+    """The first of these that nobody here has decided; what carries no id of ours is not ours."""
+    commands = [record for record in records if record.topic == names.COMMANDS]
+    events = [one for record in records if record.topic == names.EVENTS if (one := _numbered(record, "/"))]
+    states = [one for record in records if record.topic == names.ORDERS if (one := _numbered(record, "/v"))]
+    missing: set[int] = set()
+    if commands:
+        found = await connection.fetch(_SQL["unknown_commands"], [id_of(record) for record in commands])
+        missing |= {id(commands[row["place"] - 1]) for row in found}
+    if events:
+        values = [record.value or b"" for record, _, _ in events]
+        found = await connection.fetch(_SQL["unknown_events"], *_columns(events), values)
+        missing |= {id(events[row["place"] - 1][0]) for row in found}
+    if states:
+        found = await connection.fetch(_SQL["unknown_states"], *_columns(states))
+        missing |= {id(states[row["place"] - 1][0]) for row in found}
+    return next((record for record in records if id(record) in missing), None)
+
+
+def _numbered(record: Record, separator: str) -> Numbered | None:
+    """Order and number of `order/7` or `order/v7`."""
+    order_id, _, number = id_of(record).rpartition(separator)
+    return (record, order_id, int(number)) if order_id and number.isdecimal() else None
+
+
+def _columns(found: Sequence[Numbered]) -> tuple[list[str], list[int]]:
+    return [order_id for _, order_id, _ in found], [number for _, _, number in found]

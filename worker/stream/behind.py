@@ -1,0 +1,72 @@
+"""Whether the database is older than Kafka: records of ours on our own topics that it does not know.
+
+A worker commits what it publishes, and what it speaks of, before it publishes it. So whatever stands on our output
+topics is known to the tables, also what was published twice, late, or by a worker that has died since. What they do
+not know was decided by a later state of this database: this one was restored from a backup, or a standby took over
+before it had everything. Going on from here would decide the same facts again, perhaps otherwise, and pay twice.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from asyncpg import Connection
+from asyncpg import Record as Row
+
+from worker.kafka.envelope import is_ours
+from worker.kafka.source import Place
+from worker.kafka.tail import read_between
+from worker.postgres.queries import load
+from worker.settings import Settings
+from worker.stream.cycle import Handler
+
+_SQL = load("worker.stream")
+
+Bounds = Mapping[Place, tuple[int, int]]
+
+
+class DatabaseBehindError(Exception):
+    """Nothing is decided or sent before the database has taken back what Kafka knows."""
+
+    def __init__(self, topic: str, partition: int, stored: int, unknown: int, end: int) -> None:
+        super().__init__(
+            f"{topic} partition {partition}: the database knows of what was published up to offset {stored}, Kafka "
+            f"holds records of ours up to {end}, and the one at {unknown} is unknown here: this database is older than "
+            "Kafka, and nothing is decided or sent until `settlement recover` has taken back what the topics know"
+        )
+
+
+async def published_offsets(
+    connection: "Connection[Row]", topics: Iterable[str], partitions: Iterable[int]
+) -> dict[Place, int]:
+    """How far we know to have published, per topic and partition."""
+    rows = await connection.fetch(_SQL["read_published"], list(topics), list(partitions))
+    return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+
+def unseen(bounds: Bounds, published: Mapping[Place, int]) -> dict[Place, tuple[int, int]]:
+    """Which offsets of each partition have to be looked at.
+
+    A topic that ends before what we published was made anew: all of it is looked at.
+    """
+    found = {}
+    for place, (first, end) in bounds.items():
+        stored = published.get(place, 0)
+        found[place] = (max(first, stored) if stored <= end else first, end)
+    return found
+
+
+async def verify(
+    connection: "Connection[Row]", handler: Handler, settings: Settings, bounds: Bounds, partitions: Iterable[int]
+) -> dict[Place, int]:
+    """The ends of our output partitions, everything before which the database knows; else `DatabaseBehindError`.
+
+    Costs nothing where the stored offsets are the ends, as after every orderly stop.
+    """
+    published = await published_offsets(connection, handler.outputs, partitions)
+    async for page in read_between(settings, unseen(bounds, published)):
+        unknown = await handler.unknown(connection, [record for record in page if is_ours(record)])
+        if unknown is not None:
+            place = unknown.topic, unknown.partition
+            raise DatabaseBehindError(
+                settings.topic(place[0]), place[1], published.get(place, 0), unknown.offset, bounds[place][1]
+            )
+    return {place: end for place, (_, end) in bounds.items() if end != published.get(place, 0)}
