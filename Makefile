@@ -12,8 +12,19 @@ RING_ACCEPTANCE := $(wildcard tests/acceptance)
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
 
+# Debian's Chromium, brought once where that is possible; CHROMIUM names another one. In CI its absence is a failure.
+FIND_CHROMIUM = if [ -z "$$CHROMIUM" ] && ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium) >/dev/null 2>&1; \
+		fi; \
+		if ! command -v chromium >/dev/null; then \
+			echo "The pages were NOT tested: no Chromium was found; the command that helps: apt-get install chromium" >&2; \
+			[ -n "$$CI" ] && exit 1 || exit 0; \
+		fi; \
+	fi;
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit integration acceptance lint format bench schemas lock clean
+.PHONY: help install demo test unit integration acceptance browser screenshots lint format bench schemas lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +34,7 @@ install: $(INSTALLED) ## the environment in .venv, exact and hashed (seconds; ag
 demo: $(INSTALLED) ## settle some hundred orders on a real broker and a real database, and show it
 	@$(BIN)/settlement demo
 
-test: lint unit integration acceptance ## everything that must be green before a merge
+test: lint unit integration acceptance browser ## everything that must be green before a merge
 
 unit: $(INSTALLED) ## the rules alone: nothing running, a second or two
 	$(if $(RING_UNIT),$(BIN)/pytest $(RING_UNIT))
@@ -33,6 +44,12 @@ integration: $(INSTALLED) ## every part on the real broker and the real database
 
 acceptance: $(INSTALLED) ## the whole program, seen from outside
 	$(if $(RING_ACCEPTANCE),$(BIN)/pytest $(RING_ACCEPTANCE))
+
+browser: $(INSTALLED) ## the pages of the ops view in a real Chromium, as people use them
+	@$(FIND_CHROMIUM) $(BIN)/pytest tests/browser
+
+screenshots: $(INSTALLED) ## the pages as pictures in docs/screenshots, from a deployment at work
+	@$(FIND_CHROMIUM) $(BIN)/python -m tests.browser.screenshots
 
 lint: $(INSTALLED) ## style, types and the walls between the rooms
 	$(BIN)/ruff check .

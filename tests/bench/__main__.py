@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from tests.bench import delivery, latency, ledger, outage, rules, waiting
+from tests.bench import delivery, latency, ledger, ops, outage, rules, waiting
 from tests.bench.deployment import running_stack
 from tests.bench.page import Section
 from worker.stack import StackEnv
@@ -38,9 +38,13 @@ async def _outage(stack: StackEnv, asked: argparse.Namespace) -> Section:
     return outage.section(await outage.run(stack, asked.outage))
 
 
+async def _ops(stack: StackEnv, asked: argparse.Namespace) -> Section:
+    return ops.section(await ops.run(stack, ops.ORDERS))
+
+
 ALL: dict[str, Benchmark] = {
     "rules": _rules, "ledger": _ledger, "delivery": _delivery, "waiting": _waiting, "latency": _latency,
-    "outage": _outage,
+    "outage": _outage, "ops": _ops,
 }  # fmt: skip
 USUAL = ("rules", "ledger", "delivery", "waiting", "latency")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from worker.ops.guard import Guard
 from worker.ops.reading import Reader
@@ -33,7 +33,8 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 OPERATOR, VIEWER = "operator-token-of-the-tests", "viewer-token-of-the-tests"
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 INVOICES, CHANGES = "erp.invoices.v1", "erp.order-changes.v1"
 
 
@@ -83,7 +84,8 @@ class Deployment:
 @pytest.fixture(scope="session")
 async def deployment(stack: StackEnv, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     name = f"browser_{secrets.token_hex(3)}"
-    async with Rehearsal(name, tmp_path_factory.mktemp("browser"), stack.as_settings()) as play:
+    environment = {**stack.as_settings(), "TOPIC_PARTITIONS": "4"}
+    async with Rehearsal(name, tmp_path_factory.mktemp("browser"), environment) as play:
         settings = play.settings
         reader, guard = Reader(settings.database), Guard(settings)
         view = View(settings)

@@ -21,7 +21,7 @@ async def book(cycle: Cycle, store: Store, results: Sequence[Result]) -> list[Jo
         return []
     judged = await _refuse_used_ids(store, mine)
     await store.end([
-        Ended(one.job.id, one.job.attempts, one.at_ms, one.answer.fate, one.status, one.answer.message)
+        Ended(one.job.id, one.job.attempts, one.at_ms, one.answer.fate, one.status, one.answer.message, one.reply)
         for one in judged
     ])  # fmt: skip
     await store.update([_stands(cycle, one) for one in judged])

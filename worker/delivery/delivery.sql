@@ -81,9 +81,9 @@ WHERE commands.command_id = l.command_id
 
 -- name: end_attempts
 -- What became of each attempt; only of the one that this owner began.
-UPDATE attempts SET ended_at = e.at, fate = e.fate, status = e.status, message = e.message
-FROM unnest($1::text[], $2::integer[], $3::timestamptz[], $4::text[], $5::integer[], $6::text[])
-    AS e (command_id, attempt, at, fate, status, message)
+UPDATE attempts SET ended_at = e.at, fate = e.fate, status = e.status, message = e.message, reply = e.reply
+FROM unnest($1::text[], $2::integer[], $3::timestamptz[], $4::text[], $5::integer[], $6::text[], $7::text[])
+    AS e (command_id, attempt, at, fate, status, message, reply)
 WHERE attempts.command_id = e.command_id AND attempts.attempt = e.attempt AND attempts.ended_at IS NULL
 
 -- name: update_commands

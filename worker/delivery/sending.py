@@ -15,6 +15,7 @@ from worker.delivery.lane import Lane
 from worker.stream.control import Control
 from worker.tracing import tracing
 
+REPLY_BYTES_KEPT = 2_000
 # An attempt that was written down, but not begun.
 NOT_BEGUN = Answer("not_sent", "not_begun", "the partition was on its way to another worker, or the lease had run out")
 
@@ -28,6 +29,8 @@ class Result(Struct, frozen=True):
     answer: Answer
     at_ms: int
     status: int | None = None
+    reply: str | None = None
+    """The beginning of the answer's body."""
 
 
 class Sending:
@@ -87,8 +90,8 @@ class Sending:
         lane.ended(job.id, answer, connector, at_ms, replied=isinstance(happened, Reply))
         if (mine := self._flying.get(job.id)) is not None and mine[1] is asyncio.current_task():
             del self._flying[job.id]
-            status = happened.status if isinstance(happened, Reply) else None
-            self._note(Result(job, epoch, connector, answer, at_ms, status))
+            status, reply = (happened.status, _shown(happened.body)) if isinstance(happened, Reply) else (None, None)
+            self._note(Result(job, epoch, connector, answer, at_ms, status, reply))
 
     def _note(self, result: Result) -> None:
         self.results.append(result)
@@ -116,3 +119,8 @@ def _measure(job: Job, answer: Answer, lane: Lane, began_ns: int) -> None:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _shown(body: bytes) -> str | None:
+    """As text that PostgreSQL takes, however it was encoded."""
+    return body[:REPLY_BYTES_KEPT].decode("utf-8", "backslashreplace").replace("\0", "\\0") or None

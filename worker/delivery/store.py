@@ -29,6 +29,7 @@ class Ended(Struct, frozen=True):
     fate: str
     status: int | None
     message: str
+    reply: str | None
 
 
 class Standing(Struct, frozen=True):
@@ -125,7 +126,8 @@ class Store:
     async def end(self, attempts: Sequence[Ended]) -> None:
         """What became of attempts."""
         await self._write("end_attempts", [
-            (one.command_id, one.attempt, moment(one.at_ms), one.fate, one.status, one.message) for one in attempts
+            (one.command_id, one.attempt, moment(one.at_ms), one.fate, one.status, one.message, one.reply)
+            for one in attempts
         ])  # fmt: skip
 
     async def update(self, standings: Sequence[Standing]) -> None:

@@ -12,7 +12,7 @@ from worker.kafka.connecting import client_options
 from worker.kafka.topics import VISIBLE_POLL_SECONDS, VISIBLE_SECONDS_MAX, TopicsError, make, partition_counts
 from worker.settings import Settings
 
-Place = tuple[str, int]
+SESSION_SECONDS = 10.0
 
 
 def faust_options(settings: Settings) -> dict[str, Any]:
@@ -24,6 +24,9 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         "topic_allow_declare": False,
         "topic_disable_leader": True,
         "consumer_auto_offset_reset": "earliest",
+        # So long the group waits for a member that was killed.
+        "broker_session_timeout": SESSION_SECONDS,
+        "broker_heartbeat_interval": SESSION_SECONDS / 4,
         "producer_acks": -1,
         "store": "memory://",
         "web_enabled": False,

@@ -168,12 +168,16 @@ class View:
         return found
 
     async def _follow(self, stream: Any) -> None:
+        # Faust acknowledges a batch also where this block was left by an error, and at the end of a stream what was in
+        # no batch at all. So its own acknowledgements are off: what Kafka has the changes of is acknowledged here.
+        acknowledge = stream.ack
+        stream.ack, stream.enable_acks = _not_yet, False
         async for events in stream.take_events(BATCH_RECORDS_MAX, within=BATCH_SECONDS_MAX):
-            # Faust acknowledges a batch when the next one is asked for, also where this block was left otherwise: so it
-            # is folded whole, nothing in it may raise, and Kafka has what it wrote before it ends.
             self._fold(events)
             await self.rows.durable()
             await self.rates.table.durable()
+            for event in events:
+                await acknowledge(event)
             async with self.changed:
                 self.changed.notify_all()
 
@@ -233,6 +237,10 @@ class View:
 
     async def _interrupted(self, *_: Any, **__: Any) -> None:
         self._whole = False
+
+
+async def _not_yet(_: Any) -> bool:
+    return False
 
 
 def _news(row: Row, message: Message, kind: str) -> Iterable[tuple[str, int]]:

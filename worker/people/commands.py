@@ -37,7 +37,7 @@ async def look(connection: Connection, command_id: str) -> CommandPage:
     row = await _row(connection, command_id)
     asked = msgspec.json.decode(row["body"])
     command = {name: value for name, value in row.items() if name != "body"}
-    command |= {name: asked.get(name) for name in ("currency", "merchant", "cause")}
+    command |= {name: asked.get(name) for name in ("currency", "merchant", "cause")} | {"asked": asked}
     attempts = await connection.fetch(_SQL["show_attempts"], command_id)
     decisions = await connection.fetch(_SQL["show_decisions"], command_id)
     return CommandPage(command, [dict(one) for one in attempts], [dict(one) for one in decisions],

@@ -24,7 +24,7 @@ FROM delivery.commands WHERE command_id = $1
 
 -- name: show_attempts
 -- Its attempts in order.
-SELECT attempt, begun_at, ended_at, fate, status, message
+SELECT attempt, begun_at, ended_at, fate, status, message, reply
 FROM delivery.attempts WHERE command_id = $1 ORDER BY attempt
 
 -- name: show_decisions

@@ -19,7 +19,7 @@ WHERE c.order_id = $1 ORDER BY c.payment_id, c.sequence
 
 -- name: order_attempts
 -- Each time a command of one order was sent, and what the connector answered.
-SELECT a.command_id, a.attempt, a.begun_at, a.ended_at, a.status, a.fate, a.message AS code
+SELECT a.command_id, a.attempt, a.begun_at, a.ended_at, a.status, a.fate, a.message AS code, a.reply
 FROM delivery.attempts a JOIN ledger.commands c USING (command_id)
 WHERE c.order_id = $1 ORDER BY a.begun_at, a.attempt
 

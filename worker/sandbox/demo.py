@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ console = Console()
 def demo_command(
     orders: Annotated[int, typer.Option(min=1, help="How many orders the ERP sends.")] = 300,
     seed: Annotated[int, typer.Option(help="The same seed gives the same orders.")] = 1,
+    ops: Annotated[bool, typer.Option("--ops", help="Opens the ops view and leaves it open until Ctrl-C.")] = False,
 ) -> None:
     """Plays everything at once against the sandbox: real Kafka, real PostgreSQL, real HTTP.
 
@@ -43,7 +45,7 @@ def demo_command(
     told = list(stories(orders, sorted(CONNECTORS), seed, "demo"))
     try:
         with _stack(settings) as environment:
-            good = asyncio.run(_play(settings, environment, told))
+            good = asyncio.run(_play(settings, environment, told, ops))
     except (ProcessError, stack.StackError) as problem:
         Console(stderr=True).print(f"settlement: {problem}", markup=False)
         raise SystemExit(FAILED) from None
@@ -70,16 +72,29 @@ def _stack(settings: Settings) -> Iterator[dict[str, str]]:
             stack.down(home)
 
 
-async def _play(settings: Settings, environment: Mapping[str, str], told: Sequence[Story]) -> bool:
+async def _play(settings: Settings, environment: Mapping[str, str], told: Sequence[Story], ops: bool) -> bool:
     name = f"demo_{secrets.token_hex(3)}"
     async with Rehearsal(name, settings.settlement_home, environment) as rehearsal:
+        if ops:
+            console.print(f"ops view on {await rehearsal.open_view()}", highlight=False)
         began = time.monotonic()
         await _progress(rehearsal, told)
         seconds = time.monotonic() - began
         verdict = await rehearsal.verdict(told)
         _summary(verdict, rehearsal.look(), told, seconds)
+        if ops:
+            await _stay_open(rehearsal)
         _where_to_look(rehearsal, told[0].order_id)
     return verdict.good
+
+
+async def _stay_open(rehearsal: Rehearsal) -> None:
+    """The workers come back after the count, and the view stays until Ctrl-C."""
+    rehearsal.start_workers()
+    console.print(f"\nthe ops view stays open on {rehearsal.view}; Ctrl-C ends it", highlight=False)
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopping.set)
+    await stopping.wait()
 
 
 async def _progress(rehearsal: Rehearsal, told: Sequence[Story]) -> None:

@@ -23,6 +23,8 @@ CONNECTORS = {
     "rede": ["--latency-ms", "60", "--error-rate", "0.05"],
 }
 ADDRESS_SECONDS_MAX = 20.0
+# What a count of the money leaves running.
+_STAYING = (*CONNECTORS, "ops")
 LOOK_SECONDS = 0.1
 
 
@@ -58,6 +60,7 @@ class Rehearsal:
         self.processes = Processes(self.folder, self.environment)
         self._watcher = Watcher(self.settings)
         self.urls: dict[str, str] = {}
+        self.view: str | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -76,9 +79,20 @@ class Rehearsal:
         self.processes.watch()
         return self._watcher.look()
 
+    def start_workers(self) -> None:
+        """One of each kind."""
+        for worker in ("ledger", "delivery"):
+            self.processes.start(worker, worker)
+
+    async def open_view(self) -> str:
+        """The ops view, and its address."""
+        self.processes.start("ops", "ops")
+        self.view = await self._address("ops")
+        return self.view
+
     async def verdict(self, told: Sequence[Story]) -> Verdict:
         """Drains the workers and compares the books."""
-        await asyncio.to_thread(self.processes.stop, *(name for name in self.processes.names if name not in CONNECTORS))
+        await asyncio.to_thread(self.processes.stop, *(one for one in self.processes.names if one not in _STAYING))
         books = [argument for name in self.urls for argument in ("--connector", name)]
         audit = await asyncio.to_thread(self.processes.run, "audit", "--json", *books)
         accounts = convert(json.loads(audit.stdout)["connectors"], list[Comparison]) if audit.stdout else []
@@ -98,8 +112,7 @@ class Rehearsal:
         (self.folder / "connectors.toml").write_text("\n".join(_tables(self.urls)))
         await asyncio.to_thread(self.processes.must_run, "migrate")
         await asyncio.to_thread(self.processes.must_run, "topics")
-        for worker in ("ledger", "delivery"):
-            self.processes.start(worker, worker)
+        self.start_workers()
         await self._watcher.start()
 
     async def _make_database(self) -> None:
@@ -110,7 +123,7 @@ class Rehearsal:
             await connection.close()
 
     async def _address(self, name: str) -> str:
-        """A connector prints where it listens as its first line."""
+        """A connector and the ops view print where they listen."""
         deadline = asyncio.get_running_loop().time() + ADDRESS_SECONDS_MAX
         while asyncio.get_running_loop().time() < deadline:
             self.processes.watch()
@@ -118,7 +131,7 @@ class Rehearsal:
                 if "http://" in line:
                     return "http://" + line.split("http://")[1].split()[0]
             await asyncio.sleep(LOOK_SECONDS)
-        raise ProcessError(f"the connector {name} did not start; its log is {self.processes.log(name)}")
+        raise ProcessError(f"{name} did not start; its log is {self.processes.log(name)}")
 
 
 def is_done(view: View, story: Story) -> bool:

@@ -1,0 +1,167 @@
+"""The ops view in front of 100,000 open orders: how long its pages take, how fast it reads, how large it gets."""
+
+import asyncio
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import datetime
+
+import aiohttp
+import msgspec
+import orjson
+import psutil
+
+from tests.bench import page
+from tests.bench.deployment import Deployment, deployment
+from worker.domain.decide import decide
+from worker.domain.facts import Authorization, InvoiceIssued, OrderAuthorized
+from worker.domain.order import Order
+from worker.domain.published import command_message, event_message, order_state, timestamp
+from worker.domain.terms import Capability, Terms
+from worker.kafka import names
+from worker.kafka.envelope import write
+from worker.kafka.murmur2 import partition_of
+from worker.kafka.records import Outgoing
+from worker.stack import StackEnv
+
+PATHS = {
+    "now": "/",
+    "orders": "/orders",
+    "orders of one status": "/orders?status=open",
+    "orders, page 200": "/orders?page=200",
+    "orders whose id begins so": "/orders?q=order-09",
+    "one order": "/order?id=order-050000",
+    "needs": "/needs",
+}
+ORDERS = 100_000
+LOOKS = 30
+SECONDS_MAX = 400
+
+
+class Measured(msgspec.Struct):
+    orders: int
+    records: int
+    empty_mb: float
+    read_seconds: float
+    full_mb: float
+    again_seconds: float
+    pages_ms: dict[str, list[float]]
+
+
+async def run(stack: StackEnv, orders: int) -> Measured:
+    """One deployment; what is told is what a ledger tells of orders with one invoice whose capture is under way."""
+    async with deployment(stack) as here:
+        view, address = await _started(here)
+        empty_mb = _megabytes(view)
+        documents: list[tuple[str, int, bytes]] = []
+        records = await here.send(_told(orders, here.settings.topic_partitions, documents))
+        await here.database.copy_records_to_table(
+            "orders", schema_name="ledger",
+            columns=["order_id", "partition", "opened", "merchant", "document", "updated_at"],
+            records=[(name, number, True, "shop", document, _AT) for name, number, document in documents],
+        )  # fmt: skip
+        began = time.monotonic()
+        await _until_seen(address, orders)
+        read_seconds = time.monotonic() - began
+        await here.stop(view)
+        began = time.monotonic()
+        view, address = await _started(here)
+        await _until_seen(address, orders)
+        again_seconds = time.monotonic() - began
+        pages_ms = await _look(address)
+        return Measured(orders, records, empty_mb, read_seconds, _megabytes(view), again_seconds, pages_ms)
+
+
+def section(found: Measured) -> page.Section:
+    rows = []
+    for name, times in found.pages_ms.items():
+        ordered = sorted(times)
+        rows.append((name, f"{ordered[len(ordered) // 2]:.0f} ms", f"{ordered[-1]:.0f} ms"))
+    text = (
+        f"{found.orders:,} open orders. The view read their {found.records:,} records in {found.read_seconds:.0f} s, "
+        f"and found its tables again in Kafka in {found.again_seconds:.0f} s. Its memory grew from "
+        f"{found.empty_mb:.0f} MB to {found.full_mb:.0f} MB. Pages, {LOOKS} looks each, to the last byte:\n\n"
+    )
+    return page.Section("ops", text + page.table(("page", "median", "slowest"), rows), "make bench-ops")
+
+
+_MS = 1_800_000_000_000
+_AT = datetime.fromisoformat(timestamp(_MS))
+_TERMS = Terms(now_ms=_MS, capabilities={"acme": Capability("PARTIAL")})
+
+
+def _told(orders: int, partitions: int, documents: list[tuple[str, int, bytes]]) -> Iterator[Outgoing]:
+    for number in range(orders):
+        name = f"order-{number:06}"
+        home, key = partition_of(name, partitions), name.encode()
+        payment = Authorization(payment_id=f"{name}-p", transaction_id="T", authorization_id="A", connector="acme",
+                                value=50_000, reference_value=50_000, max_value=50_000)  # fmt: skip
+        order = Order(name)
+        facts = (
+            OrderAuthorized(order_id=name, merchant=f"shop-{number % 50}", currency="USD", value=50_000,
+                            payments=(payment,)),
+            InvoiceIssued(order_id=name, type="Output", invoice_number="1", invoice_value=20_000),
+        )  # fmt: skip
+        for fact in facts:
+            decision = decide(order, fact, _TERMS)
+            order = decision.order
+            for event in decision.events:
+                data = event_message(order, event, None, _MS)
+                headers = write(event.type, f"{name}/{event.sequence}", data["at"])
+                yield Outgoing(names.EVENTS, home, key, orjson.dumps(data), headers)
+            for command in decision.commands:
+                data = command_message(order, command, _MS)
+                headers = write("command.settle", command.command_id, data["issuedAt"])
+                yield Outgoing(names.COMMANDS, home, key, orjson.dumps(data), headers)
+            state = order_state(order)
+            headers = write("order.state", f"{name}/v{order.version}", state["updatedAt"])
+            yield Outgoing(names.ORDERS, home, key, orjson.dumps(state), headers)
+        documents.append((name, home, msgspec.json.encode(order)))
+
+
+async def _started(here: Deployment) -> tuple[subprocess.Popen[bytes], str]:
+    port = await asyncio.to_thread(_free_port)
+    view = here.start("worker", "ops", OPS_PORT=str(port))
+    address = f"http://127.0.0.1:{port}"
+    async with aiohttp.ClientSession() as client, asyncio.timeout(60):
+        while True:
+            try:
+                async with client.get(f"{address}/ready") as answer:
+                    if answer.status == 200:
+                        return view, address
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+async def _until_seen(address: str, orders: int) -> None:
+    async with aiohttp.ClientSession() as client, asyncio.timeout(SECONDS_MAX):
+        while True:
+            async with client.get(f"{address}/orders") as answer:
+                if f"of {orders:,}," in await answer.text():
+                    return
+            await asyncio.sleep(0.5)
+
+
+async def _look(address: str) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as client:
+        for name, path in PATHS.items():
+            for _ in range(LOOKS):
+                began = time.perf_counter()
+                async with client.get(address + path) as answer:
+                    await answer.read()
+                    assert answer.status == 200, path
+                found.setdefault(name, []).append((time.perf_counter() - began) * 1000)
+    return found
+
+
+def _megabytes(view: subprocess.Popen[bytes]) -> float:
+    return psutil.Process(view.pid).memory_info().rss / 1e6

@@ -1,0 +1,117 @@
+"""`make screenshots`: a deployment at work, photographed at a desk's width and at a phone's."""
+
+import asyncio
+import json
+import os
+import secrets
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from playwright.async_api import Browser, async_playwright
+
+from tests.browser.conftest import ARGUMENTS, CHROMIUM, authorized, changed, invoice
+from worker import stack
+from worker.sandbox.erp import Message, Story, stories
+from worker.sandbox.erp_command import publish
+from worker.sandbox.rehearsal import CONNECTORS, Rehearsal, is_done
+
+FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
+SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 360, "height": 780}}
+ORDERS = 240
+PER_SECOND = 2.0
+# What the pages show besides: an order whose way has every turn, and what waits for a person.
+SHOWN = "BR-1042-7731"
+TROUBLED = {"BR-1042-7738": "decline", "BR-1042-7745": "manual", "BR-1042-7752": "echo"}
+
+
+async def main() -> None:
+    """Everything in a scratch home; nothing is left running."""
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch)
+        named = {name: os.environ[name] for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL") if name in os.environ}
+        own = len(named) < 2
+        try:
+            await _play(home, stack.up(home).as_settings() if own else named)
+        finally:
+            if own:
+                stack.down(home)
+
+
+async def _play(home: Path, environment: dict[str, str]) -> None:
+    os.environ["OPS_PORT"] = "0"
+    told = list(stories(ORDERS, sorted(CONNECTORS), 3, "BR-2209"))
+    async with Rehearsal(f"photo{secrets.token_hex(2)}", home, environment) as play:
+        address = await play.open_view()
+        await publish(play.settings, told, PER_SECOND)
+        while any(not is_done(play.look(), story) for story in told):  # noqa: ASYNC110 - only topics can tell
+            await asyncio.sleep(0.2)
+        await _trouble(play)
+        await _order(play)
+        await publish(play.settings, stories(3, sorted(CONNECTORS), 5, "BR-3307"))
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+            await _photograph(browser, address, play)
+            await browser.close()
+
+
+async def _order(play: Rehearsal) -> None:
+    """Two sales, a discount, a return, one part still to come."""
+    order = SHOWN
+    facts = [
+        authorized(order, 48_990, "livraria-andrade", tid="t-1"), invoice(order, "NF-000381", 18_990),
+        changed(order, "c-1", 4_000, "one piece was out of stock"), invoice(order, "NF-000382", 12_500),
+        invoice(order, "DEV-000017", 6_500, "Input"),
+    ]  # fmt: skip
+    for fact in facts:
+        await _send(play, fact)
+        await asyncio.sleep(1.2)
+
+
+async def _trouble(play: Rehearsal) -> None:
+    for order, word in TROUBLED.items():
+        await _send(play, authorized(order, 18_990, "casa-lima"))
+        body = json.dumps({"next": [word]}).encode()
+        urllib.request.urlopen(f"{play.urls['cielo']}/faults", body, timeout=10).close()  # noqa: ASYNC210 - loopback
+        await _send(play, invoice(order, "NF-000412", 12_990))
+        while not _needs_attention(play, order):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    await _send(play, invoice("BR-1042-7738", "DEV-000021", 90_000, "Input"))
+    await _send(play, invoice("BR-1042-7738", "NF-000413", "24.99"))
+    await asyncio.sleep(2.5)
+
+
+def _needs_attention(play: Rehearsal, order: str) -> bool:
+    state = play.look().orders.get(order)
+    return state is not None and state["status"] == "attention"
+
+
+async def _send(play: Rehearsal, message: Message) -> None:
+    await publish(play.settings, [Story(message.order_id, (message,), 0, 0)])
+
+
+async def _photograph(browser: Browser, address: str, play: Rehearsal) -> None:
+    state = play.look().orders["BR-1042-7752"]
+    command = state["attention"][0]["commandId"]  # type: ignore[index]
+    pages = {
+        "now": "/", "orders": "/orders", "order": f"/order?id={SHOWN}", "needs": "/needs",
+        "resolve": f"/act?action=resolve&id={command}&result=done&value=129.90&operation=9f2c-71",
+        "dead-letters": "/dead-letters",
+    }  # fmt: skip
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for size, viewport in SIZES.items():
+        for scheme in ("light", "dark"):
+            context = await browser.new_context(viewport=viewport, color_scheme=scheme)  # type: ignore[arg-type]
+            page = await context.new_page()
+            for name, path in pages.items():
+                if scheme == "dark" and name not in ("now", "order"):
+                    continue
+                await page.goto(address + path)
+                await page.wait_for_timeout(1_500)
+                file = FOLDER / f"{name}-{size}{'-dark' if scheme == 'dark' else ''}.png"
+                await page.screenshot(path=file, full_page=True)
+            await context.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

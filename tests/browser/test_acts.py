@@ -1,0 +1,125 @@
+"""What an operator decides is asked for twice, done once, and kept with name and reason."""
+
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import VIEWER, Deployment, authorized, invoice, unique
+
+
+async def confirm(page: Page, by: str, reason: str) -> None:
+    await page.get_by_label("Your name").fill(by)
+    await page.get_by_label("Why").fill(reason)
+    await page.locator("button.sure").click()
+
+
+async def test_a_refused_return_is_replayed_once_the_invoice_is_there(deployment: Deployment, page: Page) -> None:
+    order = unique("replay")
+    await deployment.send(authorized(order), invoice(order, "R-1", 4_000, "Input"))
+    await deployment.until(lambda: _open_letters(deployment))
+    await deployment.send(invoice(order, "NF-1", 10_000))
+    await deployment.until_status(order, "finished")
+
+    await page.goto(f"{deployment.open}/dead-letters?order={order}")
+    await page.locator(".letters h2 a").click()
+    await page.get_by_role("link", name="Replay", exact=True).click()
+    await confirm(page, "Ana Souza", "the sale came after its return")
+
+    await expect(page.locator("#notices")).to_contain_text("Published again")
+    await expect(page.locator("#head")).to_contain_text("It was judged again and applied")
+    acts = await deployment.rows("SELECT * FROM people.acts WHERE order_id = $1", order)
+    assert [(one["action"], one["decided_by"], one["reason"], one["through"]) for one in acts] == [
+        ("replay", "Ana Souza", "the sale came after its return", "ops view")
+    ]
+    await deployment.until(lambda: deployment.site.view.row(order).state.refunded == 4_000)
+
+
+async def test_a_suspect_capture_is_resolved_with_the_amount_in_words(deployment: Deployment, page: Page) -> None:
+    order = unique("resolve")
+    await deployment.send(authorized(order))
+    await deployment.until_status(order, "open")
+    deployment.next_answers("echo")
+    await deployment.send(invoice(order, "NF-1", 6_050))
+    await deployment.until_status(order, "attention")
+
+    await page.goto(f"{deployment.open}/order?id={order}")
+    await page.get_by_role("link", name=f"Resolve for {order}").click()
+    await page.get_by_label("How much, in BRL").fill("60.50")
+    await page.get_by_label("Under which id at the connector").fill("settle-by-phone")
+    await page.get_by_role("button", name="It was done").click()
+    await expect(page.locator(".amount-check")).to_contain_text("60.50 BRL")
+    await expect(page.locator(".amount-check")).to_contain_text("Sixty and 50/100")
+    await confirm(page, "Ana Souza", "looked it up at the connector")
+
+    await deployment.until_status(order, "open")
+    await expect(page.locator("#decisions")).to_contain_text("Ana Souza: resolve 60.50 BRL under settle-by-phone")
+    await expect(page.locator("#decisions")).to_contain_text("applied")
+    assert deployment.site.view.row(order).state.settled == 6_050
+
+
+async def test_a_declined_capture_is_asked_again_and_the_form_sent_twice_acts_once(
+    deployment: Deployment, page: Page
+) -> None:
+    order = unique("retry")
+    await deployment.send(authorized(order))
+    await deployment.until_status(order, "open")
+    deployment.next_answers("decline")
+    await deployment.send(invoice(order, "NF-1", 6_000))
+    await deployment.until_status(order, "attention")
+
+    await page.goto(f"{deployment.open}/needs?need=failed")
+    await page.get_by_role("link", name=f"Ask again for {order}").click()
+    await expect(page.locator(".amount-check")).to_contain_text("Sixty and 00/100")
+    form = await page.evaluate(
+        "() => new URLSearchParams(new FormData(document.querySelector('form.decide'))).toString()"
+    )
+    await confirm(page, "Ana Souza", "the shopper raised the limit")
+    await deployment.until_status(order, "open")
+    again = await page.evaluate(
+        """async form => {
+            const body = new URLSearchParams(form);
+            body.set("by", "Ana Souza");
+            body.set("reason", "the shopper raised the limit");
+            return (await fetch("/act", { method: "POST", body })).status;
+        }""",
+        form,
+    )
+
+    assert again in (200, 409)
+    acts = await deployment.rows("SELECT * FROM people.acts WHERE order_id = $1", order)
+    assert len(acts) == 1
+    assert deployment.site.view.row(order).state.settled == 6_000
+
+
+async def test_a_dead_letter_is_discarded_with_a_reason(deployment: Deployment, page: Page) -> None:
+    order = unique("discard")
+    await deployment.send(invoice(order, "NF-1", -5))
+    await deployment.until(lambda: _open_letters(deployment))
+    [letter] = await deployment.rows("SELECT id FROM ledger.dead_letters WHERE reason = 'invalid' AND key = $1",
+                                     order.encode())  # fmt: skip
+    await page.goto(f"{deployment.open}/act?action=discard&id={letter['id']}")
+    await confirm(page, "Ana Souza", "a typing error of the ERP")
+    await expect(page.locator("#head")).to_contain_text("discarded")
+    again = await page.request.get(f"{deployment.open}/act?action=discard&id={letter['id']}")
+    assert (again.status, "was discarded by Ana Souza already" in await again.text()) == (409, True)
+
+
+async def test_a_viewer_may_look_and_not_decide(deployment: Deployment, page: Page) -> None:
+    order = unique("viewer")
+    await deployment.send(authorized(order))
+    await deployment.until_status(order, "open")
+    deployment.next_answers("manual")
+    await deployment.send(invoice(order, "NF-1", 1_000))
+    await deployment.until_status(order, "attention")
+
+    await page.goto(f"{deployment.closed}/order?id={order}")
+    await page.get_by_label("Token").fill(VIEWER)
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.locator("#needing")).to_contain_text("manual")
+    await expect(page.get_by_role("link", name="Resolve")).to_have_count(0)
+
+    command = (await deployment.rows("SELECT command_id FROM delivery.commands WHERE order_id = $1", order))[0][0]
+    answer = await page.request.get(f"{deployment.closed}/act?action=resolve&id={command}")
+    assert answer.status == 403
+
+
+def _open_letters(deployment: Deployment) -> int:
+    return sum(deployment.site.around.dead_letters.values())

@@ -1,0 +1,76 @@
+"""Whatever an ERP writes into an id, a number, a name or a reason: pages show it as text and keep their shape."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlencode
+
+from playwright.async_api import Browser, Page
+
+from tests.browser.conftest import Deployment, authorized, changed, invoice, opened
+
+# Each has broken somebody's pages before; `window.broken` is set if one of them runs.
+HOSTILE: tuple[str, ...] = tuple(json.loads(Path(__file__).with_name("hostile.json").read_text("utf-8")))
+TABS = 3
+PHONE = {"viewport": {"width": 360, "height": 740}}
+
+
+async def test_fifty_hostile_strings_run_no_script_and_break_no_layout(
+    deployment: Deployment, browser: Browser
+) -> None:
+    await asyncio.gather(*(_story(deployment, text) for text in HOSTILE))
+    await deployment.until(lambda: all(_is_there(deployment, text) for text in HOSTILE), 150)
+    letters = await deployment.rows("SELECT id, order_id FROM ledger.dead_letters WHERE reason = 'rejected'")
+    commands = await deployment.rows("SELECT command_id, order_id FROM delivery.commands")
+    pages = [("/", ""), ("/orders?status=all", ""), ("/needs", ""), ("/dead-letters", "")]
+    for text in HOSTILE:
+        letter = next(one["id"] for one in letters if one["order_id"] == text)
+        command = next(one["command_id"] for one in commands if one["order_id"] == text)
+        pages += [
+            (f"/order?{urlencode({'id': text})}", "h1 .id"),
+            (f"/orders?{urlencode({'q': text, 'status': text, 'merchant': text})}", "h1 .id"),
+            (f"/dead-letter?id={letter}", ".pairs a.id"),
+            (f"/command?id={command}", "#head a.id"),
+        ]
+    # The tabs share the work; each goes its own way through the pages.
+    await asyncio.gather(*(_visit(deployment, browser, pages[tab::TABS]) for tab in range(TABS)))
+
+
+async def _story(deployment: Deployment, text: str) -> None:
+    payment = f"hostile-{HOSTILE.index(text)}"
+    await deployment.send(
+        authorized(text, merchant=text, paymentId=payment),
+        invoice(text, text, 1_000),
+        changed(text, text, 500, text),
+        invoice(text, f"{text} R"[-256:], 9_000, "Input"),
+    )
+
+
+def _is_there(deployment: Deployment, text: str) -> bool:
+    row = deployment.site.view.row(text)
+    return row is not None and row.state is not None and row.state.settled == 1_000 and row.state.value == 9_500
+
+
+async def _visit(deployment: Deployment, browser: Browser, pages: Sequence[tuple[str, str]]) -> None:
+    async with opened(browser, **PHONE) as page:
+        for path, place in pages:
+            answer = await page.goto(deployment.open + path, wait_until="domcontentloaded")
+            assert answer is not None
+            assert answer.status in (200, 303), path
+            await _is_sound(page, path)
+            if place and "q=" not in path:
+                shown = await page.locator(place).first.text_content()
+                assert shown in HOSTILE, (path, shown)
+
+
+async def _is_sound(page: Page, path: str) -> None:
+    found = await page.evaluate(
+        """() => ({
+            ran: "broken" in window,
+            wide: document.documentElement.scrollWidth,
+            scripts: document.scripts.length,
+            main: getComputedStyle(document.querySelector("main")).display,
+        })"""
+    )
+    assert found == {"ran": False, "wide": 360, "scripts": 1, "main": "grid"}, path

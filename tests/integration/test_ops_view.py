@@ -1,0 +1,133 @@
+"""The live view says what the books say: after kills of everything, and when Kafka has lost its tables."""
+
+import asyncio
+import contextlib
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from worker.domain.order import Order
+from worker.domain.published import order_state
+from worker.kafka.connecting import client_options
+from worker.ops.row import State, decode
+from worker.ops.view import CHANGELOGS, View
+from worker.sandbox.erp import stories
+from worker.sandbox.erp_command import publish
+from worker.sandbox.rehearsal import CONNECTORS, Rehearsal, is_done
+from worker.settings import Settings
+from worker.stack import StackEnv
+
+ORDERS = 150
+SECONDS_MAX = 200
+LOOK_SECONDS = 0.1
+
+
+@asynccontextmanager
+async def watching(settings: Settings) -> AsyncIterator[View]:
+    view = View(settings)
+    await view.start()
+    try:
+        yield view
+    finally:
+        await view.stop()
+
+
+async def test_the_view_equals_the_books_after_kills_and_after_its_tables_are_lost(
+    stack: StackEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPS_PORT", "0")
+    told = list(stories(ORDERS, sorted(CONNECTORS), secrets.randbits(32), "view"))
+    async with (
+        Rehearsal(f"view_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as play,
+        asyncio.timeout(SECONDS_MAX),
+    ):
+        play.processes.start("ops", "ops")
+        sending = asyncio.create_task(publish(play.settings, told, per_second=ORDERS / 5))
+        for victim in ("ops", "ledger", "delivery", "ops"):
+            await asyncio.sleep(1.5)
+            play.processes.kill(victim)
+            play.processes.start(victim, victim)
+        await sending
+        while any(not is_done(play.look(), story) for story in told):  # noqa: ASYNC110 - only topics can tell
+            await asyncio.sleep(LOOK_SECONDS)
+        play.processes.stop("ops", "ledger", "delivery")
+        books = await _books(play.environment["DATABASE_URL"])
+
+        async with watching(play.settings) as view:
+            await _until_equal(view, books)
+            rates = _counted(view)
+        await _lose_tables(play.settings)
+        async with watching(play.settings) as view:
+            await _until_equal(view, books)
+            # Every event counts once, however often it was published; a kill of the view itself may lose a few.
+            assert _counted(view) == books["events"] >= rates
+
+
+async def _books(url: str) -> dict[str, Any]:
+    """What the ledger knows, in the view's words."""
+    connection = await asyncpg.connect(url)
+    try:
+        documents = await connection.fetch("SELECT document FROM ledger.orders WHERE opened")
+        events = await connection.fetch("SELECT message FROM ledger.events")
+        moved = await connection.fetch(
+            "SELECT credit, sum(amount)::bigint FROM ledger.entries WHERE credit IN ('refunded', 'voided') GROUP BY 1"
+            " UNION ALL SELECT 'settled', sum(amount)::bigint FROM ledger.entries"
+            " WHERE credit = 'settled' AND debit <> 'refunding'"
+        )
+    finally:
+        await connection.close()
+    orders = [order_state(msgspec.json.decode(row["document"], type=Order)) for row in documents]
+    return {
+        "states": {one["orderId"]: decode["state"](msgspec.json.encode(one)) for one in orders},
+        "moved": {name: amount for name, amount in moved if amount},
+        "events": Counter(msgspec.json.decode(row["message"])["type"] for row in events),
+    }
+
+
+async def _until_equal(view: View, books: dict[str, Any]) -> None:
+    """The view comes to say the same; if it does not, the difference is what the test shows."""
+    deadline = asyncio.get_running_loop().time() + 60
+    while asyncio.get_running_loop().time() < deadline:
+        if not view.missing() and _said(view) == (books["states"], books["moved"]) and not view.totals.asking:
+            break
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1), view.changed:
+                await view.changed.wait()
+    states, moved = _said(view)
+    assert states == books["states"]
+    assert moved == books["moved"]
+    assert not view.totals.asking
+    assert +view.totals.statuses == Counter(one.status for one in books["states"].values())
+
+
+def _said(view: View) -> tuple[dict[str, State | None], dict[str, int]]:
+    moved: Counter[str] = Counter()
+    for sums in view.totals.moved.values():
+        moved.update(sums)
+    return {order_id: row.state for order_id, row in view.all_rows()}, dict(+moved)
+
+
+def _counted(view: View) -> Counter[str]:
+    """Events of every type, over all minutes that the table has."""
+    found: Counter[str] = Counter()
+    for (name, _), number in view.rates.table.items():
+        if "." in name and " " not in name:
+            found[name] += number
+    return found
+
+
+async def _lose_tables(settings: Settings) -> None:
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    await admin.start()
+    try:
+        await admin.delete_topics([settings.topic(next(iter(CHANGELOGS)))])
+    finally:
+        await admin.close()
