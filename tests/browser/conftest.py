@@ -1,6 +1,7 @@
 """A whole deployment, an ops view in front of it, and a real Chromium: what people see and click."""
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -65,10 +66,11 @@ class Deployment:
             await connection.close()
 
     async def until(self, holds: Callable[[], Any], seconds: float = 60) -> Any:
-        """Asks the view, which a batch of records changes, until it answers with something."""
+        """Asks the view after each batch, and now and then, until it answers with something."""
         async with asyncio.timeout(seconds), self.site.view.changed:
             while not (found := holds()):
-                await self.site.view.changed.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.site.view.changed.wait(), 0.5)
             return found
 
     async def until_status(self, order_id: str, status: str) -> None:
