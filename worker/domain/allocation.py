@@ -120,8 +120,18 @@ def split(payment: Payment, value: int) -> tuple[tuple[int, int], ...]:
     )
 
 
+def split_back(payment: Payment, amount: int) -> tuple[tuple[int, int], ...]:
+    """Shares of what was taken and is given back, in proportion to what was taken from each recipient."""
+    gone = [share.recipient.amount - share.rest for share in payment.shares]
+    commissions = [(share.recipient.commission_amount or 0) - share.commission_rest for share in payment.shares]
+    return tuple(
+        (part, proportional(commission, part, taken))
+        for part, taken, commission in zip(divided(amount, gone), gone, commissions, strict=True)
+    )
+
+
 def split_done(shares: tuple[tuple[int, int], ...], done: int) -> tuple[tuple[int, int], ...]:
-    """A short settle divides like what was asked."""
+    """What came short divides like what was asked."""
     asked = [amount for amount, _ in shares]
     return tuple(
         (part, half_even(commission * part, amount) if amount else 0)

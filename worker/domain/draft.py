@@ -160,7 +160,8 @@ def _copied_payment(payment: Payment) -> Payment:
 
 def with_shares(payment: Payment, taken: tuple[tuple[int, int], ...], sign: int) -> None:
     """Takes parts (sign -1) from what the recipients have still to receive, or gives them back (+1)."""
-    payment.shares = [
-        Share(share.recipient, share.rest + sign * amount, share.commission_rest + sign * commission)
-        for share, (amount, commission) in zip(payment.shares, taken, strict=True)
-    ]
+    if taken:
+        payment.shares = [
+            Share(share.recipient, share.rest + sign * amount, share.commission_rest + sign * commission)
+            for share, (amount, commission) in zip(payment.shares, taken, strict=True)
+        ]

@@ -1,11 +1,11 @@
 """What accepted invoices lack: kept per invoice with its reason, in sum always `max(0, O − K)`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
 from worker.domain.draft import Draft
-from worker.domain.order import Command, Lack, LackKind, Order
+from worker.domain.order import Command, Invoice, Lack, LackKind, Order
 
 UNASKED: frozenset[LackKind] = frozenset(("held", "waiting", "lapsed"))
 LOST: frozenset[LackKind] = frozenset(("failed", "short", "abandoned"))
@@ -59,13 +59,19 @@ def lose(draft: Draft, command: Command, kind: LackKind) -> int:
         part = min(left, covered)
         add(draft, number, kind, part, command.command_id)
         left -= part
-    for number, invoice in order.invoices.items() if left else ():
-        known = sum(lack.amount for lack in order.lacks if lack.invoice == number)
-        part = min(left, invoice.due - known)
-        if part > 0:
-            add(draft, number, kind, part, command.command_id)
-            left -= part
+    _list_on(draft, order.invoices.values(), left, kind, command.command_id)
     return amount
+
+
+def _list_on(draft: Draft, invoices: Iterable[Invoice], amount: int, kind: LackKind, command_id: str = "") -> None:
+    """Lists an amount on sales, one after another, each up to what it is not yet known to lack."""
+    left = amount
+    for invoice in invoices:
+        if invoice.output and left > 0:
+            known = sum(lack.amount for lack in draft.order.lacks if lack.invoice == invoice.number)
+            part = min(left, invoice.due - known)
+            add(draft, invoice.number, kind, part, command_id)
+            left -= part
 
 
 def take_off(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True) -> tuple[tuple[str, int], ...]:
@@ -111,14 +117,7 @@ def _miss_no_more_than_lacks(draft: Draft) -> None:
 
 def lay_open(draft: Draft) -> None:
     """Lists what is newly lacking as not yet asked for, on the newest invoices."""
-    order = draft.order
-    left = unlisted(order)
-    for number, invoice in reversed(order.invoices.items()):
-        known = sum(lack.amount for lack in order.lacks if lack.invoice == number)
-        part = min(left, invoice.due - known)
-        if part > 0:
-            add(draft, number, "held", part)
-            left -= part
+    _list_on(draft, reversed(draft.order.invoices.values()), unlisted(draft.order), "held")
 
 
 def give_up(draft: Draft, command_id: str) -> None:

@@ -186,14 +186,14 @@ def settle_succeeded(draft: Draft, command: Command, done: int, settle_id: str, 
     payment.settled_reference += counted
     draft.move(payment, "settling", "settled", min(done, asked), rule, command.command_id)
     if done > asked:
+        with_shares(payment, split(payment, done - asked), -1)
         draft.reserve(payment, "settled", done - asked, rule, command.command_id)
         payment.settled += done - asked
     elif done < asked:
         draft.release(payment, "settling", asked - done, rule, command.command_id)
-    payment.settlements.append(Settlement(settle_id, done, counted))
-    if command.shares and done < asked:
         with_shares(payment, command.shares, +1)
         with_shares(payment, split_done(command.shares, done), -1)
+    payment.settlements.append(Settlement(settle_id, done, counted))
     command = draft.update(
         command, state="succeeded", done=done, done_reference=counted, operation_id=settle_id,
         missing=max(0, command.reference - counted),
@@ -219,8 +219,7 @@ def settle_failed(draft: Draft, command: Command, rule: str, code: str | None) -
     payment.settling -= command.value
     payment.settling_reference -= command.reference
     draft.release(payment, "settling", command.value, rule, command.command_id)
-    if command.shares:
-        with_shares(payment, command.shares, +1)
+    with_shares(payment, command.shares, +1)
     command = draft.update(command, state="declined", missing=command.reference)
     draft.tell(
         "settlement.failed", rule,

@@ -1,6 +1,6 @@
 """Giving back what nobody will take: voids, sent or only booked (R5, R15, R22, R25)."""
 
-from worker.domain.allocation import Part, allocate_void, by_amount, split
+from worker.domain.allocation import Part, allocate_void, by_amount, split, split_back, split_done
 from worker.domain.draft import Draft, with_shares
 from worker.domain.money import proportional
 from worker.domain.order import Command, Order, Payment
@@ -95,20 +95,7 @@ def undo_booked(draft: Draft, payment: Payment, rule: str) -> None:
     payment.voided_reference -= payment.booked_reference
     payment.booked = payment.booked_reference = 0
     draft.release(payment, "voided", amount, rule)
-    if payment.shares:
-        with_shares(payment, split_back(payment, amount), +1)
-
-
-def split_back(payment: Payment, amount: int) -> tuple[tuple[int, int], ...]:
-    """Shares of an undone void, in proportion to what was taken away from each recipient."""
-    gone = [share.recipient.amount - share.rest for share in payment.shares]
-    promised = sum(gone)
-    back, left = [], amount
-    for place, taken in enumerate(gone):
-        part = left if place == len(gone) - 1 else min(taken, amount * taken // promised if promised else 0)
-        back.append((part, 0))
-        left -= part
-    return tuple(back)
+    with_shares(payment, split_back(payment, amount), +1)
 
 
 def retry_void(draft: Draft, command: Command) -> int:
@@ -137,8 +124,11 @@ def void_succeeded(draft: Draft, command: Command, done: int, operation_id: str 
     draft.move(payment, "voiding", "voided", freed, rule, command.command_id)
     if freed < asked:
         draft.release(payment, "voiding", asked - freed, rule, command.command_id)
+        with_shares(payment, command.shares, +1)
+        with_shares(payment, split_done(command.shares, freed), -1)
     if above:
         more = proportional(payment.open_reference, above, payment.open)
+        with_shares(payment, split(payment, above), -1)
         draft.reserve(payment, "voided", above, rule, command.command_id)
         payment.voided += above
         payment.voided_reference += more
@@ -162,8 +152,7 @@ def void_failed(draft: Draft, command: Command, rule: str, code: str | None) -> 
     payment.voiding -= amount
     payment.voided_reference -= command.reference
     draft.release(payment, "voiding", amount, rule, command.command_id)
-    if command.shares:
-        with_shares(payment, command.shares, +1)
+    with_shares(payment, command.shares, +1)
     draft.update(command, state="declined", missing=max(1, command.reference))
     draft.tell(
         "void.failed", rule,

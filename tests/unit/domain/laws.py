@@ -91,6 +91,9 @@ def check_payment(payment: Payment) -> None:
     holds("I2", gone <= payment.settled, name, f"F + G is {gone}, S is {payment.settled}")
     used = payment.settled + payment.settling + payment.voided + payment.voiding
     holds("I3", used <= payment.cap, name, f"S + P + C + D is {used}, M is {payment.cap}")
+    if payment.shares:
+        left, more = sum(one.rest for one in payment.shares), payment.authorized - used
+        holds("R3", left == more, name, f"its recipients have still to receive {left}, the payment has {more}")
     holds("I3", payment.booked <= payment.voided, name, "more booked as voided than voided")
     for one in payment.settlements:
         fits = min(one.value, one.refunded, one.refunding, one.reserved, one.refundable) >= 0
@@ -139,6 +142,12 @@ def check_order(order: Order) -> None:
     holds("I8", sum(one.amount for one in order.lacks) == order.lacking, "lacks do not sum to O − K", order.lacks,
           f"O {order.invoiced} K {order.taken}")  # fmt: skip
     holds("I8", all(one.amount > 0 for one in order.lacks), "a lack of nothing", order.lacks)
+    lacks: Counter[str] = Counter()
+    for one in order.lacks:
+        lacks[one.invoice] += one.amount
+    for number, amount in lacks.items():
+        invoice = order.invoices[number]
+        holds("I8", invoice.output and amount <= invoice.due, f"{amount} lack of", invoice)
     holds("I8", all(one.amount > 0 for one in order.demands), "a refund of nothing waits", order.demands)
     due = sum(one.due for one in order.invoices.values() if one.output)
     holds("I8", due == order.invoiced, f"O is {order.invoiced}, its invoices say {due}")

@@ -325,3 +325,29 @@ def test_r3_shares_are_whole_exact_and_never_negative(amounts: tuple[int, ...]) 
     assert world.order.phase == "finished"
     sums = [sum(column) for column in zip(*shares(world), strict=True)]
     assert sums == list(amounts)
+
+
+@pytest.mark.parametrize(
+    ("by", "play", "left"),
+    [
+        ("split", "hold; Out 3333; manual settle 3333; resolve 4000 settle 3333", [(3600, 360), (2400, 0)]),
+        ("split", "hold; Out 3000; manual settle 3000; resolve 1000 settle 3000", [(5400, 540), (3600, 0)]),
+        ("split", "hold; Out 3000; auto 3000 as g1; ok settle 3000 as g1", [(4200, 420), (2800, 0)]),
+        ("split", "hold; discount 1000; manual cancel 1000; resolve 400 cancel 1000", [(5760, 576), (3840, 0)]),
+        ("split", "hold; discount 1000; manual cancel 1000; resolve 1400 cancel 1000", [(5160, 516), (3440, 0)]),
+        ("split", "hold; discount 1000; declined cancel 1000", [(6000, 600), (4000, 0)]),
+        ("split", "hold; Out 3000; declined settle 3000", [(6000, 600), (4000, 0)]),
+        ("total", "discount 1000; auto 9200", [(480, 48), (320, 0)]),
+        (
+            "total",
+            "discount 1000; hold; cancel; manual cancel 10000; resolve 3000 cancel 10000",
+            [(4200, 420), (2800, 0)],
+        ),
+    ],
+)
+def test_r3_recipients_have_still_to_receive_what_the_payment_has_left(by: str, play: str, left: list[object]) -> None:
+    world = World(pay("p1", 10000, by=by, recipients=(recipient("x", 6000, 600), recipient("y", 4000))))
+
+    world.say(play)
+
+    assert [(one.rest, one.commission_rest) for one in world.order.payments[0].shares] == left

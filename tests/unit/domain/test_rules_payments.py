@@ -525,3 +525,23 @@ def test_r28_an_increase_after_the_lapse_names_all_that_is_missing() -> None:
     world = lapsing().say("Out 4000; wait 49h; increase 500")
 
     assert 6500 in world.event("authorization.needed").numbers.values()
+
+
+def test_r27_what_turns_out_to_be_the_same_capture_is_lacking_on_the_newest_sales_first() -> None:
+    world = World().say("hold; Out 3000; auto 3000 as g1; Out 1; Out 2999; ok settle 3000 as g1; go")
+
+    assert [(one.cause_id, one.value) for one in world.issued] == [("1", 3000), ("2", 1), ("3", 2999)]
+    world.shows("S 6000, O 6000, lacks 0")
+
+
+def test_r27_a_return_never_lacks_money() -> None:
+    world = World(returns="after_invoiced")
+    world.say("hold; Out 3000; auto 3000 as g1; Out 3000; return 500; ok settle 3000 as g1; go")
+
+    assert [(one.cause_id, one.value) for one in world.issued] == [("1", 3000), ("2", 3000)]
+
+
+def test_r35_where_one_settle_stands_for_all_invoices_its_failure_is_no_lack_of_a_return() -> None:
+    world = World(by="total").say("hold; Out 3000; return 500; Out 2000; declined settle 10000")
+
+    assert [(one.invoice, one.amount) for one in world.order.lacks] == [("1", 3000), ("2", 2000)]
