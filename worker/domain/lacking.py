@@ -1,6 +1,6 @@
 """What accepted invoices lack: kept per invoice with its reason, in sum always `max(0, O − K)`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -56,22 +56,20 @@ def lose(draft: Draft, command: Command, kind: LackKind) -> int:
     order = draft.order
     amount = left = unlisted(order)
     for number, covered in command.covers:
-        part = min(left, covered)
-        add(draft, number, kind, part, command.command_id)
-        left -= part
-    _list_on(draft, order.invoices.values(), left, kind, command.command_id)
+        left -= _list_on(draft, order.invoices[number], min(left, covered), kind, command.command_id)
+    for invoice in order.invoices.values():
+        left -= _list_on(draft, invoice, left, kind, command.command_id)
     return amount
 
 
-def _list_on(draft: Draft, invoices: Iterable[Invoice], amount: int, kind: LackKind, command_id: str = "") -> None:
-    """Lists an amount on sales, one after another, each up to what it is not yet known to lack."""
-    left = amount
-    for invoice in invoices:
-        if invoice.output and left > 0:
-            known = sum(lack.amount for lack in draft.order.lacks if lack.invoice == invoice.number)
-            part = min(left, invoice.due - known)
-            add(draft, invoice.number, kind, part, command_id)
-            left -= part
+def _list_on(draft: Draft, invoice: Invoice, amount: int, kind: LackKind, command_id: str = "") -> int:
+    """Lists an amount on a sale, up to what it is not yet known to lack; returns how much."""
+    if amount <= 0 or not invoice.output:
+        return 0
+    known = sum(lack.amount for lack in draft.order.lacks if lack.invoice == invoice.number)
+    part = min(amount, invoice.due - known)
+    add(draft, invoice.number, kind, part, command_id)
+    return part
 
 
 def take_off(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True) -> tuple[tuple[str, int], ...]:
@@ -117,7 +115,9 @@ def _miss_no_more_than_lacks(draft: Draft) -> None:
 
 def lay_open(draft: Draft) -> None:
     """Lists what is newly lacking as not yet asked for, on the newest invoices."""
-    _list_on(draft, reversed(draft.order.invoices.values()), unlisted(draft.order), "held")
+    left = unlisted(draft.order)
+    for invoice in reversed(draft.order.invoices.values()):
+        left -= _list_on(draft, invoice, left, "held")
 
 
 def give_up(draft: Draft, command_id: str) -> None:
