@@ -4,6 +4,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+MUTATION := .venv-mutation
 # The oldest Python that is supported, and the names under which a newer one may hide.
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 RING_UNIT := $(wildcard tests/unit tests/property tests/contract)
@@ -24,7 +25,7 @@ FIND_CHROMIUM = if [ -z "$$CHROMIUM" ] && ! command -v chromium >/dev/null && ! 
 	fi;
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit integration acceptance browser screenshots lint format bench schemas lock clean
+.PHONY: help install demo test unit integration acceptance browser screenshots lint format bench schemas mutants lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +71,11 @@ bench-%: $(INSTALLED) ## one part of it: rules, ledger, delivery, waiting, laten
 schemas: $(INSTALLED) ## the messages as one page to read, build/schemas.html
 	@$(BIN)/python schemas/page.py build/schemas.html
 
+mutants: $(MUTATION)/.installed ## change the rules in five thousand ways, one by one: do their tests notice? (long; docs/mutants.md)
+	@rm -f mutants/mutmut-stats.json # which tests reach which function is found out anew
+	PATH="$(CURDIR)/$(MUTATION)/bin:$$PATH" $(MUTATION)/bin/python tests/mutation/run.py run $(ONLY)
+	@$(MUTATION)/bin/python tests/mutation/run.py results
+
 lock: $(INSTALLED) ## renew every pinned version and hash, of Python packages and of the broker's jars
 	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt
 	$(COMPILE) --upgrade --extra dev pyproject.toml -o requirements/dev.txt
@@ -77,11 +83,20 @@ lock: $(INSTALLED) ## renew every pinned version and hash, of Python packages an
 		pyproject.toml -o requirements/plain.txt
 	$(COMPILE) --upgrade --extra build --extra ops --extra traces --constraint requirements/dev.txt \
 		pyproject.toml -o requirements/image.txt
+	$(COMPILE) --upgrade --group mutation -o requirements/mutation.txt
 	$(BIN)/python -m worker.stack.lock
 
 clean: ## remove the environment and every cache in this folder (data of `settlement stack` stays)
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(MUTATION) mutants build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(MUTATION)/.installed: $(INSTALLED) requirements/mutation.txt
+	@index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config get global.index-url 2>/dev/null || true)}}"; \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	export UV_SYSTEM_CERTS=1 VIRTUAL_ENV="$(CURDIR)/$(MUTATION)"; \
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(MUTATION) && \
+	$(BIN)/uv pip sync --quiet --require-hashes requirements/mutation.txt
+	@touch $@
 
 # uv brings the packages in seconds; pip brings uv. The index and its mirror are whatever this
 # machine's pip is told to use. `sync` also removes what an older requirement file had brought. Where Python may
