@@ -51,6 +51,18 @@ def test_every_request_validates_against_the_document(operation: Operation, more
     assert set(found) <= set(schema["properties"])
 
 
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("currency", sorted(EXPONENTS))
+@pytest.mark.parametrize("unit", ["minor", "major"])
+def test_every_request_of_every_currency_validates(operation: Operation, currency: str, unit: str):
+    schema = Draft202012Validator(DOCUMENT["components"]["schemas"][SCHEMAS[operation]])
+    connector = msgspec.structs.replace(ACME, cancel_unit=unit)
+
+    for value in (1, 99, 61_400, MAX_MINOR):
+        one = command(currency=currency, value=value, recipients=[{**RECIPIENT, "amount": value}])
+        schema.validate(json.loads(json.dumps(sent(operation, one, connector), default=float)))
+
+
 @pytest.mark.parametrize(
     ("currency", "minor", "digits"),
     [

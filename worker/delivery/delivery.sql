@@ -58,6 +58,13 @@ SELECT command_id, partition, operation, topic, source_partition, "offset", key,
 FROM commands WHERE command_id = ANY ($1::text[]) AND turn AND state = 'waiting' AND begun IS NULL
     AND due_at <= $2 AND partition = ANY ($3::integer[])
 
+-- name: past_horizon
+-- Commands of a connector that were asked for long enough without a definite answer.
+SELECT command_id FROM commands
+WHERE state = 'waiting' AND uncertain AND connector = $1 AND first_attempt_at <= $2
+    AND partition = ANY ($3::integer[]) AND turn AND begun IS NULL
+LIMIT 500
+
 -- name: under_way
 -- Commands of these partitions whose attempt began and has no result yet.
 SELECT command_id, partition, connector FROM commands

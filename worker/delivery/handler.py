@@ -106,6 +106,7 @@ class DeliveryHandler:
         await self._book(cycle, store)
         if cycle.now_ms >= self._look_at_ms:
             await self._apply_decisions(cycle, store)
+            await self._give_up_behind_closed_doors(cycle, store)
             self._look_at_ms = cycle.now_ms + DECISIONS_LOOK_MS
         await self._release_due(cycle, store)
 
@@ -138,6 +139,16 @@ class DeliveryHandler:
                 await self._move_on(store, [job])
         if answered:
             await store.applied(answered, cycle.now_ms)
+
+    async def _give_up_behind_closed_doors(self, cycle: Cycle, store: Store) -> None:
+        """The horizon also comes for commands of a connector that nobody may ask now."""
+        mine = cycle.epochs.keys() - self._leaving
+        for lane in self._lanes.values():
+            if lane.connector is not None and lane.condition.not_before_ms > cycle.now_ms:
+                before_ms = cycle.now_ms - schedule.horizon_ms(lane.connector)
+                late = await store.past_horizon(lane.name, mine, before_ms)
+                for job in await store.sendable(late, mine, cycle.now_ms) if late else []:
+                    await booking.give_up(cycle, store, job)
 
     async def _release_due(self, cycle: Cycle, store: Store) -> None:
         """Writes down every attempt that may begin now; it is sent once that is durable."""

@@ -39,13 +39,18 @@ def _next_attempt_ms(
     seconds = delays[0 if first else min(job.doubts, len(delays)) - 1]
     seconds *= random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - only spreads the load
     due = now_ms + round(1000 * max(seconds, hold_seconds or 0.0))
-    return min(due, _horizon_ms(job, connector)) if job.uncertain else due
+    return min(due, _ends_ms(job, connector)) if job.uncertain else due
 
 
 def is_past_horizon(job: Job, connector: Connector | None, now_ms: int) -> bool:
     """Whether an unknown command was asked for long enough (R33)."""
-    return job.uncertain and connector is not None and now_ms >= _horizon_ms(job, connector)
+    return job.uncertain and connector is not None and now_ms >= _ends_ms(job, connector)
 
 
-def _horizon_ms(job: Job, connector: Connector) -> int:
-    return (job.first_attempt_ms or 0) + round(connector.horizon_hours * HOUR_MS)
+def horizon_ms(connector: Connector) -> int:
+    """For how long an unknown command is asked again."""
+    return round(connector.horizon_hours * HOUR_MS)
+
+
+def _ends_ms(job: Job, connector: Connector) -> int:
+    return (job.first_attempt_ms or 0) + horizon_ms(connector)

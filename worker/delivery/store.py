@@ -108,6 +108,11 @@ class Store:
         rows = await self._connection.fetch(_SQL["sendable"], list(ids), moment(now_ms), list(partitions))
         return [_job(row) for row in rows]
 
+    async def past_horizon(self, connector: str, partitions: Iterable[int], before_ms: int) -> list[str]:
+        """Uncertain commands of a connector whose first attempt was so long ago."""
+        rows = await self._connection.fetch(_SQL["past_horizon"], connector, moment(before_ms), list(partitions))
+        return [row["command_id"] for row in rows]
+
     async def begin(self, jobs: Sequence[Job], epochs: Mapping[int, int], now_ms: int) -> None:
         """Each attempt is written down before its first byte."""
         await self._write("begin_attempts", [

@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.delivery.world import DeliveryWorld
 from worker.delivery import window as windows
+from worker.sandbox.connector import Faults
 
 
 async def test_commands_of_a_payment_go_one_at_a_time_in_their_order(world: DeliveryWorld):
@@ -158,6 +159,30 @@ async def test_past_the_lease_nothing_is_sent_and_it_counts_as_not_sent(world: D
     row = await world.connection.fetchrow("SELECT fate, ended_at FROM attempts")
     assert row["fate"] == "not_sent"
     assert await world.value("SELECT uncertain FROM commands") is False
+
+
+async def test_what_is_under_way_when_the_worker_must_go_is_answered_and_booked(world: DeliveryWorld):
+    world.acme.faults = Faults(latency_ms=200, currency="USD")
+    world.take("a")
+    await world.cycle()
+
+    await world.handler.release(frozenset(world.epochs))
+    await world.cycle()
+
+    assert await world.value("SELECT state FROM commands") == "succeeded"
+    assert world.outcomes() == [("succeeded", "a")]
+
+
+async def test_the_horizon_comes_also_while_nobody_may_ask_the_connector(world: DeliveryWorld):
+    world.connectors(acme="horizon_hours = 0.0003\nprobe_seconds = 3600")
+    world.handler.reload()
+    world.plan("error", "forbidden")
+    world.take("a")
+
+    await world.until(("a", "unknown"))
+
+    assert world.asked() == ["a", "a"]
+    assert world.outcomes() == [("unknown", "a")]
 
 
 async def test_the_next_due_commands_are_found_by_an_index_among_a_great_many(world: DeliveryWorld):
