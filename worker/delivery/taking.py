@@ -17,7 +17,7 @@ async def new_jobs(cycle: Cycle, store: Store) -> list[Job]:
     """The commands of this cycle that were never taken over; each record is accounted for."""
     found: dict[str, Job] = {}
     for record in cycle.records:
-        job = _read(cycle, record)
+        job = read_job(cycle, record)
         if job is None:
             telemetry.count_fact(record.topic, "dead_lettered")
         elif (twin := found.get(job.id)) is not None:
@@ -32,7 +32,7 @@ async def new_jobs(cycle: Cycle, store: Store) -> list[Job]:
     return list(found.values())
 
 
-def _read(cycle: Cycle, record: Record) -> Job | None:
+def read_job(cycle: Cycle, record: Record) -> Job | None:
     """The command that a record carries, due now."""
     event = read(record)
     if isinstance(event, Unreadable):

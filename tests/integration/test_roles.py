@@ -1,0 +1,273 @@
+"""The database defends itself: whoever logs in can do its own work and nothing else."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from tests.integration.ledger.world import CONNECTORS, authorized, invoice
+from tests.integration.stream.world import PARTITIONS, World
+from worker.delivery.handler import DeliveryHandler
+from worker.kafka import names
+from worker.ledger.handler import LedgerHandler
+from worker.postgres.migrations import migrate, migrations
+from worker.postgres.queries import Query, all_queries
+from worker.settings import load
+from worker.stack import StackEnv
+from worker.stream.control import Control
+from worker.stream.runner import Runner
+
+ROLES = ("settlement_ledger", "settlement_delivery", "settlement_ops", "settlement_operator")
+ROLES_MIGRATION = 7
+WORKERS = {"ledger": "settlement_ledger", "delivery": "settlement_delivery"}
+
+
+def of_room(query: Query) -> list[tuple[str, str]]:
+    """Schema and role under which a query is run."""
+    room = query.file.split("/")[1]
+    if room == "stream":
+        return list(WORKERS.items())
+    return [(room, WORKERS[room])] if room in WORKERS else [("public", "settlement_operator")]
+
+
+@asynccontextmanager
+async def login(url: str, role: str) -> AsyncIterator[str]:
+    """The address under a login of its own that has one role and no other right."""
+    name, password = f"login_{secrets.token_hex(4)}", secrets.token_hex(8)
+    owner = await asyncpg.connect(url)
+    await owner.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}' IN ROLE {role}")
+    try:
+        parts = urlsplit(url)
+        yield parts._replace(netloc=f"{name}:{password}@{parts.hostname}:{parts.port}").geturl()
+    finally:
+        await owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", name)
+        await owner.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
+        await owner.close()
+
+
+async def test_each_room_may_run_its_queries(database_url: str):
+    refused = []
+    connection = await asyncpg.connect(database_url)
+
+    for query in all_queries():
+        for schema, role in of_room(query):
+            await connection.execute(f"SET ROLE {role}; SET search_path = {schema}")
+            try:  # the rights are checked, nothing is done
+                await connection.execute(f"EXPLAIN (GENERIC_PLAN) {query.sql}")
+            except asyncpg.InsufficientPrivilegeError as problem:
+                refused.append(f"{role}: {query.file}: {query.name}: {problem}")
+
+    await connection.close()
+    assert refused == []
+
+
+FORBIDDEN = [
+    ("settlement_ledger", "SELECT FROM delivery.commands"),
+    ("settlement_ledger", "INSERT INTO delivery.decisions (action) VALUES ('retry')"),
+    ("settlement_ledger", "INSERT INTO people.acts (action) VALUES ('retry')"),
+    ("settlement_ledger", "UPDATE ledger.entries SET amount = 1"),
+    ("settlement_ledger", "DELETE FROM ledger.facts"),
+    ("settlement_ledger", "TRUNCATE ledger.entries"),
+    ("settlement_ledger", "TRUNCATE ledger.orders"),
+    ("settlement_ledger", "UPDATE ledger.commands SET value = 1"),
+    ("settlement_ledger", "ALTER TABLE ledger.entries DISABLE TRIGGER append_only"),
+    ("settlement_ledger", "DROP TABLE ledger.entries"),
+    ("settlement_ledger", "CREATE TABLE ledger.mine (x integer)"),
+    ("settlement_ledger", "SET session_replication_role = replica"),
+    ("settlement_ledger", "DELETE FROM public.settlement_migrations"),
+    ("settlement_ledger", "SELECT public.settlement_grant()"),
+    ("settlement_delivery", "SELECT FROM ledger.orders"),
+    ("settlement_delivery", "SELECT FROM ledger.entries"),
+    ("settlement_delivery", "DELETE FROM delivery.attempts"),
+    ("settlement_ops", "UPDATE ledger.dead_letters SET status = 'open'"),
+    ("settlement_ops", "INSERT INTO people.acts (action) VALUES ('retry')"),
+    ("settlement_ops", "DELETE FROM ledger.orders"),
+    ("settlement_operator", "UPDATE ledger.dead_letters SET value = NULL"),
+    ("settlement_operator", "UPDATE delivery.commands SET state = 'succeeded'"),
+    ("settlement_operator", "DELETE FROM people.acts"),
+    ("settlement_operator", "INSERT INTO ledger.entries (chain) VALUES (1)"),
+    ("settlement_operator", "UPDATE delivery.decisions SET reason = 'another'"),
+]  # fmt: skip
+
+
+async def test_what_is_nobodys_business_is_refused(database_url: str):
+    allowed = []
+    connection = await asyncpg.connect(database_url)
+
+    for role, statement in FORBIDDEN:
+        await connection.execute(f"SET ROLE {role}")
+        try:
+            await connection.execute(statement)
+            allowed.append((role, statement))
+        except asyncpg.InsufficientPrivilegeError:
+            pass
+
+    await connection.close()
+    assert allowed == []
+
+
+async def test_who_only_looks_sees_everything(database_url: str):
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("SET ROLE settlement_ops")
+    tables = await connection.fetch(
+        "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables"
+        " WHERE schemaname IN ('ledger', 'delivery', 'people')"
+    )
+
+    for (table,) in tables:
+        await connection.fetch(f"SELECT count(*) FROM {table}")
+
+    assert len(tables) > 20
+    await connection.close()
+
+
+async def test_the_owner_himself_cannot_rewrite_the_ledger(database_url: str):
+    owner = await asyncpg.connect(database_url)
+    assert await owner.fetchval("SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class"
+                                " WHERE oid = 'ledger.entries'::regclass")  # fmt: skip
+
+    for table in ("ledger.entries", "ledger.facts", "people.acts"):
+        for statement in (f"UPDATE {table} SET order_id = ''", f"DELETE FROM {table}", f"TRUNCATE {table}"):
+            with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+                await owner.execute(statement)
+
+    await owner.close()
+
+
+async def test_tables_of_later_migrations_have_their_rights_from_the_start(database_url: str):
+    owner = await asyncpg.connect(database_url)
+    await owner.execute("CREATE TABLE ledger.later (x integer)")
+
+    rights = {
+        (role, right): await owner.fetchval("SELECT has_table_privilege($1, 'ledger.later', $2)", role, right)
+        for role in ROLES for right in ("SELECT", "INSERT")
+    }  # fmt: skip
+
+    assert rights == {
+        ("settlement_ledger", "SELECT"): True, ("settlement_ledger", "INSERT"): True,
+        ("settlement_delivery", "SELECT"): False, ("settlement_delivery", "INSERT"): False,
+        ("settlement_ops", "SELECT"): True, ("settlement_ops", "INSERT"): False,
+        ("settlement_operator", "SELECT"): True, ("settlement_operator", "INSERT"): False,
+    }  # fmt: skip
+    await owner.close()
+
+
+@pytest.fixture
+async def world(stack: StackEnv, database_url: str, topic_prefix: str, tmp_path: Path) -> AsyncIterator[World]:
+    (tmp_path / "connectors.toml").write_text(CONNECTORS)
+    world = World({
+        "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers, "DATABASE_URL": database_url, "TOPIC_PREFIX": topic_prefix,
+        "TOPIC_PARTITIONS": str(PARTITIONS), "CONNECTORS_FILE": str(tmp_path / "connectors.toml"),
+    }, tmp_path)  # fmt: skip
+    try:
+        await world.open()
+        yield world
+    finally:
+        await world.close()
+
+
+async def test_both_workers_do_their_whole_work_under_logins_with_nothing_but_their_roles(world: World):
+    """An invoice is decided and asked; the connector is away, so the attempt is written down and tried again."""
+    async with (
+        login(world.settings.database, "settlement_ledger") as ledger,
+        login(world.settings.database, "settlement_delivery") as delivery,
+    ):
+        runners = []
+        for handler, address in ((LedgerHandler, ledger), (DeliveryHandler, delivery)):
+            settings = load(world.environment | {"DATABASE_URL": address})
+            control = Control(settings)
+            runners.append(Runner(settings, handler(control), control))
+        running = [asyncio.create_task(one.run()) for one in runners]
+        for kind, data, topic in (
+            ("order.authorized", authorized("o1"), names.ORDER_CHANGES),
+            ("invoice.issued", invoice("o1", "1", 6000), names.INVOICES),
+            ("invoice.issued", {"orderId": "o1"}, names.INVOICES),
+        ):
+            envelope = {"specversion": "1.0", "id": "x", "source": "/test", "type": kind, "data": data}
+            await world.send("o1", json.dumps(envelope).encode(), topic=topic)
+
+        await world.until(
+            lambda: world.database.fetchval("SELECT ended_at FROM delivery.attempts LIMIT 1"), "an attempt with its end"
+        )
+        await world.until_quiet()
+        assert await world.database.fetchval("SELECT count(*) FROM ledger.dead_letters") == 1
+        for one in runners:
+            one.stop()
+        await asyncio.gather(*running)
+        await runners[1].handler.close()
+        assert await world.database.fetchval("SELECT count(*) FROM ledger.members") == 0, "and left in order"
+
+
+@asynccontextmanager
+async def databases(stack: StackEnv, number: int, owner: str | None = None) -> AsyncIterator[list[str]]:
+    server = await asyncpg.connect(stack.database_url)
+    made = [f"roles_{secrets.token_hex(5)}" for _ in range(number)]
+    for name in made:
+        await server.execute(f"CREATE DATABASE {name}" + (f" OWNER {owner}" if owner else ""))
+    try:
+        yield [urlsplit(stack.database_url)._replace(path=f"/{name}").geturl() for name in made]
+    finally:
+        for name in made:
+            await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await server.close()
+
+
+async def test_several_databases_of_one_server_may_be_migrated_at_once(stack: StackEnv):
+    async with databases(stack, 3) as urls:
+        await asyncio.gather(*(migrate(url) for url in urls for _ in range(2)))
+
+        for url in urls:
+            connection = await asyncpg.connect(url)
+            assert await connection.fetchval("SELECT has_table_privilege('settlement_ops', 'ledger.entries', 'SELECT')")
+            await connection.close()
+
+
+async def test_the_migration_that_makes_the_roles_waits_for_another_databases_and_goes_on(stack: StackEnv):
+    """Two migrations that both make a role nobody had: one of them is second, and says nothing about it."""
+    name, made = f"role_{secrets.token_hex(4)}", "settlement_delivery"
+    block = next(one.sql for one in migrations() if one.number == ROLES_MIGRATION).split("CREATE FUNCTION")[0]
+    block = block.replace(made, name)
+    async with databases(stack, 2) as urls:
+        first, second = [await asyncpg.connect(url) for url in urls]
+        transaction = first.transaction()
+        await transaction.start()
+        await first.execute(block)
+        waiting = asyncio.create_task(second.execute(block))
+        while not await first.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+        await transaction.commit()
+        await waiting
+
+        assert await second.fetchval("SELECT to_regrole($1) IS NOT NULL", name)
+        await first.execute(f"DROP ROLE {name}")
+        await first.close()
+        await second.close()
+
+
+async def test_a_user_who_may_make_no_role_migrates_all_the_same(stack: StackEnv):
+    """Here the roles exist already; what it may not do either is give them to others, and it need not."""
+    server = await asyncpg.connect(stack.database_url)
+    name, password = f"plain_{secrets.token_hex(4)}", secrets.token_hex(8)
+    await server.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+    try:
+        async with databases(stack, 1, owner=name) as (url,):
+            parts = urlsplit(url)
+            mine = parts._replace(netloc=f"{name}:{password}@{parts.hostname}:{parts.port}").geturl()
+            assert await migrate(mine)
+            connection = await asyncpg.connect(mine)
+            nobody = f"role_{secrets.token_hex(4)}"
+            block = next(one.sql for one in migrations() if one.number == ROLES_MIGRATION).split("CREATE FUNCTION")[0]
+            await connection.execute(block.replace("settlement_delivery", nobody))
+            assert await connection.fetchval("SELECT to_regrole($1)", nobody) is None
+            assert await connection.fetchval("SELECT public.settlement_grant()") == []
+            await connection.close()
+    finally:
+        await server.execute(f"DROP ROLE {name}")
+        await server.close()
