@@ -1,0 +1,99 @@
+"""A row of the live view ends the same, however the topics arrive between each other and how often a record repeats."""
+
+import random
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from worker.domain.decide import decide
+from worker.domain.facts import Authorization, Fact, InvoiceIssued, OrderAuthorized, OrderChanged, OutcomeReported
+from worker.domain.order import Order
+from worker.domain.published import command_message, event_message, order_state
+from worker.domain.terms import Capability, Terms
+from worker.ops.row import KEPT_AFTER_END_MS, Moved, Row, decode, fold, is_over
+from worker.ops.totals import Totals
+
+NOON_MS = 1_768_478_400_000
+TERMS = Terms(now_ms=NOON_MS, capabilities={"acme": Capability("PARTIAL")})
+
+Told = tuple[str, str, dict]
+
+
+def story() -> dict[str, list[Told]]:
+    """What the ledger and the delivery worker tell of one order, by topic: two sales, a discount, a return."""
+    payment = Authorization(payment_id="p", transaction_id="T", authorization_id="A", connector="acme", value=10_000,
+                            reference_value=10_000, max_value=10_000)  # fmt: skip
+    waiting: list[Fact] = [
+        OrderAuthorized(order_id="o", merchant="shop", currency="USD", value=10_000, payments=(payment,)),
+        InvoiceIssued(order_id="o", type="Output", invoice_number="1", invoice_value=6_000),
+        OrderChanged(order_id="o", request_id="c", discount_value=1_500, increment_value=0),
+        InvoiceIssued(order_id="o", type="Output", invoice_number="2", invoice_value=2_500),
+        InvoiceIssued(order_id="o", type="Input", invoice_number="3", invoice_value=500),
+    ]
+    told: dict[str, list[Told]] = {"state": [], "event": [], "command": [], "outcome": []}
+    order = Order("o")
+    while waiting:
+        decision = decide(order, waiting.pop(0), TERMS)
+        order = decision.order
+        for event in decision.events:
+            told["event"].append(("event", event.type, event_message(order, event, None, NOON_MS)))
+        for command in decision.commands:
+            told["command"].append(("command", "command.x", command_message(order, command, NOON_MS)))
+            done = {"orderId": "o", "commandId": command.command_id, "at": "2026-01-15T12:00:01Z"}
+            told["outcome"].append(("outcome", "command.succeeded", done))
+            waiting.insert(0, OutcomeReported(
+                order_id="o", outcome="succeeded", command_id=command.command_id, payment_id="p", value=command.value,
+                operation_id=command.command_id,
+            ))  # fmt: skip
+        told["state"].append(("state", "order.state", order_state(order)))
+    assert order.phase == "finished"
+    return told
+
+
+def mixed(told: dict[str, list[Told]], dice: random.Random) -> Iterator[Told]:
+    """Each topic in its order, all of them between each other, and now and then a stretch once more."""
+    places = dict.fromkeys(told, 0)
+    while open_ := [topic for topic, place in places.items() if place < len(told[topic])]:
+        topic = dice.choice(open_)
+        yield told[topic][places[topic]]
+        places[topic] += 1
+        if dice.random() < 0.2:
+            back = dice.randrange(places[topic])
+            yield from told[topic][back : places[topic]]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_row_ends_the_same_in_every_order_of_arrival_with_any_repeats(seed: int) -> None:
+    told = story()
+    row = Row()
+    for shape, kind, data in mixed(told, random.Random(seed)):
+        row = fold(row, decode[shape](msgspec.json.encode(data)), kind)
+
+    assert row.state == decode["state"](msgspec.json.encode(told["state"][-1][2]))
+    assert row.moved == Moved(NOON_MS // 86_400_000, settled=8_500, refunded=500, voided=1_500)
+    assert row.asked == {}
+    assert row.sequence == len(told["event"])
+    assert msgspec.json.decode(msgspec.json.encode(row), type=Row) == row
+
+
+def test_sums_are_what_the_rows_say_whatever_was_there_before() -> None:
+    told = story()
+    totals, row = Totals(), Row()
+    for shape, kind, data in mixed(told, random.Random(1)):
+        old, row = row, fold(row, decode[shape](msgspec.json.encode(data)), kind)
+        totals.swap("o", old, row)
+        anew = Totals.of([("o", row)])
+        assert +totals.statuses == +anew.statuses
+        assert {key: +sums for key, sums in totals.money.items() if +sums} == {
+            key: +sums for key, sums in anew.money.items() if +sums
+        }
+        assert (totals.asking, totals.needing) == (anew.asking, anew.needing)
+
+
+def test_an_order_is_remembered_after_its_end_until_no_repeat_of_today_can_come() -> None:
+    row = Row()
+    for shape, kind, data in (one for topic in story().values() for one in topic):
+        row = fold(row, decode[shape](msgspec.json.encode(data)), kind)
+    assert not is_over(row, NOON_MS + KEPT_AFTER_END_MS)
+    assert is_over(row, NOON_MS + KEPT_AFTER_END_MS + 1)
