@@ -18,8 +18,8 @@ from worker.sandbox.rehearsal import CONNECTORS, Rehearsal, is_done
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 360, "height": 780}}
-ORDERS = 240
-PER_SECOND = 2.0
+ORDERS = 200
+PER_SECOND = 1.2
 # What the pages show besides: an order whose way has every turn, and what waits for a person.
 SHOWN = "BR-1042-7731"
 TROUBLED = {"BR-1042-7738": "decline", "BR-1042-7745": "manual", "BR-1042-7752": "echo"}
