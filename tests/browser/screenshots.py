@@ -18,6 +18,7 @@ from worker.sandbox.rehearsal import CONNECTORS, Rehearsal, is_done
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 360, "height": 780}}
+HEIGHT_MAX = 1_600
 ORDERS = 200
 PER_SECOND = 1.2
 # What the pages show besides: an order whose way has every turn, and what waits for a person.
@@ -109,7 +110,9 @@ async def _photograph(browser: Browser, address: str, play: Rehearsal) -> None:
                 await page.goto(address + path)
                 await page.wait_for_timeout(1_500)
                 file = FOLDER / f"{name}-{size}{'-dark' if scheme == 'dark' else ''}.png"
-                await page.screenshot(path=file, full_page=True)
+                height = min(HEIGHT_MAX, await page.evaluate("document.documentElement.scrollHeight"))
+                clip = {"x": 0, "y": 0, "width": viewport["width"], "height": height}
+                await page.screenshot(path=file, full_page=True, clip=clip)  # type: ignore[arg-type]
             await context.close()
 
 

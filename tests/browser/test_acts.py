@@ -46,7 +46,7 @@ async def test_a_suspect_capture_is_resolved_with_the_amount_in_words(deployment
     await page.get_by_label("Under which id at the connector").fill("settle-by-phone")
     await page.get_by_role("button", name="It was done").click()
     await expect(page.locator(".amount-check")).to_contain_text("60.50 BRL")
-    await expect(page.locator(".amount-check")).to_contain_text("Sixty and 50/100")
+    await expect(page.locator(".amount-check")).to_contain_text("sixty and 50/100 BRL")
     await confirm(page, "Ana Souza", "looked it up at the connector")
 
     await deployment.until_status(order, "open")
@@ -67,7 +67,7 @@ async def test_a_declined_capture_is_asked_again_and_the_form_sent_twice_acts_on
 
     await page.goto(f"{deployment.open}/needs?need=failed")
     await page.get_by_role("link", name=f"Ask again for {order}").click()
-    await expect(page.locator(".amount-check")).to_contain_text("Sixty and 00/100")
+    await expect(page.locator(".amount-check")).to_contain_text("sixty and 00/100 BRL")
     form = await page.evaluate(
         "() => new URLSearchParams(new FormData(document.querySelector('form.decide'))).toString()"
     )

@@ -50,7 +50,7 @@ class Proposal(Struct, kw_only=True):
 async def act_page(site: Site, request: web.Request) -> web.Response:
     """The first step: look at what you are about to do."""
     async with site.reader.snapshot() as connection:
-        proposal = await _proposal(connection, request.query.get("action", ""), dict(request.query))
+        proposal = await _proposal(site, connection, request.query.get("action", ""), dict(request.query))
     return site.show(request, "act.html", one=proposal, by=request.cookies.get("settlement_name", ""))
 
 
@@ -59,7 +59,7 @@ async def act(site: Site, request: web.Request) -> web.StreamResponse:
     form = {name: str(value) for name, value in (await request.post()).items()}
     actor = Actor(form.get("by", "").strip(), form.get("reason", "").strip(), "ops view")
     async with site.reader.snapshot() as connection:
-        proposal = await _proposal(connection, form.get("action", ""), form)
+        proposal = await _proposal(site, connection, form.get("action", ""), form)
     if proposal.asks_for_result:
         raise Refused("say first what the connector did")
     connection = await connect(site.settings.database, name="settlement-ops-act")
@@ -73,7 +73,7 @@ async def act(site: Site, request: web.Request) -> web.StreamResponse:
     raise answer
 
 
-async def _proposal(connection: Connection, action: str, given: dict[str, str]) -> Proposal:
+async def _proposal(site: Site, connection: Connection, action: str, given: dict[str, str]) -> Proposal:
     """What the fields mean, read anew from the tables; `Refused` with a sentence where it cannot be done."""
     match action:
         case "retry" | "abandon" | "resolve" if given.get("id"):
@@ -81,7 +81,7 @@ async def _proposal(connection: Connection, action: str, given: dict[str, str]) 
         case "abandon" if given.get("order"):
             return await _on_amount(connection, given)
         case "replay" | "discard":
-            return await _on_letter(connection, action, given)
+            return await _on_letter(site, connection, action, given)
         case _:
             raise Refused("there is no such act")
 
@@ -142,7 +142,7 @@ async def _on_amount(connection: Connection, given: dict[str, str]) -> Proposal:
     raise Refused("nothing of this order waits for that decision any more")
 
 
-async def _on_letter(connection: Connection, action: Action, given: dict[str, str]) -> Proposal:
+async def _on_letter(site: Site, connection: Connection, action: Action, given: dict[str, str]) -> Proposal:
     number = letter_id(given.get("id", ""))
     page = await dead_letters.look(connection, number)
     letter = page.letter
@@ -154,6 +154,9 @@ async def _on_letter(connection: Connection, action: Action, given: dict[str, st
     else:
         says = "The record stays readable here, and nobody is reminded of it any more."
     value, currency = _carried(letter.record.value)
+    row = site.view.row(letter.order_id) if letter.order_id else None
+    if currency is None and row is not None and row.state is not None:
+        currency = row.state.currency  # an invoice need not name it
     return Proposal(
         action=action, about=f"dead letter {number}, {letter.reason}, from {letter.record.topic}", value=value,
         currency=currency, order_id=letter.order_id, back=str(URL("/dead-letter").with_query(id=str(number))),
