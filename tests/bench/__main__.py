@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from tests.bench import delivery, latency, ledger, ops, outage, rules, waiting
+from tests.bench import bulkhead, delivery, latency, ledger, ops, outage, rules, waiting
 from tests.bench.deployment import running_stack
 from tests.bench.page import Section
 from worker.stack import StackEnv
@@ -34,6 +34,10 @@ async def _latency(stack: StackEnv, asked: argparse.Namespace) -> Section:
     return latency.section(await latency.run(stack, asked.seconds))
 
 
+async def _bulkhead(stack: StackEnv, asked: argparse.Namespace) -> Section:
+    return bulkhead.section(await bulkhead.run(stack, asked.rounds))
+
+
 async def _outage(stack: StackEnv, asked: argparse.Namespace) -> Section:
     return outage.section(await outage.run(stack, asked.outage))
 
@@ -44,9 +48,9 @@ async def _ops(stack: StackEnv, asked: argparse.Namespace) -> Section:
 
 ALL: dict[str, Benchmark] = {
     "rules": _rules, "ledger": _ledger, "delivery": _delivery, "waiting": _waiting, "latency": _latency,
-    "outage": _outage, "ops": _ops,
+    "outage": _outage, "ops": _ops, "bulkhead": _bulkhead,
 }  # fmt: skip
-USUAL = ("rules", "ledger", "delivery", "waiting", "latency")
+USUAL = ("rules", "ledger", "delivery", "waiting", "latency", "bulkhead")
 
 
 def main() -> None:

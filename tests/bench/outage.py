@@ -3,14 +3,13 @@
 import asyncio
 import re
 import time
-import urllib.request
 from collections import Counter
 from itertools import pairwise
 from typing import Any
 
 from tests.bench import page, picture
 from tests.bench.deployment import Deployment, deployment
-from tests.bench.sending import book, commands, connector, metric
+from tests.bench.sending import book, commands, connector, metric, misbehave
 from worker.kafka import names
 from worker.stack import StackEnv
 
@@ -77,7 +76,7 @@ async def _away(stack: StackEnv, seconds: int, *, gone: bool) -> Found:
             (here.folder / "acme.log").unlink()
             connector(here, "acme", "--latency-ms", "20", port=int(url.rsplit(":", 1)[1]), **BEARS)
         else:
-            _post(f"{url}/faults", b'{"all": "silence", "for_seconds": %d}' % seconds)
+            misbehave(url, "silence", seconds)
             await asyncio.sleep(seconds)
         back = time.monotonic()
         total = await loading
@@ -126,8 +125,3 @@ async def _watch(here: Deployment, address: str, watched: list[tuple[float, floa
 
 def _rates(watched: list[tuple[float, float, int]], place: int) -> list[tuple[float, float]]:
     return [(after[0], (after[place] - before[place]) / (after[0] - before[0])) for before, after in pairwise(watched)]
-
-
-def _post(url: str, content: bytes) -> None:
-    request = urllib.request.Request(url, content, {"Content-Type": "application/json"})
-    urllib.request.urlopen(request, timeout=10).close()

@@ -19,22 +19,22 @@ IN_FLIGHT = 512
 _AT = "2026-01-15T12:00:00Z"
 
 
-def command(number: int) -> dict[str, Any]:
+def command(number: int, connector_name: str = "acme") -> dict[str, Any]:
     """The settle of a payment of its own."""
     order_id = f"order-{number:07}"
     return {
         "commandId": f"command-{number:07}-0123456789abcdef", "requestId": f"request-{number:07}-0123456789abcdef",
         "orderId": order_id, "paymentId": f"{order_id}-card", "transactionId": f"{order_id}-T",
-        "authorizationId": f"{order_id}-A", "connector": "acme", "merchant": "bench-store", "currency": "BRL",
+        "authorizationId": f"{order_id}-A", "connector": connector_name, "merchant": "bench-store", "currency": "BRL",
         "value": 1_000, "sequence": 1, "cause": {"kind": "invoice", "id": "N1"}, "retryOf": None, "settleId": None,
         "tid": f"{order_id}-tid", "nsu": None, "recipients": None, "issuedAt": _AT,
     }  # fmt: skip
 
 
-def commands(first: int, count: int) -> Iterator[Outgoing]:
+def commands(first: int, count: int, connector_name: str = "acme") -> Iterator[Outgoing]:
     """Their records."""
     for number in range(first, first + count):
-        data = command(number)
+        data = command(number, connector_name)
         order_id = data["orderId"]
         headers = envelope.write("command.settle", data["commandId"], _AT)
         yield Outgoing(names.COMMANDS, home(order_id, PARTITIONS), order_id.encode(), orjson.dumps(data), headers)
@@ -67,3 +67,10 @@ def metric(address: str, name: str) -> float:
     with urllib.request.urlopen(f"{address}/metrics", timeout=5) as reply:
         text = reply.read().decode()
     return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+
+
+def misbehave(url: str, word: str, seconds: int) -> None:
+    """What a sandbox connector does with every request from now on, for so long."""
+    asked = json.dumps({"all": word, "for_seconds": seconds}).encode()
+    request = urllib.request.Request(f"{url}/faults", asked, {"Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=10).close()
