@@ -48,7 +48,7 @@ class DeliveryHandler:
         self._booked = 0
         self._leaving: frozenset[int] = frozenset()
         self._look_at_ms = 0
-        self._uncommitted = False
+        self._open: Cycle | None = None  # whose commit is not known yet
 
     # What the stream asks
 
@@ -68,7 +68,7 @@ class DeliveryHandler:
         """Everything is found again in the tables; answers that still come are nobody's."""
         self._give_back()
         self._sending.forget()
-        self._booked, self._uncommitted, self._leaving = 0, False, frozenset()
+        self._booked, self._open, self._leaving = 0, None, frozenset()
 
     def reload(self) -> None:
         """SIGHUP: a file that does not parse keeps the old one; connectors that refused everybody are asked again."""
@@ -97,11 +97,11 @@ class DeliveryHandler:
         """One cycle. If the one before it was not committed, what memory learned from it is forgotten first."""
         store = Store(cycle.connection)
         has_left = bool(self._leaving) and self._leaving.isdisjoint(cycle.epochs)
-        if has_left or self._uncommitted:
+        if has_left or self._open is not None:
             self._leaving = frozenset() if has_left else self._leaving
             self._give_back()
             await self._look_anew(store)
-        self._uncommitted = True
+        self._open = cycle
         await self._take_over(cycle, store)
         await self._book(cycle, store)
         if cycle.now_ms >= self._look_at_ms:
@@ -111,8 +111,10 @@ class DeliveryHandler:
         await self._release_due(cycle, store)
 
     async def committed(self, cycle: Cycle) -> None:
-        """What was written down may be sent now."""
-        self._uncommitted = False
+        """What was written down may be sent now; a cycle that passed us by wrote nothing of ours down."""
+        if cycle is not self._open:
+            return
+        self._open = None
         del self._sending.results[: self._booked]
         for job in self._released:
             begin = self._sending.do_not if job.partition in self._leaving else self._sending.begin

@@ -6,9 +6,10 @@ import time
 import asyncpg
 import pytest
 
-from tests.integration.delivery.world import DeliveryWorld
+from tests.integration.delivery.world import PARTITIONS, DeliveryWorld
 from worker.delivery import window as windows
 from worker.sandbox.connector import Faults
+from worker.stream.cycle import Cycle
 
 
 async def test_commands_of_a_payment_go_one_at_a_time_in_their_order(world: DeliveryWorld):
@@ -134,6 +135,20 @@ async def test_a_transaction_that_did_not_happen_sends_nothing_and_loses_nothing
     assert world.asked() == ["a", "b"]
     assert world.outcomes() == [("succeeded", "a"), ("succeeded", "b")]
     assert world.handler._lanes["acme"].in_flight == 0
+
+
+async def test_another_cycle_s_commit_sends_nothing_that_was_not_written_down(world: DeliveryWorld):
+    world.take("a")
+    with pytest.raises(RuntimeError):
+        await world.cycle(refuse=True)
+
+    # As after a record that the database refuses alone: its dead letter is committed without the handler.
+    await world.handler.committed(Cycle(world.connection, [], world.epochs, 0, PARTITIONS))
+    await world.handler.release(frozenset())
+    assert not world.handler._sending._flying
+
+    await world.until(("a", "succeeded"))
+    assert world.asked() == ["a"]
 
 
 async def test_what_is_handed_over_is_not_begun(world: DeliveryWorld):
