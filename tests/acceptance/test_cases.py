@@ -10,6 +10,7 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 HARNESS = Path(os.environ.get("ACCEPTANCE_DIR", PROJECT.parent / "shared" / "acceptance"))
 OURS = Path(__file__).parent / "cases"
+RULES = Path(__file__).parent / "rules"
 MINUTES = 6
 
 pytestmark = [
@@ -34,11 +35,23 @@ CONDITIONS = {
 
 @pytest.mark.parametrize("options", CONDITIONS.values(), ids=CONDITIONS.keys())
 def test_acceptance(options: list[str]) -> None:
+    # Of a refused automatic settlement that comes twice, the harness takes the repeat for a capture (R8: it is not).
+    ours = [] if "--twice" in options else [OURS]
+    play([HARNESS / "cases", *ours], *options)
+
+
+def test_every_rule_holds_as_its_words_say_it() -> None:
+    """A case for each "also", "only" and "unless" of the rules; they play beside nothing else.
+
+    Their connectors have long timeouts, so that a busy machine is not taken for a lost reply.
+    """
+    play([RULES])
+
+
+def play(folders: list[Path], *options: str) -> None:
     command = [sys.executable, str(HARNESS / "run.py"), "--project", str(PROJECT)]
     command += ["--settlement", str(Path(sys.executable).parent / "settlement"), *options]
-    # Of a refused automatic settlement that comes twice, the harness takes the repeat for a capture (R8: it is not).
-    ours = [] if "--twice" in options else [str(OURS)]
-    command += ["--cases", str(HARNESS / "cases"), *ours]
+    command += ["--cases", *map(str, folders)]
     environment = {name: value for name, value in os.environ.items() if name not in _OF_A_STACK}
 
     done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=MINUTES * 60, check=False)
