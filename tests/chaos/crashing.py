@@ -45,6 +45,15 @@ STEPS = {
     "delivery: after the reply": Step("worker.delivery.sending:Sending._note", nth=5),
     "delivery: after booking": Step("worker.stream.session:Session._durable", only=lambda _, done: done.rows),
     "delivery: after publishing": Step("worker.kafka.sink:Sink.hand_over", "after"),
+    "ledger: after the poll": Step("worker.ledger.handler:LedgerHandler.handle", only=lambda _, cycle: cycle.records),
+    "ledger: in the transaction": Step("worker.ledger.book:Book.write", "after", lambda _, changed, *__: changed),
+    "ledger: everything booked": Step(
+        "worker.stream.transaction:Transactions._book", "after", lambda _, cycle: cycle.records
+    ),
+    "ledger: after the commit": Step("worker.stream.session:Session._durable", only=lambda _, done: done.rows),
+    "ledger: while taking over": Step("worker.ledger.handler:LedgerHandler.taken", "after"),
+    "ledger: what was left over is on its way": Step("worker.stream.session:Session._publish_left_over", "after"),
+    "ledger: half published": Step("worker.kafka.sink:Sink.hand_over", "after"),
 }
 
 
