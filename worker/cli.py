@@ -1,25 +1,53 @@
 """The command line: the one place that knows which room stands behind which command."""
 
+import os
+import sys
 from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
+from worker.console.helping import examples
+
+WORKERS, LOOK, DECIDE, PREPARE, TRY = "Run", "Look", "Decide", "Prepare", "Try"
+
+# Command: where it stands, and under which heading the help shows it.
 COMMANDS = {
-    "demo": "worker.sandbox.demo:demo_command",
-    "ledger": "worker.run:ledger_command",
-    "delivery": "worker.run:delivery_command",
-    "ops": "worker.run:ops_command",
-    "migrate": "worker.run:migrate_command",
-    "topics": "worker.run:topics_command",
-    "order": "worker.console.order:order_command",
-    "commands": "worker.console.commands:commands_app",
-    "audit": "worker.console.books:audit_command",
-    "rebuild": "worker.console.books:rebuild_command",
-    "stack": "worker.stack.commands:stack_app",
-    "sandbox": "worker.sandbox.commands:sandbox_app",
-    "version": "worker.run:version_command",
+    "demo": ("worker.sandbox.demo:demo_command", TRY),
+    "sandbox": ("worker.sandbox.commands:sandbox_app", TRY),
+    "stack": ("worker.stack.commands:stack_app", TRY),
+    "migrate": ("worker.run:migrate_command", PREPARE),
+    "topics": ("worker.run:topics_command", PREPARE),
+    "ledger": ("worker.run:ledger_command", WORKERS),
+    "delivery": ("worker.run:delivery_command", WORKERS),
+    "ops": ("worker.run:ops_command", WORKERS),
+    "order": ("worker.console.order:order_command", LOOK),
+    "audit": ("worker.console.books:audit_command", LOOK),
+    "rebuild": ("worker.console.books:rebuild_command", LOOK),
+    "version": ("worker.run:version_command", LOOK),
+    "commands": ("worker.console.commands:commands_app", DECIDE),
+    "dlq": ("worker.console.dlq:dlq_app", DECIDE),
+}
+
+EXAMPLES = {
+    "demo": ("settlement demo", "settlement demo --orders 1000 --seed 7"),
+    "migrate": ("settlement migrate",),
+    "topics": ("settlement topics", "TOPIC_PREFIX=test. settlement topics"),
+    "ledger": ("settlement ledger", "OPS_PORT=9100 settlement ledger"),
+    "delivery": ("settlement delivery", "OPS_PORT=9101 settlement delivery"),
+    "ops": ("settlement ops", "OPS_PORT=8080 OPS_TOKEN_FILE=/run/secrets/ops settlement ops"),
+    "order": ("settlement order O-1001", "settlement order O-1001 --explain", "settlement order O-1001 --json"),
+    "audit": ("settlement audit", "settlement audit --json"),
+    "rebuild": ("settlement rebuild --check",),
+    "version": ("settlement version", "settlement version --json"),
+    "stack up": ("settlement stack up", "SETTLEMENT_HOME=/tmp/trial settlement stack up"),
+    "stack down": ("settlement stack down",),
+    "stack status": ("settlement stack status", "settlement stack status --json"),
+    "stack env": ("settlement stack env",),
+    "stack kafka": ("settlement stack kafka console-consumer --topic settlement.events.v1 --from-beginning",),
+    "sandbox connector": ("settlement sandbox connector", "settlement sandbox connector --port 8081 --error-rate 0.1"),
+    "sandbox erp": ("settlement sandbox erp", "settlement sandbox erp --orders 1000 --per-second 50"),
 }
 
 
@@ -32,32 +60,40 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the signature is typer's
         if cmd_name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[cmd_name].split(":")
+        place, heading = COMMANDS[cmd_name]
+        module, attribute = place.split(":")
         found: Any = getattr(import_module(module), attribute)
         if not isinstance(found, typer.Typer):
-            one = typer.Typer(add_completion=False)
+            one = typer.Typer(add_completion=False, rich_markup_mode="rich")
             one.command(name=cmd_name)(found)
             found = one
-        command = typer.main.get_command(found)
+        command: Any = typer.main.get_command(found)
+        for name, each in {"": command, **getattr(command, "commands", {})}.items():
+            each.epilog = each.epilog or examples(*EXAMPLES.get(f"{cmd_name} {name}".strip(), ()))
         command.name = cmd_name
+        command.rich_help_panel = heading
         return command
 
 
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, rich_markup_mode="rich")
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-@app.callback()
+@app.callback(epilog=examples("settlement demo", "settlement stack up", "settlement order O-1001 --explain"))
 def _settlement() -> None:
     """Partial settlement: captures exactly what is invoiced, voids what became cheaper, refunds what comes back.
 
-    Without settings for Kafka and PostgreSQL the embedded local stack is used (`settlement stack up`).
+    Settings come from the environment; without those for Kafka and PostgreSQL the embedded local stack is used.
+    Exit codes: 0 done, 1 failed, 2 wrong usage or settings. NO_COLOR=1 switches colours off.
     """
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """The program. What a person can mend is one sentence, not a traceback."""
     try:
-        app()
+        app(arguments)
+    except BrokenPipeError:  # `… | head`: whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except BaseException as problem:
         from worker.console.problems import fail, sentence_for
 

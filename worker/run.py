@@ -1,27 +1,18 @@
 """The commands that run the workers and prepare what they need: each wires settings, rooms and an exit code."""
 
-import asyncio
-import json
-import sys
-from collections.abc import Coroutine
+import platform
 from importlib.metadata import version
-from typing import Annotated, Any, NoReturn, TypeVar
-
-import typer
-from rich.console import Console
+from typing import Any, NoReturn
 
 from worker import telemetry
+from worker.console.problems import fail
+from worker.console.running import AsJson, run
+from worker.console.screen import out, show, show_json, table
 from worker.settings import Settings, load, with_embedded_stack
-
-FAILED = 1
-
-Result = TypeVar("Result")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def ledger_command() -> None:
-    """Runs the ledger worker: consumes invoices, changes and outcomes, decides, and emits commands.
+    """Run the ledger worker: it consumes invoices, changes and outcomes, decides, and emits commands.
 
     Runs until SIGTERM, then drains and ends with 0.
     """
@@ -31,7 +22,7 @@ def ledger_command() -> None:
 
 
 def delivery_command() -> None:
-    """Runs the delivery worker: delivers each command to its payment connector, once, whatever the network does.
+    """Run the delivery worker: it delivers each command to its payment connector, once, whatever the network does.
 
     Runs until SIGTERM, then lets what is in flight finish and ends with 0.
     """
@@ -41,7 +32,7 @@ def delivery_command() -> None:
 
 
 def ops_command() -> None:
-    """Runs the ops view: pages for people, live from the output topics. OPS_HOST and OPS_PORT say where.
+    """Run the ops view: pages for people, live from the output topics. OPS_HOST and OPS_PORT say where.
 
     On loopback it is open to whoever works on this machine; elsewhere it asks for OPS_TOKEN (may decide) or
     OPS_VIEW_TOKEN (may look). Runs until SIGTERM, then ends with 0.
@@ -52,7 +43,7 @@ def ops_command() -> None:
         fail(f"{missing.name} is not installed: `pip install partial-settlement[ops]` brings what the view needs")
     settings = with_embedded_stack(load())
     telemetry.configure(settings)
-    raise SystemExit(_loop(run_ops(settings)))
+    raise SystemExit(run(run_ops(settings)))
 
 
 def _run_worker(factory: Any) -> NoReturn:
@@ -60,40 +51,40 @@ def _run_worker(factory: Any) -> NoReturn:
 
     settings = with_embedded_stack(load())
     telemetry.configure(settings)
-    raise SystemExit(_loop(run_worker(settings, factory)))
+    raise SystemExit(run(run_worker(settings, factory)))
 
 
 def migrate_command(as_json: AsJson = False) -> None:
-    """Brings the database schema up to date. Safe when several start at once."""
-    from worker.postgres.migrations import MigrationError, migrate
+    """Bring the database schema up to date. Safe when several start at once."""
+    from worker.postgres.migrations import migrate
 
-    settings = with_embedded_stack(load())
-    try:
-        done = _loop(migrate(settings.database))
-    except (MigrationError, OSError) as problem:
-        fail(str(problem))
-    show(as_json, {"applied": done}, f"applied: {', '.join(done)}" if done else "the schema is up to date")
+    done = run(migrate(with_embedded_stack(load()).database))
+    _tell(as_json, {"applied": done}, f"applied: {', '.join(done)}" if done else "the schema is up to date")
 
 
 def topics_command(as_json: AsJson = False) -> None:
-    """Creates every missing topic, and refuses to go on where one has another number of partitions."""
-    from worker.kafka.topics import TopicsError, create_missing
+    """Create every missing topic, and refuse to go on where one has another number of partitions."""
+    from worker.kafka.topics import create_missing
 
-    settings = with_embedded_stack(load())
-    try:
-        made = _loop(create_missing(settings))
-    except (TopicsError, OSError) as problem:
-        fail(str(problem))
-    show(as_json, {"created": made}, f"created: {', '.join(made)}" if made else "every topic is there")
+    made = run(create_missing(with_embedded_stack(load())))
+    _tell(as_json, {"created": made}, f"created: {', '.join(made)}" if made else "every topic is there")
 
 
 def version_command(as_json: AsJson = False) -> None:
-    """Shows the version of the program, of the schema it brings, and of the broker and database it is connected to."""
-    found: dict[str, Any] = {"settlement": version("partial-settlement")}
+    """Show the version of the program, of the schema it brings, and of the broker and database it is connected to."""
+    from worker.postgres.migrations import migrations
+
+    found: dict[str, Any] = {
+        "settlement": version("partial-settlement"), "python": platform.python_version(),
+        "schema": migrations()[-1].number,
+    }  # fmt: skip
     settings = load()
     if not settings.embedded or _stack_is_up(settings):
-        found |= _loop(_peers(with_embedded_stack(settings)))
-    show(as_json, found, "\n".join(f"{name:<11} {value}" for name, value in found.items()))
+        found |= run(_peers(with_embedded_stack(settings)))
+    if as_json:
+        show_json(found)
+    else:
+        out().print(table(("", ""), [(name.replace("_", " "), value) for name, value in found.items()]))
 
 
 def _stack_is_up(settings: Settings) -> bool:
@@ -109,25 +100,14 @@ async def _peers(settings: Settings) -> dict[str, Any]:
     from worker.postgres.migrations import applied_version, server_version
 
     return {
-        "schema": await applied_version(settings.database),
-        "database": await server_version(settings.database),
+        "schema_applied": await applied_version(settings.database),
+        "database": f"PostgreSQL {await server_version(settings.database)}",
         "broker": await broker_version(settings),
     }
 
 
-def _loop(work: Coroutine[Any, Any, Result]) -> Result:
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
-
-
-def show(as_json: bool, data: object, text: str) -> None:
-    """Prints for a program or for a person."""
-    sys.stdout.write((json.dumps(data) if as_json else text) + "\n")
-
-
-def fail(sentence: str) -> NoReturn:
-    """One sentence on standard error, and exit code 1."""
-    Console(stderr=True, highlight=False).print(f"settlement: {sentence}", markup=False, soft_wrap=True)
-    raise SystemExit(FAILED)
+def _tell(as_json: bool, data: object, text: str) -> None:
+    if as_json:
+        show_json(data)
+    else:
+        show(out(), text)

@@ -1,11 +1,11 @@
 """`settlement commands …`: what needs a person, and what a person decides (R39)."""
 
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from worker.console.helping import examples
 from worker.console.problems import USAGE, fail
 from worker.console.running import AsJson, By, Reason, with_connection
 from worker.console.screen import age, cell, moment, number, out, show, show_json, table
@@ -23,29 +23,17 @@ commands_app = typer.Typer(
     help="Commands that need a person: look, retry, resolve, abandon.",
 )  # fmt: skip
 
+NeedKind = Literal["manual", "suspect", "unknown", "failed", "short", "lapsed"]
 CommandId = Annotated[str, typer.Argument(metavar="ID", help="The commandId, as `commands list` shows it.")]
-
-
-class NeedKind(StrEnum):
-    """Why a person must look."""
-
-    manual = "manual"
-    suspect = "suspect"
-    unknown = "unknown"
-    failed = "failed"
-    short = "short"
-    lapsed = "lapsed"
 
 
 @commands_app.command(
     "list",
-    epilog="""[bold]Examples[/bold]
-
-settlement commands list
-
-settlement commands list --need unknown --json
-
-settlement commands list --order O-1001""",
+    epilog=examples(
+        "settlement commands list",
+        "settlement commands list --need unknown --json",
+        "settlement commands list --order O-1001",
+    ),
 )
 def list_command(
     need: Annotated[NeedKind | None, typer.Option(help="Only this kind.")] = None,
@@ -77,9 +65,7 @@ def list_command(
 
 @commands_app.command(
     "show",
-    epilog="""[bold]Examples[/bold]
-
-settlement commands show ID""",
+    epilog=examples("settlement commands show ID"),
 )
 def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
     """Show one command: what was asked, each attempt and its answer, what people decided, what may be decided now."""
@@ -111,9 +97,7 @@ def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
 
 @commands_app.command(
     "retry",
-    epilog="""[bold]Examples[/bold]
-
-settlement commands retry ID --by ana --reason "limit was raised" """,
+    epilog=examples('settlement commands retry ID --by ana --reason "limit was raised"'),
 )
 def retry_command(command_id: CommandId, by: By, reason: Reason) -> None:
     """Ask again: a declined or short command as a new one, an unknown or suspect one under the same request id."""
@@ -123,11 +107,10 @@ def retry_command(command_id: CommandId, by: By, reason: Reason) -> None:
 
 @commands_app.command(
     "resolve",
-    epilog="""[bold]Examples[/bold]
-
-settlement commands resolve ID --done 6000 --operation-id S-77 --by ana --reason "seen in the acquirer's portal"
-
-settlement commands resolve ID --not-done --by ana --reason "the acquirer never had it" """,
+    epilog=examples(
+        'settlement commands resolve ID --done 6000 --operation-id S-77 --by ana --reason "the acquirer says so"',
+        'settlement commands resolve ID --not-done --by ana --reason "the acquirer never had it"',
+    ),
 )
 def resolve_command(
     command_id: CommandId,
@@ -152,13 +135,11 @@ def resolve_command(
 
 @commands_app.command(
     "abandon",
-    epilog="""[bold]Examples[/bold]
-
-settlement commands abandon ID --by ana --reason "paid in cash"
-
-settlement commands abandon --order O-1001 --invoice 17 --by ana --reason "paid in cash"
-
-settlement commands abandon --order O-1001 --settle-id S-9 --by ana --reason "returned by the acquirer" """,
+    epilog=examples(
+        'settlement commands abandon ID --by ana --reason "paid in cash"',
+        'settlement commands abandon --order O-1001 --invoice 17 --by ana --reason "paid in cash"',
+        'settlement commands abandon --order O-1001 --settle-id S-9 --by ana --reason "returned by the acquirer"',
+    ),
 )
 def abandon_command(
     by: By,

@@ -70,8 +70,6 @@ def _of_kafka(problem: BaseException) -> str:
 
 
 def _of_network(problem: BaseException) -> str:
-    if isinstance(problem, BrokenPipeError):
-        return "whoever read our output went away"
     if isinstance(problem, OSError) and problem.filename is not None:
         return f"{problem.filename}: {problem.strerror or problem}"
     why = "its host name is not known" if isinstance(problem, socket.gaierror) else "it does not answer"
@@ -89,7 +87,7 @@ def _database() -> str:
 
 def _settings() -> Settings:
     """As the command had them; where they do not even load, there is nothing to name."""
-    from worker.settings import with_embedded_stack  # noqa: PLC0415 - only when something went wrong
+    from worker.settings import with_embedded_stack
 
     try:
         return with_embedded_stack(load())

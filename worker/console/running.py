@@ -1,6 +1,7 @@
 """How a command does its work: settings, one connection, a bar that shows where it is."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -27,8 +28,9 @@ Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it i
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """The work's result."""
-    import uvloop  # noqa: PLC0415 - `--help` needs no event loop
+    import uvloop
 
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what is wrong is said once, in a sentence of ours
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 

@@ -6,7 +6,6 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -52,18 +51,21 @@ def cell(text: object, style: str = "") -> Text:
 
 
 def table(
-    heads: Sequence[str], rows: Iterable[Sequence[Cell | None]], *, right: Sequence[str] = (), title: str = ""
-) -> Table:  # fmt: skip
+    heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = ""
+) -> Table:
     """A table without lines; what does not fit its column goes on below. Numbers stand to the right."""
     made = Table(box=None, pad_edge=False, title=title or None, title_justify="left", title_style="bold")
+    made.show_header = any(heads)
     for head in heads:
-        made.add_column(head, header_style="dim", justify="right" if head in right else "left", overflow="fold")
+        made.add_column(
+            head, header_style="bright_black", justify="right" if head in right else "left", overflow="fold"
+        )
     for row in rows:
         made.add_row(*(one if isinstance(one, Text) else cell("" if one is None else one) for one in row))
     return made
 
 
-def show(console: Console, *parts: Cell, end: str = "\n") -> None:
+def show(console: Console, *parts: object, end: str = "\n") -> None:
     """One line, or a paragraph that the terminal breaks between words."""
     line = Text()
     for one in parts:
@@ -110,9 +112,3 @@ def _escaped(one: str) -> str:
         return named
     code = ord(one)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def as_dict(struct: Any) -> dict[str, Any]:
-    """A value of ours as a program reads it."""
-    found: dict[str, Any] = msgspec.to_builtins(struct, enc_hook=str)
-    return found

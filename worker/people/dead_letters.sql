@@ -16,7 +16,7 @@ WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR topic = $2) AND
 ORDER BY dead_at DESC, id DESC LIMIT $8
 
 -- name: pick_dead_letters
--- The next ids that match, oldest first, none that came later than the last one.
+-- Every id that matches now, in the order in which they died.
 SELECT id, topic FROM (
     SELECT id, topic, order_id, merchant, reason, status, dead_at, key FROM ledger.dead_letters
     UNION ALL SELECT id, topic, order_id, merchant, reason, status, dead_at, key FROM delivery.dead_letters
@@ -48,9 +48,10 @@ SELECT
         AND waits_for <> 'judgement') AS parked
 
 -- name: mark_replayed
--- These are published again; those that have come back already stay as they are.
+-- These are published again. One that the ledger holds is coming back just now, and is marked by it: nobody waits here.
 UPDATE ledger.dead_letters SET status = 'replayed', decided_by = $2, decided_reason = $3, decided_at = clock_timestamp()
-WHERE id = ANY ($1::bigint[]) AND status = 'open'
+WHERE id IN (
+    SELECT id FROM ledger.dead_letters WHERE id = ANY ($1::bigint[]) AND status = 'open' FOR UPDATE SKIP LOCKED)
 
 -- name: mark_discarded
 -- Nobody needs these any more; returns those that were open.

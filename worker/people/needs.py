@@ -59,7 +59,8 @@ async def needs(
     named = {one["commandId"]: (order, one) for order, one in found if one["commandId"]}
     rows = await connection.fetch(_SQL["commands_needing_people"], list(named), order_id, ORDERS_LOOKED_AT_MAX)
     commands = [_of_command(row, named.get(row["command_id"])) for row in rows]
-    amounts = [_of_amount(order, one) for order, one in found if not one["commandId"]]
+    taken_over = {one.command_id for one in commands}
+    amounts = [_of_amount(order, one) for order, one in found if one["commandId"] not in taken_over]
     wanted = (one for one in [*_latest_first(commands), *amounts] if need in (None, one.need))
     return [one for one in wanted if merchant in (None, one.merchant)][:limit]
 
@@ -91,11 +92,16 @@ def _of_command(row: Any, known: tuple[Order, dict[str, Any]] | None) -> Need:
 
 
 def _of_amount(order: Order, said: dict[str, Any]) -> Need:
-    """A lapsed amount of an invoice, or an automatic settlement that does not fit: only given up, by order (R39)."""
+    """A lapsed amount of an invoice, or an automatic settlement that does not fit: only given up, by order (R39).
+
+    Or a command that the books know and the delivery worker does not (yet): of that nobody decides.
+    """
+    command = order.commands.get(said["commandId"])
     return Need(
         need=said["code"], order_id=order.order_id, merchant=order.merchant, currency=order.currency,
         amount=said["amount"], payment_id=said["paymentId"], invoice_number=said["invoiceNumber"],
-        settle_id=said["settleId"], acts=("abandon",),
+        settle_id=said["settleId"], command_id=said["commandId"], operation=command.operation if command else None,
+        value=command.value if command else None, acts=() if command else ("abandon",),
     )  # fmt: skip
 
 

@@ -53,6 +53,8 @@ async def read_order(connection: Connection, order_id: str) -> OrderPage | None:
     requests = await _rows(connection, "order_requests", order_id)
     for one in requests:
         one["sent"] = [attempt for attempt in attempts if attempt["command_id"] == one["command_id"]]
+        command = order.commands.get(one["command_id"])
+        one["cause"] = f"{command.cause_kind} {command.cause_id}" if command else None
     return OrderPage(
         order_id,
         order_state(order) if order.opened else None,

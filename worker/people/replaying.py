@@ -18,7 +18,7 @@ from worker.people.dead_letters import Filter, Letter, letters, picked
 from worker.postgres.queries import load
 
 REPLAYED_TOPICS = (names.INVOICES, names.ORDER_CHANGES)
-BATCH_MAX = 100
+BATCH_MAX = 500
 BATCHES_PER_SECOND = 10
 _TOO_LARGE = f"dead letter {{}} would be refused again, at most {VALUE_BYTES_MAX} bytes are read: discard it"
 

@@ -62,10 +62,7 @@ def env() -> None:
     typer.echo(stack.StackEnv(settings["KAFKA_BOOTSTRAP_SERVERS"], settings["DATABASE_URL"]).as_exports(), nl=False)
 
 
-@stack_app.command(
-    epilog="Example: settlement stack kafka console-consumer --topic settlement.events.v1 --from-beginning",
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
+@stack_app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def kafka(
     context: typer.Context,
     tool: Annotated[str, typer.Argument(help=f"One of {', '.join(stack.TOOLS)}.")],

@@ -1,5 +1,30 @@
 """People decide beside a ledger whose cycles the tests turn by hand."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
 from tests.integration.ledger.conftest import ledger
+from tests.integration.people.deployment import Deployment
+from worker.postgres.connecting import connect
+from worker.stack import StackEnv
 
 __all__ = ["ledger"]
+
+
+@pytest.fixture
+async def deployment(
+    stack: StackEnv, database_url: str, topic_prefix: str, tmp_path: Path
+) -> AsyncIterator[Deployment]:
+    """A ledger behind real topics of its own."""
+    connection = await connect(  # a cycle of many records may take long where many tests share a machine
+        database_url, name="test", schema="ledger", idle_in_transaction_session_timeout="0"
+    )
+    found = Deployment(connection, database_url, tmp_path, stack.bootstrap_servers, topic_prefix)
+    try:
+        await found.open()
+        yield found
+    finally:
+        await found.close()
+        await connection.close()

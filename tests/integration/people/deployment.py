@@ -1,0 +1,100 @@
+"""A ledger whose records really come from Kafka, beside a command line in processes of its own."""
+
+import asyncio
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import asyncpg
+import orjson
+
+from tests.integration.ledger.world import LedgerWorld
+from worker.cli import main
+from worker.kafka import names, topics
+from worker.kafka.envelope import write
+from worker.kafka.records import Outgoing
+from worker.kafka.sink import Sink
+from worker.kafka.source import Source
+
+INPUTS = (names.INVOICES, names.ORDER_CHANGES)
+CYCLE_RECORDS = 1_000
+
+
+class Deployment(LedgerWorld):
+    """`publish` writes to Kafka, `consume` lets the ledger read what is there, `settlement` types a command."""
+
+    def __init__(self, connection: asyncpg.Connection, url: str, folder: Path, bootstrap: str, prefix: str) -> None:
+        # The partitions are those of the ledger's own world.
+        super().__init__(connection, url, folder, KAFKA_BOOTSTRAP_SERVERS=bootstrap, TOPIC_PREFIX=prefix)
+        self.environment = {
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap, "DATABASE_URL": url, "TOPIC_PREFIX": prefix,
+            "TOPIC_PARTITIONS": str(len(self.epochs)), "CONNECTORS_FILE": str(self.file), "NO_COLOR": "1",
+        }  # fmt: skip
+        self._sink = Sink(self.settings)
+        self._arrived = asyncio.Event()
+        self._source = Source(self.settings, "test", INPUTS, self._arrived.set)
+        self._read: dict[tuple[str, int], int] = {}
+
+    async def open(self) -> None:
+        await topics.create_missing(self.settings)
+        await self._sink.start()
+        await self._source.start()
+        await self._source.assign({(topic, partition): 0 for topic in INPUTS for partition in self.epochs})
+
+    async def close(self) -> None:
+        await self._source.stop()
+        await self._sink.stop()
+
+    async def publish(self, kind: str, facts: Sequence[dict[str, Any]], raw: bytes | None = None) -> None:
+        topic = names.INVOICES if kind.startswith("invoice.") else names.ORDER_CHANGES
+        records = [
+            Outgoing(topic, self.home(one["orderId"]), one["orderId"].encode(), raw or orjson.dumps(one),
+                     write(kind, f"{kind}-{place}", "2026-01-15T12:00:00Z"))
+            for place, one in enumerate(facts)
+        ]  # fmt: skip
+        for _, _, ack in await self._sink.hand_over(records):
+            await ack
+
+    async def consume(self) -> None:
+        """The ledger reads and decides what is in Kafka now."""
+        places = [(topic, partition) for topic in INPUTS for partition in self.epochs]
+        ends = {place: end for place, (_, end) in (await self._source.bounds(places)).items()}
+        while any(end > self._read.get(place, 0) for place, end in ends.items()):
+            self._waiting = self._source.take(CYCLE_RECORDS, 1 << 30)
+            if not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            self._read |= {(one.topic, one.partition): one.offset + 1 for one in self._waiting}
+            await self.cycle()
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """The command in a process of its own, to be killed."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "worker", *arguments], env=os.environ | self.environment,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    async def settlement(self, *arguments: str, code: int = 0, **environment: str) -> str:
+        """What a command prints; its exit code must be as said. In this process, on a thread with a loop of its own."""
+        return await asyncio.to_thread(self._settlement, arguments, code, environment)
+
+    def _settlement(self, arguments: Sequence[str], code: int, environment: dict[str, str]) -> str:
+        said, ended = io.StringIO(), 0
+        with (
+            patch.dict(os.environ, self.environment | environment),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+        ):
+            try:
+                main(list(arguments))
+            except SystemExit as how:
+                ended = int(how.code or 0)
+        assert ended == code, (arguments, ended, said.getvalue())
+        return said.getvalue()

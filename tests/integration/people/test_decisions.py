@@ -1,0 +1,108 @@
+"""What needs a person is found where the books say so; what a person decides is noted once, with name and reason."""
+
+import json
+
+import pytest
+
+from tests.integration.ledger.world import NOON_MS, LedgerWorld, authorized, invoice, outcome, payment
+from worker.kafka import names
+from worker.people import commands
+from worker.people.acting import Actor, Refused
+from worker.people.needs import needs
+
+ANA = Actor("ana", "limit was raised")
+
+
+async def taken_over(ledger: LedgerWorld, state: str, done: int = 0) -> str:
+    """The last command as the delivery worker knows it."""
+    command = ledger.of(names.COMMANDS)[-1]
+    await ledger.connection.execute(
+        "INSERT INTO delivery.commands (command_id, partition, order_id, payment_id, sequence, operation, connector,"
+        ' value, topic, source_partition, "offset", body, headers, timestamp, due_at, taken_at, state, done)'
+        " VALUES ($1, 0, $2, $3, $4, 'settle', 'c1', $5, 'settlement.commands.v1', 0, 1, $6, '[]', now(), now(),"
+        " now(), $7, $8)",
+        command["commandId"], command["orderId"], command["paymentId"], command["sequence"], command["value"],
+        json.dumps(command).encode(), state, done,
+    )  # fmt: skip
+    return str(command["commandId"])
+
+
+@pytest.fixture
+async def declined(ledger: LedgerWorld) -> str:
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
+    command_id = await taken_over(ledger, "declined")
+    await ledger.apply("command.declined", outcome(ledger.of(names.COMMANDS)[-1], value=0, code="51"))
+    return command_id
+
+
+async def test_a_declined_command_needs_a_person_until_somebody_decided_and_the_ledger_has_heard(
+    ledger: LedgerWorld, declined: str
+):
+    [one] = await needs(ledger.connection)
+    assert (one.need, one.amount, one.currency, one.invoice_number, one.acts) == (
+        "failed", 6000, "USD", "17", ("retry", "abandon"),
+    )  # fmt: skip
+
+    await commands.abandon(ledger.connection, ANA, declined)
+    [one] = await needs(ledger.connection)
+    assert one.noted == "abandon"
+
+    await ledger.apply("command.abandoned", outcome(ledger.of(names.COMMANDS)[-1], value=0, by="ana", reason="r"))
+    assert await needs(ledger.connection) == []
+
+
+async def test_the_same_call_twice_is_one_decision_and_one_act(ledger: LedgerWorld, declined: str):
+    for _ in range(2):
+        await commands.retry(ledger.connection, ANA, declined)
+
+    assert await ledger.value("SELECT count(*) FROM delivery.decisions") == 1
+    assert await ledger.rows("SELECT action, decided_by, reason, command_id, order_id FROM people.acts") == [
+        ("retry", "ana", "limit was raised", declined, "o1")
+    ]
+
+
+async def test_what_cannot_be_decided_now_is_refused_with_a_sentence(ledger: LedgerWorld, declined: str):
+    with pytest.raises(Refused, match="the command is declined; only manual, suspect and unknown ones are resolved"):
+        await commands.resolve(ledger.connection, ANA, declined)
+    with pytest.raises(Refused, match="has a value and the connector's operation id"):
+        await commands.resolve(ledger.connection, ANA, declined, done=6000)
+    with pytest.raises(Refused, match="no command nowhere is known"):
+        await commands.retry(ledger.connection, ANA, "nowhere")
+    with pytest.raises(Refused, match="no order nowhere is known"):
+        await commands.abandon_amount(ledger.connection, ANA, "nowhere", 4, invoice="1")
+
+    assert await ledger.value("SELECT count(*) FROM people.acts") == 0
+
+
+async def test_a_command_the_connector_left_open_is_found_before_the_ledger_has_heard_of_it(ledger: LedgerWorld):
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
+    command_id = await taken_over(ledger, "unknown")
+
+    [one] = await needs(ledger.connection, need="unknown")
+
+    assert (one.command_id, one.amount, one.merchant, one.acts) == (command_id, 6000, "shop", ("retry", "resolve"))
+    assert await needs(ledger.connection, need="manual") == []
+    assert await needs(ledger.connection, merchant="another") == []
+    page = await commands.look(ledger.connection, command_id)
+    assert (page.command["currency"], page.command["cause"]) == ("USD", {"kind": "invoice", "id": "17"})
+
+
+async def test_a_lapsed_amount_is_found_and_given_up_by_order_and_invoice(ledger: LedgerWorld):
+    expires = NOON_MS + 3_600_000
+    order = authorized("o1") | {"payments": [payment("o1.p1", expiresAt="2026-01-15T13:00:00Z")]}
+    await ledger.apply("order.authorized", order)
+    ledger.now_ms = expires + 1
+    await ledger.cycle()
+    await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
+
+    [one] = await needs(ledger.connection)
+    assert (one.need, one.amount, one.invoice_number, one.acts) == ("lapsed", 6000, "17", ("abandon",))
+    for _ in range(2):
+        await commands.abandon_amount(ledger.connection, ANA, "o1", 4, invoice="17")
+
+    assert await ledger.rows("SELECT action, order_id, invoice_number FROM delivery.decisions") == [
+        ("abandon", "o1", "17")
+    ]
+    assert await ledger.value("SELECT count(*) FROM people.acts") == 1

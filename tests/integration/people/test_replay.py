@@ -1,0 +1,165 @@
+"""Replay as people type it: real Kafka, and processes that are killed."""
+
+import asyncio
+import json
+import sys
+import time
+
+import pytest
+
+from tests.integration.ledger.world import authorized, invoice
+from tests.integration.people.deployment import Deployment
+from worker.kafka import names
+from worker.ledger.checking import run_audit, run_rebuild
+
+WHO = ("--by", "ana", "--reason", "agreed with the ERP")
+CHANGE = {"orderId": "o1", "requestId": "c", "reason": "r", "discountValue": 6000, "incrementValue": 0}
+MORE = CHANGE | {"requestId": "more", "discountValue": 0, "incrementValue": 3000}
+
+ORDERS, INVOICES = 500, 20
+PATIENCE_SECONDS = 240
+
+
+async def is_sound(deployment: Deployment) -> bool:
+    found = [await run_audit(deployment.settings), await run_rebuild(deployment.settings)]
+    return all(one["ok"] for one in found)
+
+
+@pytest.fixture
+async def refused(deployment: Deployment) -> Deployment:
+    """Dead letter 1 is a change that would be accepted now."""
+    await deployment.publish("order.authorized", [authorized("o1", value=5000, payments=[{"value": 10_000}])])
+    await deployment.consume()
+    await deployment.publish("order.changed", [CHANGE, MORE])
+    await deployment.consume()
+    return deployment
+
+
+async def test_ten_thousand_replayed_killed_half_way_and_repeated_are_applied_once_each(deployment: Deployment):
+    orders = [f"o{number}" for number in range(ORDERS)]
+    facts = [invoice(one, str(number), 100) for number in range(INVOICES) for one in orders]
+    await deployment.publish("invoice.issued", facts)
+    await deployment.consume()
+    deployment.now_ms += deployment.settings.parking_ms + 1
+    while await deployment.value("SELECT count(*) FROM parked"):
+        await deployment.cycle()
+    await deployment.publish("order.authorized", [authorized(one, value=100 * INVOICES) for one in orders])
+    await deployment.consume()
+    everything = ("dlq", "replay", "--all", *WHO, "--per-second", "4000")
+
+    first = deployment.start(*everything)
+    await until_replayed(deployment, len(facts) // 3)
+    first.kill()
+    first.wait()
+    left = await deployment.value("SELECT count(*) FROM dead_letters WHERE status = 'open'")
+    await deployment.connection.execute(  # as if the death had come a moment earlier, between publishing and marking
+        "UPDATE dead_letters SET status = 'open', decided_by = NULL, decided_reason = NULL, decided_at = NULL"
+        " WHERE id IN (SELECT id FROM dead_letters WHERE status = 'replayed' ORDER BY id DESC LIMIT 100)"
+    )
+    await deployment.settlement(*everything)
+    await deployment.consume()
+
+    assert 0 < left < len(facts), "it was killed half way"
+    assert await deployment.rows("SELECT status, count(*) FROM dead_letters GROUP BY 1") == [("replayed", len(facts))]
+    assert await deployment.value("SELECT count(*) FROM facts WHERE topic = 'erp.invoices.v1'") == len(facts)
+    last = {one["orderId"]: one["invoiced"] for one in deployment.of(names.ORDERS)}
+    assert last == dict.fromkeys(orders, 100 * INVOICES)
+    assert await deployment.value("SELECT sum(duplicates) FROM consumed") >= 100, "some were published twice"
+    assert await deployment.settlement(*everything) == "replayed 0 dead letters\n"
+    assert await is_sound(deployment)
+
+
+async def until_replayed(deployment: Deployment, number: int) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while await deployment.value("SELECT count(*) FROM dead_letters WHERE status = 'replayed'") < number:
+        assert time.monotonic() < deadline, "it never came so far"
+        await asyncio.sleep(0.01)
+
+
+async def test_a_look_first_then_a_replay_with_name_and_reason(refused: Deployment):
+    looked = json.loads(await refused.settlement("dlq", "replay", "1", "--dry-run", "--json"))
+    assert [(one["id"], one["fate"]) for one in looked] == [(1, "applied")]
+    assert "void 6000" not in await refused.settlement("dlq", "replay", "--all", "--dry-run")
+    assert await refused.value("SELECT count(*) FROM people.acts") == 0, "a look is no act"
+
+    assert await refused.settlement("dlq", "replay", "1", *WHO) == "replayed 1 dead letter\n"
+    waiting = json.loads(await refused.settlement("dlq", "show", "1", "--json"))
+    assert waiting["became"] == "It is published again; the ledger worker has not read it yet."
+    await refused.consume()
+
+    assert refused.state("o1")["value"] == 2000
+    found = json.loads(await refused.settlement("dlq", "show", "1", "--json"))
+    assert (found["status"], found["decided_by"], found["became"]) == (
+        "replayed", "ana", "It was judged again and applied.",
+    )  # fmt: skip
+    assert [(one["action"], one["decided_by"], one["reason"], one["through"]) for one in found["acts"]] == [
+        ("replay", "ana", "agreed with the ERP", "command line")
+    ]
+    assert await refused.settlement("dlq", "replay", "1", *WHO) == "replayed 0 dead letters\n", (
+        "the same call acts once"
+    )
+    assert await is_sound(refused)
+
+
+async def test_an_edited_replay_sends_the_edit_and_keeps_the_original(refused: Deployment):
+    await refused.settlement("dlq", "replay", "1", "--patch", '{"discountValue": 1000, "note": null}', *WHO)
+    await refused.consume()
+
+    assert refused.state("o1")["value"] == 7000
+    found = json.loads(await refused.settlement("dlq", "show", "1", "--json"))
+    assert json.loads(found["value"])["discountValue"] == 6000
+    assert json.loads(found["acts"][0]["sent"])["discountValue"] == 1000
+    assert await is_sound(refused)
+
+
+async def test_an_editor_is_opened_on_the_message(refused: Deployment):
+    script = "import pathlib,sys; f=pathlib.Path(sys.argv[1]); f.write_text(f.read_text().replace('6000', '500'))"
+    editor = f'{sys.executable} -c "{script}"'
+
+    await refused.settlement("dlq", "replay", "1", "--edit", *WHO, EDITOR=editor, VISUAL="")
+    await refused.consume()
+
+    assert refused.state("o1")["value"] == 7500
+    for broken, says in (("true", "nothing was changed"), ("false", "ended with 1"), ("/no/such", "cannot be started")):
+        await refused.connection.execute("UPDATE dead_letters SET status = 'open', returned_at = NULL,"
+                                         " returned_partition = NULL, returned_offset = NULL")  # fmt: skip
+        assert says in await refused.settlement("dlq", "replay", "1", "--edit", *WHO, EDITOR=broken, VISUAL="", code=1)
+
+
+async def test_of_commands_and_outcomes_a_person_decides(refused: Deployment):
+    await refused.connection.execute(
+        'INSERT INTO delivery.dead_letters (topic, partition, "offset", reason, message, value, headers, timestamp,'
+        " dead_at) VALUES ('settlement.commands.v1', 0, 0, 'declined', 'no', '{\"commandId\": \"C-1\"}', '[]', now(),"
+        " now())"
+    )
+
+    said = await refused.settlement("dlq", "replay", "2", *WHO, code=1)
+    assert said == (
+        "settlement: dead letter 2 is not replayed but decided: `settlement commands retry C-1` asks again, "
+        "`… abandon C-1` gives it up\n"
+    )
+    said = await refused.settlement("dlq", "replay", "--all", *WHO)
+    assert "replayed 1 dead letter\n1 are commands or outcomes" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("replay", "1"), 2, "say who replays and why"),
+        (("replay", *WHO), 2, "say which"),
+        (("replay", "1", "--all", *WHO), 2, "say which"),
+        (("replay", "--all", "--patch", "{}", *WHO), 2, "give one number"),
+        (("replay", "1", "--patch", "{", *WHO), 1, "the patch is no JSON"),
+        (("replay", "1", "--patch", "[]", *WHO), 1, "a patch is a JSON object"),
+        (("replay", "7", *WHO), 1, "no dead letter 7 is known"),
+        (("replay", "--older", "soon", *WHO), 2, "--older takes an age"),
+        (("discard", "1", "--by", " ", "--reason", "x"), 1, "whoever decides gives a name"),
+    ],
+)
+async def test_what_cannot_be_done_is_one_sentence(
+    refused: Deployment, arguments: tuple[str, ...], code: int, says: str
+):
+    said = await refused.settlement("dlq", *arguments, code=code)
+
+    assert said.count("\n") == 1
+    assert says in said

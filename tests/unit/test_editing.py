@@ -1,0 +1,55 @@
+"""A dead letter's message as a person changes it."""
+
+import json
+
+import pytest
+
+from worker.people.acting import Refused
+from worker.people.editing import merged, patched, readable, rewritten
+
+DATA = {"orderId": "o1", "invoiceValue": 24.99, "items": [{"id": "a"}], "courier": "X"}
+ENVELOPE = {"specversion": "1.0", "type": "invoice.issued", "id": "1", "source": "/erp", "data": DATA}
+
+
+@pytest.mark.parametrize(
+    ("target", "patch", "result"),
+    [
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": "foo"}, None, None),
+        ({"a": "foo"}, "bar", "bar"),
+        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ],
+)
+def test_a_merge_patch_does_what_the_standard_says(target, patch, result):
+    assert merged(target, patch) == result
+
+
+def test_a_patch_changes_the_data_inside_an_envelope_and_behind_a_schema_prefix():
+    whole = b"\0\0\0\0\x07" + json.dumps(ENVELOPE).encode()
+
+    sent = patched(whole, '{"invoiceValue": 2499, "courier": null}')
+
+    assert sent[:5] == whole[:5]
+    assert json.loads(sent[5:])["data"] == {"orderId": "o1", "invoiceValue": 2499, "items": [{"id": "a"}]}
+    assert json.loads(sent[5:])["type"] == "invoice.issued"
+
+
+def test_what_is_no_json_can_be_mended_by_hand_but_not_patched():
+    assert readable(b'{"orderId": "o1"') == '{"orderId": "o1"'
+    assert rewritten(b'{"orderId": "o1"', '{"orderId": "o1"}') == b'{"orderId":"o1"}'
+    for value, patch in (
+        (b"{", "{}"),
+        (b"[]", "{}"),
+        (b"{}", "1"),
+        (b"{}", '{"a": Infinity}'),
+        (b"{}", '{"a": 1e999}'),
+    ):
+        with pytest.raises(Refused):
+            patched(value, patch)
+    with pytest.raises(Refused, match="no text"):
+        readable(b"\xff\xfe")

@@ -1,0 +1,34 @@
+"""What a terminal would obey or not show is shown escaped; what a person reads stays as it is."""
+
+import pytest
+
+from tests.hostile import HOSTILE
+from worker.console.screen import plain
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("a\nb\tc\r", "a\\nb\\tc\\r"),
+        ("\x9b2J", "\\x9b2J"),
+        ("\u202ecod", "\\u202ecod"),
+        ("a\u200bb", "a\\u200bb"),
+        ("\U000e0041", "\\U000e0041"),
+        ("[red]x[/red]", "[red]x[/red]"),
+        ("São Paulo, 東京, שלום", "São Paulo, 東京, שלום"),
+        ("e\u0301", "e\u0301"),
+        ("", ""),
+    ],
+)
+def test_text_is_shown_as_it_is_or_escaped(text: str, shown: str):
+    assert plain(text) == shown
+
+
+def test_marks_do_not_pile_up_without_end():
+    assert plain("a" + "\u0301" * 5) == "a" + "\u0301" * 3 + "\\u0301\\u0301"
+
+
+def test_of_fifty_hostile_strings_none_keeps_a_character_that_a_terminal_obeys():
+    assert len(HOSTILE) == 50
+    assert all(one.isprintable() for one in map(plain, HOSTILE))

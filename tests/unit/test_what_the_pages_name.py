@@ -1,0 +1,111 @@
+"""What the pages and the help tell people to type exists: every command, every option, every setting."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from worker.cli import app
+from worker.settings import NAMES, OUR_PREFIXES
+
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "deploy/*.md", "deploy/**/*.md")
+# Of the contract, and named by pages before it is here.
+PROMISED = {"recover"}
+# What our own tests take; the program never sees it.
+OF_THE_TESTS = {"SETTLEMENT_DEEP"}
+PROGRAM: Any = typer.main.get_command(app)
+# Examples assign settings before the command, as a shell does.
+_ASSIGNMENT = re.compile(r"[A-Z_]+=\S*")
+
+
+def commands(group: Any = PROGRAM, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with the words that lead to it."""
+    if not hasattr(group, "list_commands"):
+        yield path, group
+        return
+    for name in group.list_commands(None):
+        yield from commands(group.get_command(None, name), (*path, name))
+
+
+COMMANDS = dict(commands())
+
+
+def code(page: str) -> Iterator[str]:
+    """What a page shows as something to type: inline code, and blocks."""
+    fenced = False
+    for line in page.splitlines():
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        elif fenced or line.startswith("    "):
+            yield line
+        else:
+            yield from re.findall(r"`([^`]+)`", line)
+
+
+def typed(text: str) -> Iterator[list[str]]:
+    """The words behind each `settlement` of a piece of code."""
+    for found in re.finditer(r"(?:^|[\s/(\"])settlement ([a-z-][^`#;&|)\"\n>]*)", text):
+        yield found[1].split()
+
+
+def pages(project: Path) -> Iterator[tuple[str, str]]:
+    for pattern in PAGES:
+        for file in sorted(project.glob(pattern)):
+            yield str(file.relative_to(project)), file.read_text()
+
+
+def missing(words: list[str]) -> str | None:
+    """What of these words is no command or option of ours."""
+    at, known = PROGRAM, {"--help", "--install-completion", "--show-completion"}
+    for word in words:
+        if getattr(at, "ignore_unknown_options", False):
+            return None  # what follows is for another program
+        if word.startswith("--"):
+            options = {name for one in at.params for name in one.opts} | known
+            if word.partition("=")[0] not in options:
+                return word
+        elif hasattr(at, "list_commands") and word.isascii() and word.replace("-", "").islower():
+            if word not in at.list_commands(None):
+                return None if word in PROMISED else word
+            at = at.get_command(None, word)
+    return None
+
+
+def test_every_command_and_option_that_a_page_names_exists(project: Path):
+    wrong = [
+        f"{page}: settlement {' '.join(words)}: {word}"
+        for page, text in pages(project) for piece in code(text) for words in typed(piece)
+        if (word := missing(words)) is not None
+    ]  # fmt: skip
+
+    assert wrong == []
+    assert missing(["dlq", "repaly"]) == "repaly", "and one that does not exist is seen"
+    assert missing(["dlq", "replay", "--dryrun"]) == "--dryrun"
+
+
+def test_every_setting_of_ours_that_a_page_names_exists(project: Path):
+    named = {
+        (page, name) for page, text in pages(project) for name in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", text)
+        if name.startswith(OUR_PREFIXES) and name not in OF_THE_TESTS
+    }  # fmt: skip
+
+    assert {(page, name) for page, name in named if not {name, name.removesuffix("_FILE")} & NAMES} == set()
+    assert named
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_examples_that_can_be_typed(path: tuple[str, ...]):
+    command = COMMANDS[path]
+
+    assert command.help, "a sentence"
+    lines = [line for line in (command.epilog or "").split("\n\n") if "settlement " in line]
+    assert lines, "an example"
+    for line in lines:
+        words = [one for one in shlex.split(line.replace("\\[", "[")) if not _ASSIGNMENT.fullmatch(one)]
+        assert words[0] == "settlement"
+        assert tuple(words[1 : 1 + len(path)]) == path
+        command.make_context(" ".join(path), [one.replace("ID", "17") for one in words[1 + len(path) :]])

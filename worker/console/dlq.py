@@ -1,0 +1,150 @@
+"""`settlement dlq …`: what went no further, and what a person does about it."""
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import typer
+from msgspec import structs
+
+from worker.console.helping import examples
+from worker.console.picking import All, Code, Ids, Newer, OfCode, OfMerchant, OfOrder, OfTopic, Older, filtered, picked
+from worker.console.replay import REPLAY_EXAMPLES, replay_command
+from worker.console.running import AsJson, By, Reason, with_connection
+from worker.console.screen import age, cell, moment, number, out, plain, show, show_json, table
+from worker.people import dead_letters
+from worker.people.acting import Actor
+from worker.people.dead_letters import LetterPage
+
+LISTED_MAX = 100
+VALUE_CHARACTERS_SHOWN_MAX = 4_000
+
+dlq_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", help="Dead letters: list, show, replay, discard.",
+)  # fmt: skip
+
+
+@dlq_app.command("list", epilog=examples(
+    "settlement dlq list", "settlement dlq list --code rejected --older 2h", "settlement dlq list --status all --json",
+))  # fmt: skip
+def list_command(
+    topic: OfTopic = None,
+    code: Annotated[Code | None, typer.Option("--code", "--reason", metavar="CODE", help="Only this reason.")] = None,
+    merchant: OfMerchant = None, order: OfOrder = None, older: Older = None, newer: Newer = None,
+    status: Annotated[Literal["open", "replayed", "discarded", "all"], typer.Option(help="What was done.")] = "open",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, latest first.")] = LISTED_MAX,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """List dead letters, latest first: what went no further, and why."""
+    wanted = filtered(topic=topic, code=code, merchant=merchant, order=order, older=older, newer=newer)
+    wanted = structs.replace(wanted, status=None if status == "all" else status)
+    found = with_connection(lambda connection, _: dead_letters.listed(connection, wanted, limit))
+    if as_json:
+        show_json(found)
+        return
+    console, now = out(), datetime.now(UTC)
+    if not found:
+        show(console, cell("no dead letter matches", "green"))
+        return
+    heads = ("id", "topic", "reason", "order", "age", *(("status",) if status == "all" else ()), "says")
+    console.print(table(heads, [
+        (one.id, one.topic, cell(one.reason, "yellow"), one.order_id, age(one.dead_at, now),
+         *((one.status,) if status == "all" else ()), one.message) for one in found
+    ], right=("id", "age")))  # fmt: skip
+    more = f"the latest {limit:,}; --limit shows more" if len(found) == limit else number(len(found), "dead letter")
+    show(console, cell(f"{more}; `settlement dlq show ID` tells more", "dim"))
+
+
+@dlq_app.command("show", epilog=examples("settlement dlq show 17", "settlement dlq show 17 --json"))
+def show_command(
+    dead_letter: Annotated[int, typer.Argument(metavar="ID", help="Its number.")], as_json: AsJson = False
+) -> None:
+    """Show one dead letter: the message, the error, where it came from, what people did and what became of it."""
+    page = with_connection(lambda connection, _: dead_letters.look(connection, dead_letter))
+    if as_json:
+        show_json(_as_json(page))
+        return
+    console, one = out(), page.letter
+    record = one.record
+    show(console, cell(f"dead letter {one.id}", "bold"), f", {one.status}: ", cell(one.reason, "yellow"))
+    show(console, f"  {one.message}")
+    console.print()
+    written = moment(datetime.fromtimestamp(record.timestamp_ms / 1000, UTC))
+    rows = [
+        ("died", f"{moment(one.dead_at)} UTC"),
+        ("came from", f"{record.topic}[{record.partition}]@{record.offset}, written {written} UTC"),
+        ("order", one.order_id), ("merchant", one.merchant),
+        ("key", None if record.key is None else _text(record.key)),
+        ("replay of", one.replay_of), *((f"header {name}", _text(content)) for name, content in record.headers),
+    ]  # fmt: skip
+    console.print(table(("", ""), [(cell(name, "dim"), cell(value)) for name, value in rows if value is not None]))
+    console.print()
+    for line in _readable(record.value).splitlines():
+        show(console, line)
+    for act in page.acts:
+        show(console, f"{moment(act['at'])} {act['decided_by']}: {act['action']}, {act['reason']}")
+        if act["sent"] is not None:
+            show(console, f"  sent instead: {_text(act['sent'])}")
+    if page.became:
+        show(console, page.became)
+
+
+dlq_app.command("replay", epilog=REPLAY_EXAMPLES)(replay_command)
+
+
+@dlq_app.command("discard", epilog=examples(
+    'settlement dlq discard 17 --by ana --reason "a test of the ERP"',
+    'settlement dlq discard --code malformed --older 7d --by ana --reason "old noise"',
+))  # fmt: skip
+def discard_command(
+    by: By, reason: Reason, ids: Ids = None, everything: All = False, topic: OfTopic = None, code: OfCode = None,
+    merchant: OfMerchant = None, order: OfOrder = None, older: Older = None, newer: Newer = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Give dead letters up: nobody needs them. They stay in the table, with your name and reason."""
+    wanted = picked(ids=ids, everything=everything, topic=topic, code=code, merchant=merchant, order=order, older=older,
+                    newer=newer)  # fmt: skip
+    done = with_connection(lambda connection, _: dead_letters.discard(connection, Actor(by, reason), wanted))
+    if as_json:
+        show_json({"discarded": done})
+    else:
+        show(out(), f"discarded {number(done, 'dead letter')}")
+
+
+def _readable(value: bytes | None) -> str:
+    """The message in lines; what the original had as control characters shows escaped."""
+    if not value:
+        return "(no value)"
+    try:
+        text = json.dumps(json.loads(value.decode()), indent=2, ensure_ascii=False)
+    except ValueError:
+        text = plain(_text(value))
+    cut = text[:VALUE_CHARACTERS_SHOWN_MAX]
+    return cut if cut == text else f"{cut}\n… ({len(value):,} bytes in all; --json shows them)"
+
+
+def _text(content: bytes | None) -> str:
+    return "" if content is None else content.decode("utf-8", "backslashreplace")
+
+
+def _as_json(page: LetterPage) -> dict[str, Any]:
+    """Text where it is text, else base64."""
+    one = page.letter
+    record = one.record
+    found = {name: value for name, value in structs.asdict(one).items() if name not in ("record", "returned")}
+    return {
+        **found, "replay_of": one.replay_of, "topic": record.topic, "partition": record.partition,
+        "offset": record.offset, "timestamp_ms": record.timestamp_ms, "key": _bytes(record.key),
+        "value": _bytes(record.value), "headers": [[name, _bytes(content)] for name, content in record.headers],
+        "acts": [act | {"sent": _bytes(act["sent"])} for act in page.acts], "became": page.became,
+    }  # fmt: skip
+
+
+def _bytes(content: bytes | None) -> str | dict[str, str] | None:
+    if content is None:
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}

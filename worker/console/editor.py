@@ -1,0 +1,27 @@
+"""A person's own editor, on a file that only they can read."""
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from worker.people.acting import Refused
+
+
+def in_editor(text: str) -> str:
+    """What was saved in $VISUAL or $EDITOR; `Refused` where nothing was changed."""
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    with TemporaryDirectory(prefix="settlement-") as folder:
+        file = Path(folder) / "message.json"
+        file.write_text(text)
+        try:
+            done = subprocess.run([*shlex.split(command), str(file)], check=False)  # noqa: S603 - the person's own
+        except (OSError, ValueError) as problem:
+            raise Refused(f"the editor {command} cannot be started ({problem}): set EDITOR, or use --patch") from None
+        saved = file.read_text()
+    if done.returncode:
+        raise Refused(f"the editor {command} ended with {done.returncode}, so nothing is sent")
+    if saved == text:
+        raise Refused("nothing was changed in the editor, so nothing is sent")
+    return saved

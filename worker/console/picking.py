@@ -1,0 +1,64 @@
+"""How a person says which dead letters are meant: by number, by filter, or all of them."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+import typer
+
+from worker.console.problems import USAGE, fail
+from worker.people.dead_letters import Filter
+
+_UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION = re.compile(r"(\d{1,6})\s*(s|min|m|h|d|w)")
+
+Topic = Literal["erp.invoices.v1", "erp.order-changes.v1", "settlement.commands.v1", "settlement.outcomes.v1"]
+Code = Literal[
+    "malformed", "invalid", "unknown_type", "conflicting_duplicate", "rejected", "order_unknown", "declined", "manual",
+    "suspect", "unknown_outcome", "too_large", "internal",
+]  # fmt: skip
+
+Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Dead letters by number.")]
+All = Annotated[bool, typer.Option("--all", help="Every open one.")]
+OfTopic = Annotated[Topic | None, typer.Option("--topic", metavar="TOPIC", help="Only of this topic, without prefix.")]
+OfCode = Annotated[Code | None, typer.Option("--code", metavar="CODE", help="Only this reason: rejected, invalid, …")]
+OfMerchant = Annotated[str | None, typer.Option("--merchant", metavar="NAME", help="Only of this merchant.")]
+OfOrder = Annotated[str | None, typer.Option("--order", metavar="ID", help="Only of this order.")]
+Older = Annotated[str | None, typer.Option("--older", metavar="AGE", help="Only what died longer ago: 30min, 2h, 7d.")]
+Newer = Annotated[str | None, typer.Option("--newer", metavar="AGE", help="Only what died since then: 30min, 2h, 7d.")]
+
+
+def picked(
+    *, ids: list[int] | None, everything: bool, topic: str | None, code: str | None, merchant: str | None,
+    order: str | None, older: str | None, newer: str | None,
+) -> Filter | list[int]:  # fmt: skip
+    """Numbers, or a filter, or `--all`: one of them, so that nobody means more than was typed."""
+    wanted = filtered(topic=topic, code=code, merchant=merchant, order=order, older=older, newer=newer)
+    given = [bool(ids), wanted != Filter(), everything]
+    if given.count(True) != 1:
+        fail(
+            "say which: their numbers, or a filter (--topic, --code, --merchant, --order, --older, --newer), or --all",
+            USAGE,
+        )
+    return list(dict.fromkeys(ids)) if ids else wanted
+
+
+def filtered(
+    *, topic: str | None, code: str | None, merchant: str | None, order: str | None, older: str | None,
+    newer: str | None,
+) -> Filter:  # fmt: skip
+    """Open ones that match."""
+    now = datetime.now(UTC)
+    return Filter(
+        topic=topic, reason=code, merchant=merchant, order_id=order,
+        before=now - duration("--older", older) if older else None,
+        since=now - duration("--newer", newer) if newer else None,
+    )  # fmt: skip
+
+
+def duration(option: str, text: str) -> timedelta:
+    """`30min`, `2h`, `7d`."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        fail(f"{option} takes an age such as 90s, 30min, 2h or 7d, not {text}", USAGE)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})

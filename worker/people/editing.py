@@ -1,0 +1,72 @@
+"""A dead letter's value as a person edits it: the data as text, or a patch on it (JSON merge patch, RFC 7396)."""
+
+import json
+from typing import Any
+
+from worker.people.acting import Refused
+
+_CONFLUENT_PREFIX_BYTES = 5
+
+
+def readable(value: bytes | None) -> str:
+    """The value as text: JSON in lines where it is JSON, else as it came. `Refused` where it is no text."""
+    _, body = _split(value)
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except ValueError:
+        pass
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise Refused("the value is no text and cannot be edited; publish the fact anew from where it came") from None
+
+
+def rewritten(value: bytes | None, text: str) -> bytes:
+    """What a person saved, behind the schema prefix of the original if it had one."""
+    prefix, _ = _split(value)
+    return prefix + _encoded(_loaded(text.encode(), "what was saved"))
+
+
+def patched(value: bytes | None, patch: str) -> bytes:
+    """The value with a merge patch applied to its data: a name gets a new value, `null` takes it away."""
+    prefix, body = _split(value)
+    changes, whole = _loaded(patch.encode(), "the patch"), _loaded(body, "the value")
+    if not isinstance(changes, dict) or not isinstance(whole, dict):
+        raise Refused("a patch is a JSON object, and so is what it changes; --edit changes anything")
+    if "specversion" in whole and isinstance(whole.get("data"), dict):  # a CloudEvents envelope around the data
+        return prefix + _encoded(whole | {"data": merged(whole["data"], changes)})
+    return prefix + _encoded(merged(whole, changes))
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """RFC 7396."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+def _split(value: bytes | None) -> tuple[bytes, bytes]:
+    """Confluent's schema prefix, if there is one, and what stands behind it."""
+    value = value or b""
+    at = _CONFLUENT_PREFIX_BYTES if value[:1] == b"\0" and len(value) >= _CONFLUENT_PREFIX_BYTES else 0
+    return value[:at], value[at:]
+
+
+def _loaded(body: bytes, what: str) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError as problem:
+        raise Refused(f"{what} is no JSON: {problem}") from None
+
+
+def _encoded(data: Any) -> bytes:
+    try:
+        return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError as problem:
+        raise Refused(f"what would be sent is no JSON: {problem}") from None
