@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
+import pytest
 from playwright.async_api import Browser, Page
 
 from tests.browser.conftest import Deployment, authorized, changed, invoice, opened
@@ -16,11 +17,12 @@ TABS = 3
 PHONE = {"viewport": {"width": 360, "height": 740}}
 
 
+@pytest.mark.timeout(900)
 async def test_fifty_hostile_strings_run_no_script_and_break_no_layout(
     deployment: Deployment, browser: Browser
 ) -> None:
     await asyncio.gather(*(_story(deployment, text) for text in HOSTILE))
-    await deployment.until(lambda: all(_is_there(deployment, text) for text in HOSTILE), 150)
+    await deployment.until(lambda: all(_is_there(deployment, text) for text in HOSTILE), 400)
     letters = await deployment.rows("SELECT id, order_id FROM ledger.dead_letters WHERE reason = 'rejected'")
     commands = await deployment.rows("SELECT command_id, order_id FROM delivery.commands")
     pages = [("/", ""), ("/orders?status=all", ""), ("/needs", ""), ("/dead-letters", "")]
