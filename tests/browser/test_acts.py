@@ -86,7 +86,9 @@ async def test_a_declined_capture_is_asked_again_and_the_form_sent_twice_acts_on
     assert again in (200, 409)
     acts = await deployment.rows("SELECT * FROM people.acts WHERE order_id = $1", order)
     assert len(acts) == 1
-    assert deployment.site.view.row(order).state.settled == 6_000
+    await deployment.until(lambda: deployment.site.view.row(order).state.settled == 6_000)
+    asked = await deployment.rows("SELECT operation FROM ledger.commands WHERE order_id = $1", order)
+    assert len(asked) == 2
 
 
 async def test_a_dead_letter_is_discarded_with_a_reason(deployment: Deployment, page: Page) -> None:

@@ -58,9 +58,9 @@ async def test_whoever_reads_is_not_disturbed_by_what_changes(deployment: Deploy
     await expect(page.get_by_role("link", name=first)).to_be_focused()
 
     await page.goto(deployment.open)
-    await page.get_by_text("By partition").click()
+    await page.get_by_text("By partition", exact=True).click()
     await deployment.send(invoice(first, "NF-1", 100))
-    await deployment.until(lambda: deployment.site.view.row(first).state.settled == 100)
+    await deployment.until(lambda: deployment.site.view.row(first).state.settled == 100, 120)
     await expect(page.locator("#lag-table")).to_have_attribute("open", "")
 
 
