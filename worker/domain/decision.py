@@ -15,7 +15,7 @@ Account = Literal[
 Number = int | str | None
 
 
-class Entry(Struct, frozen=True, array_like=True):
+class Entry(Struct, frozen=True, array_like=True, gc=False):
     """One positive amount from one account of a payment to another: balanced by shape (I1)."""
 
     payment_id: str
@@ -26,7 +26,7 @@ class Entry(Struct, frozen=True, array_like=True):
     command_id: str = ""
 
 
-class Event(Struct, frozen=True):
+class Event(Struct, frozen=True, gc=False):
     """One thing that happened to the order, in its order's own sequence."""
 
     sequence: int

@@ -10,7 +10,7 @@ OutcomeKind = Literal[
 ]  # fmt: skip
 
 
-class Recipient(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Recipient(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One party of a split payment; amounts in minor units of the payment's value."""
 
     id: str
@@ -24,7 +24,7 @@ class Recipient(Struct, frozen=True, kw_only=True, omit_defaults=True):
     chargeback_liable: bool | None = None
 
 
-class Authorization(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Authorization(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One payment as it was authorized."""
 
     payment_id: str
@@ -41,7 +41,9 @@ class Authorization(Struct, frozen=True, kw_only=True, omit_defaults=True):
     recipients: tuple[Recipient, ...] = ()
 
 
-class OrderAuthorized(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="order.authorized"):
+class OrderAuthorized(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="order.authorized"
+):
     order_id: str
     merchant: str
     currency: str
@@ -50,14 +52,14 @@ class OrderAuthorized(Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class PaymentAuthorized(
-    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="payment.authorized"
+    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="payment.authorized"
 ):
     order_id: str
     payment: Authorization
 
 
 class PaymentAutoSettled(
-    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="payment.auto_settled"
+    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="payment.auto_settled"
 ):
     order_id: str
     payment_id: str
@@ -65,7 +67,9 @@ class PaymentAutoSettled(
     value: int
 
 
-class OrderChanged(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="order.changed"):
+class OrderChanged(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="order.changed"
+):
     order_id: str
     request_id: str
     discount_value: int
@@ -74,13 +78,15 @@ class OrderChanged(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fi
 
 
 class CancelRequested(
-    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="order.cancel_requested"
+    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="order.cancel_requested"
 ):
     order_id: str
     reason: str
 
 
-class InvoiceIssued(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="invoice.issued"):
+class InvoiceIssued(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="invoice.issued"
+):
     """An Output invoice is a sale, an Input invoice a return."""
 
     order_id: str
@@ -91,14 +97,16 @@ class InvoiceIssued(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
 
 
 class TrackingUpdated(
-    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="invoice.tracking_updated"
+    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="invoice.tracking_updated"
 ):
     order_id: str
     invoice_number: str
     fields: dict[str, str | bool]  # tracking fields by their name in the message, as far as given
 
 
-class OutcomeReported(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="command.outcome"):
+class OutcomeReported(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="command.outcome"
+):
     """What became of a command, or what a person decided about one, or about an amount that no command carries."""
 
     order_id: str
@@ -117,13 +125,15 @@ class OutcomeReported(Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     settle_id: str | None = None
 
 
-class TimePassed(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="time.passed"):
+class TimePassed(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="time.passed"):
     """The order's next deadline has come: an authorization is about to lapse, or does."""
 
     order_id: str
 
 
-class ConnectorsNamed(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="connectors.named"):
+class ConnectorsNamed(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="connectors.named"
+):
     """The connectors file now names every connector of the order."""
 
     order_id: str

@@ -17,7 +17,7 @@ CommandState = Literal["sent", "succeeded", "declined", "manual", "suspect", "un
 LackKind = Literal["held", "waiting", "lapsed", "failed", "short", "abandoned", "rounding"]
 
 
-class Settlement(Struct, frozen=True, array_like=True):
+class Settlement(Struct, frozen=True, array_like=True, gc=False):
     """One confirmed capture, and what of it can still be refunded."""
 
     settle_id: str
@@ -38,7 +38,7 @@ class Settlement(Struct, frozen=True, array_like=True):
         return self.reference - self.reference_taken
 
 
-class Share(Struct, frozen=True, array_like=True):
+class Share(Struct, frozen=True, array_like=True, gc=False):
     """What one recipient has still to receive."""
 
     recipient: Recipient
@@ -108,7 +108,7 @@ class Payment(Struct, array_like=True):
         return 0 if self.lapsed else self.cap - max(self.authorized, self.used)
 
 
-class Command(Struct, frozen=True, array_like=True):
+class Command(Struct, frozen=True, array_like=True, gc=False):
     """One settle, refund or cancel of one amount on one payment, from its decision to its end."""
 
     command_id: str
@@ -144,7 +144,7 @@ class Command(Struct, frozen=True, array_like=True):
         return max(0, self.value - max(self.told_late, self.done))
 
 
-class Invoice(Struct, frozen=True, array_like=True):
+class Invoice(Struct, frozen=True, array_like=True, gc=False):
     """An accepted invoice; `due` is its value without the excess (R6), 0 for a standalone one (R7)."""
 
     number: str
@@ -155,12 +155,12 @@ class Invoice(Struct, frozen=True, array_like=True):
     tracking: dict[str, str | bool] | None = None
 
 
-class Change(Struct, frozen=True, array_like=True):
+class Change(Struct, frozen=True, array_like=True, gc=False):
     discount: int
     increment: int
 
 
-class Lack(Struct, frozen=True, array_like=True):
+class Lack(Struct, frozen=True, array_like=True, gc=False):
     """What one accepted invoice lacks, in reference value, and why."""
 
     invoice: str
@@ -169,7 +169,7 @@ class Lack(Struct, frozen=True, array_like=True):
     command_id: str = ""
 
 
-class Demand(Struct, frozen=True, array_like=True):
+class Demand(Struct, frozen=True, array_like=True, gc=False):
     """A decided refund that waits for confirmed money (or, R20, for the order to be invoiced); reference value."""
 
     cause_kind: str
@@ -178,7 +178,7 @@ class Demand(Struct, frozen=True, array_like=True):
     after_invoiced: bool = False
 
 
-class Held(Struct, frozen=True, array_like=True):
+class Held(Struct, frozen=True, array_like=True, gc=False):
     """An automatic settlement that waits to be judged, or that was judged suspect (R27)."""
 
     payment_id: str

@@ -1,6 +1,7 @@
 """What the world is told of an order: the data of commands, events and snapshots, as the contract names them."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from worker.domain import lacking
@@ -11,9 +12,13 @@ from worker.domain.order import Command, Invoice, Order, Payment
 Json = dict[str, Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# All facts of one poll cycle are decided at the same time.
+_CACHED_TIMES_MAX = 1_024
+_ATTENTION = frozenset(("manual", "suspect", "unknown"))
 _SUMS = ("authorized", "settled", "settling", "refunded", "refunding", "voided", "voiding", "open")
 
 
+@lru_cache(_CACHED_TIMES_MAX)
 def timestamp(at_ms: int) -> str:
     """RFC 3339 in UTC, to the millisecond."""
     return (_EPOCH + timedelta(milliseconds=at_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -130,6 +135,7 @@ def _invoices(order: Order) -> list[Json]:
     """Every invoice with what of it is done (reference value) and its status."""
     in_flight = sum(payment.settling_reference for payment in order.payments)
     confirmed = max(0, order.taken - in_flight)
+    asked = _asked_per_invoice(order)
     found = []
     for invoice in order.invoices.values():
         if invoice.standalone:
@@ -137,7 +143,7 @@ def _invoices(order: Order) -> list[Json]:
         elif not invoice.output:
             done, status = _return_state(order, invoice)
         elif order.mode == "PARTIAL":
-            done, status = _sale_state(order, invoice)
+            done, status = _sale_state(order, invoice, asked.get(invoice.number, 0))
         else:  # one settle stands for all invoices: the oldest are done first
             done = min(invoice.due, confirmed)
             confirmed -= done
@@ -152,18 +158,25 @@ def _invoices(order: Order) -> list[Json]:
     return found
 
 
-def _sale_state(order: Order, invoice: Invoice) -> tuple[int, str]:
-    lacks = sum(lack.amount for lack in order.lacks if lack.invoice == invoice.number)
-    in_flight = sum(
-        part for command in order.commands.values()
-        if command.operation == "settle" and command.reserved
-        for number, part in command.covers if number == invoice.number
-    )  # fmt: skip
-    done = max(0, invoice.due - lacks - in_flight)
+def _asked_per_invoice(order: Order) -> dict[str, int]:
+    """How much of each invoice is in flight."""
+    asked: dict[str, int] = {}
+    for command in order.commands.values():
+        if command.covers and command.reserved:
+            for number, part in command.covers:
+                asked[number] = asked.get(number, 0) + part
+    return asked
+
+
+def _sale_state(order: Order, invoice: Invoice, asked: int) -> tuple[int, str]:
+    lacks = sum(lack.amount for lack in order.lacks if lack.invoice == invoice.number) if order.lacks else 0
+    done = max(0, invoice.due - lacks - asked)
     return done, _lack_status(order, invoice) or ("settled" if done == invoice.due else "accepted")
 
 
 def _lack_status(order: Order, invoice: Invoice) -> str | None:
+    if not order.lacks:
+        return None
     kinds = {lack.kind for lack in order.lacks if lack.invoice == invoice.number}
     if kinds & {"failed", "lapsed", "abandoned"}:
         return "settlement_failed"
@@ -192,7 +205,10 @@ def needs_attention(order: Order) -> bool:
 
 def attention_of(order: Order) -> list[Json]:
     """What a person must look at."""
-    found = [_command_attention(order, command) for command in order.commands.values()]
+    found = [
+        _command_attention(order, command) for command in order.commands.values()
+        if command.state in _ATTENTION or command.missing
+    ]  # fmt: skip
     found += [
         _item("lapsed", None, None, lack.invoice, None, lack.amount)
         for lack in order.lacks if lack.kind == "lapsed"
@@ -206,7 +222,7 @@ def attention_of(order: Order) -> list[Json]:
 
 def _command_attention(order: Order, command: Command) -> Json | None:
     invoice = command.cause_id if command.cause_kind == "invoice" else None
-    if command.state in ("manual", "suspect", "unknown"):
+    if command.state in _ATTENTION:
         return _item(command.state, command.payment_id, command.command_id, invoice, command.settle_id, command.value)
     if not command.missing or command.abandoned:
         return None

@@ -9,7 +9,7 @@ Mode = Literal["PARTIAL", "TOTAL", "HOLD"]
 HOUR_MS = 3_600_000
 
 
-class Capability(Struct, frozen=True, array_like=True):
+class Capability(Struct, frozen=True, array_like=True, gc=False):
     """What the connectors file says of one connector."""
 
     mode: Mode
@@ -17,7 +17,7 @@ class Capability(Struct, frozen=True, array_like=True):
     partial_split: bool = False
 
 
-class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     now_ms: int
     partial_settlement: bool = True  # the merchant's switch
     returns: Literal["at_once", "after_invoiced"] = "at_once"

@@ -39,6 +39,8 @@ class Unreadable(Struct, frozen=True, gc=False):
 
 
 _NOTHING = msgspec.Raw()
+_SPECVERSION = ("ce_specversion", b"1.0")
+_CONTENT_TYPE = ("content-type", b"application/json")
 
 
 class _Structured(Struct):
@@ -93,9 +95,9 @@ def write(
         ("ce_id", id_.encode()),
         ("ce_source", source),
         ("ce_type", type_.encode()),
-        ("ce_specversion", b"1.0"),
+        _SPECVERSION,
         ("ce_time", time.encode()),
-        ("content-type", b"application/json"),
+        _CONTENT_TYPE,
     ]
     if traceparent is not None:
         headers.append(("traceparent", traceparent.encode()))

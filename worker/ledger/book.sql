@@ -54,13 +54,6 @@ FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::boolean[], $6
         updated_at)
 WHERE orders.order_id = new.order_id
 
--- name: insert_payments
--- New payments; one that another order has is refused.
-INSERT INTO payments (payment_id, order_id, connector, currency, authorized, cap, settled, settling, refunded, refunding,
-    voided, voiding, lapsed)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
-    $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::boolean[])
-
 -- name: update_payments
 -- New balances of known payments; the table refuses what I2 and I3 forbid.
 UPDATE payments SET settled = new.settled, settling = new.settling, refunded = new.refunded, refunding = new.refunding,
@@ -80,27 +73,6 @@ ON CONFLICT (payment_id, settle_id) DO UPDATE SET
 -- Automatic settlements that turned out to be a command of ours (R27).
 DELETE FROM settlements USING unnest($1::text[], $2::text[]) AS gone (payment_id, settle_id)
 WHERE settlements.payment_id = gone.payment_id AND settlements.settle_id = gone.settle_id
-
--- name: insert_commands
--- Commands; an id or a place in the line that was given before is refused.
-INSERT INTO commands (command_id, request_id, order_id, payment_id, sequence, operation, value)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::bigint[])
-
--- name: insert_facts
--- What changed the orders, with the terms that decided it.
-INSERT INTO facts (order_id, sequence, fate, fact, terms, topic, partition, "offset", decided_at)
-SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::text[], $7::integer[],
-    $8::bigint[], $9::timestamptz[])
-
--- name: insert_events
--- The orders' timelines.
-INSERT INTO events (order_id, sequence, message) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[])
-
--- name: insert_entries
--- The entries of the ledger, in the order of their chain.
-INSERT INTO entries (chain, place, order_id, fact, payment_id, debit, credit, amount, currency, rule, command_id, hash)
-SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
-    $8::bigint[], $9::text[], $10::text[], $11::text[], $12::bytea[])
 
 -- name: read_chains
 -- The last link of each chain.
