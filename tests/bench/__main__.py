@@ -6,7 +6,20 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from tests.bench import bulkhead, delivery, latency, ledger, ops, outage, rules, waiting
+from tests.bench import (
+    bulkhead,
+    command,
+    delivery,
+    growth,
+    latency,
+    ledger,
+    memory,
+    ops,
+    outage,
+    rules,
+    scaling,
+    waiting,
+)  # fmt: skip
 from tests.bench.deployment import running_stack
 from tests.bench.page import Section
 from worker.stack import StackEnv
@@ -46,9 +59,26 @@ async def _ops(stack: StackEnv, asked: argparse.Namespace) -> Section:
     return ops.section(await ops.run(stack, ops.ORDERS))
 
 
+async def _command(stack: StackEnv, asked: argparse.Namespace) -> Section:
+    return command.section(*await command.run(stack, asked.seconds, asked.orders))
+
+
+async def _memory(stack: StackEnv, asked: argparse.Namespace) -> Section:
+    return memory.section(await memory.run(stack, asked.passing))
+
+
+async def _scaling(stack: StackEnv, asked: argparse.Namespace) -> Section:
+    return scaling.section(await scaling.run(stack, asked.rounds, asked.orders))
+
+
+async def _growth(stack: StackEnv, asked: argparse.Namespace) -> Section:
+    return growth.section(*await growth.run(stack, asked.rounds, asked.orders, asked.entries))
+
+
 ALL: dict[str, Benchmark] = {
     "rules": _rules, "ledger": _ledger, "delivery": _delivery, "waiting": _waiting, "latency": _latency,
-    "outage": _outage, "ops": _ops, "bulkhead": _bulkhead,
+    "outage": _outage, "ops": _ops, "bulkhead": _bulkhead, "command": _command, "memory": _memory,
+    "scaling": _scaling, "growth": _growth,
 }  # fmt: skip
 USUAL = ("rules", "ledger", "delivery", "waiting", "latency", "bulkhead")
 
@@ -62,6 +92,8 @@ def main() -> None:
     parser.add_argument("--commands", type=int, default=8_000, help="of a round of delivery")
     parser.add_argument("--waiting", type=int, default=1_000_000, help="commands that wait")
     parser.add_argument("--seconds", type=int, default=20, help="of the measurement of latency")
+    parser.add_argument("--passing", type=int, default=100_000, help="orders that pass while memory is looked at")
+    parser.add_argument("--entries", type=int, default=10_000_000, help="that the full ledger holds, for growth")
     parser.add_argument("--outage", type=int, default=60, help="seconds for which the connector is away")
     asked = parser.parse_args()
     with running_stack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -77,9 +77,8 @@ class Deployment:
         self.database = await asyncpg.connect(self.database_url)
 
     async def close(self) -> None:
-        for program in self._programs:
-            program.kill()
-            program.wait()
+        for program in tuple(self._programs):
+            self.kill(program)
         await self.database.close()
         await self._consumer.stop()
         await self._sink.stop()
@@ -124,6 +123,12 @@ class Deployment:
         if code != 0:
             raise SystemExit(f"a program ended with {code}: {self._last_words()}")
 
+    def kill(self, program: subprocess.Popen[bytes]) -> None:
+        """It has nothing to finish."""
+        self._programs.remove(program)
+        program.kill()
+        program.wait()
+
     async def send(self, records: Iterable[Outgoing]) -> int:
         """Everything is with the broker when this returns."""
         sent = 0
@@ -140,6 +145,27 @@ class Deployment:
 
     def _last_words(self) -> str:
         return self._log.read_text()[-2_000:]
+
+    async def hand_over(self, records: list[Outgoing]) -> None:
+        """The records are on their way; nobody waits for the acknowledgement."""
+        await self._sink.hand_over(records)
+
+    async def until_shared(self, workers: int) -> None:
+        """So many workers own the ledger's partitions, all of them, in equal shares."""
+        await self._until(
+            "SELECT count(*) = $1 AND sum(mine) = $2 AND max(mine) - min(mine) <= 1 "
+            "FROM (SELECT count(*) AS mine FROM ledger.partitions WHERE owner IS NOT NULL GROUP BY owner) AS shares",
+            workers, PARTITIONS,
+        )  # fmt: skip
+
+    async def until_consumed(self, topic: str, number: int) -> None:
+        """What so many records of a topic caused is durable."""
+        await self._until("SELECT sum(next_offset) >= $2 FROM ledger.positions WHERE topic = $1", topic, number)
+
+    async def _until(self, question: str, *arguments: object) -> None:
+        async with asyncio.timeout(STALLED_SECONDS):
+            while not await self.database.fetchval(question, *arguments):  # noqa: ASYNC110 - only tables can tell
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def _flush(self, waiting: list[Outgoing]) -> int:
         for _, _, ack in await self._sink.hand_over(waiting):
