@@ -28,6 +28,7 @@ COMMANDS = {
     "version": ("worker.run:version_command", LOOK),
     "commands": ("worker.console.commands:commands_app", DECIDE),
     "dlq": ("worker.console.dlq:dlq_app", DECIDE),
+    "recover": ("worker.console.recovery:recover_command", PREPARE),
 }
 
 EXAMPLES = {
@@ -40,6 +41,7 @@ EXAMPLES = {
     "order": ("settlement order O-1001", "settlement order O-1001 --explain", "settlement order O-1001 --json"),
     "audit": ("settlement audit", "settlement audit --json"),
     "rebuild": ("settlement rebuild --check",),
+    "recover": ("settlement recover --dry-run", "settlement recover"),
     "version": ("settlement version", "settlement version --json"),
     "stack up": ("settlement stack up", "SETTLEMENT_HOME=/tmp/trial settlement stack up"),
     "stack down": ("settlement stack down",),

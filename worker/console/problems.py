@@ -12,11 +12,12 @@ from worker.console.screen import err, show
 from worker.kafka.topics import TopicsError
 from worker.people.acting import Refused
 from worker.postgres.migrations import MigrationError
+from worker.recovery.errors import RecoveryError
 from worker.settings import Settings, SettingsError, load
 
 FAILED, USAGE, STOPPED = 1, 2, 130
 
-_OURS = (Refused, MigrationError, TopicsError)
+_OURS = (Refused, MigrationError, RecoveryError, TopicsError)
 _DATABASE: dict[tuple[type[BaseException], ...], str] = {
     (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidPasswordError):
         "{where} does not let us in ({problem}): check the user and the password in DATABASE_URL",

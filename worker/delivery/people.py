@@ -22,12 +22,12 @@ async def apply(cycle: Cycle, store: Store, decision: Decision) -> tuple[Job | N
         return job, refusal
     cycle.publish(outcomes.of_decision(decision, job, job.partition))
     await store.close_dead_letter(job, decision)
-    if (standing := _changed(job, done, decision, cycle.now_ms)) is not None:
+    if (standing := changed(job, done, decision, cycle.now_ms)) is not None:
         await store.update([standing])
     return job, None
 
 
-def _changed(job: Job, done: int, decision: Decision, now_ms: int) -> Standing | None:
+def changed(job: Job, done: int, decision: Decision, now_ms: int) -> Standing | None:
     """The command after the decision; None where only the ledger has something to do."""
     match decision.action:
         case "retry" if job.state in ("unknown", "suspect"):

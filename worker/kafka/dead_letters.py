@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from worker.kafka.names import DEAD_LETTER_SUFFIX
 from worker.kafka.records import Outgoing, Record
@@ -11,6 +11,7 @@ MESSAGE_CHARACTERS_MAX = 1_000
 # What Kafka adds around one record in a batch of its own, rounded up; each header costs two lengths more.
 _OVERHEAD_BYTES = 128
 _HEADER_OVERHEAD_BYTES = 10
+_FIRST = "kafka_dlt-original-topic"
 SHA256_HEADER = "settlement-value-sha256"
 # Names the dead letter whose replay a record is.
 REPLAY_HEADER = "settlement-replay"
@@ -40,6 +41,34 @@ def replay_of(record: Record) -> int | None:
     return int(found) if found and found.isdigit() and len(found) <= ID_DIGITS_MAX else None
 
 
+class Original(Struct, frozen=True):
+    """What a dead letter was before, and why it died."""
+
+    record: Record
+    reason: str
+    message: str
+
+
+def original(dead: Record, prefix: str) -> Original | None:
+    """The record that a dead letter of ours once was; a value that did not fit is gone, and stays empty."""
+    place = max((at for at, (name, _) in enumerate(dead.headers) if name == _FIRST), default=None)
+    if place is None:
+        return None
+    ours = dict(dead.headers[place:])
+    record = Record(
+        ours[_FIRST].decode().removeprefix(prefix),
+        int.from_bytes(ours["kafka_dlt-original-partition"], "big", signed=True),
+        int.from_bytes(ours["kafka_dlt-original-offset"], "big", signed=True),
+        dead.key, dead.value, dead.headers[:place],
+        int.from_bytes(ours["kafka_dlt-original-timestamp"], "big", signed=True),
+    )  # fmt: skip
+    return Original(
+        record,
+        ours["kafka_dlt-exception-fqcn"].decode(),
+        ours["kafka_dlt-exception-message"].decode("utf-8", "replace"),
+    )
+
+
 def printable(message: str) -> str:
     """Text that PostgreSQL and a terminal accept, cut to a length a person reads."""
     clean = message.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
@@ -60,7 +89,7 @@ def _without(record: Record, names: set[str]) -> Record:
 def _headers(record: Record, reason: str, message: str, prefix: str) -> list[tuple[str, bytes]]:
     topic = (prefix + record.topic).encode()
     return [
-        ("kafka_dlt-original-topic", topic),
+        (_FIRST, topic),
         ("kafka_dlt-original-partition", record.partition.to_bytes(4, "big", signed=True)),
         ("kafka_dlt-original-offset", record.offset.to_bytes(8, "big", signed=True)),
         ("kafka_dlt-original-timestamp", record.timestamp_ms.to_bytes(8, "big", signed=True)),

@@ -84,7 +84,16 @@ def is_ours(record: Record) -> bool:
 
 def id_of(record: Record) -> str:
     """Its `ce_id`; empty where it has none."""
-    return next((content.decode("utf-8", "replace") for name, content in record.headers if name == "ce_id"), "")
+    return _header(record, "ce_id")
+
+
+def kind_of(record: Record) -> str:
+    """Its `ce_type`; empty where it has none."""
+    return _header(record, "ce_type")
+
+
+def _header(record: Record, wanted: str) -> str:
+    return next((content.decode("utf-8", "replace") for name, content in record.headers if name == wanted), "")
 
 
 def write(

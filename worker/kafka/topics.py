@@ -67,6 +67,18 @@ async def broker_version(settings: Settings) -> str:
     return f"Kafka cluster {found.get('cluster_id') or 'without a name'}, {number} broker{'s' * (number != 1)}"
 
 
+async def committed_offsets(settings: Settings, group: str) -> dict[tuple[str, int], int]:
+    """How far a worker has told Kafka that it has read; topics without prefix."""
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    await admin.start()
+    try:
+        found = await admin.list_consumer_group_offsets(settings.topic(group))
+    finally:
+        await admin.close()
+    prefix = settings.topic_prefix
+    return {(place.topic.removeprefix(prefix), place.partition): at.offset for place, at in found.items()}
+
+
 def refuse_wrong_counts(settings: Settings, found: dict[str, int]) -> None:
     """All topics of a deployment have the same number of partitions."""
     for name, count in sorted(found.items()):

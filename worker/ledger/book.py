@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import orjson
+from msgspec import Raw
 
 from worker.domain.decide import next_deadline_ms
 from worker.domain.order import Order
@@ -12,6 +13,7 @@ from worker.domain.published import needs_attention
 from worker.kafka.records import Record
 from worker.ledger.chain import link
 from worker.ledger.folder import Folder, Parked, sums
+from worker.ledger.journal import Journaled
 from worker.postgres.queries import load
 from worker.postgres.values import columns, milliseconds, moment
 from worker.stream.cycle import Cycle
@@ -91,14 +93,25 @@ class Book:
 
     async def _folders(self, rows: Sequence[Any]) -> dict[str, Folder]:
         parked = await self._parked([row["order_id"] for row in rows if row["parked"]])
+        silent = await self._silent([row["order_id"] for row in rows if row["told"] < row["facts"]])
         return {
             row["order_id"]: Folder(
                 _decode(row["document"]) if row["document"] else Order(row["order_id"]),
                 row["facts"],
                 parked.get(row["order_id"], []),
+                silent.get(row["order_id"], ()),
             )
             for row in rows
         }
+
+    async def _silent(self, ids: list[str]) -> dict[str, list[Journaled]]:
+        """Facts of which the world has not been told, since nothing followed from them yet; there are few."""
+        found: dict[str, list[Journaled]] = {}
+        for row in await self._connection.fetch(_SQL["silent_facts"], ids) if ids else ():
+            source = (row["topic"], row["partition"], row["offset"]) if row["topic"] is not None else None
+            one = Journaled(row["sequence"], source, None, Raw(row["fact"]), Raw(row["terms"]))
+            found.setdefault(row["order_id"], []).append(one)
+        return found
 
     async def _parked(self, ids: list[str]) -> dict[str, list[Parked]]:
         found: dict[str, list[Parked]] = {}
@@ -130,8 +143,8 @@ class Book:
             for folder in folders for one in folder.commands
         ])  # fmt: skip
         await self._append("facts", [
-            (folder.order.order_id, one.sequence, one.fate, _encode(one.fact), _encode(one.terms),
-             *(one.source or (None, None, None)), moment(one.terms.now_ms))
+            (folder.order.order_id, one.sequence, one.fate, one.fact, one.terms,
+             *(one.source or (None, None, None)), moment(one.at_ms))
             for folder in folders for one in folder.decided
         ])  # fmt: skip
         await self._append("events", [
@@ -244,7 +257,8 @@ def _order_row(folder: Folder, awaits: list[str] | None, expiry_lead_ms: int) ->
     known = folder.facts > 0
     return (
         order.order_id, order.opened, order.merchant or None, order.phase, needs_attention(order),
-        None if awaits is None else orjson.dumps(awaits).decode(), order.version, folder.facts, len(folder.parked),
+        None if awaits is None else orjson.dumps(awaits).decode(), order.version, folder.facts, folder.told,
+        len(folder.parked),
         moment(wake_ms) if wake_ms is not None else None, _encode(order) if known else None,
         moment(order.updated_at_ms) if known else None,
     )  # fmt: skip

@@ -9,12 +9,18 @@ ON CONFLICT (order_id) DO NOTHING
 
 -- name: lock_orders
 -- The orders of the batch are ours until this transaction ends; they are read as they are once the lock is held.
-SELECT order_id, document, facts, parked FROM orders WHERE order_id = ANY ($1::text[]) ORDER BY order_id FOR UPDATE
+SELECT order_id, document, facts, told, parked FROM orders WHERE order_id = ANY ($1::text[]) ORDER BY order_id FOR UPDATE
 
 -- name: read_parked
 -- What waits for these orders, in the order in which it was stored.
 SELECT id, order_id, waits_for, subject, topic, partition, "offset", key, value, headers, "timestamp", expires_at
 FROM parked WHERE order_id = ANY ($1::text[]) ORDER BY id
+
+-- name: silent_facts
+-- Facts of these orders that came after the last one of which the world was told.
+SELECT f.order_id, f.sequence, f.fact, f.terms, f.topic, f.partition, f."offset"
+FROM facts f JOIN orders o ON o.order_id = f.order_id AND f.sequence > o.told
+WHERE f.order_id = ANY ($1::text[]) ORDER BY f.order_id, f.sequence
 
 -- name: owners_of_payments
 -- To which order each of these payments belongs.
@@ -46,11 +52,11 @@ UPDATE orders SET
     opened = new.opened, merchant = new.merchant, phase = new.phase, attention = new.attention,
     awaits = CASE WHEN new.awaits IS NOT NULL
         THEN (SELECT coalesce(array_agg(name), '{}') FROM json_array_elements_text(new.awaits) AS name) END,
-    version = new.version, facts = new.facts, parked = new.parked,
+    version = new.version, facts = new.facts, told = new.told, parked = new.parked,
     wake_at = new.wake_at, document = new.document, updated_at = new.updated_at
 FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::boolean[], $6::json[], $7::bigint[],
-    $8::bigint[], $9::integer[], $10::timestamptz[], $11::bytea[], $12::timestamptz[])
-    AS new (order_id, opened, merchant, phase, attention, awaits, version, facts, parked, wake_at, document,
+    $8::bigint[], $9::bigint[], $10::integer[], $11::timestamptz[], $12::bytea[], $13::timestamptz[])
+    AS new (order_id, opened, merchant, phase, attention, awaits, version, facts, told, parked, wake_at, document,
         updated_at)
 WHERE orders.order_id = new.order_id
 

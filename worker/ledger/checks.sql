@@ -118,7 +118,7 @@ WITH traced AS (
 ), everything AS (
     SELECT topic, partition, coalesce(records, 0) AS records, coalesce(duplicates, 0) AS duplicates,
         coalesce(facts, 0) AS facts, coalesce(parked, 0) AS parked, coalesce(dead, 0) AS dead,
-        coalesce(all_dead, 0) AS all_dead, coalesce(positions.next_offset, 0) AS next_offset,
+        coalesce(all_dead, 0) AS all_dead, coalesce(greatest(positions.next_offset, consumed.next_offset), 0) AS next_offset,
         greatest(traced.last, waiting.last, dead.last) AS last
     FROM consumed FULL JOIN traced USING (topic, partition) FULL JOIN waiting USING (topic, partition)
         FULL JOIN dead USING (topic, partition) FULL JOIN positions USING (topic, partition)

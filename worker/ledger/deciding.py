@@ -53,6 +53,8 @@ class Deciding:
             self._decide(folder, None, Readable(TimePassed(order_id=order_id), None), home)
         if self._connectors.unnamed(folder.order) == []:
             self._decide(folder, None, Readable(ConnectorsNamed(order_id=order_id), None), home)
+        if folder.order.opened and any(parked.waits_for == "order" for parked in folder.parked):
+            self._unpark(folder, home)  # the order was opened by a recovery, which decides nothing
 
     def judge(self, folder: Folder, record: Record, one: Readable) -> Fate | None:
         """The fate of one record; None: it waits already, and was counted when it came."""
@@ -108,9 +110,9 @@ class Deciding:
         if decision.refusal is not None and record is not None:
             self._dead_letter(folder, record, decision.refusal.code, decision.refusal.reason)
         if decision.holds and record is not None and isinstance(fact, PaymentAutoSettled):
-            folder.park(Parked(record, "judgement", None, subject=_subject(fact.payment_id, fact.settle_id)))
+            folder.park(Parked(record, "judgement", None, subject=subject_of(fact.payment_id, fact.settle_id)))
         for payment_id, settle_id, suspect in decision.judged:
-            for parked in [one for one in folder.parked if one.subject == _subject(payment_id, settle_id)]:
+            for parked in [one for one in folder.parked if one.subject == subject_of(payment_id, settle_id)]:
                 folder.drop(parked)
                 if suspect:
                     reason = f"Automatic settlement {settle_id} does not fit payment {payment_id} (R27)"
@@ -171,5 +173,6 @@ def _same_place(one: Record, other: Record) -> bool:
     return (one.offset, one.partition, one.topic) == (other.offset, other.partition, other.topic)
 
 
-def _subject(payment_id: str, settle_id: str) -> str:
+def subject_of(payment_id: str, settle_id: str) -> str:
+    """What an automatic settlement that waits for judgement is known by."""
     return f"{payment_id}\x1f{settle_id}"

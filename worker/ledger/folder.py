@@ -1,8 +1,10 @@
 """One order in one cycle: its state is folded in memory, and what has to be written is gathered."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.json import Encoder
 
 from worker.domain.decide import decide
 from worker.domain.decision import Decision, Entry, Event
@@ -10,6 +12,9 @@ from worker.domain.facts import Fact
 from worker.domain.order import Command, Order, Payment, Settlement
 from worker.domain.terms import Terms
 from worker.kafka.records import Record
+from worker.ledger.journal import Journaled
+
+_encode = Encoder().encode
 
 Source = tuple[str, int, int]
 WaitsFor = Literal["order", "payment", "connectors", "judgement"]
@@ -26,42 +31,46 @@ class Parked(Struct, eq=False):
 
 
 class Decided(Struct, frozen=True, gc=False):
-    """A fact that changed the order."""
+    """A fact that changed the order, with its terms, both in the JSON that is kept."""
 
     sequence: int
     fate: str
-    fact: Fact
-    terms: Terms
+    fact: bytes
+    terms: bytes
+    at_ms: int
     source: Source | None
     chain: int
+    traceparent: str | None
 
 
 class Told(Struct, frozen=True, gc=False):
-    """An event and where it came from."""
+    """An event and the fact that it tells of."""
 
     event: Event
-    source: Source | None
-    at_ms: int
+    of: Decided
 
 
 class Asked(Struct, frozen=True, gc=False):
-    """A command and the trace that led to it."""
+    """A command and the fact that asked for it."""
 
     command: Command
-    at_ms: int
-    traceparent: str | None
+    of: Decided
 
 
 class Folder:
     """Everything that happens to one order in one cycle."""
 
-    def __init__(self, order: Order, facts: int, parked: list[Parked]) -> None:
+    def __init__(self, order: Order, facts: int, parked: list[Parked], silent: Sequence[Journaled] = ()) -> None:
         self.order = order
         self.known_sums = {payment.payment_id: sums(payment) for payment in order.payments}
         self.known_settlements: dict[tuple[str, str], Settlement] = {
             (payment.payment_id, one.settle_id): one for payment in order.payments for one in payment.settlements
         }
         self.facts = facts
+        self.silent = silent
+        """Facts of earlier cycles of which the world was told nothing yet."""
+        self.told = facts - len(silent)
+        """The last fact of which the world is told."""
         self.parked = parked
         self.changed = False
         self.decided: list[Decided] = []
@@ -69,6 +78,7 @@ class Folder:
         self.commands: list[Asked] = []
         self.events: list[Told] = []
         self.words: list[bytes] = []
+        self.journals: dict[int, bytes] = {}
         self.unparked: list[int] = []
         self.moved: list[Parked] = []
 
@@ -80,11 +90,13 @@ class Folder:
         self.changed = True
         self.order = decision.order
         self.facts += 1
-        decided = Decided(self.facts, decision.fate, fact, terms, source, chain)
+        decided = Decided(
+            self.facts, decision.fate, _encode(fact), _encode(terms), terms.now_ms, source, chain, traceparent
+        )
         self.decided.append(decided)
         self.entries += [(decided, entry) for entry in decision.entries]
-        self.commands += [Asked(command, terms.now_ms, traceparent) for command in decision.commands]
-        self.events += [Told(event, source, terms.now_ms) for event in decision.events]
+        self.commands += [Asked(command, decided) for command in decision.commands]
+        self.events += [Told(event, decided) for event in decision.events]
         return decision
 
     def park(self, parked: Parked) -> None:

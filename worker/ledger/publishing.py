@@ -1,42 +1,77 @@
 """What a cycle tells the world about one order: commands, events, and its state after the last change."""
 
 import orjson
+from msgspec import Raw
 
+from worker.domain.order import Order
 from worker.domain.published import command_message, event_message, order_state, timestamp
 from worker.kafka import names
 from worker.kafka.envelope import write
 from worker.kafka.records import Outgoing
-from worker.ledger.folder import Folder
+from worker.ledger import journal
+from worker.ledger.folder import Decided, Folder
+from worker.ledger.journal import Journaled
 from worker.stream.cycle import Cycle
 
 
 def word(folder: Folder, prefix: str) -> None:
-    """Puts the order's new events into the words that the timeline keeps and the topic carries."""
+    """Puts the order's new events into the words that the timeline keeps and the topic carries, with their facts."""
     order = folder.order
     folder.words = [
-        orjson.dumps(event_message(order, told.event, _source(prefix, told.source), told.at_ms))
+        orjson.dumps(event_message(order, told.event, _source(prefix, told.of.source), told.of.at_ms))
         for told in folder.events
     ]
+    telling = {told.of.sequence for told in folder.events} | {asked.of.sequence for asked in folder.commands}
+    untold = list(folder.silent)
+    for decided in folder.decided:
+        untold.append(_journaled(decided))
+        if decided.sequence in telling:
+            folder.journals[decided.sequence] = journal.encode(untold)
+            folder.told, untold = decided.sequence, []
 
 
 def publish(cycle: Cycle, folder: Folder) -> None:
     """Joins the outbox; every id is derived, so that a repeat is the same record."""
-    order = folder.order
-    partition, key = cycle.partition_of(order.order_id), order.order_id.encode()
-
-    def out(topic: str, kind: str, ce_id: str, at: str, value: bytes, trace: str | None = None) -> None:
-        cycle.publish(Outgoing(topic, partition, key, value, write(kind, ce_id, at, trace)))
-
+    order, before = folder.order, 0
     for asked in folder.commands:
-        command = asked.command
-        value = orjson.dumps(command_message(order, command, asked.at_ms))
-        at = timestamp(asked.at_ms)
-        out(names.COMMANDS, f"command.{command.operation}", command.command_id, at, value, asked.traceparent)
-    for told, value in zip(folder.events, folder.words, strict=True):
-        out(names.EVENTS, told.event.type, f"{order.order_id}/{told.event.sequence}", timestamp(told.at_ms), value)
+        command, of = asked.command, asked.of
+        value = orjson.dumps(command_message(order, command, of.at_ms))
+        headers = write(f"command.{command.operation}", command.command_id, timestamp(of.at_ms), of.traceparent)
+        headers += _journal(folder, before, of.sequence)
+        _out(cycle, order, names.COMMANDS, value, headers)
+        before = of.sequence
+    publish_events(cycle, folder)
     if order.opened and folder.decided:
-        value = orjson.dumps(order_state(order))
-        out(names.ORDERS, "order.state", f"{order.order_id}/v{order.version}", timestamp(order.updated_at_ms), value)
+        publish_state(cycle, order)
+
+
+def publish_events(cycle: Cycle, folder: Folder) -> None:
+    """What happened to the order in this cycle."""
+    before = 0
+    for told, value in zip(folder.events, folder.words, strict=True):
+        of, ce_id = told.of, f"{folder.order.order_id}/{told.event.sequence}"
+        headers = write(told.event.type, ce_id, timestamp(of.at_ms)) + _journal(folder, before, of.sequence)
+        _out(cycle, folder.order, names.EVENTS, value, headers)
+        before = of.sequence
+
+
+def publish_state(cycle: Cycle, order: Order) -> None:
+    """The order as it stands now."""
+    headers = write("order.state", f"{order.order_id}/v{order.version}", timestamp(order.updated_at_ms))
+    _out(cycle, order, names.ORDERS, orjson.dumps(order_state(order)), headers)
+
+
+def _out(cycle: Cycle, order: Order, topic: str, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+    cycle.publish(Outgoing(topic, cycle.partition_of(order.order_id), order.order_id.encode(), value, headers))
+
+
+def _journal(folder: Folder, before: int, fact: int) -> list[tuple[str, bytes]]:
+    """The header that the first record of a fact carries."""
+    return [(journal.HEADER, folder.journals[fact])] if fact != before else []
+
+
+def _journaled(one: Decided) -> Journaled:
+    return Journaled(one.sequence, one.source, one.traceparent, Raw(one.fact), Raw(one.terms))
 
 
 def _source(prefix: str, source: tuple[str, int, int] | None) -> tuple[str, int, int] | None:

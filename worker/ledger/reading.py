@@ -257,6 +257,13 @@ def _six_digits(iso: str) -> str:
     return re.sub(r"\.([0-9]+)", lambda found: "." + found[1].ljust(6, "0"), iso)
 
 
+def read_time(text: str) -> int:
+    """Milliseconds since 1970 of a time that one of our workers wrote."""
+    found = _time("at", text)
+    assert found is not None
+    return found
+
+
 def _names_items(items: Raw) -> bool:
     """Whether a list of items has one; what the items are is nobody's business (R17)."""
     if not bytes(items).lstrip().startswith(b"["):

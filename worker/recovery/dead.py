@@ -1,0 +1,60 @@
+"""Dead letters come back from their topics; whether a person discarded one since, only the lost database knew."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from worker.kafka.dead_letters import Original, original
+from worker.kafka.names import COMMANDS
+from worker.kafka.records import Record
+from worker.kafka.source import Place
+from worker.ledger.reading import Readable, read_fact
+from worker.postgres.queries import load
+from worker.postgres.values import columns, moment
+from worker.recovery.summary import Summary
+from worker.stream.outbox import encode_headers
+
+_SQL = load("worker.recovery")
+
+Known = tuple[str, int, int]
+
+
+async def take_back(connection: Any, page: Sequence[Record], prefix: str, summary: Summary, role: str) -> list[Known]:
+    """Rows for dead letters that are not here yet; returns which records they were."""
+    found = [(record, was) for record in page if (was := original(record, prefix)) is not None]
+    if not found:
+        return []
+    rows = await connection.fetch(
+        _SQL[f"take_back_{role}_dead_letters"], *columns([_row(dead, was) for dead, was in found])
+    )
+    summary["dead_letters"] += len(rows)
+    return [(row["topic"], row["partition"], row["offset"]) for row in rows]
+
+
+async def account(connection: Any, dead: Sequence[Known], records: Counter[Place], ends: dict[Place, int]) -> None:
+    """Each is one record that has its fate, unless it was a fact as well, or had waited in the backup."""
+    if not dead:
+        return
+    for row in await connection.fetch(_SQL["drop_dead_parked"], *columns(dead)):
+        records[row["topic"], row["partition"]] -= row["number"]
+    facts = {tuple(row.values()) for row in await connection.fetch(_SQL["facts_among"], *columns(dead))}
+    for one in dead:
+        place = one[0], one[1]
+        records[place] += one not in facts
+        ends[place] = max(one[2] + 1, ends.get(place, 0))
+
+
+def _row(dead: Record, was: Original) -> tuple[Any, ...]:
+    record = was.record
+    return (
+        record.topic, record.partition, record.offset, _order(record), was.reason, was.message, record.key,
+        record.value, encode_headers(record.headers), moment(record.timestamp_ms), moment(dead.timestamp_ms),
+    )  # fmt: skip
+
+
+def _order(record: Record) -> str | None:
+    """The order that a dead letter speaks of, where it can be read."""
+    if record.topic == COMMANDS:
+        return (record.key or b"").decode("utf-8", "replace").replace("\\0", "") or None
+    one = read_fact(record)
+    return one.fact.order_id if isinstance(one, Readable) else None

@@ -1,0 +1,223 @@
+"""The ledger's part: facts are folded again as their records carry them, and must give what Kafka holds."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import orjson
+
+from worker.domain.decision import Decision
+from worker.domain.facts import Fact, PaymentAutoSettled
+from worker.domain.order import Order
+from worker.domain.terms import Terms
+from worker.kafka import names
+from worker.kafka.envelope import id_of, is_ours, kind_of, write
+from worker.kafka.records import Outgoing, Record
+from worker.kafka.source import Place
+from worker.kafka.tail import read_between
+from worker.ledger import journal
+from worker.ledger.book import Book
+from worker.ledger.deciding import subject_of
+from worker.ledger.folder import Folder, Parked
+from worker.ledger.journal import Journaled
+from worker.ledger.known import first_unknown
+from worker.ledger.publishing import publish_events, publish_state, word
+from worker.postgres.queries import load
+from worker.recovery.errors import RecoveryError
+from worker.recovery.summary import Summary
+from worker.settings import Settings
+from worker.stream import outbox
+from worker.stream.cycle import Cycle
+
+ORDERS_PER_STEP = 500
+_SQL = load("worker.recovery")
+_fact = msgspec.json.Decoder(Fact).decode
+_terms = msgspec.json.Decoder(Terms).decode
+
+
+class Facts:
+    """Takes back what one partition's events and commands tell. Call with search_path `ledger`."""
+
+    def __init__(self, settings: Settings, cycle: Cycle, summary: Summary) -> None:
+        self._settings = settings
+        self._cycle = cycle
+        self._summary = summary
+        self._last_told: dict[str, int] = {}
+        self._touched: set[str] = set()
+        self.records: Counter[Place] = Counter()
+        """How many records have their fate again, per input partition."""
+        self.next_offsets: dict[Place, int] = {}
+
+    async def of_events(self, page: Sequence[Record]) -> None:
+        """Folds what these events tell; afterwards each of them is known here, byte for byte."""
+        ours = [record for record in page if is_ours(record)]
+        await self._fold_all(ours)
+        for record in ours:
+            order_id, _, number = id_of(record).rpartition("/")
+            self._last_told[order_id] = max(self._last_told.get(order_id, 0), int(number))
+        await self._must_know(ours)
+
+    async def of_commands(self, page: Sequence[Record]) -> None:
+        """Folds facts whose commands reached Kafka when their events had not; every command is known afterwards."""
+        ours = [record for record in page if is_ours(record)]
+        for folder in await self._fold_all(ours):
+            publish_events(self._cycle, folder)
+        await self._must_know(ours)
+        await self._must_be_the_same(ours)
+
+    async def tell_missing_events(self) -> None:
+        """Events of facts that were taken back and whose last ones had not reached Kafka; between the two passes."""
+        for order_id in self._touched & self._last_told.keys():
+            for row in await self._cycle.connection.fetch(_SQL["later_events"], order_id, self._last_told[order_id]):
+                self._publish_event(order_id, row["message"])
+        self._last_told = {}
+        await self.flush()
+
+    async def tell_states(self) -> None:
+        """The state of every order that was touched; what waited for something in it is tried when a worker starts."""
+        touched, self._touched = sorted(self._touched), set()
+        for start in range(0, len(touched), ORDERS_PER_STEP):
+            some = touched[start : start + ORDERS_PER_STEP]
+            for folder in (await Book(self._cycle).open(some)).values():
+                publish_state(self._cycle, folder.order)
+            await self._cycle.connection.execute(_SQL["try_what_waits"], some)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """What has to be published is in the outbox."""
+        self._summary["unpublished"] += len(self._cycle.outgoing)
+        await outbox.write(self._cycle, self._settings.topic_prefix, {})
+        self._cycle.outgoing.clear()
+
+    async def account(self) -> None:
+        """The records of the facts that were folded are accounted for (I7)."""
+        places = sorted(self.next_offsets)
+        await self._cycle.connection.execute(
+            _SQL["account_taken_back"], [topic for topic, _ in places], [partition for _, partition in places],
+            [self.records[one] for one in places], [self.next_offsets[one] for one in places],
+        )  # fmt: skip
+
+    async def _fold_all(self, records: Iterable[Record]) -> list[Folder]:
+        told = _told(records)
+        if not told:
+            return []
+        await self._must_agree(told)
+        book = Book(self._cycle)
+        folders = await book.open(told)
+        for order_id, facts in told.items():
+            for one in sorted(facts.values(), key=lambda fact: fact.sequence):
+                if one.sequence > folders[order_id].facts:
+                    await self._fold(folders[order_id], one)
+        changed = [folder for folder in folders.values() if folder.decided]
+        for folder in changed:
+            word(folder, self._settings.topic_prefix)
+        await book.write(changed, {one.order.order_id: _awaited(one.order) for one in changed},
+                         self._settings.expiry_lead_ms)  # fmt: skip
+        self._touched |= {folder.order.order_id for folder in changed}
+        return changed
+
+    async def _fold(self, folder: Folder, one: Journaled) -> None:
+        """One fact as it was applied, in its place."""
+        order_id = folder.order.order_id
+        if one.sequence != folder.facts + 1:
+            raise RecoveryError(
+                f"order {order_id}: its facts {folder.facts + 1} to {one.sequence - 1} are neither in this database "
+                "nor on the events topic any more; restore a newer backup"
+            )
+        fact, terms = _fact(one.fact), _terms(one.terms)
+        home = self._cycle.partition_of(order_id)
+        decision = folder.judge(fact, terms, one.source, home, one.traceparent)
+        if decision.fate not in ("applied", "refused"):
+            raise RecoveryError(
+                f"order {order_id}: fact {one.sequence} had an effect and would be {decision.fate} now: this is not "
+                "the program that decided it; recover with that one"
+            )
+        self._summary["facts"] += 1
+        waited = self._drop_waiting(folder, one, decision)
+        if one.source is not None:
+            topic, partition, offset = one.source
+            self.records[topic, partition] += not waited
+            self.next_offsets[topic, partition] = max(offset + 1, self.next_offsets.get((topic, partition), 0))
+        if decision.holds and isinstance(fact, PaymentAutoSettled):
+            await self._hold(folder, one, fact, waited)
+
+    def _drop_waiting(self, folder: Folder, one: Journaled, decision: Decision) -> Parked | None:
+        """What waited for this fact, or is this fact, waits no longer."""
+        judged = {subject_of(payment, settle) for payment, settle, _ in decision.judged}
+        for parked in [waiting for waiting in folder.parked if waiting.subject in judged]:
+            folder.drop(parked)
+        for parked in folder.parked:
+            record = parked.record
+            if parked.subject is None and (record.topic, record.partition, record.offset) == one.source:
+                folder.drop(parked)
+                return parked
+        return None
+
+    async def _hold(self, folder: Folder, one: Journaled, fact: PaymentAutoSettled, waited: Parked | None) -> None:
+        """The record of an automatic settlement that is judged later is kept at hand, if its topic still has it."""
+        record = waited.record if waited else await self._read(one)
+        if record is not None:
+            folder.park(Parked(record, "judgement", None, subject=subject_of(fact.payment_id, fact.settle_id)))
+
+    async def _read(self, one: Journaled) -> Record | None:
+        assert one.source is not None
+        topic, partition, offset = one.source
+        async for page in read_between(self._settings, {(topic, partition): (offset, offset + 1)}):
+            return next((record for record in page if record.offset == offset), None)
+        return None
+
+    async def _must_agree(self, told: dict[str, dict[int, Journaled]]) -> None:
+        """What is known already is known alike: else this database went on by itself after it was restored."""
+        facts = [(order_id, one) for order_id, mine in told.items() for one in mine.values()]
+        row = await self._cycle.connection.fetchrow(
+            _SQL["differing_facts"], [order_id for order_id, _ in facts], [one.sequence for _, one in facts],
+            [bytes(one.fact) for _, one in facts], [bytes(one.terms) for _, one in facts],
+        )  # fmt: skip
+        if row is not None:
+            raise RecoveryError(
+                f"order {row['order_id']}: fact {row['sequence']} is another one here than in Kafka: this database has "
+                "decided by itself since it was copied; restore the backup again and recover before a worker starts"
+            )
+
+    async def _must_know(self, records: Sequence[Record]) -> None:
+        if (unknown := await first_unknown(self._cycle.connection, records)) is not None:
+            raise RecoveryError(
+                f"{self._settings.topic(unknown.topic)} partition {unknown.partition} offset {unknown.offset}: no fact "
+                f"on the topics leads to {id_of(unknown)}; restore a newer backup, or recover with the program that "
+                "wrote it"
+            )
+
+    async def _must_be_the_same(self, records: Sequence[Record]) -> None:
+        """The amount, the place in the line and the ids of every command are those that connectors were asked with."""
+        rows = [(orjson.loads(record.value or b"{}"), kind_of(record)) for record in records]
+        differs = await self._cycle.connection.fetchval(
+            _SQL["differing_commands"],
+            *([data[name] for data, _ in rows] for name in ("commandId", "requestId", "paymentId", "sequence")),
+            [kind.removeprefix("command.") for _, kind in rows], [data["value"] for data, _ in rows],
+        )  # fmt: skip
+        if differs is not None:
+            raise RecoveryError(f"command {differs} is another one here than in Kafka; a person must look at its order")
+
+    def _publish_event(self, order_id: str, message: bytes) -> None:
+        event = orjson.loads(message)
+        headers = write(event["type"], f"{order_id}/{event['sequence']}", event["at"])
+        home = self._cycle.partition_of(order_id)
+        self._cycle.publish(Outgoing(names.EVENTS, home, order_id.encode(), message, headers))
+
+
+def _told(records: Iterable[Record]) -> dict[str, dict[int, Journaled]]:
+    """Order → sequence → fact, of everything that these records carry."""
+    found: dict[str, dict[int, Journaled]] = {}
+    for record in records:
+        for name, content in record.headers:
+            if name == journal.HEADER:
+                mine = found.setdefault((record.key or b"").decode(), {})
+                mine.update((one.sequence, one) for one in journal.decode(content))
+    return found
+
+
+def _awaited(order: Order) -> list[str] | None:
+    """The connectors that an order waits for; whether the file names them, the worker sees when it starts."""
+    if not order.awaits_connectors:
+        return None
+    return sorted({payment.connector for payment in order.payments if not payment.decided})

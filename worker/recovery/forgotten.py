@@ -1,0 +1,54 @@
+"""Commands that the ledger issued and the delivery worker does not have, and that it will not find on their topic."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from worker.delivery.job import Job
+from worker.delivery.store import Store
+from worker.delivery.taking import new_jobs
+from worker.domain.facts import Fact
+from worker.domain.order import Command, Order
+from worker.domain.terms import Terms
+from worker.kafka import names
+from worker.kafka.records import Outgoing, Record
+from worker.ledger.folder import Folder
+from worker.ledger.publishing import publish, word
+from worker.postgres.queries import load
+from worker.stream.cycle import Cycle
+
+_SQL = load("worker.recovery")
+_fact = msgspec.json.Decoder(Fact).decode
+_terms = msgspec.json.Decoder(Terms).decode
+# The topic no longer has it, or never had.
+NO_OFFSET = -1
+
+
+async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Command, Outgoing]]:
+    """Each with its record, folded again from the facts of its order."""
+    for row in await cycle.connection.fetch(_SQL["not_taken_over"]):
+        order_id = row["order_id"]
+        known = {one["command_id"] for one in await cycle.connection.fetch(_SQL["taken_over_of_order"], order_id)}
+        folder = await _folded(cycle.connection, order_id)
+        word(folder, prefix)
+        scratch = Cycle(cycle.connection, [], {}, cycle.now_ms, cycle.partitions)
+        publish(scratch, folder)
+        records = [record for record in scratch.outgoing if record.topic == names.COMMANDS]
+        for asked, record in zip(folder.commands, records, strict=True):
+            if asked.command.command_id not in known:
+                yield folder.order.commands[asked.command.command_id], record
+
+
+async def as_job(cycle: Cycle, record: Outgoing) -> Job:
+    """What the delivery worker would have made of it."""
+    read = Record(record.topic, record.partition, NO_OFFSET, record.key, record.value, record.headers, cycle.now_ms)
+    [job] = await new_jobs(Cycle(cycle.connection, [read], {}, cycle.now_ms, cycle.partitions), Store(cycle.connection))
+    return job
+
+
+async def _folded(connection: Any, order_id: str) -> Folder:
+    folder = Folder(Order(order_id), 0, [])
+    for row in await connection.fetch(_SQL["facts_of_one_order"], order_id):
+        folder.judge(_fact(row["fact"]), _terms(row["terms"]), None, 0, None)
+    return folder

@@ -1,0 +1,168 @@
+-- name: living_members
+-- Workers that run: their lease is not over and their session is there.
+SELECT member_id, 'ledger' AS role FROM ledger.members JOIN pg_stat_activity AS activity
+    ON activity.pid = members.backend_pid AND coalesce(activity.backend_start, members.backend_start) = members.backend_start
+WHERE lease_until > clock_timestamp()
+UNION ALL
+SELECT member_id, 'delivery' FROM delivery.members JOIN pg_stat_activity AS activity
+    ON activity.pid = members.backend_pid AND coalesce(activity.backend_start, members.backend_start) = members.backend_start
+WHERE lease_until > clock_timestamp()
+
+-- name: create_all_partitions
+-- A database that no worker has ever used gets its partitions.
+WITH ledger_too AS (
+    INSERT INTO ledger.partitions (partition) SELECT * FROM generate_series(0, $1::integer - 1) ON CONFLICT DO NOTHING
+)
+INSERT INTO delivery.partitions (partition) SELECT * FROM generate_series(0, $1::integer - 1) ON CONFLICT DO NOTHING
+
+-- name: take_ledger_partitions
+-- All of them are ours until this transaction ends, and whoever owned one is fenced out afterwards.
+UPDATE ledger.partitions SET owner = NULL, epoch = epoch + 1
+WHERE partition IN (SELECT partition FROM ledger.partitions ORDER BY partition FOR UPDATE NOWAIT)
+RETURNING partition
+
+-- name: take_delivery_partitions
+-- The same for the delivery worker's.
+UPDATE delivery.partitions SET owner = NULL, epoch = epoch + 1
+WHERE partition IN (SELECT partition FROM delivery.partitions ORDER BY partition FOR UPDATE NOWAIT)
+RETURNING partition
+
+-- name: read_all_positions
+-- How far each worker has read.
+SELECT 'ledger' AS role, topic, partition, next_offset FROM ledger.positions
+UNION ALL SELECT 'delivery', topic, partition, next_offset FROM delivery.positions
+
+-- name: differing_facts
+-- Which of these facts this database has otherwise.
+SELECT told.order_id, told.sequence
+FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[]) AS told (order_id, sequence, fact, terms)
+JOIN ledger.facts ON facts.order_id = told.order_id AND facts.sequence = told.sequence
+WHERE facts.fact <> told.fact OR facts.terms <> told.terms LIMIT 1
+
+-- name: differing_commands
+-- Which of these commands were issued here with another content.
+SELECT told.command_id
+FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::bigint[])
+    AS told (command_id, request_id, payment_id, sequence, operation, value)
+JOIN ledger.commands ON commands.command_id = told.command_id
+WHERE (commands.request_id, commands.payment_id, commands.sequence, commands.operation, commands.value)
+    <> (told.request_id, told.payment_id, told.sequence, told.operation, told.value) LIMIT 1
+
+-- name: later_events
+-- One order's events after the last one that its topic has.
+SELECT message FROM ledger.events WHERE order_id = $1 AND sequence > $2 ORDER BY sequence
+
+-- name: try_what_waits
+-- Facts that waited and may now be tried: the worker looks at their orders as soon as it starts.
+WITH waiting AS (
+    UPDATE ledger.parked SET waits_for = 'order' FROM ledger.orders
+    WHERE parked.order_id = orders.order_id AND orders.opened AND orders.awaits IS NULL
+        AND parked.order_id = ANY ($1::text[]) AND parked.waits_for <> 'judgement'
+    RETURNING parked.order_id
+)
+UPDATE ledger.orders SET wake_at = clock_timestamp() FROM waiting WHERE orders.order_id = waiting.order_id
+
+-- name: take_back_ledger_dead_letters
+-- Dead letters as their topics have them; those that are here stay as they are.
+INSERT INTO ledger.dead_letters (
+    topic, partition, "offset", order_id, merchant, reason, message, key, value, headers, "timestamp", dead_at)
+SELECT told.topic, told.partition, told.place, told.order_id, orders.merchant, told.reason, told.message, told.key,
+    told.value, told.headers, told.at, told.dead_at
+FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::bytea[],
+    $9::bytea[], $10::timestamptz[], $11::timestamptz[])
+    AS told (topic, partition, place, order_id, reason, message, key, value, headers, at, dead_at)
+LEFT JOIN ledger.orders USING (order_id)
+ON CONFLICT (topic, partition, "offset") DO NOTHING
+RETURNING topic, partition, "offset"
+
+-- name: take_back_delivery_dead_letters
+-- The same for commands that ended badly.
+INSERT INTO delivery.dead_letters (
+    topic, partition, "offset", order_id, merchant, reason, message, key, value, headers, "timestamp", dead_at)
+SELECT told.topic, told.partition, told.place, told.order_id, orders.merchant, told.reason, told.message, told.key,
+    told.value, told.headers, told.at, told.dead_at
+FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::bytea[],
+    $9::bytea[], $10::timestamptz[], $11::timestamptz[])
+    AS told (topic, partition, place, order_id, reason, message, key, value, headers, at, dead_at)
+LEFT JOIN ledger.orders USING (order_id)
+ON CONFLICT (topic, partition, "offset") DO NOTHING
+RETURNING topic, partition, "offset"
+
+-- name: drop_dead_parked
+-- What waited in the backup and has died since waits no longer; its order counts what is left.
+WITH gone AS (
+    DELETE FROM ledger.parked USING unnest($1::text[], $2::integer[], $3::bigint[]) AS dead (topic, partition, place)
+    WHERE parked.topic = dead.topic AND parked.partition = dead.partition AND parked."offset" = dead.place
+    RETURNING parked.order_id, parked.topic, parked.partition, parked.waits_for
+), counted AS (
+    UPDATE ledger.orders SET parked = orders.parked - less.number
+    FROM (SELECT order_id, count(*)::integer AS number FROM gone GROUP BY 1) AS less
+    WHERE orders.order_id = less.order_id
+)
+SELECT topic, partition, count(*) AS number FROM gone WHERE waits_for <> 'judgement' GROUP BY 1, 2
+
+-- name: facts_among
+-- Which of these places are facts.
+SELECT topic, partition, place FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS dead (topic, partition, place)
+WHERE EXISTS (SELECT FROM ledger.facts f WHERE (f.topic, f.partition, f."offset") = (dead.topic, dead.partition, dead.place))
+
+-- name: account_taken_back
+-- Records whose fate came back from the topics; read again, they are known.
+INSERT INTO ledger.consumed (topic, partition, records, duplicates, next_offset)
+SELECT topic, partition, records, 0, next_offset
+FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) AS more (topic, partition, records, next_offset)
+ON CONFLICT (topic, partition) DO UPDATE SET
+    records = consumed.records + excluded.records, next_offset = greatest(consumed.next_offset, excluded.next_offset)
+
+-- name: not_taken_over
+-- Orders with commands that the delivery worker does not have.
+SELECT DISTINCT order_id FROM ledger.commands
+WHERE NOT EXISTS (SELECT FROM delivery.commands d WHERE d.command_id = commands.command_id)
+
+-- name: facts_of_one_order
+-- Its facts in the order of application.
+SELECT fact, terms FROM ledger.facts WHERE order_id = $1 ORDER BY sequence
+
+-- name: taken_over_of_order
+-- Which of its commands the delivery worker has.
+SELECT command_id FROM delivery.commands WHERE order_id = $1
+
+-- name: set_outcomes
+-- What became of commands as the outcomes topic tells it; what is here already stays.
+UPDATE delivery.commands SET state = told.state, changes = told.changes, done = told.done,
+    operation_id = told.operation_id, code = told.code, message = told.message, begun = NULL,
+    attempts = greatest(commands.attempts, told.attempts), ended_at = told.at
+FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::integer[],
+    $9::timestamptz[]) AS told (command_id, state, changes, done, operation_id, code, message, attempts, at)
+WHERE commands.command_id = told.command_id AND commands.changes < told.changes
+RETURNING commands.command_id
+
+-- name: applied_decision
+-- Whether this decision was applied here.
+SELECT applied_at IS NOT NULL FROM delivery.decisions WHERE id = $1
+
+-- name: take_back_decision
+-- A decision as it was told.
+INSERT INTO delivery.decisions (id, action, partition, order_id, command_id, invoice_number, settle_id, changes, value,
+    operation_id, decided_by, reason, decided_at, applied_at)
+OVERRIDING SYSTEM VALUE
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)
+ON CONFLICT (id) DO UPDATE SET applied_at = excluded.applied_at
+
+-- name: number_decisions_on
+-- New decisions get numbers that none has had.
+SELECT setval(pg_get_serial_sequence('delivery.decisions', 'id'),
+    greatest($1::bigint, (SELECT coalesce(max(id), 1) FROM delivery.decisions)))
+
+-- name: give_turns
+-- On each payment the first command that has not left the line is the one whose turn it is (I6).
+UPDATE delivery.commands SET turn = NOT turn
+WHERE turn <> (sequence = 1 OR EXISTS (
+    SELECT FROM delivery.commands AS before
+    WHERE before.payment_id = commands.payment_id AND before.sequence = commands.sequence - 1
+        AND before.state NOT IN ('waiting', 'suspect', 'unknown')))
+
+-- name: make_uncertain
+-- Whatever may have been sent counts as unknown: asked again now, for another horizon, and a refusal proves nothing (R33, R35).
+UPDATE delivery.commands SET uncertain = true, first_attempt_at = $1, due_at = $1 WHERE state = 'waiting'
+RETURNING command_id
