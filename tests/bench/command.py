@@ -31,6 +31,7 @@ async def _at(stack: StackEnv, rate: float, seconds: float) -> list[float]:
         number = int(rate * seconds)
         ids = await opened(here, number // PARCELS + 1)
         here.start("worker", "ledger")
+        await here.until_shared(1)
         watch = Watch(here)
         await watch.open()
         sent = await _send(here, ids, number, rate)
