@@ -34,6 +34,8 @@ MINUTE = 60
 RATES_KEPT_SECONDS = 26 * 3600
 SWEEP_SECONDS = 300.0
 REFUSED_PAUSE_SECONDS = 1.0
+# An order's state comes with its first event; where it never does, the order came to its end long ago.
+STATELESS_SECONDS_MAX = 600.0
 # Where Kafka keeps the tables, and how.
 CHANGELOGS = {
     f"{names.group(ROLE)}-orders-changelog": {"cleanup.policy": "compact"},
@@ -115,6 +117,7 @@ class View:
         self.stamp = 0
         self.unreadable = 0
         self._swept = time.monotonic()
+        self._stateless: dict[bytes, float] = {}
         self._scratch = TemporaryDirectory(prefix="settlement-ops-")  # Faust wants a folder, and leaves it empty
         self.app = faust.App(
             settings.topic(names.group(ROLE)),
@@ -224,18 +227,26 @@ class View:
                 del self.rows[key]
             self.totals.swap(key.decode(), old, None)
         elif row is not old:
+            if row.state is None:
+                self._stateless.setdefault(key, time.monotonic())
+            else:
+                self._stateless.pop(key, None)
             self.rows[key] = row
             self.totals.swap(key.decode(), old, row)
 
     def _sweep(self) -> None:
         """Rows of orders that came to their end some days ago leave."""
         self._swept, now_ms = time.monotonic(), time.time_ns() // 1_000_000
-        for key, row in [(key, row) for key, row in self.rows.data.items() if is_over(row, now_ms)]:
-            del self.rows[key]
+        waited = [key for key, since in self._stateless.items() if self._swept - since > STATELESS_SECONDS_MAX]
+        over = [key for key, row in self.rows.data.items() if is_over(row, now_ms)]
+        for key in (*waited, *over):
+            self._stateless.pop(key, None)
+            row = self.rows.pop(key, None)
             self.totals.swap(key.decode(), row, None)
 
     async def _recovered(self) -> None:
         self.totals, self._whole = Totals.of(self.all_rows()), True
+        self._stateless = {key: time.monotonic() for key, row in self.rows.data.items() if row.state is None}
         self.stamp += 1
 
     async def _interrupted(self, *_: Any, **__: Any) -> None:
