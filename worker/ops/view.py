@@ -29,7 +29,7 @@ from worker.settings import Settings
 ROLE = "ops"
 TOPICS = {names.ORDERS: "state", names.EVENTS: "event", names.COMMANDS: "command", names.OUTCOMES: "outcome"}
 BATCH_RECORDS_MAX = 2_000
-BATCH_SECONDS_MAX = 0.1
+BATCH_SECONDS_MAX = 0.4
 MINUTE = 60
 RATES_KEPT_SECONDS = 26 * 3600
 SWEEP_SECONDS = 300.0
@@ -141,6 +141,8 @@ class View:
         # It calls a partition in which nothing happens for minutes an error; our own lag says more.
         logging.getLogger("faust.transport.drivers.aiokafka").setLevel(logging.CRITICAL)
         await views.prepare(self._settings, names.group(ROLE), list(TOPICS), CHANGELOGS)
+        # Faust stops reading while a hundred writes wait; how many may wait is bounded by the batch here.
+        self.app.producer.buffer.max_messages = 2 * BATCH_RECORDS_MAX
         await self.app.start()
 
     async def stop(self) -> None:
