@@ -42,7 +42,7 @@ async def watching(settings: Settings) -> AsyncIterator[View]:
 
 @pytest.mark.xfail(
     strict=False,
-    reason="known defect: after a kill of the view a few rows may stay behind their orders until its tables are deleted",
+    reason="known defect: after a kill of the view a few rows may stay behind until its tables are deleted",
 )
 async def test_the_view_equals_the_books_after_kills_and_after_its_tables_are_lost(
     stack: StackEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
