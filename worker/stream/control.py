@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from worker.kafka.murmur2 import partition_of
 from worker.settings import Settings
+from worker.stream.pace import Pace
 
 _NO_LIMIT = 1 << 30
 
@@ -25,6 +26,8 @@ class Control:
         """Owned partition → epoch, as of the last cycle."""
         self.lease_ends = 0.0
         """Monotonic seconds. What is owned may be acted upon until then."""
+        self.pace = Pace()
+        """How many records a cycle may bring; outlives the sessions that are lost."""
         self.changed = asyncio.Event()
         """Something happened that the runner's loop has to look at."""
         self.cycle_wanted = False

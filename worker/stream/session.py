@@ -26,7 +26,6 @@ from worker.stream.ownership import Ownership
 from worker.stream.publisher import Publisher
 from worker.stream.transaction import Done, Transactions, columns
 
-CYCLE_RECORDS_MAX = 2_000
 CYCLE_BYTES_MAX = 8 << 20
 # Acknowledged rows wait so long for a cycle that deletes them in passing.
 TIDY_SECONDS = 0.1
@@ -99,6 +98,7 @@ class Session:
 
     async def drop(self) -> None:
         """The other end: nothing is finished, everything is found again in the database."""
+        self._control.pace.lost()
         self._control.epochs = {}
         if self._hand_over is not None:
             await self._hand_over.cancel()
@@ -232,11 +232,12 @@ class Session:
             return False
         now = time.monotonic()
         self._transactions.alone = self._ownership.alone
-        records = self._source.take(min(CYCLE_RECORDS_MAX, self._control.room()), CYCLE_BYTES_MAX)
+        records = self._source.take(min(self._control.pace.records_max, self._control.room()), CYCLE_BYTES_MAX)
         due_ms = self._handler.next_due_ms()
         if records or self._control.cycle_wanted or (due_ms is not None and due_ms <= time.time() * 1000):
             self._control.cycle_wanted = False
             await self._digest(records)
+            self._control.pace.took(time.monotonic() - now)
             return True
         if self._tidy_due(now) or await self._misplaced_due(now):
             await self._durable(await self._patiently([], handled=False))
