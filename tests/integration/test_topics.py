@@ -6,6 +6,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from worker.kafka import names, topics
 from worker.kafka.connecting import client_options
+from worker.kafka.records import Outgoing
+from worker.kafka.sink import Sink
 from worker.settings import Settings, load
 from worker.stack import StackEnv
 
@@ -43,6 +45,18 @@ async def test_only_the_state_of_orders_is_compacted_and_dead_letters_are_allowe
     for name in names.INPUTS:
         limit = int(configs[name]["max.message.bytes"])
         assert int(configs[name + "-dlt"]["max.message.bytes"]) == limit + 64 * 1024
+
+
+@pytest.mark.parametrize("topic", [names.COMMANDS, names.EVENTS, names.ORDERS])
+async def test_what_is_told_of_an_order_with_thousands_of_payments_fits_its_topic(settings: Settings, topic: str):
+    await topics.create_missing(settings)
+    sink = Sink(settings)
+    await sink.start()
+
+    [(_, _, ack)] = await sink.hand_over([Outgoing(topic, 0, b"order", b"x" * (6 << 20), [])])
+
+    assert (await ack).offset == 0
+    await sink.stop()
 
 
 async def _config(settings: Settings, name: str) -> dict[str, str]:

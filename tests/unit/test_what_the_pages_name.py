@@ -13,8 +13,6 @@ from worker.cli import app
 from worker.settings import NAMES, OUR_PREFIXES
 
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "deploy/*.md", "deploy/**/*.md")
-# Of the contract, and named by pages before it is here.
-PROMISED = {"recover"}
 # What our own tests take; the program never sees it.
 OF_THE_TESTS = {"SETTLEMENT_DEEP"}
 PROGRAM: Any = typer.main.get_command(app)
@@ -62,7 +60,7 @@ def missing(words: list[str]) -> str | None:
     """What of these words is no command or option of ours."""
     at, known = PROGRAM, {"--help", "--install-completion", "--show-completion"}
     for word in words:
-        if getattr(at, "ignore_unknown_options", False):
+        if at.context_settings.get("ignore_unknown_options"):
             return None  # what follows is for another program
         if word.startswith("--"):
             options = {name for one in at.params for name in one.opts} | known
@@ -70,7 +68,7 @@ def missing(words: list[str]) -> str | None:
                 return word
         elif hasattr(at, "list_commands") and word.isascii() and word.replace("-", "").islower():
             if word not in at.list_commands(None):
-                return None if word in PROMISED else word
+                return word
             at = at.get_command(None, word)
     return None
 

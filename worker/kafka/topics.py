@@ -13,6 +13,8 @@ from worker.kafka.connecting import client_options
 from worker.settings import Settings
 
 DEAD_LETTER_MARGIN_BYTES = 64 * 1024
+# What we tell of an order grows with it, and carries the facts that caused it: more than one input record may hold.
+TOLD_BYTES_MAX = 8 << 20
 VISIBLE_SECONDS_MAX = 15
 VISIBLE_POLL_SECONDS = 0.05
 _LONG_MS = 365 * 24 * 3_600_000
@@ -117,6 +119,8 @@ def _topic(settings: Settings, name: str, limits: dict[str, int]) -> NewTopic:
     if name.endswith(names.DEAD_LETTER_SUFFIX):
         original = settings.topic(name.removesuffix(names.DEAD_LETTER_SUFFIX))
         config["max.message.bytes"] = str(limits[original] + DEAD_LETTER_MARGIN_BYTES)
+    if name in (names.COMMANDS, names.EVENTS, names.ORDERS):
+        config["max.message.bytes"] = str(TOLD_BYTES_MAX)
     if name == names.EVENTS or name.endswith(names.DEAD_LETTER_SUFFIX):
         config["retention.ms"] = str(_LONG_MS)
     # An empty assignment lets the broker choose both replicas and their number.
