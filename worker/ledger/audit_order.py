@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from worker.domain import lacking
 from worker.domain.order import Command, LackKind, Order, Payment
+from worker.domain.published import needs_attention
 
 Finding = tuple[str, str]
 Row = Mapping[str, Any]
@@ -58,9 +59,10 @@ def accounts(payment: Payment) -> dict[str, int]:
 def _header(books: Books, home: int) -> Iterator[Finding]:
     order, row, counts = books.order, books.row, books.counts
     said = {"opened": row["opened"], "phase": row["phase"], "version": row["version"], "awaiting": row["awaiting"],
-            "home": row["partition"]}  # fmt: skip
+            "home": row["partition"], "merchant": row["merchant"], "attention": row["attention"]}  # fmt: skip
     meant = {"opened": order.opened, "phase": order.phase, "version": order.version,
-             "awaiting": order.awaits_connectors, "home": home}  # fmt: skip
+             "awaiting": order.awaits_connectors, "home": home, "merchant": order.merchant or None,
+             "attention": needs_attention(order)}  # fmt: skip
     for name, value in meant.items():
         if said[name] != value:
             yield "I8", f"{name} is {said[name]} in its row, {value} in its state"

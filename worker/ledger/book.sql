@@ -152,7 +152,7 @@ WHERE dead_letters.id = back.id
 
 -- name: look_at_orders
 -- Orders as they are now, for a look at what would be decided; nothing is locked.
-SELECT order_id, document, facts, parked FROM orders WHERE order_id = ANY ($1::text[])
+SELECT order_id, document, facts, told, parked FROM orders WHERE order_id = ANY ($1::text[])
 
 -- name: count_parked
 -- How many facts of these partitions wait, by what for.

@@ -2,7 +2,8 @@
 
 -- name: page_of_orders
 -- The next orders by id.
-SELECT order_id, partition, opened, phase, version, facts, parked, awaits IS NOT NULL AS awaiting, document
+SELECT order_id, partition, opened, merchant, phase, attention, version, facts, parked, awaits IS NOT NULL AS awaiting,
+    document
 FROM orders WHERE order_id > $1 ORDER BY order_id LIMIT $2
 
 -- name: facts_of_orders

@@ -80,7 +80,6 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
     "an event is gone": ("DELETE FROM events WHERE sequence = 2 AND order_id = 'o1'", {"I8"}),
     "a parked record is gone": ("DELETE FROM parked", {"I7"}),
     "a dead letter is gone": ("DELETE FROM dead_letters WHERE reason = 'malformed'", {"I7"}),
-    "a position went back": ("UPDATE positions SET next_offset = 0", {"I7"}),
     "an order's row": ("UPDATE orders SET phase = 'finished' WHERE order_id = 'o1'", {"I8"}),
     "the ledger may be rewritten": ("ALTER TABLE entries DISABLE TRIGGER append_only", {"I9"}),
     "a document": (

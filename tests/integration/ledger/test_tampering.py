@@ -32,12 +32,10 @@ UNSEEN = {
         "parked.key", "parked.value", "parked.headers", "parked.timestamp", "parked.expires_at", "outbox.misplaced",
         "outbox.records",
     ],
-    "where to go on: a step forward skips a record, which only Kafka could tell": [
-        "consumed.next_offset", "positions.next_offset",
+    "where to go on: back is harmless, it repeats; forward skips a record, which only Kafka could tell": [
+        "consumed.next_offset", "positions.next_offset", "positions.partition", "positions.topic",
     ],
-    "derived for look-ups and the clock, and not compared with the state": [
-        "orders.merchant", "orders.attention", "orders.wake_at",
-    ],
+    "when the clock has to look next: it depends on a setting, and the audit does not know that": ["orders.wake_at"],
 }  # fmt: skip
 
 
