@@ -41,7 +41,7 @@ unit: $(INSTALLED) ## the rules alone: nothing running, a second or two
 	$(if $(RING_UNIT),$(BIN)/pytest $(RING_UNIT))
 
 integration: $(INSTALLED) ## every part on the real broker and the real database
-	$(if $(RING_INTEGRATION),$(BIN)/pytest $(RING_INTEGRATION))
+	$(if $(RING_INTEGRATION),$(BIN)/pytest --numprocesses 2 --dist loadfile $(RING_INTEGRATION))
 
 acceptance: $(INSTALLED) ## the whole program, seen from outside
 	$(if $(RING_ACCEPTANCE),$(BIN)/pytest $(RING_ACCEPTANCE))

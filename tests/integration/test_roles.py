@@ -33,6 +33,8 @@ def of_room(query: Query) -> list[tuple[str, str]]:
     room = query.file.split("/")[1]
     if room == "stream":
         return list(WORKERS.items())
+    if room == "recovery":
+        return []  # only the owner of the schema takes a whole database back
     return [(room, WORKERS[room])] if room in WORKERS else [("public", "settlement_operator")]
 
 
