@@ -38,7 +38,7 @@ demo: $(INSTALLED) ## settle some hundred orders on a real broker and a real dat
 test: lint unit integration acceptance browser ## everything that must be green before a merge
 
 unit: $(INSTALLED) ## the rules alone: nothing running, a second or two
-	$(if $(RING_UNIT),$(BIN)/pytest $(RING_UNIT))
+	$(if $(RING_UNIT),$(BIN)/pytest --numprocesses 2 --dist loadfile $(RING_UNIT))
 
 integration: $(INSTALLED) ## every part on the real broker and the real database
 	$(if $(RING_INTEGRATION),$(BIN)/pytest --numprocesses 2 --dist loadfile $(RING_INTEGRATION))
