@@ -12,11 +12,13 @@ from worker.domain.money import EXPONENTS
 from worker.sandbox.book import Book
 from worker.sandbox.connector import FAULTS, Faults, SandboxConnector
 
+LOOPBACK = "127.0.0.1"
 Rate = Annotated[float, typer.Option(min=0, max=1)]
 
 
 def connector_command(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one, which is printed.")] = 8080,
+    host: Annotated[str, typer.Option(help="Where it listens; beyond loopback it trusts everybody.")] = LOOPBACK,
     latency_ms: Annotated[float, typer.Option(min=0, help="How long an answer takes, about.")] = 0,
     error_rate: Rate = 0,
     lost_reply_rate: Rate = 0,
@@ -28,12 +30,12 @@ def connector_command(
     book: Annotated[Path | None, typer.Option(help="A file that keeps the book.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed misbehaves alike.")] = 1,
 ) -> None:
-    """Runs a payment connector on loopback, with a book (GET /book) and faults by chance or by POST /faults."""
+    """Runs a payment connector, with a book (GET /book) and faults by chance or by POST /faults."""
     if currency not in EXPONENTS:
         raise typer.BadParameter(f"{currency} is no currency that can be settled")
     rates = {"error": error_rate, "lost": lost_reply_rate} | dict(map(_rate, fault or []))
     faults = Faults(latency_ms, per_second, currency, rates)
-    asyncio.run(_serve(SandboxConnector(Book(book), faults, seed), port))
+    asyncio.run(_serve(SandboxConnector(Book(book), faults, seed), host, port))
 
 
 def _rate(text: str) -> tuple[str, float]:
@@ -47,11 +49,11 @@ def _rate(text: str) -> tuple[str, float]:
     return word, found
 
 
-async def _serve(connector: SandboxConnector, port: int) -> None:
+async def _serve(connector: SandboxConnector, host: str, port: int) -> None:
     runner = web.AppRunner(connector.application(), access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    print(f"connector on http://127.0.0.1:{runner.addresses[0][1]}", flush=True)  # noqa: T201 - this is its output
+    await web.TCPSite(runner, host, port).start()
+    print(f"connector on http://{host}:{runner.addresses[0][1]}", flush=True)  # noqa: T201 - this is its output
     stopping = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
