@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from tests.integration.ledger.world import CONNECTORS, authorized, invoice
-from tests.integration.stream.world import PARTITIONS, World
+from tests.integration.ledger.deployed import deployed
+from tests.integration.ledger.world import authorized, invoice
+from tests.integration.stream.world import World
 from worker.delivery.handler import DeliveryHandler
 from worker.kafka import names
 from worker.ledger.handler import LedgerHandler
@@ -162,16 +163,8 @@ async def test_tables_of_later_migrations_have_their_rights_from_the_start(datab
 
 @pytest.fixture
 async def world(stack: StackEnv, database_url: str, topic_prefix: str, tmp_path: Path) -> AsyncIterator[World]:
-    (tmp_path / "connectors.toml").write_text(CONNECTORS)
-    world = World({
-        "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers, "DATABASE_URL": database_url, "TOPIC_PREFIX": topic_prefix,
-        "TOPIC_PARTITIONS": str(PARTITIONS), "CONNECTORS_FILE": str(tmp_path / "connectors.toml"),
-    }, tmp_path)  # fmt: skip
-    try:
-        await world.open()
+    async with deployed(stack, database_url, topic_prefix, tmp_path) as world:
         yield world
-    finally:
-        await world.close()
 
 
 async def test_both_workers_do_their_whole_work_under_logins_with_nothing_but_their_roles(world: World):

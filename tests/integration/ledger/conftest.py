@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.ledger.world import CONNECTORS, LedgerWorld
-from tests.integration.stream.world import PARTITIONS, World
+from tests.integration.ledger.deployed import deployed
+from tests.integration.ledger.world import LedgerWorld
+from tests.integration.stream.world import World
 from worker.postgres.connecting import connect
 from worker.stack import StackEnv
 
@@ -23,13 +24,5 @@ async def ledger(database_url: str, tmp_path: Path) -> AsyncIterator[LedgerWorld
 @pytest.fixture
 async def world(stack: StackEnv, database_url: str, topic_prefix: str, tmp_path: Path) -> AsyncIterator[World]:
     """A deployment whose connectors file does not name `c2` yet."""
-    (tmp_path / "connectors.toml").write_text(CONNECTORS)
-    world = World({
-        "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers, "DATABASE_URL": database_url, "TOPIC_PREFIX": topic_prefix,
-        "TOPIC_PARTITIONS": str(PARTITIONS), "CONNECTORS_FILE": str(tmp_path / "connectors.toml"),
-    }, tmp_path)  # fmt: skip
-    try:
-        await world.open()
+    async with deployed(stack, database_url, topic_prefix, tmp_path) as world:
         yield world
-    finally:
-        await world.close()
