@@ -11,32 +11,18 @@ from worker.domain.decide import next_deadline_ms
 from worker.domain.order import Order
 from worker.domain.published import needs_attention
 from worker.kafka.records import Record
+from worker.ledger.appending import Row, append
 from worker.ledger.chain import link
 from worker.ledger.folder import Folder, Parked, sums
 from worker.ledger.journal import Journaled
 from worker.postgres.queries import load
+from worker.postgres.together import Together
 from worker.postgres.values import columns, milliseconds, moment
 from worker.stream.cycle import Cycle
 from worker.stream.outbox import decode_headers, encode_headers
 
 _SQL = load("worker.ledger")
 Place = tuple[str, int]
-
-# Rows that are only ever added, one by one new, come by COPY: a third of the time that arrays take. The tables' unique
-# keys refuse a payment of another order, an id or a place in a line that was given before, a record that is a fact.
-NEW_ROWS = {
-    "payments": (
-        "payment_id", "order_id", "connector", "currency", "authorized", "cap", "settled", "settling", "refunded",
-        "refunding", "voided", "voiding", "lapsed",
-    ),
-    "commands": ("command_id", "request_id", "order_id", "payment_id", "sequence", "operation", "value"),
-    "facts": ("order_id", "sequence", "fate", "fact", "terms", "topic", "partition", "offset", "decided_at"),
-    "events": ("order_id", "sequence", "message"),
-    "entries": (
-        "chain", "place", "order_id", "fact", "payment_id", "debit", "credit", "amount", "currency", "rule",
-        "command_id", "hash",
-    ),
-}  # fmt: skip
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Order).decode
@@ -48,6 +34,7 @@ class Book:
     def __init__(self, cycle: Cycle) -> None:
         self._cycle = cycle
         self._connection = cycle.connection
+        self._writes = Together()
 
     async def known_places(self, records: Sequence[Record]) -> set[tuple[str, int, int]]:
         """Which of these records are facts or dead letters already."""
@@ -78,12 +65,15 @@ class Book:
         return {row["payment_id"]: row["order_id"] for row in rows}
 
     async def open(self, orders: Iterable[str]) -> dict[str, Folder]:
-        """The orders, locked first and read afterwards."""
+        """The orders, locked first and read afterwards; one that nobody ever named gets a row to be locked."""
         if not (ids := sorted(orders)):
             return {}
-        homes = [self._cycle.partition_of(one) for one in ids]
-        await self._connection.execute(_SQL["meet_orders"], ids, homes)
-        return await self._folders(await self._connection.fetch(_SQL["lock_orders"], ids))
+        rows = await self._connection.fetch(_SQL["lock_orders"], ids)
+        if unknown := sorted({*ids}.difference(row["order_id"] for row in rows)):
+            homes = [self._cycle.partition_of(one) for one in unknown]
+            await self._connection.execute(_SQL["meet_orders"], unknown, homes)
+            rows = await self._connection.fetch(_SQL["lock_orders"], ids)
+        return await self._folders(rows)
 
     async def look(self, orders: Iterable[str]) -> dict[str, Folder]:
         """The orders as they are, unlocked: for a look at what would be decided."""
@@ -128,42 +118,50 @@ class Book:
     async def write(
         self, folders: Sequence[Folder], awaits: Mapping[str, list[str] | None], expiry_lead_ms: int
     ) -> None:
-        """Everything that the cycle decided; each table is written with one statement.
+        """Everything that the cycle decided; few rows wait for `flush`.
 
         `awaits`: for each order the connectors that nobody named yet, or None.
         """
         if not folders:
             return
         await self._write_parked(folders)
-        await self._write_payments(folders)
-        await self._write_settlements(folders)
-        await self._append("commands", [
-            (one.command.command_id, one.command.request_id, folder.order.order_id, one.command.payment_id,
-             one.command.sequence, one.command.operation, one.command.value)
-            for folder in folders for one in folder.commands
-        ])  # fmt: skip
-        await self._append("facts", [
-            (folder.order.order_id, one.sequence, one.fate, one.fact, one.terms,
-             *(one.source or (None, None, None)), moment(one.at_ms))
-            for folder in folders for one in folder.decided
-        ])  # fmt: skip
-        await self._append("events", [
-            (folder.order.order_id, told.event.sequence, message)
-            for folder in folders for told, message in zip(folder.events, folder.words, strict=True)
-        ])  # fmt: skip
-        await self._write_entries(folders)
-        await self._write(
+        new_payments, known_payments = _payments(folders)
+        self._write("update_payments", known_payments)
+        await append(self._connection, self._writes, {
+            "payments": new_payments,
+            "commands": [
+                (one.command.command_id, one.command.request_id, folder.order.order_id, one.command.payment_id,
+                 one.command.sequence, one.command.operation, one.command.value)
+                for folder in folders for one in folder.commands
+            ],
+            "facts": [
+                (folder.order.order_id, one.sequence, one.fate, one.fact, one.terms,
+                 *(one.source or (None, None, None)), moment(one.at_ms))
+                for folder in folders for one in folder.decided
+            ],
+            "events": [
+                (folder.order.order_id, told.event.sequence, message)
+                for folder in folders for told, message in zip(folder.events, folder.words, strict=True)
+            ],
+            "entries": await self._link_entries(folders),
+        })  # fmt: skip
+        self._write_settlements(folders)
+        self._write(
             "write_orders", [_order_row(folder, awaits[folder.order.order_id], expiry_lead_ms) for folder in folders]
         )
 
-    async def account(
+    def account(
         self, consumed: Mapping[Place, int], duplicates: Mapping[Place, int], next_offsets: Mapping[Place, int]
     ) -> None:
-        """How many records came and how many of them were repeats; the last write, its rows may be another's too."""
+        """How many records came and how many of them were repeats; its rows may be another worker's too."""
         places = sorted({*consumed, *duplicates, *next_offsets})
-        await self._write("account", [
+        self._write("account", [
             (*one, consumed.get(one, 0), duplicates.get(one, 0), next_offsets.get(one, 0)) for one in places
         ])  # fmt: skip
+
+    async def flush(self) -> None:
+        """What waited is written."""
+        await self._writes.execute(self._connection)
 
     async def returning(self, named: Sequence[tuple[int, Record]]) -> dict[tuple[str, int, int], int]:
         """Which of these records are judged again: the place of each, and the dead letter that came back with it."""
@@ -177,43 +175,27 @@ class Book:
             rows = [(one, partition, offset) for (_, partition, offset), one in returned.items()]
             await self._connection.execute(_SQL["mark_returned"], *columns(rows), moment(self._cycle.now_ms))
 
-    async def _write(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
-        if rows:
-            await self._connection.execute(_SQL[query], *columns(rows))
-
-    async def _append(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
-        if rows:
-            await self._connection.copy_records_to_table(table, records=rows, columns=NEW_ROWS[table])
+    def _write(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
+        self._writes.add_rows(_SQL[query], rows)
 
     async def _write_parked(self, folders: Sequence[Folder]) -> None:
+        """One after the other: a record may leave its old row and wait in a new one for something else."""
+        parked = Together()
         if gone := [one for folder in folders for one in folder.unparked]:
             await self._connection.execute(_SQL["unpark"], gone)
-        await self._write("wait_for_something_else", [
+        parked.add_rows(_SQL["wait_for_something_else"], [
             (one.row_id, one.waits_for, moment(one.expires_at_ms) if one.expires_at_ms is not None else None)
             for folder in folders for one in folder.moved if one.row_id is not None and one in folder.parked
         ])  # fmt: skip
-        await self._write("park", [
+        parked.add_rows(_SQL["park"], [
             (folder.order.order_id, one.waits_for, one.subject, one.record.topic, one.record.partition,
              one.record.offset, one.record.key, one.record.value, encode_headers(one.record.headers),
              moment(one.record.timestamp_ms), moment(one.expires_at_ms) if one.expires_at_ms is not None else None)
             for folder in folders for one in folder.parked if one.row_id is None
         ])  # fmt: skip
+        await parked.execute(self._connection)
 
-    async def _write_payments(self, folders: Sequence[Folder]) -> None:
-        new, known = [], []
-        for folder in folders:
-            order = folder.order
-            for one in order.payments if folder.decided else ():
-                now, before = sums(one), folder.known_sums.get(one.payment_id)
-                if before is None:
-                    fixed = (one.payment_id, order.order_id, one.connector, order.currency, one.authorized, one.cap)
-                    new.append((*fixed, *now))
-                elif now != before:
-                    known.append((one.payment_id, *now))
-        await self._append("payments", new)
-        await self._write("update_payments", known)
-
-    async def _write_settlements(self, folders: Sequence[Folder]) -> None:
+    def _write_settlements(self, folders: Sequence[Folder]) -> None:
         gone: list[tuple[str, str]] = []
         rows: list[tuple[Any, ...]] = []
         for folder in folders:
@@ -224,17 +206,17 @@ class Book:
                     if left.pop(key, None) != one:
                         rows.append((*key, one.value, one.refunded, one.refunding, one.automatic))
             gone += left if folder.decided else ()
-        await self._write("remove_settlements", gone)
-        await self._write("write_settlements", rows)
+        self._write("remove_settlements", gone)
+        self._write("write_settlements", rows)
 
-    async def _write_entries(self, folders: Sequence[Folder]) -> None:
+    async def _link_entries(self, folders: Sequence[Folder]) -> list[Row]:
         """Links each entry to the one before it in its chain."""
         chains = {decided.chain for folder in folders for decided, _ in folder.entries}
         if not chains:
-            return
+            return []
         rows = await self._connection.fetch(_SQL["read_chains"], list(chains))
         heads = dict.fromkeys(chains, (0, b"")) | {row["chain"]: (row["place"], row["hash"]) for row in rows}
-        entries: list[tuple[Any, ...]] = []
+        entries: list[Row] = []
         for folder in folders:
             order = folder.order
             for decided, entry in folder.entries:
@@ -246,8 +228,24 @@ class Book:
                 after = link(before, decided.chain, place + 1, content)
                 heads[decided.chain] = (place + 1, after)
                 entries.append((decided.chain, place + 1, *content, after))
-        await self._append("entries", entries)
-        await self._write("write_chains", [(chain, *head) for chain, head in heads.items()])
+        self._write("write_chains", [(chain, *head) for chain, head in heads.items()])
+        return entries
+
+
+def _payments(folders: Iterable[Folder]) -> tuple[list[Row], list[Row]]:
+    """Rows of new payments, and of known ones whose balances changed."""
+    new: list[Row] = []
+    known: list[Row] = []
+    for folder in folders:
+        order = folder.order
+        for one in order.payments if folder.decided else ():
+            now, before = sums(one), folder.known_sums.get(one.payment_id)
+            if before is None:
+                fixed = (one.payment_id, order.order_id, one.connector, order.currency, one.authorized, one.cap)
+                new.append((*fixed, *now))
+            elif now != before:
+                known.append((one.payment_id, *now))
+    return new, known
 
 
 def _order_row(folder: Folder, awaits: list[str] | None, expiry_lead_ms: int) -> tuple[Any, ...]:

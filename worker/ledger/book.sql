@@ -1,7 +1,7 @@
 -- schema: ledger
 
 -- name: meet_orders
--- Every order of the batch has a row; a new one is not opened yet. Sorted, so that two workers never wait for each other in a circle.
+-- These have a row as well, not opened yet. Sorted, so that two workers that meet the same ones do not wait in a circle.
 INSERT INTO orders (order_id, partition)
 SELECT order_id, partition FROM unnest($1::text[], $2::integer[]) AS named (order_id, partition)
 ORDER BY order_id
@@ -59,6 +59,34 @@ FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::boolean[], $6
     AS new (order_id, opened, merchant, phase, attention, awaits, version, facts, told, parked, wake_at, document,
         updated_at)
 WHERE orders.order_id = new.order_id
+
+-- name: add_payments
+-- New payments; the table's key refuses one of another order.
+INSERT INTO payments (payment_id, order_id, connector, currency, authorized, cap, settled, settling, refunded, refunding,
+    voided, voiding, lapsed)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
+    $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::boolean[])
+
+-- name: add_commands
+-- New commands; the table's keys refuse an id or a place in a payment's line that was given before.
+INSERT INTO commands (command_id, request_id, order_id, payment_id, sequence, operation, value)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::bigint[])
+
+-- name: add_facts
+-- New facts; the table's keys refuse a record that is one already.
+INSERT INTO facts (order_id, sequence, fate, fact, terms, topic, partition, "offset", decided_at)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::text[], $7::integer[],
+    $8::bigint[], $9::timestamptz[])
+
+-- name: add_events
+-- What happened, in the words that the world is told.
+INSERT INTO events (order_id, sequence, message) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[])
+
+-- name: add_entries
+-- New links of the chains.
+INSERT INTO entries (chain, place, order_id, fact, payment_id, debit, credit, amount, currency, rule, command_id, hash)
+SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
+    $8::bigint[], $9::text[], $10::text[], $11::text[], $12::bytea[])
 
 -- name: update_payments
 -- New balances of known payments; the table refuses what I2 and I3 forbid.

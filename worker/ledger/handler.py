@@ -151,10 +151,11 @@ class LedgerHandler:
             word(folder, self._settings.topic_prefix)
         await book.write(changed, unnamed, self._settings.expiry_lead_ms)
         if not timed:
-            await book.account(tally.consumed, deciding.duplicates, tally.next_offsets)
-            await book.mark_returned(returned)
+            book.account(tally.consumed, deciding.duplicates, tally.next_offsets)
         elif deciding.duplicates:
-            await book.account({}, deciding.duplicates, {})
+            book.account({}, deciding.duplicates, {})
+        await book.flush()
+        await book.mark_returned(returned)
         for folder in changed:
             publish(cycle, folder)
             tally.events.update(told.event.type for told in folder.events)

@@ -113,6 +113,7 @@ class Facts:
             word(folder, self._settings.topic_prefix)
         await book.write(changed, {one.order.order_id: _awaited(one.order) for one in changed},
                          self._settings.expiry_lead_ms)  # fmt: skip
+        await book.flush()
         self._touched |= {folder.order.order_id for folder in changed}
         return changed
 

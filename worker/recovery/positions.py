@@ -37,4 +37,4 @@ async def go_on_from(
                 "before it: its sender must publish again what was deleted unread; to go on without it, set the stored "
                 f"position to {first} by hand"
             )
-    await connection.execute(_STREAM["book_progress"], [], [], [], [], *columns(gone))
+    await connection.execute(_STREAM["advance_positions"], *columns(gone))

@@ -165,7 +165,7 @@ class Recovery:
                 cycle.outgoing.clear()
                 cycle.dead.clear()
         ends = {place: self._bounds[place][1] for place in places}
-        await self._connection.execute(_STREAM["book_progress"], [], [], [], [], *columns(ends))
+        await self._connection.execute(_STREAM["advance_positions"], *columns(ends))
         await self._take_over_forgotten(cycle, deliveries)
 
     async def _take_over_forgotten(self, cycle: Cycle, deliveries: Deliveries) -> None:

@@ -10,7 +10,7 @@ from worker.kafka.source import Place, Source
 from worker.telemetry import log
 
 # Under load one commit in so many seconds; an idle worker commits at once.
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 
 

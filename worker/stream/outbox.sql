@@ -26,19 +26,20 @@ WHERE partition = ANY($1::integer[]) AND id > $2
 ORDER BY id
 LIMIT $3;
 
--- name: book_progress
--- Acknowledged rows go, published offsets and positions advance, all at once.
-WITH gone AS (
-    DELETE FROM outbox WHERE id = ANY($1::bigint[])
-), reached AS (
-    INSERT INTO published (topic, partition, next_offset)
-    SELECT topic, partition, next_offset FROM unnest($2::text[], $3::integer[], $4::bigint[])
-        AS acknowledged (topic, partition, next_offset)
-    ON CONFLICT (topic, partition) DO UPDATE SET next_offset = greatest(published.next_offset, excluded.next_offset)
-)
+-- name: delete_rows
+-- Kafka has acknowledged these.
+DELETE FROM outbox WHERE id = ANY($1::bigint[]);
+
+-- name: advance_published
+-- So far Kafka has what we wrote.
+INSERT INTO published (topic, partition, next_offset)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[])
+ON CONFLICT (topic, partition) DO UPDATE SET next_offset = greatest(published.next_offset, excluded.next_offset);
+
+-- name: advance_positions
+-- So far every record has its fate.
 INSERT INTO positions (topic, partition, next_offset)
-SELECT topic, partition, next_offset FROM unnest($5::text[], $6::integer[], $7::bigint[])
-    AS consumed (topic, partition, next_offset)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[])
 ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset;
 
 -- name: read_published

@@ -12,6 +12,7 @@ from worker import metrics
 from worker.kafka.records import Record
 from worker.kafka.source import Place
 from worker.postgres.queries import load
+from worker.postgres.together import Together
 from worker.settings import Settings
 from worker.stream import outbox
 from worker.stream.cycle import Cycle, Handler
@@ -112,15 +113,17 @@ class Transactions:
         more = False
         if not self.alone:
             found, more = await outbox.find_misplaced(self.connection, self.epochs, self._publisher.known)
-        rows = found + await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes, behind=more)
         positions = {(record.topic, record.partition): record.offset + 1 for record in cycle.records}
         deleted, reached = self._publisher.acknowledged()
-        if positions or deleted:
-            await self.connection.execute(
-                _SQL["book_progress"],
-                deleted, *columns(reached), *columns(positions),
-            )  # fmt: skip
-        return Done(cycle, rows, positions, deleted, reached)
+        progress = Together()
+        if deleted:
+            progress.add(_SQL["delete_rows"], deleted)
+        if reached:
+            progress.add(_SQL["advance_published"], *columns(reached))
+        if positions:
+            progress.add(_SQL["advance_positions"], *columns(positions))
+        written = await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes, progress, behind=more)
+        return Done(cycle, found + written, positions, deleted, reached)
 
 
 def columns(offsets: Mapping[Place, int]) -> tuple[list[str], list[int], list[int]]:

@@ -1,0 +1,63 @@
+"""Several statements that write, in one round trip: a cycle of one record is mostly waiting for the database's replies.
+
+Each becomes a part of one WITH. All of them see the tables as they were before the first, and no two may touch the
+same row.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from worker.postgres.values import columns
+
+# As many as there are kinds of cycles: some dozens.
+_COMPOSED_MAX = 512
+_PARAMETER = re.compile(r"\$(\d+)")
+
+
+class Together:
+    """Statements with their parameters, gathered until they are executed."""
+
+    def __init__(self) -> None:
+        self._statements: list[str] = []
+        self._arguments: list[Any] = []
+
+    def add(self, statement: str, *arguments: Any) -> None:
+        """It joins the others."""
+        self._statements.append(statement)
+        self._arguments += arguments
+
+    def add_rows(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """It takes the rows as arrays of their columns; without rows there is nothing to do."""
+        if rows:
+            self.add(statement, *columns(rows))
+
+    async def execute(self, connection: Any) -> None:
+        """Everything that was gathered, at once."""
+        if self._statements:
+            await connection.execute(*self._taken())
+
+    async def fetch(self, connection: Any, statement: str, *arguments: Any) -> Any:
+        """Everything that was gathered, and one statement whose rows are returned."""
+        self.add(statement, *arguments)
+        return await connection.fetch(*self._taken())
+
+    def _taken(self) -> tuple[Any, ...]:
+        statements, arguments = tuple(self._statements), self._arguments
+        self._statements, self._arguments = [], []
+        return _composed(statements), *arguments
+
+
+@lru_cache(_COMPOSED_MAX)
+def _composed(statements: tuple[str, ...]) -> str:
+    """The last one's rows are the result; the parameters are numbered through."""
+    numbered: list[str] = []
+    before = 0
+    for statement in statements:
+        own = {int(number) for number in _PARAMETER.findall(statement)}
+        numbered.append(_PARAMETER.sub(lambda found, before=before: f"${int(found[1]) + before}", statement))  # type: ignore[misc]
+        before += max(own, default=0)
+    *others, last = numbered
+    parts = ",\n".join(f"part_{place} AS (\n{statement}\n)" for place, statement in enumerate(others))
+    return f"WITH {parts}\n{last}" if others else last
