@@ -137,7 +137,6 @@ def refund_succeeded(draft: Draft, command: Command, done: int, operation_id: st
         + (f", {draft.amount(short)} less than asked" if short else "") + f" ({rule})",
         {"value": done, "short": short, "paymentId": payment.payment_id, "commandId": command.command_id,
          "settleId": command.settle_id},
-        (command.cause_kind, command.cause_id),
     )  # fmt: skip
 
 
@@ -158,7 +157,6 @@ def refund_failed(draft: Draft, command: Command, rule: str, code: str | None) -
         f"The refund of {draft.amount(command.value)} on payment {payment.payment_id} failed: "
         f"{code or 'declined'} ({rule})",
         {"value": command.value, "paymentId": payment.payment_id, "commandId": command.command_id, "code": code},
-        (command.cause_kind, command.cause_id),
     )  # fmt: skip
 
 

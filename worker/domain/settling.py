@@ -205,7 +205,6 @@ def settle_succeeded(draft: Draft, command: Command, done: int, settle_id: str, 
         + (f", {draft.amount(short)} less than asked" if short else "") + f" ({rule})",
         {"value": done, "short": short, "paymentId": payment.payment_id, "commandId": command.command_id,
          "settleId": settle_id},
-        (command.cause_kind, command.cause_id),
     )  # fmt: skip
     if short:
         note_loss(draft, command, "short")
@@ -226,7 +225,6 @@ def settle_failed(draft: Draft, command: Command, rule: str, code: str | None) -
         f"The settle of {draft.amount(command.value)} on payment {payment.payment_id} failed: "
         f"{code or 'declined'} ({rule})",
         {"value": command.value, "paymentId": payment.payment_id, "commandId": command.command_id, "code": code},
-        (command.cause_kind, command.cause_id),
     )  # fmt: skip
     note_loss(draft, command, "failed")
 

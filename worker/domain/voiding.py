@@ -141,7 +141,6 @@ def void_succeeded(draft: Draft, command: Command, done: int, operation_id: str 
     draft.tell(
         "void.confirmed", rule, f"Voided {draft.amount(done)} of payment {payment.payment_id} ({rule})",
         {"value": done, "short": asked - freed, "paymentId": payment.payment_id, "commandId": command.command_id},
-        (command.cause_kind, command.cause_id),
     )  # fmt: skip
 
 
@@ -159,5 +158,4 @@ def void_failed(draft: Draft, command: Command, rule: str, code: str | None) -> 
         f"The void of {draft.amount(command.value)} on payment {payment.payment_id} failed: "
         f"{code or 'declined'} ({rule})",
         {"value": command.value, "paymentId": payment.payment_id, "commandId": command.command_id, "code": code},
-        (command.cause_kind, command.cause_id),
     )  # fmt: skip
