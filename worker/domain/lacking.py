@@ -86,6 +86,16 @@ def take_off(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: T
     return tuple(struck)
 
 
+def take_off_failed(draft: Draft, amount: int, command_id: str) -> tuple[tuple[str, int], ...]:
+    """Strikes what a command is asked again for: its own lacks first, else any that failed.
+
+    Where one settle stands for all invoices, what covered its own may have been counted to another command.
+    """
+    own = take_off(draft, amount, lambda lack: lack.command_id == command_id)
+    left = amount - sum(part for _, part in own)
+    return own + take_off(draft, left, lambda lack: lack.kind in ("failed", "short"))
+
+
 def is_unasked(lack: Lack) -> bool:
     return lack.kind in UNASKED
 

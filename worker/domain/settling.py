@@ -165,7 +165,7 @@ def retry_settle(draft: Draft, command: Command) -> int:
     part = next((part for part in allocation.parts if part.value), None)
     if part is None:
         return 0
-    struck = lacking.take_off(draft, part.reference, lambda lack: lack.command_id == command.command_id)
+    struck = lacking.take_off_failed(draft, part.reference, command.command_id)
     draft.update(command, missing=command.missing - part.reference)
     _issue(
         draft, payment, part.value, part.reference, (command.cause_kind, command.cause_id), "R39",

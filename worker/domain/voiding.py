@@ -132,8 +132,10 @@ def void_succeeded(draft: Draft, command: Command, done: int, operation_id: str 
         draft.reserve(payment, "voided", above, rule, command.command_id)
         payment.voided += above
         payment.voided_reference += more
-    if command.told_late and done >= command.told_late:
-        payment.booked = payment.booked_reference = 0  # the connector knows now
+    if command.told_late:  # as far as it was done, the connector knows now
+        booked = max(0, payment.booked - done)
+        payment.booked_reference = proportional(payment.booked_reference, booked, payment.booked)
+        payment.booked = booked
     draft.update(
         command, state="succeeded", done=done, done_reference=reference, operation_id=operation_id,
         missing=max(1, command.reference - reference) if freed < asked else 0,

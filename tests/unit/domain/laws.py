@@ -148,6 +148,9 @@ def check_order(order: Order) -> None:
     for number, amount in lacks.items():
         invoice = order.invoices[number]
         holds("I8", invoice.output and amount <= invoice.due, f"{amount} lack of", invoice)
+    failed = sum(one.amount for one in order.lacks if one.kind in ("failed", "short"))
+    behind = sum(one.missing for one in order.commands.values() if one.operation == "settle")
+    holds("R39", failed <= behind, f"{failed} failed, and only {behind} can be asked again or given up", order.lacks)
     holds("I8", all(one.amount > 0 for one in order.demands), "a refund of nothing waits", order.demands)
     due = sum(one.due for one in order.invoices.values() if one.output)
     holds("I8", due == order.invoiced, f"O is {order.invoiced}, its invoices say {due}")

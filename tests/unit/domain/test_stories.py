@@ -1,15 +1,18 @@
 """`stories.txt` shows, for each kind of day, everything that is asked, booked and told: nothing more, nothing less.
 
 After each step of a play (`>`, in the words of world.py) come, in this order, what connectors are asked for (`?`), what
-is booked (amount, from, to, and the rule that moved it) and what the order's timeline tells (`!`), with the numbers
-and the cause. Commands are called #1, #2 … as they were decided. After a change that is meant, write the file anew and
-read what differs: `python -m tests.unit.domain.test_stories`.
+is booked (amount, from, to, and the rule that moved it), what the order's timeline tells (`!`), with the numbers and
+the cause, what was refused (`x`), and what the order holds otherwise than before (`=`). Commands are called #1, #2 … as
+they were decided. After a change that is meant, write the file anew and read what differs:
+`python -m tests.unit.domain.test_stories`.
 """
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from tests.unit.domain.world import World, pay, recipient
 from worker.domain.decision import Entry, Event
@@ -24,15 +27,31 @@ WORLDS: dict[str, Callable[[], World]] = {
     "TOTAL a 7000, b 3000": lambda: World(pay("a", 7000, by="total"), pay("b", 3000, by="total")),
     "with a cap of 12000": lambda: World(pay("p1", 10000, cap=12000)),
     "10800 for 10000": lambda: World(pay("p1", 10800, reference=10000)),
+    "HOLD a 7000, b 3000": lambda: World(pay("a", 7000, by="hold"), pay("b", 3000, by="hold")),
+    "HOLD, expires in 48h": lambda: World(pay("p1", 10000, by="hold", in_hours=48)),
+    "10800 for 10000, with a cap of 12960": lambda: World(pay("p1", 10800, reference=10000, cap=12960)),
+    "100 for 10000": lambda: World(pay("p1", 100, reference=10000)),
+    "TOTAL, 100 for 10000": lambda: World(pay("p1", 100, reference=10000, by="total")),
+    "a 60 for 6000, b 50 for 4000": lambda: World(pay("a", 60, reference=6000), pay("b", 50, reference=4000)),
+    "9000 over TOTAL a 7000, b 3000": lambda: World(pay("a", 7000, by="total"), pay("b", 3000, by="total"), value=9000),
+    "a 3000 expires in 24h, b 7000 in 48h": lambda: World(pay("a", 3000, in_hours=24), pay("b", 7000, in_hours=48)),
     "expires in 48h": lambda: World(pay("p1", 10000, cap=12000, in_hours=48)),
     "returns after invoiced": lambda: World(returns="after_invoiced"),
     "split x 6000, y 4000": lambda: World(
         pay("p1", 10000, by="split", recipients=(recipient("x", 6000, 600), recipient("y", 4000)))
     ),
+    "split x 6000, y 4000, with a cap of 12000": lambda: World(
+        pay("p1", 10000, cap=12000, by="split", recipients=(recipient("x", 6000, 600), recipient("y", 4000)))
+    ),
     "TOTAL, split x 6000, y 4000": lambda: World(
         pay("p1", 10000, by="total", recipients=(recipient("x", 6000), recipient("y", 4000)))
     ),
 }
+
+# What is shown of each; what is not names or owns something that is shown elsewhere.
+_OF_THE_ORDER = ("phase", "mode", "value", "invoiced", "returned", "dropped", "given_back", "taken")
+_OF_A_COMMAND = ("state", "done", "done_reference", "operation_id", "missing", "abandoned")
+_NAMED = ("_id", "settlements", "shares", "recipient", "connector", "sequence")
 
 
 def _stories() -> list[tuple[str, list[str]]]:
@@ -48,19 +67,27 @@ def _stories() -> list[tuple[str, list[str]]]:
 
 def _played(heading: str, steps: list[str]) -> Iterator[str]:
     world = WORLDS[heading.rpartition(" | ")[2]]()
-    yield from _since(world, 0, 0, 0)
+    yield from _since(world, (0, 0, 0, 0), {})
     for step in steps:
-        seen = len(world.issued), len(world.entries), len(world.events)
+        before = _held(world)
+        seen = len(world.issued), len(world.entries), len(world.events), len(world.refusals)
         world.say(step)
         yield f"> {step}"
-        yield from _since(world, *seen)
+        yield from _since(world, seen, before)
 
 
-def _since(world: World, commands: int, entries: int, events: int) -> Iterator[str]:
-    names = {one.command_id: f"#{place}" for place, one in enumerate(world.issued, start=1)}
+def _since(world: World, seen: tuple[int, int, int, int], before: dict[str, dict[str, Any]]) -> Iterator[str]:
+    names = _names(world)
+    commands, entries, events, refusals = seen
     yield from (_asked(one, names) for one in world.issued[commands:])
     yield from (_booked(one, names) for one in world.entries[entries:])
     yield from (_told(one, names) for one in world.events[events:])
+    yield from (f"  x {one.code} [{one.rule}]" for one in world.refusals[refusals:])
+    yield from _changed(before, _held(world))
+
+
+def _names(world: World) -> dict[str, str]:
+    return {one.command_id: f"#{place}" for place, one in enumerate(world.issued, start=1)}
 
 
 def _asked(one: Command, names: dict[str, str]) -> str:
@@ -87,6 +114,42 @@ def _told(one: Event, names: dict[str, str]) -> str:
     for command_id, name in names.items():
         reason = reason.replace(command_id, name)
     return f"  ! {one.type} [{one.rule}] {reason} | {numbers} | {one.cause_kind} {one.cause_id}"
+
+
+def _held(world: World) -> dict[str, dict[str, Any]]:
+    """Everything that the order holds and shows, by what it belongs to."""
+    order, state, names = world.order, world.state, _names(world)
+    held = {"order": {name: getattr(order, name) for name in _OF_THE_ORDER} | {"status": state["status"]}}
+    for payment, shown in zip(order.payments, state["payments"], strict=True):
+        hidden = ("reference",) if payment.authorized == payment.reference else ()  # the same as the real value (R26)
+        more = {"open": payment.open, "headroom": payment.headroom, "frozen": shown["frozen"]}
+        held[f"payment {payment.payment_id}"] = _fields(payment, *hidden) | more
+        held |= {f"settlement {one.settle_id}": _fields(one, *hidden) for one in payment.settlements}
+        held |= {f"recipient {one.recipient.id}": _fields(one) for one in payment.shares}
+    held |= {names[key]: {name: getattr(one, name) for name in _OF_A_COMMAND} for key, one in order.commands.items()}
+    held |= {f"invoice {one.pop('invoiceNumber')}": one for one in state["invoices"]}
+    lists = {"lacks": order.lacks, "refunds waiting": order.demands, "held": order.held}
+    held |= {name: {"now": "; ".join(_plain(asdict(one), names) for one in some)} for name, some in lists.items()}
+    return held | {"attention": {"now": "; ".join(_plain(one, names) for one in state["attention"])}}
+
+
+def _fields(one: Any, *hidden: str) -> dict[str, Any]:
+    return {name: value for name, value in asdict(one).items() if not any(part in name for part in (*_NAMED, *hidden))}
+
+
+def _plain(one: dict[str, Any], names: dict[str, str]) -> str:
+    return ", ".join(f"{name} {names.get(str(value), value)}" for name, value in one.items() if value)
+
+
+def _changed(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> Iterator[str]:
+    for name, fields in after.items():
+        known = before.get(name, {})
+        told = [
+            f"{key} {value or 'none'}" for key, value in fields.items() if (value or None) != (known.get(key) or None)
+        ]
+        if told:
+            yield f"  = {name}: {', '.join(told)}"
+    yield from (f"  = {name}: gone" for name in before if name not in after)
 
 
 @pytest.mark.parametrize(("heading", "lines"), _stories(), ids=lambda value: value if isinstance(value, str) else "")
