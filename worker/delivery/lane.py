@@ -1,5 +1,9 @@
 """One connector's lane: what is due, behind the connector's limits and its condition."""
 
+from functools import cached_property
+
+from prometheus_client import Gauge
+
 from worker import metrics, telemetry
 from worker.connector.answers import Answer
 from worker.connector.file import Connector
@@ -17,11 +21,15 @@ class Lane:
         self.name = name
         self.window = Window()
         self.condition = Condition(name)
-        self._gauge = metrics.commands_in_flight.labels(connector=name)
         self.connector: Connector | None = None
         self.in_flight = 0
         self._share = 1.0
         self._next_token_ms = 0.0
+
+    @cached_property
+    def _gauge(self) -> Gauge:
+        """Made when something is sent: only names that the file knows become labels."""
+        return metrics.commands_in_flight.labels(connector=self.name)
 
     def set_connector(self, connector: Connector | None) -> None:
         """What the file says of it now; nothing goes out while it says nothing."""

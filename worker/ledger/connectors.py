@@ -12,6 +12,9 @@ from worker.settings import Settings, SettingsError
 
 UNREADABLE = "connectors_file"
 UNNAMED = "unknown_connector"
+# Such names come from messages, which may bring any number of them: so many are told apart, the others are one.
+TOLD_APART_MAX = 20
+OTHERS = "others"
 
 
 class Connectors:
@@ -32,7 +35,7 @@ class Connectors:
             telemetry.alert(UNREADABLE, problem=problem)
             return False
         telemetry.clear_alert(UNREADABLE)
-        for name in [one for one in self._alerted if self._file.file.capability(one) is not None]:
+        for name in [one for one in self._alerted if one == OTHERS or self._file.file.capability(one) is not None]:
             self._alerted.discard(name)
             telemetry.clear_alert(UNNAMED, name)
         return True
@@ -41,8 +44,9 @@ class Connectors:
         """Orders wait for these; the alert lasts until the file names them."""
         for name in unnamed:
             if self._file.file.capability(name) is None:
-                self._alerted.add(name)
-                telemetry.alert(UNNAMED, name)
+                told = name if name in self._alerted or len(self._alerted) < TOLD_APART_MAX else OTHERS
+                self._alerted.add(told)
+                telemetry.alert(UNNAMED, told)
 
     def unnamed(self, order: Order) -> list[str] | None:
         """Connectors that an order waits for and the file does not name; None: it waits for none."""
