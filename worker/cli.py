@@ -6,30 +6,45 @@ from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from worker.console.helping import examples
 
 WORKERS, LOOK, DECIDE, PREPARE, TRY = "Run", "Look", "Decide", "Prepare", "Try"
 
-# Command: where it stands, and under which heading the help shows it.
+# Command: where it stands, under which heading the help shows it, and what it says there: its own first sentence.
 COMMANDS = {
-    "demo": ("worker.sandbox.demo:demo_command", TRY),
-    "sandbox": ("worker.sandbox.commands:sandbox_app", TRY),
-    "stack": ("worker.stack.commands:stack_app", TRY),
-    "migrate": ("worker.run:migrate_command", PREPARE),
-    "topics": ("worker.run:topics_command", PREPARE),
-    "ledger": ("worker.run:ledger_command", WORKERS),
-    "delivery": ("worker.run:delivery_command", WORKERS),
-    "ops": ("worker.run:ops_command", WORKERS),
-    "order": ("worker.console.order:order_command", LOOK),
-    "audit": ("worker.console.books:audit_command", LOOK),
-    "rebuild": ("worker.console.books:rebuild_command", LOOK),
-    "version": ("worker.run:version_command", LOOK),
-    "commands": ("worker.console.commands:commands_app", DECIDE),
-    "dlq": ("worker.console.dlq:dlq_app", DECIDE),
-    "recover": ("worker.console.recovery:recover_command", PREPARE),
-}
+    "demo": ("worker.sandbox.demo:demo_command", TRY,
+        "Plays everything at once against the sandbox: real Kafka, real PostgreSQL, real HTTP."),
+    "sandbox": ("worker.sandbox.commands:sandbox_app", TRY,
+        "A payment connector and an ERP to rehearse with."),
+    "stack": ("worker.stack.commands:stack_app", TRY,
+        "The embedded local stack: a real Kafka and a real PostgreSQL on loopback."),
+    "migrate": ("worker.run:migrate_command", PREPARE,
+        "Bring the database schema up to date. Safe when several start at once."),
+    "topics": ("worker.run:topics_command", PREPARE,
+        "Create every missing topic, and refuse to go on where one has another number of partitions."),
+    "ledger": ("worker.run:ledger_command", WORKERS,
+        "Run the ledger worker: it consumes invoices, changes and outcomes, decides, and emits commands."),
+    "delivery": ("worker.run:delivery_command", WORKERS,
+        "Run the delivery worker: it delivers each command to its payment connector, once, whatever the network does."),
+    "ops": ("worker.run:ops_command", WORKERS,
+        "Run the ops view: pages for people, live from the output topics. OPS_HOST and OPS_PORT say where."),
+    "order": ("worker.console.order:order_command", LOOK,
+        "Show one order: balances, invoices, timeline, what was asked and what the connector did."),
+    "audit": ("worker.console.books:audit_command", LOOK,
+        "Check the invariants I1–I9 on the whole database; ends with 1 and the list where one does not hold."),
+    "rebuild": ("worker.console.books:rebuild_command", LOOK,
+        "Fold the stored facts of every order again, each under its own terms, and compare with what is stored."),
+    "version": ("worker.run:version_command", LOOK,
+        "Show the version of the program, of the schema it brings, and of the broker and database it is connected to."),
+    "commands": ("worker.console.commands:commands_app", DECIDE,
+        "Commands that need a person: look, retry, resolve, abandon."),
+    "dlq": ("worker.console.dlq:dlq_app", DECIDE,
+        "Dead letters: list, show, replay, discard."),
+    "recover": ("worker.console.recovery:recover_command", PREPARE,
+        "After a restore from a backup older than Kafka: take back what the topics know, before anything is decided."),
+}  # fmt: skip
 
 EXAMPLES = {
     "demo": ("settlement demo", "settlement demo --orders 1000 --seed 7"),
@@ -60,21 +75,32 @@ class LazyGroup(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the signature is typer's
+        """What a list says of it."""
         if cmd_name not in COMMANDS:
             return None
-        place, heading = COMMANDS[cmd_name]
-        module, attribute = place.split(":")
-        found: Any = getattr(import_module(module), attribute)
-        if not isinstance(found, typer.Typer):
-            one = typer.Typer(add_completion=False, rich_markup_mode="rich")
-            one.command(name=cmd_name)(found)
-            found = one
-        command: Any = typer.main.get_command(found)
-        for name, each in {"": command, **getattr(command, "commands", {})}.items():
-            each.epilog = each.epilog or examples(*EXAMPLES.get(f"{cmd_name} {name}".strip(), ()))
-        command.name = cmd_name
-        command.rich_help_panel = heading
-        return command
+        _, heading, says = COMMANDS[cmd_name]
+        return TyperCommand(cmd_name, help=says, rich_help_panel=heading)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command itself."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, _command(args[0]) if listed is not None else None, rest
+
+
+def _command(name: str) -> Any:
+    place, heading, _ = COMMANDS[name]
+    module, attribute = place.split(":")
+    found: Any = getattr(import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        one = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        one.command(name=name)(found)
+        found = one
+    command: Any = typer.main.get_command(found)
+    for part, each in {"": command, **getattr(command, "commands", {})}.items():
+        each.epilog = each.epilog or examples(*EXAMPLES.get(f"{name} {part}".strip(), ()))
+    command.name = name
+    command.rich_help_panel = heading
+    return command
 
 
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -93,6 +119,8 @@ def main(arguments: list[str] | None = None) -> None:
     """The program. What a person can mend is one sentence, not a traceback."""
     try:
         app(arguments)
+    except SystemExit:
+        raise
     except BrokenPipeError:  # `… | head`: whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None

@@ -1,14 +1,11 @@
-"""Logs, alerts, and the small server that shows how a worker is."""
+"""Logs and alerts."""
 
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from worker import metrics
 from worker.settings import Settings
@@ -70,57 +67,6 @@ def lasting_alerts() -> list[dict[str, str]]:
 def count_fact(topic: str, fate: str, number: int = 1) -> None:
     """Every consumed message is accounted for exactly once: applied, duplicate, parked or dead-lettered."""
     metrics.facts_total.labels(topic=topic, fate=fate).inc(number)
-
-
-class OpsServer:
-    """`/live`, `/ready` and `/metrics` of a worker.
-
-    `condition` says what is missing for readiness; `measure` is called before each look at the metrics.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        condition: Callable[[], Mapping[str, str]],
-        measure: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        self._settings = settings
-        self._condition = condition
-        self._measure = measure
-        self._runner: web.AppRunner | None = None
-        self.port: int | None = None
-
-    async def start(self) -> None:
-        """Where `OPS_PORT` is unset nothing listens; with 0 the chosen port is printed."""
-        if self._settings.ops_port is None:
-            return
-        app = web.Application()
-        app.router.add_get("/live", self._live)
-        app.router.add_get("/ready", self._ready)
-        app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self._settings.ops_host, self._settings.ops_port)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
-        print(f"ops server on http://{self._settings.ops_host}:{self.port}", flush=True)  # noqa: T201 - the contract
-
-    async def stop(self) -> None:
-        """Answers nothing more."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    async def _live(self, _: web.Request) -> web.Response:
-        return web.json_response({"live": True})
-
-    async def _ready(self, _: web.Request) -> web.Response:
-        missing = dict(self._condition())
-        return web.json_response({"ready": not missing, **missing}, status=503 if missing else 200)
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        if self._measure is not None:
-            await self._measure()
-        return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _adopt_standard_logging(shared: list[structlog.typing.Processor], render: list[structlog.typing.Processor]) -> None:

@@ -8,6 +8,7 @@ import structlog
 from prometheus_client import REGISTRY
 
 from worker import telemetry
+from worker.health import OpsServer
 from worker.settings import load
 
 
@@ -37,7 +38,7 @@ def test_facts_are_counted_by_topic_and_fate():
 
 async def test_the_ops_server_answers_on_a_free_port_and_prints_it(capsys: pytest.CaptureFixture[str]):
     missing: dict[str, str] = {}
-    server = telemetry.OpsServer(load({"OPS_PORT": "0"}), lambda: missing)
+    server = OpsServer(load({"OPS_PORT": "0"}), lambda: missing)
     await server.start()
     base = f"http://127.0.0.1:{server.port}"
 
@@ -56,7 +57,7 @@ async def test_the_ops_server_answers_on_a_free_port_and_prints_it(capsys: pytes
 
 
 async def test_without_a_port_nothing_listens():
-    server = telemetry.OpsServer(load({}), dict)
+    server = OpsServer(load({}), dict)
 
     await server.start()
 

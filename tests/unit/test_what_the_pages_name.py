@@ -20,13 +20,17 @@ PROGRAM: Any = typer.main.get_command(app)
 _ASSIGNMENT = re.compile(r"[A-Z_]+=\S*")
 
 
+def found(group: Any, name: str) -> Any:
+    return group.resolve_command(None, [name])[1]
+
+
 def commands(group: Any = PROGRAM, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command with the words that lead to it."""
     if not hasattr(group, "list_commands"):
         yield path, group
         return
     for name in group.list_commands(None):
-        yield from commands(group.get_command(None, name), (*path, name))
+        yield from commands(found(group, name), (*path, name))
 
 
 COMMANDS = dict(commands())
@@ -69,7 +73,7 @@ def missing(words: list[str]) -> str | None:
         elif hasattr(at, "list_commands") and word.isascii() and word.replace("-", "").islower():
             if word not in at.list_commands(None):
                 return word
-            at = at.get_command(None, word)
+            at = found(at, word)
     return None
 
 
@@ -93,6 +97,13 @@ def test_every_setting_of_ours_that_a_page_names_exists(project: Path):
 
     assert {(page, name) for page, name in named if not {name, name.removesuffix("_FILE")} & NAMES} == set()
     assert named
+
+
+@pytest.mark.parametrize("name", PROGRAM.list_commands(None))
+def test_the_list_of_commands_says_what_each_says_of_itself(name: str):
+    listed, itself = PROGRAM.get_command(None, name), found(PROGRAM, name)
+
+    assert (listed.help, listed.rich_help_panel) == (itself.help.split("\n")[0], itself.rich_help_panel)
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from aiokafka.errors import KafkaError
 
 from worker import metrics, telemetry
+from worker.health import OpsServer
 from worker.kafka import names, topics
 from worker.kafka.sink import Sink
 from worker.kafka.source import OffsetGoneError
@@ -192,7 +193,7 @@ async def run_worker(settings: Settings, handler_factory: Callable[[Control], Ha
     handler = handler_factory(control)
     runner = Runner(settings, handler, control)
     tracing.configure(f"settlement-{handler.role}")
-    ops = telemetry.OpsServer(settings, runner.condition, runner.measure)
+    ops = OpsServer(settings, runner.condition, runner.measure)
     await ops.start()
     _listen(runner)
     try:
