@@ -13,6 +13,8 @@ from worker.kafka.topics import VISIBLE_POLL_SECONDS, VISIBLE_SECONDS_MAX, Topic
 from worker.settings import Settings
 
 SESSION_SECONDS = 10.0
+WRITE_LINGER_SECONDS = 0.02
+WRITE_BYTES_MAX = 256 * 1024  # of one partition in one request
 
 
 def faust_options(settings: Settings) -> dict[str, Any]:
@@ -28,6 +30,9 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         "broker_session_timeout": SESSION_SECONDS,
         "broker_heartbeat_interval": SESSION_SECONDS / 4,
         "producer_acks": -1,
+        # A batch changes thousands of rows; one by one they would be as many requests.
+        "producer_linger": WRITE_LINGER_SECONDS,
+        "producer_max_batch_size": WRITE_BYTES_MAX,
         "store": "memory://",
         "web_enabled": False,
         "autodiscover": False,

@@ -2,28 +2,26 @@
 
 Two tables: `orders` (one row per order that is live, or came to its end in the last days) and `rates` (how much of what
 happened in each minute). Sums are counted from the rows in memory and counted anew after a recovery, so a kill between
-two writes cannot make them drift. After a kill the rows come to equal the ledger again: a message's offset is committed
-only when Kafka has the rows that it changed.
+two writes cannot make them drift. After a kill the rows come to equal the ledger again, and the rates what happened: a
+message's offset is committed only when Kafka has the rows that it changed, and a row is written after its counts.
 """
 
 import asyncio
 import logging
-import operator
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import faust
 import msgspec
-from faust.serializers import codecs
 
 from worker import telemetry
 from worker.kafka import names, views
-from worker.kafka.murmur2 import partition_of
+from worker.ops.count import Count, News, counted
 from worker.ops.row import Command, Event, Message, Outcome, Row, decode, fold, is_over, milliseconds
+from worker.ops.table import HomeTable, Model, in_turns
 from worker.ops.totals import Totals
 from worker.settings import Settings
 
@@ -31,10 +29,11 @@ ROLE = "ops"
 TOPICS = {names.ORDERS: "state", names.EVENTS: "event", names.COMMANDS: "command", names.OUTCOMES: "outcome"}
 BATCH_RECORDS_MAX = 2_000
 BATCH_SECONDS_MAX = 0.4
+# So many records are folded whose changes Kafka has not taken yet; then the view waits for it.
+UNKEPT_RECORDS_MAX = 10_000
 MINUTE = 60
 RATES_KEPT_SECONDS = 26 * 3600
 SWEEP_SECONDS = 300.0
-REFUSED_PAUSE_SECONDS = 1.0
 # An order's state comes with its first event; where it never does, the order came to its end long ago.
 STATELESS_SECONDS_MAX = 600.0
 # Where Kafka keeps the tables, and how.
@@ -46,64 +45,12 @@ CHANGELOGS = {
 }  # fmt: skip
 
 
-class RowCodec(codecs.Codec):
-    """Rows as their changelog keeps them."""
-
-    def _dumps(self, s: Row) -> bytes:
-        return msgspec.json.encode(s)
-
-    def _loads(self, s: bytes) -> Row:
-        return _row(s)
+class RowModel(Model, of=Row):
+    """Of `orders`."""
 
 
-_row = msgspec.json.Decoder(Row).decode
-
-
-class RowModel:
-    """What Faust asks of the type of a table's values."""
-
-    _options = SimpleNamespace(serializer=RowCodec())
-
-    @classmethod
-    def from_data(cls, data: Row, *, preferred_type: Any = None) -> Row:  # noqa: ARG003 - the signature is Faust's
-        """The codec has made a row of it already."""
-        return data
-
-
-class HomeTable(faust.Table[Any, Any]):
-    """A table whose keys each have one partition of their own, and whose writes can be waited for.
-
-    Faust takes the partition of the current event, which of a batch may be any; and it acknowledges events whose writes
-    Kafka has not taken yet.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._sent: list[Any] = []
-
-    def partition_for_key(self, key: Any) -> int:
-        """An order's row lies where its records lie."""
-        name = key[0] if isinstance(key, tuple) else key.decode()
-        return partition_of(name, self.partitions)
-
-    def send_changelog(self, *arguments: Any, **options: Any) -> Any:
-        """Faust's, remembered until Kafka has it."""
-        future = super().send_changelog(*arguments, **options)
-        self._sent.append(future)
-        return future
-
-    async def durable(self) -> None:
-        """Returns when Kafka has every write so far; what it refused is written again."""
-        while self._sent:
-            sent, self._sent = self._sent, []
-            results = await asyncio.gather(*sent, return_exceptions=True)
-            refused = [(one.message, why) for one, why in zip(sent, results, strict=True) if isinstance(why, Exception)]
-            for message, _ in refused:
-                self.send_changelog(message.partition, message.key, message.value,
-                                    message.key_serializer, message.value_serializer)  # fmt: skip
-            if refused:
-                telemetry.log.warning("Kafka refused a write of the view, it is written again", problem=refused[0][1])
-                await asyncio.sleep(REFUSED_PAUSE_SECONDS)
+class CountModel(Model, of=Count):
+    """Of `rates`."""
 
 
 class View:
@@ -130,26 +77,25 @@ class View:
         self.rows: Any = self.app.Table(
             "orders", partitions=partitions, key_type=bytes, value_type=RowModel, on_recover=self._recovered
         )
-        rates = self.app.Table("rates", partitions=partitions, default=int)
+        rates = self.app.Table("rates", partitions=partitions, default=Count, value_type=CountModel)
         self.rates: Any = rates.tumbling(MINUTE, expires=RATES_KEPT_SECONDS)
         topic = self.app.topic(*self._kinds, key_serializer="raw", value_serializer="raw")
         self.app.agent(topic, name="fold")(self._follow)
         self.app.on_partitions_revoked.connect(self._interrupted)
         self._whole = False
+        self._unkept: list[Any] = []
 
     async def start(self) -> None:
         """Tables are recovered in the background; `condition` says when."""
         # It calls a partition in which nothing happens for minutes an error; our own lag says more.
         logging.getLogger("faust.transport.drivers.aiokafka").setLevel(logging.CRITICAL)
         await views.prepare(self._settings, names.group(ROLE), list(TOPICS), CHANGELOGS)
-        # Faust stops reading while a hundred writes wait; how many may wait is bounded by the batch here.
-        self.app.producer.buffer.max_messages = 2 * BATCH_RECORDS_MAX
         consumer: Any = self.app.consumer
         consumer.seek_to_committed = _sought(consumer)
         await self.app.start()
 
     async def stop(self) -> None:
-        """Commits what was folded."""
+        """Commits what Kafka has; the rest is read again."""
         await self.app.stop()
         self._scratch.cleanup()
 
@@ -175,29 +121,48 @@ class View:
 
     def count(self, name: str, minute: int) -> int:
         """How often something happened in the minute that began then (seconds since 1970)."""
-        found: int = self.rates.relative_to(float(minute))[name].value()
-        return found
+        found: Count = self.rates.relative_to(float(minute))[name].value()
+        return found.number
 
     async def _follow(self, stream: Any) -> None:
         # Faust acknowledges a batch also where this block was left by an error, and at the end of a stream what was in
         # no batch at all. So its own acknowledgements are off: what Kafka has the changes of is acknowledged here.
         acknowledge = stream.ack
         stream.ack, stream.enable_acks = _not_yet, False
-        async for events in stream.take_events(BATCH_RECORDS_MAX, within=BATCH_SECONDS_MAX):
-            self._fold(events)
-            await self.rows.durable()
-            await self.rates.table.durable()
-            for event in events:
+        async with asyncio.TaskGroup() as both:
+            keeping = both.create_task(self._keep_always(acknowledge))
+            async for events in stream.take_events(BATCH_RECORDS_MAX, within=BATCH_SECONDS_MAX):
+                self._fold(events)
+                self._unkept += events
+                async with self.changed:
+                    self.changed.notify_all()
+                    await self.changed.wait_for(self._may_fold)
+            keeping.cancel()
+
+    def _may_fold(self) -> bool:
+        return len(self._unkept) < UNKEPT_RECORDS_MAX
+
+    async def _keep_always(self, acknowledge: Callable[[Any], Awaitable[bool]]) -> None:
+        """While some changes are on their way to Kafka the next are folded; a row is sent once for all its messages."""
+        while True:
+            async with self.changed:
+                await self.changed.wait_for(lambda: self._unkept)
+            events, self._unkept = self._unkept, []
+            rates, rows = self.rates.table.changes(), self.rows.changes()
+            # A row that Kafka has makes its messages old news, so they are counted before.
+            await self.rates.table.keep(rates)
+            await self.rows.keep(rows)
+            async for event in in_turns(events):
                 await acknowledge(event)
             async with self.changed:
                 self.changed.notify_all()
 
     def _fold(self, events: Sequence[Any]) -> None:
         fresh: dict[bytes, Row] = {}
-        counted: Counter[tuple[str, int]] = Counter()
+        news: defaultdict[tuple[str, int], list[News]] = defaultdict(list)
         for event in events:
             try:
-                key, row = self._folded(event, fresh, counted)
+                key, row = self._folded(event, fresh, news)
             except (msgspec.DecodeError, ValueError, TypeError) as problem:
                 self.unreadable += 1
                 telemetry.log.warning("a record that the view cannot read", topic=event.message.topic,
@@ -207,13 +172,15 @@ class View:
             fresh[key] = row
         for key, row in fresh.items():
             self._put(key, row)
-        for (name, minute), number in counted.items():
-            self.rates.relative_to(float(minute))[name].apply(operator.add, number)
+        for (name, minute), told in news.items():
+            self.rates.relative_to(float(minute))[name].apply(counted, told)
         if time.monotonic() - self._swept > SWEEP_SECONDS:
             self._sweep()
         self.stamp += 1
 
-    def _folded(self, event: Any, fresh: dict[bytes, Row], counted: Counter[tuple[str, int]]) -> tuple[bytes, Row]:
+    def _folded(
+        self, event: Any, fresh: dict[bytes, Row], news: defaultdict[tuple[str, int], list[News]]
+    ) -> tuple[bytes, Row]:
         message: Message = decode[self._kinds[event.message.topic]](event.value)  # type: ignore[assignment]
         kind = event.headers.get("ce_type", b"").decode()
         key = message.order_id.encode()
@@ -222,7 +189,7 @@ class View:
         if new is not row:
             minute = int(event.message.timestamp) // MINUTE * MINUTE
             for name, number in _news(row, message, kind):
-                counted[name, minute] += number
+                news[name, minute].append(News(event.message.partition, event.message.offset, number))
         return key, new
 
     def _put(self, key: bytes, row: Row) -> None:

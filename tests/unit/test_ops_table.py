@@ -1,0 +1,78 @@
+"""The view's tables: a change is written once for a whole batch, and a write that Kafka did not take is none."""
+
+import asyncio
+from typing import Any
+
+import faust
+import pytest
+
+from worker.ops.row import Row
+from worker.ops.table import HomeTable
+from worker.ops.view import RowModel
+
+Future = asyncio.Future[Any]
+
+
+class Told(HomeTable):
+    """What would be sent is kept here; a test says what becomes of it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.told: list[tuple[Any, Any, Future]] = []
+
+    async def _send(self, key: Any, value: Any) -> Future:
+        self.told.append((key, value, asyncio.get_running_loop().create_future()))
+        return self.told[-1][2]
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> Told:
+    monkeypatch.setattr("worker.ops.table.REFUSED_PAUSE_SECONDS", 0)
+    app = faust.App("test", broker="kafka://127.0.0.1:1", store="memory://", web_enabled=False)
+    return Told(app, name="orders", partitions=4, key_type=bytes, value_type=RowModel)
+
+
+async def until_told(table: Told, number: int) -> None:
+    async with asyncio.timeout(5):
+        while len(table.told) < number:  # noqa: ASYNC110 - the table tells nobody
+            await asyncio.sleep(0)
+
+
+async def test_a_row_that_changed_often_is_written_once_as_it_is_now(table: Told):
+    for sequence in range(3):
+        table[b"o1"] = Row(sequence=sequence)
+    table[b"o2"] = Row()
+    del table[b"o2"]
+
+    assert table.changes() == {b"o1": Row(sequence=2), b"o2": None}
+    assert table.changes() == {}
+
+
+@pytest.mark.parametrize("given_up", [False, True], ids=["refused", "given up"])
+async def test_a_write_that_kafka_did_not_take_is_made_again_and_alone(table: Told, given_up: bool):
+    table[b"o1"], table[b"o2"] = Row(sequence=1), Row(sequence=2)
+    keeping = asyncio.create_task(table.keep(table.changes()))
+    await until_told(table, 2)
+    (_, _, taken), (key, value, not_taken) = table.told
+
+    taken.set_result(None)
+    not_taken.cancel() if given_up else not_taken.set_exception(OSError("away"))
+    await until_told(table, 3)
+
+    assert table.told[2][:2] == (key, value)
+    assert not keeping.done(), "it is durable only when Kafka has it"
+    table.told[2][2].set_result(None)
+    await keeping
+
+
+async def test_what_changes_while_a_write_is_on_its_way_is_for_the_next_one(table: Told):
+    table[b"o1"] = Row(sequence=1)
+    keeping = asyncio.create_task(table.keep(table.changes()))
+    await until_told(table, 1)
+
+    table[b"o1"] = Row(sequence=2)
+    table.told[0][2].set_result(None)
+    await keeping
+
+    assert [value for _, value, _ in table.told] == [Row(sequence=1)]
+    assert table.changes() == {b"o1": Row(sequence=2)}
