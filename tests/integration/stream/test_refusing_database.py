@@ -1,0 +1,79 @@
+"""A database that is there and refuses: the worker waits, says so, loses nothing, and goes on by itself."""
+
+import asyncio
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from tests.integration.stream.toy import Toy
+from tests.integration.stream.world import World
+from worker.stream.control import Control
+from worker.stream.runner import Runner
+
+END_SESSIONS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND application_name LIKE 'settlement-%'"
+)
+ON_EACH_ROW = "CREATE TRIGGER trouble BEFORE INSERT ON ledger.outbox FOR EACH ROW EXECUTE FUNCTION public.trouble()"
+NO_DISK = (
+    "CREATE FUNCTION public.trouble() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE 'no space left on device' USING ERRCODE = 'disk_full'; END $$"
+)
+# What befalls the database, and how it is mended; `{name}` is the database.
+TROUBLES = {
+    "is read-only, as after a fail-over": (
+        f"ALTER DATABASE {{name}} SET default_transaction_read_only = on;\n{END_SESSIONS}",
+        "ALTER DATABASE {name} RESET default_transaction_read_only",
+    ),
+    "takes no connections": (
+        f"ALTER DATABASE {{name}} ALLOW_CONNECTIONS false;\n{END_SESSIONS}",
+        "ALTER DATABASE {name} ALLOW_CONNECTIONS true",
+    ),
+    "has no disk left": (f"{NO_DISK};\n{ON_EACH_ROW}", "DROP TRIGGER trouble ON ledger.outbox"),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+async def test_a_database_that_refuses_costs_time_and_nothing_else(world: World, trouble: str):
+    name = urlsplit(world.settings.database).path.removeprefix("/")
+    befall, mend = (statements.format(name=f'"{name}"') for statements in TROUBLES[trouble])
+    control = Control(world.settings)
+    runner = Runner(world.settings, Toy(control), control)
+    running = asyncio.create_task(runner.run())
+    await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(50)])
+    await world.until_seen(50)
+    server = await asyncpg.connect(urlsplit(world.settings.database)._replace(path="/postgres").geturl())
+    for statement in befall.split(";\n"):
+        await (server if statement.startswith("ALTER") else world.database).execute(statement)
+    await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(50)])
+
+    async def red() -> bool:
+        return bool(runner.condition())
+
+    await world.until(red, "readiness gone")
+    await (server if mend.startswith("ALTER") else world.database).execute(mend)
+    await server.close()
+
+    await world.check_orders({f"order-{n}": 10 for n in range(10)})
+    assert not runner.condition()
+    runner.stop()
+    await running
+
+
+async def test_a_slow_database_is_waited_for_in_the_same_session(world: World):
+    await world.database.execute(
+        "CREATE FUNCTION public.trouble() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN PERFORM pg_sleep(0.2); RETURN NEW; END $$; {ON_EACH_ROW}"
+    )
+    control = Control(world.settings)
+    toy = Toy(control)
+    runner = Runner(world.settings, toy, control)
+    running = asyncio.create_task(runner.run())
+
+    await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(50)])
+
+    await world.check_orders({f"order-{n}": 5 for n in range(10)})
+    assert toy.drops == 0
+    runner.stop()
+    await running
