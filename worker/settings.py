@@ -1,4 +1,4 @@
-"""Every setting of the contract, from the environment; with `_FILE`, from the file that it names."""
+"""Every setting of the contract, and `DRAIN_SECONDS`, from the environment; with `_FILE`, from the file that it names."""
 
 import os
 import re
@@ -13,6 +13,7 @@ Protocols = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanisms = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Levels = Literal["debug", "info", "warning", "error"]
 Hours = Annotated[float, Field(gt=0, le=24 * 365 * 10)]
+Seconds = Annotated[float, Field(gt=0, le=3_600)]
 
 # Names that begin so are ours: one that we do not know is a typing error, not somebody else's variable.
 OUR_PREFIXES = (
@@ -49,6 +50,7 @@ class Settings(BaseSettings):
     connectors_file: Path | None = Field(None, description="the path of a TOML file")
     parking_hours: Hours = Field(72, description="hours above 0, fractions allowed")
     expiry_lead_hours: Hours = Field(24, description="hours above 0, fractions allowed")
+    drain_seconds: Seconds = Field(25, description="seconds above 0, at most an hour, fractions allowed")
     ops_host: str = Field("127.0.0.1", description="the address to listen on")
     ops_port: int | None = Field(None, ge=0, le=65535, description="a port from 0 (a free one) to 65535")
     ops_token: SecretStr | None = Field(None, description="a secret")

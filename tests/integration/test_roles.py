@@ -135,7 +135,7 @@ async def test_the_owner_himself_cannot_rewrite_the_ledger(database_url: str):
     assert await owner.fetchval("SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class"
                                 " WHERE oid = 'ledger.entries'::regclass")  # fmt: skip
 
-    for table in ("ledger.entries", "ledger.facts", "people.acts"):
+    for table in ("ledger.entries", "ledger.facts", "ledger.events", "people.acts"):
         for statement in (f"UPDATE {table} SET order_id = ''", f"DELETE FROM {table}", f"TRUNCATE {table}"):
             with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
                 await owner.execute(statement)

@@ -97,7 +97,7 @@ WHERE NOT EXISTS (
     WHERE conname = wanted.name AND conrelid = format('ledger.%I', wanted.table_name)::regclass AND convalidated)
 UNION ALL
 SELECT 'I9', format('the database would let %s be rewritten: its trigger is gone or switched off', wanted.table_name)
-FROM (VALUES ('entries'), ('facts')) AS wanted (table_name)
+FROM (VALUES ('entries'), ('facts'), ('events')) AS wanted (table_name)
 WHERE NOT EXISTS (
     SELECT FROM pg_trigger
     WHERE tgname = 'append_only' AND tgrelid = format('ledger.%I', wanted.table_name)::regclass AND tgenabled = 'A')

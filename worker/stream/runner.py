@@ -29,7 +29,6 @@ from worker.stream.ownership import WrongPartitionsError
 from worker.stream.session import KAFKA_AWAY, Session
 from worker.tracing import tracing
 
-DRAIN_SECONDS = 25.0
 PAUSE_SECONDS_MIN = 0.1
 PAUSE_SECONDS_MAX = 2.0
 # A session that lived so long has shown that the trouble was over.
@@ -80,9 +79,10 @@ class Runner:
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-            _, late = await asyncio.wait([working], timeout=DRAIN_SECONDS)
+            seconds = self.settings.drain_seconds
+            _, late = await asyncio.wait([working], timeout=seconds)
             if late:
-                telemetry.log.warning("not drained in time; the others find what is left", seconds=DRAIN_SECONDS)
+                telemetry.log.warning("not drained in time; the others find what is left", seconds=seconds)
         finally:
             stopping.cancel()
             working.cancel()

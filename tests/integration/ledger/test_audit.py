@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.integration.ledger.world import LedgerWorld, authorized, invoice, outcome, payment
+from tests.integration.ledger.world import GUARD, UNGUARD, LedgerWorld, authorized, invoice, outcome, payment
 from worker.kafka import names
 from worker.ledger.checking import run_audit, run_rebuild
 
@@ -93,12 +93,10 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
 async def test_what_was_tampered_with_is_named(ledger: LedgerWorld, what: str):
     await busy(ledger)
     statement, expected = TAMPERED[what]
-    await ledger.connection.execute("ALTER TABLE entries DISABLE TRIGGER USER; ALTER TABLE facts DISABLE TRIGGER USER")
+    await ledger.connection.execute(UNGUARD)
     if what != "the ledger may be rewritten":
         await ledger.connection.execute(statement)
-        await ledger.connection.execute(
-            "ALTER TABLE entries ENABLE ALWAYS TRIGGER append_only; ALTER TABLE facts ENABLE ALWAYS TRIGGER append_only"
-        )
+        await ledger.connection.execute(GUARD)
 
     found = await broken(ledger)
 
@@ -107,7 +105,7 @@ async def test_what_was_tampered_with_is_named(ledger: LedgerWorld, what: str):
 
 async def test_a_fold_that_differs_is_named(ledger: LedgerWorld):
     await busy(ledger)
-    await ledger.connection.execute("ALTER TABLE facts DISABLE TRIGGER USER")
+    await ledger.connection.execute(UNGUARD)
     await ledger.connection.execute(
         "UPDATE facts SET fact = convert_to(replace(convert_from(fact, 'UTF8'), '5000', '4000'), 'UTF8')"
         " WHERE order_id = 'o1'"
@@ -122,7 +120,7 @@ async def test_a_fold_that_differs_is_named(ledger: LedgerWorld):
 Statement = Callable[[LedgerWorld], Awaitable[str]]
 
 
-@pytest.mark.parametrize("table", ["entries", "facts"])
+@pytest.mark.parametrize("table", ["entries", "facts", "events"])
 @pytest.mark.parametrize("statement", ["UPDATE {} SET order_id = order_id", "DELETE FROM {}", "TRUNCATE {}"])
 @pytest.mark.parametrize("role", ["origin", "replica"])
 async def test_the_database_refuses_to_rewrite_history_whoever_asks(

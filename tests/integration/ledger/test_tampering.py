@@ -3,7 +3,7 @@
 import asyncpg
 
 from tests.integration.ledger.test_audit import busy
-from tests.integration.ledger.world import PARTITIONS, LedgerWorld
+from tests.integration.ledger.world import GUARD, PARTITIONS, UNGUARD, LedgerWorld
 from worker.ledger.audit import Audit
 from worker.ledger.rebuild import Rebuild
 
@@ -58,16 +58,13 @@ async def test_a_change_of_any_column_is_refused_or_found(ledger: LedgerWorld):
         transaction = connection.transaction()
         await transaction.start()
         try:
-            await connection.execute("ALTER TABLE entries DISABLE TRIGGER USER; ALTER TABLE facts DISABLE TRIGGER USER")
+            await connection.execute(UNGUARD)
             name = f'"{column}"'
             await connection.execute(
                 f"UPDATE {table} SET {name} = {CHANGED[type_].format(name)}"
                 f" WHERE ctid = (SELECT ctid FROM {table} ORDER BY ctid DESC LIMIT 1)"
             )
-            await connection.execute(
-                "ALTER TABLE entries ENABLE ALWAYS TRIGGER append_only;"
-                " ALTER TABLE facts ENABLE ALWAYS TRIGGER append_only"
-            )
+            await connection.execute(GUARD)
             if not await sees(connection):
                 unseen.append(f"{table}.{column}")
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.PostgresSyntaxError, asyncpg.GeneratedAlwaysError):

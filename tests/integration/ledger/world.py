@@ -158,3 +158,9 @@ def payment(payment_id: str, value: int = 10_000, connector: str = "c1", **more:
 def invoice(order_id: str, number: str, value: int, type_: str = "Output", **more: Any) -> dict[str, Any]:
     return {"orderId": order_id, "type": type_, "invoiceNumber": number, "invoiceValue": value,
             "issuanceDate": "2026-01-15T12:00:00Z"} | more  # fmt: skip
+
+
+_GUARDED = ("entries", "facts", "events")
+# What a tamperer with the owner's rights does first and last.
+UNGUARD = ";".join(f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in _GUARDED)
+GUARD = ";".join(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only" for table in _GUARDED)

@@ -79,3 +79,23 @@ async def test_a_failed_background_task_of_the_feature_ends_the_worker(world: Wo
 
     await asyncio.wait([running], timeout=30)
     assert str(running.exception()) == "the sender died"
+
+
+async def test_a_worker_whose_work_never_ends_leaves_when_its_time_to_drain_is_over(world: World):
+    class Endless(Toy):
+        async def release(self, partitions: frozenset[int]) -> None:
+            await super().release(partitions)
+            await asyncio.Event().wait()
+
+    settings = load(world.environment | {"DRAIN_SECONDS": "0.2"})
+    control = Control(settings)
+    toy = Endless(control)
+    runner = Runner(settings, toy, control)
+    running = asyncio.create_task(runner.run())
+    await world.send("order-1")
+    await world.until_seen(1)
+
+    runner.stop()
+
+    await asyncio.wait_for(running, 10)
+    assert toy.released == [frozenset(range(6))]
