@@ -1,4 +1,4 @@
-"""Every setting of the contract, and `DRAIN_SECONDS`, from the environment; with `_FILE`, from the file that it names."""
+"""Every setting of the contract, and how long draining may take: from the environment, or a file named by `_FILE`."""
 
 import os
 import re
