@@ -131,7 +131,7 @@ async def _until_equal(view: View, books: dict[str, Any]) -> None:
     """The view comes to say the same; if it does not, the difference is what the test shows."""
     deadline = asyncio.get_running_loop().time() + 60
     while asyncio.get_running_loop().time() < deadline:
-        if not view.missing() and _said(view) == (books["states"], books["moved"]) and not view.totals.asking:
+        if not view.missing() and _said(view) == (books["states"], books["moved"]) and not view.totals.asked:
             break
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1), view.changed:
@@ -139,7 +139,7 @@ async def _until_equal(view: View, books: dict[str, Any]) -> None:
     states, moved = _said(view)
     assert states == books["states"]
     assert moved == books["moved"]
-    assert not view.totals.asking
+    assert not view.totals.asked
     assert +view.totals.statuses == Counter(one.status for one in books["states"].values())
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.ledger.deployed import deployed
 from tests.integration.ledger.world import authorized, invoice
+from tests.integration.login import login
 from tests.integration.stream.world import World
 from worker.delivery.handler import DeliveryHandler
 from worker.kafka import names
@@ -37,21 +38,6 @@ def of_room(query: Query) -> list[tuple[str, str]]:
     if room == "recovery":
         return []  # only the owner of the schema takes a whole database back
     return [(room, WORKERS[room])] if room in WORKERS else [("public", "settlement_operator")]
-
-
-@asynccontextmanager
-async def login(url: str, role: str) -> AsyncIterator[str]:
-    """The address under a login of its own that has one role and no other right."""
-    name, password = f"login_{secrets.token_hex(4)}", secrets.token_hex(8)
-    owner = await asyncpg.connect(url)
-    await owner.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}' IN ROLE {role}")
-    try:
-        parts = urlsplit(url)
-        yield parts._replace(netloc=f"{name}:{password}@{parts.hostname}:{parts.port}").geturl()
-    finally:
-        await owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", name)
-        await owner.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
-        await owner.close()
 
 
 async def test_each_room_may_run_its_queries(database_url: str):

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.integration.ledger.world import authorized, invoice
+from tests.integration.login import login
 from tests.integration.people.deployment import Deployment
 from worker.kafka import names
 from worker.ledger.checking import run_audit, run_rebuild
@@ -99,6 +100,19 @@ async def test_a_look_first_then_a_replay_with_name_and_reason(refused: Deployme
         "the same call acts once"
     )
     assert await is_sound(refused)
+
+
+@pytest.mark.parametrize(("role", "acts"), [("settlement_operator", True), ("settlement_ops", False)])
+async def test_whoever_may_look_may_look_ahead_and_only_who_may_act_acts(refused: Deployment, role: str, acts: bool):
+    async with login(refused.environment["DATABASE_URL"], role) as address:
+        looked = json.loads(await refused.settlement("dlq", "replay", "1", "--dry-run", "--json", DATABASE_URL=address))
+        said = await refused.settlement("dlq", "replay", "1", *WHO, code=0 if acts else 1, DATABASE_URL=address)
+        recovering = await refused.settlement("recover", code=1, DATABASE_URL=address)
+
+    assert [one["fate"] for one in looked] == ["applied"]
+    assert ("replayed 1 dead letter" in said, "does not allow it" in said) == (acts, not acts)
+    assert "does not allow it" in recovering, "a whole database is taken back by the owner of its tables alone"
+    assert "Traceback" not in said + recovering
 
 
 async def test_an_edited_replay_sends_the_edit_and_keeps_the_original(refused: Deployment):

@@ -1,0 +1,54 @@
+"""What a person decides about a command is done, and nobody is reminded of it any more."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.integration.delivery.world import PATIENCE_SECONDS, DeliveryWorld
+from worker.people import commands
+from worker.people.acting import Actor
+
+ANA = Actor("ana", "spoke with the acquirer")
+
+Act = Callable[[Any, Actor, str], Awaitable[None]]
+
+
+@pytest.mark.parametrize(("word", "state", "act", "status"), [
+    ("decline", "declined", commands.retry, "replayed"),
+    ("decline", "declined", commands.abandon, "discarded"),
+    ("echo", "suspect", commands.retry, "replayed"),
+    ("manual", "manual", commands.resolve, "discarded"),
+])  # fmt: skip
+async def test_a_decision_about_a_command_closes_its_dead_letter_under_the_persons_name(
+    world: DeliveryWorld, word: str, state: str, act: Act, status: str
+):
+    world.plan(word)
+    world.take("a")
+    world.take("b")
+    await world.until(("a", state), ("b", "succeeded"))
+    assert await world.value("SELECT status FROM dead_letters") == "open"
+
+    await act(world.connection, ANA, "a")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await world.value("SELECT count(*) FROM decisions WHERE applied_at IS NULL"):
+            await world.cycle()
+
+    assert tuple(await world.connection.fetchrow("SELECT status, decided_by, decided_reason FROM dead_letters")) == (
+        status, "ana", "spoke with the acquirer",
+    )  # fmt: skip
+
+
+async def test_a_decision_that_came_too_late_changes_nothing_of_it(world: DeliveryWorld):
+    world.plan("manual")
+    world.take("a")
+    await world.until(("a", "manual"))
+    await commands.resolve(world.connection, ANA, "a")
+    await commands.resolve(world.connection, Actor("ben", "typed at the same time"), "a")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await world.value("SELECT count(*) FROM decisions WHERE applied_at IS NULL"):
+            await world.cycle()
+
+    assert await world.value("SELECT decided_by FROM decisions WHERE refused IS NOT NULL") == "ben"
+    assert await world.value("SELECT decided_by FROM dead_letters") == "ana"
