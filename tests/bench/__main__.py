@@ -56,7 +56,7 @@ async def _outage(stack: StackEnv, asked: argparse.Namespace) -> Section:
 
 
 async def _ops(stack: StackEnv, asked: argparse.Namespace) -> Section:
-    return ops.section(await ops.run(stack, ops.ORDERS))
+    return ops.section(await ops.run(stack, asked.open))
 
 
 async def _command(stack: StackEnv, asked: argparse.Namespace) -> Section:
@@ -92,6 +92,9 @@ def main() -> None:
     parser.add_argument("--commands", type=int, default=8_000, help="of a round of delivery")
     parser.add_argument("--waiting", type=int, default=1_000_000, help="commands that wait")
     parser.add_argument("--seconds", type=int, default=20, help="of the measurement of latency")
+    parser.add_argument(
+        "--open", type=int, default=ops.ORDERS, help="orders in front of which the ops view is looked at"
+    )
     parser.add_argument("--passing", type=int, default=100_000, help="orders that pass while memory is looked at")
     parser.add_argument("--entries", type=int, default=10_000_000, help="that the full ledger holds, for growth")
     parser.add_argument("--outage", type=int, default=60, help="seconds for which the connector is away")

@@ -88,7 +88,7 @@ def test_sums_are_what_the_rows_say_whatever_was_there_before() -> None:
         assert {key: +sums for key, sums in totals.money.items() if +sums} == {
             key: +sums for key, sums in anew.money.items() if +sums
         }
-        assert (totals.asking, totals.needing) == (anew.asking, anew.needing)
+        assert (totals.asked, totals.needing) == (anew.asked, anew.needing)
 
 
 def test_an_order_is_remembered_after_its_end_until_no_repeat_of_today_can_come() -> None:

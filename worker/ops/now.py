@@ -75,10 +75,9 @@ def _connectors(view: View, around: Surroundings) -> list[dict[str, Any]]:
     """Each connector: how it is, what is on its way to it, and how it answered in the last hour."""
     now_ms = time.time_ns() // 1_000_000
     oldest: dict[str, int] = {}
-    for order_id in view.totals.asking:
-        row = view.row(order_id)
-        for asked in row.asked.values() if row else ():
-            oldest[asked.connector] = min(asked.issued_ms, oldest.get(asked.connector, now_ms))
+    for asked in view.totals.asked.values():
+        if asked.issued_ms < oldest.get(asked.connector, now_ms):
+            oldest[asked.connector] = asked.issued_ms
     ways: dict[str, list[Any]] = {}
     for (connector, currency), way in sorted(view.totals.ways.items()):
         ways.setdefault(connector, []).append((currency, way))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from worker.ops.row import Row
+from worker.ops.row import Asked, Row
 
 LIVE = ("authorized", "open", "settling", "refunding", "voiding")
 MOVES = ("settled", "refunded", "voided")
@@ -31,8 +31,8 @@ class Totals:
         """(day since 1970, currency) → the sums of `MOVES`."""
         self.ways: defaultdict[tuple[str, str], Way] = defaultdict(Way)
         """(connector, currency) → what is on its way."""
-        self.asking: set[str] = set()
-        """Orders with a command under way."""
+        self.asked: dict[str, Asked] = {}
+        """Every command under way."""
         self.needing: set[str] = set()
         """Orders that a person must look at."""
 
@@ -50,7 +50,10 @@ class Totals:
             self._count(old, -1)
         if new is not None:
             self._count(new, 1)
-        _keep(self.asking, order_id, new is not None and bool(new.asked))
+        for command_id in old.asked if old is not None else ():
+            del self.asked[command_id]
+        if new is not None:
+            self.asked.update(new.asked)
         _keep(self.needing, order_id, new is not None and new.state is not None and bool(new.state.attention))
 
     def _count(self, row: Row, sign: int) -> None:
