@@ -149,7 +149,7 @@ def absorb_crumbs(draft: Draft) -> None:
     """What is too small to be asked for and will meet no further command counts as taken (R26)."""
     order = draft.order
     crumbs = lacking.total(order, _ROUNDING)
-    if crumbs and (order.phase != "open" or not any(payment.open for payment in order.payments)):
+    if crumbs and (order.phase != "open" or not any(payment.open or payment.headroom for payment in order.payments)):
         order.payments[0].settled_reference += crumbs
         order.lacks = [lack for lack in order.lacks if lack.kind != "rounding"]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -9,6 +10,7 @@ _FIRST_MS, _LAST_MS = ((edge - _EPOCH) // timedelta(milliseconds=1)
                        for edge in (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)))  # fmt: skip
 
 
+@lru_cache(1_024)  # everything that a cycle decides happens at the same time
 def moment(at_ms: int) -> datetime:
     """A time for the database; what lies outside its years is their edge."""
     return _EPOCH + timedelta(milliseconds=min(max(at_ms, _FIRST_MS), _LAST_MS))

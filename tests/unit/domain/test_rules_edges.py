@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.unit.domain.world import World, auto, pay, tracking
+from tests.unit.domain.world import ORDER, World, auto, change, pay, tracking
+from worker.domain.facts import OutcomeReported
 from worker.domain.money import divided
 from worker.domain.objection import objection
 
@@ -114,3 +115,146 @@ def test_r39_what_may_be_decided_depends_on_what_became_of_the_command(action: s
 )  # fmt: skip
 def test_r39_an_objection_says_what_could_be_decided_instead(action: str, why: str) -> None:
     assert objection(action, "sent", 0, 6000) == f"the command is sent; {why}"
+
+
+def test_r39_what_was_resolved_in_part_may_be_asked_again_or_given_up() -> None:
+    assert objection("retry", "resolved", 5999, 6000) is None
+    assert objection("abandon", "resolved", 5999, 6000) is None
+    assert objection("retry", "resolved", 6000, 6000) is not None
+    assert objection("abandon", "resolved", 6000, 6000) is not None
+
+
+def test_r32_a_success_that_the_books_doubt_is_resolved_and_nothing_else_that_ended() -> None:
+    assert objection("resolve", "succeeded", 6000, 6000, doubted=True) is None
+    assert objection("resolve", "declined", 0, 6000, doubted=True) is not None
+    assert objection("resolve", "succeeded", 6000, 6000) is not None
+
+
+@pytest.mark.parametrize(
+    ("play", "kind"),
+    [
+        ("hold; Out 6000", "settle 6000"),
+        ("hold; discount 1500", "cancel 1500"),
+        ("Out 6000; hold; return 1", "refund 1"),
+    ],
+)
+def test_r35_a_decline_without_a_word_is_told_as_declined(play: str, kind: str) -> None:
+    world = World().say(play)
+    command = world.find(kind, lambda one: one.state == "sent")
+
+    for _ in range(2):
+        world.judge(OutcomeReported(order_id=ORDER, outcome="declined", command_id=command.command_id, at="now"))
+
+    assert world.events[-1].reason.endswith("on payment p1 failed: declined (R35)")
+    assert (world.events[-1].numbers["code"], world.fates["duplicate"]) == (None, 1)
+
+
+def test_r35_a_decline_with_a_word_but_no_code_is_told_in_that_word() -> None:
+    world = World().say("hold; Out 6000")
+    command = world.issued[0]
+
+    world.judge(OutcomeReported(order_id=ORDER, outcome="declined", command_id=command.command_id, message="no funds"))
+
+    assert world.event("settlement.failed").reason == "The settle of 60.00 on payment p1 failed: no funds (R35)"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "told"),
+    [(None, None, "a person must look"), ("501", None, "501"), ("501", "refund-manually", "refund-manually")],
+)
+def test_r37_what_a_person_must_look_at_says_why(code: str | None, message: str | None, told: str) -> None:
+    world = World().say("hold; Out 6000")
+    command = world.issued[0]
+
+    world.judge(OutcomeReported(
+        order_id=ORDER, outcome="manual", command_id=command.command_id, code=code, message=message
+    ))  # fmt: skip
+
+    assert world.event("command.manual").reason == f"The settle of 60.00 is manual: {told} (R37)"
+
+
+def test_r39_two_people_who_decide_the_same_decide_once_and_who_contradicts_is_shown() -> None:
+    world = World().say("hold; Out 3000; Out 2000; manual settle 3000; manual settle 2000")
+    done, undone = world.issued
+    world.say("resolve 2500 settle 3000 as X; resolve not settle 2000")
+    world.now_ms += 1_000
+
+    again = [world.person("resolved", done, value=2500).fate, world.person("resolved", undone, value=0).fate]
+    others = [
+        world.person("resolved", done, value=0).fate, world.person("resolved", done, value=2501).fate,
+        world.person("resolved", undone, value=1).fate,
+    ]  # fmt: skip
+
+    assert (again, others) == (["duplicate"] * 2, ["refused"] * 3)
+    assert world.refused == ["suspect R32"] * 3
+    world.shows("S 2500, P 0")
+
+
+def test_r27_a_suspect_capture_that_a_person_judges_again_is_looked_at_once_more_and_kept_once() -> None:
+    world = World(pay("a", 7000), pay("b", 3000)).say("auto 9000 on a as g1; auto 4000 on b as g2")
+
+    again = world.give(auto(9000, "a", "g1"), replayed=True)
+    other = world.give(auto(8000, "a", "g1"), replayed=True)
+
+    assert (again.fate, other.fate) == ("applied", "refused")
+    assert again.refusal is not None
+    assert (again.refusal.code, again.refusal.rule, other.refusal and other.refusal.code) == (
+        "suspect", "R27", "conflicting_duplicate",
+    )  # fmt: skip
+    assert sorted((one.settle_id, one.value, one.suspect) for one in world.order.held) == [
+        ("g1", 9000, True), ("g2", 4000, True),
+    ]  # fmt: skip
+
+
+def test_r27_a_capture_is_kept_at_hand_while_it_waits_and_told_when_it_is_judged() -> None:
+    world = World().say("hold; discount 3000")
+    command = world.issued[0]
+
+    waits = world.give(auto(8000))
+    judged = world.answer(command, "ok")
+
+    assert (waits.holds, waits.judged, waits.unparks) == (True, [], False)
+    assert judged is not None
+    assert (judged.holds, judged.judged) == (False, [("p1", "g1", True)])
+    assert world.event("payment.suspect").cause_id == "g1"
+    assert not world.give(auto(100, settle_id="g2")).holds
+
+
+def test_r27_of_captures_that_wait_only_suspect_ones_are_given_up() -> None:
+    world = World(pay("a", 7000), pay("b", 3000)).say("hold; discount 500; auto 8000 on a as g1; auto 2900 on b as g1")
+
+    world.say("abandon auto g1")
+
+    assert [(one.payment_id, one.value) for one in world.order.held] == [("b", 2900)]
+    assert world.event("command.abandoned").numbers == {"value": 8000, "by": "Ana"}
+
+
+def test_r14_what_is_exactly_allowed_is_allowed() -> None:
+    world = World()
+
+    fates = [
+        world.give(change("c1", 9999)).fate,
+        world.give(change("c2", 0, 2**53 - 2)).fate,
+        world.give(change("c3", 0, 1)).fate,
+        world.give(change("c4", 2**53 + 5000)).fate,
+    ]
+
+    assert fates == ["applied", "applied", "refused", "refused"]
+    assert world.order.value == 2**53 - 1
+    assert [one.reason for one in world.refusals] == [
+        "Change refused: 90071992547409.92 is more than an amount can be (R14)",
+        (
+            "Change refused: 90071992547459.92 off would leave nothing of the 90071992547409.91 order; "
+            "that is a cancellation (R14)"
+        ),
+    ]
+
+
+def test_r14_other_items_at_equal_value_move_and_ask_for_nothing() -> None:
+    world = World().say("increase 3000")
+    heard = len(world.heard)
+
+    decision = world.give(change("c9", 500, 500, items=True))
+
+    assert (decision.fate, decision.commands, decision.entries) == ("applied", [], [])
+    assert world.heard[heard:] == ["change.accepted"]

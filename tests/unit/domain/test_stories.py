@@ -32,7 +32,15 @@ WORLDS: dict[str, Callable[[], World]] = {
     "10800 for 10000, with a cap of 12960": lambda: World(pay("p1", 10800, reference=10000, cap=12960)),
     "100 for 10000": lambda: World(pay("p1", 100, reference=10000)),
     "TOTAL, 100 for 10000": lambda: World(pay("p1", 100, reference=10000, by="total")),
+    "20 for 10": lambda: World(pay("p1", 20, reference=10)),
+    "a 3 for 10, b 20": lambda: World(pay("a", 3, reference=10), pay("b", 20)),
     "a 60 for 6000, b 50 for 4000": lambda: World(pay("a", 60, reference=6000), pay("b", 50, reference=4000)),
+    "TOTAL a 7000, b 3000, c 2000": lambda: World(
+        pay("a", 7000, by="total"), pay("b", 3000, by="total"), pay("c", 2000, by="total")
+    ),
+    "a 10 for 1000, b 100 for 2000, with caps": lambda: World(
+        pay("a", 10, reference=1000, cap=20), pay("b", 100, reference=2000, cap=150)
+    ),
     "9000 over TOTAL a 7000, b 3000": lambda: World(pay("a", 7000, by="total"), pay("b", 3000, by="total"), value=9000),
     "a 3000 expires in 24h, b 7000 in 48h": lambda: World(pay("a", 3000, in_hours=24), pay("b", 7000, in_hours=48)),
     "expires in 48h": lambda: World(pay("p1", 10000, cap=12000, in_hours=48)),

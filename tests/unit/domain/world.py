@@ -145,6 +145,8 @@ class World:
         self.now_ms = START_MS
         self.books: laws.Books = defaultdict(Counter)
         self.judged: list[tuple[Fact, Terms]] = []  # what changed the order: applied or refused
+        self.fold_of_judged = self.fold_of_accepted = Order(order_id=ORDER)
+        self.folded = 0  # of what was judged
         self.decisions: list[Decision] = []
         self.entries: list[Entry] = []
         self.events: list[Event] = []
@@ -225,19 +227,18 @@ class World:
         return {name: self.connectors[name] for name in sorted(named) if name in self.connectors}
 
     def check_fold(self) -> None:
-        """I8: the accepted facts, each with its terms, folded again."""
-        whole, accepted = Order(order_id=ORDER), Order(order_id=ORDER)
-        for fact, terms in self.judged:
-            decision = decide(whole, fact, terms)
-            whole = decision.order
+        """I8: the accepted facts, each with its terms, folded again; what was folded before is not folded anew."""
+        for fact, terms in self.judged[self.folded :]:
+            decision = decide(self.fold_of_judged, fact, terms)
+            self.fold_of_judged = decision.order
             if decision.fate == "applied":
-                accepted = decide(accepted, fact, terms).order
-        laws.holds("I8", laws.substance(whole) == laws.substance(self.order), "the fold of what was judged differs")
-        laws.holds(
-            "I8",
-            laws.substance(accepted) == laws.substance(self.order),
-            "the fold of what was accepted differs",
-        )
+                self.fold_of_accepted = decide(self.fold_of_accepted, fact, terms).order
+        self.folded = len(self.judged)
+        wanted = laws.substance(self.order)
+        holds = laws.substance(self.fold_of_judged) == wanted
+        laws.holds("I8", holds, "the fold of what was judged differs")
+        holds = laws.substance(self.fold_of_accepted) == wanted
+        laws.holds("I8", holds, "the fold of what was accepted differs")
 
     # The connector
 

@@ -1,0 +1,105 @@
+"""When two facts are the same (R8): by key and by what moves money. The prints are stored, so they never change."""
+
+import pytest
+from msgspec.structs import replace
+
+from tests.unit.domain.world import ORDER, World, added, auto, cancel, change, order_authorized, out, pay, ret, tracking
+from worker.domain.facts import ConnectorsNamed, Fact, OutcomeReported, TimePassed
+from worker.domain.identity import fingerprint, fingerprint_of_automatic
+from worker.domain.ids import command_ids
+
+OUTCOME = OutcomeReported(order_id=ORDER, outcome="resolved", command_id="k", value=5, operation_id="X", at="now")
+OTHERS: dict[str, tuple[Fact, list[Fact]]] = {
+    "a sale": (
+        out("1", 6000, "USD"), [out("2", 6000, "USD"), ret("1", 6000, "USD"), out("1", 6001, "USD"), out("1", 6000)],
+    ),
+    "a change": (change("c1", 500, 100), [change("c2", 500, 100), change("c1", 501, 100), change("c1", 500, 101)]),
+    "an automatic settlement": (auto(500, "p1", "g1"), [auto(501), auto(500, "p2", "g1"), auto(500, "p1", "g2")]),
+    "a payment": (
+        added(pay("p2", 500)),
+        [added(pay("p3", 500)), added(pay("p2", 501)), added(pay("p2", 500, reference=400)),
+         added(pay("p2", 500, cap=600))],
+    ),
+    "an order": (
+        order_authorized(pay("p1", 500)),
+        [order_authorized(pay("p1", 500), currency="EUR"), order_authorized(pay("p1", 500), value=499),
+         order_authorized(pay("p2", 500)), order_authorized(pay("p1", 500), pay("p2", 500), value=500)],
+    ),
+    "an outcome": (
+        OUTCOME, [replace(OUTCOME, command_id="l"), replace(OUTCOME, outcome="abandoned"), replace(OUTCOME, value=6),
+                  replace(OUTCOME, at="then"), replace(OUTCOME, operation_id="Y")],
+    ),
+    "tracking": (tracking("1", courier="c"), [tracking("2", courier="c"), tracking("1", courier="d"), tracking("1")]),
+    "a cancellation": (cancel(), [TimePassed(order_id=ORDER), ConnectorsNamed(order_id=ORDER)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_r8_other_content_under_the_same_key_is_another_fact(name: str) -> None:
+    fact, others = OTHERS[name]
+
+    prints = [fingerprint(one) for one in (fact, *others)]
+
+    assert len(set(prints)) == len(prints)
+
+
+SAME: dict[str, tuple[Fact, Fact]] = {
+    "why it was canceled": (cancel("too late"), cancel("too dear")),
+    "whether items changed": (change("c1", 500, items=True), change("c1", 500)),
+    "who the merchant is": (order_authorized(pay("p1", 500)), order_authorized(pay("p1", 500), merchant="other")),
+    "when it runs out": (added(pay("p2", 500, in_hours=5)), added(pay("p2", 500))),
+    "a cap that is not above the value": (added(pay("p2", 500, cap=400)), added(pay("p2", 500))),
+    "in which order tracking is told": (tracking("1", a="1", b=True), tracking("1", b=True, a="1")),
+    "who decided": (replace(OUTCOME, by="Ana"), replace(OUTCOME, by="Bob")),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_r8_what_moves_no_money_makes_no_other_fact(name: str) -> None:
+    one, other = SAME[name]
+
+    assert fingerprint(one) == fingerprint(other)
+
+
+def test_r8_what_was_refused_before_an_upgrade_is_known_after_it() -> None:
+    known = {name: fingerprint(fact) for name, (fact, _) in OTHERS.items()}
+
+    assert known == {
+        "a sale": "597151f274ea1e0b0c571d56",
+        "a change": "b27e6a05c690745a6b3fbfe0",
+        "an automatic settlement": "e6db7f6bacedb1f9b25e3488",
+        "a payment": "20ea8a4e36dfc7ebe6cdef87",
+        "an order": "d4a5854ce15fa8f08f0ad261",
+        "an outcome": "f18d7917d7df8509ae0f6758",
+        "tracking": "e8c9009c55ac05340c9207e9",
+        "a cancellation": "a1f75d58f1da15205446169b",
+    }
+    assert fingerprint(out("1", 6000)) == "8190166a3e573adcd7f5b7e3"
+    assert fingerprint(tracking("1")) == "fddc4bce68aa547ef8769897"
+    assert fingerprint(replace(OUTCOME, operation_id=None)) == "f4789f51dd0d96763667f58c"
+    assert fingerprint_of_automatic("p1", "g1", 500) == known["an automatic settlement"]
+
+
+def test_i5_a_command_keeps_its_ids_through_every_upgrade() -> None:
+    """A command that was sent before an upgrade is sent again under the same ids after it."""
+    assert command_ids(ORDER, "p1", "settle", ("invoice", "1"), None, 1) == (
+        "fa142106-5ea8-70a6-faf9-06b5d0828496",
+        "a4549a59-bc5f-7c55-16fd-30c50a4b6be3",
+    )
+    assert command_ids(ORDER, "p1", "refund", ("invoice", "r1"), "settle-1", 2) == (
+        "cfb02da3-6c3c-9d37-2652-856450df8d55",
+        "3e6fc21c-048a-62ac-f59f-0bd9ceed9d24",
+    )
+
+
+def test_i5_a_command_is_known_by_its_cause_its_settlement_and_how_often_it_was_asked() -> None:
+    world = World().script("settle", "ok", "declined", "ok").say("Out 6000; Out 4000; retry settle 4000; return 7000")
+
+    wanted = [
+        command_ids(ORDER, "p1", "settle", ("invoice", "1"), None, 1),
+        command_ids(ORDER, "p1", "settle", ("invoice", "2"), None, 1),
+        command_ids(ORDER, "p1", "settle", ("invoice", "2"), None, 2),
+        command_ids(ORDER, "p1", "refund", ("invoice", "r1"), "settle-1", 1),
+        command_ids(ORDER, "p1", "refund", ("invoice", "r1"), "settle-2", 1),
+    ]
+    assert [(one.command_id, one.request_id) for one in world.issued] == wanted
