@@ -17,6 +17,7 @@ from worker.ops.view import MINUTE, View
 
 CHART_MINUTES = 60
 RECENT_MINUTES = 5
+WAITING = (("ledger", "invoices wait in Kafka"), ("delivery", "commands wait"))
 SERIES = ("settled", "refunded", "voided", "trouble")
 MOVED = ("settlement.confirmed", "refund.confirmed", "void.confirmed")
 FAILURES = ("settlement.failed", "refund.failed", "void.failed", "command.unknown", "command.suspect", "command.manual")
@@ -29,8 +30,14 @@ async def now_page(site: Site, request: web.Request) -> web.Response:
     return site.show(
         request, "now.html", money=_money(site.view), rates=_rates(site.view),
         connectors=_connectors(site.view, around), lags=_lags(around), workers=around.workers, alerts=around.alerts,
-        needing=+totals.attention, letters=around.dead_letters, statuses=totals.statuses,
+        needing=+totals.attention, letters=around.dead_letters, statuses=totals.statuses, idle=_idle(around),
     )  # fmt: skip
+
+
+def _idle(around: Surroundings) -> list[tuple[str, str]]:
+    """Roles of which nobody lives, and what waits for them; before the first look nobody knows."""
+    living = {one.role for one in around.workers}
+    return [(role, waits) for role, waits in WAITING if role not in living] if around.lags else []
 
 
 def _money(view: View) -> list[dict[str, Any]]:

@@ -1,0 +1,45 @@
+"""The page *now* never says that all is well while somebody is missing."""
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from worker.ops.html import render
+from worker.ops.now import _idle
+from worker.ops.surroundings import Worker
+
+AT = datetime(2026, 1, 15, 12, tzinfo=UTC)
+RATES = {name: dict.fromkeys(("settled", "refunded", "voided", "trouble"), 0) for name in ("per_minute", "hour")}
+CALM = "Every cent is accounted for"
+
+
+def around(*roles: str) -> Any:
+    return SimpleNamespace(workers=[Worker(role, "m", "host", AT, 12) for role in roles], lags={"ledger": [0]})
+
+
+def page(surroundings: Any) -> str:
+    return render(
+        "now.html", now=AT, path="/", session="viewer", attention=0, open_letters=0, money=[], connectors=[],
+        deployment="", form_key="", logs_out=False, incomplete=None, blind=None, noted=None,
+        lags=[], alerts=[], needing={}, letters={}, statuses=dict.fromkeys(("open", "invoiced", "attention", "finished",
+        "canceled"), 0), rates={**RATES, "columns": [], "most": 0, "recent": []}, workers=surroundings.workers,
+        idle=_idle(surroundings),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("living", "says"), [
+    (("ledger", "delivery"), ()),
+    (("ledger",), ("No delivery worker is running",)),
+    ((), ("No ledger worker is running", "No delivery worker is running")),
+])  # fmt: skip
+def test_a_role_that_nobody_has_needs_a_person(living: tuple[str, ...], says: tuple[str, ...]):
+    text = page(around(*living))
+
+    assert all(one in text for one in says)
+    assert (CALM in text) == (not says)
+
+
+def test_before_the_first_look_around_nobody_is_missed():
+    assert _idle(SimpleNamespace(workers=[], lags={})) == []
