@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.domain.world import ORDER, World, auto, change, pay, tracking
+from tests.unit.domain.world import ORDER, World, auto, change, pay, recipient, tracking
 from worker.domain.facts import OutcomeReported
 from worker.domain.money import divided
 from worker.domain.objection import objection
@@ -258,3 +258,58 @@ def test_r14_other_items_at_equal_value_move_and_ask_for_nothing() -> None:
 
     assert (decision.fate, decision.commands, decision.entries) == ("applied", [], [])
     assert world.heard[heard:] == ["change.accepted"]
+
+
+def test_r27_a_capture_that_waits_is_one_of_ours_when_a_settle_returns_its_id() -> None:
+    world = World().say("hold; Out 6000; auto 6000 as X")
+    assert [one.settle_id for one in world.order.held] == ["X"]
+
+    decision = world.answer(world.issued[0], "ok", "X")
+
+    assert decision is not None
+    assert (decision.judged, decision.order.held) == ([("p1", "X", False)], [])
+    world.shows("S 6000, P 0, open 4000")
+
+
+def test_r27_a_suspect_capture_is_one_of_ours_when_a_settle_returns_its_id_and_was_judged_before() -> None:
+    world = World().say("hold; auto 11000 as X; Out 6000")
+
+    decision = world.answer(world.issued[0], "ok", "X")
+
+    assert decision is not None
+    assert (decision.judged, decision.order.held) == ([], [])
+    world.shows("S 6000, P 0, open 4000")
+
+
+@pytest.mark.parametrize(
+    ("play", "why"),
+    [
+        ("hold; auto 2500 as X; Out 6000; short 2000 settle 3500 as X", "another value"),
+        ("hold; auto 2500 as X; Out 6000; return 100; short 2500 settle 3500 as X", "it was refunded in part"),
+    ],
+)
+def test_r32_a_settle_is_not_a_capture_of_another_value_nor_one_that_was_refunded(play: str, why: str) -> None:
+    world = World().say(play)
+
+    told = world.event("command.suspect")
+    assert told.reason == "Settle id X is an automatic settlement of another value (R32)", why
+    world.shows("S 2500, P 3500, K 6000, attention")
+
+
+@pytest.mark.parametrize(("play", "command"), [
+    ("hold; Out 6000", "settle 6000"), ("hold; discount 1500", "cancel 1500"), ("Out 6000; hold; return 1", "refund 1"),
+])  # fmt: skip
+def test_r32_a_success_of_nothing_is_suspect(play: str, command: str) -> None:
+    world = World().say(play).say(f"short 0 {command}")
+
+    amount = {"settle 6000": "60.00", "cancel 1500": "15.00", "refund 1": "0.01"}[command]
+    assert world.event("command.suspect").reason == f"0.00 done of {amount} asked (R32)"
+    assert world.payment().settling + world.payment().voiding + world.payment().refunding == int(command.split()[1])
+
+
+def test_r3_the_commission_of_one_cent_goes_along() -> None:
+    world = World(pay("p1", 10000, by="split", recipients=(recipient("x", 9999, 99), recipient("y", 1, 1))))
+
+    world.say("Out 9000; Out 1000")
+
+    assert [one.shares for one in world.issued] == [((8999, 89), (1, 1)), ((1000, 10), (0, 0))]
