@@ -8,8 +8,24 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from worker.stack import StackEnv, down, up
+
+# The tests of each share one deployment or one stack.
+TOGETHER = ("tests/browser/", "tests/integration/test_stack.py")
+
+
+class Scheduling(LoadScopeScheduling):
+    """Every test goes to whichever process is free: first what stays together, then in the order of the command."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((one for one in TOGETHER if nodeid.startswith(one)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling | None:
+    """The scopes of `--dist loadscope` are ours."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.fixture(scope="session")

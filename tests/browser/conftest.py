@@ -83,7 +83,7 @@ class Deployment:
         await self.until(seen)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def deployment(stack: StackEnv, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     name = f"browser_{secrets.token_hex(3)}"
     environment = {**stack.as_settings(), "TOPIC_PARTITIONS": "4"}
@@ -110,10 +110,11 @@ async def deployment(stack: StackEnv, tmp_path_factory: pytest.TempPathFactory) 
             await reader.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def browser() -> AsyncIterator[Browser]:
     if CHROMIUM is None:
-        pytest.fail("no Chromium was found: `apt-get install chromium` brings it, CHROMIUM names another one")
+        missing = pytest.fail if os.environ.get("CI") else pytest.skip
+        missing("the pages were NOT tested, as no Chromium was found; the command that helps: apt-get install chromium")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser

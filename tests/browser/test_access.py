@@ -9,7 +9,7 @@ from tests.browser.conftest import Deployment, authorized, invoice, opened, uniq
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def pages(deployment: Deployment) -> dict[str, str]:
     """Every page, each with something on it."""
     order = unique("access")
