@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.unit.domain.world import ORDER, World, auto, change, pay, recipient, tracking
+from tests.unit.domain.world import ORDER, World, auto, change, order_authorized, pay, recipient, tracking
 from worker.domain.facts import OutcomeReported
-from worker.domain.money import divided
+from worker.domain.money import divided, to_major
 from worker.domain.objection import objection
 
 
@@ -313,3 +313,36 @@ def test_r3_the_commission_of_one_cent_goes_along() -> None:
     world.say("Out 9000; Out 1000")
 
     assert [one.shares for one in world.issued] == [((8999, 89), (1, 1)), ((1000, 10), (0, 0))]
+
+
+def test_i8_every_decision_is_the_orders_next_version_at_its_time() -> None:
+    world = World(opened=False)
+    facts = (order_authorized(pay("p1", 10000)), change("c1", 500), change("c1", 600), auto(100))
+
+    seen = [(world.judge(fact).fate, world.order.version, world.order.updated_at_ms - world.now_ms) for fact in facts]
+
+    assert seen == [("applied", 1, 0), ("applied", 2, 0), ("refused", 3, 0), ("applied", 4, 0)]
+
+
+def test_r8_an_order_of_another_value_or_currency_is_another_order() -> None:
+    world = World()
+
+    same = world.give(order_authorized(pay("p1", 10000), merchant="renamed"))
+    others = [
+        world.give(order_authorized(pay("p1", 10000), value=9999)),
+        world.give(order_authorized(pay("p1", 10000), currency="EUR")),
+    ]  # fmt: skip
+
+    assert (same.fate, [one.fate for one in others]) == ("duplicate", ["refused", "refused"])
+    assert world.refused == ["conflicting_duplicate R8"] * 2
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "told"),
+    [
+        (0, "USD", "0.00"), (1, "USD", "0.01"), (-1, "USD", "-0.01"), (99, "USD", "0.99"), (100, "USD", "1.00"),
+        (-61400, "BRL", "-614.00"), (5, "JPY", "5"), (-5, "JPY", "-5"), (5, "KWD", "0.005"), (12345, "CLF", "1.2345"),
+    ],
+)  # fmt: skip
+def test_an_amount_is_written_from_its_digits(minor: int, currency: str, told: str) -> None:
+    assert to_major(minor, currency) == told
