@@ -97,3 +97,14 @@ def test_an_order_is_remembered_after_its_end_until_no_repeat_of_today_can_come(
         row = fold(row, decode[shape](msgspec.json.encode(data)), kind)
     assert not is_over(row, NOON_MS + KEPT_AFTER_END_MS)
     assert is_over(row, NOON_MS + KEPT_AFTER_END_MS + 1)
+
+
+def test_a_connector_is_known_even_if_everything_it_was_asked_is_answered_already() -> None:
+    told = story()
+    row = Row()
+    for shape, kind, data in (one for topic in told.values() for one in topic):
+        row = fold(row, decode[shape](msgspec.json.encode(data)), kind)
+
+    totals = Totals.of([("o", row)])
+
+    assert {connector: way.commands for (connector, _), way in totals.ways.items()} == {"acme": 0}

@@ -30,7 +30,7 @@ class Totals:
         self.moved: defaultdict[tuple[int, str], Counter[str]] = defaultdict(Counter)
         """(day since 1970, currency) → the sums of `MOVES`."""
         self.ways: defaultdict[tuple[str, str], Way] = defaultdict(Way)
-        """(connector, currency) → what is on its way."""
+        """(connector, currency) → what is on its way: of each connector that an order ever had, be it nothing."""
         self.asked: dict[str, Asked] = {}
         """Every command under way."""
         self.needing: set[str] = set()
@@ -71,6 +71,8 @@ class Totals:
                 moved[name] += sign * getattr(row.moved, name)
         for one in state.attention:
             self.attention[one.code] += sign
+        for payment in state.payments:
+            self.ways.setdefault((payment.connector, state.currency), Way())
         for asked in row.asked.values():
             way = self.ways[asked.connector, state.currency]
             way.commands += sign
