@@ -2,10 +2,11 @@
 
 import pytest
 
-from tests.unit.domain.world import ORDER, World, auto, change, order_authorized, pay, recipient, tracking
-from worker.domain.facts import OutcomeReported
+from tests.unit.domain.world import ORDER, START_MS, World, auto, change, order_authorized, pay, recipient, tracking
+from worker.domain.facts import ConnectorsNamed, OutcomeReported, TimePassed
 from worker.domain.money import divided, to_major
 from worker.domain.objection import objection
+from worker.domain.terms import HOUR_MS
 
 
 def test_r39_of_two_waiting_returns_the_newest_is_dropped_first_and_only_as_far_as_needed() -> None:
@@ -324,17 +325,18 @@ def test_i8_every_decision_is_the_orders_next_version_at_its_time() -> None:
     assert seen == [("applied", 1, 0), ("applied", 2, 0), ("refused", 3, 0), ("applied", 4, 0)]
 
 
-def test_r8_an_order_of_another_value_or_currency_is_another_order() -> None:
+def test_r8_an_order_of_another_value_currency_or_payment_is_another_order() -> None:
     world = World()
 
     same = world.give(order_authorized(pay("p1", 10000), merchant="renamed"))
     others = [
         world.give(order_authorized(pay("p1", 10000), value=9999)),
         world.give(order_authorized(pay("p1", 10000), currency="EUR")),
+        world.give(order_authorized(pay("p2", 10000))),
     ]  # fmt: skip
 
-    assert (same.fate, [one.fate for one in others]) == ("duplicate", ["refused", "refused"])
-    assert world.refused == ["conflicting_duplicate R8"] * 2
+    assert (same.fate, [one.fate for one in others]) == ("duplicate", ["refused"] * 3)
+    assert world.refused == ["conflicting_duplicate R8"] * 3
 
 
 @pytest.mark.parametrize(
@@ -346,3 +348,21 @@ def test_r8_an_order_of_another_value_or_currency_is_another_order() -> None:
 )  # fmt: skip
 def test_an_amount_is_written_from_its_digits(minor: int, currency: str, told: str) -> None:
     assert to_major(minor, currency) == told
+
+
+def test_r2_while_a_connector_is_still_unknown_a_new_file_changes_nothing() -> None:
+    world = World(pay("p1", 7000, by="unheard"), pay("p2", 3000))
+
+    assert world.judge(ConnectorsNamed(order_id=ORDER)).fate == "duplicate"
+    assert (world.order.awaits_connectors, world.order.mode) == (True, None)
+
+
+def test_r28_an_authorization_is_about_to_lapse_from_the_very_millisecond_and_once() -> None:
+    world = World(pay("p1", 10000, in_hours=48))
+    fates = []
+    for moment in (24 * HOUR_MS - 1, 24 * HOUR_MS, 48 * HOUR_MS - 1, 48 * HOUR_MS, 49 * HOUR_MS):
+        world.now_ms = START_MS + moment - 1
+        fates.append(world.judge(TimePassed(order_id=ORDER)).fate)
+
+    assert fates == ["duplicate", "applied", "duplicate", "applied", "duplicate"]
+    assert [one for one in world.heard if one.startswith("auth")] == ["authorization.expiring", "authorization.lapsed"]
