@@ -79,6 +79,15 @@ def test_the_trace_is_taken_from_either_header():
     assert _event(DATA, [*BINARY, ("ce_traceparent", b"b"), ("traceparent", b"a")]).traceparent == "a"
 
 
+@pytest.mark.parametrize("trace", ["00-a\r\nX-Forged: 1", "00-é", "00-\x7f", "0" * 257, ""])
+def test_a_trace_that_no_request_can_carry_is_left_behind_and_does_not_hold_up_the_money(trace: str):
+    structured = json.dumps({"specversion": "1.0", "type": "t", "traceparent": trace, "data": {}}).encode()
+
+    assert _event(DATA, [*BINARY, ("traceparent", trace.encode())]).traceparent is None
+    assert _event(DATA, [*BINARY, ("traceparent", trace.encode()), ("ce_traceparent", b"b")]).traceparent == "b"
+    assert _event(structured).traceparent is None
+
+
 @pytest.mark.parametrize(
     "value",
     [

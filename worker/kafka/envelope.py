@@ -11,6 +11,7 @@ from msgspec import Struct
 from worker.kafka.records import Record
 
 VALUE_BYTES_MAX = 1_000_000
+TRACE_CHARACTERS_MAX = 256  # a server refuses long headers for good, and a refusal is believed (R35)
 SOURCE = b"/partial-settlement"
 # Producers that publish the bare body of an invoice, as they always did.
 TYPE_WITHOUT_ENVELOPE = {"erp.invoices.v1": "invoice.issued"}
@@ -150,7 +151,7 @@ def _structured_or_bare(record: Record, named: dict[str, str], value: bytes) -> 
     trace = envelope.traceparent if isinstance(envelope.traceparent, str) else None
     id_ = envelope.id if isinstance(envelope.id, str) and envelope.id else _place(record)
     time = envelope.time if isinstance(envelope.time, str) else None
-    return Event(envelope.type, id_, time, _trace(named) or trace, data)
+    return Event(envelope.type, id_, time, _trace(named) or _carried(trace), data)
 
 
 def _bare(record: Record, named: dict[str, str], value: bytes) -> Event | Unreadable:
@@ -173,7 +174,13 @@ def _data(envelope: _Structured) -> bytes | msgspec.Raw | None:
 
 
 def _trace(named: dict[str, str]) -> str | None:
-    return named.get("traceparent") or named.get("ce_traceparent")
+    return _carried(named.get("traceparent")) or _carried(named.get("ce_traceparent"))
+
+
+def _carried(trace: str | None) -> str | None:
+    """It becomes a header of the connector's request: what cannot stand there must not keep the money from moving."""
+    good = trace and trace.isascii() and trace.isprintable() and len(trace) <= TRACE_CHARACTERS_MAX
+    return trace if good else None
 
 
 def _place(record: Record) -> str:
