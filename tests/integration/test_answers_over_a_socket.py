@@ -122,6 +122,18 @@ async def test_a_value_may_be_written_in_any_way_that_is_exact(digits: bytes):
 
 
 @pytest.mark.parametrize(
+    ("twice", "fate"),
+    [(b'"value": 45', "suspect"), (b'"requestId": "other"', "suspect"), (b'"settleId": "s-8"', "unknown"),
+     (b'"settleId": null', "unknown"), (b'"value": 60.00', "succeeded"), (b'"note": 1, "note": 2', "succeeded")],
+)  # fmt: skip
+async def test_a_reply_that_says_two_things_of_one_name_is_believed_in_neither(twice: bytes, fate: str):
+    content = json.dumps(GOOD).encode()
+
+    assert (await answer_to(http(200, b"{" + twice + b", " + content[1:]))).fate == fate
+    assert (await answer_to(http(200, content[:-1] + b", " + twice + b"}"))).fate == fate
+
+
+@pytest.mark.parametrize(
     "changed",
     [{"requestId": "other"}, {"paymentId": "other"}, {"paymentId": 1}, {"settleId": "x" * 257}, {"settleId": "a\x00b"},
      {"settleId": "\ud800"}],
@@ -176,6 +188,13 @@ async def test_a_refusal_is_definite_only_if_no_earlier_attempt_was_unknown(stat
 @pytest.mark.parametrize("answer", [http(400, b""), http(400, b"page"), http(422, b"[]")])
 async def test_a_refusal_needs_no_body(answer: bytes):
     assert (await answer_to(answer)).fate == "declined"
+
+
+async def test_a_refusal_that_breaks_off_may_have_gone_on_to_say_manual_and_is_unknown():
+    refusal = {"settleId": None, "code": "refund-manually", "message": "no"}
+
+    assert (await answer_to(http(400, refusal)[:-30])).fate == "unknown"
+    assert (await answer_to(http(400, b"x" * (RESPONSE_BYTES_MAX + 1)))).fate == "declined"
 
 
 @pytest.mark.parametrize("answer", [http(401, {"code": "x"}), http(403, b""), http(404, b"<html>"), http(405, b""),

@@ -29,7 +29,7 @@ class Answer(Struct, frozen=True):
 
     `unknown`: the same request again, on the schedule; `not_sent`: likewise, and nothing happened; `busy`: likewise,
     it was refused for now; `stopped`: the connector refuses everybody. `hold_seconds` is asked of the command
-    (unknown) or of the connector (busy).
+    (unknown, or not begun) or of the connector (busy).
     """
 
     fate: Fate
@@ -86,7 +86,7 @@ def _reply(
         return _success(said, identity, operation, command, connector, code, message)
     if status in (401, 403) or (status in (404, 405) and said is None):
         return Answer("stopped", code, message)  # R36
-    if 400 <= status < 500 and status not in _NOT_DEFINITE:
+    if 400 <= status < 500 and status not in _NOT_DEFINITE and not reply.cut:
         return _declined(code, message, connector, earlier_unknown)
     hold = _retry_after(reply, now_ms) if status in (429, 503) else None
     return Answer("busy" if status == 429 else "unknown", code, message, hold_seconds=hold)  # R33, R36, R38
@@ -129,10 +129,19 @@ def _json_object(reply: Reply) -> dict[str, Any] | None:
     if not reply.whole:
         return None
     try:
-        said = json.loads(reply.body, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse)
+        said = json.loads(reply.body, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse,
+                          object_pairs_hook=_fields)  # fmt: skip
     except (ValueError, ArithmeticError, RecursionError):
         return None
     return said if isinstance(said, dict) else None
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A name that is said twice, with two values, has both, and is believed in neither."""
+    said: dict[str, Any] = {}
+    for name, value in pairs:
+        said[name] = value if said.get(name, value) == value else [said[name], value]
+    return said
 
 
 def _refuse(word: str) -> None:

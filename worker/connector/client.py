@@ -28,12 +28,13 @@ _begun: ContextVar[list[bool]] = ContextVar("begun")
 
 
 class Reply(Struct, frozen=True):
-    """The connector answered; `whole` is false where the body broke off, was too large or could not be read."""
+    """The connector answered; `whole` is false where the body broke off (`cut`), or was too large to be read."""
 
     status: int
     body: bytes
     retry_after: str | None = None
     whole: bool = True
+    cut: bool = False
 
 
 class Broken(Struct, frozen=True):
@@ -135,7 +136,7 @@ async def _note_first_byte(_: aiohttp.ClientSession, __: SimpleNamespace, ___: A
 
 async def _read(response: httpx.Response) -> Reply:
     chunks: list[bytes] = []
-    size, whole = 0, True
+    size, whole, cut = 0, True, False
     try:
         async for chunk in response.aiter_bytes():
             size += len(chunk)
@@ -144,8 +145,8 @@ async def _read(response: httpx.Response) -> Reply:
                 break
             chunks.append(chunk)
     except (httpx.HTTPError, aiohttp.ClientError, OSError):
-        whole = False
-    return Reply(response.status_code, b"".join(chunks), response.headers.get("retry-after"), whole)
+        whole, cut = False, True
+    return Reply(response.status_code, b"".join(chunks), response.headers.get("retry-after"), whole, cut)
 
 
 def _broken(begun: bool, problem: BaseException) -> Broken:
