@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from worker.connector.answers import Answer, refuse_used_id
 from worker.delivery import outcomes, schedule
 from worker.delivery.job import Job
-from worker.delivery.sending import NOT_BEGUN, Result
+from worker.delivery.sending import Result
 from worker.delivery.store import Ended, Standing, Store
 from worker.stream.cycle import Cycle
 
@@ -53,10 +53,7 @@ def _stands(cycle: Cycle, result: Result) -> Standing:
     attempt, job.begun = job.begun, None
     if answer.fate in ("succeeded", "declined", "manual", "suspect"):
         return replace(_ends(cycle, job, answer, at_ms), attempt=attempt)
-    if answer is NOT_BEGUN:
-        job.due_ms = at_ms
-    else:
-        schedule.put_off(job, result.connector, answer, at_ms)
+    schedule.put_off(job, result.connector, answer, at_ms)
     return Standing(job, code=answer.code, message=answer.message, attempt=attempt)
 
 

@@ -35,7 +35,7 @@ class Condition:
         elif replied:
             self._is_well()
             if answer.fate == "busy":
-                hold = connector.retry_seconds[0] if answer.hold_seconds is None else answer.hold_seconds
+                hold = answer.hold_seconds or connector.retry_seconds[0]  # "in 0 seconds" would be asked in a circle
                 self.not_before_ms, self.width = max(self.not_before_ms, now_ms + round(1000 * hold)), 1
         elif answer.fate in ("not_sent", "unknown"):
             self._is_away(answer, connector, now_ms)

@@ -21,7 +21,7 @@ def put_off(job: Job, connector: Connector, answer: Answer, now_ms: int) -> None
         case "unknown":
             job.uncertain, job.doubts = True, job.doubts + 1
             job.due_ms = _next_attempt_ms(job, connector, now_ms, answer.hold_seconds)
-        case "not_sent":
+        case "not_sent" if answer.hold_seconds is None:
             job.due_ms = _next_attempt_ms(job, connector, now_ms, first=True)
         case "busy":  # the connector as a whole is held; the command's own time also outlives a change of owner
             job.due_ms = now_ms + round(1000 * (answer.hold_seconds or 0))

@@ -16,8 +16,10 @@ from worker.stream.control import Control
 from worker.tracing import tracing
 
 REPLY_BYTES_KEPT = 2_000
-# An attempt that was written down, but not begun.
-NOT_BEGUN = Answer("not_sent", "not_begun", "the partition was on its way to another worker, or the lease had run out")
+# An attempt that was written down, but not begun: whoever may send is to do so at once.
+NOT_BEGUN = Answer(
+    "not_sent", "not_begun", "the partition was on its way to another worker, or the lease ran out", hold_seconds=0.0
+)
 
 
 class Result(Struct, frozen=True):

@@ -150,6 +150,18 @@ def test_a_busy_connector_is_left_alone_as_long_as_it_asks_and_then_met_by_one()
     assert len(lane.ready(6_002, MANY)) == 1
 
 
+@pytest.mark.parametrize("hold_seconds", [None, 0.0])
+def test_a_busy_connector_that_asks_for_no_time_gets_the_schedules_first(hold_seconds: float | None):
+    lane = lane_with()
+    first, *others = lane.ready(0, MANY)
+
+    ended(lane, DONE, *others)
+    ended(lane, replace(BUSY, hold_seconds=hold_seconds), first, now_ms=1_000)
+
+    assert lane.ready(1_999, MANY) == []
+    assert len(lane.ready(2_000, MANY)) == 1
+
+
 def test_a_connector_that_the_file_does_not_name_gets_nothing():
     lane = lane_with()
 

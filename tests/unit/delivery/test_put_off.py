@@ -7,6 +7,7 @@ from worker.connector.command import Command
 from worker.connector.file import Connector
 from worker.delivery.job import Job
 from worker.delivery.schedule import HOUR_MS, is_past_horizon, put_off
+from worker.delivery.sending import NOT_BEGUN
 from worker.kafka import names
 from worker.kafka.records import Record
 
@@ -58,3 +59,12 @@ def test_an_unknown_command_stays_within_its_horizon_while_nobody_can_be_reached
 
     assert one.first_attempt_ms == 1
     assert is_past_horizon(one, CONNECTOR, HOUR_MS + 1)
+
+
+def test_an_attempt_that_a_hand_over_kept_from_beginning_is_due_at_once_and_begins_no_horizon() -> None:
+    one = attempt(job(), NOT_BEGUN, 1)
+    assert one.due_ms == 1
+
+    attempt(one, UNKNOWN, DAY_MS)
+
+    assert not is_past_horizon(one, CONNECTOR, DAY_MS + HOUR_MS - 1)
