@@ -2,8 +2,10 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -12,6 +14,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 from worker.stack import StackEnv, down, up
 
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES_MIN = 6 << 30
 # The tests of each share one deployment or one stack.
 TOGETHER = ("tests/browser/", "tests/integration/test_stack.py")
 
@@ -29,17 +33,25 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackEnv]:
+def stack() -> Iterator[StackEnv]:
     """A broker and a database: those that the environment names, else an embedded stack in a scratch home."""
     bootstrap, database = os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), os.environ.get("DATABASE_URL")
     if bootstrap and database:
         yield StackEnv(bootstrap, database)
         return
-    home = tmp_path_factory.mktemp("stack") / "home"
-    try:
-        yield up(home)
-    finally:
-        down(home)
+    with TemporaryDirectory(prefix="stack-", dir=_in_memory()) as folder:
+        home = Path(folder) / "home"
+        try:
+            yield up(home)
+        finally:
+            down(home)
+
+
+def _in_memory() -> Path | None:
+    """Databases come and go with every test, hundreds of files each; ext4 takes ever longer to make files where it has
+    just deleted some, and half a processor went there. None: the usual place for what is temporary."""
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES_MIN
+    return MEMORY if roomy else None
 
 
 @pytest.fixture(scope="session")

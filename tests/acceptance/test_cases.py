@@ -26,10 +26,9 @@ CONDITIONS = {
     "every case holds when every message comes twice, in any order, placed by another partitioner": [
         "--twice", "--shuffle", "7", "--partitioner", "crc32",
     ],
-    "every case holds with two workers of each kind and messages without a key": [
-        "--workers", "2", "--partitioner", "nokey", "--envelope", "structured",
+    "every case holds with two workers of each kind, killed again and again, and messages without a key": [
+        "--workers", "2", "--kill", "both", "--partitioner", "nokey", "--envelope", "structured",
     ],
-    "every case holds while both workers are killed again and again": ["--kill", "both"],
 }  # fmt: skip
 
 

@@ -95,7 +95,7 @@ def test_manifests_are_listed_and_whole(deploy: Path):
     assert all({"apiVersion", "kind", "metadata"} <= one.keys() for one in documents)
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not here: `make tools` brings it")
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool; Debian has it in `prometheus`")
 def test_the_alert_rules_fire_on_what_they_are_for_and_stay_silent_otherwise(deploy: Path):
     done = subprocess.run(
         ["promtool", "test", "rules", "rules_test.yml"],
