@@ -119,7 +119,8 @@ FROM commands WHERE command_id = $1
 
 -- name: waiting_decisions
 -- What people decided for these partitions and nobody has applied.
-SELECT id, action, order_id, command_id, invoice_number, settle_id, value, operation_id, decided_by, reason, decided_at
+SELECT id, action, order_id, command_id, invoice_number, settle_id, value, operation_id, decided_by, reason, decided_at,
+    changes
 FROM decisions WHERE applied_at IS NULL AND partition = ANY ($1::integer[]) ORDER BY id LIMIT 500
 
 -- name: mark_applied

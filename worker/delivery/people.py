@@ -17,8 +17,9 @@ async def apply(cycle: Cycle, store: Store, decision: Decision) -> tuple[Job | N
         cycle.publish(outcomes.of_decision(decision, None, cycle.partition_of(decision.order_id)))
         return None, None
     job, done = found
-    # Whoever resolves a success has looked into the books, where it is doubted; the ledger has the last word.
-    if refusal := objection(decision.action, job.state, done, job.command.value, doubted=True):
+    # Whoever resolved it as it stands now was let to, because the books doubt it; the ledger has the last word.
+    doubted = decision.changes == job.changes
+    if refusal := objection(decision.action, job.state, done, job.command.value, doubted=doubted):
         return job, refusal
     cycle.publish(outcomes.of_decision(decision, job, job.partition))
     await store.close_dead_letter(job, decision)

@@ -58,6 +58,7 @@ class Decision(Struct, frozen=True):
     by: str
     reason: str
     at_ms: int
+    changes: int | None = None  # the command's, when it was typed
 
 
 class Store:
@@ -166,7 +167,7 @@ class Store:
             Decision(
                 row["id"], row["action"], row["order_id"], row["command_id"], row["invoice_number"], row["settle_id"],
                 row["value"], row["operation_id"], row["decided_by"], row["reason"],
-                milliseconds(row["decided_at"]),
+                milliseconds(row["decided_at"]), row["changes"],
             )
             for row in rows
         ]  # fmt: skip

@@ -92,10 +92,12 @@ async def _decide(
     """The same call about the same state of a command is written once; typed again after it acted, it is no error."""
     row = await _row(connection, command_id)
     doubted = await is_doubted(connection, row["order_id"], command_id)
-    if refusal := objection(action, row["state"], row["done"], row["value"], doubted=doubted):
+    refusal = objection(action, row["state"], row["done"], row["value"], doubted=doubted)
+    if refusal or row["state"] == "resolved":
         call = command_id, action, value, operation_id, actor.name, actor.reason
         if await connection.fetchval(_SQL["decided_so_before"], *call):
             return
+    if refusal:
         raise Refused(refusal)
     async with connection.transaction():
         written = await connection.fetchval(

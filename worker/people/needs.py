@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from worker.domain.objection import objection
+from worker.domain.objection import RESOLVED_STATES, objection
 from worker.domain.order import Order
 from worker.domain.published import attention_of
 from worker.people.acting import Connection
@@ -71,10 +71,10 @@ def acts_on(state: str, done: int, value: int, *, doubted: bool = False) -> tupl
 
 
 async def is_doubted(connection: Connection, order_id: str, command_id: str) -> bool:
-    """Whether the books hold the command for suspect, whatever its connector said."""
+    """Whether the books hold the command for open, whatever its connector or a person said."""
     document = await connection.fetchval(_SQL["order_document"], order_id)
     command = _order(document).commands.get(command_id) if document else None
-    return command is not None and command.state == "suspect"
+    return command is not None and command.state in RESOLVED_STATES
 
 
 def _of_command(row: Any, known: tuple[Order, dict[str, Any]] | None) -> Need:
@@ -82,11 +82,13 @@ def _of_command(row: Any, known: tuple[Order, dict[str, Any]] | None) -> Need:
              "code", "message", "first_attempt_at", "ended_at", "merchant", "currency", "noted")  # fmt: skip
     said = known[1] if known else None
     return Need(
-        need=row["state"] if said is None or row["state"] in ("manual", "suspect", "unknown") else said["code"],
+        need=row["state"] if said is None or row["state"] in RESOLVED_STATES else said["code"],
         amount=row["value"] if said is None else said["amount"],
         invoice_number=said["invoiceNumber"] if said else None,
         settle_id=said["settleId"] if said else None,
-        acts=acts_on(row["state"], row["done"], row["value"], doubted=said is not None and said["code"] == "suspect"),
+        acts=acts_on(
+            row["state"], row["done"], row["value"], doubted=said is not None and said["code"] in RESOLVED_STATES
+        ),
         **{name: row[name] for name in names},
     )
 

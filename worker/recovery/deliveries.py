@@ -105,7 +105,7 @@ class Deliveries:
         if found is None:
             return
         job, done = found
-        if objection(action, job.state, done, job.command.value) is None:
+        if objection(action, job.state, done, job.command.value, doubted=True) is None:
             decision = Decision(
                 number, action, data["orderId"], command_id, *names, value, data["operationId"], data["by"],
                 data["reason"], read_time(data["at"]),

@@ -39,25 +39,47 @@ async def reported_as_succeeded(ledger: LedgerWorld, operation_id: str) -> str:
     return str(command["commandId"])
 
 
-async def test_the_books_doubt_it_and_a_person_says_what_was_done(ledger: LedgerWorld):
-    command_id = await reported_as_succeeded(ledger, "auto")
-    assert ledger.state("o1")["status"] == "attention"
-    assert [(one.need, one.acts) for one in await needs(ledger.connection)] == [("suspect", ("resolve",))]
-
-    await commands.resolve(ledger.connection, ANA, command_id, done=6_000, operation_id="by hand")
+async def applied_and_told(ledger: LedgerWorld) -> None:
+    """The delivery worker takes the decision over, and the books hear of it."""
     delivery = await connect(ledger.url, name="delivery", schema="delivery")
     try:
         store, cycle = Store(delivery), Cycle(delivery, [], ledger.epochs, ledger.now_ms, len(ledger.epochs))
         (decision,) = await store.decisions(ledger.epochs)
         job, refusal = await apply(cycle, store, decision)
+        await store.applied({decision.id: refusal}, ledger.now_ms)
     finally:
         await delivery.close()
     assert (job and job.state, refusal) == ("resolved", None)
     (told,) = cycle.outgoing
     await ledger.apply("command.resolved", json.loads(told.value or b""))
 
+
+async def test_the_books_doubt_it_and_a_person_says_what_was_done(ledger: LedgerWorld):
+    command_id = await reported_as_succeeded(ledger, "auto")
+    assert ledger.state("o1")["status"] == "attention"
+    assert [(one.need, one.acts) for one in await needs(ledger.connection)] == [("suspect", ("resolve",))]
+
+    await commands.resolve(ledger.connection, ANA, command_id, done=6_000, operation_id="by hand")
+    await applied_and_told(ledger)
+
     assert ledger.state("o1")["settled"] == 10_000
     assert ledger.state("o1")["status"] == "finished"
+
+
+async def test_what_a_person_said_and_the_books_refuse_may_be_said_again_better(ledger: LedgerWorld):
+    command_id = await reported_as_succeeded(ledger, "auto")
+    for _ in range(2):
+        await commands.resolve(ledger.connection, ANA, command_id, done=9_999, operation_id="by hand")
+    await applied_and_told(ledger)
+    assert ledger.state("o1")["status"] == "attention"
+    assert [(one.state, one.acts) for one in await needs(ledger.connection)] == [("resolved", ("resolve",))]
+
+    await commands.resolve(ledger.connection, ANA, command_id, done=6_000, operation_id="by hand")
+    await applied_and_told(ledger)
+
+    assert ledger.state("o1")["status"] == "finished"
+    with pytest.raises(Refused, match="the command is resolved"):
+        await commands.resolve(ledger.connection, ANA, command_id, done=5_000, operation_id="by hand")
 
 
 async def test_a_success_that_the_books_believe_is_nobodys_to_resolve(ledger: LedgerWorld):

@@ -125,8 +125,10 @@ def test_r39_what_was_resolved_in_part_may_be_asked_again_or_given_up() -> None:
     assert objection("abandon", "resolved", 6000, 6000) is not None
 
 
-def test_r32_a_success_that_the_books_doubt_is_resolved_and_nothing_else_that_ended() -> None:
+def test_r32_what_was_said_to_be_done_and_the_books_doubt_is_resolved_and_nothing_else_that_ended() -> None:
     assert objection("resolve", "succeeded", 6000, 6000, doubted=True) is None
+    assert objection("resolve", "resolved", 9999, 6000, doubted=True) is None
+    assert objection("resolve", "resolved", 6000, 6000) is not None
     assert objection("resolve", "declined", 0, 6000, doubted=True) is not None
     assert objection("resolve", "succeeded", 6000, 6000) is not None
 
