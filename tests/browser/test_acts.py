@@ -1,5 +1,7 @@
 """What an operator decides is asked for twice, done once, and kept with name and reason."""
 
+import asyncio
+
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import VIEWER, Deployment, authorized, invoice, unique
@@ -14,7 +16,7 @@ async def confirm(page: Page, by: str, reason: str) -> None:
 async def test_a_refused_return_is_replayed_once_the_invoice_is_there(deployment: Deployment, page: Page) -> None:
     order = unique("replay")
     await deployment.send(authorized(order), invoice(order, "R-1", 4_000, "Input"))
-    await deployment.until(lambda: _open_letters(deployment))
+    await _letter_of(deployment, order)
     await deployment.send(invoice(order, "NF-1", 10_000))
     await deployment.until_status(order, "finished")
 
@@ -94,13 +96,11 @@ async def test_a_declined_capture_is_asked_again_and_the_form_sent_twice_acts_on
 async def test_a_dead_letter_is_discarded_with_a_reason(deployment: Deployment, page: Page) -> None:
     order = unique("discard")
     await deployment.send(invoice(order, "NF-1", -5))
-    await deployment.until(lambda: _open_letters(deployment))
-    [letter] = await deployment.rows("SELECT id FROM ledger.dead_letters WHERE reason = 'invalid' AND key = $1",
-                                     order.encode())  # fmt: skip
-    await page.goto(f"{deployment.open}/act?action=discard&id={letter['id']}")
+    letter = await _letter_of(deployment, order)
+    await page.goto(f"{deployment.open}/act?action=discard&id={letter}")
     await confirm(page, "Ana Souza", "a typing error of the ERP")
     await expect(page.locator("#head")).to_contain_text("discarded")
-    again = await page.request.get(f"{deployment.open}/act?action=discard&id={letter['id']}")
+    again = await page.request.get(f"{deployment.open}/act?action=discard&id={letter}")
     assert (again.status, "was discarded by Ana Souza already" in await again.text()) == (409, True)
 
 
@@ -123,5 +123,11 @@ async def test_a_viewer_may_look_and_not_decide(deployment: Deployment, page: Pa
     assert answer.status == 403
 
 
-def _open_letters(deployment: Deployment) -> int:
-    return sum(deployment.site.around.dead_letters.values())
+async def _letter_of(deployment: Deployment, order: str) -> int:
+    """The dead letter of the order's one bad message, once it is there."""
+    query = "SELECT id FROM ledger.dead_letters WHERE key = $1"
+    async with asyncio.timeout(60):
+        while not (found := await deployment.rows(query, order.encode())):  # noqa: ASYNC110 - only the table can tell
+            await asyncio.sleep(0.05)
+    [letter] = found
+    return int(letter["id"])

@@ -19,15 +19,15 @@ async def test_an_alert_stands_beside_its_workers_lease_until_it_is_over(databas
 
     async def told() -> list[dict[str, str]]:
         lasting = json.loads(await database.fetchval("SELECT alerts FROM delivery.members"))
-        return [one for one in lasting if one["connector"] == "acme"]  # others may last in this process
+        return [one for one in lasting if one["connector"] == "alone"]  # others may last in this process
 
-    telemetry.alert("breaker_open", "acme", why="connection refused")
+    telemetry.alert("breaker_open", "alone", why="connection refused")
     try:
         async with asyncio.timeout(20):
             while not (found := await told()):  # noqa: ASYNC110 - the worker tells the database with its next beat
                 await asyncio.sleep(0.05)
     finally:
-        telemetry.clear_alert("breaker_open", "acme")
+        telemetry.clear_alert("breaker_open", "alone")
     async with asyncio.timeout(20):
         while await told():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -35,5 +35,5 @@ async def test_an_alert_stands_beside_its_workers_lease_until_it_is_over(databas
     await database.close()
 
     assert [(one["code"], one["connector"], one["why"]) for one in found] == [
-        ("breaker_open", "acme", "connection refused")
+        ("breaker_open", "alone", "connection refused")
     ]
