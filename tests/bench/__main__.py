@@ -16,6 +16,7 @@ from tests.bench import (
     memory,
     ops,
     outage,
+    profile,
     rules,
     scaling,
     waiting,
@@ -67,6 +68,10 @@ async def _memory(stack: StackEnv, asked: argparse.Namespace) -> Section:
     return memory.section(await memory.run(stack, asked.passing))
 
 
+async def _profile(stack: StackEnv, asked: argparse.Namespace) -> Section:
+    return profile.section(await profile.run(stack, asked.orders))
+
+
 async def _scaling(stack: StackEnv, asked: argparse.Namespace) -> Section:
     return scaling.section(await scaling.run(stack, asked.rounds, asked.orders))
 
@@ -78,9 +83,9 @@ async def _growth(stack: StackEnv, asked: argparse.Namespace) -> Section:
 ALL: dict[str, Benchmark] = {
     "rules": _rules, "ledger": _ledger, "delivery": _delivery, "waiting": _waiting, "latency": _latency,
     "outage": _outage, "ops": _ops, "bulkhead": _bulkhead, "command": _command, "memory": _memory,
-    "scaling": _scaling, "growth": _growth,
+    "scaling": _scaling, "growth": _growth, "profile": _profile,
 }  # fmt: skip
-USUAL = ("rules", "ledger", "delivery", "waiting", "latency", "bulkhead")
+USUAL = ("rules", "ledger", "profile", "delivery", "waiting", "latency", "bulkhead")
 
 
 def main() -> None:
