@@ -36,7 +36,7 @@ demo: $(INSTALLED) ## settle some hundred orders on a real broker and a real dat
 test: lint unit acceptance system ## everything that must be green before a merge
 
 unit: $(INSTALLED) ## the rules alone: nothing running, less than a minute
-	$(BIN)/pytest --numprocesses 2 --dist worksteal $(RING_UNIT)
+	$(BIN)/pytest --numprocesses $(PROCESSES) --dist worksteal $(RING_UNIT)
 
 acceptance: $(INSTALLED) ## the whole program, seen from outside
 	$(BIN)/pytest tests/acceptance

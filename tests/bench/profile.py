@@ -5,12 +5,11 @@ import json
 from msgspec import Struct
 
 from tests.bench import load, page
+from tests.bench.contenders.sampled import STARTING
 from tests.bench.deployment import PARTITIONS, deployment
 from tests.bench.ledger import PARCELS, opened
 from worker.kafka import names
 from worker.stack import StackEnv
-
-_STARTING = "starting"
 
 
 class Found(Struct):
@@ -30,7 +29,7 @@ async def run(stack: StackEnv, orders: int) -> Found:
         await here.stop(worker)
         found = json.loads(file.read_text())
     each = found["seconds"] / sum(found["looks"].values()) / sent * 1e6
-    return Found(sent, {part: number * each for part, number in found["looks"].items() if part != _STARTING})
+    return Found(sent, {part: number * each for part, number in found["looks"].items() if part != STARTING})
 
 
 def section(found: Found) -> page.Section:

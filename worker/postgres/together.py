@@ -55,9 +55,12 @@ def _composed(statements: tuple[str, ...]) -> str:
     numbered: list[str] = []
     before = 0
     for statement in statements:
-        own = {int(number) for number in _PARAMETER.findall(statement)}
-        numbered.append(_PARAMETER.sub(lambda found, before=before: f"${int(found[1]) + before}", statement))  # type: ignore[misc]
-        before += max(own, default=0)
+        numbered.append(_shifted(statement, before))
+        before += max(map(int, _PARAMETER.findall(statement)), default=0)
     *others, last = numbered
     parts = ",\n".join(f"part_{place} AS (\n{statement}\n)" for place, statement in enumerate(others))
     return f"WITH {parts}\n{last}" if others else last
+
+
+def _shifted(statement: str, by: int) -> str:
+    return _PARAMETER.sub(lambda found: f"${int(found[1]) + by}", statement)

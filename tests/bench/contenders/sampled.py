@@ -14,6 +14,7 @@ from types import FrameType
 from worker.cli import main
 
 EVERY_SECONDS = 0.002
+STARTING = "starting"
 # The innermost frame that lies in one of these places names the part.
 PARTS = {
     "worker/domain/published.py": "putting it into words",
@@ -26,7 +27,7 @@ PARTS = {
     "worker/kafka/": "Kafka's client",
     "/aiokafka/": "Kafka's client",
     "/asyncpg/": "the database's driver",
-    "<frozen importlib": "starting",
+    "<frozen importlib": STARTING,
 }
 OTHER = "event loop and the rest"
 
