@@ -3,81 +3,149 @@
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import msgspec
 
 from tests.bench import page
 from tests.bench.rounds import Figure
 from worker.domain.decide import decide
-from worker.domain.facts import Authorization, Fact, InvoiceIssued, OrderAuthorized, OrderChanged, OutcomeReported
-from worker.domain.order import Order
-from worker.domain.terms import Capability, Terms
+from worker.domain.facts import (
+    Authorization,
+    CancelRequested,
+    ConnectorsNamed,
+    Fact,
+    InvoiceIssued,
+    OrderAuthorized,
+    OrderChanged,
+    OutcomeReported,
+    PaymentAuthorized,
+    PaymentAutoSettled,
+    TimePassed,
+    TrackingUpdated,
+)
+from worker.domain.order import Command, Order
+from worker.domain.terms import HOUR_MS, Capability, Terms
 
 FACTS = 20_000
-TERMS = Terms(now_ms=1_800_000_000_000, capabilities={"acme": Capability("PARTIAL")})
+NOW_MS = 1_800_000_000_000
+TERMS = Terms(now_ms=NOW_MS, capabilities={"acme": Capability("PARTIAL")})
+UNKNOWN_CONNECTOR = Terms(now_ms=NOW_MS)
 
 Costs = dict[str, list[float]]
-PARCELS = (3, 100)
+Step = Fact | tuple[Fact, Terms]
+Life = Callable[[str], list[Step]]
 
 
-def _authorized(order_id: str, value: int) -> OrderAuthorized:
-    payment = Authorization(
-        payment_id=f"{order_id}-card", transaction_id="T", authorization_id="A", connector="acme", value=value,
-        reference_value=value, max_value=value,
+def _payment(payment_id: str, value: int, expires_at_ms: int | None = None) -> Authorization:
+    return Authorization(
+        payment_id=payment_id, transaction_id="T", authorization_id="A", connector="acme", value=value,
+        reference_value=value, max_value=value, expires_at_ms=expires_at_ms,
     )  # fmt: skip
-    return OrderAuthorized(order_id=order_id, merchant="shop", currency="USD", value=value, payments=(payment,))
 
 
-def _play(order_id: str, invoices: int, costs: Costs) -> Order:
-    """An order in so many parcels, one discount, every command answered."""
-    order = Order(order_id)
+def _authorized(order: str, value: int, *payments: Authorization) -> OrderAuthorized:
+    return OrderAuthorized(
+        order_id=order, merchant="shop", currency="USD", value=value,
+        payments=payments or (_payment(f"{order}-card", value),),
+    )  # fmt: skip
 
-    def give(fact: Fact) -> Iterator[Fact]:
-        nonlocal order
-        began = time.perf_counter()
-        decision = decide(order, fact, TERMS)
-        costs[type(fact).__name__].append(time.perf_counter() - began)
-        order = decision.order
-        for command in decision.commands:
-            yield OutcomeReported(
-                order_id=order_id, outcome="succeeded", command_id=command.command_id,
-                payment_id=command.payment_id, value=command.value, operation_id=command.command_id[:8],
-            )  # fmt: skip
 
-    waiting: list[Fact] = [_authorized(order_id, invoices * 1000 + 500)]
-    waiting.append(OrderChanged(order_id=order_id, request_id="c", discount_value=500, increment_value=0))
-    waiting += [
-        InvoiceIssued(order_id=order_id, type="Output", invoice_number=str(number), invoice_value=1000)
-        for number in range(invoices)
+def _invoice(order: str, number: str, value: int) -> InvoiceIssued:
+    return InvoiceIssued(order_id=order, type="Output", invoice_number=number, invoice_value=value)
+
+
+def _in_parcels(parcels: int) -> Life:
+    """One discount, and so many invoices until the order is finished."""
+
+    def life(order: str) -> list[Step]:
+        return [
+            _authorized(order, parcels * 1000 + 500),
+            OrderChanged(order_id=order, request_id="c", discount_value=500, increment_value=0),
+            *(_invoice(order, str(number), 1000) for number in range(parcels)),
+        ]
+
+    return life
+
+
+def _eventful(order: str) -> list[Step]:
+    """A connector named late, a card about to lapse, a second payment, a gateway that settles, a return."""
+    opened = _authorized(order, 9000, _payment(f"{order}-a", 6000, NOW_MS + HOUR_MS), _payment(f"{order}-b", 3000))
+    return [
+        (opened, UNKNOWN_CONNECTOR),
+        ConnectorsNamed(order_id=order),
+        OrderChanged(order_id=order, request_id="more", discount_value=0, increment_value=1000),
+        PaymentAuthorized(order_id=order, payment=_payment(f"{order}-c", 1000)),
+        _invoice(order, "1", 4000),
+        TrackingUpdated(order_id=order, invoice_number="1", fields={"courier": "post", "trackingNumber": "4711"}),
+        PaymentAutoSettled(order_id=order, payment_id=f"{order}-a", settle_id="auto", value=500),
+        InvoiceIssued(order_id=order, type="Input", invoice_number="back", invoice_value=1500),
+        _invoice(order, "2", 6000),
+        (TimePassed(order_id=order), Terms(now_ms=NOW_MS + 2 * HOUR_MS, capabilities=TERMS.capabilities)),
     ]
+
+
+def _canceled(order: str) -> list[Step]:
+    """What the gateway had settled by itself is refunded, the rest is voided."""
+    return [
+        _authorized(order, 5000),
+        PaymentAutoSettled(order_id=order, payment_id=f"{order}-card", settle_id="auto", value=1000),
+        CancelRequested(order_id=order, reason="changed my mind"),
+    ]
+
+
+LIVES: dict[str, Life] = {
+    "3 parcels": _in_parcels(3), "100 parcels": _in_parcels(100), "eventful": _eventful, "canceled": _canceled,
+}  # fmt: skip
+
+
+def _play(order_id: str, steps: list[Step], costs: Costs) -> Order:
+    """Gives an order its facts one by one, and each of its commands a success at once."""
+    order = Order(order_id)
+    waiting = list(steps)
     while waiting:
-        waiting[:0] = list(give(waiting.pop(0)))
-    assert order.phase == "finished"
+        step = waiting.pop(0)
+        fact, terms = step if isinstance(step, tuple) else (step, TERMS)
+        began = time.perf_counter()
+        decision = decide(order, fact, terms)
+        costs[type(fact).__name__].append(time.perf_counter() - began)
+        assert decision.fate == "applied", (decision.fate, fact)
+        order = decision.order
+        waiting[:0] = [_success(order_id, command) for command in decision.commands]
     return order
 
 
-def run(rounds: int) -> dict[int, tuple[Figure, Costs, int]]:
-    """For orders in so many parcels: facts per second, what each kind of fact costs, how large the state gets."""
+def _success(order_id: str, command: Command) -> OutcomeReported:
+    return OutcomeReported(
+        order_id=order_id, outcome="succeeded", command_id=command.command_id, payment_id=command.payment_id,
+        value=command.value, operation_id=command.command_id[:8],
+    )  # fmt: skip
+
+
+def run(rounds: int) -> dict[str, tuple[Figure, Costs, int]]:
+    """For each kind of life: facts per second, what each kind of fact costs, how large the state gets."""
     found = {}
-    for parcels in PARCELS:
+    for name, life in LIVES.items():
         rates, costs = Figure(), defaultdict[str, list[float]](list)
         for round_ in range(rounds):
             mine: Costs = defaultdict(list)
-            for number in range(FACTS // (2 * parcels + 3)):
-                order = _play(f"order-{round_}-{number}", parcels, mine)
+            number = 0
+            while sum(map(len, mine.values())) < FACTS:
+                order_id = f"order-{round_}-{number}"
+                order = _play(order_id, life(order_id), mine)
+                number += 1
             rates.values.append(sum(map(len, mine.values())) / sum(map(sum, mine.values())))
             for kind, seconds in mine.items():
                 costs[kind] += seconds
-        found[parcels] = rates, costs, len(msgspec.json.encode(order))
+        found[name] = rates, costs, len(msgspec.json.encode(order))
     return found
 
 
-def section(found: dict[int, tuple[Figure, Costs, int]]) -> page.Section:
-    kinds = list(found[PARCELS[0]][1])
-    rows = []
-    for parcels, (rates, costs, size) in found.items():
-        each = (f"{statistics.median(costs[kind]) * 1e6:.0f}" for kind in kinds)
-        rows.append((f"orders in {parcels} parcels", rates, *each, f"{size:,}"))
-    head = ("", "facts/s", *(f"{kind}, µs" for kind in kinds), "state, bytes")
-    return page.Section("rules", page.table(head, rows), "make bench-rules")
+def section(found: dict[str, tuple[Figure, Costs, int]]) -> page.Section:
+    kinds = dict.fromkeys(kind for _, costs, _ in found.values() for kind in costs)
+    rows: list[tuple[object, ...]] = [("**facts/s**", *(f"**{rates}**" for rates, _, _ in found.values()))]
+    for kind in kinds:
+        each = (costs.get(kind) for _, costs, _ in found.values())
+        rows.append((f"{kind}, µs", *(f"{statistics.median(one) * 1e6:.0f}" if one else "" for one in each)))
+    rows.append(("state at the end, bytes", *(f"{size:,}" for _, _, size in found.values())))
+    return page.Section("rules", page.table(("an order", *found), rows), "make bench-rules")
