@@ -66,7 +66,7 @@ format: $(INSTALLED) ## put the code into the common form
 bench: $(INSTALLED) ## throughput against a ceiling and a plain version, measured in one run
 	$(BIN)/python -m tests.bench $(WRITE)
 
-bench-%: $(INSTALLED) ## one part: rules, ledger, profile, command, memory, scaling, growth, delivery, waiting, latency, bulkhead, outage, ops
+bench-%: $(INSTALLED) ## one part: rules, ledger, profile, command, memory, scaling, growth, delivery, waiting, latency, bulkhead, kills, outage, ops
 	$(BIN)/python -m tests.bench $* $(WRITE) $(OPTIONS)
 
 schemas: $(INSTALLED) ## the messages as one page to read, build/schemas.html

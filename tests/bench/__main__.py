@@ -11,6 +11,7 @@ from tests.bench import (
     command,
     delivery,
     growth,
+    kills,
     latency,
     ledger,
     memory,
@@ -80,10 +81,14 @@ async def _growth(stack: StackEnv, asked: argparse.Namespace) -> Section:
     return growth.section(*await growth.run(stack, asked.rounds, asked.orders, asked.entries))
 
 
+async def _kills(_stack: StackEnv, asked: argparse.Namespace) -> Section:
+    return kills.section(await kills.run(asked.rounds, asked.orders))
+
+
 ALL: dict[str, Benchmark] = {
     "rules": _rules, "ledger": _ledger, "delivery": _delivery, "waiting": _waiting, "latency": _latency,
     "outage": _outage, "ops": _ops, "bulkhead": _bulkhead, "command": _command, "memory": _memory,
-    "scaling": _scaling, "growth": _growth, "profile": _profile,
+    "scaling": _scaling, "growth": _growth, "profile": _profile, "kills": _kills,
 }  # fmt: skip
 USUAL = ("rules", "ledger", "profile", "delivery", "waiting", "latency", "bulkhead")
 

@@ -76,6 +76,11 @@ class Deployment:
         await self._consumer.start()
         self.database = await asyncpg.connect(self.database_url)
 
+    async def reconnect(self) -> None:
+        """After the database was killed."""
+        self.database.terminate()
+        self.database = await asyncpg.connect(self.database_url)
+
     async def close(self) -> None:
         for program in tuple(self._programs):
             self.kill(program)

@@ -1,0 +1,150 @@
+"""PostgreSQL and the broker are killed while the ledger worker is busy: how long it stands, and how fast it goes on."""
+
+import asyncio
+import os
+import signal
+import time
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from aiokafka.errors import KafkaError
+from msgspec import Struct
+
+from tests.bench import load, page, picture
+from tests.bench.deployment import PARTITIONS, Deployment, deployment
+from tests.bench.ledger import PARCELS, opened
+from tests.bench.rounds import Figure
+from worker.kafka import names
+from worker.stack import down, up
+from worker.stack.control import status
+
+KILLED = {"postgres": "PostgreSQL", "broker": "Kafka broker"}
+WARM_SECONDS, WINDOW_SECONDS = 4.0, 6.0
+LOOK_SECONDS = 0.25
+
+Points = list[tuple[float, int]]
+
+
+class Kill(Struct):
+    """What one kill did to the rate."""
+
+    before: float
+    after: float
+    silent_seconds: float
+
+
+class Found(Struct):
+    kills: dict[str, list[Kill]]
+    points: Points
+    """Of the last round: seconds, and commands written so far."""
+    invoices: int
+
+
+async def run(rounds: int, orders: int) -> Found:
+    """A stack of its own for each round, since it is killed."""
+    kills: dict[str, list[Kill]] = {service: [] for service in KILLED}
+    points: Points = []
+    for number in range(rounds):
+        with TemporaryDirectory(prefix="bench-") as folder:
+            home = Path(folder) / "home"
+            try:
+                up(home)
+                points = await _round(home, orders, kills)
+            finally:
+                down(home)
+        told = ", ".join(f"{service} {found[-1].after / found[-1].before:.2f}" for service, found in kills.items())
+        print(f"  round {number + 1}, rate after of rate before: {told}", flush=True)
+    return Found(kills, points, orders * PARCELS)
+
+
+async def _round(home: Path, orders: int, kills: dict[str, list[Kill]]) -> Points:
+    async with deployment(up(home)) as here:
+        ids = await opened(here, orders)
+        sent = await here.send(load.invoices(ids, range(PARCELS), PARTITIONS))
+        points: Points = []
+        watching = asyncio.create_task(_watch(here, points))
+        here.start("worker", "ledger")
+        await _moves(points, 0)
+        await asyncio.sleep(WARM_SECONDS)
+        before = await _rate(points)
+        for service, found in kills.items():
+            stood, at = points[-1][1], time.monotonic()
+            _kill(home, service)
+            await asyncio.to_thread(up, home)
+            await _moves(points, stood)
+            silent = time.monotonic() - at
+            await asyncio.sleep(WARM_SECONDS)
+            after = await _rate(points)
+            found.append(Kill(before, after, silent))
+            before = after
+        if points[-1][1] >= sent:
+            raise SystemExit(f"{sent} invoices are too few: all were done before the last rate was seen; more --orders")
+        await here.until_written(names.COMMANDS, sent)
+        watching.cancel()
+        await _everything_once(here, sent)
+        return points
+
+
+def _kill(home: Path, service: str) -> None:
+    """SIGKILL to the server; what it started dies with it."""
+    pid = next(look.pid for look in status(home) if look.service == service)
+    assert pid is not None, f"{service} does not run"
+    os.kill(pid, signal.SIGKILL)
+
+
+async def _watch(here: Deployment, points: Points) -> None:
+    """How many commands are written, as often as the broker answers."""
+    began = time.monotonic()
+    while True:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS * 4):
+                points.append((time.monotonic() - began, await here.written(names.COMMANDS)))
+        except (TimeoutError, KafkaError):
+            pass  # it was killed: the picture has a gap there
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _moves(points: Points, beyond: int) -> None:
+    """More commands than so many are written."""
+    while not points or points[-1][1] <= beyond:  # noqa: ASYNC110 - only the broker can tell
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _rate(points: Points) -> float:
+    began = points[-1]
+    await asyncio.sleep(WINDOW_SECONDS)
+    return (points[-1][1] - began[1]) / (points[-1][0] - began[0])
+
+
+async def _everything_once(here: Deployment, sent: int) -> None:
+    """Each invoice has its fact and its command in the books, once."""
+    await here.reconnect()
+    found = await here.database.fetchrow(
+        "SELECT (SELECT count(*) FROM ledger.commands) AS commands, "
+        "(SELECT sum(amount) FROM ledger.entries WHERE credit = 'settling') AS asked"
+    )
+    if (found["commands"], found["asked"]) != (sent, sent * load.PARCEL):
+        raise SystemExit(f"after the kills the books say {dict(found)} of {sent} invoices of {load.PARCEL}")
+
+
+def section(found: Found) -> page.Section:
+    rows = []
+    for service, kills in found.kills.items():
+        after, before = (Figure([one.after for one in kills]), Figure([one.before for one in kills]))
+        ratio, silent = after.ratio_to(before), Figure([one.silent_seconds for one in kills])
+        rows.append((
+            KILLED[service], before, after, f"**{ratio.median:.2f}** ({ratio.low:.2f}–{ratio.high:.2f})",
+            f"{silent.median:.1f} s (at most {silent.high:.1f} s)",
+        ))  # fmt: skip
+    head = ("killed with SIGKILL, started again", "invoices/s before", "invoices/s after", "after of before",
+            "until commands flow again")  # fmt: skip
+    text = (
+        f"{page.table(head, rows)}\n\nEach rate over {WINDOW_SECONDS:.0f} s, {WARM_SECONDS:.0f} s after commands "
+        f"flowed again; both servers killed in every round, from a backlog of {found.invoices:,} invoices. "
+        "Afterwards the books hold each invoice's command once."
+    )
+    rates = [(after[0], (after[1] - before[1]) / (after[0] - before[0]))
+             for before, after in pairwise(found.points[::2]) if after[0] > before[0]]  # fmt: skip
+    shown = picture.lines("PostgreSQL, then the broker killed under load", "commands/s", "seconds", {"commands": rates})
+    return page.Section("kills", text, "make bench-kills", {"kills": shown})
