@@ -19,7 +19,7 @@ from worker.kafka import names
 from worker.stack import down, up
 from worker.stack.control import status
 
-KILLED = {"postgres": "PostgreSQL", "broker": "Kafka broker"}
+KILLED = {"postgres": "PostgreSQL", "kafka": "Kafka broker"}
 WARM_SECONDS, WINDOW_SECONDS = 4.0, 6.0
 LOOK_SECONDS = 0.25
 
@@ -80,7 +80,6 @@ async def _round(home: Path, orders: int, kills: dict[str, list[Kill]]) -> Point
             before = after
         if points[-1][1] >= sent:
             raise SystemExit(f"{sent} invoices are too few: all were done before the last rate was seen; more --orders")
-        await here.until_written(names.COMMANDS, sent)
         watching.cancel()
         await _everything_once(here, sent)
         return points
@@ -118,8 +117,9 @@ async def _rate(points: Points) -> float:
 
 
 async def _everything_once(here: Deployment, sent: int) -> None:
-    """Each invoice has its fact and its command in the books, once."""
+    """Each invoice has its command in the books, once; on the topic some stand twice after a kill."""
     await here.reconnect()
+    await here.until_consumed(names.INVOICES, sent)
     found = await here.database.fetchrow(
         "SELECT (SELECT count(*) FROM ledger.commands) AS commands, "
         "(SELECT sum(amount) FROM ledger.entries WHERE credit = 'settling') AS asked"
