@@ -1,5 +1,6 @@
 """The ledger worker's part of a cycle: read, lock, decide fact by fact, book everything at once."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -154,11 +155,15 @@ class LedgerHandler:
             book.account(tally.consumed, deciding.duplicates, tally.next_offsets)
         elif deciding.duplicates:
             book.account({}, deciding.duplicates, {})
-        await book.flush()
+        flushing = asyncio.ensure_future(book.flush())
+        try:
+            await asyncio.sleep(0)  # the statement is on its way: the database is at work while we find the words
+            for folder in changed:
+                publish(cycle, folder)
+        finally:
+            await flushing
+        tally.events.update(told.event.type for folder in changed for told in folder.events)
         await book.mark_returned(returned)
-        for folder in changed:
-            publish(cycle, folder)
-            tally.events.update(told.event.type for told in folder.events)
 
     async def committed(self, cycle: Cycle) -> None:
         """What is durable now is counted and told to the operator."""
