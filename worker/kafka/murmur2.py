@@ -5,7 +5,7 @@ from functools import lru_cache
 _MASK = 0xFFFFFFFF
 _SEED = 0x9747B28C
 _MIX = 0x5BD1E995
-_CACHED_IDS_MAX = 65_536
+_CACHED_IDS_MAX = 8_192
 
 
 def murmur2(data: bytes) -> int:
