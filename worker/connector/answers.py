@@ -84,7 +84,7 @@ def _reply(
         return _suspect(f"asks for manual work ({code}) and names an operation id", "manual_with_id")
     if status == 200 and said is not None:
         return _success(said, identity, operation, command, connector, code, message)
-    if status in (401, 403) or (status in (404, 405) and said is None):
+    if status in (401, 403) or (status in (404, 405) and said is None and not reply.cut):
         return Answer("stopped", code, message)  # R36
     if 400 <= status < 500 and status not in _NOT_DEFINITE and not reply.cut:
         return _declined(code, message, connector, earlier_unknown)

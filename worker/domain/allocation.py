@@ -51,6 +51,12 @@ def room_reference(payment: Payment) -> int:
     return payment.open_reference + headroom_reference(payment) if may_settle(payment) else 0
 
 
+def lapsed_reference(payment: Payment) -> int:
+    """What could have been taken of a payment that lapsed, had it not."""
+    above = 0 if payment.once and payment.asked else payment.cap - max(payment.authorized, payment.used)
+    return payment.untouched_reference + above * payment.reference // payment.authorized
+
+
 def total_room(order: Order) -> int:
     return sum(room_reference(payment) for payment in order.payments)
 

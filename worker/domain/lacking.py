@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from worker.domain.allocation import lapsed_reference
 from worker.domain.draft import Draft
 from worker.domain.order import Command, Invoice, Lack, LackKind, Order
 
 UNASKED: frozenset[LackKind] = frozenset(("held", "waiting", "lapsed"))
 LOST: frozenset[LackKind] = frozenset(("failed", "short", "abandoned"))
+ABANDONED: frozenset[LackKind] = frozenset(("abandoned",))
 
 
 def total(order: Order, kinds: frozenset[LackKind]) -> int:
@@ -36,8 +38,13 @@ def missing_total(order: Order) -> int:
 
 def lapsed_unlisted(order: Order) -> int:
     """What authorizations took with them when they lapsed, beyond what invoices are already known to lack of it."""
-    gone = sum(payment.untouched_reference for payment in order.payments if payment.lapsed)
+    gone = sum(lapsed_reference(payment) for payment in order.payments if payment.lapsed)
     return max(0, gone - total(order, frozenset(("lapsed",))))
+
+
+def abandoned_unlisted(order: Order) -> int:
+    """What was given up before an invoice lacked it."""
+    return max(0, order.given_up - total(order, ABANDONED))
 
 
 def add(draft: Draft, invoice: str, kind: LackKind, amount: int, command_id: str = "") -> None:
@@ -55,9 +62,10 @@ def lose(draft: Draft, command: Command, kind: LackKind) -> int:
     """Lists what a failed or short settle leaves its invoices lacking; returns how much that is."""
     order = draft.order
     amount = left = unlisted(order)
-    for number, covered in command.covers:
-        left -= _list_on(draft, order.invoices[number], min(left, covered), kind, command.command_id)
-    for invoice in order.invoices.values():
+    if order.mode == "PARTIAL":
+        for number, covered in command.covers:
+            left -= _list_on(draft, order.invoices[number], min(left, covered), kind, command.command_id)
+    for invoice in reversed(order.invoices.values()):  # one settle stands for all: what was taken is the oldest's
         left -= _list_on(draft, invoice, left, kind, command.command_id)
     return amount
 
@@ -103,15 +111,26 @@ def is_unasked(lack: Lack) -> bool:
 def cover(draft: Draft) -> None:
     """After more was taken: the oldest lacks are covered first, and less is missing (R27)."""
     order = draft.order
+    abandoned = total(order, ABANDONED)
     if order.lacks and (excess := -unlisted(order)) > 0:
         take_off(draft, excess)
     if order.mode == "PARTIAL":
         _miss_no_more_than_lacks(draft)
-    elif (excess := missing_total(order) - max(0, order.value - order.taken)) > 0:
-        for command in [one for one in order.commands.values() if one.operation == "settle" and one.missing]:
-            part = min(excess, command.missing)
+    else:
+        order.given_up -= abandoned - total(order, ABANDONED)
+        _miss_no_more_than_is_left(draft)
+
+
+def _miss_no_more_than_is_left(draft: Draft) -> None:
+    """TOTAL, HOLD: what failed and what was given up is at most what is still to be taken."""
+    order = draft.order
+    excess = max(0, missing_total(order) + order.given_up - max(0, order.value - order.taken))
+    for command in [one for one in order.commands.values() if one.operation == "settle" and one.missing]:
+        part = min(excess, command.missing)
+        if part:
             draft.update(command, missing=command.missing - part)
-            excess -= part
+        excess -= part
+    order.given_up -= excess
 
 
 def _miss_no_more_than_lacks(draft: Draft) -> None:

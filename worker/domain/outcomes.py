@@ -241,6 +241,8 @@ def _abandoned(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict
     given_up = command.missing
     draft.update(command, missing=0, abandoned=True)
     order = draft.order
+    if command.operation == "settle" and order.mode != "PARTIAL":
+        order.given_up += given_up
     lacking.give_up(draft, command.command_id)
     _tell_decision(draft, command, fact, f"{draft.amount(given_up)} given up", given_up)
     drop_returns_above(draft, order.invoiced - lacking.lost(order))
@@ -257,6 +259,8 @@ def _give_up_amount(draft: Draft, fact: OutcomeReported) -> Verdict:
             if lack.invoice == fact.invoice_number and lack.kind == "lapsed":
                 order.lacks[place] = replace(lack, kind="abandoned")
                 given_up += lack.amount
+        if order.mode != "PARTIAL":
+            order.given_up += given_up
     for held in [one for one in order.held if one.suspect and one.settle_id == fact.settle_id]:
         order.held.remove(held)
         order.refused.append(fingerprint_of_automatic(held.payment_id, held.settle_id, held.value))

@@ -22,7 +22,7 @@ def ask_for_lacks(draft: Draft) -> None:
             _ask_once(draft, lacking.total(order, lacking.UNASKED))
     elif order.mode == "TOTAL" or order.invoiced >= order.value:
         if lacking.total(order, lacking.UNASKED) > 0:
-            _ask_once(draft, order.value - order.taken - lacking.missing_total(order))
+            _ask_once(draft, order.value - order.taken - lacking.missing_total(order) - order.given_up)
     else:
         return  # HOLD: nothing is asked until the order is invoiced
     _name_the_rest(draft)
@@ -100,7 +100,7 @@ def _issue(
 
 
 def _name_the_rest(draft: Draft) -> None:
-    """What found no room waits for an authorization, or lapsed with one, or hangs on a settle that failed."""
+    """What found no room hangs on a settle that failed, was given up, lapsed, or waits for an authorization."""
     order = draft.order
     unnamed = [lack for lack in order.lacks if lack.kind == "held"]
     if not unnamed:
@@ -114,6 +114,9 @@ def _name_the_rest(draft: Draft) -> None:
             part = min(left, max(0, command.missing - known))
             lacking.add(draft, lack.invoice, "short" if command.done else "failed", part, command.command_id)
             left -= part
+        part = min(left, lacking.abandoned_unlisted(order)) if order.mode != "PARTIAL" else 0
+        lacking.add(draft, lack.invoice, "abandoned", part)
+        left -= part
         part = min(left, lacking.lapsed_unlisted(order))
         lacking.add(draft, lack.invoice, "lapsed", part)
         lacking.add(draft, lack.invoice, "waiting", left - part)

@@ -19,6 +19,14 @@ def void_open_rest(draft: Draft, cause: tuple[str, str], rule: str) -> None:
         if value > 0:
             reference = proportional(payment.open_reference, value, payment.open)
             _void_part(draft, Part(payment, reference, value), cause, rule)
+            _include_earlier(draft, payment)
+
+
+def _include_earlier(draft: Draft, payment: Payment) -> None:
+    """What voids of changes did not free was in the rest: it is asked for with it, or booked (R5, R22)."""
+    for command in [one for one in draft.order.commands.values() if one.missing and _is_ended_void(one, payment)]:
+        if not _stays_open(draft.order, payment, command):
+            draft.update(command, missing=0)
 
 
 def _withheld(draft: Draft, payment: Payment) -> int:
@@ -26,18 +34,31 @@ def _withheld(draft: Draft, payment: Payment) -> int:
     return sum(
         command.unfreed
         for command in draft.order.commands.values()
-        if command.operation == "cancel"
-        and command.payment_id == payment.payment_id
-        and command.state in ("declined", "succeeded")
-        and _stays_open(draft.order, command)
+        if _is_ended_void(command, payment) and _stays_open(draft.order, payment, command)
     )
 
 
-def _stays_open(order: Order, command: Command) -> bool:
-    """Nothing asks again by itself; a change's void is, once: with the open rest, unless abandoned (R5, R22)."""
+def _is_ended_void(command: Command, payment: Payment) -> bool:
+    return (
+        command.operation == "cancel"
+        and command.payment_id == payment.payment_id
+        and command.state in ("declined", "succeeded")
+    )
+
+
+def _stays_open(order: Order, payment: Payment, command: Command) -> bool:
+    """Nothing asks again by itself; a change's void is, once: with the open rest, unless abandoned (R5, R22).
+
+    Where the connector is asked for no part, the rest of a payment that settled is only booked: nothing is asked.
+    """
     if command.cause_kind == "change":
         return command.abandoned and order.phase != "canceled"
-    return command.abandoned or command.missing > 0
+    return command.abandoned or (command.missing > 0 and not _only_booked(payment))
+
+
+def _only_booked(payment: Payment) -> bool:
+    """Its connector takes a void of the whole only, and something of it is settled, or about to be."""
+    return payment.once and payment.settled + payment.settling > 0
 
 
 def _void_part(draft: Draft, part: Part, cause: tuple[str, str], rule: str) -> None:
@@ -46,8 +67,8 @@ def _void_part(draft: Draft, part: Part, cause: tuple[str, str], rule: str) -> N
     if not payment.once:
         _send(draft, part, cause, rule)
         return
-    untouched_by_settles = payment.settled == payment.settling == payment.voiding == 0
-    if part.value == payment.open and untouched_by_settles and payment.voided == payment.booked:
+    whole = part.value == payment.open and payment.voiding == 0 and payment.voided == payment.booked
+    if whole and not _only_booked(payment):
         _send(draft, part, cause, rule, told_late=payment.booked)
         return
     shares = split(payment, part.value)
@@ -102,7 +123,7 @@ def retry_void(draft: Draft, command: Command) -> int:
     """A new cancel for what was declined: at most what is open."""
     payment = draft.payment(command.payment_id)
     value = min(command.unfreed, payment.open)
-    if value <= 0 or (payment.once and value < payment.open):
+    if value <= 0 or _only_booked(payment) or (payment.once and value < payment.open):
         return 0  # nothing is open, or only a part that the connector is not told
     reference = proportional(payment.open_reference, value, payment.open)
     draft.update(command, missing=0)

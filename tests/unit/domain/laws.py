@@ -231,6 +231,7 @@ def check_step(books: Books, before: Order, decision: Decision) -> None:
         check_modes(order)
         check_at_par(order)
         check_waiting(order)
+        check_given_up(order)
     holds("I8", restored(order) == order, "the order does not survive being stored")
 
 
@@ -249,6 +250,18 @@ def check_modes(order: Order) -> None:
             holds("TOTAL", whole, name, "a cancel of less than all of it", voids)
         else:
             holds("PARTIAL", payment.booked == 0, name, "a void was booked and not sent")
+
+
+def check_given_up(order: Order) -> None:
+    """R39: where one settle stands for all invoices, nobody asks again for what was given up, whatever is invoiced."""
+    if order.mode == "PARTIAL" or order.awaits_connectors or order.phase == "canceled":
+        holds("R39", order.given_up == 0 or order.mode != "PARTIAL", "given up as of a total", order.given_up)
+        return
+    listed = sum(one.amount for one in order.lacks if one.kind == "abandoned")
+    missing = sum(one.missing for one in order.commands.values() if one.operation == "settle")
+    left = max(0, order.value - order.taken)
+    holds("R39", listed <= order.given_up, "invoices lack more that was given up", listed, order.given_up)
+    holds("R39", missing + order.given_up <= left, "more failed or was given up than is left", missing, order.given_up)
 
 
 def check_at_par(order: Order) -> None:

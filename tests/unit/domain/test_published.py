@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from tests.unit.domain.world import ORDER, START_MS, World, order_authorized, pay, recipient
@@ -172,6 +173,16 @@ def test_where_one_settle_stands_for_all_invoices_the_oldest_are_done_first() ->
 
     assert [(one["done"], one["status"]) for one in world.state["invoices"]] == [
         (3000, "settled"), (1000, "short"), (0, "short"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["total", "hold"])
+@pytest.mark.parametrize("play", ["Out 4000; Out 6000", "hold; Out 4000; Out 6000; go"], ids=["at once", "later"])
+def test_where_one_of_two_settles_failed_the_newest_invoice_lacks_it_whenever_it_is_known(by: str, play: str) -> None:
+    world = World(pay("a", 3000, by=by), pay("b", 7000, by=by)).script("settle", "declined").say(play)
+
+    assert [(one["done"], one["status"]) for one in world.state["invoices"]] == [
+        (4000, "settled"), (3000, "settlement_failed"),
     ]  # fmt: skip
 
 

@@ -166,3 +166,28 @@ def test_r24_the_first_one_applied_wins_and_the_other_is_definitely_rejected(fir
 
     assert world.refused == ["rejected R23" if first == "invoice" else "rejected R22"]
     assert world.order.phase == ("open" if first == "invoice" else "canceled")
+
+
+@pytest.mark.parametrize("by", ["total", "hold"])
+@pytest.mark.parametrize(
+    "play", ["cancel; auto 3000", "hold; cancel; auto 3000; go"], ids=["declined before", "declined after"]
+)
+def test_r22_the_rest_of_what_the_gateway_took_is_booked_after_a_declined_void(by: str, play: str) -> None:
+    world = World(by=by).script("cancel", "declined").say(play)
+    assert world.told == "cancel 10000, refund 3000"
+
+    world.say("retry cancel 10000")
+
+    assert world.told == "cancel 10000, refund 3000"
+    assert world.attention == []
+    world.shows("S 3000, F 3000, C 7000, open 0, canceled")
+
+
+@pytest.mark.parametrize("by", ["total", "hold"])
+def test_no_part_of_a_payment_that_settled_is_voided_at_a_connector_that_takes_no_parts(by: str) -> None:
+    world = World(pay("a", 3000, by=by), pay("b", 7000, by=by)).script("cancel", "declined")
+
+    world.say("discount 3000; auto 1000 on a; retry cancel 3000")
+
+    assert world.told_of("a") == "cancel 3000"
+    world.say("Out 7000").shows("S 7000, C 3000, open 0, finished")

@@ -486,6 +486,22 @@ def test_r28_a_later_payment_that_is_already_expired_gives_nothing() -> None:
     world.shows("S 4000, lacks 2000, open 0")
 
 
+@pytest.mark.parametrize(
+    ("by", "play", "lapsed"),
+    [
+        ("partial", "Out 10000; wait 48h; Out 2000", 2000),
+        ("partial", "wait 48h; Out 12000", 12000),
+        ("total", "wait 48h; Out 12000", 12000),
+        ("hold", "Out 10000; wait 48h; Out 2000", 12000),
+    ],
+)
+def test_r28_the_room_above_what_was_authorized_lapses_too(by: str, play: str, lapsed: int) -> None:
+    world = World(pay("p1", 10000, cap=12000, by=by, in_hours=48)).say(f"increase 2000; {play}")
+
+    assert sum(amount for code, amount in world.attention if code == "lapsed") == lapsed
+    world.shows(f"waits 0, lacks {lapsed}, invoiced")
+
+
 def test_r28_only_the_payment_whose_time_has_come_lapses() -> None:
     world = World(pay("a", 7000, in_hours=48), pay("b", 3000, in_hours=72)).say("wait 50h; Out 5000")
 

@@ -354,6 +354,61 @@ def test_r39_in_total_and_hold_an_abandoned_settle_lets_the_order_finish(by: str
     world.shows("S 7000, C 3000, finished")
 
 
+@pytest.mark.parametrize("play", ["abandon settle 10000; Out 8000", "Out 8000; abandon settle 10000"])
+def test_r39_what_was_given_up_of_a_total_is_given_up_for_later_invoices_too(play: str) -> None:
+    world = World(by="total").script("settle", "declined").say(f"Out 2000; {play}")
+
+    assert world.told == "settle 10000, cancel 10000"
+    assert [world.invoice(number)["status"] for number in "12"] == ["settlement_failed", "settlement_failed"]
+    world.shows("waits 0, finished")
+
+
+def test_r35_what_was_given_up_of_a_total_is_not_taken_from_another_payment() -> None:
+    world = World(pay("a", 3000, by="total"), pay("b", 7000, by="total")).script("settle", "declined")
+
+    world.say("Out 2000; abandon settle 3000; increase 1000; Out 9000; pay c 4000 by total")
+
+    assert world.told_of("c") == "settle 1000"
+    assert world.told_of("a") == "settle 3000, cancel 3000"
+    world.shows("S 8000, finished")
+
+
+def test_r39_a_lapsed_amount_given_up_is_no_part_of_what_a_total_takes_later() -> None:
+    world = World(pay("p1", 10000, by="total", in_hours=48)).say("wait 48h; Out 2000; abandon invoice 1")
+
+    world.say("pay c 10000 by total; Out 8000")
+
+    assert world.told == "settle 8000"
+    assert [(one["done"], one["status"]) for one in world.state["invoices"]] == [
+        (0, "settlement_failed"), (8000, "settled"),
+    ]  # fmt: skip
+
+
+def test_r39_what_the_gateway_takes_after_all_is_given_up_no_longer() -> None:
+    world = World(by="total").script("settle", "declined").say("Out 2000; abandon settle 10000; auto 3000")
+
+    world.say("Out 8000").shows("S 3000, finished")
+    assert (world.order.given_up, world.lacks("abandoned")) == (7000, 7000)
+    assert [one["done"] for one in world.state["invoices"]] == [2000, 1000]
+
+
+def test_r39_a_discount_after_giving_up_leaves_less_that_is_given_up() -> None:
+    world = World(by="total").script("settle", "declined").say("Out 2000; abandon settle 10000; discount 4000")
+
+    assert world.order.given_up == 6000
+    world.say("increase 1000; pay c 1000 by total; Out 5000")
+    assert world.told_of("c") == "settle 1000"
+
+
+def test_r5_one_decision_gives_up_what_the_void_of_a_change_and_the_last_void_did_not_free() -> None:
+    world = World().script("cancel", "declined", "declined").say("discount 1500; Out 8500")
+    assert world.attention == [("failed", 1500)]
+
+    world.say("abandon cancel 1500 #2")
+
+    assert world.state["status"] == "finished"
+
+
 def test_r39_decisions_name_who_and_why() -> None:
     world = in_state("declined").say("abandon settle 6000")
 

@@ -57,7 +57,7 @@ WORLDS: dict[str, Callable[[], World]] = {
 }
 
 # What is shown of each; what is not names or owns something that is shown elsewhere.
-_OF_THE_ORDER = ("phase", "mode", "value", "invoiced", "returned", "dropped", "given_back", "taken")
+_OF_THE_ORDER = ("phase", "mode", "value", "invoiced", "returned", "dropped", "given_back", "given_up", "taken")
 _OF_A_COMMAND = ("state", "done", "done_reference", "operation_id", "missing", "abandoned")
 _NAMED = ("_id", "settlements", "shares", "recipient", "connector", "sequence")
 
