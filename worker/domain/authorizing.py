@@ -131,15 +131,14 @@ def watch_deadlines(draft: Draft) -> bool:
         if payment.expires_at_ms <= now:
             _lapse(draft, payment)
             happened = True
-        elif not payment.warned and payment.expires_at_ms - draft.terms.expiry_lead_ms <= now:
+        elif payment.open and not payment.warned and payment.expires_at_ms - draft.terms.expiry_lead_ms <= now:
             payment.warned = happened = True
-            if payment.open:
-                draft.tell(
-                    "authorization.expiring", "R28",
-                    f"{draft.amount(payment.open)} of payment {payment.payment_id} is about to lapse (R28)",
-                    {"open": payment.open, "paymentId": payment.payment_id, "expiresAtMs": payment.expires_at_ms},
-                    ("payment", payment.payment_id),
-                )  # fmt: skip
+            draft.tell(
+                "authorization.expiring", "R28",
+                f"{draft.amount(payment.open)} of payment {payment.payment_id} is about to lapse (R28)",
+                {"open": payment.open, "paymentId": payment.payment_id, "expiresAtMs": payment.expires_at_ms},
+                ("payment", payment.payment_id),
+            )  # fmt: skip
     return happened
 
 
@@ -158,9 +157,9 @@ def _lapse(draft: Draft, payment: Payment) -> None:
 
 
 def next_deadline_ms(order: Order, expiry_lead_ms: int) -> int | None:
-    """When time itself will next be a fact for this order."""
+    """When time itself will next be a fact for this order. Where nothing is open, there is nothing to warn of."""
     deadlines = [
-        payment.expires_at_ms if payment.warned else payment.expires_at_ms - expiry_lead_ms
+        payment.expires_at_ms - expiry_lead_ms if payment.open and not payment.warned else payment.expires_at_ms
         for payment in order.payments
         if payment.expires_at_ms is not None and not payment.lapsed
     ]

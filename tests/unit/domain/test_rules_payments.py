@@ -386,6 +386,15 @@ def test_r28_expiring_is_raised_once_a_day_before() -> None:
     assert world.heard.count("authorization.expiring") == 1
 
 
+def test_r28_what_is_open_again_within_the_lead_is_warned_of_then() -> None:
+    world = World(pay("p1", 10000, in_hours=48)).say("hold; Out 10000; wait 25h")
+    assert "authorization.expiring" not in world.heard
+
+    world.say("declined settle 10000; wait 1h")
+
+    assert world.event("authorization.expiring").numbers["open"] == 10000
+
+
 def test_r28_the_lead_is_a_setting() -> None:
     world = World(pay("p1", 10000, in_hours=48), expiry_lead_ms=HOUR_MS).say("wait 46h")
 
