@@ -12,27 +12,33 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-import asyncpg
 import pytest
-from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from tests.integration.restoring import (
+    DATE,
+    LOOK_SECONDS,
+    REFUSED,
+    administer,
+    ask,
+    authorized,
+    back_up,
+    crash_and_restore,
+    invoice,
+    lose_records,
+    until_read,
+)
 from worker.kafka import names
-from worker.kafka.connecting import client_options
 from worker.kafka.envelope import write
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
 from worker.kafka.tail import read_between
-from worker.sandbox.erp import CHANGES, INVOICES, Message, Story
+from worker.sandbox.erp import Story
 from worker.sandbox.erp_command import publish
 from worker.sandbox.rehearsal import Rehearsal, is_done
 from worker.stack import StackEnv
 
 ORDERS = 30
-LOOK_SECONDS = 0.05
-DATE = "2026-01-15T12:00:00Z"
-REFUSED = 1
 
 
 def _stories(count: int, seed: int) -> list[Story]:
@@ -42,22 +48,11 @@ def _stories(count: int, seed: int) -> list[Story]:
         order, parts = f"order-{number:03}", [dice.randrange(500, 3_000) for _ in range(4)]
         value = sum(parts)
         first = dice.randrange(200, value - 200)
-        payments = [
-            {"paymentId": f"{order}-{name}", "transactionId": "T", "authorizationId": "A", "connector": name,
-             "value": amount, "tid": "tid"}
-            for name, amount in (("cielo", first), ("rede", value - first))
-        ]  # fmt: skip
-        authorized = {"orderId": order, "merchant": "shop", "currency": "BRL", "value": value, "payments": payments}
-        messages = [Message(CHANGES, "order.authorized", authorized)]
-        messages += [_invoice(order, f"N{place}", part, "Output") for place, part in enumerate(parts)]
-        messages.append(_invoice(order, "R1", parts[0] // 2, "Input"))
+        messages = [authorized(order, value, (("cielo", first), ("rede", value - first)))]
+        messages += [invoice(order, f"N{place}", part) for place, part in enumerate(parts)]
+        messages.append(invoice(order, "R1", parts[0] // 2, "Input"))
         found.append(Story(order, tuple(messages), value, parts[0] // 2))
     return found
-
-
-def _invoice(order: str, number: str, value: int, kind: str) -> Message:
-    data = {"orderId": order, "type": kind, "invoiceNumber": number, "invoiceValue": value, "issuanceDate": DATE}
-    return Message(INVOICES, "invoice.issued", data)
 
 
 @pytest.fixture
@@ -83,42 +78,6 @@ async def _until_confirmed(play: Rehearsal, captures: int) -> None:
 async def _until_done(play: Rehearsal, told: Sequence[Story]) -> None:
     while not all(is_done(play.look(), story) for story in told):  # noqa: ASYNC110 - only topics can tell
         await asyncio.sleep(LOOK_SECONDS)
-
-
-async def _sql(play: Rehearsal, *statements: str) -> None:
-    connection = await asyncpg.connect(play._server)
-    for statement in statements:
-        await connection.execute(statement)
-    await connection.close()
-
-
-async def _value(play: Rehearsal, query: str):
-    connection = await asyncpg.connect(play.settings.database)
-    try:
-        return await connection.fetchval(query)
-    finally:
-        await connection.close()
-
-
-async def _back_up(play: Rehearsal) -> None:
-    await asyncio.to_thread(play.processes.stop, "ledger", "delivery")
-    await _sql(play, f'CREATE DATABASE "{play.name}_backup" TEMPLATE "{play.name}"')
-    _start(play)
-
-
-async def _crash_and_restore(play: Rehearsal) -> None:
-    for name in ("ledger", "delivery"):
-        play.processes.kill(name)
-    await _sql(
-        play,
-        f'DROP DATABASE "{play.name}" WITH (FORCE)',
-        f'ALTER DATABASE "{play.name}_backup" RENAME TO "{play.name}"',
-    )
-
-
-def _start(play: Rehearsal) -> None:
-    for name in ("ledger", "delivery"):
-        play.processes.start(name, name)
 
 
 def _refuses_to_start(play: Rehearsal, worker: str) -> str:
@@ -168,21 +127,21 @@ async def test_a_database_restored_from_half_way_goes_on_and_nothing_is_paid_twi
     told = _stories(ORDERS, 1)
     await publish(play.settings, _cut(told, 2))
     await _until_confirmed(play, ORDERS // 2)
-    await _back_up(play)
+    await back_up(play)
     await publish(play.settings, _cut(_rest(told, 2), 2))
     await _until_confirmed(play, 2 * ORDERS)
-    await _crash_and_restore(play)
+    await crash_and_restore(play)
 
     said = _refuses_to_start(play, "ledger") + _refuses_to_start(play, "delivery")
     assert "this database is older than Kafka" in said
-    entries = await _value(play, "SELECT count(*) FROM ledger.entries")
+    entries = await ask(play, "SELECT count(*) FROM ledger.entries")
     dry = json.loads(play.processes.must_run("recover", "--json", "--dry-run"))
-    assert await _value(play, "SELECT count(*) FROM ledger.entries") == entries
+    assert await ask(play, "SELECT count(*) FROM ledger.entries") == entries
     summary = _recover(play)
     assert {**dry, "dry_run": False} == summary
     assert min(summary["facts"], summary["commands"], summary["outcomes"], summary["uncertain"]) > 0
 
-    _start(play)
+    play.start_workers()
     await publish(play.settings, _rest(told, 4))
     await _until_done(play, told)
     await _nothing_was_paid_twice(play, told)
@@ -192,17 +151,17 @@ async def test_it_goes_on_right_when_the_facts_come_again_in_another_order(play:
     """What the ERP had sent is deleted, and sent again backwards into partitions by chance."""
     told = _stories(ORDERS, 2)
     await publish(play.settings, _cut(told, 1))
-    await _back_up(play)
+    await back_up(play)
     await publish(play.settings, _cut(_rest(told, 1), 2))
     await _until_confirmed(play, ORDERS)
-    await _until_read(play)
-    await _crash_and_restore(play)
-    await _delete_what_was_sent(play)
+    await until_read(play, names.INVOICES, names.ORDER_CHANGES)
+    await crash_and_restore(play)
+    await lose_records(play, names.INVOICES, names.ORDER_CHANGES)
 
     _refuses_to_start(play, "ledger")
     assert _recover(play)["facts"] > ORDERS
 
-    _start(play)
+    play.start_workers()
     await _send_again_backwards(play, _cut(told, 5))
     await publish(play.settings, _rest(told, 5))
     await _until_done(play, told)
@@ -213,9 +172,9 @@ async def test_an_empty_database_takes_back_everything(play: Rehearsal) -> None:
     told = _stories(ORDERS, 3)
     await publish(play.settings, _cut(told, 4))
     await _until_confirmed(play, 2 * ORDERS)
-    await _back_up(play)
-    await _crash_and_restore(play)
-    await _sql(play, f'DROP DATABASE "{play.name}" WITH (FORCE)', f'CREATE DATABASE "{play.name}"')
+    await back_up(play)
+    await crash_and_restore(play)
+    await administer(play, f'DROP DATABASE "{play.name}" WITH (FORCE)', f'CREATE DATABASE "{play.name}"')
     play.processes.must_run("migrate")
 
     _refuses_to_start(play, "ledger")
@@ -223,7 +182,7 @@ async def test_an_empty_database_takes_back_everything(play: Rehearsal) -> None:
     summary = _recover(play)
     assert summary["facts"] > 3 * ORDERS
 
-    _start(play)
+    play.start_workers()
     await publish(play.settings, _rest(told, 4))
     await _until_done(play, told)
     await _nothing_was_paid_twice(play, told)
@@ -235,41 +194,15 @@ async def test_the_whole_input_read_again_changes_not_one_entry(play: Rehearsal)
     await _until_done(play, told)
     await asyncio.to_thread(play.processes.stop, "ledger", "delivery")
     hashes = "SELECT array_agg(hash ORDER BY chain, place) FROM ledger.entries"
-    before = await _value(play, hashes)
-    await _value(play, "UPDATE ledger.positions SET next_offset = 0")
-    await _value(play, "UPDATE delivery.positions SET next_offset = 0")
+    before = await ask(play, hashes)
+    await ask(play, "UPDATE ledger.positions SET next_offset = 0")
+    await ask(play, "UPDATE delivery.positions SET next_offset = 0")
 
-    _start(play)
-    await _until_read(play)
+    play.start_workers()
+    await until_read(play, names.INVOICES, names.ORDER_CHANGES)
 
     await _nothing_was_paid_twice(play, told)
-    assert await _value(play, hashes) == before
-
-
-async def _until_read(play: Rehearsal) -> None:
-    """The ledger's positions are the ends of what the ERP sent."""
-    source = Source(play.settings, "look", (names.INVOICES, names.ORDER_CHANGES), lambda: None)
-    await source.start()
-    partitions = range(play.settings.topic_partitions)
-    places = [(topic, partition) for topic in (names.INVOICES, names.ORDER_CHANGES) for partition in partitions]
-    wanted = sum(end for _, end in (await source.bounds(places)).values())
-    await source.stop()
-    query = "SELECT coalesce(sum(next_offset), 0) FROM ledger.positions WHERE topic LIKE 'erp.%'"
-    while await _value(play, query) != wanted:
-        play.look()
-        await asyncio.sleep(LOOK_SECONDS)
-
-
-async def _delete_what_was_sent(play: Rehearsal) -> None:
-    admin = AIOKafkaAdminClient(**client_options(play.settings))
-    await admin.start()
-    everything = {
-        TopicPartition(play.settings.topic(topic), partition): -1
-        for topic in (names.INVOICES, names.ORDER_CHANGES)
-        for partition in range(play.settings.topic_partitions)
-    }
-    await admin.delete_records({place: RecordsToDelete(before_offset=-1) for place in everything})
-    await admin.close()
+    assert await ask(play, hashes) == before
 
 
 async def _send_again_backwards(play: Rehearsal, told: Sequence[Story]) -> None:
