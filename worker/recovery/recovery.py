@@ -90,8 +90,8 @@ class Recovery:
         alive = await self._connection.fetch(_SQL["living_members"])
         if alive:
             raise RecoveryError(f"a {alive[0]['role']} worker runs ({alive[0]['member_id']}); stop all workers first")
-        await self._connection.execute(_SQL["create_all_partitions"], len(self._partitions))
         try:
+            await self._connection.execute(_SQL["create_all_partitions"], len(self._partitions))
             for role in ROLES:
                 taken = await self._connection.fetch(_SQL[f"take_{role.role}_partitions"])
                 if len(taken) != len(self._partitions):

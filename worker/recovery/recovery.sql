@@ -9,11 +9,15 @@ SELECT member_id, 'delivery' FROM delivery.members JOIN pg_stat_activity AS acti
 WHERE lease_until > clock_timestamp()
 
 -- name: create_all_partitions
--- A database that no worker has ever used gets its partitions.
+-- A database that no worker has ever used gets its partitions; those that are there are not waited for.
 WITH ledger_too AS (
-    INSERT INTO ledger.partitions (partition) SELECT * FROM generate_series(0, $1::integer - 1) ON CONFLICT DO NOTHING
+    INSERT INTO ledger.partitions (partition)
+    SELECT * FROM generate_series(0, $1::integer - 1) EXCEPT SELECT partition FROM ledger.partitions
+    ON CONFLICT DO NOTHING
 )
-INSERT INTO delivery.partitions (partition) SELECT * FROM generate_series(0, $1::integer - 1) ON CONFLICT DO NOTHING
+INSERT INTO delivery.partitions (partition)
+SELECT * FROM generate_series(0, $1::integer - 1) EXCEPT SELECT partition FROM delivery.partitions
+ON CONFLICT DO NOTHING
 
 -- name: take_ledger_partitions
 -- All of them are ours until this transaction ends, and whoever owned one is fenced out afterwards.

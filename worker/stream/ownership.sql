@@ -6,9 +6,9 @@ FROM pg_stat_activity
 WHERE pid = pg_backend_pid();
 
 -- name: create_partitions
--- There is one row for each partition; those that are there stay as they are.
+-- There is one row for each partition; those that are there stay as they are, and whoever holds them is not waited for.
 INSERT INTO partitions (partition)
-SELECT number FROM generate_series(0, $1::integer - 1) AS number
+SELECT * FROM generate_series(0, $1::integer - 1) EXCEPT SELECT partition FROM partitions
 ON CONFLICT DO NOTHING;
 
 -- name: renew_lease
