@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from worker.kafka.dead_letters import Original, original
+from worker.kafka.dead_letters import Original, original, replay_of
 from worker.kafka.names import COMMANDS
 from worker.kafka.records import Record
 from worker.kafka.source import Place
@@ -16,17 +16,19 @@ from worker.stream.outbox import encode_headers
 
 _SQL = load("worker.recovery")
 
+# No deployment comes so far; whoever sends a higher one does not use up the numbers.
+NUMBER_MAX = 10**15
+
 Known = tuple[str, int, int]
 
 
 async def take_back(connection: Any, page: Sequence[Record], prefix: str, summary: Summary, role: str) -> list[Known]:
     """Rows for dead letters that are not here yet; returns which records they were."""
-    found = [(record, was) for record in page if (was := original(record, prefix)) is not None]
+    found = [_row(dead, was) for dead in page if (was := original(dead, prefix)) is not None]
     if not found:
         return []
-    rows = await connection.fetch(
-        _SQL[f"take_back_{role}_dead_letters"], *columns([_row(dead, was) for dead, was in found])
-    )
+    last = {row[:3]: row for row in found}  # of a record that died more than once
+    rows = await connection.fetch(_SQL[f"take_back_{role}_dead_letters"], *columns(list(last.values())))
     summary["dead_letters"] += len(rows)
     return [(row["topic"], row["partition"], row["offset"]) for row in rows]
 
@@ -42,6 +44,12 @@ async def account(connection: Any, dead: Sequence[Known], records: Counter[Place
         place = one[0], one[1]
         records[place] += one not in facts
         ends[place] = max(one[2] + 1, ends.get(place, 0))
+
+
+def last_replayed(page: Sequence[Record]) -> int:
+    """The highest number of a dead letter that these are replays of; a number that no database gives is nobody's."""
+    named = (one for record in page if (one := replay_of(record)) is not None)
+    return max((one for one in named if one <= NUMBER_MAX), default=0)
 
 
 def _row(dead: Record, was: Original) -> tuple[Any, ...]:

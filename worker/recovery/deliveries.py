@@ -110,6 +110,9 @@ class Deliveries:
                 number, action, data["orderId"], command_id, *names, value, data["operationId"], data["by"],
                 data["reason"], read_time(data["at"]),
             )  # fmt: skip
+            place = job.record.topic, job.record.partition, job.record.offset
+            if not await self._cycle.connection.fetchval(_SQL["died_since"], *place, _at(data)):
+                await self._store.close_dead_letter(job, decision)
             if (standing := changed(job, done, decision, self._cycle.now_ms)) is not None:
                 await self._store.update([standing])
 

@@ -21,8 +21,6 @@ from worker.stream.cycle import Cycle
 _SQL = load("worker.recovery")
 _fact = msgspec.json.Decoder(Fact).decode
 _terms = msgspec.json.Decoder(Terms).decode
-# The topic no longer has it, or never had.
-NO_OFFSET = -1
 
 
 async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Command, Outgoing]]:
@@ -40,9 +38,17 @@ async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Comma
                 yield folder.order.commands[asked.command.command_id], record
 
 
-async def as_job(cycle: Cycle, record: Outgoing) -> Job:
-    """What the delivery worker would have made of it."""
-    read = Record(record.topic, record.partition, NO_OFFSET, record.key, record.value, record.headers, cycle.now_ms)
+async def lowest_place(connection: Any) -> int:
+    """No command stands below it; places below are those of records that their topic no longer has, or never had."""
+    return int(await connection.fetchval(_SQL["lowest_place"]))
+
+
+async def as_job(cycle: Cycle, record: Outgoing, own_place: int) -> Job:
+    """What the delivery worker would have made of it; a dead letter is known by the place of its command."""
+    told = (record.topic, record.partition, (record.key or b"").decode(), record.value)
+    offset = await cycle.connection.fetchval(_SQL["place_of_forgotten"], *told)
+    offset = own_place if offset is None else offset
+    read = Record(record.topic, record.partition, offset, record.key, record.value, record.headers, cycle.now_ms)
     [job] = await new_jobs(Cycle(cycle.connection, [read], {}, cycle.now_ms, cycle.partitions), Store(cycle.connection))
     return job
 

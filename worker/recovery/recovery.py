@@ -5,7 +5,7 @@ sent: what has an outcome is booked, what has none is asked again later by the d
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import asyncpg
@@ -16,6 +16,7 @@ from worker.kafka.records import Record
 from worker.kafka.source import Place, Source
 from worker.kafka.tail import read_between
 from worker.ledger.handler import LedgerHandler
+from worker.people.replaying import REPLAYED_TOPICS
 from worker.postgres.connecting import connect
 from worker.postgres.migrations import require_current
 from worker.postgres.queries import load
@@ -23,7 +24,7 @@ from worker.recovery import dead
 from worker.recovery.deliveries import Deliveries
 from worker.recovery.errors import RecoveryError
 from worker.recovery.facts import Facts
-from worker.recovery.forgotten import as_job, not_taken_over
+from worker.recovery.forgotten import as_job, lowest_place, not_taken_over
 from worker.recovery.positions import go_on_from
 from worker.recovery.summary import Progress, Summary
 from worker.settings import Settings
@@ -120,6 +121,12 @@ class Recovery:
         self._published |= published
         self._ranges |= unseen(bounds, published)
 
+    async def _choose_unread(self, topics: Sequence[str]) -> None:
+        """What has to be read of these: from where the worker whose tables are meant has stopped reading."""
+        rows = await self._connection.fetch(_STREAM["read_positions"], list(topics), list(self._partitions))
+        stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        self._ranges |= unseen({place: bounds for place, bounds in self._bounds.items() if place[0] in topics}, stored)
+
     async def _ledger(self, cycle: Cycle) -> None:
         await self._speak_as("ledger")
         facts = Facts(self._settings, cycle, self.summary)
@@ -130,6 +137,7 @@ class Recovery:
             async for page in self._read(names.COMMANDS, partition):
                 await facts.of_commands(page)
             await facts.tell_states()
+        await self._number_dead_letters_on()
         for topic in LedgerHandler.topics:
             for partition in self._partitions:
                 async for page in self._read(topic + names.DEAD_LETTER_SUFFIX, partition):
@@ -139,6 +147,17 @@ class Recovery:
                     await dead.account(self._connection, found, facts.records, facts.next_offsets)
         await facts.account()
         await go_on_from(self._settings, self._connection, LedgerHandler, self._bounds)
+
+    async def _number_dead_letters_on(self) -> None:
+        """Replays name dead letters by numbers that the lost database gave: no other one may get them."""
+        await self._choose_unread(REPLAYED_TOPICS)
+        named = 0
+        for topic in REPLAYED_TOPICS:
+            for partition in self._partitions:
+                async for page in self._read(topic, partition):
+                    named = max(named, dead.last_replayed(page))
+        if named:
+            await self._connection.execute(_SQL["number_dead_letters_on"], named)
 
     async def _delivery(self, cycle: Cycle) -> None:
         await self._speak_as("delivery")
@@ -154,28 +173,28 @@ class Recovery:
 
     async def _take_over(self, cycle: Cycle, deliveries: Deliveries) -> None:
         """Every command that Kafka has, and those that it has lost, stand in the schedule."""
-        places = [(names.COMMANDS, partition) for partition in self._partitions]
-        rows = await self._connection.fetch(_STREAM["read_positions"], [names.COMMANDS], list(self._partitions))
-        stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
-        self._ranges |= unseen({place: self._bounds[place] for place in places}, stored)
+        await self._choose_unread((names.COMMANDS,))
         for partition in self._partitions:
             async for page in self._read(names.COMMANDS, partition):
                 await deliveries.of_commands(page)
                 await outbox.write(cycle, self._settings.topic_prefix, self._limits)
                 cycle.outgoing.clear()
                 cycle.dead.clear()
-        ends = {place: self._bounds[place][1] for place in places}
+        ends = {(names.COMMANDS, partition): self._bounds[names.COMMANDS, partition][1]
+                for partition in self._partitions}  # fmt: skip
         await self._connection.execute(_STREAM["advance_positions"], *columns(ends))
         await self._take_over_forgotten(cycle, deliveries)
 
     async def _take_over_forgotten(self, cycle: Cycle, deliveries: Deliveries) -> None:
         """What a whole topic does not have it never had: that is published. Else it may have been sent."""
+        place = await lowest_place(self._connection)
         async for command, record in not_taken_over(cycle, self._settings.topic_prefix):
             first, end = self._bounds[record.topic, record.partition]
             if first == 0 and end >= self._published.get((record.topic, record.partition), 0):
                 cycle.publish(record)
             else:
-                await deliveries.take_over_as(command, await as_job(cycle, record))
+                place -= 1
+                await deliveries.take_over_as(command, await as_job(cycle, record, place))
         await self._speak_as("ledger")
         self.summary["unpublished"] += len(cycle.outgoing)
         await outbox.write(cycle, self._settings.topic_prefix, self._limits)

@@ -80,7 +80,7 @@ ON CONFLICT (topic, partition, "offset") DO NOTHING
 RETURNING topic, partition, "offset"
 
 -- name: take_back_delivery_dead_letters
--- The same for commands that ended badly.
+-- The same for commands that ended badly, which may do so again after a person has decided: the last time counts.
 INSERT INTO delivery.dead_letters (
     topic, partition, "offset", order_id, merchant, reason, message, key, value, headers, "timestamp", dead_at)
 SELECT told.topic, told.partition, told.place, told.order_id, orders.merchant, told.reason, told.message, told.key,
@@ -89,8 +89,16 @@ FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6:
     $9::bytea[], $10::timestamptz[], $11::timestamptz[])
     AS told (topic, partition, place, order_id, reason, message, key, value, headers, at, dead_at)
 LEFT JOIN ledger.orders USING (order_id)
-ON CONFLICT (topic, partition, "offset") DO NOTHING
+ON CONFLICT (topic, partition, "offset") DO UPDATE SET
+    reason = excluded.reason, message = excluded.message, dead_at = excluded.dead_at, status = 'open',
+    decided_by = NULL, decided_reason = NULL, decided_at = NULL
+    WHERE excluded.dead_at > coalesce(dead_letters.decided_at, dead_letters.dead_at)
 RETURNING topic, partition, "offset"
+
+-- name: number_dead_letters_on
+-- New dead letters get numbers, odd like all of the ledger's, that no replay names.
+SELECT setval(pg_get_serial_sequence('ledger.dead_letters', 'id'),
+    greatest($1::bigint | 1, (SELECT max(id) FROM ledger.dead_letters)))
 
 -- name: drop_dead_parked
 -- What waited in the backup and has died since waits no longer; its order counts what is left.
@@ -131,6 +139,14 @@ SELECT fact, terms FROM ledger.facts WHERE order_id = $1 ORDER BY sequence
 -- Which of its commands the delivery worker has.
 SELECT command_id FROM delivery.commands WHERE order_id = $1
 
+-- name: lowest_place
+-- Commands that their topic did not have stand before all others.
+SELECT least(min("offset"), 0) FROM delivery.commands
+
+-- name: place_of_forgotten
+-- Where a command stood, if its dead letter tells.
+SELECT "offset" FROM delivery.dead_letters WHERE topic = $1 AND partition = $2 AND order_id = $3 AND value = $4 LIMIT 1
+
 -- name: set_outcomes
 -- What became of commands as the outcomes topic tells it; what is here already stays.
 UPDATE delivery.commands SET state = told.state, changes = told.changes, done = told.done,
@@ -152,6 +168,10 @@ INSERT INTO delivery.decisions (id, action, partition, order_id, command_id, inv
 OVERRIDING SYSTEM VALUE
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)
 ON CONFLICT (id) DO UPDATE SET applied_at = excluded.applied_at
+
+-- name: died_since
+-- Whether this command ended badly after that time.
+SELECT EXISTS (SELECT FROM delivery.dead_letters WHERE (topic, partition, "offset") = ($1, $2, $3) AND dead_at > $4)
 
 -- name: number_decisions_on
 -- New decisions get numbers that none has had.
