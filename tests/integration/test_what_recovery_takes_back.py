@@ -1,0 +1,404 @@
+"""What a backup could not have: lost commands, decisions of people, dead letters, facts that waited; who is kept out.
+
+Each test takes a backup, lets the deployment go on, loses its database, and compares the recovered one with it.
+"""
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from asyncpg.transaction import Transaction
+
+from tests.integration.restoring import (
+    LOOK_SECONDS,
+    REFUSED,
+    ask,
+    authorized,
+    back_up,
+    crash_and_restore,
+    invoice,
+    lose_records,
+    rows,
+    until,
+    until_read,
+)
+from worker.kafka import names
+from worker.kafka.murmur2 import partition_of
+from worker.kafka.sink import Sink
+from worker.kafka.topics import committed_offsets
+from worker.ledger.checking import run_audit, run_rebuild
+from worker.ledger.handler import LedgerHandler
+from worker.people import commands, replaying
+from worker.people.acting import Actor
+from worker.postgres.connecting import connect
+from worker.recovery.errors import RecoveryError
+from worker.recovery.recovery import Recovery, run_recovery
+from worker.recovery.summary import Summary
+from worker.sandbox.erp import CHANGES, Message, Story
+from worker.sandbox.erp_command import publish
+from worker.sandbox.rehearsal import Rehearsal
+from worker.stack import StackEnv
+
+PARTITIONS = 2
+TOTAL = 10_000
+ALL_SECONDS = 600
+ANA = Actor("ana", "spoke with the acquirer")
+
+# What the recovered database must have as the lost one had it.
+BOOKS = {
+    "orders": "SELECT order_id, opened, phase, attention, version, facts, parked, document FROM ledger.orders",
+    "entries": "SELECT order_id, fact, payment_id, debit, credit, amount, rule, command_id FROM ledger.entries",
+    "events": "SELECT order_id, sequence, message FROM ledger.events",
+    "parked": 'SELECT order_id, waits_for, topic, partition, "offset" FROM ledger.parked',
+    "commands": "SELECT command_id, state, done, operation_id FROM delivery.commands",
+    "decisions": "SELECT id, action, order_id, command_id, invoice_number, value, operation_id, decided_by, reason"
+    " FROM delivery.decisions",
+    "dead letters": 'SELECT topic, partition, "offset", order_id, reason, message FROM ledger.dead_letters',
+    "dead commands": 'SELECT partition, "offset", order_id, reason, message, status, decided_by, decided_reason'
+    " FROM delivery.dead_letters",
+}
+OPEN = "SELECT count(*) FROM delivery.dead_letters WHERE status = 'open'"
+OWNED = """SELECT count(owner) FROM (
+    SELECT owner FROM ledger.partitions UNION ALL SELECT owner FROM delivery.partitions) AS everywhere"""
+# Members that have tried more than once to get partitions.
+BEATING = """SELECT count(*) FROM (SELECT * FROM ledger.members UNION ALL SELECT * FROM delivery.members) AS member
+    WHERE lease_until > joined_at + interval '5.5 seconds'"""
+
+
+@pytest.fixture
+async def play(stack: StackEnv, tmp_path: Path) -> AsyncIterator[Rehearsal]:
+    settings = {**stack.as_settings(), "TOPIC_PARTITIONS": str(PARTITIONS)}
+    async with Rehearsal(f"taken_back_{secrets.token_hex(3)}", tmp_path, settings) as play:
+        await everything_is_answered(play, "ok")
+        yield play
+
+
+def nobody(*_: int) -> None:
+    """Is told how far a recovery is."""
+
+
+async def everything_is_answered(play: Rehearsal, word: str) -> None:
+    """From now on, by both connectors."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for url in play.urls.values():
+            (await client.post(f"{url}/faults", json={"all": word, "for_seconds": ALL_SECONDS})).raise_for_status()
+
+
+async def requests(play: Rehearsal) -> int:
+    """How many the connectors have got."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return sum([len((await client.get(f"{url}/book")).json()["requests"]) for url in play.urls.values()])
+
+
+def orders_of(partition: int, count: int) -> list[str]:
+    candidates = (f"order-{number}" for number in range(100))
+    return [one for one in candidates if partition_of(one, PARTITIONS) == partition][:count]
+
+
+def opened(*orders: str) -> list[Message]:
+    return [authorized(one, TOTAL, [("cielo", TOTAL)]) for one in orders]
+
+
+def invoiced(*orders: str) -> list[Message]:
+    return [invoice(one, "1", TOTAL) for one in orders]
+
+
+def changed(by: int, *orders: str) -> list[Message]:
+    values = {"discountValue": max(0, -by), "incrementValue": max(0, by)}
+    return [
+        Message(CHANGES, "order.changed", {"orderId": one, "requestId": str(by), "reason": "r", **values})
+        for one in orders
+    ]
+
+
+async def say(play: Rehearsal, *messages: Message) -> None:
+    await publish(play.settings, [Story(one.order_id, (one,), 0, 0) for one in messages])
+
+
+async def until_told(play: Rehearsal, kind: str, number: int) -> None:
+    while play.look().events[kind] < number:  # noqa: ASYNC110 - only topics can tell
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def until_at_rest(play: Rehearsal, finished: int) -> None:
+    """So many orders are finished, nothing is asked any more, all is read, and Kafka has all that was told."""
+    await until(play, finished, "SELECT count(*) FROM ledger.orders WHERE phase = 'finished'")
+    await until(play, 0, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting'")
+    await until(play, 0, "SELECT count(*) FROM delivery.outbox")
+    await until_read(play, *LedgerHandler.topics)
+    await until(play, 0, "SELECT count(*) FROM ledger.outbox")
+
+
+async def until_kafka_knows(play: Rehearsal, topic: str) -> None:
+    """All of it is read, and Kafka was told so."""
+    await until_read(play, topic)
+    read = await ask(play, f"SELECT sum(next_offset) FROM ledger.positions WHERE topic = '{topic}'")
+    while read != sum(  # noqa: ASYNC110 - only Kafka can tell
+        at for place, at in (await committed_offsets(play.settings, names.group("ledger"))).items() if place[0] == topic
+    ):
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def books(play: Rehearsal) -> dict[str, list[tuple]]:
+    return {name: sorted(await rows(play, query), key=repr) for name, query in BOOKS.items()}
+
+
+async def recover(play: Rehearsal) -> Summary:
+    """Sound afterwards, and with nothing left to take back."""
+    found = await run_recovery(play.settings, nobody)
+    await is_sound(play)
+    again = await run_recovery(play.settings, nobody)
+    assert {name for name, number in again.items() if number} <= {"uncertain"}
+    return found
+
+
+async def is_sound(play: Rehearsal) -> None:
+    for found in (await run_audit(play.settings), await run_rebuild(play.settings)):
+        assert found["ok"], found
+
+
+async def each_was_done_once(play: Rehearsal, settled: int) -> None:
+    """In the connectors' own books."""
+    done = await play.effects()
+    assert set(Counter(one.request_id for one in done).values()) == {1}
+    assert sum(one.value for one in done if one.operation == "settle") == settled
+    await is_sound(play)
+
+
+async def people(play: Rehearsal, act: Callable[[Any], Awaitable[object]]) -> None:
+    """Somebody types something."""
+    connection = await connect(play.settings.database, name="test")
+    try:
+        await act(connection)
+    finally:
+        await connection.close()
+
+
+async def replay(play: Rehearsal, *orders: str) -> None:
+    """The dead letters of these orders."""
+    ids = dict(await rows(play, "SELECT order_id, id FROM ledger.dead_letters"))
+    sink = Sink(play.settings)
+    await sink.start()
+    await people(play, lambda typed: replaying.replay(typed, sink, ANA, [ids[one] for one in orders]))
+    await sink.stop()
+
+
+@asynccontextmanager
+async def recovery_at_work(play: Rehearsal) -> AsyncIterator[Transaction]:
+    """It has done everything and is not over yet."""
+    connection = await connect(play.settings.database, name="test", idle_in_transaction_session_timeout="0")
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await Recovery(play.settings, connection, nobody).run()
+        yield transaction
+    finally:
+        connection.terminate()
+
+
+async def test_commands_that_the_topic_has_lost_come_from_the_ledger_and_are_asked_again_under_their_ids(
+    play: Rehearsal,
+):
+    paid, first, second, third, fourth = orders_of(0, 5)
+    await say(play, *opened(paid, first, second, third, fourth))
+    await until_told(play, "order.opened", 5)
+    await back_up(play)
+    await say(play, *invoiced(paid))
+    await until_told(play, "settlement.confirmed", 1)
+    await everything_is_answered(play, "decline")
+    await say(play, *invoiced(first, second))
+    await until_told(play, "settlement.failed", 2)
+    await everything_is_answered(play, "error")
+    await say(play, *invoiced(third, fourth))
+    await until(play, 2, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting' AND uncertain")
+    await until_kafka_knows(play, names.OUTCOMES)
+    await crash_and_restore(play)
+    await lose_records(play, names.COMMANDS, names.OUTCOMES)
+    asked = await requests(play)
+
+    said = play.processes.must_run("recover")
+
+    assert "0 commands were taken over from their topic" in said
+    assert "5 commands that their topic no longer has were taken over from the ledger" in said
+    assert "2 commands without an outcome will be asked again" in said
+    await is_sound(play)
+    assert sorted(await rows(play, "SELECT order_id, state, uncertain FROM delivery.commands")) == sorted([
+        (paid, "succeeded", False), (first, "declined", False), (second, "declined", False),
+        (third, "waiting", True), (fourth, "waiting", True),
+    ])  # fmt: skip
+    assert await requests(play) == asked, "a recovery asks nobody"
+
+    await everything_is_answered(play, "decline")
+    play.start_workers()
+    await until_told(play, "settlement.failed", 4)
+    assert await ask(play, OPEN) == 4, "each has a dead letter of its own"
+    await everything_is_answered(play, "ok")
+    for (command_id,) in await rows(play, "SELECT command_id FROM delivery.commands WHERE state = 'declined'"):
+        await people(play, lambda typed, one=command_id: commands.retry(typed, ANA, one))
+    await until_at_rest(play, 5)
+    assert await ask(play, OPEN) == 0, "nobody is reminded of what was decided"
+    await each_was_done_once(play, 5 * TOTAL)
+
+
+async def test_what_people_decided_since_the_backup_is_applied_once_and_the_books_are_those_before(play: Rehearsal):
+    """Two commands end badly again after somebody had asked again: their dead letters are open again."""
+    retried, abandoned, resolved, later, lapsed, before_it, since = orders_of(0, 4) + orders_of(1, 3)
+    expired = authorized(lapsed, TOTAL, [("rede", TOTAL)])
+    expired.data["payments"][0]["expiresAt"] = "2020-01-01T00:00:00Z"
+    await say(play, *opened(retried, abandoned, resolved, later, before_it, since), expired, *invoiced(lapsed))
+    await everything_is_answered(play, "decline")
+    await say(play, *invoiced(retried, abandoned))
+    await until_told(play, "settlement.failed", 3)
+    await everything_is_answered(play, "manual")
+    await say(play, *invoiced(resolved))
+    await until_told(play, "command.manual", 1)
+    await everything_is_answered(play, "echo")
+    await say(play, *invoiced(before_it, since))
+    await until_told(play, "command.suspect", 2)
+    of = dict(await rows(play, "SELECT order_id, command_id FROM delivery.commands"))
+    await everything_is_answered(play, "error")
+    await people(play, lambda typed: commands.retry(typed, ANA, of[before_it]))
+    await until(play, 4, OPEN)
+    await back_up(play)
+    await everything_is_answered(play, "echo")
+    await until_told(play, "command.suspect", 3)
+    await people(play, lambda typed: commands.retry(typed, ANA, of[since]))
+    await until_told(play, "command.suspect", 4)
+    await everything_is_answered(play, "decline")
+    await say(play, *invoiced(later))
+    await until_told(play, "settlement.failed", 4)
+    await everything_is_answered(play, "ok")
+
+    of = dict(await rows(play, "SELECT order_id, command_id FROM delivery.commands"))
+    await people(play, lambda typed: commands.retry(typed, ANA, of[retried]))
+    await people(play, lambda typed: commands.retry(typed, ANA, of[later]))
+    await people(play, lambda typed: commands.abandon(typed, ANA, of[abandoned]))
+    await people(play, lambda typed: commands.resolve(typed, ANA, of[resolved], done=TOTAL, operation_id="by-hand"))
+    await people(play, lambda typed: commands.abandon_amount(typed, ANA, lapsed, PARTITIONS, invoice="1"))
+    await until_at_rest(play, 5)
+    before = await books(play)
+    await crash_and_restore(play)
+
+    assert (await recover(play))["decisions"] == 6
+    assert await books(play) == before
+    play.start_workers()
+    await until_at_rest(play, 5)
+    assert await books(play) == before
+    await each_was_done_once(play, 4 * TOTAL)
+
+
+async def test_a_dead_letter_since_the_backup_is_back_and_a_replay_is_counted_once_and_for_its_own_letter(
+    play: Rehearsal,
+):
+    known, replayed = orders_of(1, 2)
+    [untouched] = orders_of(0, 1)
+    await say(play, *(authorized(one, 5_000, [("cielo", TOTAL)]) for one in (known, replayed, untouched)))
+    await say(play, *changed(-6_000, known))
+    await until_told(play, "change.rejected", 1)
+    await back_up(play)
+    await say(play, *changed(-6_000, replayed))
+    await until_told(play, "change.rejected", 2)
+    await say(play, *changed(-6_000, untouched))
+    await until_told(play, "change.rejected", 3)
+    await say(play, *changed(3_000, known, replayed, untouched))
+    await until_told(play, "change.accepted", 3)
+    await replay(play, known, replayed)
+    await until_told(play, "change.accepted", 5)
+    await until_at_rest(play, 0)
+    before = await books(play)
+    await crash_and_restore(play)
+
+    assert (await recover(play))["dead_letters"] == 2
+    play.start_workers()
+    await until_at_rest(play, 0)
+    assert await books(play) == before
+    # That a person had replayed one which the backup did not have, no topic knows: it is shown again.
+    assert dict(await rows(play, "SELECT order_id, status FROM ledger.dead_letters")) == {
+        known: "replayed", replayed: "open", untouched: "open",
+    }  # fmt: skip
+
+    await replay(play, replayed, untouched)
+    await until_told(play, "change.accepted", 6)
+    await until_at_rest(play, 0)
+    assert await rows(play, "SELECT DISTINCT status, count(*) OVER () FROM ledger.dead_letters") == [("replayed", 3)]
+    assert [play.look().orders[one]["value"] for one in (known, replayed, untouched)] == [2_000] * 3
+    await is_sound(play)
+
+
+async def test_what_waited_in_the_backup_or_began_to_wait_since_ends_as_it_would_have(play: Rehearsal):
+    woken, asleep, passing, waiting = orders_of(0, 4)
+    await say(play, *invoiced(woken, asleep))
+    await until(play, 2, "SELECT count(*) FROM ledger.parked")
+    await back_up(play)
+    await say(play, *invoiced(passing, waiting))
+    await until(play, 4, "SELECT count(*) FROM ledger.parked")
+    await say(play, *opened(woken, passing))
+    await until_at_rest(play, 2)
+    before = await books(play)
+    await crash_and_restore(play)
+
+    await recover(play)
+    assert await rows(play, "SELECT order_id FROM ledger.parked") == [(asleep,)]
+    play.start_workers()
+    await until_at_rest(play, 2)
+    assert await books(play) == before
+
+    await say(play, *opened(asleep, waiting))
+    await until_at_rest(play, 4)
+    await each_was_done_once(play, 4 * TOTAL)
+
+
+async def test_while_a_worker_runs_nothing_is_taken_back_and_the_worker_is_not_disturbed(play: Rehearsal):
+    await say(play, *opened("order-1"))
+    await until_told(play, "order.opened", 1)
+    owners = "SELECT partition, owner, epoch FROM ledger.partitions"
+    before = await rows(play, owners)
+
+    done = play.processes.run("recover")
+    assert done.returncode == REFUSED
+    assert "a ledger worker runs" in done.stderr
+    assert "stop all workers first" in done.stderr
+    assert await rows(play, owners) == before
+    await say(play, *invoiced("order-1"))
+    await until_at_rest(play, 1)
+
+    await asyncio.to_thread(play.processes.stop, "ledger")
+    with pytest.raises(RecoveryError, match="a delivery worker runs"):
+        await run_recovery(play.settings, nobody)
+    await asyncio.to_thread(play.processes.stop, "delivery")
+    await recover(play)
+    await each_was_done_once(play, TOTAL)
+
+
+async def test_a_worker_that_starts_while_a_recovery_is_at_work_waits_for_its_end_and_another_recovery_is_refused(
+    play: Rehearsal,
+):
+    await say(play, *opened("order-1", "order-2"))
+    await until_told(play, "order.opened", 2)
+    await until(play, 2 * PARTITIONS, OWNED)
+    await back_up(play)
+    await say(play, *invoiced("order-1"))
+    await until_at_rest(play, 1)
+    await crash_and_restore(play)
+    await say(play, *invoiced("order-2"))
+    asked, facts = await requests(play), await ask(play, "SELECT count(*) FROM ledger.facts")
+
+    async with recovery_at_work(play) as transaction:
+        with pytest.raises(RecoveryError, match="another recovery, is at work"):
+            await run_recovery(play.settings, nobody)
+        play.start_workers()
+        await until(play, 2, BEATING)
+        assert await ask(play, OWNED) == 0
+        assert await ask(play, "SELECT count(*) FROM ledger.facts") == facts
+        assert await requests(play) == asked
+        await transaction.commit()
+
+    await until(play, 2 * PARTITIONS, OWNED)
+    await until_at_rest(play, 2)
+    await each_was_done_once(play, 2 * TOTAL)
