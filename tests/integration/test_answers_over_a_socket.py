@@ -142,11 +142,11 @@ async def test_a_reply_that_speaks_of_somebody_else_is_suspect(changed: dict[str
     assert (await answer_to(http(200, {**GOOD, **changed}))).fate == "suspect"
 
 
-async def test_an_operation_id_of_another_command_is_suspect():
-    answer = await answer_to(http(200, GOOD))
+async def test_an_operation_id_of_another_command_is_suspect_and_says_whose_it_is():
+    refused = refuse_used_id(await answer_to(http(200, GOOD)), "another command's")
 
-    assert refuse_used_id(answer, {"s-9"}).fate == "suspect"
-    assert refuse_used_id(answer, {"s-8"}) == answer
+    assert (refused.fate, refused.value, refused.operation_id) == ("suspect", 0, None)
+    assert refused.message == f"the operation id {GOOD['settleId']!r} is another command's"
 
 
 async def test_a_cancel_is_booked_as_asked_whatever_value_the_reply_has():

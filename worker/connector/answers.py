@@ -1,7 +1,6 @@
 """What may be believed of an answer (R32-R38): one pure table from what happened to the fate of the command."""
 
 import json
-from collections.abc import Container
 from datetime import UTC
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -64,11 +63,9 @@ def classify(
     assert_never(happened)
 
 
-def refuse_used_id(answer: Answer, used: Container[str]) -> Answer:
-    """R32: an operation id that another command of the payment has is no success."""
-    if answer.fate != "succeeded" or answer.operation_id not in used:
-        return answer
-    return _suspect(f"the operation id {answer.operation_id!r} is another command's", "operation_id_used")
+def refuse_used_id(answer: Answer, whose: str) -> Answer:
+    """R32: an operation id that somebody else of the payment has is no success."""
+    return _suspect(f"the operation id {answer.operation_id!r} is {whose}", "operation_id_used")
 
 
 def _reply(

@@ -8,7 +8,7 @@ from worker.connector.answers import Answer, refuse_used_id
 from worker.delivery import outcomes, schedule
 from worker.delivery.job import Job
 from worker.delivery.sending import Result
-from worker.delivery.store import Ended, Standing, Store
+from worker.delivery.store import Ended, Owner, Standing, Store
 from worker.stream.cycle import Cycle
 
 _REASONS = {"declined": "declined", "manual": "manual", "suspect": "suspect", "unknown": "unknown_outcome"}
@@ -20,11 +20,11 @@ async def book(cycle: Cycle, store: Store, results: Sequence[Result]) -> list[Jo
     if not mine:
         return []
     judged = await _refuse_used_ids(store, mine)
-    await store.end([
+    ended = [
         Ended(one.job.id, one.job.attempts, one.at_ms, one.answer.fate, one.status, one.answer.message, one.reply)
         for one in judged
-    ])  # fmt: skip
-    await store.update([_stands(cycle, one) for one in judged])
+    ]
+    await store.update([_stands(cycle, one) for one in judged], ended)
     return [one.job for one in judged]
 
 
@@ -35,17 +35,25 @@ async def give_up(cycle: Cycle, store: Store, job: Job) -> None:
 
 
 async def _refuse_used_ids(store: Store, results: Sequence[Result]) -> list[Result]:
-    """R32: an operation id is one command's; of two answers with the same one the first is believed."""
+    """R32: an operation id is one command's, or one automatic settlement's; of two answers the first is believed."""
     used = await store.used_operations(
         (one.job.command.payment_id, one.answer.operation_id) for one in results if one.answer.operation_id is not None
     )
-    judged = []
-    for one in results:
-        operation_id, command_id = one.answer.operation_id or "", one.job.id
-        owner = used.setdefault((one.job.command.payment_id, operation_id), command_id) if operation_id else command_id
-        answer = one.answer if owner == command_id else refuse_used_id(one.answer, (operation_id,))
-        judged.append(replace(one, answer=answer))
-    return judged
+    return [replace(one, answer=_unless_used(one, used)) for one in results]
+
+
+def _unless_used(result: Result, used: dict[tuple[str, str], Owner]) -> Answer:
+    """A settle that returns what the gateway captured by itself, and nothing more or less, is that capture (R27)."""
+    job, answer = result.job, result.answer
+    if answer.fate != "succeeded" or answer.operation_id is None:
+        return answer
+    key = job.command.payment_id, answer.operation_id
+    owner = used.get(key)
+    same_capture = owner is not None and (job.operation, answer.value) == ("settle", owner.untouched)
+    if owner is not None and owner.command_id != job.id and not same_capture:
+        return refuse_used_id(answer, "another command's" if owner.command_id else "an automatic settlement's")
+    used[key] = Owner(job.id)
+    return answer
 
 
 def _stands(cycle: Cycle, result: Result) -> Standing:

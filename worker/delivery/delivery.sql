@@ -70,15 +70,16 @@ LIMIT 500
 SELECT command_id, partition, connector FROM commands
 WHERE partition = ANY ($1::integer[]) AND begun IS NOT NULL
 
+-- name: mark_begun
+-- An attempt of these commands is under way.
+UPDATE commands SET attempts = b.attempt, begun = b.attempt, first_attempt_at = coalesce(first_attempt_at, b.at)
+FROM unnest($1::text[], $2::integer[], $3::timestamptz[]) AS b (command_id, attempt, at)
+WHERE commands.command_id = b.command_id AND commands.state = 'waiting'
+
 -- name: begin_attempts
 -- Attempts are written down before their first byte.
-WITH begun AS (
-    SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::timestamptz[]) AS b (command_id, attempt, epoch, at)
-), marked AS (
-    UPDATE commands SET attempts = b.attempt, begun = b.attempt, first_attempt_at = coalesce(first_attempt_at, b.at)
-    FROM begun b WHERE commands.command_id = b.command_id AND commands.state = 'waiting'
-)
-INSERT INTO attempts (command_id, attempt, epoch, begun_at) SELECT command_id, attempt, epoch, at FROM begun
+INSERT INTO attempts (command_id, attempt, epoch, begun_at)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::timestamptz[])
 
 -- name: lose_attempts
 -- Attempts without a result are doubtful: their commands are uncertain, and wait until it is safe to ask again.
@@ -105,9 +106,11 @@ FROM unnest($1::text[], $2::text[], $3::integer[], $4::boolean[], $5::timestampt
 WHERE commands.command_id = n.command_id AND commands.begun IS NOT DISTINCT FROM n.attempt
 
 -- name: used_operations
--- Operation ids that commands of these payments already have.
-SELECT command_id, payment_id, operation_id FROM commands
+-- Which of these operation ids a command of the payment has already, or an automatic settlement.
+SELECT payment_id, operation_id, command_id, 0 AS untouched FROM commands
 WHERE payment_id = ANY ($1::text[]) AND operation_id = ANY ($2::text[])
+UNION ALL
+SELECT payment_id, settle_id, NULL, untouched FROM automatic_settlements($1, $2)
 
 -- name: load_command
 -- One command, whatever its state.

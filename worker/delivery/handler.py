@@ -12,7 +12,7 @@ from worker.delivery.known import first_unknown
 from worker.delivery.lane import Lane
 from worker.delivery.people import apply
 from worker.delivery.sending import Sending
-from worker.delivery.store import Store
+from worker.delivery.store import Store, write_down
 from worker.delivery.taking import new_jobs
 from worker.kafka import names
 from worker.settings import SettingsError
@@ -171,7 +171,7 @@ class DeliveryHandler:
             job.begun = job.attempts
             job.first_attempt_ms = job.first_attempt_ms or cycle.now_ms
             self._released.append(job)
-        await store.begin(self._released, cycle.epochs, cycle.now_ms)
+        write_down(cycle.writes, self._released, cycle.epochs, cycle.now_ms)
 
     # Memory
 

@@ -13,6 +13,7 @@ from worker.delivery.window import Key
 from worker.kafka import names
 from worker.kafka.records import Record
 from worker.postgres.queries import load
+from worker.postgres.together import Together
 from worker.postgres.values import columns, milliseconds, moment
 from worker.stream.outbox import decode_headers, encode_headers
 
@@ -30,6 +31,14 @@ class Ended(Struct, frozen=True):
     status: int | None
     message: str
     reply: str | None
+
+
+class Owner(Struct, frozen=True):
+    """Whose an operation id is: a command's, or an automatic settlement's."""
+
+    command_id: str | None
+    untouched: int = 0
+    """The automatic settlement's value, while nothing of it was refunded."""
 
 
 class Standing(Struct, frozen=True):
@@ -114,12 +123,6 @@ class Store:
         rows = await self._connection.fetch(_SQL["past_horizon"], connector, moment(before_ms), list(partitions))
         return [row["command_id"] for row in rows]
 
-    async def begin(self, jobs: Sequence[Job], epochs: Mapping[int, int], now_ms: int) -> None:
-        """Each attempt is written down before its first byte."""
-        await self._write("begin_attempts", [
-            (job.id, job.attempts, epochs[job.partition], moment(now_ms)) for job in jobs
-        ])  # fmt: skip
-
     async def under_way(self, partitions: Iterable[int]) -> list[tuple[str, int, str]]:
         """Commands whose attempt has no result yet: id, partition, connector."""
         rows = await self._connection.fetch(_SQL["under_way"], list(partitions))
@@ -127,33 +130,34 @@ class Store:
 
     async def lose(self, lost: Mapping[str, int]) -> None:
         """Attempts without a result are doubtful from now on; the wait for them is counted once, not by each owner."""
-        await self._write("lose_attempts", [(command_id, moment(due_ms)) for command_id, due_ms in lost.items()])
+        if lost:
+            rows = [(command_id, moment(due_ms)) for command_id, due_ms in lost.items()]
+            await self._connection.execute(_SQL["lose_attempts"], *columns(rows))
 
-    async def end(self, attempts: Sequence[Ended]) -> None:
-        """What became of attempts."""
-        await self._write("end_attempts", [
+    async def update(self, standings: Sequence[Standing], attempts: Sequence[Ended] = ()) -> None:
+        """The new state of commands, and what became of attempts."""
+        both = Together()
+        both.add_rows(_SQL["end_attempts"], [
             (one.command_id, one.attempt, moment(one.at_ms), one.fate, one.status, one.message, one.reply)
             for one in attempts
         ])  # fmt: skip
-
-    async def update(self, standings: Sequence[Standing]) -> None:
-        """The new state of commands."""
-        await self._write("update_commands", [
+        both.add_rows(_SQL["update_commands"], [
             (one.job.id, one.job.state, one.job.changes, one.job.uncertain, moment(one.job.due_ms),
              _moment_or_none(one.job.first_attempt_ms), one.done, one.operation_id, one.code, one.message,
              _moment_or_none(one.ended_ms), one.attempt)
             for one in standings
         ])  # fmt: skip
+        await both.execute(self._connection)
 
-    async def used_operations(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Which command of a payment has an operation id already."""
+    async def used_operations(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Owner]:
+        """Who has an operation id of a payment already."""
         pairs = list(wanted)
         if not pairs:
             return {}
         rows = await self._connection.fetch(
             _SQL["used_operations"], [payment for payment, _ in pairs], [operation for _, operation in pairs]
         )
-        return {(row["payment_id"], row["operation_id"]): row["command_id"] for row in rows}
+        return {(row["payment_id"], row["operation_id"]): Owner(row["command_id"], row["untouched"]) for row in rows}
 
     async def command(self, command_id: str) -> tuple[Job, int] | None:
         """One command whatever its state, and what of it was done."""
@@ -184,9 +188,12 @@ class Store:
             decision.reason, moment(decision.at_ms),
         )  # fmt: skip
 
-    async def _write(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
-        if rows:
-            await self._connection.execute(_SQL[query], *columns(rows))
+
+def write_down(writes: Together, jobs: Sequence[Job], epochs: Mapping[int, int], now_ms: int) -> None:
+    """Each attempt is written down before its first byte, which waits for the end of this transaction anyhow."""
+    at = moment(now_ms)
+    writes.add_rows(_SQL["mark_begun"], [(job.id, job.attempts, at) for job in jobs])
+    writes.add_rows(_SQL["begin_attempts"], [(job.id, job.attempts, epochs[job.partition], at) for job in jobs])
 
 
 def _moment_or_none(at_ms: int | None) -> datetime | None:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.records import Outgoing, Record
+from worker.postgres.together import Together
 
 
 class Taken(Struct, frozen=True):
@@ -34,7 +35,7 @@ class DeadLetter(Struct, frozen=True):
 class Cycle:
     """One transaction under way. What is published here leaves only after its commit."""
 
-    __slots__ = ("connection", "dead", "epochs", "now_ms", "outgoing", "partitions", "records")
+    __slots__ = ("connection", "dead", "epochs", "now_ms", "outgoing", "partitions", "records", "writes")
 
     def __init__(
         self,
@@ -53,6 +54,8 @@ class Cycle:
         self.now_ms = now_ms
         """Wall clock at the begin of this cycle."""
         self.partitions = partitions
+        self.writes = Together()
+        """What may wait for the end of the cycle: it goes with the outbox, in one statement."""
         self.outgoing: list[Outgoing] = []
         self.dead: list[DeadLetter] = []
 

@@ -12,7 +12,6 @@ from msgspec import Struct
 from worker.kafka.dead_letters import dead_letter, printable
 from worker.kafka.records import Outgoing
 from worker.postgres.queries import load
-from worker.postgres.together import Together
 from worker.stream.cycle import Cycle
 
 # So many rows of others are read at once; while more are left, our own rows wait behind them in the table.
@@ -56,26 +55,22 @@ def unpack(content: bytes) -> list[Outgoing]:
     return _unpack.decode(zlib.decompress(content))
 
 
-async def write(
-    cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int], progress: Together | None = None, *,
-    behind: bool = False,
-) -> list[Row]:  # fmt: skip
-    """Inserts what the cycle publishes, books its progress along, and returns the rows of owned partitions.
+async def write(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int], *, behind: bool = False) -> list[Row]:
+    """Inserts what the cycle publishes along with its last writes, and returns the rows of owned partitions.
 
     `behind`: others' rows for our partitions are still unread, so ours are marked like theirs, to be found
     after them, and nothing is returned.
     """
-    progress = progress or Together()
     outgoing = [*cycle.outgoing, *await _write_dead_letters(cycle, prefix, dead_letter_bytes)]
     if not outgoing:
-        await progress.execute(cycle.connection)
+        await cycle.writes.execute(cycle.connection)
         return []
     by_partition: dict[int, list[Outgoing]] = {}
     for record in outgoing:
         by_partition.setdefault(record.partition, []).append(record)
     misplaced = [behind or partition not in cycle.epochs for partition in by_partition]
     packed = [pack(records) for records in by_partition.values()]
-    ids = await progress.fetch(cycle.connection, _SQL["write_rows"], list(by_partition), misplaced, packed)
+    ids = await cycle.writes.fetch(cycle.connection, _SQL["write_rows"], list(by_partition), misplaced, packed)
     return [
         Row(row["id"], partition, by_partition[partition], _size(by_partition[partition]))
         for row in ids

@@ -69,8 +69,9 @@ class Session:
     async def open(self) -> None:
         """Ready to take partitions."""
         self._connection = await connect(
-            self._settings.database, name=self._ownership.session_name, schema=self._handler.role
-        )
+            self._settings.database, name=self._ownership.session_name, schema=self._handler.role,
+            plan_cache_mode="force_generic_plan",  # the plan that was looked at, and no other for another batch
+        )  # fmt: skip
         await self._source.start()
         await self._ownership.join()
         self._transactions = Transactions(

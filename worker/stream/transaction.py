@@ -12,7 +12,6 @@ from worker import metrics
 from worker.kafka.records import Record
 from worker.kafka.source import Place
 from worker.postgres.queries import load
-from worker.postgres.together import Together
 from worker.settings import Settings
 from worker.stream import outbox
 from worker.stream.cycle import Cycle, Handler
@@ -115,14 +114,13 @@ class Transactions:
             found, more = await outbox.find_misplaced(self.connection, self.epochs, self._publisher.known)
         positions = {(record.topic, record.partition): record.offset + 1 for record in cycle.records}
         deleted, reached = self._publisher.acknowledged()
-        progress = Together()
         if deleted:
-            progress.add(_SQL["delete_rows"], deleted)
+            cycle.writes.add(_SQL["delete_rows"], deleted)
         if reached:
-            progress.add(_SQL["advance_published"], *columns(reached))
+            cycle.writes.add(_SQL["advance_published"], *columns(reached))
         if positions:
-            progress.add(_SQL["advance_positions"], *columns(positions))
-        written = await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes, progress, behind=more)
+            cycle.writes.add(_SQL["advance_positions"], *columns(positions))
+        written = await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes, behind=more)
         return Done(cycle, found + written, positions, deleted, reached)
 
 
