@@ -16,8 +16,6 @@ from worker.stream.control import Control
 from worker.tracing import tracing
 
 REPLY_BYTES_KEPT = 2_000
-# So long a result waits for others, or for new commands, to be booked with: a cycle costs more than its results.
-COMPANY_SECONDS = 0.01
 # An attempt that was written down, but not begun: whoever may send is to do so at once.
 NOT_BEGUN = Answer(
     "not_sent", "not_begun", "the partition was on its way to another worker, or the lease ran out", hold_seconds=0.0
@@ -45,7 +43,6 @@ class Sending:
         self._tls = tls_context()
         self._clients: dict[str, Client] = {}
         self._flying: dict[str, tuple[int, asyncio.Task[None]]] = {}
-        self._waits_for_company = False
         self.results: list[Result] = []
 
     def begin(self, job: Job, epoch: int, lane: Lane) -> None:
@@ -100,15 +97,7 @@ class Sending:
 
     def _note(self, result: Result) -> None:
         self.results.append(result)
-        if not self._waits_for_company:
-            self._waits_for_company = True
-            asyncio.get_running_loop().call_later(COMPANY_SECONDS, self._wake)
-
-    def _wake(self) -> None:
-        """What no other cycle has booked by now gets one of its own."""
-        self._waits_for_company = False
-        if self.results:
-            self._control.wake()
+        self._control.wake()
 
     def _client(self, connector: Connector) -> Client:
         client = self._clients.get(connector.name)

@@ -2,17 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from worker.kafka.murmur2 import partition_of
 from worker.settings import Settings
 from worker.stream.pace import Pace
-
-_NO_LIMIT = 1 << 30
-
-
-def _no_limit() -> int:
-    return _NO_LIMIT
 
 
 class Control:
@@ -20,8 +14,6 @@ class Control:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.room: Callable[[], int] = _no_limit
-        """How many records the next cycle may bring; a handler with limits puts its own."""
         self.epochs: Mapping[int, int] = {}
         """Owned partition → epoch, as of the last cycle."""
         self.lease_ends = 0.0

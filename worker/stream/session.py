@@ -233,7 +233,7 @@ class Session:
             return False
         now = time.monotonic()
         self._transactions.alone = self._ownership.alone
-        records = self._source.take(min(self._control.pace.records_max, self._control.room()), CYCLE_BYTES_MAX)
+        records = self._source.take(self._control.pace.records_max, CYCLE_BYTES_MAX)
         due_ms = self._handler.next_due_ms()
         if records or self._control.cycle_wanted or (due_ms is not None and due_ms <= time.time() * 1000):
             self._control.cycle_wanted = False
