@@ -1,8 +1,6 @@
 """PostgreSQL and the broker are killed while the ledger worker is busy: how long it stands, and how fast it goes on."""
 
 import asyncio
-import os
-import signal
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +13,9 @@ from tests.bench import load, page, picture
 from tests.bench.deployment import PARTITIONS, Deployment, deployment
 from tests.bench.ledger import PARCELS, opened
 from tests.bench.rounds import Figure
+from tests.chaos.rehearsing import kill_server
 from worker.kafka import names
 from worker.stack import down, up
-from worker.stack.control import status
 
 KILLED = {"postgres": "PostgreSQL", "kafka": "Kafka broker"}
 WARM_SECONDS, WINDOW_SECONDS = 4.0, 6.0
@@ -70,7 +68,7 @@ async def _round(home: Path, orders: int, kills: dict[str, list[Kill]]) -> Point
         before = await _rate(points)
         for service, found in kills.items():
             stood, at = points[-1][1], time.monotonic()
-            _kill(home, service)
+            kill_server(home, service)
             await asyncio.to_thread(up, home)
             await _moves(points, stood)
             silent = time.monotonic() - at
@@ -83,13 +81,6 @@ async def _round(home: Path, orders: int, kills: dict[str, list[Kill]]) -> Point
         watching.cancel()
         await _everything_once(here, sent)
         return points
-
-
-def _kill(home: Path, service: str) -> None:
-    """SIGKILL to the server; what it started dies with it."""
-    pid = next(look.pid for look in status(home) if look.service == service)
-    assert pid is not None, f"{service} does not run"
-    os.kill(pid, signal.SIGKILL)
 
 
 async def _watch(here: Deployment, points: Points) -> None:

@@ -36,7 +36,9 @@ STEPS = {
     "delivery: taken over": Step(
         "worker.delivery.handler:DeliveryHandler.committed", only=lambda _, cycle: cycle.records
     ),
-    "delivery: due": Step("worker.delivery.store:Store.begin", "after", lambda _, jobs, *__: jobs),
+    "delivery: due": Step(
+        "worker.delivery.handler:DeliveryHandler._release_due", "after", lambda handler, *_: handler._released
+    ),
     "delivery: before the first byte": Step("worker.connector.client:Client.send", nth=5),
     # The connectors of a rehearsal take 10 ms at the least.
     "delivery: after the request": Step(

@@ -1,13 +1,16 @@
 """What the chaos tests share: a deployment of their own, and the wait for its orders' end."""
 
 import asyncio
+import os
 import secrets
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 from worker.sandbox.erp import Story
 from worker.sandbox.rehearsal import Rehearsal, Verdict, is_done
 from worker.stack import StackEnv
+from worker.stack.control import status
 
 SECONDS_MAX = 270
 LOOK_SECONDS = 0.2
@@ -15,6 +18,13 @@ LOOK_SECONDS = 0.2
 
 def rehearsal(home: Path, stack: StackEnv) -> Rehearsal:
     return Rehearsal(f"chaos_{secrets.token_hex(3)}", home, stack.as_settings())
+
+
+def kill_server(home: Path, service: str) -> None:
+    """SIGKILL to this home's `postgres` or `kafka`; what it started dies with it."""
+    pid = next(look.pid for look in status(home) if look.service == service)
+    assert pid is not None, f"{service} does not run"
+    os.kill(pid, signal.SIGKILL)
 
 
 async def finished(play: Rehearsal, told: Sequence[Story]) -> Verdict:

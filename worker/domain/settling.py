@@ -114,7 +114,7 @@ def _name_the_rest(draft: Draft) -> None:
             part = min(left, max(0, command.missing - known))
             lacking.add(draft, lack.invoice, "short" if command.done else "failed", part, command.command_id)
             left -= part
-        part = min(left, lacking.abandoned_unlisted(order)) if order.mode != "PARTIAL" else 0
+        part = min(left, lacking.abandoned_unlisted(order))
         lacking.add(draft, lack.invoice, "abandoned", part)
         left -= part
         part = min(left, lacking.lapsed_unlisted(order))
