@@ -46,7 +46,7 @@ async def _waiting(stack: StackEnv, asked: argparse.Namespace) -> Section:
 
 
 async def _latency(stack: StackEnv, asked: argparse.Namespace) -> Section:
-    return latency.section(await latency.run(stack, asked.seconds))
+    return latency.section(await latency.run(stack, asked.rounds, asked.seconds))
 
 
 async def _bulkhead(stack: StackEnv, asked: argparse.Namespace) -> Section:

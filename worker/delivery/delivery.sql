@@ -1,28 +1,27 @@
 -- schema: delivery
 
 -- name: known_commands
--- Which of these commands were taken over before, and with which body.
+-- The body with which each of these commands was taken over.
 SELECT command_id, body FROM commands WHERE command_id = ANY ($1::text[])
 
 -- name: take_over
--- New commands join the schedule; returned are those whose turn it is.
+-- Commands that were not taken over before join the schedule; returned are these, and whether it is their turn.
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[],
         $8::bigint[], $9::text[], $10::integer[], $11::bigint[], $12::bytea[], $13::bytea[], $14::bytea[],
         $15::timestamptz[], $16::text[], $17::timestamptz[], $18::timestamptz[])
         AS n (command_id, partition, order_id, payment_id, sequence, operation, connector, value, topic,
             source_partition, "offset", key, body, headers, "timestamp", traceparent, due_at, taken_at)
-), taken AS (
-    INSERT INTO commands (command_id, partition, order_id, payment_id, sequence, operation, connector, value, topic,
-        source_partition, "offset", key, body, headers, "timestamp", traceparent, due_at, taken_at, turn)
-    SELECT new.*, sequence = 1 OR EXISTS (
-        SELECT FROM commands AS before
-        WHERE before.payment_id = new.payment_id AND before.sequence = new.sequence - 1
-            AND before.state NOT IN ('waiting', 'suspect', 'unknown'))
-    FROM new
-    RETURNING command_id, turn
 )
-SELECT command_id FROM taken WHERE turn
+INSERT INTO commands (command_id, partition, order_id, payment_id, sequence, operation, connector, value, topic,
+    source_partition, "offset", key, body, headers, "timestamp", traceparent, due_at, taken_at, turn)
+SELECT new.*, sequence = 1 OR EXISTS (
+    SELECT FROM commands AS before
+    WHERE before.payment_id = new.payment_id AND before.sequence = new.sequence - 1
+        AND before.state NOT IN ('waiting', 'suspect', 'unknown'))
+FROM new
+ON CONFLICT (command_id) DO NOTHING
+RETURNING command_id, turn
 
 -- name: pass_turns
 -- What follows these in their payments' lines may be sent from now on, as soon as it is taken over.

@@ -13,7 +13,7 @@ from worker.delivery.lane import Lane
 from worker.delivery.people import apply
 from worker.delivery.sending import Sending
 from worker.delivery.store import Store, write_down
-from worker.delivery.taking import new_jobs
+from worker.delivery.taking import take_over
 from worker.kafka import names
 from worker.settings import SettingsError
 from worker.stream.control import Control
@@ -124,9 +124,7 @@ class DeliveryHandler:
     # The steps of a cycle
 
     async def _take_over(self, cycle: Cycle, store: Store) -> None:
-        if new := await new_jobs(cycle, store):
-            whose_turn = await store.take_over(new, cycle.now_ms)
-            self._enter(job for job in new if job.id in whose_turn)
+        self._enter(job for job in await take_over(cycle, store) if job.turn)
 
     async def _book(self, cycle: Cycle, store: Store) -> None:
         self._booked = len(self._sending.results)

@@ -1,6 +1,6 @@
 """Between the tables and the schedule: set-based reading and writing, inside the worker's transaction."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -77,12 +77,12 @@ class Store:
         self._connection = connection
 
     async def known(self, ids: Sequence[str]) -> dict[str, bytes]:
-        """The bodies of those that were taken over before."""
+        """The bodies with which these were taken over."""
         rows = await self._connection.fetch(_SQL["known_commands"], list(ids))
         return {row["command_id"]: row["body"] for row in rows}
 
-    async def take_over(self, jobs: Sequence[Job], now_ms: int) -> set[str]:
-        """New commands join the schedule; returns the ids of those whose turn it is."""
+    async def take_over(self, jobs: Collection[Job], now_ms: int) -> dict[str, bool]:
+        """New commands join the schedule; returns the id of each, and whether it is its turn."""
         rows = await self._connection.fetch(_SQL["take_over"], *columns([
             (job.id, job.partition, job.command.order_id, job.command.payment_id, job.command.sequence, job.operation,
              job.command.connector, job.command.value, job.record.topic, job.record.partition, job.record.offset,
@@ -90,7 +90,7 @@ class Store:
              job.traceparent, moment(job.due_ms), moment(now_ms))
             for job in jobs
         ]))  # fmt: skip
-        return {row["command_id"] for row in rows}
+        return {row["command_id"]: row["turn"] for row in rows}
 
     async def pass_turns(self, ended: Sequence[Job]) -> list[tuple[str, Key]]:
         """What follows these on their payments, if it was taken over: each with its connector."""

@@ -1,4 +1,4 @@
-"""From the records of the commands topic to jobs; what cannot be one is a dead letter."""
+"""From the records of the commands topic to jobs in the schedule; what cannot be one is a dead letter."""
 
 import msgspec
 
@@ -13,8 +13,22 @@ from worker.stream.cycle import Cycle
 _decode = msgspec.json.Decoder(Command).decode
 
 
-async def new_jobs(cycle: Cycle, store: Store) -> list[Job]:
-    """The commands of this cycle that were never taken over; each record is accounted for."""
+async def take_over(cycle: Cycle, store: Store) -> list[Job]:
+    """The commands of this cycle that were never taken over join the schedule; each record is accounted for."""
+    if not (found := read_jobs(cycle)):
+        return []
+    turns = await store.take_over(found.values(), cycle.now_ms)
+    if repeated := found.keys() - turns.keys():
+        for command_id, before in (await store.known(list(repeated))).items():
+            _compare(cycle, found.pop(command_id).record, before)
+    for job in found.values():
+        job.turn = turns[job.id]
+        telemetry.count_fact(job.record.topic, "applied")
+    return list(found.values())
+
+
+def read_jobs(cycle: Cycle) -> dict[str, Job]:
+    """The commands of this cycle, each once, by their ids."""
     found: dict[str, Job] = {}
     for record in cycle.records:
         job = read_job(cycle, record)
@@ -24,12 +38,7 @@ async def new_jobs(cycle: Cycle, store: Store) -> list[Job]:
             _compare(cycle, record, twin.record.value or b"")
         else:
             found[job.id] = job
-    known = await store.known(list(found)) if found else {}
-    for command_id, before in known.items():
-        _compare(cycle, found.pop(command_id).record, before)
-    for job in found.values():
-        telemetry.count_fact(job.record.topic, "applied")
-    return list(found.values())
+    return found
 
 
 def read_job(cycle: Cycle, record: Record) -> Job | None:

@@ -34,7 +34,7 @@ class Book:
     def __init__(self, cycle: Cycle) -> None:
         self._cycle = cycle
         self._connection = cycle.connection
-        self._writes = Together()
+        self._writes = cycle.writes
 
     async def known_places(self, records: Sequence[Record]) -> set[tuple[str, int, int]]:
         """Which of these records are facts or dead letters already."""
@@ -160,7 +160,7 @@ class Book:
         ])  # fmt: skip
 
     async def flush(self) -> None:
-        """What waited is written."""
+        """What waits for the end of the cycle is written now."""
         await self._writes.execute(self._connection)
 
     async def returning(self, named: Sequence[tuple[int, Record]]) -> dict[tuple[str, int, int], int]:

@@ -32,6 +32,8 @@ from worker.tracing import tracing
 LOOK_MS = 1_000  # so often the tables are asked whether time has become a fact
 TIMED_ORDERS_MAX = 500
 MISPLACED_WARNING_SECONDS = 60.0
+# What so few orders write goes with the outbox, in the cycle's last statement.
+FEW_ORDERS = 16
 # How long an order is left alone whose own facts the database refuses.
 QUARANTINE_MS = 600_000
 REFUSED = "refused_by_database"
@@ -155,13 +157,15 @@ class LedgerHandler:
             book.account(tally.consumed, deciding.duplicates, tally.next_offsets)
         elif deciding.duplicates:
             book.account({}, deciding.duplicates, {})
-        flushing = asyncio.ensure_future(book.flush())
+        at_once = bool(timed) or len(changed) > FEW_ORDERS
+        flushing = asyncio.ensure_future(book.flush()) if at_once else None
         try:
             await asyncio.sleep(0)  # the statement is on its way: the database is at work while we find the words
             for folder in changed:
                 publish(cycle, folder)
         finally:
-            await flushing
+            if flushing is not None:
+                await flushing
         tally.events.update(told.event.type for folder in changed for told in folder.events)
         await book.mark_returned(returned)
 

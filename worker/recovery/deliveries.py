@@ -10,7 +10,7 @@ from worker.delivery.known import numbered
 from worker.delivery.outcomes import DECIDED, DECISION
 from worker.delivery.people import changed
 from worker.delivery.store import Decision, Standing, Store
-from worker.delivery.taking import new_jobs
+from worker.delivery.taking import take_over
 from worker.domain.objection import objection
 from worker.domain.order import Command
 from worker.kafka.envelope import is_ours, kind_of
@@ -39,9 +39,7 @@ class Deliveries:
     async def of_commands(self, page: Sequence[Record]) -> None:
         """New commands join the schedule, as the delivery worker would have taken them over."""
         self._cycle.records = list(page)
-        jobs = await new_jobs(self._cycle, self._store)
-        await self._store.take_over(jobs, self._cycle.now_ms)
-        self._summary["commands"] += len(jobs)
+        self._summary["commands"] += len(await take_over(self._cycle, self._store))
 
     async def take_over_as(self, command: Command, job: Job) -> None:
         """One whose record is gone; what became of it is what the ledger has booked, until an outcome says more."""

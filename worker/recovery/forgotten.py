@@ -6,8 +6,7 @@ from typing import Any
 import msgspec
 
 from worker.delivery.job import Job
-from worker.delivery.store import Store
-from worker.delivery.taking import new_jobs
+from worker.delivery.taking import read_jobs
 from worker.domain.facts import Fact
 from worker.domain.order import Command, Order
 from worker.domain.terms import Terms
@@ -49,7 +48,7 @@ async def as_job(cycle: Cycle, record: Outgoing, own_place: int) -> Job:
     offset = await cycle.connection.fetchval(_SQL["place_of_forgotten"], *told)
     offset = own_place if offset is None else offset
     read = Record(record.topic, record.partition, offset, record.key, record.value, record.headers, cycle.now_ms)
-    [job] = await new_jobs(Cycle(cycle.connection, [read], {}, cycle.now_ms, cycle.partitions), Store(cycle.connection))
+    [job] = read_jobs(Cycle(cycle.connection, [read], {}, cycle.now_ms, cycle.partitions)).values()
     return job
 
 
