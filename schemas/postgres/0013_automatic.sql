@@ -3,7 +3,7 @@
 
 CREATE FUNCTION delivery.automatic_settlements(payments text[], ids text[])
     RETURNS TABLE (payment_id text, settle_id text, untouched bigint)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT one.payment_id, one.settle_id, CASE WHEN one.refunded + one.refunding = 0 THEN one.value ELSE 0 END
     FROM ledger.settlements AS one
     WHERE one.automatic AND one.payment_id = ANY (payments) AND one.settle_id = ANY (ids)

@@ -1,6 +1,7 @@
 """PostgreSQL and the broker are killed while the ledger worker is busy: how long it stands, and how fast it goes on."""
 
 import asyncio
+import contextlib
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -10,8 +11,8 @@ from aiokafka.errors import KafkaError
 from msgspec import Struct
 
 from tests.bench import load, page, picture
-from tests.bench.deployment import PARTITIONS, Deployment, deployment
-from tests.bench.ledger import PARCELS, opened
+from tests.bench.deployment import PARTITIONS, STALLED_SECONDS, Deployment, deployment
+from tests.bench.ledger import opened
 from tests.bench.rounds import Figure
 from tests.chaos.rehearsing import kill_server
 from worker.kafka import names
@@ -53,57 +54,56 @@ async def run(rounds: int, orders: int) -> Found:
                 down(home)
         told = ", ".join(f"{service} {found[-1].after / found[-1].before:.2f}" for service, found in kills.items())
         print(f"  round {number + 1}, rate after of rate before: {told}", flush=True)
-    return Found(kills, points, orders * PARCELS)
+    return Found(kills, points, orders)
 
 
 async def _round(home: Path, orders: int, kills: dict[str, list[Kill]]) -> Points:
     async with deployment(up(home)) as here:
         ids = await opened(here, orders)
-        sent = await here.send(load.invoices(ids, range(PARCELS), PARTITIONS))
+        sent = await here.send(load.invoices(ids, [0], PARTITIONS))
         points: Points = []
-        watching = asyncio.create_task(_watch(here, points))
         here.start("worker", "ledger")
-        await _moves(points, 0)
-        await asyncio.sleep(WARM_SECONDS)
-        before = await _rate(points)
+        await _moves(here, points, 0)
+        await _look(here, points, WARM_SECONDS)
+        before = await _rate(here, points)
         for service, found in kills.items():
             stood, at = points[-1][1], time.monotonic()
             kill_server(home, service)
             await asyncio.to_thread(up, home)
-            await _moves(points, stood)
+            await _moves(here, points, stood)
             silent = time.monotonic() - at
-            await asyncio.sleep(WARM_SECONDS)
-            after = await _rate(points)
+            await _look(here, points, WARM_SECONDS)
+            after = await _rate(here, points)
             found.append(Kill(before, after, silent))
             before = after
         if points[-1][1] >= sent:
             raise SystemExit(f"{sent} invoices are too few: all were done before the last rate was seen; more --orders")
-        watching.cancel()
         await _everything_once(here, sent)
         return points
 
 
-async def _watch(here: Deployment, points: Points) -> None:
-    """How many commands are written, as often as the broker answers."""
-    began = time.monotonic()
+async def _look(here: Deployment, points: Points, seconds: float = 0.0) -> None:
+    """How many commands are written, for so long, as often as the broker answers; once at least."""
+    until = time.monotonic() + seconds
     while True:
-        try:
+        with contextlib.suppress(TimeoutError, KafkaError):  # it was killed: the picture has a gap there
             async with asyncio.timeout(LOOK_SECONDS * 4):
-                points.append((time.monotonic() - began, await here.written(names.COMMANDS)))
-        except (TimeoutError, KafkaError):
-            pass  # it was killed: the picture has a gap there
+                points.append((time.monotonic(), await here.written(names.COMMANDS)))
         await asyncio.sleep(LOOK_SECONDS)
+        if time.monotonic() >= until:
+            return
 
 
-async def _moves(points: Points, beyond: int) -> None:
+async def _moves(here: Deployment, points: Points, beyond: int) -> None:
     """More commands than so many are written."""
-    while not points or points[-1][1] <= beyond:  # noqa: ASYNC110 - only the broker can tell
-        await asyncio.sleep(LOOK_SECONDS)
+    async with asyncio.timeout(STALLED_SECONDS):
+        while not points or points[-1][1] <= beyond:
+            await _look(here, points)
 
 
-async def _rate(points: Points) -> float:
+async def _rate(here: Deployment, points: Points) -> float:
     began = points[-1]
-    await asyncio.sleep(WINDOW_SECONDS)
+    await _look(here, points, WINDOW_SECONDS)
     return (points[-1][1] - began[1]) / (points[-1][0] - began[0])
 
 
@@ -135,7 +135,8 @@ def section(found: Found) -> page.Section:
         f"flowed again; both servers killed in every round, from a backlog of {found.invoices:,} invoices. "
         "Afterwards the books hold each invoice's command once."
     )
-    rates = [(after[0], (after[1] - before[1]) / (after[0] - before[0]))
+    start = found.points[0][0]
+    rates = [(after[0] - start, (after[1] - before[1]) / (after[0] - before[0]))
              for before, after in pairwise(found.points[::2]) if after[0] > before[0]]  # fmt: skip
     shown = picture.lines("PostgreSQL, then the broker killed under load", "commands/s", "seconds", {"commands": rates})
     return page.Section("kills", text, "make bench-kills", {"kills": shown})

@@ -49,11 +49,11 @@ def _unless_used(result: Result, used: dict[tuple[str, str], Owner]) -> Answer:
         return answer
     key = job.command.payment_id, answer.operation_id
     owner = used.get(key)
-    same_capture = owner is not None and (job.operation, answer.value) == ("settle", owner.untouched)
-    if owner is not None and owner.command_id != job.id and not same_capture:
-        return refuse_used_id(answer, "another command's" if owner.command_id else "an automatic settlement's")
-    used[key] = Owner(job.id)
-    return answer
+    if owner is None or (owner.command_id is None and (job.operation, answer.value) == ("settle", owner.untouched)):
+        owner = used[key] = Owner(job.id)
+    if owner.command_id == job.id:
+        return answer
+    return refuse_used_id(answer, "another command's" if owner.command_id else "an automatic settlement's")
 
 
 def _stands(cycle: Cycle, result: Result) -> Standing:

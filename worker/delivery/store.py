@@ -157,7 +157,12 @@ class Store:
         rows = await self._connection.fetch(
             _SQL["used_operations"], [payment for payment, _ in pairs], [operation for _, operation in pairs]
         )
-        return {(row["payment_id"], row["operation_id"]): Owner(row["command_id"], row["untouched"]) for row in rows}
+        found: dict[tuple[str, str], Owner] = {}
+        for row in rows:
+            key = row["payment_id"], row["operation_id"]
+            if row["command_id"] is not None or key not in found:  # one of ours that has it was first
+                found[key] = Owner(row["command_id"], row["untouched"])
+        return found
 
     async def command(self, command_id: str) -> tuple[Job, int] | None:
         """One command whatever its state, and what of it was done."""

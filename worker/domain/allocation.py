@@ -52,9 +52,10 @@ def room_reference(payment: Payment) -> int:
 
 
 def lapsed_reference(payment: Payment) -> int:
-    """What could have been taken of a payment that lapsed, had it not."""
-    above = 0 if payment.once and payment.asked else payment.cap - max(payment.authorized, payment.used)
-    return payment.untouched_reference + above * payment.reference // payment.authorized
+    """What a settle could take of it, had it not lapsed."""
+    if payment.once and payment.asked:
+        return 0
+    return payment.untouched_reference + payment.untouched_headroom * payment.reference // payment.authorized
 
 
 def total_room(order: Order) -> int:

@@ -42,6 +42,11 @@ def lapsed_unlisted(order: Order) -> int:
     return max(0, gone - total(order, frozenset(("lapsed",))))
 
 
+def given_up(order: Order) -> int:
+    """TOTAL, HOLD: of what is still to be taken, what nobody shall ask for; at least what is listed as abandoned."""
+    return max(order.given_up, total(order, ABANDONED)) if order.mode != "PARTIAL" else 0
+
+
 def abandoned_unlisted(order: Order) -> int:
     """What was given up before an invoice lacked it."""
     return max(0, order.given_up - total(order, ABANDONED))
@@ -65,7 +70,7 @@ def lose(draft: Draft, command: Command, kind: LackKind) -> int:
     if order.mode == "PARTIAL":
         for number, covered in command.covers:
             left -= _list_on(draft, order.invoices[number], min(left, covered), kind, command.command_id)
-    for invoice in reversed(order.invoices.values()):  # one settle stands for all: what was taken is the oldest's
+    for invoice in reversed(order.invoices.values()):  # what was taken, but for no invoice by name, is the oldest's
         left -= _list_on(draft, invoice, left, kind, command.command_id)
     return amount
 
@@ -111,13 +116,13 @@ def is_unasked(lack: Lack) -> bool:
 def cover(draft: Draft) -> None:
     """After more was taken: the oldest lacks are covered first, and less is missing (R27)."""
     order = draft.order
-    abandoned = total(order, ABANDONED)
+    unlisted_before = given_up(order) - total(order, ABANDONED)
     if order.lacks and (excess := -unlisted(order)) > 0:
         take_off(draft, excess)
     if order.mode == "PARTIAL":
         _miss_no_more_than_lacks(draft)
     else:
-        order.given_up -= abandoned - total(order, ABANDONED)
+        order.given_up = unlisted_before + total(order, ABANDONED)
         _miss_no_more_than_is_left(draft)
 
 

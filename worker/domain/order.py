@@ -105,7 +105,12 @@ class Payment(Struct, array_like=True):
     @property
     def headroom(self) -> int:
         """Room above the authorized amount, below the cap."""
-        return 0 if self.lapsed else self.cap - max(self.authorized, self.used)
+        return 0 if self.lapsed else self.untouched_headroom
+
+    @property
+    def untouched_headroom(self) -> int:
+        """Of it, what nothing has asked for, whether or not it lapsed."""
+        return self.cap - max(self.authorized, self.used)
 
 
 class Command(Struct, frozen=True, array_like=True, gc=False):

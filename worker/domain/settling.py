@@ -22,7 +22,7 @@ def ask_for_lacks(draft: Draft) -> None:
             _ask_once(draft, lacking.total(order, lacking.UNASKED))
     elif order.mode == "TOTAL" or order.invoiced >= order.value:
         if lacking.total(order, lacking.UNASKED) > 0:
-            _ask_once(draft, order.value - order.taken - lacking.missing_total(order) - order.given_up)
+            _ask_once(draft, order.value - order.taken - lacking.missing_total(order) - lacking.given_up(order))
     else:
         return  # HOLD: nothing is asked until the order is invoiced
     _name_the_rest(draft)

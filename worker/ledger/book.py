@@ -118,7 +118,7 @@ class Book:
     async def write(
         self, folders: Sequence[Folder], awaits: Mapping[str, list[str] | None], expiry_lead_ms: int
     ) -> None:
-        """Everything that the cycle decided; few rows wait for `flush`.
+        """Everything that the cycle decided; few rows wait for `flush`, or for the end of the cycle.
 
         `awaits`: for each order the connectors that nobody named yet, or None.
         """

@@ -128,6 +128,7 @@ class LedgerHandler:
                 raise
             await cycle.connection.execute("ROLLBACK TO SAVEPOINT timed")
             del cycle.outgoing[outgoing:], cycle.dead[dead:]
+            cycle.writes.forget()  # nothing was gathered before: these are a cycle's first decisions
             return False
         await cycle.connection.execute("RELEASE SAVEPOINT timed")
         return True
@@ -157,17 +158,17 @@ class LedgerHandler:
             book.account(tally.consumed, deciding.duplicates, tally.next_offsets)
         elif deciding.duplicates:
             book.account({}, deciding.duplicates, {})
-        at_once = bool(timed) or len(changed) > FEW_ORDERS
-        flushing = asyncio.ensure_future(book.flush()) if at_once else None
-        try:
-            await asyncio.sleep(0)  # the statement is on its way: the database is at work while we find the words
-            for folder in changed:
-                publish(cycle, folder)
-        finally:
-            if flushing is not None:
-                await flushing
-        tally.events.update(told.event.type for folder in changed for told in folder.events)
         await book.mark_returned(returned)
+        if timed or len(changed) > FEW_ORDERS:
+            flushing = asyncio.ensure_future(book.flush())
+            try:
+                await asyncio.sleep(0)  # the statement is on its way: the database is at work while we find the words
+                _publish_all(cycle, changed)
+            finally:
+                await flushing
+        else:
+            _publish_all(cycle, changed)
+        tally.events.update(told.event.type for folder in changed for told in folder.events)
 
     async def committed(self, cycle: Cycle) -> None:
         """What is durable now is counted and told to the operator."""
@@ -264,6 +265,11 @@ class LedgerHandler:
             telemetry.log.warning(
                 "records arrive outside their order's partition; it is right, only slower", topics=dict(misplaced)
             )
+
+
+def _publish_all(cycle: Cycle, folders: Iterable[Folder]) -> None:
+    for folder in folders:
+        publish(cycle, folder)
 
 
 def _replays(records: Iterable[Record], folders: Iterable[Folder]) -> list[tuple[int, Record]]:

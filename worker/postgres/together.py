@@ -33,6 +33,10 @@ class Together:
         if rows:
             self.add(statement, *columns(rows))
 
+    def forget(self) -> None:
+        """Nothing of what was gathered shall happen."""
+        self._statements, self._arguments = [], []
+
     async def execute(self, connection: Any) -> None:
         """Everything that was gathered, at once."""
         if self._statements:

@@ -1,6 +1,7 @@
 """Commands that the ledger issued and the delivery worker does not have, and that it will not find on their topic."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -37,16 +38,16 @@ async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Comma
                 yield folder.order.commands[asked.command.command_id], record
 
 
-async def lowest_place(connection: Any) -> int:
-    """No command stands below it; places below are those of records that their topic no longer has, or never had."""
-    return int(await connection.fetchval(_SQL["lowest_place"]))
+async def own_places(connection: Any) -> Iterator[int]:
+    """Places below every command's, for records that their topic no longer has, or never had."""
+    return count(await connection.fetchval(_SQL["lowest_place"]) - 1, -1)
 
 
-async def as_job(cycle: Cycle, record: Outgoing, own_place: int) -> Job:
+async def as_job(cycle: Cycle, record: Outgoing, own_places: Iterator[int]) -> Job:
     """What the delivery worker would have made of it; a dead letter is known by the place of its command."""
     told = (record.topic, record.partition, (record.key or b"").decode(), record.value)
     offset = await cycle.connection.fetchval(_SQL["place_of_forgotten"], *told)
-    offset = own_place if offset is None else offset
+    offset = next(own_places) if offset is None else offset
     read = Record(record.topic, record.partition, offset, record.key, record.value, record.headers, cycle.now_ms)
     [job] = read_jobs(Cycle(cycle.connection, [read], {}, cycle.now_ms, cycle.partitions)).values()
     return job

@@ -24,7 +24,7 @@ from worker.recovery import dead
 from worker.recovery.deliveries import Deliveries
 from worker.recovery.errors import RecoveryError
 from worker.recovery.facts import Facts
-from worker.recovery.forgotten import as_job, lowest_place, not_taken_over
+from worker.recovery.forgotten import as_job, not_taken_over, own_places
 from worker.recovery.positions import go_on_from
 from worker.recovery.summary import Progress, Summary
 from worker.settings import Settings
@@ -187,14 +187,13 @@ class Recovery:
 
     async def _take_over_forgotten(self, cycle: Cycle, deliveries: Deliveries) -> None:
         """What a whole topic does not have it never had: that is published. Else it may have been sent."""
-        place = await lowest_place(self._connection)
+        places = await own_places(self._connection)
         async for command, record in not_taken_over(cycle, self._settings.topic_prefix):
             first, end = self._bounds[record.topic, record.partition]
             if first == 0 and end >= self._published.get((record.topic, record.partition), 0):
                 cycle.publish(record)
             else:
-                place -= 1
-                await deliveries.take_over_as(command, await as_job(cycle, record, place))
+                await deliveries.take_over_as(command, await as_job(cycle, record, places))
         await self._speak_as("ledger")
         self.summary["unpublished"] += len(cycle.outgoing)
         await outbox.write(cycle, self._settings.topic_prefix, self._limits)

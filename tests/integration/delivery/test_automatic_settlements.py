@@ -46,3 +46,16 @@ async def test_a_settle_that_returns_exactly_what_the_gateway_captured_is_that_c
     await world.until(("a", "succeeded"), ("b", "succeeded"))
 
     assert world.outcomes() == [("succeeded", "a"), ("succeeded", "b")]
+
+
+async def test_the_capture_is_one_commands_and_not_the_next_ones_too(world: DeliveryWorld):
+    await captured(world, "settle-1", 100)
+    world.take("a", 1, "p")
+    await world.until(("a", "succeeded"))
+    world.book.effects.clear()  # a connector that counts anew gives the same id again
+    world.take("b", 2, "p")
+    world.take("c", 3, "p")
+
+    await world.until(("b", "suspect"), ("c", "waiting"))
+
+    assert "another command's" in await world.value("SELECT message FROM commands WHERE command_id = 'b'")

@@ -392,6 +392,15 @@ def test_r39_what_the_gateway_takes_after_all_is_given_up_no_longer() -> None:
     assert [one["done"] for one in world.state["invoices"]] == [2000, 1000]
 
 
+def test_r39_what_an_older_program_gave_up_without_counting_it_is_not_asked_again() -> None:
+    world = World(by="total", checked=False).script("settle", "declined").say("Out 2000; abandon settle 10000")
+    world.order.given_up = 0  # as its document was stored
+
+    world.say("auto 2000; Out 8000; pay c 12000 by total")
+
+    world.shows("S 10000, K 10000")
+
+
 def test_r39_a_discount_after_giving_up_leaves_less_that_is_given_up() -> None:
     world = World(by="total").script("settle", "declined").say("Out 2000; abandon settle 10000; discount 4000")
 
