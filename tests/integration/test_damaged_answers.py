@@ -10,6 +10,7 @@ import json
 import os
 import random
 import time
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, get_args
 
@@ -117,12 +118,12 @@ def may_be_believed(answer: bytes, operation: Operation, found: Answer) -> bool:
 
     reply = http.client.HTTPResponse(Sock(), method="POST")  # type: ignore[arg-type]
     reply.begin()
-    said = json.loads(reply.read(), parse_float=Fraction, parse_int=Fraction)
+    said = json.loads(reply.read(), parse_float=Decimal, parse_int=Decimal)  # a Fraction writes 1e999999999 out
     identity = said[ID_FIELDS[operation]]
-    done = ASKED if operation == "cancel" or said.get("value") is None else said["value"] * 100
+    done = ASKED if operation == "cancel" or said.get("value") is None else Fraction(said["value"]) * 100
     return (
         reply.status == 200
-        and (identity == found.operation_id or identity == Fraction(found.operation_id or "0"))
+        and (identity == found.operation_id or identity == Decimal(found.operation_id or "0"))
         and bool(identity or identity == 0)
         and said.get("paymentId") in (None, "p1")
         and said.get("requestId") in (None, "r1")
