@@ -114,7 +114,7 @@ def may_be_believed(answer: bytes, operation: Operation, found: Answer) -> bool:
 
     class Sock:
         def makefile(self, *_: Any) -> io.BytesIO:
-            return io.BytesIO(answer)
+            return io.BytesIO(answer.lstrip(b"\r\n"))  # empty lines before the first are let pass, as by our client
 
     reply = http.client.HTTPResponse(Sock(), method="POST")  # type: ignore[arg-type]
     reply.begin()

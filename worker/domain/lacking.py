@@ -44,7 +44,7 @@ def lapsed_unlisted(order: Order) -> int:
 
 def given_up(order: Order) -> int:
     """TOTAL, HOLD: of what is still to be taken, what nobody shall ask for; at least what is listed as abandoned."""
-    return max(order.given_up, total(order, ABANDONED)) if order.mode != "PARTIAL" else 0
+    return max(order.given_up, total(order, ABANDONED))
 
 
 def abandoned_unlisted(order: Order) -> int:

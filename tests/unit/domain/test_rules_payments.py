@@ -511,6 +511,24 @@ def test_r28_the_room_above_what_was_authorized_lapses_too(by: str, play: str, l
     world.shows(f"waits 0, lacks {lapsed}, invoiced")
 
 
+def test_r28_what_no_room_had_been_there_for_waits_and_has_not_lapsed() -> None:
+    world = World(pay("p1", 10000, cap=12000, in_hours=48)).say(
+        "increase 3000; Out 10000; wait 48h; Out 2000; Out 1000"
+    )
+
+    assert world.attention == [("lapsed", 2000)]
+    world.shows("waits 1000, lacks 3000, invoiced")
+
+
+def test_r28_of_a_payment_that_was_asked_all_it_could_give_nothing_lapses() -> None:
+    world = World(pay("p1", 10000, by="total", in_hours=48)).script("settle", "declined")
+
+    world.say("Out 2000; abandon settle 10000; wait 48h; increase 1000; Out 9000")
+
+    assert (world.lacks("abandoned"), world.lacks("lapsed")) == (10000, 0)
+    world.shows("waits 1000, invoiced")
+
+
 def test_r28_only_the_payment_whose_time_has_come_lapses() -> None:
     world = World(pay("a", 7000, in_hours=48), pay("b", 3000, in_hours=72)).say("wait 50h; Out 5000")
 

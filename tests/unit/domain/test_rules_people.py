@@ -384,6 +384,15 @@ def test_r39_a_lapsed_amount_given_up_is_no_part_of_what_a_total_takes_later() -
     ]  # fmt: skip
 
 
+def test_r39_lapsed_amounts_of_two_invoices_are_given_up_one_by_one() -> None:
+    world = World(pay("p1", 10000, by="total", in_hours=48)).say("wait 48h; Out 2000; Out 3000")
+
+    world.say("abandon invoice 1; abandon invoice 2; pay c 10000 by total; Out 5000")
+
+    assert world.told == "settle 5000"
+    world.shows("S 5000, finished")
+
+
 def test_r39_what_the_gateway_takes_after_all_is_given_up_no_longer() -> None:
     world = World(by="total").script("settle", "declined").say("Out 2000; abandon settle 10000; auto 3000")
 
