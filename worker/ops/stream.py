@@ -30,7 +30,7 @@ class Streams:
         try:
             await response.prepare(request)
             await response.write(b"retry: 2000\n\n")
-            await self._tell(response, request.query.get("order"))
+            await self._tell(request, response, request.query.get("order"))
         except (ConnectionResetError, asyncio.CancelledError):
             pass  # the page was closed, or the server ends
         finally:
@@ -42,9 +42,10 @@ class Streams:
         for telling in self._open:
             telling.cancel()
 
-    async def _tell(self, response: web.StreamResponse, order_id: str | None) -> None:
+    async def _tell(self, request: web.Request, response: web.StreamResponse, order_id: str | None) -> None:
+        """A page that was closed is seen here within seconds; a write would notice only when there is a word."""
         seen, quiet = self._mark(order_id), 0.0
-        while True:
+        while request.transport is not None and not request.transport.is_closing():
             changed = await self._wait(order_id, seen)
             if changed:
                 seen, quiet = self._mark(order_id), 0.0
