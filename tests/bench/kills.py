@@ -16,7 +16,7 @@ from tests.bench.ledger import opened
 from tests.bench.rounds import Figure
 from tests.chaos.rehearsing import kill_server
 from worker.kafka import names
-from worker.stack import down, up
+from worker.stack import StackEnv, down, up
 
 KILLED = {"postgres": "PostgreSQL", "kafka": "Kafka broker"}
 WARM_SECONDS, WINDOW_SECONDS = 4.0, 6.0
@@ -48,8 +48,7 @@ async def run(rounds: int, orders: int) -> Found:
         with TemporaryDirectory(prefix="bench-") as folder:
             home = Path(folder) / "home"
             try:
-                up(home)
-                points = await _round(home, orders, kills)
+                points = await _round(home, up(home), orders, kills)
             finally:
                 down(home)
         told = ", ".join(f"{service} {found[-1].after / found[-1].before:.2f}" for service, found in kills.items())
@@ -57,8 +56,8 @@ async def run(rounds: int, orders: int) -> Found:
     return Found(kills, points, orders)
 
 
-async def _round(home: Path, orders: int, kills: dict[str, list[Kill]]) -> Points:
-    async with deployment(up(home)) as here:
+async def _round(home: Path, stack: StackEnv, orders: int, kills: dict[str, list[Kill]]) -> Points:
+    async with deployment(stack) as here:
         ids = await opened(here, orders)
         sent = await here.send(load.invoices(ids, [0], PARTITIONS))
         points: Points = []

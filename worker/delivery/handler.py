@@ -124,7 +124,7 @@ class DeliveryHandler:
     # The steps of a cycle
 
     async def _take_over(self, cycle: Cycle, store: Store) -> None:
-        self._enter(job for job in await take_over(cycle, store) if job.turn)
+        self._enter(job for job, its_turn in await take_over(cycle, store) if its_turn)
 
     async def _book(self, cycle: Cycle, store: Store) -> None:
         self._booked = len(self._sending.results)

@@ -25,7 +25,6 @@ class Job(Struct):
     doubts: int = 0  # since then: attempts that may have had an effect, and proved nothing
     due_ms: int = 0
     begun: int | None = None  # the attempt under way
-    turn: bool = False  # nothing before it on its payment holds it back
 
     @property
     def id(self) -> str:

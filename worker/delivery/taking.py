@@ -13,8 +13,11 @@ from worker.stream.cycle import Cycle
 _decode = msgspec.json.Decoder(Command).decode
 
 
-async def take_over(cycle: Cycle, store: Store) -> list[Job]:
-    """The commands of this cycle that were never taken over join the schedule; each record is accounted for."""
+async def take_over(cycle: Cycle, store: Store) -> list[tuple[Job, bool]]:
+    """The commands of this cycle that were never taken over join the schedule; each record is accounted for.
+
+    Returned with each is whether it is its turn on its payment.
+    """
     if not (found := read_jobs(cycle)):
         return []
     turns = await store.take_over(found.values(), cycle.now_ms)
@@ -22,9 +25,8 @@ async def take_over(cycle: Cycle, store: Store) -> list[Job]:
         for command_id, before in (await store.known(list(repeated))).items():
             _compare(cycle, found.pop(command_id).record, before)
     for job in found.values():
-        job.turn = turns[job.id]
         telemetry.count_fact(job.record.topic, "applied")
-    return list(found.values())
+    return [(job, turns[job.id]) for job in found.values()]
 
 
 def read_jobs(cycle: Cycle) -> dict[str, Job]:

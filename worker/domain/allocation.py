@@ -43,19 +43,20 @@ def may_settle(payment: Payment) -> bool:
 
 
 def headroom_reference(payment: Payment) -> int:
-    """What the room above the authorized amount is worth to the order."""
-    return payment.headroom * payment.reference // payment.authorized
+    """What the room above the authorized amount is worth to the order, whether or not it lapsed."""
+    return payment.untouched_headroom * payment.reference // payment.authorized
 
 
 def room_reference(payment: Payment) -> int:
-    return payment.open_reference + headroom_reference(payment) if may_settle(payment) else 0
+    """What a settle can take of it."""
+    return 0 if payment.lapsed else lapsed_reference(payment)
 
 
 def lapsed_reference(payment: Payment) -> int:
     """What a settle could take of it, had it not lapsed."""
     if payment.once and payment.asked:
         return 0
-    return payment.untouched_reference + payment.untouched_headroom * payment.reference // payment.authorized
+    return payment.untouched_reference + headroom_reference(payment)
 
 
 def total_room(order: Order) -> int:

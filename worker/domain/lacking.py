@@ -116,7 +116,7 @@ def is_unasked(lack: Lack) -> bool:
 def cover(draft: Draft) -> None:
     """After more was taken: the oldest lacks are covered first, and less is missing (R27)."""
     order = draft.order
-    unlisted_before = given_up(order) - total(order, ABANDONED)
+    unlisted_before = abandoned_unlisted(order)
     if order.lacks and (excess := -unlisted(order)) > 0:
         take_off(draft, excess)
     if order.mode == "PARTIAL":
