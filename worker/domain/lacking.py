@@ -11,10 +11,12 @@ from worker.domain.order import Command, Invoice, Lack, LackKind, Order
 UNASKED: frozenset[LackKind] = frozenset(("held", "waiting", "lapsed"))
 LOST: frozenset[LackKind] = frozenset(("failed", "short", "abandoned"))
 ABANDONED: frozenset[LackKind] = frozenset(("abandoned",))
+WAITING: frozenset[LackKind] = frozenset(("waiting",))
+LAPSED: frozenset[LackKind] = frozenset(("lapsed",))
 
 
 def total(order: Order, kinds: frozenset[LackKind]) -> int:
-    return sum(lack.amount for lack in order.lacks if lack.kind in kinds)
+    return sum(lack.amount for lack in order.lacks if lack.kind in kinds) if order.lacks else 0
 
 
 def lost(order: Order) -> int:
@@ -39,7 +41,7 @@ def missing_total(order: Order) -> int:
 def lapsed_unlisted(order: Order) -> int:
     """What authorizations took with them when they lapsed, beyond what invoices are already known to lack of it."""
     gone = sum(lapsed_reference(payment) for payment in order.payments if payment.lapsed)
-    return max(0, gone - total(order, frozenset(("lapsed",))))
+    return max(0, gone - total(order, LAPSED))
 
 
 def given_up(order: Order) -> int:

@@ -15,6 +15,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # All facts of one poll cycle are decided at the same time.
 _CACHED_TIMES_MAX = 1_024
 _ATTENTION = frozenset(("manual", "suspect", "unknown"))
+_FREEZING = frozenset(("suspect", "unknown"))
 _SUMS = ("authorized", "settled", "settling", "refunded", "refunding", "voided", "voiding", "open")
 
 
@@ -85,7 +86,8 @@ def event_message(order: Order, event: Event, source: tuple[str, int, int] | Non
 
 def order_state(order: Order) -> Json:
     """The data of `order.state`: the order's whole state."""
-    payments = [_payment_state(order, payment) for payment in order.payments]
+    frozen = {command.payment_id for command in order.commands.values() if command.state in _FREEZING}
+    payments = [_payment_state(payment, payment.payment_id in frozen) for payment in order.payments]
     attention = attention_of(order)
     return {
         "orderId": order.order_id,
@@ -97,9 +99,9 @@ def order_state(order: Order) -> Json:
         "value": order.value,
         "invoiced": order.invoiced,
         "returned": order.returned,
-        "waiting": lacking.total(order, frozenset(("waiting",))),
+        "waiting": lacking.total(order, lacking.WAITING),
         "refundsWaiting": sum(demand.amount for demand in order.demands),
-        **{name: sum(payment[name] for payment in payments) for name in _SUMS},
+        **_together(payments),
         "payments": payments,
         "invoices": _invoices(order),
         "attention": attention,
@@ -108,16 +110,26 @@ def order_state(order: Order) -> Json:
     }
 
 
-def _payment_state(order: Order, payment: Payment) -> Json:
+def _together(payments: list[Json]) -> Json:
+    """The sums of all payments; most orders have one."""
+    if len(payments) == 1:
+        return {name: payments[0][name] for name in _SUMS}
+    return {name: sum(payment[name] for payment in payments) for name in _SUMS}
+
+
+def _payment_state(payment: Payment, frozen: bool) -> Json:
     return {
         "paymentId": payment.payment_id,
-        **{name: getattr(payment, name) for name in _SUMS},
+        "authorized": payment.authorized,
+        "settled": payment.settled,
+        "settling": payment.settling,
+        "refunded": payment.refunded,
+        "refunding": payment.refunding,
+        "voided": payment.voided,
+        "voiding": payment.voiding,
+        "open": payment.open,
         "connector": payment.connector,
-        "frozen": any(
-            command.state in ("unknown", "suspect")
-            for command in order.commands.values()
-            if command.payment_id == payment.payment_id
-        ),
+        "frozen": frozen,
         "lapsed": payment.lapsed,
         "settlements": [
             {
@@ -133,16 +145,16 @@ def _payment_state(order: Order, payment: Payment) -> Json:
 
 def _invoices(order: Order) -> list[Json]:
     """Every invoice with what of it is done (reference value) and its status."""
-    in_flight = sum(payment.settling_reference for payment in order.payments)
-    confirmed = max(0, order.taken - in_flight)
-    asked = _asked_per_invoice(order)
+    partial = order.mode == "PARTIAL"
+    asked = _asked_per_invoice(order) if partial else {}
+    confirmed = 0 if partial else max(0, order.taken - sum(one.settling_reference for one in order.payments))
     found = []
     for invoice in order.invoices.values():
         if invoice.standalone:
             done, status = 0, "standalone"
         elif not invoice.output:
             done, status = _return_state(order, invoice)
-        elif order.mode == "PARTIAL":
+        elif partial:
             done, status = _sale_state(order, invoice, asked.get(invoice.number, 0))
         else:  # one settle stands for all invoices: of what they do not lack, the oldest are done first
             done = min(invoice.due - _lacks_of(order, invoice), confirmed)

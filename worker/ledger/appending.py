@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from worker.ledger.rows import Row
 from worker.postgres.queries import load
 from worker.postgres.together import Together
 
@@ -14,8 +15,6 @@ FEW_ROWS = 64
 
 _SQL = load("worker.ledger")
 _NAMES = re.compile(r"INSERT INTO \w+ \(([^)]+)\)")
-
-Row = tuple[Any, ...]
 
 
 def _columns(table: str) -> list[str]:

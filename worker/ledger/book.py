@@ -4,27 +4,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-import orjson
 from msgspec import Raw
 
-from worker.domain.decide import next_deadline_ms
 from worker.domain.order import Order
-from worker.domain.published import needs_attention
 from worker.kafka.records import Record
-from worker.ledger.appending import Row, append
+from worker.ledger.appending import append
 from worker.ledger.chain import link
-from worker.ledger.folder import Folder, Parked, sums
+from worker.ledger.folder import Folder, Parked
 from worker.ledger.journal import Journaled
+from worker.ledger.rows import Row, Rows
 from worker.postgres.queries import load
 from worker.postgres.together import Together
 from worker.postgres.values import columns, milliseconds, moment
 from worker.stream.cycle import Cycle
-from worker.stream.outbox import decode_headers, encode_headers
+from worker.stream.outbox import decode_headers
 
 _SQL = load("worker.ledger")
 Place = tuple[str, int]
 
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Order).decode
 
 
@@ -79,7 +76,7 @@ class Book:
         """The orders as they are, unlocked: for a look at what would be decided."""
         ids = sorted(orders)
         found = await self._folders(await self._connection.fetch(_SQL["look_at_orders"], ids))
-        return {one: found.get(one) or Folder(Order(one), 0, []) for one in ids}
+        return {one: found.get(one) or Folder(Order(one), self._cycle.partition_of(one), 0, []) for one in ids}
 
     async def _folders(self, rows: Sequence[Any]) -> dict[str, Folder]:
         parked = await self._parked([row["order_id"] for row in rows if row["parked"]])
@@ -87,6 +84,7 @@ class Book:
         return {
             row["order_id"]: Folder(
                 _decode(row["document"]) if row["document"] else Order(row["order_id"]),
+                row["partition"],
                 row["facts"],
                 parked.get(row["order_id"], []),
                 silent.get(row["order_id"], ()),
@@ -115,40 +113,19 @@ class Book:
             found.setdefault(row["order_id"], []).append(one)
         return found
 
-    async def write(
-        self, folders: Sequence[Folder], awaits: Mapping[str, list[str] | None], expiry_lead_ms: int
-    ) -> None:
-        """Everything that the cycle decided; few rows wait for `flush`, or for the end of the cycle.
-
-        `awaits`: for each order the connectors that nobody named yet, or None.
-        """
-        if not folders:
-            return
-        await self._write_parked(folders)
-        new_payments, known_payments = _payments(folders)
-        self._write("update_payments", known_payments)
+    async def write(self, rows: Rows) -> None:
+        """Everything that the cycle decided; few rows wait for `flush`, or for the end of the cycle."""
+        await self._write_parked(rows)
+        if rows.balances:
+            self._writes.add(_SQL["update_payments"], rows.balances)
         await append(self._connection, self._writes, {
-            "payments": new_payments,
-            "commands": [
-                (one.command.command_id, one.command.request_id, folder.order.order_id, one.command.payment_id,
-                 one.command.sequence, one.command.operation, one.command.value)
-                for folder in folders for one in folder.commands
-            ],
-            "facts": [
-                (folder.order.order_id, one.sequence, one.fate, one.fact, one.terms,
-                 *(one.source or (None, None, None)), moment(one.at_ms))
-                for folder in folders for one in folder.decided
-            ],
-            "events": [
-                (folder.order.order_id, told.event.sequence, message)
-                for folder in folders for told, message in zip(folder.events, folder.words, strict=True)
-            ],
-            "entries": await self._link_entries(folders),
+            "payments": rows.payments, "commands": rows.commands, "facts": rows.facts, "events": rows.events,
+            "entries": await self._linked(rows.entries),
         })  # fmt: skip
-        self._write_settlements(folders)
-        self._write(
-            "write_orders", [_order_row(folder, awaits[folder.order.order_id], expiry_lead_ms) for folder in folders]
-        )
+        self._write("remove_settlements", rows.gone_settlements)
+        self._write("write_settlements", rows.settlements)
+        if rows.standing:
+            self._writes.add(_SQL["write_orders"], rows.standing)
 
     def account(
         self, consumed: Mapping[Place, int], duplicates: Mapping[Place, int], next_offsets: Mapping[Place, int]
@@ -178,85 +155,27 @@ class Book:
     def _write(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
         self._writes.add_rows(_SQL[query], rows)
 
-    async def _write_parked(self, folders: Sequence[Folder]) -> None:
+    async def _write_parked(self, rows: Rows) -> None:
         """One after the other: a record may leave its old row and wait in a new one for something else."""
         parked = Together()
-        if gone := [one for folder in folders for one in folder.unparked]:
-            await self._connection.execute(_SQL["unpark"], gone)
-        parked.add_rows(_SQL["wait_for_something_else"], [
-            (one.row_id, one.waits_for, moment(one.expires_at_ms) if one.expires_at_ms is not None else None)
-            for folder in folders for one in folder.moved if one.row_id is not None and one in folder.parked
-        ])  # fmt: skip
-        parked.add_rows(_SQL["park"], [
-            (folder.order.order_id, one.waits_for, one.subject, one.record.topic, one.record.partition,
-             one.record.offset, one.record.key, one.record.value, encode_headers(one.record.headers),
-             moment(one.record.timestamp_ms), moment(one.expires_at_ms) if one.expires_at_ms is not None else None)
-            for folder in folders for one in folder.parked if one.row_id is None
-        ])  # fmt: skip
+        if rows.unparked:
+            await self._connection.execute(_SQL["unpark"], rows.unparked)
+        parked.add_rows(_SQL["wait_for_something_else"], rows.moved)
+        parked.add_rows(_SQL["park"], rows.parked)
         await parked.execute(self._connection)
 
-    def _write_settlements(self, folders: Sequence[Folder]) -> None:
-        gone: list[tuple[str, str]] = []
-        rows: list[tuple[Any, ...]] = []
-        for folder in folders:
-            left = dict(folder.known_settlements)
-            for payment in folder.order.payments if folder.decided else ():
-                for one in payment.settlements:
-                    key = (payment.payment_id, one.settle_id)
-                    if left.pop(key, None) != one:
-                        rows.append((*key, one.value, one.refunded, one.refunding, one.automatic))
-            gone += left if folder.decided else ()
-        self._write("remove_settlements", gone)
-        self._write("write_settlements", rows)
-
-    async def _link_entries(self, folders: Sequence[Folder]) -> list[Row]:
-        """Links each entry to the one before it in its chain."""
-        chains = {decided.chain for folder in folders for decided, _ in folder.entries}
-        if not chains:
+    async def _linked(self, unlinked: Sequence[tuple[int, Row]]) -> list[Row]:
+        """Each entry behind the one before it in its chain."""
+        if not unlinked:
             return []
-        rows = await self._connection.fetch(_SQL["read_chains"], list(chains))
-        heads = dict.fromkeys(chains, (0, b"")) | {row["chain"]: (row["place"], row["hash"]) for row in rows}
+        chains = {chain for chain, _ in unlinked}
+        found = await self._connection.fetch(_SQL["read_chains"], list(chains))
+        heads = dict.fromkeys(chains, (0, b"")) | {row["chain"]: (row["place"], row["hash"]) for row in found}
         entries: list[Row] = []
-        for folder in folders:
-            order = folder.order
-            for decided, entry in folder.entries:
-                place, before = heads[decided.chain]
-                content = (
-                    order.order_id, decided.sequence, entry.payment_id, entry.debit, entry.credit, entry.amount,
-                    order.currency, entry.rule, entry.command_id,
-                )  # fmt: skip
-                after = link(before, decided.chain, place + 1, content)
-                heads[decided.chain] = (place + 1, after)
-                entries.append((decided.chain, place + 1, *content, after))
+        for chain, content in unlinked:
+            place, before = heads[chain]
+            after = link(before, chain, place + 1, content)
+            heads[chain] = (place + 1, after)
+            entries.append((chain, place + 1, *content, after))
         self._write("write_chains", [(chain, *head) for chain, head in heads.items()])
         return entries
-
-
-def _payments(folders: Iterable[Folder]) -> tuple[list[Row], list[Row]]:
-    """Rows of new payments, and of known ones whose balances changed."""
-    new: list[Row] = []
-    known: list[Row] = []
-    for folder in folders:
-        order = folder.order
-        for one in order.payments if folder.decided else ():
-            now, before = sums(one), folder.known_sums.get(one.payment_id)
-            if before is None:
-                fixed = (one.payment_id, order.order_id, one.connector, order.currency, one.authorized, one.cap)
-                new.append((*fixed, *now))
-            elif now != before:
-                known.append((one.payment_id, *now))
-    return new, known
-
-
-def _order_row(folder: Folder, awaits: list[str] | None, expiry_lead_ms: int) -> tuple[Any, ...]:
-    order = folder.order
-    deadlines = (next_deadline_ms(order, expiry_lead_ms), folder.due_ms())
-    wake_ms = min((one for one in deadlines if one is not None), default=None)
-    known = folder.facts > 0
-    return (
-        order.order_id, order.opened, order.merchant or None, order.phase, needs_attention(order),
-        None if awaits is None else orjson.dumps(awaits).decode(), order.version, folder.facts, folder.told,
-        len(folder.parked),
-        moment(wake_ms) if wake_ms is not None else None, _encode(order) if known else None,
-        moment(order.updated_at_ms) if known else None,
-    )  # fmt: skip

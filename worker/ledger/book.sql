@@ -9,7 +9,8 @@ ON CONFLICT (order_id) DO NOTHING
 
 -- name: lock_orders
 -- The orders of the batch are ours until this transaction ends; they are read as they are once the lock is held.
-SELECT order_id, document, facts, told, parked FROM orders WHERE order_id = ANY ($1::text[]) ORDER BY order_id FOR UPDATE
+SELECT order_id, partition, document, facts, told, parked FROM orders WHERE order_id = ANY ($1::text[])
+ORDER BY order_id FOR UPDATE
 
 -- name: read_parked
 -- What waits for these orders, in the order in which it was stored.
@@ -50,14 +51,9 @@ SELECT DISTINCT name FROM orders, unnest(awaits) AS name WHERE partition = ANY (
 -- The new state of each order.
 UPDATE orders SET
     opened = new.opened, merchant = new.merchant, phase = new.phase, attention = new.attention,
-    awaits = CASE WHEN new.awaits IS NOT NULL
-        THEN (SELECT coalesce(array_agg(name), '{}') FROM json_array_elements_text(new.awaits) AS name) END,
-    version = new.version, facts = new.facts, told = new.told, parked = new.parked,
+    awaits = new.awaits, version = new.version, facts = new.facts, told = new.told, parked = new.parked,
     wake_at = new.wake_at, document = new.document, updated_at = new.updated_at
-FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::boolean[], $6::json[], $7::bigint[],
-    $8::bigint[], $9::bigint[], $10::integer[], $11::timestamptz[], $12::bytea[], $13::timestamptz[])
-    AS new (order_id, opened, merchant, phase, attention, awaits, version, facts, told, parked, wake_at, document,
-        updated_at)
+FROM unnest($1::standing[]) AS new
 WHERE orders.order_id = new.order_id
 
 -- name: add_payments
@@ -92,8 +88,7 @@ SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::
 -- New balances of known payments; the table refuses what I2 and I3 forbid.
 UPDATE payments SET settled = new.settled, settling = new.settling, refunded = new.refunded, refunding = new.refunding,
     voided = new.voided, voiding = new.voiding, lapsed = new.lapsed
-FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-    $8::boolean[]) AS new (payment_id, settled, settling, refunded, refunding, voided, voiding, lapsed)
+FROM unnest($1::balances[]) AS new
 WHERE payments.payment_id = new.payment_id
 
 -- name: write_settlements
@@ -180,7 +175,7 @@ WHERE dead_letters.id = back.id
 
 -- name: look_at_orders
 -- Orders as they are now, for a look at what would be decided; nothing is locked.
-SELECT order_id, document, facts, told, parked FROM orders WHERE order_id = ANY ($1::text[])
+SELECT order_id, partition, document, facts, told, parked FROM orders WHERE order_id = ANY ($1::text[])
 
 -- name: count_parked
 -- How many facts of these partitions wait, by what for.

@@ -45,16 +45,19 @@ class Deciding:
         self.duplicates: Counter[tuple[str, int]] = Counter()
         """Repeats per topic and partition, those among facts that had waited included."""
 
-    def catch_up(self, folder: Folder) -> None:
-        """Facts that no record brings, before any that one does: time has passed, connectors were named."""
-        order_id, home = folder.order.order_id, self._cycle.partition_of(folder.order.order_id)
+    def catch_up(self, folder: Folder, chain: int) -> None:
+        """Facts that no record brings, before any that one does: time has passed, connectors were named.
+
+        `chain` is one of ours, and the order's own may be another worker's: that of the partition where it is named.
+        """
+        order_id = folder.order.order_id
         deadline = next_deadline_ms(folder.order, self._settings.expiry_lead_ms)
         if deadline is not None and deadline <= self._cycle.now_ms:
-            self._decide(folder, None, Readable(TimePassed(order_id=order_id), None), home)
+            self._decide(folder, None, Readable(TimePassed(order_id=order_id), None), chain)
         if self._connectors.unnamed(folder.order) == []:
-            self._decide(folder, None, Readable(ConnectorsNamed(order_id=order_id), None), home)
+            self._decide(folder, None, Readable(ConnectorsNamed(order_id=order_id), None), chain)
         if folder.order.opened and any(parked.waits_for == "order" for parked in folder.parked):
-            self._unpark(folder, home)  # the order was opened by a recovery, which decides nothing
+            self._unpark(folder, chain)  # the order was opened by a recovery, which decides nothing
 
     def judge(self, folder: Folder, record: Record, one: Readable) -> Fate | None:
         """The fate of one record; None: it waits already, and was counted when it came."""

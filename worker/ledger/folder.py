@@ -60,8 +60,12 @@ class Asked(Struct, frozen=True, gc=False):
 class Folder:
     """Everything that happens to one order in one cycle."""
 
-    def __init__(self, order: Order, facts: int, parked: list[Parked], silent: Sequence[Journaled] = ()) -> None:
+    def __init__(
+        self, order: Order, home: int, facts: int, parked: list[Parked], silent: Sequence[Journaled] = ()
+    ) -> None:
         self.order = order
+        self.home = home
+        """The order's partition."""
         self.known_sums = {payment.payment_id: sums(payment) for payment in order.payments}
         self.known_settlements: dict[tuple[str, str], Settlement] = {
             (payment.payment_id, one.settle_id): one for payment in order.payments for one in payment.settlements

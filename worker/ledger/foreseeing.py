@@ -49,7 +49,7 @@ async def foresee(
     places = {(record.topic, record.partition, record.offset) for record in records}
     deciding = Deciding(cycle, connectors, settings, owners, places)
     for folder in folders.values():
-        deciding.catch_up(folder)
+        deciding.catch_up(folder, folder.home)
     return [
         Foreseen("dead_lettered", None, None, one.reason, one.message, [], [])
         if isinstance(one, Unreadable)

@@ -22,6 +22,7 @@ from worker.ledger.folder import Folder
 from worker.ledger.known import first_unknown
 from worker.ledger.publishing import publish, word
 from worker.ledger.reading import Readable, read_fact
+from worker.ledger.rows import Rows
 from worker.postgres.queries import load
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle, Taken
@@ -140,20 +141,20 @@ class LedgerHandler:
         returned = await book.returning(_replays([] if timed else cycle.records, folders.values()))
         owners = await self._owners(book, facts, folders)
         deciding = Deciding(cycle, self._connectors, self._settings, owners, returned)
-        for folder in folders.values():
-            deciding.catch_up(folder)
+        read_from = {one.fact.order_id: record.partition for record, one in reversed(facts)}
+        for order_id, folder in folders.items():
+            deciding.catch_up(folder, read_from.get(order_id, folder.home))
         tally.traced += [fact for fact in facts if fact[1].traceparent] if tracing.on else []
         for record, one in facts:
-            if (fate := deciding.judge(folders[one.fact.order_id], record, one)) is not None:
+            folder = folders[one.fact.order_id]
+            if folder.home != record.partition:
+                tally.misplaced[record.topic] += 1
+            if (fate := deciding.judge(folder, record, one)) is not None:
                 self._count(tally, record, fate, deciding.duplicates)
         for folder in folders.values():
             deciding.give_up(folder)
         changed = [folder for order_id, folder in folders.items() if folder.changed or order_id in timed]
-        unnamed = {folder.order.order_id: self._connectors.unnamed(folder.order) for folder in changed}
-        tally.unnamed.update(name for waiting in unnamed.values() for name in waiting or ())
-        for folder in changed:
-            word(folder, self._settings.topic_prefix)
-        await book.write(changed, unnamed, self._settings.expiry_lead_ms)
+        await book.write(self._rows(tally, changed))
         if not timed:
             book.account(tally.consumed, deciding.duplicates, tally.next_offsets)
         elif deciding.duplicates:
@@ -169,6 +170,16 @@ class LedgerHandler:
         else:
             _publish_all(cycle, changed)
         tally.events.update(told.event.type for folder in changed for told in folder.events)
+
+    def _rows(self, tally: Tally, changed: Iterable[Folder]) -> Rows:
+        """Each order is put into words and rows while it is at hand."""
+        rows = Rows(self._settings.expiry_lead_ms)
+        for folder in changed:
+            word(folder, self._settings.topic_prefix)
+            unnamed = self._connectors.unnamed(folder.order)
+            tally.unnamed.update(unnamed or ())
+            rows.add(folder, unnamed)
+        return rows
 
     async def committed(self, cycle: Cycle) -> None:
         """What is durable now is counted and told to the operator."""
@@ -212,8 +223,6 @@ class LedgerHandler:
                 cycle.dead_letter(record, one.reason, one.message)
                 self._count(tally, record, "dead_lettered")
                 continue
-            if cycle.partition_of(one.fact.order_id) != record.partition:
-                tally.misplaced[record.topic] += 1
             found.append((record, one))
         return found
 

@@ -3,7 +3,6 @@
 import orjson
 from msgspec import Raw
 
-from worker.domain.order import Order
 from worker.domain.published import command_message, event_message, order_state, timestamp
 from worker.kafka import names
 from worker.kafka.envelope import write
@@ -38,11 +37,11 @@ def publish(cycle: Cycle, folder: Folder) -> None:
         value = orjson.dumps(command_message(order, command, of.at_ms))
         headers = write(f"command.{command.operation}", command.command_id, timestamp(of.at_ms), of.traceparent)
         headers += _journal(folder, before, of.sequence)
-        _out(cycle, order, names.COMMANDS, value, headers)
+        _out(cycle, folder, names.COMMANDS, value, headers)
         before = of.sequence
     publish_events(cycle, folder)
     if order.opened and folder.decided:
-        publish_state(cycle, order)
+        publish_state(cycle, folder)
 
 
 def publish_events(cycle: Cycle, folder: Folder) -> None:
@@ -51,18 +50,19 @@ def publish_events(cycle: Cycle, folder: Folder) -> None:
     for told, value in zip(folder.events, folder.words, strict=True):
         of, ce_id = told.of, f"{folder.order.order_id}/{told.event.sequence}"
         headers = write(told.event.type, ce_id, timestamp(of.at_ms)) + _journal(folder, before, of.sequence)
-        _out(cycle, folder.order, names.EVENTS, value, headers)
+        _out(cycle, folder, names.EVENTS, value, headers)
         before = of.sequence
 
 
-def publish_state(cycle: Cycle, order: Order) -> None:
+def publish_state(cycle: Cycle, folder: Folder) -> None:
     """The order as it stands now."""
+    order = folder.order
     headers = write("order.state", f"{order.order_id}/v{order.version}", timestamp(order.updated_at_ms))
-    _out(cycle, order, names.ORDERS, orjson.dumps(order_state(order)), headers)
+    _out(cycle, folder, names.ORDERS, orjson.dumps(order_state(order)), headers)
 
 
-def _out(cycle: Cycle, order: Order, topic: str, value: bytes, headers: list[tuple[str, bytes]]) -> None:
-    cycle.publish(Outgoing(topic, cycle.partition_of(order.order_id), order.order_id.encode(), value, headers))
+def _out(cycle: Cycle, folder: Folder, topic: str, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+    cycle.publish(Outgoing(topic, folder.home, folder.order.order_id.encode(), value, headers))
 
 
 def _journal(folder: Folder, before: int, fact: int) -> list[tuple[str, bytes]]:

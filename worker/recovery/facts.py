@@ -22,6 +22,7 @@ from worker.ledger.folder import Folder, Parked
 from worker.ledger.journal import Journaled
 from worker.ledger.known import first_unknown
 from worker.ledger.publishing import publish_events, publish_state, word
+from worker.ledger.rows import Rows
 from worker.postgres.queries import load
 from worker.recovery.errors import RecoveryError
 from worker.recovery.summary import Summary
@@ -79,7 +80,7 @@ class Facts:
         for start in range(0, len(touched), ORDERS_PER_STEP):
             some = touched[start : start + ORDERS_PER_STEP]
             for folder in (await Book(self._cycle).open(some)).values():
-                publish_state(self._cycle, folder.order)
+                publish_state(self._cycle, folder)
             await self._cycle.connection.execute(_SQL["try_what_waits"], some)
             await self.flush()
 
@@ -109,10 +110,11 @@ class Facts:
                 if one.sequence > folders[order_id].facts:
                     await self._fold(folders[order_id], one)
         changed = [folder for folder in folders.values() if folder.decided]
+        rows = Rows(self._settings.expiry_lead_ms)
         for folder in changed:
             word(folder, self._settings.topic_prefix)
-        await book.write(changed, {one.order.order_id: _awaited(one.order) for one in changed},
-                         self._settings.expiry_lead_ms)  # fmt: skip
+            rows.add(folder, _awaited(folder.order))
+        await book.write(rows)
         await book.flush()
         self._touched |= {folder.order.order_id for folder in changed}
         return changed
@@ -126,8 +128,7 @@ class Facts:
                 "nor on the events topic any more; restore a newer backup"
             )
         fact, terms = _fact(one.fact), _terms(one.terms)
-        home = self._cycle.partition_of(order_id)
-        decision = folder.judge(fact, terms, one.source, home, one.traceparent)
+        decision = folder.judge(fact, terms, one.source, folder.home, one.traceparent)
         if decision.fate not in ("applied", "refused"):
             raise RecoveryError(
                 f"order {order_id}: fact {one.sequence} had an effect and would be {decision.fate} now: this is not "
@@ -211,7 +212,7 @@ def _told(records: Iterable[Record]) -> dict[str, dict[int, Journaled]]:
     found: dict[str, dict[int, Journaled]] = {}
     for record in records:
         for name, content in record.headers:
-            if name == journal.HEADER:
+            if name == journal.HEADER and content is not None:
                 mine = found.setdefault((record.key or b"").decode(), {})
                 mine.update((one.sequence, one) for one in journal.decode(content))
     return found

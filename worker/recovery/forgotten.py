@@ -28,7 +28,7 @@ async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Comma
     for row in await cycle.connection.fetch(_SQL["not_taken_over"]):
         order_id = row["order_id"]
         known = {one["command_id"] for one in await cycle.connection.fetch(_SQL["taken_over_of_order"], order_id)}
-        folder = await _folded(cycle.connection, order_id)
+        folder = await _folded(cycle, order_id)
         word(folder, prefix)
         scratch = Cycle(cycle.connection, [], {}, cycle.now_ms, cycle.partitions)
         publish(scratch, folder)
@@ -53,8 +53,8 @@ async def as_job(cycle: Cycle, record: Outgoing, own_places: Iterator[int]) -> J
     return job
 
 
-async def _folded(connection: Any, order_id: str) -> Folder:
-    folder = Folder(Order(order_id), 0, [])
-    for row in await connection.fetch(_SQL["facts_of_one_order"], order_id):
+async def _folded(cycle: Cycle, order_id: str) -> Folder:
+    folder = Folder(Order(order_id), cycle.partition_of(order_id), 0, [])
+    for row in await cycle.connection.fetch(_SQL["facts_of_one_order"], order_id):
         folder.judge(_fact(row["fact"]), _terms(row["terms"]), None, 0, None)
     return folder

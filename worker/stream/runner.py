@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import random
 import signal
 import time
@@ -20,6 +19,7 @@ from worker.kafka.topics import TopicsError
 from worker.postgres.connecting import connect
 from worker.postgres.migrations import MigrationError, require_current
 from worker.settings import Settings
+from worker.stream import garbage
 from worker.stream.behind import DatabaseBehindError
 from worker.stream.control import Control
 from worker.stream.cycle import Handler
@@ -34,9 +34,6 @@ PAUSE_SECONDS_MAX = 2.0
 # A session that lived so long has shown that the trouble was over.
 STEADY_SECONDS = 10.0
 ALERT_PAUSE_SECONDS = 1.0
-# A cycle makes and drops hundreds of thousands of values, none of them in a circle: looking for circles that often
-# costs a fifth of a worker's time.
-GARBAGE_THRESHOLDS = (100_000, 20, 50)
 DATABASE_AWAY = "database_away"
 
 # What one sentence explains and no patience mends.
@@ -187,8 +184,7 @@ class Runner:
 async def run_worker(settings: Settings, handler_factory: Callable[[Control], Handler]) -> int:
     """One worker as a program: signals, ops server, exit code."""
     telemetry.configure(settings)
-    gc.freeze()
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    garbage.look_between_cycles()
     control = Control(settings)
     handler = handler_factory(control)
     runner = Runner(settings, handler, control)

@@ -15,7 +15,7 @@ from worker.kafka.source import OffsetGoneError, Place, Source
 from worker.postgres.connecting import connect
 from worker.postgres.queries import load
 from worker.settings import Settings
-from worker.stream import outbox
+from worker.stream import garbage, outbox
 from worker.stream.behind import verify
 from worker.stream.committer import Committer
 from worker.stream.control import Control
@@ -90,6 +90,7 @@ class Session:
                 return
             if not await self._work():
                 await self._wait()
+            garbage.look()
 
     async def close(self) -> None:
         """The orderly end, after `run` returned."""

@@ -5,8 +5,9 @@ import asyncio
 import asyncpg
 import pytest
 
-from tests.integration.ledger.world import PARTITIONS, LedgerWorld, authorized, invoice, payment
+from tests.integration.ledger.world import NOON_MS, PARTITIONS, LedgerWorld, authorized, invoice, payment
 from worker import metrics
+from worker.domain.terms import HOUR_MS
 from worker.kafka import names
 from worker.ledger.checking import run_audit
 from worker.stream.faults import Fate, fate
@@ -37,6 +38,20 @@ async def test_a_chain_belongs_to_the_partition_that_was_read(ledger: LedgerWorl
 
     assert await ledger.rows("SELECT chain, place, amount FROM entries ORDER BY fact") == [
         (ledger.home("o1"), 1, 10_000), (elsewhere, 1, 6000),
+    ]  # fmt: skip
+    assert (await run_audit(ledger.settings))["ok"]
+
+
+async def test_time_that_passed_is_booked_in_a_chain_of_the_worker_that_noticed(ledger: LedgerWorld):
+    """The order's own partition is another worker's, which may be writing into its chain just now."""
+    home, elsewhere = ledger.home("o1"), (ledger.home("o1") + 1) % PARTITIONS
+    lapses = payment("o1", expiresAt="2026-01-15T13:00:00Z")
+    await ledger.apply("order.authorized", authorized("o1", payments=[lapses]))
+    ledger.epochs, ledger.now_ms = {elsewhere: 1}, NOON_MS + 2 * HOUR_MS
+    await ledger.apply("invoice.issued", invoice("o1", "1", 6000), partition=elsewhere)
+
+    assert await ledger.rows("SELECT chain, credit, amount FROM entries ORDER BY fact") == [
+        (home, "authorized", 10_000), (elsewhere, "lapsed", 10_000),
     ]  # fmt: skip
     assert (await run_audit(ledger.settings))["ok"]
 

@@ -1,0 +1,116 @@
+"""What a cycle writes, table by table. Every order is looked at once, while it is at hand."""
+
+from typing import Any
+
+import msgspec
+
+from worker.domain.decide import next_deadline_ms
+from worker.domain.published import needs_attention
+from worker.ledger.folder import Folder, Parked, sums
+from worker.postgres.values import moment
+from worker.stream.outbox import encode_headers
+
+Row = tuple[Any, ...]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Rows:
+    """Gathered order by order; a row has the columns of its statement in `book.sql`, in their order."""
+
+    def __init__(self, expiry_lead_ms: int) -> None:
+        self._expiry_lead_ms = expiry_lead_ms
+        self.standing: list[Row] = []
+        self.payments: list[Row] = []
+        self.balances: list[Row] = []
+        self.commands: list[Row] = []
+        self.facts: list[Row] = []
+        self.events: list[Row] = []
+        self.entries: list[tuple[int, Row]] = []
+        """Each with its chain, not linked yet."""
+        self.settlements: list[Row] = []
+        self.gone_settlements: list[Row] = []
+        self.parked: list[Row] = []
+        self.moved: list[Row] = []
+        self.unparked: list[int] = []
+
+    def add(self, folder: Folder, awaits: list[str] | None) -> None:
+        """What became of one order. `awaits`: the connectors that it waits for and nobody named yet; None: for none."""
+        order_id = folder.order.order_id
+        if folder.decided:
+            self._add_payments(folder)
+            self._add_settlements(folder)
+        for asked in folder.commands:
+            one = asked.command
+            self.commands.append(
+                (one.command_id, one.request_id, order_id, one.payment_id, one.sequence, one.operation, one.value)
+            )
+        for decided in folder.decided:
+            source = decided.source or (None, None, None)
+            at = moment(decided.at_ms)
+            self.facts.append((order_id, decided.sequence, decided.fate, decided.fact, decided.terms, *source, at))
+        for told, message in zip(folder.events, folder.words, strict=True):
+            self.events.append((order_id, told.event.sequence, message))
+        for decided, entry in folder.entries:
+            content = (
+                order_id, decided.sequence, entry.payment_id, entry.debit, entry.credit, entry.amount,
+                folder.order.currency, entry.rule, entry.command_id,
+            )  # fmt: skip
+            self.entries.append((decided.chain, content))
+        if folder.parked or folder.unparked:
+            self._add_parked(folder)
+        self.standing.append(self._standing(folder, awaits))
+
+    def _add_payments(self, folder: Folder) -> None:
+        """New ones, and the balances of known ones, where they changed."""
+        order = folder.order
+        for one in order.payments:
+            now, before = sums(one), folder.known_sums.get(one.payment_id)
+            if before is None:
+                fixed = (one.payment_id, order.order_id, one.connector, order.currency, one.authorized, one.cap)
+                self.payments.append((*fixed, *now))
+            elif now != before:
+                self.balances.append((one.payment_id, *now))
+
+    def _add_settlements(self, folder: Folder) -> None:
+        left = dict(folder.known_settlements)
+        for payment in folder.order.payments:
+            for one in payment.settlements:
+                key = (payment.payment_id, one.settle_id)
+                if left.pop(key, None) != one:
+                    self.settlements.append((*key, one.value, one.refunded, one.refunding, one.automatic))
+        self.gone_settlements += left
+
+    def _add_parked(self, folder: Folder) -> None:
+        self.unparked += folder.unparked
+        for one in folder.moved:
+            if one.row_id is not None and one in folder.parked:
+                self.moved.append((one.row_id, one.waits_for, _expiry(one)))
+        for one in folder.parked:
+            if one.row_id is None:
+                record = one.record
+                self.parked.append((
+                    folder.order.order_id, one.waits_for, one.subject, record.topic, record.partition, record.offset,
+                    record.key, record.value, encode_headers(record.headers), moment(record.timestamp_ms), _expiry(one),
+                ))  # fmt: skip
+
+    def _standing(self, folder: Folder, awaits: list[str] | None) -> Row:
+        order = folder.order
+        wake_ms = _earliest(next_deadline_ms(order, self._expiry_lead_ms), folder.due_ms())
+        known = folder.facts > 0
+        return (
+            order.order_id, order.opened, order.merchant or None, order.phase, needs_attention(order), awaits,
+            order.version, folder.facts, folder.told, len(folder.parked),
+            moment(wake_ms) if wake_ms is not None else None,
+            _encode(order) if known else None, moment(order.updated_at_ms) if known else None,
+        )  # fmt: skip
+
+
+def _expiry(one: Parked) -> Any:
+    return moment(one.expires_at_ms) if one.expires_at_ms is not None else None
+
+
+def _earliest(one_ms: int | None, other_ms: int | None) -> int | None:
+    if one_ms is None or other_ms is None:
+        return other_ms if one_ms is None else one_ms
+    return min(one_ms, other_ms)
