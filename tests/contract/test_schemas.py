@@ -28,7 +28,7 @@ NOON_MS = 1_768_478_400_000
 OUTCOMES = tuple(one for one in TYPES if one.startswith("command.") and one not in COMMANDS)
 READ = (*INPUTS, *COMMANDS, *OUTCOMES)
 # What only a whole message can show: no schema says it, the reader does.
-BEYOND = re.compile(r"(recipients: their amounts must sum|payments: a paymentId stands twice)")
+BEYOND = re.compile(r"(recipients: their amounts must sum|payments: (a paymentId stands twice|together at most))")
 
 
 def examples(kind: str) -> list[Path]:

@@ -6,10 +6,11 @@ from worker.domain.draft import Draft
 from worker.domain.facts import Authorization, ConnectorsNamed, OrderAuthorized, PaymentAuthorized, TimePassed
 from worker.domain.identity import content_of
 from worker.domain.ids import digest
+from worker.domain.money import MAX_MINOR
 from worker.domain.order import Order, Payment, Share
 from worker.domain.settling import tell_missing_room
 from worker.domain.terms import Capability, Mode, Terms
-from worker.domain.verdict import Verdict, conflict
+from worker.domain.verdict import Verdict, conflict, refused
 
 
 def order_authorized(draft: Draft, fact: OrderAuthorized) -> Verdict:
@@ -52,6 +53,8 @@ def payment_authorized(draft: Draft, fact: PaymentAuthorized) -> Verdict:
         return conflict(f"Payment {authorization.payment_id} is already known with other content")
     if (refusal := _foreign(draft.terms)) is not None:
         return refusal
+    if sum(max(payment.cap, payment.reference) for payment in order.payments) + authorization.most > MAX_MINOR:
+        return refused("R9", f"Payment refused: all payments of an order together are at most {MAX_MINOR}")
     _add_payment(draft, authorization, later=True)
     draft.tell(
         "payment.added", "R16",

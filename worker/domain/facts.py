@@ -40,6 +40,11 @@ class Authorization(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     expires_at_ms: int | None = None
     recipients: tuple[Recipient, ...] = ()
 
+    @property
+    def most(self) -> int:
+        """The most that it can ever count for, in either value."""
+        return max(self.value, self.max_value, self.reference_value)
+
 
 class OrderAuthorized(
     Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="order.authorized"

@@ -82,7 +82,7 @@ def _void_part(draft: Draft, part: Part, cause: tuple[str, str], rule: str) -> N
         "void.confirmed", rule,
         f"Voided {draft.amount(part.value)} of payment {payment.payment_id} in the books; "
         f"its connector takes no partial void and is not told ({rule})",
-        {"value": part.value, "paymentId": payment.payment_id, "booked": 1}, cause,
+        {"value": part.value, "short": 0, "paymentId": payment.payment_id, "booked": 1}, cause,
     )  # fmt: skip
 
 

@@ -107,6 +107,8 @@ def _order_authorized(data: OrderAuthorizedMessage) -> Fact:
     payments = tuple(_authorization(f"payments[{place}].", one) for place, one in enumerate(data.payments))
     if len({one.payment_id for one in payments}) < len(payments):
         raise Invalid("payments: a paymentId stands twice in one order")
+    if sum(one.most for one in payments) > MAX_MINOR:
+        raise Invalid(f"payments: together at most {MAX_MINOR} can be authorized (R9)")
     return OrderAuthorized(
         order_id=data.order_id, merchant=data.merchant, currency=_currency(data.currency),
         value=_amount("value", data.value), payments=payments,

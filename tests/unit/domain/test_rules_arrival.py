@@ -17,6 +17,7 @@ from tests.unit.domain.world import (
     tracking,
 )
 from worker.domain.facts import Fact
+from worker.domain.money import MAX_MINOR
 
 # R29
 
@@ -87,6 +88,7 @@ REFUSALS: list[tuple[str, Fact, str, str]] = [
     ("", order_authorized(pay("p1", 10001)), "order.rejected", "R8"),
     ("", added(pay("p1", 9999)), "payment.rejected", "R8"),
     ("auto 5 as g1", auto(6), "payment.rejected", "R8"),
+    ("", added(pay("p2", MAX_MINOR)), "payment.rejected", "R9"),
     ("Out 6000 as 1", out("1", 7000), "invoice.rejected", "R8"),
     ("", out("1", 7000, currency="BRL"), "invoice.rejected", "R12"),
     ("Out 6000", ret("r1", 6001), "invoice.rejected", "R18"),
