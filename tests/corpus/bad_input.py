@@ -9,8 +9,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from worker.domain.money import MAX_MINOR
 from worker.kafka import names
 from worker.kafka.envelope import VALUE_BYTES_MAX, write
+from worker.kafka.records import Headers
 
 INVOICES, CHANGES, OUTCOMES = names.INVOICES, names.ORDER_CHANGES, names.OUTCOMES
 ORDER = "known"
@@ -77,8 +79,9 @@ MALFORMED = (
     b'{"orderId": "\\u0000"}', b'{"x": "\\ud800"}', b'{"orderId": "known", "invoiceValue": 007}', b"\0\0\0\0\x07{",
     b"{" * 5_000, b'{"a":' * 5_000, b"\xed\xa0\x80", json.dumps(INVOICE).encode()[:-1], b"\xef\xbb\xbf{}}",
 )  # fmt: skip
-BAD_HEADERS: tuple[list[tuple[str, bytes]], ...] = (
+BAD_HEADERS: tuple[Headers, ...] = (
     [("ce_type", b"")], [("ce_type", b"\xff")], [("ce_type", b"a\0b")], [("ce_specversion", b"1.0")],
+    [("ce_type", None), ("x", None)], [("ce_specversion", b"1.0"), ("ce_type", None)],
     [("ce_type", b"order.changed"), ("ce_id", b"\xff\xfe")],
 )  # fmt: skip
 STRANGE_TYPES = ("invoice.shredded", "order.changed ", "ORDER.CHANGED", "com.erp.invoice", "💶", "x" * 300)
@@ -93,7 +96,10 @@ REFUSED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ("order.cancel_requested", CHANGES, CANCEL, "rejected"),
     ("order.authorized", CHANGES, AUTHORIZED | {"value": 9_000}, "conflicting_duplicate"),
     ("payment.authorized", CHANGES, {"orderId": ORDER, "payment": CARD | {"value": 1}}, "conflicting_duplicate"),
+    ("payment.authorized", CHANGES, {"orderId": ORDER, "payment": CARD | {"paymentId": "known.p3", "value": MAX_MINOR}},
+     "rejected"),
     ("payment.auto_settled", CHANGES, AUTO | {"paymentId": "known.p2", "value": 99_999}, "suspect"),
+    ("order.authorized", CHANGES, AUTHORIZED | {"payments": [one | {"value": MAX_MINOR} for one in CARDS]}, "invalid"),
 )  # fmt: skip
 
 
@@ -103,7 +109,7 @@ class Case(Struct, frozen=True):
     name: str
     topic: str
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: Headers
     reason: str
 
 

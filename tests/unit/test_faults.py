@@ -4,39 +4,39 @@ import asyncpg
 import pytest
 from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 
-from worker.stream.faults import Fate, FencedError, UncertainCommitError, fate
+from worker.stream.faults import FencedError, Remedy, UncertainCommitError, remedy
 
 
 @pytest.mark.parametrize(
     ("problem", "expected"),
     [
-        (asyncpg.NumericValueOutOfRangeError("x"), Fate.REFUSED),
-        (asyncpg.UntranslatableCharacterError("x"), Fate.REFUSED),
-        (asyncpg.CheckViolationError("x"), Fate.REFUSED),
-        (asyncpg.UniqueViolationError("x"), Fate.REFUSED),
-        (asyncpg.exceptions._base.DataError("x"), Fate.REFUSED),
-        (asyncpg.DeadlockDetectedError("x"), Fate.AGAIN),
-        (asyncpg.SerializationError("x"), Fate.AGAIN),
-        (asyncpg.LockNotAvailableError("x"), Fate.AGAIN),
-        (asyncpg.ConnectionDoesNotExistError("x"), Fate.AWAY),
-        (asyncpg.AdminShutdownError("x"), Fate.AWAY),
-        (asyncpg.DiskFullError("x"), Fate.AWAY),
-        (asyncpg.TooManyConnectionsError("x"), Fate.AWAY),
-        (asyncpg.ReadOnlySQLTransactionError("x"), Fate.AWAY),
-        (asyncpg.IdleInTransactionSessionTimeoutError("x"), Fate.AWAY),
-        (asyncpg.QueryCanceledError("x"), Fate.AWAY),
-        (asyncpg.InterfaceError("connection is closed"), Fate.AWAY),
-        (ConnectionRefusedError(), Fate.AWAY),
-        (TimeoutError(), Fate.AWAY),
-        (KafkaConnectionError(), Fate.AWAY),
-        (RequestTimedOutError(), Fate.AWAY),
-        (FencedError("x"), Fate.AWAY),
-        (UncertainCommitError("x"), Fate.AWAY),
-        (asyncpg.UndefinedTableError("x"), Fate.BROKEN),
-        (AssertionError("x"), Fate.BROKEN),
-        (KeyError("x"), Fate.BROKEN),
+        (asyncpg.NumericValueOutOfRangeError("x"), Remedy.REFUSED),
+        (asyncpg.UntranslatableCharacterError("x"), Remedy.REFUSED),
+        (asyncpg.CheckViolationError("x"), Remedy.REFUSED),
+        (asyncpg.UniqueViolationError("x"), Remedy.REFUSED),
+        (asyncpg.exceptions._base.DataError("x"), Remedy.REFUSED),
+        (asyncpg.DeadlockDetectedError("x"), Remedy.AGAIN),
+        (asyncpg.SerializationError("x"), Remedy.AGAIN),
+        (asyncpg.LockNotAvailableError("x"), Remedy.AGAIN),
+        (asyncpg.ConnectionDoesNotExistError("x"), Remedy.AWAY),
+        (asyncpg.AdminShutdownError("x"), Remedy.AWAY),
+        (asyncpg.DiskFullError("x"), Remedy.AWAY),
+        (asyncpg.TooManyConnectionsError("x"), Remedy.AWAY),
+        (asyncpg.ReadOnlySQLTransactionError("x"), Remedy.AWAY),
+        (asyncpg.IdleInTransactionSessionTimeoutError("x"), Remedy.AWAY),
+        (asyncpg.QueryCanceledError("x"), Remedy.AWAY),
+        (asyncpg.InterfaceError("connection is closed"), Remedy.AWAY),
+        (ConnectionRefusedError(), Remedy.AWAY),
+        (TimeoutError(), Remedy.AWAY),
+        (KafkaConnectionError(), Remedy.AWAY),
+        (RequestTimedOutError(), Remedy.AWAY),
+        (FencedError("x"), Remedy.AWAY),
+        (UncertainCommitError("x"), Remedy.AWAY),
+        (asyncpg.UndefinedTableError("x"), Remedy.BROKEN),
+        (AssertionError("x"), Remedy.BROKEN),
+        (KeyError("x"), Remedy.BROKEN),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_problem_has_a_fate(problem: BaseException, expected: Fate):
-    assert fate(problem) is expected
+def test_a_problem_says_what_helps(problem: BaseException, expected: Remedy):
+    assert remedy(problem) is expected

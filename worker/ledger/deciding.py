@@ -151,7 +151,8 @@ class Deciding:
         """The order stays as it was: a decision has no effect before it is whole."""
         order_id = folder.order.order_id
         telemetry.alert(UNDECIDABLE, order_id=order_id)
-        telemetry.log.error("a fact could not be decided", order_id=order_id, exc_info=problem)
+        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset} if record else {}
+        telemetry.log.error("a fact could not be decided", order_id=order_id, **place, exc_info=problem)
         if record is not None:
             self._dead_letter(folder, record, "internal", f"{type(problem).__name__}: {problem}")
         return "dead_lettered"

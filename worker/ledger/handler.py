@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any
 
@@ -26,8 +25,7 @@ from worker.ledger.rows import Rows
 from worker.postgres.queries import load
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle, Taken
-from worker.stream.faults import Fate as Fault
-from worker.stream.faults import fate as fault_of
+from worker.stream.faults import Remedy, remedy
 from worker.tracing import tracing
 
 LOOK_MS = 1_000  # so often the tables are asked whether time has become a fact
@@ -40,7 +38,7 @@ QUARANTINE_MS = 600_000
 REFUSED = "refused_by_database"
 
 Place = tuple[str, int]
-Fact = tuple[Record, Readable]
+ReadRecord = tuple[Record, Readable]
 
 _SQL = load("worker.ledger")
 
@@ -53,7 +51,7 @@ class Tally(Struct):
     next_offsets: dict[Place, int] = field(default_factory=dict)
     misplaced: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
-    traced: list[Fact] = field(default_factory=list)
+    traced: list[ReadRecord] = field(default_factory=list)
     unnamed: set[str] = field(default_factory=set)
     look_at_ms: int | None = None
 
@@ -110,40 +108,14 @@ class LedgerHandler:
             await self._pass_time(cycle, book, tally)
         await self._decide(cycle, book, tally, facts)
 
-    async def _pass_time(self, cycle: Cycle, book: Book, tally: Tally) -> None:
-        """What no record brings, in a savepoint: an order that the database refuses must not take others along."""
-        timed = await self._timed(cycle, book, tally)
-        if timed and not await self._decide_timed(cycle, book, tally, timed):
-            for order_id in timed:
-                if not await self._decide_timed(cycle, book, tally, {order_id}):
-                    self._quarantine[order_id] = cycle.now_ms + QUARANTINE_MS
-                    telemetry.alert(REFUSED, order_id=order_id)
-
-    async def _decide_timed(self, cycle: Cycle, book: Book, tally: Tally, orders: set[str]) -> bool:
-        outgoing, dead = len(cycle.outgoing), len(cycle.dead)
-        await cycle.connection.execute("SAVEPOINT timed")  # the transaction itself is the stream's
-        try:
-            await self._decide(cycle, book, tally, [], orders)
-        except Exception as problem:
-            if fault_of(problem) is not Fault.REFUSED:
-                raise
-            await cycle.connection.execute("ROLLBACK TO SAVEPOINT timed")
-            del cycle.outgoing[outgoing:], cycle.dead[dead:]
-            cycle.writes.forget()  # nothing was gathered before: these are a cycle's first decisions
-            return False
-        await cycle.connection.execute("RELEASE SAVEPOINT timed")
-        return True
-
-    async def _decide(
-        self, cycle: Cycle, book: Book, tally: Tally, facts: Sequence[Fact], timed: AbstractSet[str] = frozenset()
-    ) -> None:
-        folders = await book.open({*timed, *(one.fact.order_id for _, one in facts)})
-        returned = await book.returning(_replays([] if timed else cycle.records, folders.values()))
-        owners = await self._owners(book, facts, folders)
-        deciding = Deciding(cycle, self._connectors, self._settings, owners, returned)
+    async def _decide(self, cycle: Cycle, book: Book, tally: Tally, facts: Sequence[ReadRecord]) -> None:
+        """What the records come to, one after another."""
+        folders = await book.open({one.fact.order_id for _, one in facts})
+        returned = await book.returning(_replays(cycle.records, folders.values()))
+        deciding = await self._deciding(cycle, book, folders, facts, returned)
         read_from = {one.fact.order_id: record.partition for record, one in reversed(facts)}
         for order_id, folder in folders.items():
-            deciding.catch_up(folder, read_from.get(order_id, folder.home))
+            deciding.catch_up(folder, read_from[order_id])
         tally.traced += [fact for fact in facts if fact[1].traceparent] if tracing.on else []
         for record, one in facts:
             folder = folders[one.fact.order_id]
@@ -153,23 +125,61 @@ class LedgerHandler:
                 self._count(tally, record, fate, deciding.duplicates)
         for folder in folders.values():
             deciding.give_up(folder)
-        changed = [folder for order_id, folder in folders.items() if folder.changed or order_id in timed]
+        changed = [folder for folder in folders.values() if folder.changed]
         await book.write(self._rows(tally, changed))
-        if not timed:
-            book.account(tally.consumed, deciding.duplicates, tally.next_offsets)
-        elif deciding.duplicates:
+        book.account(tally.consumed, deciding.duplicates, tally.next_offsets)
+        await book.mark_returned(returned)
+        await _publish(cycle, book, changed, flush=len(changed) > FEW_ORDERS)
+
+    async def _pass_time(self, cycle: Cycle, book: Book, tally: Tally) -> None:
+        """What no record brings, in a savepoint: an order that the database refuses must not take others along."""
+        timed = await self._timed(cycle, book, tally)
+        if timed and await self._try_timed(cycle, book, tally, timed) is not None:
+            for order_id in timed:
+                if (problem := await self._try_timed(cycle, book, tally, {order_id})) is not None:
+                    self._quarantine[order_id] = cycle.now_ms + QUARANTINE_MS
+                    telemetry.alert(REFUSED, order_id=order_id)
+                    telemetry.log.error(
+                        "the database refuses what time makes of an order; it is left alone for a while",
+                        order_id=order_id, seconds=QUARANTINE_MS // 1_000, problem=str(problem),
+                    )  # fmt: skip
+
+    async def _try_timed(self, cycle: Cycle, book: Book, tally: Tally, orders: set[str]) -> Exception | None:
+        """Returns why the database refused it; then nothing of it was done."""
+        outgoing, dead = len(cycle.outgoing), len(cycle.dead)
+        await cycle.connection.execute("SAVEPOINT timed")  # the transaction itself is the stream's
+        try:
+            await self._decide_timed(cycle, book, tally, orders)
+        except Exception as problem:
+            if remedy(problem) is not Remedy.REFUSED:
+                raise
+            await cycle.connection.execute("ROLLBACK TO SAVEPOINT timed")
+            del cycle.outgoing[outgoing:], cycle.dead[dead:]
+            cycle.writes.forget()  # nothing was gathered before: these are a cycle's first decisions
+            return problem
+        await cycle.connection.execute("RELEASE SAVEPOINT timed")
+        return None
+
+    async def _decide_timed(self, cycle: Cycle, book: Book, tally: Tally, orders: set[str]) -> None:
+        """Every one of them is written, changed or not: when it is to be looked at next has to be said anew."""
+        folders = await book.open(orders)
+        returned = await book.returning(_replays([], folders.values()))
+        deciding = await self._deciding(cycle, book, folders, [], returned)
+        for folder in folders.values():
+            deciding.catch_up(folder, folder.home)
+            deciding.give_up(folder)
+        await book.write(self._rows(tally, folders.values()))
+        if deciding.duplicates:
             book.account({}, deciding.duplicates, {})
         await book.mark_returned(returned)
-        if timed or len(changed) > FEW_ORDERS:
-            flushing = asyncio.ensure_future(book.flush())
-            try:
-                await asyncio.sleep(0)  # the statement is on its way: the database is at work while we find the words
-                _publish_all(cycle, changed)
-            finally:
-                await flushing
-        else:
-            _publish_all(cycle, changed)
-        tally.events.update(told.event.type for folder in changed for told in folder.events)
+        await _publish(cycle, book, folders.values(), flush=True)
+
+    async def _deciding(
+        self, cycle: Cycle, book: Book, folders: Mapping[str, Folder], facts: Sequence[ReadRecord],
+        returned: Mapping[tuple[str, int, int], int],
+    ) -> Deciding:  # fmt: skip
+        owners = await self._owners(book, facts, folders)
+        return Deciding(cycle, self._connectors, self._settings, owners, returned)
 
     def _rows(self, tally: Tally, changed: Iterable[Folder]) -> Rows:
         """Each order is put into words and rows while it is at hand."""
@@ -179,6 +189,7 @@ class LedgerHandler:
             unnamed = self._connectors.unnamed(folder.order)
             tally.unnamed.update(unnamed or ())
             rows.add(folder, unnamed)
+            tally.events.update(told.event.type for told in folder.events)
         return rows
 
     async def committed(self, cycle: Cycle) -> None:
@@ -208,10 +219,10 @@ class LedgerHandler:
         for row in rows:
             metrics.parked_facts.labels(waits_for=row["waits_for"]).set(row["number"])
 
-    async def _read(self, cycle: Cycle, book: Book, tally: Tally) -> list[Fact]:
+    async def _read(self, cycle: Cycle, book: Book, tally: Tally) -> list[ReadRecord]:
         """The cycle's records as facts; what cannot be read is a dead letter."""
         known = await self._known(cycle, book)
-        found: list[Fact] = []
+        found: list[ReadRecord] = []
         for record in cycle.records:
             place = (record.topic, record.partition)
             if (*place, record.offset) in known:
@@ -254,7 +265,7 @@ class LedgerHandler:
             tally.look_at_ms = min(cycle.now_ms + LOOK_MS, next_ms if next_ms is not None else 1 << 60)
         return {*due, *named}
 
-    async def _owners(self, book: Book, facts: Iterable[Fact], folders: Mapping[str, Folder]) -> dict[str, str]:
+    async def _owners(self, book: Book, facts: Iterable[ReadRecord], folders: Mapping[str, Folder]) -> dict[str, str]:
         """Which order has which of the payments that these facts, or those that wait for them, would add."""
         named = {payment for _, one in facts for payment in named_payments(one.fact)}
         for folder in folders.values():
@@ -276,9 +287,16 @@ class LedgerHandler:
             )
 
 
-def _publish_all(cycle: Cycle, folders: Iterable[Folder]) -> None:
-    for folder in folders:
-        publish(cycle, folder)
+async def _publish(cycle: Cycle, book: Book, folders: Iterable[Folder], *, flush: bool) -> None:
+    """Joins the outbox. `flush`: meanwhile the database is at work on what was gathered."""
+    flushing = asyncio.ensure_future(book.flush()) if flush else None
+    try:
+        await asyncio.sleep(0)  # the statement is on its way
+        for folder in folders:
+            publish(cycle, folder)
+    finally:
+        if flushing is not None:
+            await flushing
 
 
 def _replays(records: Iterable[Record], folders: Iterable[Folder]) -> list[tuple[int, Record]]:

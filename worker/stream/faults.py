@@ -14,7 +14,7 @@ _AGAIN = ("40", "55P03")
 _AWAY = ("08", "25", "28", "3D", "53", "55", "57", "58", "XX")
 
 
-class Fate(Enum):
+class Remedy(Enum):
     """What to do about a problem."""
 
     REFUSED = auto()
@@ -35,24 +35,24 @@ class UncertainCommitError(Exception):
     """COMMIT was sent and no clear answer came: it may have happened."""
 
 
-def fate(problem: BaseException) -> Fate:
+def remedy(problem: BaseException) -> Remedy:
     """The one question a caller asks."""
     match problem:
         case FencedError() | UncertainCommitError() | KafkaError() | OSError() | TimeoutError():
-            return Fate.AWAY
+            return Remedy.AWAY
         case asyncpg.PostgresError():
             return _by_state(problem.sqlstate or "")
         case asyncpg.InterfaceError() if isinstance(problem, ValueError):
-            return Fate.REFUSED  # what the column's type cannot hold, seen before it was sent
+            return Remedy.REFUSED  # what the column's type cannot hold, seen before it was sent
         case asyncpg.InterfaceError() | asyncpg.InternalClientError():
-            return Fate.AWAY  # the connection was closed under us
+            return Remedy.AWAY  # the connection was closed under us
         case _:
-            return Fate.BROKEN
+            return Remedy.BROKEN
 
 
-def _by_state(state: str) -> Fate:
+def _by_state(state: str) -> Remedy:
     if state.startswith(_CONTENT):
-        return Fate.REFUSED
+        return Remedy.REFUSED
     if state.startswith(_AGAIN):
-        return Fate.AGAIN
-    return Fate.AWAY if state.startswith(_AWAY) else Fate.BROKEN
+        return Remedy.AGAIN
+    return Remedy.AWAY if state.startswith(_AWAY) else Remedy.BROKEN

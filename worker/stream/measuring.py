@@ -13,7 +13,7 @@ from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream.control import Control
 from worker.stream.cycle import Handler
-from worker.stream.faults import Fate, fate
+from worker.stream.faults import Remedy, remedy
 from worker.telemetry import log
 
 # However many look: a new session each time, once in so long.
@@ -55,7 +55,7 @@ class Measuring:
             finally:
                 await connection.close()
         except Exception as problem:
-            if fate(problem) is Fate.BROKEN:
+            if remedy(problem) is Remedy.BROKEN:
                 raise
             log.debug("the tables were not measured", problem=str(problem))
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import asyncpg
 from asyncpg import Connection
@@ -20,7 +21,7 @@ from worker.stream.behind import verify
 from worker.stream.committer import Committer
 from worker.stream.control import Control
 from worker.stream.cycle import Handler, Taken
-from worker.stream.faults import Fate, fate
+from worker.stream.faults import Remedy, remedy
 from worker.stream.hand_over import HandOver
 from worker.stream.ownership import Ownership
 from worker.stream.publisher import Publisher
@@ -36,6 +37,7 @@ AGAIN_ATTEMPTS_MAX = 10
 FLUSH_SECONDS_MAX = 2.0
 KAFKA_SILENT_SECONDS_MAX = 5.0
 KAFKA_AWAY = "kafka_away"
+INTERNAL = "internal"
 
 _SQL = load("worker.stream")
 
@@ -266,18 +268,24 @@ class Session:
         try:
             done = await self._patiently(records)
         except Exception as problem:
-            if fate(problem) is not Fate.REFUSED or not records:
+            if remedy(problem) is not Remedy.REFUSED or not records:
                 raise
             if len(records) > 1:
                 half = len(records) // 2
                 await self._digest(records[:half])
                 await self._digest(records[half:])
                 return
-            telemetry.alert("internal", topic=records[0].topic, partition=records[0].partition,
-                            offset=records[0].offset, problem=str(problem))  # fmt: skip
-            telemetry.count_fact(records[0].topic, "internal")
-            done = await self._patiently(records, refused=f"{type(problem).__name__}: {problem}")
+            done = await self._refuse(records[0], problem)
         await self._durable(done)
+
+    async def _refuse(self, record: Record, problem: Exception) -> Done:
+        """What the database does not take is a dead letter, and a person has to know why."""
+        place: dict[str, Any] = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        telemetry.alert(INTERNAL, **place, problem=str(problem))
+        telemetry.log.error("the database refuses a record; it becomes a dead letter", **place, exc_info=problem)
+        done = await self._patiently([record], refused=f"{type(problem).__name__}: {problem}")
+        telemetry.count_fact(record.topic, INTERNAL)
+        return done
 
     async def _patiently(self, records: list[Record], *, handled: bool = True, refused: str | None = None) -> Done:
         """A transaction that lost against another one comes again."""
@@ -285,7 +293,7 @@ class Session:
             try:
                 return await self._transactions.cycle(records, handled=handled, refused=refused)
             except Exception as problem:
-                if fate(problem) is not Fate.AGAIN or attempt == AGAIN_ATTEMPTS_MAX - 1:
+                if remedy(problem) is not Remedy.AGAIN or attempt == AGAIN_ATTEMPTS_MAX - 1:
                     raise
                 telemetry.log.warning("the transaction is repeated", problem=str(problem), attempt=attempt + 1)
                 await asyncio.sleep(min(0.01 * 2**attempt, 1.0))

@@ -15,7 +15,7 @@ from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream import outbox
 from worker.stream.cycle import Cycle, Handler
-from worker.stream.faults import Fate, FencedError, UncertainCommitError, fate
+from worker.stream.faults import FencedError, Remedy, UncertainCommitError, remedy
 from worker.stream.outbox import Row
 from worker.stream.publisher import Publisher
 
@@ -96,7 +96,7 @@ class Transactions:
         try:
             await self.connection.execute("COMMIT")
         except Exception as problem:
-            if fate(problem) in (Fate.REFUSED, Fate.AGAIN):
+            if remedy(problem) in (Remedy.REFUSED, Remedy.AGAIN):
                 await self.roll_back()
                 raise
             raise UncertainCommitError(str(problem)) from problem

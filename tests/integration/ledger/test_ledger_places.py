@@ -10,7 +10,7 @@ from worker import metrics
 from worker.domain.terms import HOUR_MS
 from worker.kafka import names
 from worker.ledger.checking import run_audit
-from worker.stream.faults import Fate, fate
+from worker.stream.faults import Remedy, remedy
 
 
 def counted(topic: str) -> float:
@@ -99,7 +99,7 @@ async def test_a_payment_that_two_orders_bring_at_once_ends_with_one_refusal(led
     refused = [one for one in done if isinstance(one, asyncpg.PostgresError)]
     assert len(refused) <= 1
     if refused:
-        assert fate(refused[0]) is Fate.REFUSED, "the stream repeats such a cycle record by record"
+        assert remedy(refused[0]) is Remedy.REFUSED, "the stream repeats such a cycle record by record"
         loser = ledger if isinstance(done[0], Exception) else other
         if loser is other:
             loser._waiting = [record]
