@@ -23,7 +23,7 @@ from worker.stream import garbage
 from worker.stream.behind import DatabaseBehindError
 from worker.stream.control import Control
 from worker.stream.cycle import Handler
-from worker.stream.faults import Fate, fate
+from worker.stream.faults import Remedy, remedy
 from worker.stream.measuring import Measuring
 from worker.stream.ownership import WrongPartitionsError
 from worker.stream.session import KAFKA_AWAY, Session
@@ -125,7 +125,7 @@ class Runner:
             try:
                 await self._one_session()
             except Exception as problem:
-                if fate(problem) is Fate.BROKEN:
+                if remedy(problem) is Remedy.BROKEN:
                     raise
                 if time.monotonic() - began > STEADY_SECONDS:
                     pause = PAUSE_SECONDS_MIN
