@@ -47,7 +47,7 @@ class Share(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Payment(Struct, array_like=True):
-    """One authorization and what became of it: S, P, C, D, F, G of domain.md, and their reference values."""
+    """One authorization and what became of it: S, P, C, D, F, G of docs/rules.md, and what they count for the order."""
 
     payment_id: str
     transaction_id: str

@@ -1,4 +1,4 @@
-"""E1–E31 of domain.md, row by row: what is played, what connectors are asked for, what the order shows at the end."""
+"""Worked examples, E1–E31: what is played, what connectors are asked for, what the order shows at the end."""
 
 from collections.abc import Callable
 from typing import NamedTuple
