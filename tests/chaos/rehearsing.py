@@ -20,11 +20,11 @@ def rehearsal(home: Path, stack: StackEnv) -> Rehearsal:
     return Rehearsal(f"chaos_{secrets.token_hex(3)}", home, stack.as_settings())
 
 
-def kill_server(home: Path, service: str) -> None:
-    """SIGKILL to this home's `postgres` or `kafka`; what it started dies with it."""
+def kill_server(home: Path, service: str, how: signal.Signals = signal.SIGKILL) -> None:
+    """To this home's `postgres` or `kafka`; what it started dies with it."""
     pid = next(look.pid for look in status(home) if look.service == service)
     assert pid is not None, f"{service} does not run"
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, how)
 
 
 async def finished(play: Rehearsal, told: Sequence[Story]) -> Verdict:

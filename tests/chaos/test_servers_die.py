@@ -1,16 +1,22 @@
 """The database and the broker die under the workers, which wait, go on by themselves, and lose nothing."""
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.rehearsing import LOOK_SECONDS, SECONDS_MAX, finished, kill_server, rehearsal
+from tests.integration.stream.toy import Toy
+from tests.integration.stream.world import PARTITIONS, World
+from worker.postgres.migrations import migrate
 from worker.sandbox.erp import stories
 from worker.sandbox.erp_command import publish
 from worker.sandbox.rehearsal import CONNECTORS
 from worker.stack import down, up
+from worker.stream.control import Control
+from worker.stream.runner import Runner
 
 ORDERS = 300
 SECONDS = 10
@@ -44,3 +50,37 @@ async def test_no_cent_is_lost_or_moved_twice_when_the_database_and_the_broker_a
         verdict = await finished(play, told)
 
     assert verdict.good, verdict
+
+
+async def test_beside_a_broker_that_says_nothing_a_worker_is_not_ready_and_goes_on_when_it_speaks(
+    own_home: Path, tmp_path: Path
+) -> None:
+    stack = up(own_home)
+    await migrate(stack.database_url)
+    world = World(stack.as_settings() | {"TOPIC_PREFIX": "silent.", "TOPIC_PARTITIONS": str(PARTITIONS)}, tmp_path)
+    await world.open()
+    control = Control(world.settings)
+    runner = Runner(world.settings, Toy(control), control)
+    running = asyncio.create_task(runner.run())
+    records = [(f"order-{number % 10}", b"{}", None) for number in range(50)]
+    await world.send_many(records)
+    await world.until_seen(50)
+
+    async def red() -> bool:
+        return bool(runner.condition())
+
+    async def green() -> bool:
+        return not runner.condition()
+
+    kill_server(own_home, "kafka", signal.SIGSTOP)
+    try:
+        await world.until(red, "readiness gone")
+    finally:
+        kill_server(own_home, "kafka", signal.SIGCONT)
+    await world.until(green, "readiness back")
+    await world.send_many(records)
+
+    await world.check_orders({f"order-{number}": 10 for number in range(10)})
+    runner.stop()
+    await running
+    await world.close()

@@ -6,8 +6,10 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from tests.integration.login import login
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import World
+from worker.settings import Settings, load
 from worker.stream.control import Control
 from worker.stream.runner import Runner
 
@@ -38,8 +40,21 @@ TROUBLES = {
 async def test_a_database_that_refuses_costs_time_and_nothing_else(world: World, trouble: str):
     name = urlsplit(world.settings.database).path.removeprefix("/")
     befall, mend = (statements.format(name=f'"{name}"') for statements in TROUBLES[trouble])
-    control = Control(world.settings)
-    runner = Runner(world.settings, Toy(control), control)
+    await costs_time_only(world, world.settings, befall, mend)
+
+
+async def test_a_database_out_of_connections_costs_time_and_nothing_else(world: World):
+    await world.database.execute("GRANT ALL ON toy_orders, toy_seen TO settlement_ledger")
+    async with login(world.settings.database, "settlement_ledger") as url:
+        limit = f"ALTER ROLE {urlsplit(url).username} CONNECTION LIMIT"
+        settings = load(world.environment | {"DATABASE_URL": url})
+        await costs_time_only(world, settings, f"{limit} 0;\n{END_SESSIONS}", f"{limit} -1", "TooManyConnectionsError")
+
+
+async def costs_time_only(world: World, settings: Settings, befall: str, mend: str, says: str = "") -> None:
+    """A worker is at work when the trouble comes, is not ready while it lasts, and goes on by itself."""
+    control = Control(settings)
+    runner = Runner(settings, Toy(control), control)
     running = asyncio.create_task(runner.run())
     await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(50)])
     await world.until_seen(50)
@@ -49,7 +64,8 @@ async def test_a_database_that_refuses_costs_time_and_nothing_else(world: World,
     await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(50)])
 
     async def red() -> bool:
-        return bool(runner.condition())
+        problem = runner.condition().get("problem")
+        return problem is not None and says in problem
 
     await world.until(red, "readiness gone")
     await (server if mend.startswith("ALTER") else world.database).execute(mend)
