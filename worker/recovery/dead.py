@@ -63,6 +63,6 @@ def _row(dead: Record, was: Original) -> tuple[Any, ...]:
 def _order(record: Record) -> str | None:
     """The order that a dead letter speaks of, where it can be read."""
     if record.topic == COMMANDS:
-        return (record.key or b"").decode("utf-8", "replace").replace("\\0", "") or None
+        return (record.key or b"").decode("utf-8", "replace").replace("\0", "") or None
     one = read_fact(record)
     return one.fact.order_id if isinstance(one, Readable) else None
