@@ -17,6 +17,8 @@ from worker.settings import Settings
 
 LOOK_SECONDS = 2.0
 LOOK_SECONDS_MAX = 10.0
+# What passes by itself: a server that is away, or slow.
+EXPECTED = (asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError, OSError, TimeoutError)
 
 
 class Alert(Struct, frozen=True):
@@ -72,13 +74,24 @@ class Surroundings:
                 async with asyncio.timeout(LOOK_SECONDS_MAX):
                     await self._look()
                 self.problem = None
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError, OSError, TimeoutError) as problem:
-                self.problem = f"{type(problem).__name__}: {problem}".strip(": ")
+            except EXPECTED as problem:
+                self.problem = _sentence(problem)
                 telemetry.log.warning("could not look around", problem=self.problem)
-                await self._lag.close()
+                await self._let_go()
+            except Exception as problem:  # noqa: BLE001 - nobody waits for this task: its end would be seen by nobody
+                self.problem = _sentence(problem)
+                telemetry.log.exception("could not look around, for a reason that nobody foresaw", problem=self.problem)
+                await self._let_go()
             if self._seen() != before:
                 self.stamp += 1
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _let_go(self) -> None:
+        """The next look comes back to the brokers; a connection that cannot even be closed is no reason to stop."""
+        try:
+            await self._lag.close()
+        except Exception:  # noqa: BLE001 - as above
+            telemetry.log.exception("could not let go of the brokers")
 
     async def _look(self) -> None:
         async with self._reader.snapshot() as connection:
@@ -95,6 +108,10 @@ class Surroundings:
 
     def _seen(self) -> tuple[Any, ...]:
         return self.lags, self.workers, self.alerts, self.dead_letters, self.problem
+
+
+def _sentence(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {problem}".strip(": ")
 
 
 def _alert(said: dict[str, str], host: str) -> Alert:

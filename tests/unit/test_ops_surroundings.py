@@ -1,0 +1,45 @@
+"""The ops view goes on looking around, whatever a look met; the page and `/ready` say what is wrong meanwhile."""
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from worker.ops import surroundings
+from worker.ops.reading import Reader
+from worker.ops.surroundings import Surroundings
+from worker.settings import load
+
+URL = "postgresql://u:p@127.0.0.1:9/d"
+
+
+async def test_a_look_that_ends_in_what_nobody_foresaw_is_told_with_its_cause_and_the_next_one_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    around = Surroundings(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), Reader(URL))
+    problems: list[str | None] = []
+    went_on = asyncio.Event()
+
+    async def look() -> None:
+        problems.append(around.problem)
+        if len(problems) == 1:
+            raise KeyError("alerts")
+        if len(problems) == 3:
+            went_on.set()
+
+    async def close() -> None:
+        raise RuntimeError("a client that breaks as it is closed")
+
+    monkeypatch.setattr(surroundings, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(around, "_look", look)
+    with monkeypatch.context() as closing, capture_logs() as logged:
+        closing.setattr(around._lag, "close", close)
+        await around.start()
+        async with asyncio.timeout(5):
+            await went_on.wait()
+    await around.stop()
+
+    assert problems == [None, "KeyError: 'alerts'", None]
+    assert [(one["log_level"], bool(one["exc_info"])) for one in logged] == [("error", True), ("error", True)]
+    assert logged[0]["problem"] == "KeyError: 'alerts'"
+    assert around.stamp == 2
