@@ -86,6 +86,17 @@ async def database_url(stack: StackEnv, migrated_template: str) -> AsyncIterator
 
 
 @pytest.fixture
+async def empty_database(stack: StackEnv) -> AsyncIterator[str]:
+    """A database that no migration has seen."""
+    name = f"empty_{secrets.token_hex(6)}"
+    await _administer(stack, f'CREATE DATABASE "{name}"')
+    try:
+        yield _named(stack, name)
+    finally:
+        await _administer(stack, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
 def topic_prefix() -> str:
     """Goes before every topic and group of this test."""
     return f"t{secrets.token_hex(4)}."

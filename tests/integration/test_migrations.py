@@ -1,13 +1,11 @@
 """The schema comes up to date, once, whoever else tries at the same moment."""
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
+from worker.postgres import connecting
 from worker.postgres.migrations import (
     Migration,
     MigrationError,
@@ -16,19 +14,8 @@ from worker.postgres.migrations import (
     migrations,
     require_current,
 )
-from worker.stack import StackEnv
 
 STREAM_TABLES = {"members", "partitions", "positions", "published", "outbox", "dead_letters"}
-
-
-@pytest.fixture
-async def empty_database(stack: StackEnv) -> AsyncIterator[str]:
-    name = f"empty_{secrets.token_hex(6)}"
-    server = await asyncpg.connect(stack.database_url)
-    await server.execute(f"CREATE DATABASE {name}")
-    yield urlsplit(stack.database_url)._replace(path=f"/{name}").geturl()
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await server.close()
 
 
 async def test_several_at_once_apply_each_file_once(empty_database: str):
@@ -37,6 +24,15 @@ async def test_several_at_once_apply_each_file_once(empty_database: str):
     assert sorted(map(len, done)) == [0, 0, 0, 0, len(migrations())]
     assert await applied_version(empty_database) == migrations()[-1].number
     assert await migrate(empty_database) == []
+
+
+async def test_a_file_may_take_as_long_as_it_takes(empty_database: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connecting, "COMMAND_SECONDS_MAX", 0.2)
+    slow = Migration(1, "0001_slow.sql", "SELECT pg_sleep(0.5)")
+
+    done = await asyncio.gather(*(migrate(empty_database, [slow]) for _ in range(2)))
+
+    assert sorted(done) == [[], ["0001_slow.sql"]], "the second one waited for the first"
 
 
 async def test_a_file_that_was_changed_after_it_was_applied_is_refused(empty_database: str):

@@ -12,7 +12,7 @@ from worker.connector.book import read_book
 from worker.ledger.audit import INVARIANTS, Audit
 from worker.ledger.comparing import compare
 from worker.ledger.rebuild import Rebuild
-from worker.postgres.connecting import connect
+from worker.postgres.connecting import UNLIMITED, connect
 from worker.postgres.migrations import require_current
 from worker.postgres.queries import load
 from worker.settings import Settings
@@ -77,8 +77,8 @@ async def run_rebuild(settings: Settings, told: Told = _nobody) -> dict[str, Any
 async def snapshot(settings: Settings) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
     """One unchanging view of the database, also while workers run; nothing can be written in it."""
     connection = await connect(
-        settings.database, name="settlement-audit", schema="ledger", statement_timeout="0",
-        idle_in_transaction_session_timeout="0",
+        settings.database, name="settlement-audit", schema="ledger", statement_timeout=UNLIMITED,
+        idle_in_transaction_session_timeout=UNLIMITED,
     )  # fmt: skip
     try:
         await require_current(connection)

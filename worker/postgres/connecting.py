@@ -6,6 +6,7 @@ from asyncpg import Connection, Pool, Record
 CONNECT_SECONDS_MAX = 10
 # Above statement_timeout: only a network that swallows packets gets this far.
 COMMAND_SECONDS_MAX = 45
+UNLIMITED = "0"
 
 _SERVER_SETTINGS = {
     # A frozen worker must not hold its rows, a queue of waiters must not build up behind a lock.
@@ -25,12 +26,16 @@ _SERVER_SETTINGS = {
 
 
 async def connect(url: str, *, name: str, schema: str | None = None, **overrides: str) -> "Connection[asyncpg.Record]":
-    """One session; `name` is what `pg_stat_activity` shows, `schema` whose tables unqualified names mean."""
+    """One session; `name` is what `pg_stat_activity` shows, `schema` whose tables unqualified names mean.
+
+    Whom the server allows a statement of any length (`statement_timeout="0"`), we allow it too.
+    """
     server_settings = {**_SERVER_SETTINGS, "application_name": name, **overrides}
     if schema is not None:
         server_settings["search_path"] = schema
+    seconds_max = None if server_settings["statement_timeout"] == UNLIMITED else COMMAND_SECONDS_MAX
     return await asyncpg.connect(
-        url, timeout=CONNECT_SECONDS_MAX, command_timeout=COMMAND_SECONDS_MAX, server_settings=server_settings
+        url, timeout=CONNECT_SECONDS_MAX, command_timeout=seconds_max, server_settings=server_settings
     )
 
 

@@ -9,7 +9,7 @@ import asyncpg
 from asyncpg import Connection
 from msgspec import Struct
 
-from worker.postgres.connecting import connect
+from worker.postgres.connecting import UNLIMITED, connect
 
 # Any number that nobody else locks; the whole of a migration happens under it.
 _LOCK = 0x5E771E
@@ -52,25 +52,32 @@ def migrations(folder: Traversable | None = None) -> list[Migration]:
 
 
 async def migrate(url: str, known: list[Migration] | None = None) -> list[str]:
-    """Applies what is missing and returns its names. Of several at once one works, the others wait for it."""
+    """Applies what is missing, makes room, and says what it applied. Of several at once one works, the others wait."""
     known = migrations() if known is None else known
-    connection = await connect(url, name="settlement-migrate", lock_timeout="0", statement_timeout="0")
+    connection = await connect(url, name="settlement-migrate", lock_timeout=UNLIMITED, statement_timeout=UNLIMITED)
     try:
-        await connection.fetch("SELECT pg_advisory_lock($1)", _LOCK, timeout=None)
+        await connection.fetch("SELECT pg_advisory_lock($1)", _LOCK)
         applied = await _applied(connection)
         _refuse_disagreement(known, applied)
         missing = [one for one in known if one.number not in applied]
         for one in missing:
             async with connection.transaction():
                 await connection.execute(_TABLE)
-                await connection.execute(one.sql, timeout=None)
+                await connection.execute(one.sql)
                 await connection.execute(
                     "INSERT INTO public.settlement_migrations (number, name, sha256) VALUES ($1, $2, $3)",
                     one.number, one.name, one.checksum,
                 )  # fmt: skip
+        await _make_room(connection)
         return [one.name for one in missing]
     finally:
         await connection.close()
+
+
+async def _make_room(connection: "Connection[asyncpg.Record]") -> None:
+    """Tables for the entries to come."""
+    if await connection.fetchval("SELECT to_regprocedure('ledger.add_entries_tables(integer)')") is not None:
+        await connection.execute("SELECT ledger.add_entries_tables()")
 
 
 async def require_current(connection: "Connection[asyncpg.Record]") -> int:

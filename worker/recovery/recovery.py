@@ -17,7 +17,7 @@ from worker.kafka.source import Place, Source
 from worker.kafka.tail import read_between
 from worker.ledger.handler import LedgerHandler
 from worker.people.replaying import REPLAYED_TOPICS
-from worker.postgres.connecting import connect
+from worker.postgres.connecting import UNLIMITED, connect
 from worker.postgres.migrations import require_current
 from worker.postgres.queries import load
 from worker.recovery import dead
@@ -43,7 +43,10 @@ Range = tuple[int, int]
 async def run_recovery(settings: Settings, told: Progress, *, dry_run: bool = False) -> Summary:
     """Everything in one transaction, which `dry_run` rolls back."""
     connection = await connect(
-        settings.database, name="settlement-recover", statement_timeout="0", idle_in_transaction_session_timeout="0"
+        settings.database,
+        name="settlement-recover",
+        statement_timeout=UNLIMITED,
+        idle_in_transaction_session_timeout=UNLIMITED,
     )
     try:
         await require_current(connection)
