@@ -1,0 +1,87 @@
+"""The entries stand in tables of one size; who reads and writes them does not notice."""
+
+import asyncpg
+import pytest
+
+from tests.integration.ledger.world import LedgerWorld, authorized, invoice
+from worker.ledger.checking import run_audit
+from worker.postgres.migrations import migrate, migrations
+
+PER_TABLE = 10_000_000
+BEFORE_THE_TABLES = 14
+WHERE_THEY_STAND = "SELECT place, tableoid::regclass::text FROM ledger.entries ORDER BY place"
+
+
+async def stand_at(ledger: LedgerWorld, place: int) -> None:
+    """As if the order's chain had grown as far as this."""
+    await ledger.connection.execute("UPDATE chains SET place = $1", place)
+
+
+async def test_an_entry_goes_to_the_table_of_its_place(ledger: LedgerWorld):
+    await ledger.apply("order.authorized", authorized("o1"))
+    await stand_at(ledger, PER_TABLE - 1)
+    await ledger.apply("invoice.issued", invoice("o1", "1", 1000))
+    await ledger.apply("invoice.issued", invoice("o1", "2", 1000))
+
+    assert await ledger.rows(WHERE_THEY_STAND) == [
+        (1, "ledger_entries.entries_1"),
+        (PER_TABLE, "ledger_entries.entries_1"),
+        (PER_TABLE + 1, "ledger_entries.entries_2"),
+    ]
+
+
+async def test_a_migration_makes_the_next_tables_in_time(ledger: LedgerWorld):
+    await ledger.apply("order.authorized", authorized("o1"))
+    await stand_at(ledger, 4 * PER_TABLE)
+
+    assert await migrate(ledger.url) == []
+
+    await ledger.apply("invoice.issued", invoice("o1", "1", 1000))
+    assert (await ledger.rows(WHERE_THEY_STAND))[-1] == (4 * PER_TABLE + 1, "ledger_entries.entries_5")
+
+
+async def test_a_worker_goes_on_where_nobody_made_a_table_in_time(ledger: LedgerWorld):
+    await ledger.apply("order.authorized", authorized("o1"))
+    await stand_at(ledger, 1000 * PER_TABLE)
+    await ledger.apply("invoice.issued", invoice("o1", "1", 1000))
+
+    assert (await ledger.rows(WHERE_THEY_STAND))[-1] == (1000 * PER_TABLE + 1, "ledger_entries.entries_rest")
+    assert await migrate(ledger.url) == [], "no table is made beside it, and nothing fails"
+
+
+@pytest.mark.parametrize("table", ["entries_1", "entries_4", "entries_rest"])
+@pytest.mark.parametrize("change", ["UPDATE {} SET amount = 1", "DELETE FROM {}", "TRUNCATE {}"])
+async def test_no_table_of_entries_can_be_rewritten_not_even_by_its_owner(
+    ledger: LedgerWorld, table: str, change: str
+) -> None:
+    with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+        await ledger.connection.execute(change.format(f"ledger_entries.{table}"))
+
+
+async def test_an_older_ledger_is_cut_without_a_copy_and_without_a_loss(empty_database: str):
+    await migrate(empty_database, migrations()[:BEFORE_THE_TABLES])
+    connection = await asyncpg.connect(empty_database)
+    await connection.execute(
+        "INSERT INTO ledger.entries (chain, place, order_id, fact, payment_id, debit, credit, amount, currency, rule,"
+        " command_id, hash) SELECT 3, place, 'o', 1, 'p', 'issuer', 'authorized', 1, 'USD', 'R25', '', sha256('')"
+        " FROM unnest(ARRAY[1, 2, 25000000]) AS place"
+    )
+    await connection.execute("INSERT INTO ledger.chains VALUES (3, 25000000, sha256(''))")
+    before = await connection.fetchval("SELECT pg_relation_filenode('ledger.entries')")
+
+    await migrate(empty_database)
+
+    assert [tuple(row) for row in await connection.fetch(WHERE_THEY_STAND)] == [
+        (1, "ledger_entries.entries_3"), (2, "ledger_entries.entries_3"), (25_000_000, "ledger_entries.entries_3"),
+    ]  # fmt: skip
+    assert await connection.fetchval("SELECT pg_relation_filenode('ledger_entries.entries_3')") == before
+    await connection.close()
+
+
+async def test_the_audit_reads_on_from_one_table_into_the_next(ledger: LedgerWorld):
+    await ledger.connection.execute("CREATE OR REPLACE FUNCTION entries_per_table() RETURNS bigint IMMUTABLE RETURN 2")
+    await ledger.connection.execute("SELECT add_entries_tables()")
+    for number in range(4):
+        await ledger.apply("order.authorized", authorized(f"o{number}"))
+
+    assert (await run_audit(ledger.settings))["ok"]
