@@ -18,7 +18,8 @@ import faust
 import msgspec
 
 from worker import telemetry
-from worker.kafka import names, views
+from worker.kafka import names
+from worker.ops import changelogs
 from worker.ops.count import Count, News, counted
 from worker.ops.row import Command, Event, Message, Outcome, Row, decode, fold, is_over, milliseconds
 from worker.ops.table import HomeTable, Model, in_turns
@@ -63,7 +64,6 @@ class View:
         self.changed = asyncio.Condition()
         """Notified after every batch that changed something."""
         self.stamp = 0
-        self.unreadable = 0
         self._swept = time.monotonic()
         self._stateless: dict[bytes, float] = {}
         self._scratch = TemporaryDirectory(prefix="settlement-ops-")  # Faust wants a folder, and leaves it empty
@@ -71,7 +71,7 @@ class View:
             settings.topic(names.group(ROLE)),
             datadir=self._scratch.name,
             Table=HomeTable,
-            **views.faust_options(settings),
+            **changelogs.faust_options(settings),
         )
         partitions = settings.topic_partitions
         self.rows: Any = self.app.Table(
@@ -86,10 +86,10 @@ class View:
         self._unkept: list[Any] = []
 
     async def start(self) -> None:
-        """Tables are recovered in the background; `condition` says when."""
+        """Tables are recovered in the background; `missing` says when."""
         # It calls a partition in which nothing happens for minutes an error; our own lag says more.
         logging.getLogger("faust.transport.drivers.aiokafka").setLevel(logging.CRITICAL)
-        await views.prepare(self._settings, names.group(ROLE), list(TOPICS), CHANGELOGS)
+        await changelogs.prepare(self._settings, names.group(ROLE), list(TOPICS), CHANGELOGS)
         consumer: Any = self.app.consumer
         consumer.seek_to_committed = _sought(consumer)
         await self.app.start()
@@ -164,7 +164,6 @@ class View:
             try:
                 key, row = self._folded(event, fresh, news)
             except (msgspec.DecodeError, ValueError, TypeError) as problem:
-                self.unreadable += 1
                 telemetry.log.warning("a record that the view cannot read", topic=event.message.topic,
                                       partition=event.message.partition, offset=event.message.offset,
                                       problem=str(problem))  # fmt: skip

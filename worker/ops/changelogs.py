@@ -1,4 +1,4 @@
-"""What a view that Faust keeps in Kafka needs of it: the way there, its changelogs, and a fresh start."""
+"""What the view needs of Kafka: Faust's way there, the changelogs of its tables, and a fresh start."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
