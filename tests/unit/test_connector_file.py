@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from worker.connector.file import Connector, ConnectorsFileError, ConnectorsInForce, Merchant, parse
+from worker import telemetry
+from worker.connector.file import Connector, ConnectorsFileError, Merchant, parse
+from worker.connector.in_force import ConnectorsInForce
 from worker.connector.secret import Secret, SecretError
 from worker.domain.terms import Capability
+from worker.settings import SettingsError
 
 LEAST = '[connectors.acme]\nurl = "https://pay.example/ppp/"\nprotocol = "ppp"\nmode = "PARTIAL"\n'
 
@@ -153,12 +156,19 @@ def test_a_file_that_does_not_parse_keeps_the_old_one_in_force(tmp_path: Path):
     in_force = ConnectorsInForce(path)
 
     path.write_text(LEAST + "colour = 1")
-    said = in_force.reload()
+    assert not in_force.reload()
 
-    assert said is not None
+    [said] = [one["problem"] for one in telemetry.lasting_alerts() if one["code"] == "connectors_file"]
     assert "colour" in said
     assert set(in_force.file.connectors) == {"acme"}
 
     path.write_text(LEAST.replace("acme", "other"))
-    assert in_force.reload() is None
+    assert in_force.reload()
     assert set(in_force.file.connectors) == {"other"}
+    assert "connectors_file" not in {one["code"] for one in telemetry.lasting_alerts()}
+
+
+def test_without_a_readable_file_no_worker_starts(tmp_path: Path):
+    for path, said in ((None, "CONNECTORS_FILE is missing"), (tmp_path / "none.toml", "CONNECTORS_FILE: The")):
+        with pytest.raises(SettingsError, match=said):
+            ConnectorsInForce(path)

@@ -84,22 +84,6 @@ class ConnectorsFile(Struct, frozen=True):
         return self.merchants.get(name) or self.merchants.get(DEFAULT_MERCHANT) or Merchant()
 
 
-class ConnectorsInForce:
-    """The file that is in force: the last one that could be read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.file = load(path)
-
-    def reload(self) -> str | None:
-        """Read again; what does not parse leaves the old one in force, and the answer says what is wrong with it."""
-        try:
-            self.file = load(self.path)
-        except ConnectorsFileError as problem:
-            return str(problem)
-        return None
-
-
 def load(path: Path) -> ConnectorsFile:
     """Give the file's content, or raise a `ConnectorsFileError`."""
     try:

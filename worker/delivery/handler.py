@@ -1,11 +1,10 @@
 """The delivery worker's part of a cycle: take over, book results, apply decisions, release what is due."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from worker import telemetry
-from worker.connector.file import ConnectorsFile, ConnectorsFileError, load
+from worker.connector.in_force import ConnectorsInForce
 from worker.delivery import booking, schedule
 from worker.delivery.job import IN_LINE, Job
 from worker.delivery.known import first_unknown
@@ -15,7 +14,6 @@ from worker.delivery.sending import Sending
 from worker.delivery.store import Store, write_down
 from worker.delivery.taking import take_over
 from worker.kafka import names
-from worker.settings import SettingsError
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle, Taken
 
@@ -33,14 +31,8 @@ class DeliveryHandler:
     unknown = staticmethod(first_unknown)
 
     def __init__(self, control: Control) -> None:
-        path = control.settings.connectors_file
-        if path is None:
-            raise SettingsError(
-                "CONNECTORS_FILE is missing: it takes the path of a TOML file that names the connectors"
-            )
         self._control = control
-        self._path: Path = path
-        self._file: ConnectorsFile = _first_load(path)
+        self._in_force = ConnectorsInForce(control.settings.connectors_file)
         self._sending = Sending(control)
         self._lanes: dict[str, Lane] = {}
         self._let_out: dict[str, Lane] = {}  # counted as in flight by their lanes, and not begun yet
@@ -72,15 +64,11 @@ class DeliveryHandler:
 
     def reload(self) -> None:
         """SIGHUP: a file that does not parse keeps the old one; connectors that refused everybody are asked again."""
-        try:
-            self._file = load(self._path)
-        except ConnectorsFileError as problem:
-            telemetry.alert("connectors_file", problem=str(problem))
-        else:
-            telemetry.clear_alert("connectors_file")
-            self._sending.renew(self._file.connectors)
+        if self._in_force.reload():
+            connectors = self._in_force.file.connectors
+            self._sending.renew(connectors)
             for name, lane in self._lanes.items():
-                lane.set_connector(self._file.connectors.get(name))
+                lane.set_connector(connectors.get(name))
         for lane in self._lanes.values():
             lane.condition.ask_now()
         self._control.wake()
@@ -208,7 +196,7 @@ class DeliveryHandler:
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = Lane(name)
-            lane.set_connector(self._file.connectors.get(name))
+            lane.set_connector(self._in_force.file.connectors.get(name))
         return lane
 
     async def _lose(self, store: Store, taken: Mapping[int, Taken]) -> None:
@@ -219,14 +207,7 @@ class DeliveryHandler:
         })  # fmt: skip
 
     def _safe_ms(self, connector_name: str, former_lease_until_ms: int | None) -> int:
-        connector = self._file.connectors.get(connector_name)
+        connector = self._in_force.file.connectors.get(connector_name)
         if former_lease_until_ms is None or connector is None:
             return 0
         return former_lease_until_ms + round(connector.timeout_seconds * 1000)
-
-
-def _first_load(path: Path) -> ConnectorsFile:
-    try:
-        return load(path)
-    except ConnectorsFileError as problem:
-        raise SettingsError(f"CONNECTORS_FILE: {problem}") from None

@@ -1,16 +1,14 @@
 """The connectors file as the ledger uses it: under which terms a fact is decided, and what nobody has named yet."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from worker import telemetry
-from worker.connector.file import ConnectorsFileError, ConnectorsInForce
+from worker.connector.in_force import ConnectorsInForce
 from worker.domain.facts import Fact, OrderAuthorized, PaymentAuthorized
 from worker.domain.order import Order
 from worker.domain.terms import Terms
-from worker.settings import Settings, SettingsError
+from worker.settings import Settings
 
-UNREADABLE = "connectors_file"
 UNNAMED = "unknown_connector"
 # Such names come from messages, which may bring any number of them: so many are told apart, the others are one.
 TOLD_APART_MAX = 20
@@ -21,21 +19,19 @@ class Connectors:
     """The file in force; it changes only in `reload`, between two cycles."""
 
     def __init__(self, settings: Settings) -> None:
-        self._file = _first_load(settings.connectors_file)
+        self._in_force = ConnectorsInForce(settings.connectors_file)
         self._expiry_lead_ms = settings.expiry_lead_ms
         self._alerted: set[str] = set()
 
     @property
     def names(self) -> list[str]:
-        return list(self._file.file.connectors)
+        return list(self._in_force.file.connectors)
 
     def reload(self) -> bool:
         """Reads the file again; one that does not parse keeps the old one, and says so."""
-        if problem := self._file.reload():
-            telemetry.alert(UNREADABLE, problem=problem)
+        if not self._in_force.reload():
             return False
-        telemetry.clear_alert(UNREADABLE)
-        for name in [one for one in self._alerted if one == OTHERS or self._file.file.capability(one) is not None]:
+        for name in [one for one in self._alerted if one == OTHERS or self._in_force.file.capability(one) is not None]:
             self._alerted.discard(name)
             telemetry.clear_alert(UNNAMED, name)
         return True
@@ -43,7 +39,7 @@ class Connectors:
     def alert_of(self, unnamed: Iterable[str]) -> None:
         """Orders wait for these; the alert lasts until the file names them."""
         for name in unnamed:
-            if self._file.file.capability(name) is None:
+            if self._in_force.file.capability(name) is None:
                 told = name if name in self._alerted or len(self._alerted) < TOLD_APART_MAX else OTHERS
                 self._alerted.add(told)
                 telemetry.alert(UNNAMED, told)
@@ -53,7 +49,7 @@ class Connectors:
         if not order.awaits_connectors:
             return None
         undecided = {payment.connector for payment in order.payments if not payment.decided}
-        return sorted(name for name in undecided if self._file.file.capability(name) is None)
+        return sorted(name for name in undecided if self._in_force.file.capability(name) is None)
 
     def terms(self, order: Order, fact: Fact, now_ms: int, foreign_payments: tuple[str, ...], replayed: bool) -> Terms:
         """Everything besides order and fact that a decision depends on."""
@@ -67,7 +63,7 @@ class Connectors:
                 pass
         if order.awaits_connectors:
             named += [payment.connector for payment in order.payments]
-        file = self._file.file
+        file = self._in_force.file
         switches = file.merchant(merchant)
         known = ((name, file.capability(name)) for name in dict.fromkeys(named))
         return Terms(
@@ -80,12 +76,3 @@ class Connectors:
             foreign_payments=foreign_payments,
             replayed=replayed,
         )
-
-
-def _first_load(path: Path | None) -> ConnectorsInForce:
-    if path is None:
-        raise SettingsError("CONNECTORS_FILE is missing: it takes the path of a TOML file that names the connectors")
-    try:
-        return ConnectorsInForce(path)
-    except ConnectorsFileError as problem:
-        raise SettingsError(f"CONNECTORS_FILE: {problem}") from None
