@@ -1,7 +1,11 @@
 """When two facts are the same: by business key and by what of their content moves money (R8)."""
 
+from typing import assert_never
+
 from worker.domain.facts import (
     Authorization,
+    CancelRequested,
+    ConnectorsNamed,
     Fact,
     InvoiceIssued,
     OrderAuthorized,
@@ -9,6 +13,7 @@ from worker.domain.facts import (
     OutcomeReported,
     PaymentAuthorized,
     PaymentAutoSettled,
+    TimePassed,
     TrackingUpdated,
 )
 from worker.domain.ids import digest
@@ -46,8 +51,10 @@ def fingerprint(fact: Fact) -> str:
             )
         case OutcomeReported():
             content = (fact.command_id, fact.outcome, fact.at, str(fact.value), fact.operation_id or "")
-        case _:
+        case CancelRequested() | TimePassed() | ConnectorsNamed():
             content = ()
+        case _:
+            assert_never(fact)
     return digest(type(fact).__name__, *content)
 
 

@@ -1,6 +1,6 @@
 """What became of commands, and what people decided about them (R32–R39)."""
 
-from typing import assert_never
+from typing import Literal, TypedDict, assert_never
 
 from msgspec.structs import replace
 
@@ -22,7 +22,19 @@ from worker.domain.settling import retry_settle, settle_failed, settle_succeeded
 from worker.domain.verdict import Verdict, refused
 from worker.domain.voiding import retry_void, void_failed, void_succeeded
 
-_INTERIM = {"unknown": "R33", "manual": "R37", "suspect": "R32"}
+
+class InterimRules(TypedDict):
+    """Which rule has a command wait for a person, by what was reported of it."""
+
+    unknown: str
+    manual: str
+    suspect: str
+
+
+_INTERIM: InterimRules = {"unknown": "R33", "manual": "R37", "suspect": "R32"}
+
+Interim = Literal["unknown", "manual", "suspect"]
+Decided = Literal["retried", "resolved", "abandoned"]
 
 
 def outcome_reported(draft: Draft, fact: OutcomeReported) -> Verdict:
@@ -39,18 +51,18 @@ def outcome_reported(draft: Draft, fact: OutcomeReported) -> Verdict:
         case "declined":
             return _declined(draft, command, fact)
         case "unknown" | "manual" | "suspect":
-            return _interim(draft, command, fact)
+            return _interim(draft, command, fact, fact.outcome)
         case "retried" | "resolved" | "abandoned":
-            return _by_a_person(draft, command, fact)
+            return _by_a_person(draft, command, fact, fact.outcome)
     assert_never(fact.outcome)
 
 
-def _by_a_person(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
+def _by_a_person(draft: Draft, command: Command, fact: OutcomeReported, decided: Decided) -> Verdict:
     """Each decision counts once, however often it is reported."""
     mark = _mark(fact)
     if mark in command.marks:
         return "duplicate"
-    verdict = _decided(draft, command, fact)
+    verdict = _decided(draft, command, fact, decided)
     if verdict == "applied":
         command = draft.order.commands[command.command_id]
         draft.update(command, marks=(*command.marks, mark))
@@ -62,14 +74,16 @@ def _mark(fact: OutcomeReported) -> str:
     return f"{fact.outcome} {fact.at} {fact.attempts}"
 
 
-def _decided(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
-    match fact.outcome:
+def _decided(draft: Draft, command: Command, fact: OutcomeReported, decided: Decided) -> Verdict:
+    match decided:
         case "retried":
             return _retried(draft, command, fact)
         case "resolved":
             return _resolved(draft, command, fact)
-        case _:
+        case "abandoned":
             return _abandoned(draft, command, fact)
+        case _:
+            assert_never(decided)
 
 
 def _suspicious(draft: Draft, fact: OutcomeReported, reason: str) -> Refusal:
@@ -152,7 +166,7 @@ def _not_done(draft: Draft, command: Command, rule: str, code: str | None) -> No
             assert_never(command.operation)
 
 
-def _interim(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
+def _interim(draft: Draft, command: Command, fact: OutcomeReported, interim: Interim) -> Verdict:
     mark = _mark(fact)
     if mark in command.marks:
         return "duplicate"
@@ -160,11 +174,11 @@ def _interim(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
         if fact.outcome == "suspect":
             return _suspicious(draft, fact, f"Command {command.command_id} already ended as {command.state}")
         return "duplicate"
-    draft.update(command, state=fact.outcome, marks=(*command.marks, mark))
-    rule = _INTERIM[fact.outcome]
+    draft.update(command, state=interim, marks=(*command.marks, mark))
+    rule = _INTERIM[interim]
     draft.tell(
-        f"command.{fact.outcome}", rule,
-        f"The {command.operation} of {draft.amount(command.value)} is {fact.outcome}: "
+        f"command.{interim}", rule,
+        f"The {command.operation} of {draft.amount(command.value)} is {interim}: "
         f"{fact.message or fact.code or 'a person must look'} ({rule})",
         {"value": command.value, "commandId": command.command_id, "paymentId": command.payment_id,
          "code": fact.code, "attempts": fact.attempts},
