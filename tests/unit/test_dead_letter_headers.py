@@ -2,7 +2,7 @@
 
 import hashlib
 
-from worker.kafka.dead_letters import dead_letter
+from worker.kafka.dead_letters import dead_letter, original
 from worker.kafka.records import Record
 
 RECORD = Record("erp.invoices.v1", 7, 1 << 33, b"key", b"value", [("a", b"1"), ("a", b"2")], 1_768_478_400_123)
@@ -55,11 +55,14 @@ def test_headers_that_do_not_fit_either_are_left_out():
 
 
 def test_a_record_without_value_and_with_an_empty_header_is_kept_so():
-    record = Record("erp.invoices.v1", 7, 1, None, None, [("a", None)], -1)  # type: ignore[list-item]
+    record = Record("erp.invoices.v1", 7, 1, None, None, [("a", None)], -1)
 
     out, _ = dead_letter(record, "malformed", "why", "", ROOM)
 
     assert (out.key, out.value, out.headers[0]) == (None, None, ("a", None))
+    was = original(Record(out.topic, 7, 0, out.key, out.value, [*out.headers, ("b", None)], 0), "")
+    assert was is not None
+    assert was.record == record
 
 
 def test_a_message_is_cut_and_printable():

@@ -7,26 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.kafka import names
-from worker.kafka.envelope import VALUE_BYTES_MAX, Event, Unreadable, read, write
-from worker.kafka.records import Record
+from worker.kafka.envelope import VALUE_BYTES_MAX, Event, Unreadable, id_of, is_ours, kind_of, read, write
+from worker.kafka.records import Headers, Record
 
 DATA = b'{"orderId": "o-1", "type": "Output"}'
 BINARY = [("ce_specversion", b"1.0"), ("ce_id", b"id-1"), ("ce_type", b"invoice.issued"), ("ce_time", b"t")]
 
 
-def _record(
-    value: bytes | None, headers: list[tuple[str, bytes]] | None = None, topic: str = names.ORDER_CHANGES
-) -> Record:
+def _record(value: bytes | None, headers: Headers | None = None, topic: str = names.ORDER_CHANGES) -> Record:
     return Record(topic, 3, 14, None, value, headers or [], 0)
 
 
-def _event(value: bytes, headers: list[tuple[str, bytes]] | None = None, topic: str = names.ORDER_CHANGES) -> Event:
+def _event(value: bytes, headers: Headers | None = None, topic: str = names.ORDER_CHANGES) -> Event:
     found = read(_record(value, headers, topic))
     assert isinstance(found, Event), found
     return found
 
 
-def _refused(value: bytes | None, headers: list[tuple[str, bytes]] | None = None) -> Unreadable:
+def _refused(value: bytes | None, headers: Headers | None = None) -> Unreadable:
     found = read(_record(value, headers))
     assert isinstance(found, Unreadable), found
     return found
@@ -120,6 +118,14 @@ def test_headers_are_text_too(header: tuple[str, bytes]):
     others = [one for one in BINARY if one[0] != header[0]]
 
     assert _refused(DATA, [*others, header]).reason == "malformed"
+
+
+def test_a_header_without_a_value_says_nothing():
+    nothing = [(name, None) for name in ("ce_id", "ce_type", "ce_source", "traceparent")]
+    record = _record(DATA, nothing)
+
+    assert (id_of(record), kind_of(record), is_ours(record)) == ("", "", False)
+    assert _refused(DATA, nothing).message == "no CloudEvents envelope, neither in headers nor in the value"
 
 
 def test_a_value_of_a_million_bytes_is_read_and_one_more_is_too_large():

@@ -5,7 +5,7 @@ from hashlib import sha256
 from msgspec import Struct, structs
 
 from worker.kafka.names import DEAD_LETTER_SUFFIX
-from worker.kafka.records import Outgoing, Record
+from worker.kafka.records import Headers, Outgoing, Record
 
 MESSAGE_CHARACTERS_MAX = 1_000
 # What Kafka adds around one record in a batch of its own, rounded up; each header costs two lengths more.
@@ -54,7 +54,7 @@ def original(dead: Record, prefix: str) -> Original | None:
     place = max((at for at, (name, _) in enumerate(dead.headers) if name == _FIRST), default=None)
     if place is None:
         return None
-    ours = dict(dead.headers[place:])
+    ours = {name: content or b"" for name, content in dead.headers[place:]}
     record = Record(
         ours[_FIRST].decode().removeprefix(prefix),
         int.from_bytes(ours["kafka_dlt-original-partition"], "big", signed=True),
@@ -75,7 +75,7 @@ def printable(message: str) -> str:
     return clean if len(clean) <= MESSAGE_CHARACTERS_MAX else clean[: MESSAGE_CHARACTERS_MAX - 1] + "…"
 
 
-def _outgoing(record: Record, value: bytes | None, headers: list[tuple[str, bytes]]) -> Outgoing:
+def _outgoing(record: Record, value: bytes | None, headers: Headers) -> Outgoing:
     return Outgoing(record.topic + DEAD_LETTER_SUFFIX, record.partition, record.key, value, headers)
 
 
@@ -103,7 +103,7 @@ def _headers(record: Record, reason: str, message: str, prefix: str) -> list[tup
     ]
 
 
-def _size(record: Record, added: list[tuple[str, bytes]]) -> int:
+def _size(record: Record, added: Headers) -> int:
     size = _OVERHEAD_BYTES + len(record.key or b"") + len(record.value or b"")
     for name, content in (*record.headers, *added):
         size += _HEADER_OVERHEAD_BYTES + len(name.encode()) + len(content or b"")

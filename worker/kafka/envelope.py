@@ -94,7 +94,8 @@ def kind_of(record: Record) -> str:
 
 
 def _header(record: Record, wanted: str) -> str:
-    return next((content.decode("utf-8", "replace") for name, content in record.headers if name == wanted), "")
+    found = next((content for name, content in record.headers if name == wanted), None)
+    return (found or b"").decode("utf-8", "replace")
 
 
 def write(

@@ -1,6 +1,11 @@
 """A record as it came and a record as it goes; topics are logical names, without the deployment's prefix."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct
+
+# As Kafka has them: a name may come more than once, and a value may be missing.
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 class Record(Struct, frozen=True, gc=False):
@@ -11,7 +16,7 @@ class Record(Struct, frozen=True, gc=False):
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: Headers
     timestamp_ms: int
 
 
@@ -22,4 +27,4 @@ class Outgoing(Struct, frozen=True, gc=False, array_like=True):
     partition: int
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: Headers

@@ -123,9 +123,9 @@ class Audit:
 
     async def _outbox(self) -> AsyncIterator[Finding]:
         """What still has to reach Kafka would reach its order's partition."""
-        last = 0
-        while rows := await outbox.left_over(self._connection, range(PARTITIONS_MAX), last):
-            last = rows[-1].id
+        seen: list[int] = []
+        while rows := await outbox.left_over(self._connection, range(PARTITIONS_MAX), seen):
+            seen += [row.id for row in rows]
             for row in rows:
                 for one in row.records:
                     key = one.key or b""

@@ -46,6 +46,7 @@ _SQL = load("worker.ledger")
 class Tally(Struct):
     """What one cycle will have to say for itself once it is durable."""
 
+    cycle: Cycle | None = None
     fates: Counter[tuple[str, str]] = field(default_factory=Counter)
     consumed: Counter[Place] = field(default_factory=Counter)
     next_offsets: dict[Place, int] = field(default_factory=dict)
@@ -101,7 +102,7 @@ class LedgerHandler:
 
     async def handle(self, cycle: Cycle) -> None:
         """One cycle: every record has a fate, and all of it is written at once."""
-        tally = self._tally = Tally()
+        tally = self._tally = Tally(cycle)
         book = Book(cycle)
         facts = await self._read(cycle, book, tally)
         if cycle.now_ms >= self._look_at_ms:
@@ -195,6 +196,8 @@ class LedgerHandler:
     async def committed(self, cycle: Cycle) -> None:
         """What is durable now is counted and told to the operator."""
         tally, self._tally = self._tally, Tally()
+        if tally.cycle is not cycle:
+            return  # nothing was decided in it: what an earlier one had decided was refused
         if tally.look_at_ms is not None:
             self._look_at_ms = tally.look_at_ms
         for place, offset in tally.next_offsets.items():

@@ -181,7 +181,7 @@ class View:
         self, event: Any, fresh: dict[bytes, Row], news: defaultdict[tuple[str, int], list[News]]
     ) -> tuple[bytes, Row]:
         message: Message = decode[self._kinds[event.message.topic]](event.value)  # type: ignore[assignment]
-        kind = event.headers.get("ce_type", b"").decode()
+        kind = (event.headers.get("ce_type") or b"").decode()
         key = message.order_id.encode()
         row = fresh.get(key) or self.rows.data.get(key) or Row()
         new = fold(row, message, kind)
@@ -196,14 +196,14 @@ class View:
         if is_over(row, time.time_ns() // 1_000_000):
             if old is not None:
                 del self.rows[key]
-            self.totals.swap(key.decode(), old, None)
+            self.totals.swap(old, None)
         elif row is not old:
             if row.state is None:
                 self._stateless.setdefault(key, time.monotonic())
             else:
                 self._stateless.pop(key, None)
             self.rows[key] = row
-            self.totals.swap(key.decode(), old, row)
+            self.totals.swap(old, row)
 
     def _sweep(self) -> None:
         """Rows of orders that came to their end some days ago leave."""
@@ -213,13 +213,13 @@ class View:
         for key in (*waited, *over):
             self._stateless.pop(key, None)
             row = self.rows.pop(key, None)
-            self.totals.swap(key.decode(), row, None)
+            self.totals.swap(row, None)
 
     async def _recovered(self) -> None:
         # Faust lets the sources flow before it has sought their committed offsets, and empties its queues after that:
         # what came in between would be lost, and yet taken for acknowledged. It starts the flow itself thereafter.
         self.app.consumer.stop_flow()
-        self.totals, self._whole = Totals.of(self.all_rows()), True
+        self.totals, self._whole = Totals.of(self.rows.data.values()), True
         self._stateless = {key: time.monotonic() for key, row in self.rows.data.items() if row.state is None}
         self.stamp += 1
 

@@ -10,7 +10,7 @@ from asyncpg import Connection
 from msgspec import Struct
 
 from worker.kafka.dead_letters import dead_letter, printable
-from worker.kafka.records import Outgoing
+from worker.kafka.records import Headers, Outgoing
 from worker.postgres.queries import load
 from worker.stream.cycle import Cycle
 
@@ -23,7 +23,7 @@ _SQL = load("worker.stream")
 _pack = msgspec.msgpack.Encoder()
 _unpack = msgspec.msgpack.Decoder(list[Outgoing])
 _headers_out = msgspec.json.Encoder()
-_headers_in = msgspec.json.Decoder(list[tuple[str, bytes]])
+_headers_in = msgspec.json.Decoder(list[tuple[str, bytes | None]])
 
 
 class Row(Struct, frozen=True):
@@ -35,12 +35,12 @@ class Row(Struct, frozen=True):
     size: int
 
 
-def encode_headers(headers: list[tuple[str, bytes]]) -> bytes:
-    """A JSON array of [name, value], values in base64."""
+def encode_headers(headers: Headers) -> bytes:
+    """A JSON array of [name, value], values in base64 or null."""
     return _headers_out.encode(headers)
 
 
-def decode_headers(content: bytes) -> list[tuple[str, bytes]]:
+def decode_headers(content: bytes) -> Headers:
     """What `encode_headers` wrote."""
     return _headers_in.decode(content)
 
@@ -96,9 +96,15 @@ async def misplaced_exist(
     return bool(await connection.fetchval(_SQL["misplaced_exist"], list(partitions), list(known)))
 
 
-async def left_over(connection: "Connection[asyncpg.Record]", partitions: Iterable[int], after: int) -> list[Row]:
-    """The next page of what a former owner had not seen acknowledged; empty at the end."""
-    found = await connection.fetch(_SQL["find_left_over"], list(partitions), after, LEFT_OVER_PAGE_ROWS)
+async def left_over(
+    connection: "Connection[asyncpg.Record]", partitions: Iterable[int], known: Iterable[int]
+) -> list[Row]:
+    """The next page of what a former owner had not seen acknowledged; empty at the end.
+
+    Another worker's row may have been committed since the last page and have an id below it: it goes before all rows
+    of the same order that came after it, since none of them is seen without it.
+    """
+    found = await connection.fetch(_SQL["find_left_over"], list(partitions), list(known), LEFT_OVER_PAGE_ROWS)
     return [_row(one) for one in found]
 
 

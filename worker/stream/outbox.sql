@@ -19,10 +19,10 @@ SELECT EXISTS (
     SELECT FROM outbox WHERE misplaced AND partition = ANY($1::integer[]) AND NOT id = ANY($2::bigint[]));
 
 -- name: find_left_over
--- What a former owner had not seen acknowledged, oldest first, a page at a time.
+-- What a former owner had not seen acknowledged, oldest first, a page at a time, without those we know.
 SELECT id, partition, records
 FROM outbox
-WHERE partition = ANY($1::integer[]) AND id > $2
+WHERE partition = ANY($1::integer[]) AND NOT id = ANY($2::bigint[])
 ORDER BY id
 LIMIT $3;
 

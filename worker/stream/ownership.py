@@ -45,7 +45,9 @@ class Ownership:
         self.surplus: frozenset[int] = frozenset()
         """What we hold above our fair share; the runner hands it over."""
         self.alone = False
-        """No other member is known: nobody can write for our partitions but us."""
+        """No other member is known: nobody can write for our partitions any more but us."""
+        self.times_alone = 0
+        """How often that came to be."""
         self.accepting = True
 
     @property
@@ -131,7 +133,9 @@ class Ownership:
             if row["dead"] and row["member_id"] != self.member_id:
                 await self._bury(row["member_id"])
         living = [row["member_id"] for row in members if not row["dead"] or row["member_id"] == self.member_id]
-        self.alone = len(members) == 1
+        alone = len(members) == 1
+        self.times_alone += alone and not self.alone
+        self.alone = alone
         await self._balance(fair_share(self._partitions, living, self.member_id))
 
     async def _balance(self, share: int) -> None:

@@ -23,6 +23,7 @@ from worker.stream.control import Control
 from worker.stream.cycle import Handler, Taken
 from worker.stream.faults import Remedy, remedy
 from worker.stream.hand_over import HandOver
+from worker.stream.misplaced import Misplaced
 from worker.stream.ownership import Ownership
 from worker.stream.publisher import Publisher
 from worker.stream.transaction import Done, Transactions, columns
@@ -30,8 +31,6 @@ from worker.stream.transaction import Done, Transactions, columns
 CYCLE_BYTES_MAX = 8 << 20
 # Acknowledged rows wait so long for a cycle that deletes them in passing.
 TIDY_SECONDS = 0.1
-# Rows that others wrote for our partitions are looked for so often, if nothing else happens.
-MISPLACED_POLL_SECONDS = 0.1
 LOOK_SECONDS = 1.0
 AGAIN_ATTEMPTS_MAX = 10
 FLUSH_SECONDS_MAX = 2.0
@@ -60,12 +59,12 @@ class Session:
         self._ownership = Ownership(settings.database, handler.role, settings.topic_partitions, control)
         self._source = Source(settings, handler.role, (*handler.topics, *handler.outputs), control.changed.set)
         self._publisher = Publisher(sink, control)
+        self._misplaced = Misplaced(self._ownership, self._publisher)
         self._committer = Committer(self._source)
         self._connection: Connection[asyncpg.Record] | None = None
         self._positions: dict[Place, int] = {}
         self._hand_over: HandOver | None = None
         self._tidy_at: float | None = None
-        self._look_for_misplaced_at = 0.0
         self.stopping = False
 
     async def open(self) -> None:
@@ -78,7 +77,7 @@ class Session:
         await self._ownership.join()
         self._transactions = Transactions(
             self._settings, self._handler, self._connection, self._ownership.member_id, self._publisher,
-            self._dead_letter_bytes,
+            self._misplaced, self._dead_letter_bytes,
         )  # fmt: skip
 
     async def run(self) -> None:
@@ -192,14 +191,12 @@ class Session:
         return stored
 
     async def _publish_left_over(self, taken: Mapping[int, Taken]) -> None:
-        last = 0
-        while rows := await outbox.left_over(self._transactions.connection, taken, last):
+        while rows := await outbox.left_over(self._transactions.connection, taken, self._publisher.known):
             while not self._publisher.has_room():
                 self._raise_failures()
                 self._control.changed.clear()
                 await self._wait()
             self._publisher.enqueue(rows)
-            last = rows[-1].id
 
     async def _hand_over_finished(self) -> bool:
         """One step of an orderly hand-over, if one is due; true when all is over."""
@@ -235,7 +232,6 @@ class Session:
         if not self._transactions.epochs or not self._publisher.has_room():
             return False
         now = time.monotonic()
-        self._transactions.alone = self._ownership.alone
         records = self._source.take(self._control.pace.records_max, CYCLE_BYTES_MAX)
         due_ms = self._handler.next_due_ms()
         if records or self._control.cycle_wanted or (due_ms is not None and due_ms <= time.time() * 1000):
@@ -243,7 +239,8 @@ class Session:
             await self._digest(records)
             self._control.pace.took(time.monotonic() - now)
             return True
-        if self._tidy_due(now) or await self._misplaced_due(now):
+        transactions = self._transactions
+        if self._tidy_due(now) or await self._misplaced.due(transactions.connection, list(transactions.epochs)):
             await self._durable(await self._patiently([], handled=False))
             return True
         return False
@@ -256,15 +253,11 @@ class Session:
             self._tidy_at = now + TIDY_SECONDS
         return now >= self._tidy_at or self._hand_over is not None
 
-    async def _misplaced_due(self, now: float) -> bool:
-        if self._ownership.alone or now < self._look_for_misplaced_at:
-            return False
-        self._look_for_misplaced_at = now + MISPLACED_POLL_SECONDS
-        connection = self._transactions.connection
-        return await outbox.misplaced_exist(connection, self._transactions.epochs, self._publisher.known)
+    async def _digest(self, records: list[Record], *, again: bool = False) -> None:
+        """The records' fate is durable afterwards; a refused batch is halved until one record is left.
 
-    async def _digest(self, records: list[Record]) -> None:
-        """The records' fate is durable afterwards; a refused batch is halved until one record is left."""
+        That one is tried once more: another worker may just have written what it collided with, and is seen now.
+        """
         try:
             done = await self._patiently(records)
         except Exception as problem:
@@ -274,6 +267,9 @@ class Session:
                 half = len(records) // 2
                 await self._digest(records[:half])
                 await self._digest(records[half:])
+                return
+            if not again:
+                await self._digest(records, again=True)
                 return
             done = await self._refuse(records[0], problem)
         await self._durable(done)
@@ -316,10 +312,11 @@ class Session:
         until = now + LOOK_SECONDS
         if self._tidy_at is not None:
             until = min(until, self._tidy_at)
-        if not self._ownership.alone:
-            until = min(until, max(self._look_for_misplaced_at, now))
-        if (due_ms := self._handler.next_due_ms()) is not None:
-            until = min(until, now + max(0.0, due_ms / 1000 - time.time()))
+        if self._publisher.has_room():
+            if (look_at := self._misplaced.look_at) is not None:
+                until = min(until, look_at)
+            if (due_ms := self._handler.next_due_ms()) is not None:
+                until = min(until, now + due_ms / 1000 - time.time())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(until - now, 0.001)):
                 await self._control.changed.wait()

@@ -16,6 +16,7 @@ from worker.settings import Settings
 from worker.stream import outbox
 from worker.stream.cycle import Cycle, Handler
 from worker.stream.faults import FencedError, Remedy, UncertainCommitError, remedy
+from worker.stream.misplaced import Misplaced
 from worker.stream.outbox import Row
 from worker.stream.publisher import Publisher
 
@@ -43,16 +44,17 @@ class Transactions:
         connection: "Connection[asyncpg.Record]",
         member_id: str,
         publisher: Publisher,
+        misplaced: Misplaced,
         dead_letter_bytes: Mapping[str, int],
     ) -> None:
         self._settings = settings
         self._handler = handler
         self._member_id = member_id
         self._publisher = publisher
+        self._misplaced = misplaced
         self._dead_letter_bytes = dead_letter_bytes
         self.connection = connection
         self.epochs: Mapping[int, int] = {}
-        self.alone = True
 
     async def cycle(self, records: list[Record], *, handled: bool = True, refused: str | None = None) -> Done:
         """Commits what the records caused, or nothing.
@@ -108,10 +110,7 @@ class Transactions:
                 await self.connection.execute("ROLLBACK")
 
     async def _book(self, cycle: Cycle) -> Done:
-        found: list[Row] = []
-        more = False
-        if not self.alone:
-            found, more = await outbox.find_misplaced(self.connection, self.epochs, self._publisher.known)
+        found, more = await self._misplaced.find(self.connection, list(self.epochs))
         positions = {(record.topic, record.partition): record.offset + 1 for record in cycle.records}
         deleted, reached = self._publisher.acknowledged()
         if deleted:

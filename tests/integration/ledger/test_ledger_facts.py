@@ -2,10 +2,11 @@
 
 import pytest
 
-from tests.integration.ledger.world import LedgerWorld, authorized, invoice, kind, payment
+from tests.integration.ledger.world import PARTITIONS, LedgerWorld, authorized, invoice, kind, payment
 from worker import metrics
 from worker.kafka import names
 from worker.ledger.checking import run_audit
+from worker.stream.cycle import Cycle
 
 
 async def test_an_invoice_becomes_a_command_events_and_a_snapshot(ledger: LedgerWorld):
@@ -46,6 +47,19 @@ async def test_a_repeat_moves_nothing_and_is_counted(ledger: LedgerWorld):
 
     assert metrics.facts_total.labels(topic=names.INVOICES, fate="duplicate")._value.get() == before + 1
     assert await ledger.value("SELECT duplicates FROM consumed WHERE topic = $1", names.INVOICES) == 1
+
+
+async def test_what_was_decided_and_rolled_back_is_not_counted(ledger: LedgerWorld):
+    """The stream makes a refused record a dead letter in a cycle in which nothing is decided."""
+    applied = metrics.facts_total.labels(topic=names.ORDER_CHANGES, fate="applied")
+    before = applied._value.get()
+    ledger.send("order.authorized", authorized("o1"))
+    with pytest.raises(RuntimeError):
+        await ledger.cycle(refuse=True)
+
+    await ledger.handler.committed(Cycle(ledger.connection, [], {}, 0, PARTITIONS))
+
+    assert applied._value.get() == before
 
 
 async def test_a_conflict_is_dead_lettered_once_and_its_repeat_is_a_duplicate(ledger: LedgerWorld):
@@ -130,6 +144,21 @@ async def test_what_never_gets_its_order_is_given_up_after_the_parking_time(ledg
     assert ledger.dead() == [(names.INVOICES, "order_unknown")]
     assert ledger.outgoing[0].value == record.value
     assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
+
+
+async def test_a_fact_whose_producer_sent_a_header_without_a_value_waits_and_dies_as_it_came(ledger: LedgerWorld):
+    nothing = [("x", None), ("x", b"")]
+    await ledger.apply("invoice.issued", invoice("o1", "1", 4000), headers=nothing)
+    late = ledger.send("invoice.issued", invoice("o2", "1", 5000), headers=nothing)
+    await ledger.cycle()
+
+    await ledger.apply("order.authorized", authorized("o1"))
+    ledger.now_ms += 72 * 3_600_000 + 1
+    await ledger.cycle()
+
+    assert ledger.commands() == [("settle", 4000)]
+    [dead] = [one for one in ledger.outgoing if one.topic == "erp.invoices.v1-dlt"]
+    assert dead.headers[: len(late.headers)] == late.headers
 
 
 async def test_an_order_with_a_connector_that_nobody_named_waits_for_the_file(ledger: LedgerWorld):

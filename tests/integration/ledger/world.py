@@ -5,7 +5,6 @@ The cycle is the stream's own (outbox and dead letters included); Kafka and owne
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import orjson
 
 from worker.kafka import names
 from worker.kafka.envelope import write
-from worker.kafka.records import Outgoing, Record
+from worker.kafka.records import Headers, Outgoing, Record
 from worker.ledger.handler import LedgerHandler
 from worker.postgres.connecting import connect
 from worker.settings import load
@@ -57,7 +56,7 @@ class LedgerWorld:
         return Cycle(self.connection, [], {}, 0, PARTITIONS).partition_of(order_id)
 
     def send(self, kind: str, data: object = None, *, partition: int | None = None, raw: bytes | None = None,
-             headers: Iterable[tuple[str, bytes]] = (), topic: str | None = None) -> Record:  # fmt: skip
+             headers: Headers = (), topic: str | None = None) -> Record:  # fmt: skip
         """A record as a producer writes it, at its order's home unless said."""
         order_id = data.get("orderId", "") if isinstance(data, dict) else ""
         family = kind.split(".", maxsplit=1)[0]

@@ -18,7 +18,7 @@ from tests.integration.ledger.world import LedgerWorld
 from worker.cli import main
 from worker.kafka import names, topics
 from worker.kafka.envelope import write
-from worker.kafka.records import Outgoing
+from worker.kafka.records import Headers, Outgoing
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
 
@@ -51,11 +51,13 @@ class Deployment(LedgerWorld):
         await self._source.stop()
         await self._sink.stop()
 
-    async def publish(self, kind: str, facts: Sequence[dict[str, Any]], raw: bytes | None = None) -> None:
+    async def publish(
+        self, kind: str, facts: Sequence[dict[str, Any]], raw: bytes | None = None, headers: Headers = ()
+    ) -> None:
         topic = names.INVOICES if kind.startswith("invoice.") else names.ORDER_CHANGES
         records = [
             Outgoing(topic, self.home(one["orderId"]), one["orderId"].encode(), raw or orjson.dumps(one),
-                     write(kind, f"{kind}-{place}", "2026-01-15T12:00:00Z"))
+                     [*write(kind, f"{kind}-{place}", "2026-01-15T12:00:00Z"), *headers])
             for place, one in enumerate(facts)
         ]  # fmt: skip
         for _, _, ack in await self._sink.hand_over(records):

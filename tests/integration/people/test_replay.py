@@ -126,6 +126,22 @@ async def test_an_edited_replay_sends_the_edit_and_keeps_the_original(refused: D
     assert await is_sound(refused)
 
 
+async def test_a_header_without_a_value_is_shown_as_nothing_and_replayed_so(refused: Deployment):
+    await refused.publish("order.changed", [CHANGE | {"requestId": "d", "discountValue": 9000}], headers=[("x", None)])
+    await refused.consume()
+    first = await refused.value("SELECT max(id) FROM dead_letters")
+
+    assert "header x " in await refused.settlement("dlq", "show", str(first))
+    assert json.loads(await refused.settlement("dlq", "show", str(first), "--json"))["headers"][-1] == ["x", None]
+    assert await refused.settlement("dlq", "replay", str(first), *WHO) == "replayed 1 dead letter\n"
+    await refused.consume()
+
+    second = await refused.value("SELECT max(id) FROM dead_letters")
+    again = json.loads(await refused.settlement("dlq", "show", str(second), "--json"))
+    assert again["replay_of"] == first
+    assert again["headers"][-2:] == [["x", None], ["settlement-replay", str(first)]]
+
+
 async def test_an_editor_is_opened_on_the_message(refused: Deployment):
     script = "import pathlib,sys; f=pathlib.Path(sys.argv[1]); f.write_text(f.read_text().replace('6000', '500'))"
     editor = f'{sys.executable} -c "{script}"'

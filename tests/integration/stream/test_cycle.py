@@ -5,6 +5,7 @@ import hashlib
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from confluent_kafka import Producer
 
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import PARTITIONS, World
@@ -12,12 +13,13 @@ from worker.kafka import names
 from worker.kafka.connecting import client_options
 from worker.kafka.source import OffsetGoneError, Source
 from worker.stream.control import Control
+from worker.stream.cycle import Cycle
 from worker.stream.runner import Runner
 
 
-async def _run(world: World) -> tuple[Runner, Toy, asyncio.Task[None]]:
+async def _run(world: World, feature: type[Toy] = Toy) -> tuple[Runner, Toy, asyncio.Task[None]]:
     control = Control(world.settings)
-    toy = Toy(control)
+    toy = feature(control)
     runner = Runner(world.settings, toy, control)
     return runner, toy, asyncio.create_task(runner.run())
 
@@ -54,6 +56,26 @@ async def test_what_the_database_refuses_costs_one_dead_letter(world: World):
     assert (row["topic"], row["partition"], row["offset"]) == (names.INVOICES, 0, sent[13].offset)
     [dead] = world.dead()
     assert (dead.key, dead.value, dead.partition) == (b"order-13", b"poison", 0)
+    runner.stop()
+    await running
+
+
+async def test_what_collides_with_another_worker_is_tried_again_before_it_is_given_up(world: World):
+    class CollidesOnce(Toy):
+        collided = False
+
+        async def handle(self, cycle: Cycle) -> None:
+            if cycle.records and not self.collided:
+                self.collided = True
+                await cycle.connection.execute("INSERT INTO public.toy_orders VALUES ('same'), ('same')")
+            await super().handle(cycle)
+
+    runner, _, running = await _run(world, CollidesOnce)
+
+    await world.send("order-1")
+
+    await world.check_orders({"order-1": 1})
+    assert await world.database.fetchval("SELECT count(*) FROM ledger.dead_letters") == 0
     runner.stop()
     await running
 
@@ -122,6 +144,23 @@ async def test_a_wide_record_arrives_alone_and_whole(world: World):
 
     await world.check_orders({"order-1": 2})
     assert hashlib.sha256(value).digest()  # the topic took it
+    runner.stop()
+    await running
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_what_a_producer_compressed_is_read(world: World, codec: str):
+    runner, _, running = await _run(world)
+    producer = Producer({"bootstrap.servers": world.settings.bootstrap, "compression.type": codec})
+    told = []
+    producer.produce(world.settings.topic(names.INVOICES), b"{" + b" " * 9_000 + b"}", b"order-1",
+                     partition=world.home("order-1"), on_delivery=lambda *one: told.append(one))  # fmt: skip
+    await asyncio.to_thread(producer.flush)
+
+    await world.until_seen(1)
+
+    await world.check_orders({"order-1": 1})
+    assert [problem for problem, _ in told] == [None]
     runner.stop()
     await running
 

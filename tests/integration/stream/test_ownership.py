@@ -87,7 +87,7 @@ async def test_a_take_over_publishes_what_was_left_before_anything_else(world: W
         value = b'{"orderId": "order-1", "version": %d}' % version
         await world.database.execute(
             "INSERT INTO ledger.outbox (partition, misplaced, records) VALUES ($1, $2, $3)",
-            home, version == 2, outbox.pack([Outgoing(names.ORDERS, home, b"order-1", value, [])]),
+            home, version == 2, outbox.pack([Outgoing(names.ORDERS, home, b"order-1", value, [("x", None)])]),
         )  # fmt: skip
     await world.database.execute("INSERT INTO public.toy_orders VALUES ('order-1', 2)")
 
@@ -96,6 +96,7 @@ async def test_a_take_over_publishes_what_was_left_before_anything_else(world: W
 
     await world.check_orders({"order-1": 3})
     await world.until_quiet()
+    assert [one.headers for one in world.outputs][:2] == [[("x", None)]] * 2
 
 
 async def test_misplaced_orders_are_published_in_the_order_of_their_commits(world: World):

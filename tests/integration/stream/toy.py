@@ -18,7 +18,7 @@ from worker.settings import load
 from worker.stream import outbox
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle, Taken
-from worker.stream.records import Outgoing, Record
+from worker.kafka.records import Outgoing, Record
 from worker.stream.runner import run_worker
 
 TABLES = """
