@@ -57,7 +57,7 @@ def test_the_ledger_asks_for_capabilities_by_name():
 
     assert file.capability("old") == Capability("TOTAL", legacy=True)
     assert file.capability("nobody") is None
-    assert set(file.capabilities()) == {"acme", "old"}
+    assert set(file.connectors) == {"acme", "old"}
 
 
 def test_a_merchant_without_a_table_has_the_default_ones_switches():

@@ -86,11 +86,6 @@ def body(operation: Operation, command: Command, connector: Connector) -> bytes:
     return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
 
 
-def fingerprint(operation: Operation, command: Command) -> bytes:
-    """Give the content that makes two commands the same; neither the time nor the reason of issuing it."""
-    return operation.encode() + msgspec.json.encode(command)
-
-
 def _digits(number: str) -> msgspec.Raw:
     return msgspec.Raw(number.encode())
 

@@ -75,10 +75,6 @@ class ConnectorsFile(Struct, frozen=True):
         connector = self.connectors.get(name)
         return connector.capability if connector else None
 
-    def capabilities(self) -> dict[str, Capability]:
-        """Every connector's, by name."""
-        return {name: connector.capability for name, connector in self.connectors.items()}
-
     def merchant(self, name: str) -> Merchant:
         """Give the merchant's own table, else the default one, else the defaults of the contract."""
         return self.merchants.get(name) or self.merchants.get(DEFAULT_MERCHANT) or Merchant()

@@ -1,5 +1,3 @@
--- schema: delivery
-
 -- name: known_commands
 -- The body with which each of these commands was taken over.
 SELECT command_id, body FROM commands WHERE command_id = ANY ($1::text[])

@@ -1,5 +1,3 @@
--- schema: delivery
-
 -- name: unknown_outcomes
 -- Which of these outcomes and decisions nobody here has written.
 SELECT place FROM unnest($1::boolean[], $2::text[], $3::bigint[]) WITH ORDINALITY AS told (decided, command_id, number, place)

@@ -1,5 +1,3 @@
--- schema: ledger
-
 -- name: meet_orders
 -- These have a row as well, not opened yet. Sorted, so that two workers that meet the same ones do not wait in a circle.
 INSERT INTO orders (order_id, partition)

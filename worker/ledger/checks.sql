@@ -1,5 +1,3 @@
--- schema: ledger
-
 -- name: page_of_orders
 -- The next orders by id.
 SELECT order_id, partition, opened, merchant, phase, attention, version, facts, parked, awaits IS NOT NULL AS awaiting,

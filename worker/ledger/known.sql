@@ -1,5 +1,3 @@
--- schema: ledger
-
 -- name: unknown_commands
 -- Which of these commands nobody here has issued.
 SELECT place FROM unnest($1::text[]) WITH ORDINALITY AS told (command_id, place)

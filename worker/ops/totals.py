@@ -33,18 +33,16 @@ class Totals:
         """(connector, currency) → what is on its way: of each connector that an order ever had, be it nothing."""
         self.asked: dict[str, Asked] = {}
         """Every command under way."""
-        self.needing: set[str] = set()
-        """Orders that a person must look at."""
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[str, Row]]) -> "Totals":
+    def of(cls, rows: Iterable[Row]) -> "Totals":
         """Counted from the rows alone."""
         totals = cls()
-        for order_id, row in rows:
-            totals.swap(order_id, None, row)
+        for row in rows:
+            totals.swap(None, row)
         return totals
 
-    def swap(self, order_id: str, old: Row | None, new: Row | None) -> None:
+    def swap(self, old: Row | None, new: Row | None) -> None:
         """One order's row became another one."""
         if old is not None:
             self._count(old, -1)
@@ -54,7 +52,6 @@ class Totals:
             del self.asked[command_id]
         if new is not None:
             self.asked.update(new.asked)
-        _keep(self.needing, order_id, new is not None and new.state is not None and bool(new.state.attention))
 
     def _count(self, row: Row, sign: int) -> None:
         state = row.state
@@ -78,10 +75,3 @@ class Totals:
             way.commands += sign
             way.value += sign * asked.value
             way.troubled += sign * bool(asked.trouble)
-
-
-def _keep(orders: set[str], order_id: str, wanted: bool) -> None:
-    if wanted:
-        orders.add(order_id)
-    else:
-        orders.discard(order_id)

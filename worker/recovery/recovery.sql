@@ -31,11 +31,6 @@ UPDATE delivery.partitions SET owner = NULL, epoch = epoch + 1
 WHERE partition IN (SELECT partition FROM delivery.partitions ORDER BY partition FOR UPDATE NOWAIT)
 RETURNING partition
 
--- name: read_all_positions
--- How far each worker has read.
-SELECT 'ledger' AS role, topic, partition, next_offset FROM ledger.positions
-UNION ALL SELECT 'delivery', topic, partition, next_offset FROM delivery.positions
-
 -- name: differing_facts
 -- Which of these facts this database has otherwise.
 SELECT told.order_id, told.sequence
