@@ -119,6 +119,13 @@ def claim(draft: Draft, command: Command, done: int, settle_id: str) -> bool:
     return True
 
 
+def is_automatic(order: Order, payment_id: str, settle_id: str) -> bool:
+    """Whether the gateway reported this settlement as its own, booked or not."""
+    return _key(payment_id, settle_id) in order.automatic or any(
+        (one.payment_id, one.settle_id) == (payment_id, settle_id) for one in order.held
+    )
+
+
 def _is_ours(order: Order, payment_id: str, settle_id: str) -> bool:
     return any(
         one.operation == "settle" and one.payment_id == payment_id and one.operation_id == settle_id

@@ -28,7 +28,7 @@ def settle_down(draft: Draft) -> None:
     serve_demands(draft)
     if order.phase == "canceled":
         void_open_rest(draft, ("cancel", order.order_id), "R22")
-    elif order.phase == "finished" or (order.phase == "invoiced" and not held_up(order)):
+    elif order.phase == "finished" or (order.phase == "invoiced" and (_is_ending(order) or not held_up(order))):
         _finish(draft)
 
 
@@ -43,6 +43,11 @@ def _finish(draft: Draft) -> None:
         "order.finished", "R5", f"Order {order.order_id} is finished (R5)",
         {"value": order.value, "invoiced": order.invoiced}, ("order", order.order_id),
     )  # fmt: skip
+
+
+def _is_ending(order: Order) -> bool:
+    """Its open rest was freed already: what a later return asks for holds nothing up any more."""
+    return any(command.operation == "cancel" and command.cause_kind == "finish" for command in order.commands.values())
 
 
 def _is_finishing(command: Command) -> bool:

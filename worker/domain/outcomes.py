@@ -5,7 +5,7 @@ from typing import Literal, TypedDict, assert_never
 from msgspec.structs import replace
 
 from worker.domain import lacking
-from worker.domain.automatic import claim
+from worker.domain.automatic import claim, is_automatic
 from worker.domain.decision import Refusal
 from worker.domain.draft import Draft
 from worker.domain.facts import OutcomeReported
@@ -118,7 +118,7 @@ def _done(draft: Draft, command: Command, done: int, operation_id: str, rule: st
         for one in draft.order.commands.values()
     ):
         return _make_suspect(draft, command, f"Operation id {operation_id} is another command's")
-    if f"{command.payment_id}\x1f{operation_id}" in draft.order.automatic and command.operation != "settle":
+    if command.operation != "settle" and is_automatic(draft.order, command.payment_id, operation_id):
         return _make_suspect(draft, command, f"Operation id {operation_id} is an automatic settlement's")
     match command.operation:
         case "settle":

@@ -67,8 +67,12 @@ def _serve(draft: Draft, one: Demand, rule: str) -> int:
                     rule,
                     settlement.settle_id,
                 )
-    in_flight = any(payment.settling for payment in draft.order.payments)
-    return 0 if left <= crumbs and not in_flight else left
+    payments = draft.order.payments
+    if any(payment.settling for payment in payments):
+        return left
+    # What was too small to be asked for counts as taken, and nothing of it was: it cannot be given back either (R26).
+    never_taken = sum(one.settled_reference - sum(part.reference for part in one.settlements) for one in payments)
+    return 0 if left <= crumbs + never_taken else left
 
 
 def _issue(
@@ -85,6 +89,19 @@ def refund_surplus(draft: Draft, settle_id: str) -> None:
     order = draft.order
     surplus = order.taken - (0 if order.phase == "canceled" else order.value)
     demand(draft, surplus, ("surplus", settle_id), "R27")
+    if order.phase == "canceled":
+        _give_back_uncounted(draft, ("surplus", settle_id))
+
+
+def _give_back_uncounted(draft: Draft, cause: tuple[str, str]) -> None:
+    """Money that counts nothing for the order, so little is it worth there: a canceled order keeps none of it (R27)."""
+    for payment in draft.order.payments:
+        for place, settlement in enumerate(payment.settlements):
+            if settlement.refundable > 0 and settlement.refundable_reference <= 0:
+                payment.settlements[place] = replace(
+                    settlement, refunding=settlement.refunding + settlement.refundable
+                )
+                _issue(draft, payment, settlement.refundable, 0, cause, "R27", settlement.settle_id)
 
 
 def retry_refund(draft: Draft, command: Command) -> int:
@@ -128,7 +145,7 @@ def refund_succeeded(draft: Draft, command: Command, done: int, operation_id: st
     counted = command.reference if done >= asked else half_even(command.reference * done, asked)
     draft.update(
         command, state="succeeded", done=done, done_reference=counted, operation_id=operation_id,
-        missing=command.reference - counted if done < asked else 0,
+        missing=max(1, command.reference - counted) if done < asked else 0,
     )  # fmt: skip
     short = max(0, asked - done)
     draft.tell(

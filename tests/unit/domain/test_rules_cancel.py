@@ -45,6 +45,15 @@ def test_r22_an_automatic_settlement_that_arrives_later_is_refunded_at_once() ->
     world.shows("S 4000, F 4000, K 0, canceled")
 
 
+def test_r27_a_canceled_order_keeps_not_even_what_counts_nothing_for_it() -> None:
+    """At 10800 for 10000 and with everything counted, one more cent is worth less than one of the order's."""
+    world = World(pay("p1", 10800, reference=10000, cap=12000))
+    world.say("hold; cancel; declined cancel 10800; go; auto 10800; auto 1")
+
+    assert world.told == "cancel 10800, refund 10800, refund 1"
+    world.shows("S 10801, F 10801, canceled")
+
+
 def test_r22_a_second_cancellation_is_a_duplicate() -> None:
     assert World().say("cancel; cancel").fates["duplicate"] == 1
 

@@ -368,3 +368,28 @@ def test_r28_an_authorization_is_about_to_lapse_from_the_very_millisecond_and_on
 
     assert fates == ["duplicate", "applied", "duplicate", "applied", "duplicate"]
     assert [one for one in world.heard if one.startswith("auth")] == ["authorization.expiring", "authorization.lapsed"]
+
+
+def test_r26_what_counted_as_taken_without_being_taken_is_not_waited_for_when_all_is_returned() -> None:
+    world = World(pay("p1", 9500, reference=10000, cap=9999))
+    world.say("Out 6000; increase 1; hold; Out 4001; return 10001; go")
+
+    assert world.told == "settle 5700, settle 3800, refund 5700, refund 3800"
+    world.shows("S 9500, F 9500, finished")
+    assert world.state["refundsWaiting"] == 0
+
+
+def test_r39_a_refund_that_came_short_can_be_asked_again_however_little_that_counts() -> None:
+    """Three cents for one of the order's: two of them round to the whole."""
+    world = World(pay("p1", 30, reference=10)).say("hold; Out 1; ok settle 3; Out 9; return 1; short 2 refund 3")
+    assert world.state["attention"], "a person sees it"
+
+    world.say("retry refund 3")
+    assert world.told.endswith("refund 3, refund 1")
+
+
+def test_r32_no_refund_has_the_id_of_an_automatic_settlement_not_even_of_one_that_is_doubted() -> None:
+    world = World().say("hold; Out 6000; auto 10000 as gX; ok settle 6000; return 1000; ok refund 1000 as gX")
+
+    assert world.heard[-1] == "command.suspect"
+    world.shows("F 0, G 1000")

@@ -152,6 +152,14 @@ def test_r5_later_returns_are_refunded_and_leave_it_finished() -> None:
     assert world.state["status"] == "attention"
 
 
+def test_r5_a_return_that_came_before_the_last_void_ended_does_not_keep_the_order_from_being_finished() -> None:
+    world = World(pay("p1", 12000), value=10000)
+    world.say("hold; Out 10000; ok settle 10000; return 1000; ok cancel 2000").shows("G 1000, finished")
+
+    world.say("declined refund 1000").shows("F 0, finished")
+    assert world.state["status"] == "attention"
+
+
 def test_r5_a_later_payment_of_a_finished_order_is_voided_at_once() -> None:
     world = World().say("Out 10000; pay p2 5000")
 
