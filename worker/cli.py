@@ -47,7 +47,7 @@ COMMANDS = {
 }  # fmt: skip
 
 EXAMPLES = {
-    "demo": ("settlement demo", "settlement demo --orders 1000 --seed 7"),
+    "demo": ("settlement demo", "settlement demo --orders 1000 --seed 7", "settlement demo --json"),
     "migrate": ("settlement migrate",),
     "topics": ("settlement topics", "TOPIC_PREFIX=test. settlement topics"),
     "ledger": ("settlement ledger", "OPS_PORT=9100 settlement ledger"),
@@ -61,7 +61,7 @@ EXAMPLES = {
     "stack up": ("settlement stack up", "SETTLEMENT_HOME=/tmp/trial settlement stack up"),
     "stack down": ("settlement stack down",),
     "stack status": ("settlement stack status", "settlement stack status --json"),
-    "stack env": ("settlement stack env",),
+    "stack env": ("settlement stack env", "settlement stack env --json"),
     "stack kafka": ("settlement stack kafka console-consumer --topic settlement.events.v1 --from-beginning",),
     "sandbox connector": ("settlement sandbox connector", "settlement sandbox connector --port 8081 --error-rate 0.1"),
     "sandbox erp": ("settlement sandbox erp", "settlement sandbox erp --orders 1000 --per-second 50"),

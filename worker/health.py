@@ -1,11 +1,27 @@
-"""The small server that shows how a worker is."""
+"""The small server that shows how a worker is, and how every server of ours begins to listen."""
 
+import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
-from worker.settings import Settings
+from worker.settings import Settings, SettingsError
+
+
+class CannotListen(SettingsError):
+    """One sentence: where nobody can listen, why, and what names another place. The program ends with 2."""
+
+
+async def listen(runner: web.AppRunner, host: str, port: int, named_by: str = "OPS_HOST and OPS_PORT") -> None:
+    """Accepts connections from here on, or raises `CannotListen`."""
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except (OSError, UnicodeError) as problem:
+        await runner.cleanup()
+        where = f"{f'[{host}]' if ':' in host else host}:{port}"
+        raise CannotListen(f"cannot listen on {where} ({_why(problem)}); {named_by} say where") from None
 
 
 class OpsServer:
@@ -36,8 +52,7 @@ class OpsServer:
         app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._settings.ops_host, self._settings.ops_port)
-        await site.start()
+        await listen(self._runner, self._settings.ops_host, self._settings.ops_port)
         self.port = self._runner.addresses[0][1]
         print(f"ops server on http://{self._settings.ops_host}:{self.port}", flush=True)  # noqa: T201 - the contract
 
@@ -57,3 +72,10 @@ class OpsServer:
         if self._measure is not None:
             await self._measure()
         return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _why(problem: OSError | UnicodeError) -> str:
+    """In the system's words; those of a driver repeat the address."""
+    if isinstance(problem, UnicodeError | socket.gaierror) or problem.errno is None:
+        return "this host is not known here"
+    return os.strerror(problem.errno).lower()

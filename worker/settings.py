@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from worker.addresses import has_certificates, names_a_database, names_brokers
+
 Protocols = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanisms = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Levels = Literal["debug", "info", "warning", "error"]
@@ -34,19 +36,23 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
-    kafka_bootstrap_servers: str | None = Field(None, min_length=1, description="host:port, several with commas")
+    kafka_bootstrap_servers: str | None = Field(None, description="host:port, several with commas")
     kafka_security_protocol: Protocols = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
     kafka_sasl_mechanism: Mechanisms = Field("PLAIN", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
     kafka_sasl_username: str | None = Field(None, description="a name")
     kafka_sasl_password: SecretStr | None = Field(None, description="a secret")
-    kafka_ssl_cafile: Path | None = Field(None, description="the path of a PEM file that can be read")
+    kafka_ssl_cafile: Path | None = Field(None, description="the path of a PEM file of certificates")
     topic_prefix: str = Field(
         "",
         pattern=r"^[A-Za-z0-9._-]{0,100}$",
         description="up to 100 letters, digits, dots, dashes and underscores",
     )
     topic_partitions: int = Field(12, ge=1, le=1000, description="a whole number from 1 to 1000")
-    database_url: SecretStr | None = Field(None, description="postgresql://user:password@host:port/database")
+    database_url: SecretStr | None = Field(
+        None,
+        description="postgresql://user:password@host:port/database, a / in the password as %2F, an @ as %40, "
+        "and ?sslmode= as PostgreSQL names it",
+    )
     connectors_file: Path | None = Field(None, description="the path of a TOML file")
     parking_hours: Hours = Field(72, description="hours above 0, fractions allowed")
     expiry_lead_hours: Hours = Field(24, description="hours above 0, fractions allowed")
@@ -66,17 +72,24 @@ class Settings(BaseSettings):
     def _case_does_not_matter(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _are_brokers(cls, value: str | None) -> str | None:
+        if value is not None and not names_brokers(value):
+            raise ValueError
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.match(r"postgres(ql)?://", value.get_secret_value()):
+        if value is not None and not names_a_database(value.get_secret_value()):
             raise ValueError
         return value
 
     @field_validator("kafka_ssl_cafile")
     @classmethod
-    def _is_readable(cls, value: Path | None) -> Path | None:
-        if value is not None and not os.access(value, os.R_OK):
+    def _are_certificates(cls, value: Path | None) -> Path | None:
+        if value is not None and not has_certificates(value):
             raise ValueError
         return value
 

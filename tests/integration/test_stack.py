@@ -1,6 +1,7 @@
 """The embedded stack keeps its promises to a person: it starts, stops, recovers and keeps what it was given."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -158,6 +159,17 @@ def test_env_is_ready_for_eval_and_names_what_is_needed_and_no_more(home: Path) 
 
     env = up(home)
     assert said.stdout == f"{env.bootstrap_servers} {env.database_url}"
+
+
+def test_env_is_one_object_for_programs(home: Path) -> None:
+    clean = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "SETTLEMENT_HOME": str(home)}
+
+    said = subprocess.run(
+        [sys.executable, "-m", "worker", "stack", "env", "--json"],
+        cwd=PROJECT, env=clean, capture_output=True, check=True,
+    )  # fmt: skip
+
+    assert json.loads(said.stdout) == up(home).as_settings()
 
 
 async def test_two_homes_run_side_by_side_and_one_goes_alone(home: Path, tmp_path: Path) -> None:

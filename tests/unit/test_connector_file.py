@@ -1,8 +1,12 @@
 """The connectors file is read whole or not at all, and says in one sentence what is wrong with it."""
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
 
 from worker import telemetry
 from worker.connector.file import Connector, ConnectorsFileError, Merchant, parse
@@ -172,3 +176,33 @@ def test_without_a_readable_file_no_worker_starts(tmp_path: Path):
     for path, said in ((None, "CONNECTORS_FILE is missing"), (tmp_path / "none.toml", "CONNECTORS_FILE: The")):
         with pytest.raises(SettingsError, match=said):
             ConnectorsInForce(path)
+
+
+@pytest.mark.parametrize(("table", "kind"), [("connectors", Connector), ("merchants", Merchant)])
+def test_the_page_explains_every_key_and_no_other_with_its_default(project: Path, table: str, kind: type[Struct]):
+    page = (project / "docs/connectors.md").read_text()
+    [section] = re.findall(rf"^## `\[{table}\.NAME\]`\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
+    explained = {
+        key: default for keys, default in re.findall(r"^\| (`.+?`) \| .+? \| (.+?) \| .+ \|$", section, re.MULTILINE)
+        for key in re.findall(r"`(\w+)`", keys)
+    }  # fmt: skip
+    known = {one.name: one.default for one in fields(kind) if one.name != "name"}
+
+    assert explained.keys() == known.keys()
+    assert {key for key, default in explained.items() if default == "required"} == {
+        key for key, default in known.items() if default is NODEFAULT
+    }
+    for key, said in explained.items():
+        if known[key] is not NODEFAULT and known[key] is not None:
+            assert tomllib.loads(f"default = {said.strip('`')}")["default"] == _plain(known[key]), key
+
+
+def test_the_example_leads_to_the_page_that_explains_it(project: Path):
+    example = (project / "deploy/connectors.example.toml").read_text()
+
+    assert "docs/connectors.md" in example
+    assert set(parse(example).connectors) == {"acme"}
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

@@ -35,12 +35,14 @@ def test_plain_use_and_development_run_the_same_versions() -> None:
     assert plain.items() <= development.items()
 
 
-def test_everything_that_the_project_asks_for_is_pinned() -> None:
+@pytest.mark.parametrize(
+    ("name", "extras"), [("plain.txt", ("local", "ops")), ("image.txt", ("build", "ops", "traces"))]
+)
+def test_everything_that_the_project_asks_for_is_pinned(name: str, extras: tuple[str, ...]) -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    asked = {re.split(r"[<>=;\[ ]", line)[0] for line in [*project["dependencies"], *extras["local"], *extras["ops"]]}
+    lines = [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
 
-    assert asked <= _versions(PROJECT / "requirements/plain.txt").keys()
+    assert {re.split(r"[<>=;\[ ]", line)[0] for line in lines} <= _versions(PROJECT / "requirements" / name).keys()
 
 
 def test_the_brokers_lock_holds_sums_and_coordinates_only() -> None:

@@ -1,9 +1,12 @@
 """A setting is what the contract says, or the program stops with one line about it."""
 
 import re
+from inspect import signature
 from pathlib import Path
 
+import certifi
 import pytest
+from asyncpg.connect_utils import _parse_connect_dsn_and_args
 
 from worker.settings import NAMES, Settings, SettingsError, load
 
@@ -43,6 +46,15 @@ def test_nothing_set_means_the_embedded_stack_and_the_contracts_defaults():
         ("LOG_FORMAT", "xml", "LOG_FORMAT takes json or text"),
         ("KAFKA_SECURITY_PROTOCOL", "TLS", "KAFKA_SECURITY_PROTOCOL takes PLAINTEXT, SSL"),
         ("KAFKA_SSL_CAFILE", "/nowhere.pem", "KAFKA_SSL_CAFILE takes the path of a PEM file"),
+        ("KAFKA_SSL_CAFILE", __file__, "KAFKA_SSL_CAFILE takes the path of a PEM file"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "host:abc", "KAFKA_BOOTSTRAP_SERVERS takes host:port, several with commas"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "localhost", "KAFKA_BOOTSTRAP_SERVERS takes host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", ",", "KAFKA_BOOTSTRAP_SERVERS takes host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:9092,", "KAFKA_BOOTSTRAP_SERVERS takes host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:9092 b:9092", "KAFKA_BOOTSTRAP_SERVERS takes host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:0", "KAFKA_BOOTSTRAP_SERVERS takes host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "::1", "KAFKA_BOOTSTRAP_SERVERS takes host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka://a:9092", "KAFKA_BOOTSTRAP_SERVERS takes host:port"),
         ("OPS_TOKEN_FILE", "/nowhere", "OPS_TOKEN_FILE takes the path of a text file"),
     ],
 )
@@ -52,6 +64,69 @@ def test_a_malformed_setting_is_named_with_what_it_takes(name: str, value: str, 
 
     assert str(refusal.value).startswith(sentence)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://shop:Top5ecret@host/db",
+        "postgresql://shop:Top5ecret/x@host/db",
+        "postgresql://shop:5432/Top5ecret@host/db",
+        "postgresql://shop:Top5ecret?x@host/db",
+        "postgresql://shop:5432#Top5ecret@host/db",
+        "postgresql://shop:Top5ecret@x@host/db",
+        "postgresql://shop:Top5ecret]@host/db",
+        "postgresql://shop:Top5ecret@host:port/db",
+        "postgresql://shop:Top5ecret@host:65536/db",
+        "postgresql://shop:Top5ecret@one,/db",
+        "postgresql://shop:Top5ecret@fe80::1/db",
+        "postgresql://shop:Top5ecret@/db?host=/run&port=x",
+        "postgresql://shop:Top5ecret@host/db?sslmode=perhaps",
+        "postgresql://shop:Top5ecret@host/db?sslmode",
+    ],
+)
+def test_an_address_of_a_database_that_its_driver_would_misread_is_refused_without_showing_it(url: str):
+    with pytest.raises(SettingsError) as refusal:
+        load({"DATABASE_URL": url})
+
+    assert str(refusal.value).startswith("DATABASE_URL takes postgresql://user:password@host:port/database")
+    assert "5ecret" not in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "places"),
+    [
+        ("postgresql://u:p@host/db", [("host", 5432)]),
+        ("postgres://u:p%2F%40%23@host:6543", [("host", 6543)]),
+        ("postgresql://u:p@one:1,two,[::1]:3/db", [("one", 1), ("two", 5432), ("::1", 3)]),
+        ("postgresql://u@/db?host=/run/pg", ["/run/pg/.s.PGSQL.5432"]),
+        ("postgresql:///db?host=/a,host:7&user=u@server", ["/a/.s.PGSQL.5432", ("host", 7)]),
+        ("postgresql://%2Frun%2Fpg/db?sslmode=prefer", ["/run/pg/.s.PGSQL.5432"]),
+        ("postgresql://u:p@/db?host=a,b&port=1,2&application_name=x", [("a", 1), ("b", 2)]),
+        ("postgresql://u:p@host:/db?sslmode=disable", [("host", 5432)]),
+    ],
+)
+def test_every_form_of_an_address_that_the_driver_reads_is_taken(url: str, places: list[object]):
+    """The driver itself says what it reads in it."""
+    nothing = dict.fromkeys(signature(_parse_connect_dsn_and_args).parameters)
+
+    assert _parse_connect_dsn_and_args(**nothing | {"dsn": load({"DATABASE_URL": url}).database})[0] == places
+
+
+@pytest.mark.parametrize("servers", ["a:9092", "a.b:1, c-d_e:65535", "[::1]:9092,127.0.0.1:9092"])
+def test_brokers_are_hosts_and_ports(servers: str):
+    assert load({"KAFKA_BOOTSTRAP_SERVERS": servers}).bootstrap == servers
+
+
+def test_the_certificates_of_whoever_signed_the_brokers_are_read(tmp_path: Path):
+    key = tmp_path / "key.pem"
+    key.write_text("-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n")
+    roots = Path(certifi.where())
+
+    assert load({"KAFKA_SSL_CAFILE": str(roots)}).kafka_ssl_cafile == roots
+    with pytest.raises(SettingsError, match="KAFKA_SSL_CAFILE takes the path of a PEM file of certificates"):
+        load({"KAFKA_SSL_CAFILE": str(key)})
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ class DeliveryHandler:
         self._let_out: dict[str, Lane] = {}  # counted as in flight by their lanes, and not begun yet
         self._released: list[Job] = []
         self._booked = 0
+        self._fates: dict[str, int] = {}
         self._leaving: frozenset[int] = frozenset()
         self._look_at_ms = 0
         self._open: Cycle | None = None  # whose commit is not known yet
@@ -103,6 +104,8 @@ class DeliveryHandler:
         if cycle is not self._open:
             return
         self._open = None
+        for fate, number in self._fates.items():
+            telemetry.count_fact(names.COMMANDS, fate, number)
         del self._sending.results[: self._booked]
         for job in self._released:
             begin = self._sending.do_not if job.partition in self._leaving else self._sending.begin
@@ -112,7 +115,10 @@ class DeliveryHandler:
     # The steps of a cycle
 
     async def _take_over(self, cycle: Cycle, store: Store) -> None:
-        self._enter(job for job, its_turn in await take_over(cycle, store) if its_turn)
+        jobs = await take_over(cycle, store)
+        applied, dead = len(jobs), len(cycle.dead)
+        self._fates = {"applied": applied, "dead_lettered": dead, "duplicate": len(cycle.records) - applied - dead}
+        self._enter(job for job, its_turn in jobs if its_turn)
 
     async def _book(self, cycle: Cycle, store: Store) -> None:
         self._booked = len(self._sending.results)

@@ -2,7 +2,6 @@
 
 import msgspec
 
-from worker import telemetry
 from worker.connector.command import OPERATIONS, Command
 from worker.delivery.job import Job
 from worker.delivery.store import Store
@@ -14,7 +13,7 @@ _decode = msgspec.json.Decoder(Command).decode
 
 
 async def take_over(cycle: Cycle, store: Store) -> list[tuple[Job, bool]]:
-    """The commands of this cycle that were never taken over join the schedule; each record is accounted for.
+    """The commands of this cycle that were never taken over join the schedule; of the rest, some are dead letters.
 
     Returned with each is whether it is its turn on its payment.
     """
@@ -24,8 +23,6 @@ async def take_over(cycle: Cycle, store: Store) -> list[tuple[Job, bool]]:
     if repeated := found.keys() - turns.keys():
         for command_id, before in (await store.known(list(repeated))).items():
             _compare(cycle, found.pop(command_id).record, before)
-    for job in found.values():
-        telemetry.count_fact(job.record.topic, "applied")
     return [(job, turns[job.id]) for job in found.values()]
 
 
@@ -35,8 +32,8 @@ def read_jobs(cycle: Cycle) -> dict[str, Job]:
     for record in cycle.records:
         job = read_job(cycle, record)
         if job is None:
-            telemetry.count_fact(record.topic, "dead_lettered")
-        elif (twin := found.get(job.id)) is not None:
+            continue
+        if (twin := found.get(job.id)) is not None:
             _compare(cycle, record, twin.record.value or b"")
         else:
             found[job.id] = job
@@ -66,8 +63,5 @@ def read_job(cycle: Cycle, record: Record) -> Job | None:
 
 def _compare(cycle: Cycle, record: Record, before: bytes) -> None:
     """A repeat is dropped; the same id with another body is suspect and never sent."""
-    if record.value == before:
-        telemetry.count_fact(record.topic, "duplicate")
-        return
-    cycle.dead_letter(record, "suspect", "this commandId was taken over before with another body")
-    telemetry.count_fact(record.topic, "dead_lettered")
+    if record.value != before:
+        cycle.dead_letter(record, "suspect", "this commandId was taken over before with another body")

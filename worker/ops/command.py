@@ -29,11 +29,7 @@ async def run_ops(settings: Settings) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
     await reader.start()
-    try:
-        await server.start(PORT if settings.ops_port is None else settings.ops_port)
-    except OSError as problem:
-        telemetry.log.error(f"cannot listen: {problem.strerror or problem}; OPS_PORT names another port")
-        return 1
+    await server.start(PORT if settings.ops_port is None else settings.ops_port)
     print(f"ops view on {server.address}", flush=True)  # noqa: T201 - this is its output
     try:
         await site.view.start()

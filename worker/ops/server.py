@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from worker import telemetry
+from worker.health import listen
 from worker.ops.acting import FORM_BYTES_MAX, act, act_page
 from worker.ops.door import Door, login, login_page, logout
 from worker.ops.guard import HEADERS, SESSION
@@ -42,11 +43,11 @@ class Server:
         self.address = ""
 
     async def start(self, port: int) -> None:
-        """On OPS_HOST; 0 takes a free port."""
+        """On OPS_HOST; 0 takes a free port. `CannotListen` where that is impossible."""
         host = self._site.settings.ops_host
         self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=2)
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
+        await listen(self._runner, host, port)
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:

@@ -9,6 +9,7 @@ import typer
 from aiohttp import web
 
 from worker.domain.money import EXPONENTS
+from worker.health import listen
 from worker.sandbox.book import Book
 from worker.sandbox.connector import FAULTS, Faults, SandboxConnector
 
@@ -52,7 +53,7 @@ def _rate(text: str) -> tuple[str, float]:
 async def _serve(connector: SandboxConnector, host: str, port: int) -> None:
     runner = web.AppRunner(connector.application(), access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
+    await listen(runner, host, port, "--host and --port")
     print(f"connector on http://{host}:{runner.addresses[0][1]}", flush=True)  # noqa: T201 - this is its output
     stopping = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -16,6 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from worker import stack
+from worker.console.running import AsJson
+from worker.console.screen import show_json
 from worker.domain.money import to_major
 from worker.sandbox.erp import Story, stories
 from worker.sandbox.erp_command import publish
@@ -35,17 +37,19 @@ def demo_command(
     orders: Annotated[int, typer.Option(min=1, help="How many orders the ERP sends.")] = 300,
     seed: Annotated[int, typer.Option(help="The same seed gives the same orders.")] = 1,
     ops: Annotated[bool, typer.Option("--ops", help="Opens the ops view and leaves it open until Ctrl-C.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Plays everything at once against the sandbox: real Kafka, real PostgreSQL, real HTTP.
 
     Starts what is not running and leaves nothing running behind it. Ends with 1 if a cent does not add up.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that has just started needs a second try
+    console.stderr = as_json  # standard output is for the summary alone
     settings = load()
     told = list(stories(orders, sorted(CONNECTORS), seed, "demo"))
     try:
         with _stack(settings) as environment:
-            good = asyncio.run(_play(settings, environment, told, ops))
+            good = asyncio.run(_play(settings, environment, told, ops=ops, as_json=as_json))
     except (ProcessError, stack.StackError) as problem:
         Console(stderr=True).print(f"settlement: {problem}", markup=False)
         raise SystemExit(FAILED) from None
@@ -72,7 +76,9 @@ def _stack(settings: Settings) -> Iterator[dict[str, str]]:
             stack.down(home)
 
 
-async def _play(settings: Settings, environment: Mapping[str, str], told: Sequence[Story], ops: bool) -> bool:
+async def _play(
+    settings: Settings, environment: Mapping[str, str], told: Sequence[Story], *, ops: bool, as_json: bool
+) -> bool:
     name = f"demo_{secrets.token_hex(3)}"
     async with Rehearsal(name, settings.settlement_home, environment) as rehearsal:
         if ops:
@@ -81,7 +87,8 @@ async def _play(settings: Settings, environment: Mapping[str, str], told: Sequen
         await _progress(rehearsal, told)
         seconds = time.monotonic() - began
         verdict = await rehearsal.verdict(told)
-        _summary(verdict, rehearsal.look(), told, seconds)
+        show = _summary_as_json if as_json else _summary
+        show(verdict, rehearsal.look(), told, seconds)
         if ops:
             await _stay_open(rehearsal)
         _where_to_look(rehearsal, told[0].order_id)
@@ -146,6 +153,18 @@ def _summary(verdict: Verdict, view: View, told: Sequence[Story], seconds: float
     console.print("audit of the ledger: " + ("every invariant holds" if verdict.audited else "[red]FAILED[/]"))
     if not verdict.audited:
         console.print(verdict.complaints, markup=False)
+
+
+def _summary_as_json(verdict: Verdict, view: View, told: Sequence[Story], seconds: float) -> None:
+    """The same as one object; money in minor units."""
+    waits = view.waits_ms()
+    show_json({
+        "good": verdict.good, "orders": len(told), "seconds": round(seconds, 1), "captured_invoices": len(waits),
+        "invoice_to_capture_ms": {f"p{percent}": _rank(waits, percent) if waits else None for percent in (50, 99)},
+        "as_invoiced": verdict.as_invoiced, "audited": verdict.audited, "currency": CURRENCY,
+        "connectors": {one.connector: {**one.ledger, "agrees": not one.differences} for one in verdict.accounts},
+        "complaints": None if verdict.audited else verdict.complaints,
+    })  # fmt: skip
 
 
 def _rank(ordered: list[int], percent: int) -> int:

@@ -14,6 +14,8 @@ from worker import stack
 
 FAILED = 1
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
 stack_app = typer.Typer(
     name="stack",
     help="The embedded local stack: a real Kafka and a real PostgreSQL on loopback.",
@@ -38,7 +40,7 @@ def down() -> None:
 
 
 @stack_app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def status(as_json: AsJson = False) -> None:
     """What runs, where it listens and where its data lies."""
     with _one_sentence():
         home = stack.default_home()
@@ -55,10 +57,13 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 
 @stack_app.command()
-def env() -> None:
+def env(as_json: AsJson = False) -> None:
     """Print the settings that point at the running stack, ready for `eval`."""
     with _one_sentence():
         settings = stack.environment(stack.default_home())
+    if as_json:
+        typer.echo(json.dumps(settings, indent=2))
+        return
     typer.echo(stack.StackEnv(settings["KAFKA_BOOTSTRAP_SERVERS"], settings["DATABASE_URL"]).as_exports(), nl=False)
 
 

@@ -7,7 +7,9 @@ import asyncpg
 import pytest
 
 from tests.integration.delivery.world import PARTITIONS, DeliveryWorld
+from worker import metrics
 from worker.delivery import window as windows
+from worker.kafka import names
 from worker.sandbox.connector import Faults
 from worker.stream.cycle import Cycle
 
@@ -135,6 +137,26 @@ async def test_a_transaction_that_did_not_happen_sends_nothing_and_loses_nothing
     assert world.asked() == ["a", "b"]
     assert world.outcomes() == [("succeeded", "a"), ("succeeded", "b")]
     assert world.handler._lanes["acme"].in_flight == 0
+
+
+async def test_every_command_is_counted_once_however_often_its_cycle_is_tried(world: DeliveryWorld):
+    fates = ("applied", "duplicate", "dead_lettered")
+    counters = [metrics.facts_total.labels(topic=names.COMMANDS, fate=fate) for fate in fates]
+    before = [one._value.get() for one in counters]
+    world.take("a")
+    await world.cycle()
+    for value in (100, 100, 999):  # the first is another command, the next its repeat, the last is suspect
+        world.take("b", value=value)
+    world.take("a")
+    world.take("c", operation="shred")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            await world.cycle(refuse=True)
+    await world.cycle()
+    await world.cycle()
+
+    assert [one._value.get() - was for one, was in zip(counters, before, strict=True)] == [2, 2, 2]
 
 
 async def test_another_cycle_s_commit_sends_nothing_that_was_not_written_down(world: DeliveryWorld):

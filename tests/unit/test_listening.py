@@ -1,0 +1,62 @@
+"""Where a server of ours cannot listen, the program says so, and which words name another place."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from worker.health import CannotListen, OpsServer
+from worker.settings import load
+
+CONNECTORS = '[connectors.c1]\nurl = "http://127.0.0.1:9/"\nprotocol = "ppp"\nmode = "PARTIAL"\n'
+
+
+@pytest.fixture
+def taken() -> Iterator[str]:
+    """A port on which somebody listens already."""
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        yield str(somebody.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["a..b", "no such host"])
+async def test_a_host_that_nobody_knows_is_no_matter_of_the_database(host: str):
+    with pytest.raises(CannotListen) as refusal:
+        await OpsServer(load({"OPS_HOST": host, "OPS_PORT": "9100"}), dict).start()
+
+    assert str(refusal.value) == (
+        f"cannot listen on {host}:9100 (this host is not known here); OPS_HOST and OPS_PORT say where"
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "named_by"),
+    [
+        (("ledger",), "OPS_HOST and OPS_PORT"),
+        (("delivery",), "OPS_HOST and OPS_PORT"),
+        (("ops",), "OPS_HOST and OPS_PORT"),
+        (("sandbox", "connector", "--port"), "--host and --port"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else one[0],
+)
+def test_a_port_that_is_taken_ends_the_program_with_one_sentence(
+    tmp_path: Path, taken: str, command: tuple[str, ...], named_by: str
+):
+    (tmp_path / "connectors.toml").write_text(CONNECTORS)
+    settings = {
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d", "OPS_PORT": taken,
+        "CONNECTORS_FILE": str(tmp_path / "connectors.toml"), "OPS_HOST": "127.0.0.1",
+    }  # fmt: skip
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "worker", *command, *([taken] if command[-1] == "--port" else [])],
+        env=os.environ | settings, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr == (
+        f"settlement: cannot listen on 127.0.0.1:{taken} (address already in use); {named_by} say where\n"
+    )

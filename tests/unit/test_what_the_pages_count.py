@@ -1,0 +1,20 @@
+"""Numbers that a page tells are those of the program."""
+
+from pathlib import Path
+
+from worker.kafka import names
+from worker.stream.misplaced import POLL_SECONDS
+
+WORDS = {4: "four", 6: "six"}
+
+
+def test_the_runbook_keeps_as_many_topics_as_there_are(project: Path):
+    told = f"all {WORDS[len(names.TOPICS)]} topics and the {WORDS[len(names.DEAD_LETTER_TOPICS)]} `-dlt`"
+
+    assert told in (project / "deploy/RUNBOOK.md").read_text()
+
+
+def test_the_architecture_tells_how_often_rows_of_others_are_looked_for(project: Path):
+    told = f"rows that others wrote for our partitions are\n   looked up every {POLL_SECONDS * 1000:.0f} ms"
+
+    assert told in (project / "docs/architecture.md").read_text()
