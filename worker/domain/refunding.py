@@ -98,9 +98,7 @@ def _give_back_uncounted(draft: Draft, cause: tuple[str, str]) -> None:
     for payment in draft.order.payments:
         for place, settlement in enumerate(payment.settlements):
             if settlement.refundable > 0 and settlement.refundable_reference <= 0:
-                payment.settlements[place] = replace(
-                    settlement, refunding=settlement.refunding + settlement.refundable
-                )
+                payment.settlements[place] = replace(settlement, refunding=settlement.refunding + settlement.refundable)
                 _issue(draft, payment, settlement.refundable, 0, cause, "R27", settlement.settle_id)
 
 
