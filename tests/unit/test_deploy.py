@@ -1,10 +1,13 @@
 """What is deployed beside the program speaks of things that the program has."""
 
+import ast
 import json
 import re
 import shutil
 import subprocess
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -16,9 +19,7 @@ from worker.settings import NAMES
 # What the image itself, Kubernetes or a container sets, and what is not ours.
 NOT_OURS = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
 _METRIC = re.compile(r"\bsettlement_[a-z_]+\b")
-_ALERT = re.compile(
-    r'telemetry\.alert\(\s*"(\w+)"|^(?:REFUSED|UNDECIDABLE|UNREADABLE|UNNAMED|\w+_AWAY) = "(\w+)"', re.MULTILINE
-)
+_ALERTS_OF_WORKERS = re.compile(r'settlement_alert\{code=~?"([\w|]+)"\}')
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +45,44 @@ def rules(deploy: Path) -> list[dict]:
     ]
 
 
+def runbook(deploy: Path) -> dict[str, str]:
+    """What stands below each heading of an alert."""
+    text = (deploy / "RUNBOOK.md").read_text()
+    return dict(re.findall(r"^### (Settlement\w+)\n(.*?)(?=^##)", text, re.MULTILINE | re.DOTALL))
+
+
+def raised(worker: Path) -> set[str]:
+    """Every code that somebody passes to `telemetry.alert`."""
+    found = set()
+    for path in sorted(worker.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        for one in ast.walk(tree):
+            if isinstance(one, ast.Call) and ast.unparse(one.func) == "telemetry.alert":
+                module = import_module(".".join(path.relative_to(worker.parent).with_suffix("").parts))
+                found |= codes(one.args[0], module, tree)
+    return found
+
+
+def codes(node: ast.expr, module: ModuleType, tree: ast.Module) -> set[str]:
+    """What an expression may be: a word, a constant of the module, one of two, or a variable that was given these."""
+    match node:
+        case ast.Constant(value=str(code)):
+            return {code}
+        case ast.IfExp():
+            return codes(node.body, module, tree) | codes(node.orelse, module, tree)
+        case ast.Name(id=name) if hasattr(module, name):
+            return {getattr(module, name)}
+        case ast.Name(id=name):
+            given = [one.value for one in ast.walk(tree) if isinstance(one, ast.Assign) and
+                     any(isinstance(target, ast.Name) and target.id == name for target in one.targets)]  # fmt: skip
+            assert given, f"{module.__name__} raises an alert {name}, which nothing here is"
+            return set[str]().union(*(codes(one, module, tree) for one in given))
+        case _:
+            raise AssertionError(f"{module.__name__} raises an alert {ast.unparse(node)}: which one is that?")
+
+
 def test_every_alert_leads_to_its_entry_in_the_runbook(deploy: Path):
-    entries = set(re.findall(r"^### (\w+)$", (deploy / "RUNBOOK.md").read_text(), re.MULTILINE))
+    entries = runbook(deploy).keys()
 
     assert {rule["annotations"]["runbook_url"] for rule in rules(deploy)} == {
         f"deploy/RUNBOOK.md#{rule['alert'].lower()}" for rule in rules(deploy)
@@ -61,12 +98,23 @@ def test_rules_and_dashboard_ask_only_for_metrics_that_are_served(deploy: Path):
 
 
 def test_every_code_of_an_alert_is_explained_in_the_runbook(deploy: Path):
-    sources = [path.read_text() for path in (deploy.parent / "worker").rglob("*.py")]
-    codes = {one or other for source in sources for one, other in _ALERT.findall(source)}
-    text = (deploy / "RUNBOOK.md").read_text() + (deploy / "prometheus/rules.yml").read_text()
+    known = raised(deploy.parent / "worker")
+    explained = "".join(runbook(deploy).values())
 
-    assert codes >= {"breaker_open", "kafka_away", "refused_by_database"}
-    assert {code for code in codes if code not in text} == set()
+    assert known >= {"breaker_open", "kafka_away", "database_away", "refused_by_database", "internal"}
+    assert {code for code in known if f"`{code}`" not in explained} == set()
+
+
+def test_an_alert_of_a_worker_that_pages_is_explained_in_its_own_entry(deploy: Path):
+    entries, known = runbook(deploy), raised(deploy.parent / "worker")
+    asked = {
+        (rule["alert"], code)
+        for rule in rules(deploy) for found in _ALERTS_OF_WORKERS.findall(rule["expr"]) for code in found.split("|")
+    }  # fmt: skip
+
+    assert ("SettlementBreakerOpen", "breaker_open") in asked
+    assert {code for _, code in asked} <= known
+    assert {(alert, code) for alert, code in asked if f"`{code}`" not in entries[alert]} == set()
 
 
 def test_what_is_set_in_containers_are_settings_of_ours(deploy: Path):
