@@ -9,13 +9,13 @@ import typer
 from msgspec import structs
 
 from worker.console.helping import examples
-from worker.console.picking import All, Code, Ids, Newer, OfCode, OfMerchant, OfOrder, OfTopic, Older, filtered, picked
+from worker.console.picking import All, Ids, Newer, OfCode, OfMerchant, OfOrder, OfTopic, Older, filtered, picked
 from worker.console.replay import REPLAY_EXAMPLES, replay_command
 from worker.console.running import AsJson, By, Reason, with_connection
 from worker.console.screen import age, cell, moment, number, out, plain, show, show_json, table
 from worker.people import dead_letters
 from worker.people.acting import Actor
-from worker.people.dead_letters import LetterPage
+from worker.people.dead_letters import Code, LetterPage
 
 LISTED_MAX = 100
 VALUE_CHARACTERS_SHOWN_MAX = 4_000

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.padding import Padding
 
 from worker.console.screen import cell, show, table
-from worker.people.orders import Json, OrderPage
+from worker.people.orders import Json, OrderPage, place
 
 # What it means for money to go from one account to another.
 MEANINGS = {
@@ -62,8 +62,7 @@ def show_entries(console: Console, page: OrderPage, amount: Callable[[int], str]
 def _fact(one: Json, asked: dict[str, str]) -> tuple[object, ...]:
     about = f" {one['about']}" if one["about"] else ""
     what = f"outcome of {asked[one['about']]}" if one["about"] in asked else f"{one['kind']}{about}"
-    where = f"{one['topic']}[{one['partition']}]@{one['offset']}" if one["topic"] else "the clock"
-    return f"{one['fact']:>3} ", cell(what, "bold"), cell(f"  {where}", "bright_black")
+    return f"{one['fact']:>3} ", cell(what, "bold"), cell(f"  {place(one)}", "bright_black")
 
 
 def _show_sums(console: Console, page: OrderPage, amount: Callable[[int], str]) -> None:

@@ -15,7 +15,7 @@ from worker.console.running import AsJson, run
 from worker.console.screen import Cell, cell, moment, out, plain, show, show_json, table
 from worker.domain.money import to_major
 from worker.ledger.checking import snapshot
-from worker.people.orders import OrderPage, read_order
+from worker.people.orders import OrderPage, place, read_order
 from worker.settings import Settings, load, with_embedded_stack
 
 BAR_CELLS = 40
@@ -80,11 +80,6 @@ def show_order(console: Console, page: OrderPage, explain: bool) -> None:
     ])  # fmt: skip
     if explain:
         show_entries(console, page, amount)
-
-
-def place(one: Json) -> str:
-    """Where in Kafka a record stands."""
-    return f"{one['topic']}[{one['partition']}]@{one['offset']}" if one["topic"] else "the clock"
 
 
 def _show_state(console: Console, state: Json, amount: Amount) -> None:

@@ -2,21 +2,15 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from worker.console.problems import USAGE, fail
-from worker.people.dead_letters import Filter
+from worker.people.dead_letters import Code, Filter, Topic
 
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"(\d{1,6})\s*(s|min|m|h|d|w)")
-
-Topic = Literal["erp.invoices.v1", "erp.order-changes.v1", "settlement.commands.v1", "settlement.outcomes.v1"]
-Code = Literal[
-    "malformed", "invalid", "unknown_type", "conflicting_duplicate", "rejected", "order_unknown", "declined", "manual",
-    "suspect", "unknown_outcome", "too_large", "internal",
-]  # fmt: skip
 
 Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Dead letters by number.")]
 All = Annotated[bool, typer.Option("--all", help="Every open one.")]

@@ -26,7 +26,7 @@ class DeliveryHandler:
     """Delivers commands. The table is the schedule; memory holds what is due next and what is under way."""
 
     role = "delivery"
-    topics = (names.COMMANDS,)
+    topics = names.READ["delivery"]
     outputs = (names.OUTCOMES,)
     unknown = staticmethod(first_unknown)
 

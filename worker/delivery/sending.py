@@ -6,7 +6,7 @@ import time
 from msgspec import Struct
 
 from worker import metrics
-from worker.connector.answers import Answer, classify
+from worker.connector.answers import Answer, classify, printable
 from worker.connector.client import Client, Reply, tls_context
 from worker.connector.command import action
 from worker.connector.file import Connector
@@ -125,4 +125,4 @@ def _now_ms() -> int:
 
 def _shown(body: bytes) -> str | None:
     """As text that PostgreSQL takes, however it was encoded."""
-    return body[:REPLY_BYTES_KEPT].decode("utf-8", "backslashreplace").replace("\0", "\\0") or None
+    return printable(body[:REPLY_BYTES_KEPT].decode("utf-8", "backslashreplace")) or None

@@ -7,7 +7,7 @@ from worker.domain.allocation import automatic_reference, split, split_back
 from worker.domain.decision import Refusal
 from worker.domain.draft import Draft, with_shares
 from worker.domain.facts import PaymentAutoSettled
-from worker.domain.order import Command, Held, Order, Payment, Settlement
+from worker.domain.order import Command, Held, Order, Payment, Settlement, automatic_key
 from worker.domain.refunding import refund_surplus
 from worker.domain.verdict import Verdict, conflict
 from worker.domain.voiding import undo_booked
@@ -84,7 +84,7 @@ def _book(draft: Draft, payment: Payment, held: Held) -> None:
     payment.settled += held.value
     payment.settled_reference += reference
     payment.settlements.append(Settlement(held.settle_id, held.value, reference, automatic=True))
-    draft.order.automatic[_key(held.payment_id, held.settle_id)] = held.value
+    draft.order.automatic[automatic_key(held.payment_id, held.settle_id)] = held.value
     draft.tell(
         "payment.auto_settled", "R27",
         f"The gateway settled {draft.amount(held.value)} of payment {payment.payment_id} by itself (R27)",
@@ -102,7 +102,7 @@ def claim(draft: Draft, command: Command, done: int, settle_id: str) -> bool:
         order.held.remove(held)
         if not held.suspect:
             draft.judged.append((held.payment_id, held.settle_id, False))
-    key = _key(command.payment_id, settle_id)
+    key = automatic_key(command.payment_id, settle_id)
     if key not in order.automatic:
         return True
     payment = draft.payment(command.payment_id)
@@ -121,7 +121,7 @@ def claim(draft: Draft, command: Command, done: int, settle_id: str) -> bool:
 
 def is_automatic(order: Order, payment_id: str, settle_id: str) -> bool:
     """Whether the gateway reported this settlement as its own, booked or not."""
-    return _key(payment_id, settle_id) in order.automatic or any(
+    return automatic_key(payment_id, settle_id) in order.automatic or any(
         (one.payment_id, one.settle_id) == (payment_id, settle_id) for one in order.held
     )
 
@@ -135,11 +135,7 @@ def _is_ours(order: Order, payment_id: str, settle_id: str) -> bool:
 
 def _known(order: Order, fact: PaymentAutoSettled) -> Held | None:
     """The same automatic settlement as it was reported before."""
-    if (value := order.automatic.get(_key(fact.payment_id, fact.settle_id))) is not None:
+    if (value := order.automatic.get(automatic_key(fact.payment_id, fact.settle_id))) is not None:
         return Held(fact.payment_id, fact.settle_id, value)
     same = (one for one in order.held if (one.payment_id, one.settle_id) == (fact.payment_id, fact.settle_id))
     return next(same, None)
-
-
-def _key(payment_id: str, settle_id: str) -> str:
-    return f"{payment_id}\x1f{settle_id}"

@@ -192,6 +192,11 @@ class Held(Struct, frozen=True, array_like=True, gc=False):
     suspect: bool = False
 
 
+def automatic_key(payment_id: str, settle_id: str) -> str:
+    """What an automatic settlement is known by: two gateways may give the same id."""
+    return f"{payment_id}\x1f{settle_id}"
+
+
 class Order(Struct):
     order_id: str
     merchant: str = ""

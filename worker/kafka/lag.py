@@ -9,16 +9,13 @@ from worker.kafka import names
 from worker.kafka.connecting import client_options
 from worker.settings import Settings
 
-# Which topics each worker reads.
-READ = {"ledger": (names.INVOICES, names.ORDER_CHANGES, names.OUTCOMES), "delivery": (names.COMMANDS,)}
-
 Lags = dict[str, list[int]]
 
 
 class LagReader:
     """Asks the brokers, as often as `read` is called."""
 
-    def __init__(self, settings: Settings, read: Mapping[str, Sequence[str]] = READ) -> None:
+    def __init__(self, settings: Settings, read: Mapping[str, Sequence[str]] = names.READ) -> None:
         self._settings = settings
         self._read = read
         self._admin: AIOKafkaAdminClient | None = None

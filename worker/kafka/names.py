@@ -9,6 +9,8 @@ ORDERS = "settlement.orders.v1"
 
 INPUTS = (INVOICES, ORDER_CHANGES, COMMANDS, OUTCOMES)
 TOPICS = (*INPUTS, EVENTS, ORDERS)
+# What each worker reads, by its role.
+READ = {"ledger": (INVOICES, ORDER_CHANGES, OUTCOMES), "delivery": (COMMANDS,)}
 
 DEAD_LETTER_SUFFIX = "-dlt"
 DEAD_LETTER_TOPICS = tuple(name + DEAD_LETTER_SUFFIX for name in INPUTS)

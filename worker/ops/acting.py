@@ -15,6 +15,7 @@ from yarl import URL
 from worker import telemetry
 from worker.domain.money import EXPONENTS, MAX_MINOR
 from worker.kafka.sink import Sink
+from worker.ops import words
 from worker.ops.needing import letter_id
 from worker.ops.site import Site
 from worker.people import commands, dead_letters, replaying
@@ -91,7 +92,7 @@ async def _on_command(connection: Connection, action: Action, given: dict[str, s
     one = page.command
     if action not in page.acts:
         raise Refused(f"the command is {one['state']}: that cannot be done with it now")
-    about = (f"the {_OPERATIONS[one['operation']]} on payment {one['payment_id']} of order {one['order_id']} "
+    about = (f"the {words.OPERATIONS[one['operation']]} on payment {one['payment_id']} of order {one['order_id']} "
              f"by {one['connector']}")  # fmt: skip
     proposal = Proposal(
         action=action, about=about, value=one["value"], currency=one["currency"], order_id=one["order_id"],
@@ -200,7 +201,6 @@ async def _discard(_: Settings, connection: Connection, actor: Actor, form: dict
     await dead_letters.discard(connection, actor, [letter_id(form["id"])])
 
 
-_OPERATIONS = {"settle": "capture", "refund": "refund", "cancel": "void"}
 _ACTS: dict[Action, Callable[[Settings, Connection, Actor, dict[str, str]], Awaitable[None]]] = {
     "retry": _retry, "resolve": _resolve, "abandon": _abandon, "replay": _replay, "discard": _discard,
 }  # fmt: skip

@@ -48,4 +48,5 @@ _environment.filters |= {
 }
 _environment.globals |= {
     "needs_say": words.NEEDS, "operation_says": words.OPERATIONS, "act_says": words.ACTS,
+    "button_says": words.BUTTONS,
 }  # fmt: skip

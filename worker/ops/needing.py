@@ -43,7 +43,8 @@ async def dead_letters_page(site: Site, request: web.Request) -> web.Response:
     async with site.reader.snapshot() as connection:
         found = await dead_letters.listed(connection, filter_, LISTED_MAX)
     return site.show(request, "dead_letters.html", wanted=wanted, chosen=chosen or "all", found=found,
-                     counted=site.around.dead_letters, statuses=STATUSES, most=LISTED_MAX)  # fmt: skip
+                     counted=site.around.dead_letters, statuses=STATUSES, codes=dead_letters.CODES,
+                     topics=dead_letters.TOPICS, most=LISTED_MAX)  # fmt: skip
 
 
 async def dead_letter_page(site: Site, request: web.Request) -> web.Response:

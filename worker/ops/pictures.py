@@ -5,6 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from worker.people.orders import place
+
 WIDTH = 1000
 Json = dict[str, Any]
 
@@ -81,11 +83,10 @@ def steps(entries: Iterable[Json]) -> list[Step]:
                 balances[move["debit"]] -= move["amount"]
             balances[move["credit"]] += move["amount"]
         first = moves[0]
-        place = f"{first['topic']}[{first['partition']}]@{first['offset']}" if first["topic"] else "the clock"
         parts = bar(
             [(name, label, max(0, balances["authorized" if name == "open" else name])) for name, label in PARTS]
         )
-        found.append(Step(fact, first["kind"], first.get("about"), first.get("decided_at"), place, moves, parts))
+        found.append(Step(fact, first["kind"], first.get("about"), first.get("decided_at"), place(first), moves, parts))
     return found
 
 
@@ -101,12 +102,12 @@ def columns(minutes: Sequence[Sequence[int]], names: Sequence[str], height: int 
     """Stacked columns, oldest first."""
     most = max((sum(one) for one in minutes), default=0)
     found = []
-    for place, one in enumerate(minutes):
+    for minute, one in enumerate(minutes):
         y, parts = height, []
         for name, number in zip(names, one, strict=True):
             if number:
                 tall = max(12, number * height // most)
                 y -= tall
                 parts.append((name, max(0, y), tall))
-        found.append(Column(place, parts))
+        found.append(Column(minute, parts))
     return found

@@ -22,6 +22,13 @@ NEEDS = {
 }
 STATUSES = ("attention", "open", "invoiced", "finished", "canceled")
 OPERATIONS = {"settle": "capture", "refund": "refund", "cancel": "void"}
+BUTTONS = {
+    "retry": "Ask again",
+    "resolve": "Resolve",
+    "abandon": "Give up",
+    "replay": "Replay",
+    "discard": "Discard",
+}
 ACTS = {
     "retry": "ask the connector again for",
     "resolve": "close, as a person found it, the command of",

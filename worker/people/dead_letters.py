@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from msgspec import Struct, structs
 
@@ -13,6 +13,13 @@ from worker.postgres.queries import load
 from worker.stream.outbox import decode_headers
 
 Status = Literal["open", "replayed", "discarded"]
+Topic = Literal["erp.invoices.v1", "erp.order-changes.v1", "settlement.commands.v1", "settlement.outcomes.v1"]
+Code = Literal[
+    "malformed", "invalid", "unknown_type", "conflicting_duplicate", "rejected", "order_unknown", "declined", "manual",
+    "suspect", "unknown_outcome", "too_large", "internal",
+]  # fmt: skip
+TOPICS: tuple[Topic, ...] = get_args(Topic)
+CODES: tuple[Code, ...] = get_args(Code)
 ID_MAX = 2**63 - 1
 
 _SQL = load("worker.people")

@@ -43,6 +43,11 @@ class OrderPage(Struct, frozen=True):
         return found | ({"entries": self.entries} if explain else {})
 
 
+def place(one: Json) -> str:
+    """Where in Kafka the record stands of which a row tells; what time brought came with none."""
+    return f"{one['topic']}[{one['partition']}]@{one['offset']}" if one["topic"] else "the clock"
+
+
 async def read_order(connection: Connection, order_id: str) -> OrderPage | None:
     """The order's page, or None where nothing ever named it. Call inside one snapshot."""
     row = await connection.fetchrow(_SQL["order_document"], order_id)

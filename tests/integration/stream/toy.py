@@ -14,11 +14,11 @@ import asyncpg
 
 from worker.kafka import names
 from worker.kafka.envelope import write
+from worker.kafka.records import Outgoing, Record
 from worker.settings import load
 from worker.stream import outbox
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle, Taken
-from worker.kafka.records import Outgoing, Record
 from worker.stream.runner import run_worker
 
 TABLES = """
