@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import msgspec
 from asyncpg import Connection
+from cramjam import zstd
 from msgspec import Struct
 
 from worker.kafka.dead_letters import dead_letter, printable
@@ -17,7 +18,8 @@ from worker.stream.cycle import Cycle
 # So many rows of others are read at once; while more are left, our own rows wait behind them in the table.
 MISPLACED_ROWS_MAX = 200
 LEFT_OVER_PAGE_ROWS = 20
-ZLIB_LEVEL = 1
+ZSTD_LEVEL = 1
+ZSTD = b"\x28\xb5\x2f\xfd"
 
 _SQL = load("worker.stream")
 _pack = msgspec.msgpack.Encoder()
@@ -47,12 +49,13 @@ def decode_headers(content: bytes) -> Headers:
 
 def pack(records: list[Outgoing]) -> bytes:
     """The content of a row. A batch repeats itself so much that packing is cheaper than what it saves."""
-    return zlib.compress(_pack.encode(records), ZLIB_LEVEL)
+    return bytes(zstd.compress(_pack.encode(records), ZSTD_LEVEL))
 
 
 def unpack(content: bytes) -> list[Outgoing]:
-    """What `pack` packed."""
-    return _unpack.decode(zlib.decompress(content))
+    """What `pack` packed, or zlib as an older program did."""
+    plain = bytes(zstd.decompress(content)) if content.startswith(ZSTD) else zlib.decompress(content)
+    return _unpack.decode(plain)
 
 
 async def write(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int], *, behind: bool = False) -> list[Row]:
