@@ -77,9 +77,7 @@ async def login(site: Site, request: web.Request) -> web.StreamResponse:
         return site.show(request, "login.html", 403, to=to, wrong="This token is not known here.")
     telemetry.log.info("logged in", role=role, client=client)
     _, cookie = site.guard.open_session(role)
-    # Only a path of ours: `//elsewhere` would be another site.
-    target = URL(to) if to.startswith("/") and not to.startswith(("//", "/\\")) else URL("/")
-    response = web.Response(status=303, headers={"Location": str(target)})
+    response = web.Response(status=303, headers={"Location": _own_path(to)})
     _remember(request, response, cookie)
     return response
 
@@ -89,6 +87,14 @@ async def logout(_: web.Request) -> web.Response:
     response = web.Response(status=303, headers={"Location": "/login"})
     response.del_cookie(COOKIE)
     return response
+
+
+def _own_path(to: str) -> str:
+    """Only a path of ours: `//elsewhere` would be another site, also where only a tab stands between the two."""
+    if not to.isprintable() or not to.startswith("/") or to.startswith(("//", "/\\")):
+        return "/"
+    target = URL(to)
+    return "/" if target.absolute else str(target)
 
 
 def _remember(request: web.Request, response: web.StreamResponse, cookie: str) -> None:
