@@ -37,8 +37,8 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """List dead letters, latest first: what went no further, and why."""
-    wanted = filtered(topic=topic, code=code, merchant=merchant, order=order, older=older, newer=newer)
-    wanted = structs.replace(wanted, status=None if status == "all" else status)
+    matching = filtered(topic, code, merchant, order, older, newer)
+    wanted = structs.replace(matching, status=None if status == "all" else status)
     found = with_connection(lambda connection, _: dead_letters.listed(connection, wanted, limit))
     if as_json:
         show_json(found)
@@ -103,8 +103,7 @@ def discard_command(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Give dead letters up: nobody needs them. They stay in the table, with your name and reason."""
-    wanted = picked(ids=ids, everything=everything, topic=topic, code=code, merchant=merchant, order=order, older=older,
-                    newer=newer)  # fmt: skip
+    wanted = picked(ids, everything, filtered(topic, code, merchant, order, older, newer))
     done = with_connection(lambda connection, _: dead_letters.discard(connection, Actor(by, reason), wanted))
     if as_json:
         show_json({"discarded": done})

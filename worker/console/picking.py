@@ -22,12 +22,8 @@ Older = Annotated[str | None, typer.Option("--older", metavar="AGE", help="Only 
 Newer = Annotated[str | None, typer.Option("--newer", metavar="AGE", help="Only what died since then: 30min, 2h, 7d.")]
 
 
-def picked(
-    *, ids: list[int] | None, everything: bool, topic: str | None, code: str | None, merchant: str | None,
-    order: str | None, older: str | None, newer: str | None,
-) -> Filter | list[int]:  # fmt: skip
+def picked(ids: list[int] | None, everything: bool, wanted: Filter) -> Filter | list[int]:
     """Numbers, or a filter, or `--all`: one of them, so that nobody means more than was typed."""
-    wanted = filtered(topic=topic, code=code, merchant=merchant, order=order, older=older, newer=newer)
     given = [bool(ids), wanted != Filter(), everything]
     if given.count(True) != 1:
         fail(
@@ -38,10 +34,9 @@ def picked(
 
 
 def filtered(
-    *, topic: str | None, code: str | None, merchant: str | None, order: str | None, older: str | None,
-    newer: str | None,
-) -> Filter:  # fmt: skip
-    """Open ones that match."""
+    topic: str | None, code: str | None, merchant: str | None, order: str | None, older: str | None, newer: str | None
+) -> Filter:
+    """Open ones that match, as the options say: in the order in which every command takes them."""
     now = datetime.now(UTC)
     return Filter(
         topic=topic, reason=code, merchant=merchant, order_id=order,

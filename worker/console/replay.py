@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +10,7 @@ from msgspec import structs
 
 from worker.console.editor import in_editor
 from worker.console.helping import examples
-from worker.console.picking import All, Ids, Newer, OfCode, OfMerchant, OfOrder, OfTopic, Older, picked
+from worker.console.picking import All, Ids, Newer, OfCode, OfMerchant, OfOrder, OfTopic, Older, filtered, picked
 from worker.console.problems import USAGE, fail
 from worker.console.running import AsJson, progress, run, with_connection
 from worker.console.screen import cell, number, out, show, show_json, table
@@ -22,6 +22,8 @@ from worker.settings import Settings, load, with_embedded_stack
 
 if TYPE_CHECKING:
     from worker.ledger.foreseeing import Foreseen
+
+Wanted = Filter | Sequence[int]
 
 FORESEEN_SHOWN_MAX = 50
 PER_SECOND = 500.0
@@ -51,22 +53,41 @@ def replay_command(
 
     May be stopped and typed again: what was replayed stays so. Of commands and outcomes a person decides instead.
     """
-    wanted = picked(ids=ids, everything=everything, topic=topic, code=code, merchant=merchant, order=order, older=older,
-                    newer=newer)  # fmt: skip
-    edited = (edit or patch is not None) and _edited(wanted, edit=edit, patch=patch)
-    settings = with_embedded_stack(load())
+    wanted = picked(ids, everything, filtered(topic, code, merchant, order, older, newer))
+    edited = _edited(wanted, edit, patch)
     if dry_run:
-        _show_foreseen(*run(_foresee(settings, wanted, edited or None)), as_json=as_json)
+        _show_foreseen(*run(_foresee(with_embedded_stack(load()), wanted, edited)), as_json=as_json)
         return
     if by is None or reason is None:
         fail("say who replays and why: --by NAME --reason TEXT (or look first: --dry-run)", USAGE)
-    actor = Actor(by, reason)
+    _show_replayed(*_replay(Actor(by, reason), wanted, edited, per_second), as_json=as_json)
+
+
+def _replay(
+    actor: Actor, wanted: Wanted, edited: bytes | None, per_second: float
+) -> tuple[replaying.Plan, replaying.Replayed]:
+    """Behind a bar that shows how many are published."""
+    from worker.kafka.sink import Sink
+
+    async def replayed(connection: Connection, settings: Settings) -> tuple[replaying.Plan, replaying.Replayed]:
+        plan = await replaying.plan(connection, wanted)
+        if not plan.ids:
+            return plan, replaying.Replayed()
+        sink = Sink(settings)
+        try:
+            await sink.start()
+            return plan, await replaying.replay(
+                connection, sink, actor, plan.ids, edited=edited, per_second=per_second,
+                told=lambda done: told(done, len(plan.ids)),
+            )  # fmt: skip
+        finally:
+            await sink.stop()
+
     with progress("replayed") as told:
-        plan, done = with_connection(
-            lambda connection, settings: _replay(
-                connection, settings, actor, wanted, edited or None, per_second, told
-            )
-        )  # fmt: skip
+        return with_connection(replayed)
+
+
+def _show_replayed(plan: replaying.Plan, done: replaying.Replayed, *, as_json: bool) -> None:
     if as_json:
         show_json({"replayed": done.sent, "too_large": done.too_large, "decided_instead": plan.decided_instead})
         return
@@ -79,28 +100,10 @@ def replay_command(
              "`settlement commands list`")  # fmt: skip
 
 
-async def _replay(
-    connection: Connection, settings: Settings, actor: Actor, wanted: Filter | Sequence[int], edited: bytes | None,
-    per_second: float, told: Callable[[int, int], None],
-) -> tuple[replaying.Plan, replaying.Replayed]:  # fmt: skip
-    from worker.kafka.sink import Sink
-
-    plan = await replaying.plan(connection, wanted)
-    if not plan.ids:
-        return plan, replaying.Replayed()
-    sink = Sink(settings)
-    try:
-        await sink.start()
-        return plan, await replaying.replay(
-            connection, sink, actor, plan.ids, edited=edited, per_second=per_second,
-            told=lambda done: told(done, len(plan.ids)),
-        )  # fmt: skip
-    finally:
-        await sink.stop()
-
-
-def _edited(wanted: Filter | Sequence[int], *, edit: bool, patch: str | None) -> bytes:
-    """What is sent instead of the one dead letter that is named."""
+def _edited(wanted: Wanted, edit: bool, patch: str | None) -> bytes | None:
+    """What is sent instead of the one dead letter that is named; None: the record as it is."""
+    if not edit and patch is None:
+        return None
     if isinstance(wanted, Filter) or len(wanted) != 1 or (edit and patch is not None):
         fail("--edit or --patch changes one dead letter: give one number and one of the two", USAGE)
 
@@ -115,9 +118,7 @@ def _edited(wanted: Filter | Sequence[int], *, edit: bool, patch: str | None) ->
     return editing.rewritten(value, in_editor(editing.readable(value)))
 
 
-async def _foresee(
-    settings: Settings, wanted: Filter | Sequence[int], edited: bytes | None
-) -> tuple[list[int], list["Foreseen"]]:
+async def _foresee(settings: Settings, wanted: Wanted, edited: bytes | None) -> tuple[list[int], list["Foreseen"]]:
     from worker.ledger.checking import snapshot
     from worker.ledger.foreseeing import foresee
 
