@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.kafka import names
-from worker.kafka.envelope import VALUE_BYTES_MAX, Event, Unreadable, id_of, is_ours, kind_of, read, write
+from worker.kafka.envelope import SOURCE, VALUE_BYTES_MAX, Event, Unreadable, id_of, is_ours, kind_of, read, write
 from worker.kafka.records import Headers, Record
 
 DATA = b'{"orderId": "o-1", "type": "Output"}'
@@ -131,6 +131,23 @@ def test_a_header_without_a_value_says_nothing():
 def test_a_value_of_a_million_bytes_is_read_and_one_more_is_too_large():
     assert _event(b'"' + b"x" * (VALUE_BYTES_MAX - 2) + b'"', BINARY)
     assert _refused(b"x" * (VALUE_BYTES_MAX + 1), BINARY).reason == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("topic", "source", "is_read"),
+    [
+        (names.COMMANDS, SOURCE, True), (names.OUTCOMES, SOURCE, True), (names.INVOICES, SOURCE, False),
+        (names.COMMANDS, b"/erp", False), (names.OUTCOMES, b"/erp", False),
+    ],
+)  # fmt: skip
+def test_above_a_million_bytes_only_our_own_commands_and_outcomes_are_read(topic: str, source: bytes, is_read: bool):
+    value = b'"' + b"x" * VALUE_BYTES_MAX + b'"'
+
+    found = read(_record(value, write("command.settle", "c-1", "2026-01-15T12:00:00Z", source=source), topic))
+
+    assert isinstance(found, Event) if is_read else found == Unreadable(
+        "too_large", f"{VALUE_BYTES_MAX + 2} bytes, at most {VALUE_BYTES_MAX} are read"
+    )  # fmt: skip
 
 
 def test_what_is_written_is_read():
