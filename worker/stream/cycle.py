@@ -1,7 +1,7 @@
 """One transaction under way, and what a feature must offer to be run in such cycles."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import asyncpg
 from msgspec import Struct
@@ -46,13 +46,13 @@ class Cycle:
         partitions: int,
     ) -> None:
         self.connection = connection
-        """FencedError already; search_path is the role's schema."""
+        """Already fenced; search_path is the role's schema."""
         self.records = records
         """Of owned partitions, in order per topic and partition; may be empty."""
         self.epochs = epochs
         """Owned partition → epoch."""
         self.now_ms = now_ms
-        """Wall clock at the begin of this cycle."""
+        """Wall clock at the start of this cycle."""
         self.partitions = partitions
         self.writes = Together()
         """What may wait for the end of the cycle: it goes with the outbox, in one statement."""
@@ -86,7 +86,7 @@ class Cycle:
 class Handler(Protocol):
     """A feature: reads, decides, writes. All calls come one after another, except `release`.
 
-    Optional: `def reload(self) -> None` (SIGHUP) and `async def close(self) -> None` (the very last call).
+    It may be `Reloadable`, `Measurable` and `Closable` too.
     """
 
     @property
@@ -139,3 +139,27 @@ class Handler(Protocol):
     async def committed(self, cycle: Cycle) -> None:
         """The transaction is durable: memory may advance, sends may begin."""
         ...
+
+
+@runtime_checkable
+class Reloadable(Protocol):
+    """A handler that reads its file again on SIGHUP."""
+
+    def reload(self) -> None:
+        """The file may have changed."""
+
+
+@runtime_checkable
+class Measurable(Protocol):
+    """A handler whose tables tell more."""
+
+    async def measure(self, connection: "asyncpg.Connection[asyncpg.Record]", partitions: Collection[int]) -> None:
+        """Sets gauges of its own, for what these partitions hold."""
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A handler that holds something open."""
+
+    async def close(self) -> None:
+        """The last call."""

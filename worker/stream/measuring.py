@@ -1,18 +1,14 @@
 """What only tables can tell of how we stand: asked when somebody looks at the metrics, and not more often."""
 
 import time
-from collections.abc import Collection
-from typing import Any, Protocol, runtime_checkable
-
-import asyncpg
-from asyncpg import Connection
+from typing import Any
 
 from worker import metrics
 from worker.postgres.connecting import connect
 from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream.control import Control
-from worker.stream.cycle import Handler
+from worker.stream.cycle import Handler, Measurable
 from worker.stream.faults import Remedy, remedy
 from worker.telemetry import log
 
@@ -21,14 +17,6 @@ PAUSE_SECONDS = 5.0
 STATEMENT_TIMEOUT = "2s"
 
 _SQL = load("worker.stream")
-
-
-@runtime_checkable
-class Measurable(Protocol):
-    """A handler whose tables tell more."""
-
-    async def measure(self, connection: "Connection[asyncpg.Record]", partitions: Collection[int]) -> None:
-        """Sets gauges of its own, for what these partitions hold."""
 
 
 class Measuring:

@@ -6,7 +6,6 @@ import random
 import signal
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
 
 from aiokafka.errors import KafkaError
 
@@ -22,7 +21,7 @@ from worker.settings import Settings
 from worker.stream import garbage
 from worker.stream.behind import DatabaseBehindError
 from worker.stream.control import Control
-from worker.stream.cycle import Handler
+from worker.stream.cycle import Closable, Handler, Reloadable
 from worker.stream.faults import Remedy, remedy
 from worker.stream.measuring import Measuring
 from worker.stream.ownership import WrongPartitionsError
@@ -38,22 +37,6 @@ DATABASE_AWAY = "database_away"
 
 # What one sentence explains and no patience mends.
 EXPLAINED = (DatabaseBehindError, OffsetGoneError, TopicsError, MigrationError, WrongPartitionsError)
-
-
-@runtime_checkable
-class Reloadable(Protocol):
-    """A handler that reads its file again on SIGHUP."""
-
-    def reload(self) -> None:
-        """The file may have changed."""
-
-
-@runtime_checkable
-class Closable(Protocol):
-    """A handler that holds something open."""
-
-    async def close(self) -> None:
-        """The last call."""
 
 
 class Runner:
