@@ -34,6 +34,7 @@ demo: $(INSTALLED) ## settle some hundred orders on a real broker and a real dat
 	@$(BIN)/settlement demo
 
 test: lint unit acceptance system ## everything that must be green before a merge
+	@$(BIN)/python -m tests.acceptance.harness
 
 unit: $(INSTALLED) ## the rules alone: nothing running, less than a minute
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist worksteal $(RING_UNIT)

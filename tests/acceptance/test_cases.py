@@ -7,18 +7,15 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).parents[2]
-HARNESS = Path(os.environ.get("ACCEPTANCE_DIR", PROJECT.parent / "shared" / "acceptance"))
+from tests.acceptance.harness import HARNESS, PROJECT, missing
+
 OURS = Path(__file__).parent / "cases"
 RULES = Path(__file__).parent / "rules"
 MINUTES = 6
 
 pytestmark = [
     pytest.mark.timeout(MINUTES * 60 + 30),
-    pytest.mark.skipif(
-        not (HARNESS / "run.py").exists(),
-        reason=f"the acceptance harness is not at {HARNESS}; ACCEPTANCE_DIR names its folder",
-    ),
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
 ]
 
 CONDITIONS = {
