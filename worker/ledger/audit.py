@@ -14,6 +14,7 @@ from worker.ledger.audit_order import Books, Finding, Row, check
 from worker.ledger.chain import link
 from worker.postgres.queries import load
 from worker.stream import outbox
+from worker.stream.outbox import UnreadableRowError
 
 _SQL = load("worker.ledger")
 _decode = msgspec.json.Decoder(Order).decode
@@ -34,6 +35,7 @@ INVARIANTS = {
 }
 _WIDE = (
     ("unbalanced_entries", "I1"), ("orphans", "I8"), ("unaccounted_records", "I7"), ("twice_accounted_records", "I7"),
+    ("strange_deliveries", "I5"), ("deliveries_out_of_line", "I6"),
 )  # fmt: skip
 _OURS = frozenset((names.COMMANDS, names.EVENTS, names.ORDERS))
 
@@ -124,7 +126,15 @@ class Audit:
     async def _outbox(self) -> AsyncIterator[Finding]:
         """What still has to reach Kafka would reach its order's partition."""
         seen: list[int] = []
-        while rows := await outbox.left_over(self._connection, range(PARTITIONS_MAX), seen):
+        while True:
+            try:
+                rows = await outbox.left_over(self._connection, range(PARTITIONS_MAX), seen)
+            except UnreadableRowError as problem:
+                seen.append(problem.row_id)
+                yield "I7", str(problem)
+                continue
+            if not rows:
+                return
             seen += [row.id for row in rows]
             for row in rows:
                 for one in row.records:

@@ -49,7 +49,7 @@ SELECT order_id,
 FROM orders WHERE order_id = ANY ($1::text[])
 
 -- name: all_chains
--- Every chain with its last link, and how many entries it has.
+-- Every chain with its last link; a chain without one has none in `chains`.
 SELECT chain, coalesce(chains.place, 0) AS place, coalesce(chains.hash, '') AS hash
 FROM (SELECT DISTINCT chain FROM entries) AS used FULL JOIN chains USING (chain) ORDER BY chain
 
@@ -99,6 +99,34 @@ FROM (VALUES ('entries'), ('facts'), ('events')) AS wanted (table_name)
 WHERE NOT EXISTS (
     SELECT FROM pg_trigger
     WHERE tgname = 'append_only' AND tgrelid = format('ledger.%I', wanted.table_name)::regclass AND tgenabled = 'A')
+UNION ALL
+SELECT 'I9', format('the database would let %s be rewritten: its trigger is gone or switched off', inhrelid::regclass)
+FROM pg_inherits
+WHERE inhparent = 'ledger.entries'::regclass AND NOT EXISTS (
+    SELECT FROM pg_trigger WHERE tgname = 'append_only' AND tgrelid = inhrelid AND tgenabled = 'A')
+
+-- name: strange_deliveries
+-- Commands that are delivered otherwise than they were issued, and effects that two commands claim.
+SELECT format('command %s is delivered as a %s of %s on payment %s, number %s; the ledger issued no such command',
+    d.command_id, d.operation, d.value, d.payment_id, d.sequence) AS sentence
+FROM delivery.commands d LEFT JOIN commands c ON c.command_id = d.command_id COLLATE "C"
+    AND c.payment_id = d.payment_id COLLATE "C" AND (c.sequence, c.operation, c.value) = (d.sequence, d.operation, d.value)
+WHERE c.command_id IS NULL
+UNION ALL
+SELECT format('commands %s and %s of payment %s were both done as operation %s',
+    min(command_id), max(command_id), payment_id, operation_id)
+FROM delivery.commands WHERE state = 'succeeded' AND operation_id IS NOT NULL
+GROUP BY payment_id, operation_id HAVING count(*) > 1
+LIMIT 20
+
+-- name: deliveries_out_of_line
+-- Commands that were sent although the one before them in their payment's line was never taken over.
+SELECT format('payment %s: command number %s was sent, number %s was never taken over', payment_id, sequence, sequence - 1)
+    AS sentence
+FROM delivery.commands d
+WHERE attempts > 0 AND sequence > 1 AND NOT EXISTS (
+    SELECT FROM delivery.commands p WHERE p.payment_id = d.payment_id AND p.sequence = d.sequence - 1)
+LIMIT 20
 
 -- name: unaccounted_records
 -- Partitions whose consumed records are not facts, repeats, parked or dead letters, each once.

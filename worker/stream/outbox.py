@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import msgspec
 from asyncpg import Connection
-from cramjam import zstd
+from cramjam import DecompressionError, zstd
 from msgspec import Struct
 
 from worker.kafka.dead_letters import dead_letter, printable
@@ -26,6 +26,14 @@ _pack = msgspec.msgpack.Encoder()
 _unpack = msgspec.msgpack.Decoder(list[Outgoing])
 _headers_out = msgspec.json.Encoder()
 _headers_in = msgspec.json.Decoder(list[tuple[str, bytes | None]])
+
+
+class UnreadableRowError(Exception):
+    """Somebody wrote there, or a disk is broken: nothing may be published past it."""
+
+    def __init__(self, row_id: int, partition: int) -> None:
+        super().__init__(f"outbox row {row_id} of partition {partition} cannot be read: it is not what was written")
+        self.row_id = row_id
 
 
 class Row(Struct, frozen=True):
@@ -129,7 +137,10 @@ async def _write_dead_letters(cycle: Cycle, prefix: str, bytes_max: Mapping[str,
 
 
 def _row(found: asyncpg.Record) -> Row:
-    records = unpack(found["records"])
+    try:
+        records = unpack(found["records"])
+    except (DecompressionError, zlib.error, msgspec.DecodeError) as problem:
+        raise UnreadableRowError(found["id"], found["partition"]) from problem
     return Row(found["id"], found["partition"], records, _size(records))
 
 

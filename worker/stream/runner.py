@@ -24,6 +24,7 @@ from worker.stream.control import Control
 from worker.stream.cycle import Closable, Handler, Reloadable
 from worker.stream.faults import Remedy, remedy
 from worker.stream.measuring import Measuring
+from worker.stream.outbox import UnreadableRowError
 from worker.stream.ownership import WrongPartitionsError
 from worker.stream.session import KAFKA_AWAY, Session
 from worker.tracing import tracing
@@ -36,7 +37,9 @@ ALERT_PAUSE_SECONDS = 1.0
 DATABASE_AWAY = "database_away"
 
 # What one sentence explains and no patience mends.
-EXPLAINED = (DatabaseBehindError, OffsetGoneError, TopicsError, MigrationError, WrongPartitionsError)
+EXPLAINED = (
+    DatabaseBehindError, OffsetGoneError, TopicsError, MigrationError, UnreadableRowError, WrongPartitionsError,
+)  # fmt: skip
 
 
 class Runner:

@@ -145,3 +145,46 @@ async def test_the_audit_reads_one_snapshot_while_a_worker_writes(ledger: Ledger
     assert await broken(ledger) == set(), "what is not committed is not seen"
 
     await transaction.rollback()
+
+
+# As the delivery worker takes over what the ledger issued.
+TAKEN_OVER = """
+INSERT INTO delivery.commands (command_id, partition, order_id, payment_id, sequence, operation, connector, value,
+    topic, source_partition, "offset", body, headers, "timestamp", due_at, taken_at)
+SELECT command_id, 0, order_id, payment_id, sequence, operation, 'c1', value, 'settlement.commands.v1', 0, sequence,
+    '{}', '[]', now(), now(), now()
+FROM ledger.commands
+"""
+
+
+@pytest.mark.parametrize(
+    ("tampered", "invariant", "says"),
+    [
+        ("UPDATE delivery.commands SET value = 9999 WHERE sequence = 1", "I5", "the ledger issued no such command"),
+        ("UPDATE delivery.commands SET command_id = 'x' WHERE sequence = 2", "I5", "the ledger issued no such command"),
+        ("UPDATE delivery.commands SET state = 'succeeded', operation_id = 'op'", "I5", "both done as operation op"),
+        ("UPDATE delivery.commands SET attempts = 1; DELETE FROM delivery.commands WHERE sequence = 1", "I6",
+         "number 2 was sent, number 1 was never taken over"),
+    ],
+)  # fmt: skip
+async def test_what_is_delivered_is_what_the_ledger_issued(
+    ledger: LedgerWorld, tampered: str, invariant: str, says: str
+) -> None:
+    ledger.send("order.authorized", authorized("o1"))
+    ledger.send("invoice.issued", invoice("o1", "1", 1000))
+    ledger.send("invoice.issued", invoice("o1", "2", 1000))
+    await ledger.cycle()
+    await ledger.connection.execute(TAKEN_OVER)
+    assert (await run_audit(ledger.settings))["findings"] == []
+
+    await ledger.connection.execute(tampered)
+
+    [found] = (await run_audit(ledger.settings))["findings"]
+    assert found["invariant"] == invariant
+    assert says in found["finding"]
+
+
+async def test_a_table_of_entries_that_could_be_rewritten_is_found(ledger: LedgerWorld):
+    await ledger.connection.execute("ALTER TABLE ledger_entries.entries_2 DISABLE TRIGGER append_only")
+
+    assert await broken(ledger) == {"I9"}

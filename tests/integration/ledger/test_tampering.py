@@ -30,7 +30,6 @@ UNSEEN = {
     ],
     "not judged or not published yet: only Kafka could tell": [
         "parked.key", "parked.value", "parked.headers", "parked.timestamp", "parked.expires_at", "outbox.misplaced",
-        "outbox.records",
     ],
     "where to go on: back is harmless, it repeats; forward skips a record, which only Kafka could tell": [
         "consumed.next_offset", "positions.next_offset", "positions.partition", "positions.topic",
