@@ -1,0 +1,29 @@
+"""Whoever follows a link of a page arrives: at a file that there is, below a heading that it has."""
+
+import re
+from pathlib import Path
+
+PAGES = ("*.md", "docs/*.md", "deploy/*.md")
+_LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]*))?\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """What its headings are called in an address."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_between_pages_leads_somewhere(project: Path):
+    links = [
+        (page, file, anchor)
+        for pattern in PAGES for page in sorted(project.glob(pattern)) for file, anchor in _LINK.findall(page.read_text())
+    ]  # fmt: skip
+    lost = [
+        f"{page.relative_to(project)}: {file}#{anchor}"
+        for page, file, anchor in links
+        if not (target := page.parent / file if file else page).exists()
+        or (anchor and target.suffix == ".md" and anchor not in anchors(target))
+    ]
+
+    assert links
+    assert lost == []
