@@ -16,8 +16,10 @@ def anchors(page: Path) -> set[str]:
 def test_every_link_between_pages_leads_somewhere(project: Path):
     links = [
         (page, file, anchor)
-        for pattern in PAGES for page in sorted(project.glob(pattern)) for file, anchor in _LINK.findall(page.read_text())
-    ]  # fmt: skip
+        for pattern in PAGES
+        for page in sorted(project.glob(pattern))
+        for file, anchor in _LINK.findall(page.read_text())
+    ]
     lost = [
         f"{page.relative_to(project)}: {file}#{anchor}"
         for page, file, anchor in links
