@@ -32,7 +32,7 @@ fact_delay_seconds = Histogram(
 )
 
 # One cycle, and the outbox behind it
-cycle_seconds = Histogram("settlement_cycle_seconds", "One transaction, from its begin to its commit", buckets=SECONDS)
+cycle_seconds = Histogram("settlement_cycle_seconds", "One transaction, from its start to its commit", buckets=SECONDS)
 cycle_records = Histogram(
     "settlement_cycle_records", "Records of one transaction", buckets=(0, 1, 5, 20, 100, 500, 1000, 2000)
 )
@@ -50,7 +50,7 @@ attempts_total = Counter(
     "settlement_attempts_total", "Requests to connectors that ended, by what they came to", ["connector", "fate"]
 )
 attempt_seconds = Histogram(
-    "settlement_attempt_seconds", "One request to a connector, from begin to answer", ["connector"], buckets=SECONDS
+    "settlement_attempt_seconds", "One request to a connector, from start to answer", ["connector"], buckets=SECONDS
 )
 commands_in_flight = Gauge("settlement_commands_in_flight", "Requests under way", ["connector"])
 invoice_to_capture_seconds = Histogram(

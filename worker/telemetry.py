@@ -65,7 +65,10 @@ def lasting_alerts() -> list[dict[str, str]]:
 
 
 def count_fact(topic: str, fate: str, number: int = 1) -> None:
-    """Every consumed message is accounted for exactly once: applied, duplicate, parked or dead-lettered."""
+    """Every consumed message is accounted for exactly once: applied, duplicate, parked, dead-lettered or internal.
+
+    `internal` is a dead letter too, of a record that the database refused.
+    """
     metrics.facts_total.labels(topic=topic, fate=fate).inc(number)
 
 

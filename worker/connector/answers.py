@@ -48,7 +48,7 @@ def classify(
     earlier_unknown: bool,
     now_ms: int,
 ) -> Answer:
-    """Give the fate of one attempt. `earlier_unknown`: an earlier attempt of this command may have had an effect."""
+    """The fate of one attempt. `earlier_unknown`: an earlier attempt of this command may have had an effect."""
     match happened:
         case NotTried(client.UNSENDABLE as code, message):
             return Answer("suspect", code, message)
@@ -191,7 +191,7 @@ def _words(said: dict[str, Any] | None, status: int) -> tuple[str, str]:
 
 
 def printable(text: str) -> str:
-    """Give text that PostgreSQL, Kafka and a terminal can keep."""
+    """Text that PostgreSQL, Kafka and a terminal can keep."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 

@@ -70,7 +70,7 @@ class Client:
         self._http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
 
     async def send(self, operation: Operation, command: Command, traceparent: str | None = None) -> Happened:
-        """Ask once. Never raises, and is never to be cancelled."""
+        """Asks once. Never raises, and is never to be cancelled."""
         if not command.payment_id.strip("."):
             return NotTried(UNSENDABLE, f"the paymentId {command.payment_id!r} cannot stand in an address")
         try:
@@ -109,7 +109,7 @@ class Client:
 
 
 def tls_context() -> ssl.SSLContext:
-    """Give the one context that all clients share: certificates are verified."""
+    """The one context that all clients share: certificates are verified."""
     return httpx.create_ssl_context()
 
 

@@ -59,12 +59,12 @@ class Command(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def action(operation: Operation) -> str:
-    """Give the last part of the call's path."""
+    """The last part of the call's path."""
     return _ACTIONS[operation]
 
 
 def body(operation: Operation, command: Command, connector: Connector) -> bytes:
-    """Write the call's JSON from digits: the same command gives the same bytes, and no amount meets a float."""
+    """The call's JSON, written from digits: the same command gives the same bytes, and no amount meets a float."""
     major = to_major(command.value, command.currency)
     fields: dict[str, Any] = {
         "requestId": command.request_id,

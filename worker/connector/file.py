@@ -76,12 +76,12 @@ class ConnectorsFile(Struct, frozen=True):
         return connector.capability if connector else None
 
     def merchant(self, name: str) -> Merchant:
-        """Give the merchant's own table, else the default one, else the defaults of the contract."""
+        """The merchant's own table, else the default one, else the defaults of the contract."""
         return self.merchants.get(name) or self.merchants.get(DEFAULT_MERCHANT) or Merchant()
 
 
 def load(path: Path) -> ConnectorsFile:
-    """Give the file's content, or raise a `ConnectorsFileError`."""
+    """The file's content; `ConnectorsFileError` where it breaks a rule."""
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)

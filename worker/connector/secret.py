@@ -18,7 +18,7 @@ class Secret(Struct, frozen=True):
     source: str
 
     def read(self) -> str:
-        """Give the credential as it is now, or raise a `SecretError`."""
+        """The credential as it is now; `SecretError` where it is not usable."""
         kind, _, place = self.source.partition(":")
         found = os.environ.get(place) if kind == "env" else _content(place)
         if not found or not found.isascii() or not found.isprintable():

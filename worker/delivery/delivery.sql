@@ -60,7 +60,7 @@ FROM commands WHERE command_id = ANY ($1::text[]) AND turn AND state = 'waiting'
 SELECT command_id FROM commands
 WHERE state = 'waiting' AND uncertain AND connector = $1 AND first_attempt_at <= $2
     AND partition = ANY ($3::integer[]) AND turn AND begun IS NULL
-LIMIT 500
+LIMIT $4
 
 -- name: under_way
 -- Commands of these partitions whose attempt began and has no result yet.
@@ -121,7 +121,7 @@ FROM commands WHERE command_id = $1
 -- What people decided for these partitions and nobody has applied.
 SELECT id, action, order_id, command_id, invoice_number, settle_id, value, operation_id, decided_by, reason, decided_at,
     changes
-FROM decisions WHERE applied_at IS NULL AND partition = ANY ($1::integer[]) ORDER BY id LIMIT 500
+FROM decisions WHERE applied_at IS NULL AND partition = ANY ($1::integer[]) ORDER BY id LIMIT $2
 
 -- name: mark_applied
 -- These decisions are published, or refused because the command had moved on.

@@ -17,6 +17,10 @@ from worker.postgres.together import Together
 from worker.postgres.values import columns, milliseconds, moment
 from worker.stream.outbox import decode_headers, encode_headers
 
+# So many are handled in one cycle; the next one finds the rest.
+GIVEN_UP_MAX = 500
+DECISIONS_MAX = 500
+
 _SQL = load("worker.delivery")
 _command = msgspec.json.Decoder(Command).decode
 
@@ -120,7 +124,9 @@ class Store:
 
     async def past_horizon(self, connector: str, partitions: Iterable[int], before_ms: int) -> list[str]:
         """Uncertain commands of a connector whose first attempt was so long ago."""
-        rows = await self._connection.fetch(_SQL["past_horizon"], connector, moment(before_ms), list(partitions))
+        rows = await self._connection.fetch(
+            _SQL["past_horizon"], connector, moment(before_ms), list(partitions), GIVEN_UP_MAX
+        )
         return [row["command_id"] for row in rows]
 
     async def under_way(self, partitions: Iterable[int]) -> list[tuple[str, int, str]]:
@@ -171,7 +177,7 @@ class Store:
 
     async def decisions(self, partitions: Iterable[int]) -> list[Decision]:
         """What people decided and nobody has applied."""
-        rows = await self._connection.fetch(_SQL["waiting_decisions"], list(partitions))
+        rows = await self._connection.fetch(_SQL["waiting_decisions"], list(partitions), DECISIONS_MAX)
         return [
             Decision(
                 row["id"], row["action"], row["order_id"], row["command_id"], row["invoice_number"], row["settle_id"],

@@ -6,7 +6,7 @@ _DONE_STATES = ("succeeded", "resolved")
 
 
 def objection(action: str, state: str, done: int, value: int, *, doubted: bool = False) -> str | None:
-    """Give one sentence on why not, or None. Resolved as not done, or as partly done, is as if declined or short.
+    """One sentence on why not, or None. Resolved as not done, or as partly done, is as if declined or short.
 
     `doubted`: the books, which know of caps and of automatic settlements too, did not take what the connector or a
     person said was done (R32): its amount is still reserved.

@@ -18,11 +18,14 @@ from worker.settings import Settings
 Place = tuple[str, int]
 
 FETCH_WAIT_MS = 100
+# So long one look for records lasts where none come.
+POLL_MS = 1_000
 FETCH_BYTES_MAX = 16 << 20
 PARTITION_FETCH_BYTES_MAX = 1 << 20
 # What waits here for the next cycle; the client's own buffer comes on top.
 WAITING_RECORDS_MAX = 4_000
 WAITING_BYTES_MAX = 16 << 20
+STOP_SECONDS_MAX = 2.0
 
 
 class OffsetGoneError(Exception):
@@ -72,7 +75,7 @@ class Source:
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(2):
+                async with asyncio.timeout(STOP_SECONDS_MAX):
                     await consumer.stop()
 
     async def bounds(self, places: list[Place]) -> dict[Place, tuple[int, int]]:
@@ -148,7 +151,7 @@ class Source:
                 self._room.clear()
                 await self._room.wait()
             try:
-                found = await self._client.getmany(timeout_ms=1_000, max_records=WAITING_RECORDS_MAX)
+                found = await self._client.getmany(timeout_ms=POLL_MS, max_records=WAITING_RECORDS_MAX)
             except OffsetOutOfRangeError as problem:
                 raise await self._gone(problem) from problem
             if not found:

@@ -49,7 +49,7 @@ SELECT order_id,
 FROM orders WHERE order_id = ANY ($1::text[])
 
 -- name: all_chains
--- Every chain with its last link; a chain without one has none in `chains`.
+-- Every chain with its last link; place 0 where no last link is kept.
 SELECT chain, coalesce(chains.place, 0) AS place, coalesce(chains.hash, '') AS hash
 FROM (SELECT DISTINCT chain FROM entries) AS used FULL JOIN chains USING (chain) ORDER BY chain
 

@@ -89,7 +89,7 @@ async def _decide(
     connection: Connection, actor: Actor, action: Action, command_id: str, *, value: int | None = None,
     operation_id: str | None = None,
 ) -> None:  # fmt: skip
-    """The same call about the same state of a command is written once; typed again after it acted, it is no error."""
+    """Written once per state of the command; the same call typed again, even after it took effect, is no error."""
     row = await _row(connection, command_id)
     doubted = await is_doubted(connection, row["order_id"], command_id)
     refusal = objection(action, row["state"], row["done"], row["value"], doubted=doubted)

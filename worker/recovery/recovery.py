@@ -5,7 +5,7 @@ sent: what has an outcome is booked, what has none is asked again later by the d
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -70,6 +70,7 @@ class Recovery:
         self._bounds: dict[Place, Range] = {}
         self._ranges: dict[Place, Range] = {}
         self._published: dict[Place, int] = {}
+        self._limits: Mapping[str, int] = {}
         self._done = 0
         self.summary = Summary()
 

@@ -22,6 +22,8 @@ LEASE_SECONDS = 5.0
 BEAT_SECONDS = 1.0
 # The lease as we count it ends a little before the database's.
 LEASE_MARGIN_SECONDS = 0.25
+# So long whoever gives up tries to say so; then its lease says it.
+LEAVE_SECONDS_MAX = 2.0
 
 _SQL = load("worker.stream")
 
@@ -103,7 +105,7 @@ class Ownership:
         await self._stop()
         if self._connection is not None and not self._connection.is_closed():
             with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-                async with asyncio.timeout(2):
+                async with asyncio.timeout(LEAVE_SECONDS_MAX):
                     await self.leave()
             self._connection.terminate()
 
