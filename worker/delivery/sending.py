@@ -79,6 +79,12 @@ class Sending:
             await client.close()
 
     async def _send(self, job: Job, epoch: int, lane: Lane, connector: Connector) -> None:
+        # A process may be frozen between the task's making and its first step: it asks anew.
+        if not self._control.lease_valid(job.partition):
+            lane.unused(job.id)
+            if self._is_awaited(job):
+                self._note(Result(job, epoch, connector, NOT_BEGUN, _now_ms()))
+            return
         began_ns = time.time_ns()
         try:
             happened = await self._client(connector).send(job.operation, job.command, job.traceparent)
@@ -90,10 +96,17 @@ class Sending:
             raise
         _measure(job, answer, lane, began_ns)
         lane.ended(job.id, answer, connector, at_ms, replied=isinstance(happened, Reply))
-        if (mine := self._flying.get(job.id)) is not None and mine[1] is asyncio.current_task():
-            del self._flying[job.id]
+        if self._is_awaited(job):
             status, reply = (happened.status, _shown(happened.body)) if isinstance(happened, Reply) else (None, None)
             self._note(Result(job, epoch, connector, answer, at_ms, status, reply))
+
+    def _is_awaited(self, job: Job) -> bool:
+        """Whether the result of this task, which ends here, is anybody's."""
+        mine = self._flying.get(job.id)
+        if mine is None or mine[1] is not asyncio.current_task():
+            return False
+        del self._flying[job.id]
+        return True
 
     def _note(self, result: Result) -> None:
         self.results.append(result)

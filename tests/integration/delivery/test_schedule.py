@@ -198,6 +198,39 @@ async def test_past_the_lease_nothing_is_sent_and_it_counts_as_not_sent(world: D
     assert await world.value("SELECT uncertain FROM commands") is False
 
 
+async def test_a_worker_that_is_frozen_before_its_first_byte_sends_nothing_once_its_lease_is_over(world: DeliveryWorld):
+    world.take("a")
+    await world.cycle()
+    world.control.lease_ends = 0.0
+    await world.handler._sending.landed(frozenset(world.epochs))
+    await world.cycle()
+
+    assert world.asked() == []
+    assert await world.value("SELECT fate FROM attempts") == "not_sent"
+    assert await world.value("SELECT uncertain FROM commands") is False
+    world.control.lease_ends = time.monotonic() + 3600
+    await world.until(("a", "succeeded"))
+    assert world.asked() == ["a"]
+
+
+async def test_a_worker_that_lost_all_before_its_first_byte_sends_nothing_and_owes_nobody_a_result(
+    world: DeliveryWorld,
+):
+    world.take("a")
+    await world.cycle()
+    [(_, task)] = world.handler._sending._flying.values()
+    world.control.epochs = {}
+    world.handler.dropped()
+    await task
+
+    assert world.asked() == []
+    assert world.handler._sending.results == []
+    assert world.handler._lanes["acme"].in_flight == 0
+    await world.take_partitions()
+    await world.until(("a", "succeeded"))
+    assert await world.value("SELECT uncertain FROM commands"), "nobody saw whether it left"
+
+
 async def test_what_is_under_way_when_the_worker_must_go_is_answered_and_booked(world: DeliveryWorld):
     world.acme.faults = Faults(latency_ms=200, currency="USD")
     world.take("a")
