@@ -1,5 +1,7 @@
-"""Whoever has logged in comes back to the page that was asked for, and never to another site."""
+"""What the ops view says to whoever has no session, and where whoever has logged in is led."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,22 +12,34 @@ from worker.ops.guard import Guard
 from worker.ops.reading import Reader
 from worker.ops.server import Server
 from worker.ops.site import Site
+from worker.ops.view import View
 from worker.settings import load
 
 TOKEN = "operator-token-of-the-tests"
 
 
-async def place_after_login(to: str) -> str:
+@asynccontextmanager
+async def door(view: Any = None, around: Any = None) -> AsyncIterator[TestClient[Any, Any]]:
+    """An ops view that asks for a token, in front of nothing."""
     settings = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d",
                      "OPS_TOKEN": TOKEN})  # fmt: skip
-    nothing: Any = SimpleNamespace()
-    site = Site(settings, Guard(settings), nothing, nothing, Reader(settings.database))
+    site = Site(settings, Guard(settings), view, around, Reader(settings.database))
     async with TestClient(TestServer(Server(site).application())) as client:
+        yield client
+
+
+async def place_after_login(to: str) -> str:
+    async with door() as client:
         headers = {"Origin": f"http://{client.host}:{client.port}"}
         form = {"token": TOKEN, "to": to}
         async with client.post("/login", data=form, headers=headers, allow_redirects=False) as answer:
             assert answer.status == 303
             return answer.headers["Location"]
+
+
+async def readiness(view: Any, around: Any) -> tuple[int, Any]:
+    async with door(view, around) as client, client.get("/ready") as answer:
+        return answer.status, await answer.json()
 
 
 @pytest.mark.parametrize("to", ["/", "/orders?status=open", "/order?id=a%26b%0A%C3%A9", "/order?id=//x"])
@@ -39,3 +53,20 @@ async def test_it_goes_on_with_the_page_that_was_asked_for(to: str):
 ])  # fmt: skip
 async def test_what_would_be_another_site_leads_to_the_first_page(to: str):
     assert await place_after_login(to) == "/"
+
+
+async def test_to_whoever_has_no_session_nothing_is_said_of_what_the_database_or_kafka_answered():
+    said = 'password authentication failed for user "ops"'
+    crashed: Any = SimpleNamespace(app=SimpleNamespace(crashed=True, crash_reason=RuntimeError(said)))
+    view = SimpleNamespace(missing=lambda: View.missing(crashed))
+
+    assert await readiness(view, SimpleNamespace(problem=f"InvalidPasswordError: {said}")) == (503, {
+        "ready": False, "view": "the view has crashed; the log says why",
+        "around": "the last look at the database and the brokers failed; the log says why",
+    })  # fmt: skip
+
+
+async def test_a_view_that_lacks_nothing_is_ready():
+    view, around = SimpleNamespace(missing=lambda: None), SimpleNamespace(problem=None)
+
+    assert await readiness(view, around) == (200, {"ready": True})

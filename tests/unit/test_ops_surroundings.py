@@ -1,4 +1,4 @@
-"""The ops view goes on looking around, whatever a look met; the page and `/ready` say what is wrong meanwhile."""
+"""The ops view goes on looking around, whatever a look met; the pages say what is wrong meanwhile."""
 
 import asyncio
 

@@ -132,7 +132,9 @@ async def _live(_: web.Request) -> web.Response:
 
 
 async def _ready(site: Site, _: web.Request) -> web.Response:
-    missing = {name: one for name, one in (("view", site.view.missing()), ("around", site.around.problem)) if one}
+    """Open to everybody: what a server said of itself is in the log, and on the pages of those who have a session."""
+    blind = site.around.problem and "the last look at the database and the brokers failed; the log says why"
+    missing = {name: one for name, one in (("view", site.view.missing()), ("around", blind)) if one}
     return web.json_response({"ready": not missing, **missing}, status=503 if missing else 200)
 
 

@@ -102,7 +102,7 @@ class View:
     def missing(self) -> str | None:
         """What the view lacks to be whole; None: nothing."""
         if self.app.crashed:
-            return f"the view has crashed: {self.app.crash_reason!r}"
+            return "the view has crashed; the log says why"
         if not self._whole:
             return "the view is reading its tables from Kafka"
         held = {partition for topic, partition in self.app.consumer.assignment() if topic in self._kinds}
