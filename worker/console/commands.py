@@ -7,8 +7,9 @@ import typer
 
 from worker.console.helping import examples
 from worker.console.problems import USAGE, fail
-from worker.console.running import AsJson, By, Reason, with_connection
+from worker.console.running import AsJson, with_connection
 from worker.console.screen import age, cell, moment, number, out, show, show_json, table
+from worker.console.signing import By, Reason
 from worker.domain.money import MAX_MINOR, to_major
 from worker.people import commands
 from worker.people.acting import Actor

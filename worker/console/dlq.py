@@ -11,8 +11,9 @@ from msgspec import structs
 from worker.console.helping import examples
 from worker.console.picking import All, Ids, Newer, OfCode, OfMerchant, OfOrder, OfTopic, Older, filtered, picked
 from worker.console.replay import REPLAY_EXAMPLES, replay_command
-from worker.console.running import AsJson, By, Reason, with_connection
+from worker.console.running import AsJson, with_connection
 from worker.console.screen import age, cell, moment, number, out, plain, show, show_json, table
+from worker.console.signing import By, Reason
 from worker.people import dead_letters
 from worker.people.acting import Actor
 from worker.people.dead_letters import Code, LetterPage

@@ -14,6 +14,7 @@ from worker.console.picking import All, Ids, Newer, OfCode, OfMerchant, OfOrder,
 from worker.console.problems import USAGE, fail
 from worker.console.running import AsJson, progress, run, with_connection
 from worker.console.screen import cell, number, out, show, show_json, table
+from worker.console.signing import BY, REASON
 from worker.domain.money import to_major
 from worker.people import dead_letters, editing, replaying
 from worker.people.acting import Actor, Connection
@@ -39,8 +40,8 @@ REPLAY_EXAMPLES = examples(
 def replay_command(
     ids: Ids = None, everything: All = False, topic: OfTopic = None, code: OfCode = None, merchant: OfMerchant = None,
     order: OfOrder = None, older: Older = None, newer: Newer = None,
-    by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="Your name; it is kept.")] = None,
-    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")] = None,
+    by: Annotated[str | None, BY] = None,
+    reason: Annotated[str | None, REASON] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what the ledger would decide now.")] = False,
     edit: Annotated[bool, typer.Option("--edit", help="Open the message in $EDITOR first.")] = False,
     patch: Annotated[

@@ -22,8 +22,6 @@ QUIET_SECONDS = 0.5
 Result = TypeVar("Result")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-By = Annotated[str, typer.Option("--by", metavar="NAME", help="Your name; it is kept with the decision.")]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the decision.")]
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
