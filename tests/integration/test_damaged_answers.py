@@ -14,7 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, get_args
 
-from worker.connector.answers import Answer, Fate, classify
+from worker.connector.answers import Answer, AttemptFate, classify
 from worker.connector.client import Client, tls_context
 from worker.connector.command import ID_FIELDS, OPERATIONS, Command, Operation
 from worker.connector.file import Connector
@@ -154,7 +154,7 @@ async def test_no_answer_breaks_the_client_or_passes_for_a_success_that_it_is_no
             answer = an_answer(dice, operation)
             happened = await client.send(operation, COMMAND)
             found = classify(happened, operation, COMMAND, acme, earlier_unknown=dice.random() < 0.3, now_ms=NOW_MS)
-            assert found.fate in get_args(Fate), f"FUZZ_SEED={seed}"
+            assert found.fate in get_args(AttemptFate), f"FUZZ_SEED={seed}"
             if found.fate == "succeeded":
                 assert may_be_believed(answer, operation, found), f"FUZZ_SEED={seed}: {answer!r} is {found}"
             fates[found.fate] = fates.get(found.fate, 0) + 1

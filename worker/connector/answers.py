@@ -20,7 +20,7 @@ MESSAGE_CHARACTERS_MAX = 500
 _NOT_DEFINITE = (408, 425, 429)
 MANUAL_CODES = ("refund-manually", "cancel-manually")
 
-Fate = Literal["succeeded", "unknown", "not_sent", "busy", "declined", "suspect", "manual", "stopped"]
+AttemptFate = Literal["succeeded", "unknown", "not_sent", "busy", "declined", "suspect", "manual", "stopped"]
 
 
 class Answer(Struct, frozen=True):
@@ -31,7 +31,7 @@ class Answer(Struct, frozen=True):
     (unknown, or not begun) or of the connector (busy).
     """
 
-    fate: Fate
+    fate: AttemptFate
     code: str
     message: str
     value: int = 0

@@ -64,7 +64,7 @@ def _rates(view: View) -> dict[str, Any]:
     counts = [_counts(view, minute) for minute in minutes]
     recent = [sum(column) / RECENT_MINUTES for column in zip(*counts[-RECENT_MINUTES - 1 : -1], strict=True)]
     return {
-        "columns": pictures.columns(counts, SERIES),
+        "columns": pictures.stacked(counts, SERIES),
         "most": max(map(sum, counts)),
         "per_minute": dict(zip(SERIES, recent, strict=True)),
         "hour": dict(zip(SERIES, map(sum, zip(*counts, strict=True)), strict=True)),

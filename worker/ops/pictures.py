@@ -98,7 +98,7 @@ class Column(Struct, frozen=True):
     """Class, y from above, height."""
 
 
-def columns(minutes: Sequence[Sequence[int]], names: Sequence[str], height: int = 1000) -> list[Column]:
+def stacked(minutes: Sequence[Sequence[int]], names: Sequence[str], height: int = 1000) -> list[Column]:
     """Stacked columns, oldest first."""
     most = max((sum(one) for one in minutes), default=0)
     found = []
