@@ -280,7 +280,7 @@ async def test_what_people_decided_since_the_backup_is_applied_once_and_the_book
     await people(play, lambda typed: commands.retry(typed, ANA, of[later]))
     await people(play, lambda typed: commands.abandon(typed, ANA, of[abandoned]))
     await people(play, lambda typed: commands.resolve(typed, ANA, of[resolved], done=TOTAL, operation_id="by-hand"))
-    await people(play, lambda typed: commands.abandon_amount(typed, ANA, lapsed, PARTITIONS, invoice="1"))
+    await people(play, lambda typed: commands.abandon_amount(typed, ANA, lapsed, invoice="1"))
     await until_at_rest(play, 5)
     before = await books(play)
     await crash_and_restore(play)

@@ -164,11 +164,10 @@ def abandon_command(
         with_connection(lambda connection, _: commands.abandon(connection, Actor(by, reason), command_id))
     else:
         with_connection(
-            lambda connection, settings: commands.abandon_amount(
-                connection, Actor(by, reason), str(order), settings.topic_partitions, invoice=invoice,
-                settle_id=settle_id,
+            lambda connection, _: commands.abandon_amount(
+                connection, Actor(by, reason), str(order), invoice=invoice, settle_id=settle_id
             )
-        )  # fmt: skip
+        )
     show(out(), "noted; it is given up")
 
 

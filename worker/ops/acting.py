@@ -178,14 +178,13 @@ async def _resolve(_: Settings, connection: Connection, actor: Actor, form: dict
     )  # fmt: skip
 
 
-async def _abandon(settings: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> None:
+async def _abandon(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> None:
     if form.get("id"):
         await commands.abandon(connection, actor, form["id"])
         return
     await commands.abandon_amount(
-        connection, actor, form["order"], settings.topic_partitions, invoice=form.get("invoice") or None,
-        settle_id=form.get("settle") or None,
-    )  # fmt: skip
+        connection, actor, form["order"], invoice=form.get("invoice") or None, settle_id=form.get("settle") or None
+    )
 
 
 async def _replay(settings: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> None:

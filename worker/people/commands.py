@@ -7,7 +7,6 @@ from msgspec import Struct
 
 from worker.domain.money import MAX_MINOR
 from worker.domain.objection import objection
-from worker.kafka.murmur2 import partition_of
 from worker.people.acting import Action, Actor, Connection, Refused, refuse_unstorable, write_down
 from worker.people.needs import acts_on, is_doubted
 from worker.postgres.queries import load
@@ -69,19 +68,19 @@ async def abandon(connection: Connection, actor: Actor, command_id: str) -> None
 
 
 async def abandon_amount(
-    connection: Connection, actor: Actor, order_id: str, partitions: int, *, invoice: str | None = None,
-    settle_id: str | None = None,
-) -> None:  # fmt: skip
-    """Gives up an invoice's lapsed amount, or a suspect automatic settlement. `partitions`: of the deployment."""
+    connection: Connection, actor: Actor, order_id: str, *, invoice: str | None = None, settle_id: str | None = None
+) -> None:
+    """Gives up an invoice's lapsed amount, or a suspect automatic settlement."""
     if (invoice is None) == (settle_id is None):
         raise Refused("name the invoice whose lapsed amount is given up, or the automatic settlement")
     for what, text in (("the order", order_id), ("the invoice", invoice), ("the settle id", settle_id)):
         refuse_unstorable(what, text or "")
-    if not await connection.fetchval(_SQL["order_is_known"], order_id):
+    home = await connection.fetchval(_SQL["home_of_order"], order_id)
+    if home is None:
         raise Refused(f"no order {order_id} is known")
     call = (order_id, None, invoice, settle_id, None, None, None, actor.name, actor.reason)
     async with connection.transaction():
-        if await connection.fetchval(_SQL["decide"], "abandon", partition_of(order_id, partitions), *call):
+        if await connection.fetchval(_SQL["decide"], "abandon", home, *call):
             await write_down(connection, actor, "abandon", order_id=order_id, invoice=invoice, settle_id=settle_id)
 
 

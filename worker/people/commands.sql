@@ -32,9 +32,9 @@ FROM delivery.attempts WHERE command_id = $1 ORDER BY attempt
 SELECT action, value, operation_id, decided_by, reason, decided_at, applied_at, refused
 FROM delivery.decisions WHERE command_id = $1 ORDER BY id
 
--- name: order_is_known
--- Whether anything ever named this order.
-SELECT EXISTS (SELECT FROM ledger.orders WHERE order_id = $1)
+-- name: home_of_order
+-- The partition whose owner applies what is decided about this order; no row where nothing ever named it.
+SELECT partition FROM ledger.orders WHERE order_id = $1
 
 -- name: decide
 -- A decision, for the delivery worker to apply; the same one again changes nothing, and returns nothing.

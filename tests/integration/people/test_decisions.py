@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.integration.ledger.world import NOON_MS, LedgerWorld, authorized, invoice, outcome, payment
+from tests.integration.people.deployment import Deployment
 from worker.kafka import names
 from worker.people import commands
 from worker.people.acting import Actor, Refused
@@ -70,7 +71,7 @@ async def test_what_cannot_be_decided_now_is_refused_with_a_sentence(ledger: Led
     with pytest.raises(Refused, match="no command nowhere is known"):
         await commands.retry(ledger.connection, ANA, "nowhere")
     with pytest.raises(Refused, match="no order nowhere is known"):
-        await commands.abandon_amount(ledger.connection, ANA, "nowhere", 4, invoice="1")
+        await commands.abandon_amount(ledger.connection, ANA, "nowhere", invoice="1")
 
     assert await ledger.value("SELECT count(*) FROM people.acts") == 0
 
@@ -100,9 +101,20 @@ async def test_a_lapsed_amount_is_found_and_given_up_by_order_and_invoice(ledger
     [one] = await needs(ledger.connection)
     assert (one.need, one.amount, one.invoice_number, one.acts) == ("lapsed", 6000, "17", ("abandon",))
     for _ in range(2):
-        await commands.abandon_amount(ledger.connection, ANA, "o1", 4, invoice="17")
+        await commands.abandon_amount(ledger.connection, ANA, "o1", invoice="17")
 
     assert await ledger.rows("SELECT action, order_id, invoice_number FROM delivery.decisions") == [
         ("abandon", "o1", "17")
     ]
     assert await ledger.value("SELECT count(*) FROM people.acts") == 1
+
+
+async def test_a_decision_lies_where_the_deployment_has_its_order_whatever_the_persons_own_settings_say(
+    deployment: Deployment,
+):
+    await deployment.apply("order.authorized", authorized("o1"))
+
+    await deployment.settlement("commands", "abandon", "--order", "o1", "--invoice", "17", "--by", "ana",
+                                "--reason", "paid in cash", TOPIC_PARTITIONS="1000")  # fmt: skip
+
+    assert await deployment.value("SELECT partition FROM delivery.decisions") == deployment.home("o1")
