@@ -5,9 +5,10 @@ import time
 from functools import partial
 
 from tests.bench import page
-from tests.bench.deployment import deployment
+from tests.bench.deployment import STALLED_SECONDS, deployment
 from tests.bench.rounds import Figure, alternate
 from tests.bench.sending import book, commands, connector, misbehave
+from tests.until import until
 from worker.kafka import names
 from worker.stack import StackEnv
 
@@ -36,9 +37,7 @@ class Bulkhead:
                 await asyncio.sleep(max(0.0, began + number / PER_SECOND - time.monotonic()))
                 published_ms[f"order-{number:07}-card"] = time.time_ns() / 1e6
                 await here.send([*commands(number, 1), *commands(1_000_000 + number, 1, "other")])
-            while len(found := book(url)["effects"]) <= len(published_ms):  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-            assert found
+            await until(lambda: len(book(url)["effects"]) > len(published_ms), STALLED_SECONDS, look_seconds=0.1)
             heard_ms = {one["paymentId"]: one["atMs"] for one in reversed(book(url)["requests"])}
             steady = list(published_ms)[WARM_SECONDS * PER_SECOND :]
             waits = sorted(heard_ms[payment] - published_ms[payment] for payment in steady)

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.bench.load import CONNECTORS
+from tests.until import until
 from worker.kafka import names, topics
 from worker.kafka.connecting import client_options
 from worker.kafka.records import Outgoing
@@ -168,9 +169,7 @@ class Deployment:
         await self._until("SELECT sum(next_offset) >= $2 FROM ledger.positions WHERE topic = $1", topic, number)
 
     async def _until(self, question: str, *arguments: object) -> None:
-        async with asyncio.timeout(STALLED_SECONDS):
-            while not await self.database.fetchval(question, *arguments):  # noqa: ASYNC110 - only tables can tell
-                await asyncio.sleep(LOOK_SECONDS)
+        await until(lambda: self.database.fetchval(question, *arguments), STALLED_SECONDS, look_seconds=LOOK_SECONDS)
 
     async def _flush(self, waiting: list[Outgoing]) -> int:
         for _, _, ack in await self._sink.hand_over(waiting):

@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 from tests.bench import page, picture
-from tests.bench.deployment import Deployment, deployment
+from tests.bench.deployment import STALLED_SECONDS, Deployment, deployment
 from tests.bench.sending import book, commands, connector, metric, misbehave
+from tests.until import until
 from worker.kafka import names
 from worker.stack import StackEnv
 
@@ -64,8 +65,7 @@ async def _away(stack: StackEnv, seconds: int, *, gone: bool) -> Found:
         program = here.newest
         log = here.folder / "worker.log"
         here.start("worker", "delivery", log=log, OPS_PORT="0")
-        while not (address := re.search(r"ops server on (\S+)", log.read_text())):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+        address = await until(lambda: re.search(r"ops server on (\S+)", log.read_text()), STALLED_SECONDS)
         watched: list[tuple[float, float, int]] = []
         watching = asyncio.create_task(_watch(here, address.group(1), watched))
         loading = asyncio.create_task(_load(here, 2 * CALM_SECONDS + seconds))

@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import orjson
 import psutil
 
 from tests.bench import page
-from tests.bench.deployment import PARTITIONS, deployment
+from tests.bench.deployment import PARTITIONS, STALLED_SECONDS, deployment
 from tests.bench.sending import book, command, connector
+from tests.until import until
 from worker.stack import StackEnv
 
 MEASURED_SECONDS = 10.0
@@ -34,10 +34,10 @@ async def run(stack: StackEnv, number: int) -> dict[str, float]:
         await here.database.execute("VACUUM ANALYZE delivery.commands", timeout=600)
         began_ms = time.time_ns() / 1e6
         worker = here.start("worker", "delivery")
-        await _until(lambda: bool(book(url)["requests"]))
+        await until(lambda: book(url)["requests"], STALLED_SECONDS)
         first_ms = book(url)["requests"][0]["atMs"]
-        process, peak, until = psutil.Process(worker.pid), 0, time.monotonic() + MEASURED_SECONDS
-        while time.monotonic() < until:
+        process, peak, deadline = psutil.Process(worker.pid), 0, time.monotonic() + MEASURED_SECONDS
+        while time.monotonic() < deadline:
             peak = max(peak, process.memory_info().rss)
             await asyncio.sleep(0.1)
         sent = len(book(url)["effects"])
@@ -51,8 +51,3 @@ def section(found: dict[str, float]) -> page.Section:
         f"**{found['megabytes']:.0f} MB** while it sent {found['sent']:,.0f} of them."
     )
     return page.Section("waiting", text, "make bench-waiting")
-
-
-async def _until(happened: Callable[[], bool]) -> None:
-    while not happened():  # noqa: ASYNC110 - only the book can tell
-        await asyncio.sleep(0.05)

@@ -6,15 +6,18 @@ import os
 import secrets
 import tempfile
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 from playwright.async_api import Browser, async_playwright
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM, authorized, changed, invoice
+from tests.chaos.rehearsing import SECONDS_MAX, until_done
+from tests.until import until
 from worker import stack
 from worker.sandbox.erp import Message, Story, stories
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import CONNECTORS, Rehearsal, is_done
+from worker.sandbox.rehearsal import CONNECTORS, Rehearsal
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 360, "height": 780}}
@@ -45,8 +48,7 @@ async def _play(home: Path, environment: dict[str, str]) -> None:
     async with Rehearsal(f"photo{secrets.token_hex(2)}", home, environment) as play:
         address = await play.open_view()
         await publish(play.settings, told, PER_SECOND)
-        while any(not is_done(play.look(), story) for story in told):  # noqa: ASYNC110 - only topics can tell
-            await asyncio.sleep(0.2)
+        await until_done(play, told)
         await _trouble(play)
         await _order(play)
         await publish(play.settings, stories(3, sorted(CONNECTORS), 5, "BR-3307"))
@@ -75,8 +77,7 @@ async def _trouble(play: Rehearsal) -> None:
         body = json.dumps({"next": [word]}).encode()
         urllib.request.urlopen(f"{play.urls['cielo']}/faults", body, timeout=10).close()  # noqa: ASYNC210 - loopback
         await _send(play, invoice(order, "NF-000412", 12_990))
-        while not _needs_attention(play, order):  # noqa: ASYNC110
-            await asyncio.sleep(0.2)
+        await until(partial(_needs_attention, play, order), SECONDS_MAX)
     await _send(play, invoice("BR-1042-7738", "DEV-000021", 90_000, "Input"))
     await _send(play, invoice("BR-1042-7738", "NF-000413", "24.99"))
     await asyncio.sleep(2.5)

@@ -1,10 +1,9 @@
 """What an operator decides is asked for twice, done once, and kept with name and reason."""
 
-import asyncio
-
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import VIEWER, Deployment, authorized, invoice, unique
+from tests.until import until
 
 
 async def confirm(page: Page, by: str, reason: str) -> None:
@@ -126,8 +125,5 @@ async def test_a_viewer_may_look_and_not_decide(deployment: Deployment, page: Pa
 async def _letter_of(deployment: Deployment, order: str) -> int:
     """The dead letter of the order's one bad message, once it is there."""
     query = "SELECT id FROM ledger.dead_letters WHERE key = $1"
-    async with asyncio.timeout(60):
-        while not (found := await deployment.rows(query, order.encode())):  # noqa: ASYNC110 - only the table can tell
-            await asyncio.sleep(0.05)
-    [letter] = found
+    [letter] = await until(lambda: deployment.rows(query, order.encode()), seconds=60)
     return int(letter["id"])

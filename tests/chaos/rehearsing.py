@@ -1,19 +1,18 @@
 """What the chaos tests share: a deployment of their own, and the wait for its orders' end."""
 
-import asyncio
 import os
 import secrets
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.until import until
 from worker.sandbox.erp import Story
 from worker.sandbox.rehearsal import Rehearsal, Verdict, is_done
 from worker.stack import StackEnv
 from worker.stack.control import status
 
 SECONDS_MAX = 270
-LOOK_SECONDS = 0.2
 
 
 def rehearsal(home: Path, stack: StackEnv) -> Rehearsal:
@@ -27,9 +26,23 @@ def kill_server(home: Path, service: str, how: signal.Signals = signal.SIGKILL) 
     os.kill(pid, how)
 
 
+async def until_told(play: Rehearsal, kind: str, number: int) -> None:
+    """So many events of this kind are on their topic."""
+    await until(lambda: play.look().events[kind] >= number, SECONDS_MAX)
+
+
+async def until_done(play: Rehearsal, told: Sequence[Story]) -> None:
+    """Every order has come to its end, as its topics tell."""
+
+    def done() -> bool:
+        view = play.look()
+        return all(is_done(view, story) for story in told)
+
+    await until(done, SECONDS_MAX)
+
+
 async def finished(play: Rehearsal, told: Sequence[Story]) -> Verdict:
     """Asks the output topics until every order has come to its end."""
-    while any(not is_done(view := play.look(), story) for story in told):  # noqa: ASYNC110 - only topics can tell
-        await asyncio.sleep(LOOK_SECONDS)
-    assert view.events["settlement.confirmed"] > len(told)
+    await until_done(play, told)
+    assert play.look().events["settlement.confirmed"] > len(told)
     return await play.verdict(told)

@@ -5,7 +5,7 @@ import random
 import secrets
 from pathlib import Path
 
-from tests.chaos.rehearsing import LOOK_SECONDS, SECONDS_MAX, finished, rehearsal
+from tests.chaos.rehearsing import SECONDS_MAX, finished, rehearsal, until_told
 from worker.sandbox.erp import stories
 from worker.sandbox.erp_command import publish
 from worker.sandbox.rehearsal import CONNECTORS
@@ -44,8 +44,7 @@ async def test_when_one_of_two_workers_dies_for_good_the_other_takes_over(stack:
         play.processes.start("ledger-2", "ledger")
         play.processes.start("delivery-2", "delivery")
         sending = asyncio.create_task(publish(play.settings, told, per_second=TAKE_OVER_ORDERS / 6))
-        while play.look().events["settlement.confirmed"] < len(told) // 2:  # noqa: ASYNC110 - only topics can tell
-            await asyncio.sleep(LOOK_SECONDS)
+        await until_told(play, "settlement.confirmed", len(told) // 2)
         play.processes.kill("ledger")
         play.processes.kill("delivery")
         await sending

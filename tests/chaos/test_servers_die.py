@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.rehearsing import LOOK_SECONDS, SECONDS_MAX, finished, kill_server, rehearsal
+from tests.chaos.rehearsing import SECONDS_MAX, finished, kill_server, rehearsal, until_told
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import PARTITIONS, World
 from worker.postgres.migrations import migrate
@@ -42,8 +42,7 @@ async def test_no_cent_is_lost_or_moved_twice_when_the_database_and_the_broker_a
         sending = asyncio.create_task(publish(play.settings, told, per_second=ORDERS / SECONDS))
         for service in ("postgres", "kafka", "postgres"):
             before = play.look().events["settlement.confirmed"]
-            while play.look().events["settlement.confirmed"] < before + ORDERS // 8:  # noqa: ASYNC110 - only topics can tell
-                await asyncio.sleep(LOOK_SECONDS)
+            await until_told(play, "settlement.confirmed", before + ORDERS // 8)
             kill_server(own_home, service)
             await asyncio.to_thread(up, own_home)
         await sending

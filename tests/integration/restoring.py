@@ -7,12 +7,13 @@ import asyncpg
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from tests.chaos.rehearsing import SECONDS_MAX
+from tests.until import until
 from worker.kafka.connecting import client_options
 from worker.kafka.source import Source
 from worker.sandbox.erp import CHANGES, INVOICES, Message
 from worker.sandbox.rehearsal import Rehearsal
 
-LOOK_SECONDS = 0.05
 DATE = "2026-01-15T12:00:00Z"
 REFUSED = 1
 WORKERS = ("ledger", "delivery")
@@ -56,11 +57,14 @@ async def ask(play: Rehearsal, query: str):
     return found[0][0] if found else None
 
 
-async def until(play: Rehearsal, wanted: object, query: str) -> None:
+async def until_asked(play: Rehearsal, wanted: object, query: str) -> None:
     """The database says so, and every program lives."""
-    while await ask(play, query) != wanted:
+
+    async def said() -> bool:
         play.look()
-        await asyncio.sleep(LOOK_SECONDS)
+        return await ask(play, query) == wanted
+
+    await until(said, SECONDS_MAX)
 
 
 async def until_read(play: Rehearsal, *topics: str) -> None:
@@ -72,7 +76,7 @@ async def until_read(play: Rehearsal, *topics: str) -> None:
     await source.stop()
     listed = ", ".join(f"'{topic}'" for topic in topics)
     query = f"SELECT coalesce(sum(next_offset), 0)::bigint FROM ledger.positions WHERE topic IN ({listed})"
-    await until(play, sum(end for _, end in bounds.values()), query)
+    await until_asked(play, sum(end for _, end in bounds.values()), query)
 
 
 async def back_up(play: Rehearsal) -> None:

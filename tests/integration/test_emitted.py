@@ -5,6 +5,7 @@ import secrets
 from collections import Counter
 from pathlib import Path
 
+from tests.chaos.rehearsing import until_done
 from tests.contract.emitted import complaints
 from worker.kafka import names
 from worker.kafka.records import Outgoing, Record
@@ -12,7 +13,7 @@ from worker.kafka.sink import Sink
 from worker.kafka.source import Source
 from worker.sandbox.erp import stories
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import CONNECTORS, Rehearsal, is_done
+from worker.sandbox.rehearsal import CONNECTORS, Rehearsal
 from worker.settings import Settings
 from worker.stack import StackEnv
 
@@ -50,8 +51,7 @@ async def test_what_a_whole_deployment_writes_is_valid(stack: StackEnv, tmp_path
             await ack
         await sink.stop()
         await publish(play.settings, told)
-        while any(not is_done(play.look(), story) for story in told):  # noqa: ASYNC110 - only topics can tell
-            await asyncio.sleep(0.1)
+        await until_done(play, told)
         assert (await play.verdict(told)).good
 
         written = [one for one in await everything(play.settings) if one.topic.endswith("-dlt") or one.value != BAD]

@@ -11,6 +11,7 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.until import until
 from worker.kafka import names
 from worker.kafka.envelope import write
 from worker.kafka.murmur2 import partition_of
@@ -84,8 +85,7 @@ async def test_an_invoice_is_seen_in_the_metrics_of_both_workers_and_in_one_trac
     play = Rehearsal(f"seen_{topic_prefix.strip('.')}", tmp_path, stack.as_settings())
     async with play, asyncio.timeout(SECONDS_MAX):
         await publish_traced(play, story)
-        while not is_done(play.look(), story):  # noqa: ASYNC110 - only topics can tell
-            await asyncio.sleep(0.1)
+        await until(lambda: is_done(play.look(), story), SECONDS_MAX)
         ledger, delivery = await scrape(play, "ledger"), await scrape(play, "delivery")
         verdict = await play.verdict([story])
 

@@ -6,6 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.transport.consumer import Consumer
 
+from tests.chaos.rehearsing import until_done
+from tests.integration.restoring import rows
+from tests.until import until
 from worker.domain.order import Order
 from worker.domain.published import order_state
 from worker.kafka.connecting import client_options
@@ -24,7 +28,7 @@ from worker.ops.row import State, decode
 from worker.ops.view import CHANGELOGS, View
 from worker.sandbox.erp import stories
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import CONNECTORS, Rehearsal, is_done
+from worker.sandbox.rehearsal import CONNECTORS, Rehearsal
 from worker.settings import Settings
 from worker.stack import StackEnv
 
@@ -59,11 +63,11 @@ async def test_the_view_equals_the_books_after_kills_and_after_its_tables_are_lo
         play.processes.kill("ops")
         for victim in ("ledger", "delivery"):
             play.processes.kill(victim)
+            former = await _epochs(play, victim)
             play.processes.start(victim, victim)
-            await asyncio.sleep(1.5)
+            await until(partial(_all_taken_since, play, victim, former), SECONDS_MAX)
         await sending
-        while any(not is_done(play.look(), story) for story in told):  # noqa: ASYNC110 - only topics can tell
-            await asyncio.sleep(LOOK_SECONDS)
+        await until_done(play, told)
         play.processes.stop("ledger", "delivery")
         books = await _books(play.environment["DATABASE_URL"])
 
@@ -72,12 +76,19 @@ async def test_the_view_equals_the_books_after_kills_and_after_its_tables_are_lo
             slow.setattr(Consumer, "perform_seek", _slowly(Consumer.perform_seek))
             async with watching(play.settings) as view:
                 await _until_equal(view, books)
-                assert _counted(view) == books["events"]
         await _lose_tables(play.settings)
         async with watching(play.settings) as view:
             await _until_equal(view, books)
-            # Every event counts once, however often it was published, and whoever was killed.
-            assert _counted(view) == books["events"]
+
+
+async def _epochs(play: Rehearsal, role: str) -> list[tuple]:
+    return await rows(play, f"SELECT epoch FROM {role}.partitions WHERE owner IS NOT NULL ORDER BY partition")
+
+
+async def _all_taken_since(play: Rehearsal, role: str, former: list[tuple]) -> bool:
+    """Whoever was started in the place of the killed one has every partition."""
+    now = await _epochs(play, role)
+    return len(now) == play.settings.topic_partitions and all(new > old for new, old in zip(now, former, strict=True))
 
 
 def _slowly(seek: Callable[[Consumer], Awaitable[None]]) -> Callable[[Consumer], Awaitable[None]]:
@@ -131,7 +142,8 @@ async def _until_equal(view: View, books: dict[str, Any]) -> None:
     """The view comes to say the same; if it does not, the difference is what the test shows."""
     deadline = asyncio.get_running_loop().time() + 60
     while asyncio.get_running_loop().time() < deadline:
-        if not view.missing() and _said(view) == (books["states"], books["moved"]) and not view.totals.asked:
+        said = (*_said(view), _counted(view))
+        if not view.missing() and not view.totals.asked and said == (books["states"], books["moved"], books["events"]):
             break
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1), view.changed:
@@ -140,6 +152,8 @@ async def _until_equal(view: View, books: dict[str, Any]) -> None:
     assert states == books["states"]
     assert moved == books["moved"]
     assert not view.totals.asked
+    # Every event counts once, however often it was published, and whoever was killed.
+    assert _counted(view) == books["events"]
     assert +view.totals.statuses == Counter(one.status for one in books["states"].values())
 
 

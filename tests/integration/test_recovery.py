@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.rehearsing import until_done, until_told
 from tests.integration.restoring import (
     DATE,
-    LOOK_SECONDS,
     REFUSED,
     administer,
     ask,
@@ -35,7 +35,7 @@ from worker.kafka.source import Source
 from worker.kafka.tail import read_between
 from worker.sandbox.erp import Story
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import Rehearsal, is_done
+from worker.sandbox.rehearsal import Rehearsal
 from worker.stack import StackEnv
 
 ORDERS = 30
@@ -68,16 +68,6 @@ def _cut(told: Sequence[Story], messages: int) -> list[Story]:
 
 def _rest(told: Sequence[Story], messages: int) -> list[Story]:
     return [Story(one.order_id, one.messages[messages:], 0, 0) for one in told]
-
-
-async def _until_confirmed(play: Rehearsal, captures: int) -> None:
-    while play.look().events["settlement.confirmed"] < captures:  # noqa: ASYNC110 - only topics can tell
-        await asyncio.sleep(LOOK_SECONDS)
-
-
-async def _until_done(play: Rehearsal, told: Sequence[Story]) -> None:
-    while not all(is_done(play.look(), story) for story in told):  # noqa: ASYNC110 - only topics can tell
-        await asyncio.sleep(LOOK_SECONDS)
 
 
 def _refuses_to_start(play: Rehearsal, worker: str) -> str:
@@ -126,10 +116,10 @@ async def _nothing_was_paid_twice(play: Rehearsal, told: Sequence[Story]) -> Non
 async def test_a_database_restored_from_half_way_goes_on_and_nothing_is_paid_twice(play: Rehearsal) -> None:
     told = _stories(ORDERS, 1)
     await publish(play.settings, _cut(told, 2))
-    await _until_confirmed(play, ORDERS // 2)
+    await until_told(play, "settlement.confirmed", ORDERS // 2)
     await back_up(play)
     await publish(play.settings, _cut(_rest(told, 2), 2))
-    await _until_confirmed(play, 2 * ORDERS)
+    await until_told(play, "settlement.confirmed", 2 * ORDERS)
     await crash_and_restore(play)
 
     said = _refuses_to_start(play, "ledger") + _refuses_to_start(play, "delivery")
@@ -143,7 +133,7 @@ async def test_a_database_restored_from_half_way_goes_on_and_nothing_is_paid_twi
 
     play.start_workers()
     await publish(play.settings, _rest(told, 4))
-    await _until_done(play, told)
+    await until_done(play, told)
     await _nothing_was_paid_twice(play, told)
 
 
@@ -153,7 +143,7 @@ async def test_it_goes_on_right_when_the_facts_come_again_in_another_order(play:
     await publish(play.settings, _cut(told, 1))
     await back_up(play)
     await publish(play.settings, _cut(_rest(told, 1), 2))
-    await _until_confirmed(play, ORDERS)
+    await until_told(play, "settlement.confirmed", ORDERS)
     await until_read(play, names.INVOICES, names.ORDER_CHANGES)
     await crash_and_restore(play)
     await lose_records(play, names.INVOICES, names.ORDER_CHANGES)
@@ -164,14 +154,14 @@ async def test_it_goes_on_right_when_the_facts_come_again_in_another_order(play:
     play.start_workers()
     await _send_again_backwards(play, _cut(told, 5))
     await publish(play.settings, _rest(told, 5))
-    await _until_done(play, told)
+    await until_done(play, told)
     await _nothing_was_paid_twice(play, told)
 
 
 async def test_an_empty_database_takes_back_everything(play: Rehearsal) -> None:
     told = _stories(ORDERS, 3)
     await publish(play.settings, _cut(told, 4))
-    await _until_confirmed(play, 2 * ORDERS)
+    await until_told(play, "settlement.confirmed", 2 * ORDERS)
     await back_up(play)
     await crash_and_restore(play)
     await administer(play, f'DROP DATABASE "{play.name}" WITH (FORCE)', f'CREATE DATABASE "{play.name}"')
@@ -184,14 +174,14 @@ async def test_an_empty_database_takes_back_everything(play: Rehearsal) -> None:
 
     play.start_workers()
     await publish(play.settings, _rest(told, 4))
-    await _until_done(play, told)
+    await until_done(play, told)
     await _nothing_was_paid_twice(play, told)
 
 
 async def test_the_whole_input_read_again_changes_not_one_entry(play: Rehearsal) -> None:
     told = _stories(ORDERS, 4)
     await publish(play.settings, told)
-    await _until_done(play, told)
+    await until_done(play, told)
     await asyncio.to_thread(play.processes.stop, "ledger", "delivery")
     hashes = "SELECT array_agg(hash ORDER BY chain, place) FROM ledger.entries"
     before = await ask(play, hashes)

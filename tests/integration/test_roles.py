@@ -15,6 +15,7 @@ from tests.integration.ledger.deployed import deployed
 from tests.integration.ledger.world import authorized, invoice
 from tests.integration.login import login
 from tests.integration.stream.world import World
+from tests.until import until
 from worker.delivery.handler import DeliveryHandler
 from worker.kafka import names
 from worker.ledger.handler import LedgerHandler
@@ -222,8 +223,7 @@ async def test_the_migration_that_makes_the_roles_waits_for_another_databases_an
         await transaction.start()
         await first.execute(block)
         waiting = asyncio.create_task(second.execute(block))
-        while not await first.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await until(lambda: first.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"), seconds=60)
 
         await transaction.commit()
         await waiting

@@ -15,8 +15,8 @@ import httpx
 import pytest
 from asyncpg.transaction import Transaction
 
+from tests.chaos.rehearsing import SECONDS_MAX, until_told
 from tests.integration.restoring import (
-    LOOK_SECONDS,
     REFUSED,
     ask,
     authorized,
@@ -25,9 +25,10 @@ from tests.integration.restoring import (
     invoice,
     lose_records,
     rows,
-    until,
+    until_asked,
     until_read,
 )
+from tests.until import until
 from worker.kafka import names
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.sink import Sink
@@ -121,28 +122,25 @@ async def say(play: Rehearsal, *messages: Message) -> None:
     await publish(play.settings, [Story(one.order_id, (one,), 0, 0) for one in messages])
 
 
-async def until_told(play: Rehearsal, kind: str, number: int) -> None:
-    while play.look().events[kind] < number:  # noqa: ASYNC110 - only topics can tell
-        await asyncio.sleep(LOOK_SECONDS)
-
-
 async def until_at_rest(play: Rehearsal, finished: int) -> None:
     """So many orders are finished, nothing is asked any more, all is read, and Kafka has all that was told."""
-    await until(play, finished, "SELECT count(*) FROM ledger.orders WHERE phase = 'finished'")
-    await until(play, 0, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting'")
-    await until(play, 0, "SELECT count(*) FROM delivery.outbox")
+    await until_asked(play, finished, "SELECT count(*) FROM ledger.orders WHERE phase = 'finished'")
+    await until_asked(play, 0, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting'")
+    await until_asked(play, 0, "SELECT count(*) FROM delivery.outbox")
     await until_read(play, *LedgerHandler.topics)
-    await until(play, 0, "SELECT count(*) FROM ledger.outbox")
+    await until_asked(play, 0, "SELECT count(*) FROM ledger.outbox")
 
 
 async def until_kafka_knows(play: Rehearsal, topic: str) -> None:
     """All of it is read, and Kafka was told so."""
     await until_read(play, topic)
     read = await ask(play, f"SELECT sum(next_offset) FROM ledger.positions WHERE topic = '{topic}'")
-    while read != sum(  # noqa: ASYNC110 - only Kafka can tell
-        at for place, at in (await committed_offsets(play.settings, names.group("ledger"))).items() if place[0] == topic
-    ):
-        await asyncio.sleep(LOOK_SECONDS)
+
+    async def told() -> bool:
+        committed = await committed_offsets(play.settings, names.group("ledger"))
+        return read == sum(at for place, at in committed.items() if place[0] == topic)
+
+    await until(told, SECONDS_MAX)
 
 
 async def books(play: Rehearsal) -> dict[str, list[tuple]]:
@@ -216,7 +214,7 @@ async def test_commands_that_the_topic_has_lost_come_from_the_ledger_and_are_ask
     await until_told(play, "settlement.failed", 2)
     await everything_is_answered(play, "error")
     await say(play, *invoiced(third, fourth))
-    await until(play, 2, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting' AND uncertain")
+    await until_asked(play, 2, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting' AND uncertain")
     await until_kafka_knows(play, names.OUTCOMES)
     await crash_and_restore(play)
     await lose_records(play, names.COMMANDS, names.OUTCOMES)
@@ -264,7 +262,7 @@ async def test_what_people_decided_since_the_backup_is_applied_once_and_the_book
     of = dict(await rows(play, "SELECT order_id, command_id FROM delivery.commands"))
     await everything_is_answered(play, "error")
     await people(play, lambda typed: commands.retry(typed, ANA, of[before_it]))
-    await until(play, 4, OPEN)
+    await until_asked(play, 4, OPEN)
     await back_up(play)
     await everything_is_answered(play, "echo")
     await until_told(play, "command.suspect", 3)
@@ -334,10 +332,10 @@ async def test_a_dead_letter_since_the_backup_is_back_and_a_replay_is_counted_on
 async def test_what_waited_in_the_backup_or_began_to_wait_since_ends_as_it_would_have(play: Rehearsal):
     woken, asleep, passing, waiting = orders_of(0, 4)
     await say(play, *invoiced(woken, asleep))
-    await until(play, 2, "SELECT count(*) FROM ledger.parked")
+    await until_asked(play, 2, "SELECT count(*) FROM ledger.parked")
     await back_up(play)
     await say(play, *invoiced(passing, waiting))
-    await until(play, 4, "SELECT count(*) FROM ledger.parked")
+    await until_asked(play, 4, "SELECT count(*) FROM ledger.parked")
     await say(play, *opened(woken, passing))
     await until_at_rest(play, 2)
     before = await books(play)
@@ -381,7 +379,7 @@ async def test_a_worker_that_starts_while_a_recovery_is_at_work_waits_for_its_en
 ):
     await say(play, *opened("order-1", "order-2"))
     await until_told(play, "order.opened", 2)
-    await until(play, 2 * PARTITIONS, OWNED)
+    await until_asked(play, 2 * PARTITIONS, OWNED)
     await back_up(play)
     await say(play, *invoiced("order-1"))
     await until_at_rest(play, 1)
@@ -393,12 +391,12 @@ async def test_a_worker_that_starts_while_a_recovery_is_at_work_waits_for_its_en
         with pytest.raises(RecoveryError, match="another recovery, is at work"):
             await run_recovery(play.settings, nobody)
         play.start_workers()
-        await until(play, 2, BEATING)
+        await until_asked(play, 2, BEATING)
         assert await ask(play, OWNED) == 0
         assert await ask(play, "SELECT count(*) FROM ledger.facts") == facts
         assert await requests(play) == asked
         await transaction.commit()
 
-    await until(play, 2 * PARTITIONS, OWNED)
+    await until_asked(play, 2 * PARTITIONS, OWNED)
     await until_at_rest(play, 2)
     await each_was_done_once(play, 2 * TOTAL)

@@ -6,6 +6,7 @@ from typing import Any
 import faust
 import pytest
 
+from tests.until import until
 from worker.ops.row import Row
 from worker.ops.table import HomeTable
 from worker.ops.view import RowModel
@@ -33,9 +34,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Told:
 
 
 async def until_told(table: Told, number: int) -> None:
-    async with asyncio.timeout(5):
-        while len(table.told) < number:  # noqa: ASYNC110 - the table tells nobody
-            await asyncio.sleep(0)
+    await until(lambda: len(table.told) >= number, seconds=5, look_seconds=0)
 
 
 async def test_a_row_that_changed_often_is_written_once_as_it_is_now(table: Told):

@@ -1,10 +1,10 @@
 """What lasts in a worker can be seen from outside: beside its lease, for as long as it lasts."""
 
-import asyncio
 import json
 
 import asyncpg
 
+from tests.until import until
 from worker import telemetry
 from worker.settings import load
 from worker.stream.control import Control
@@ -23,14 +23,14 @@ async def test_an_alert_stands_beside_its_workers_lease_until_it_is_over(databas
 
     telemetry.alert("breaker_open", "alone", why="connection refused")
     try:
-        async with asyncio.timeout(20):
-            while not (found := await told()):  # noqa: ASYNC110 - the worker tells the database with its next beat
-                await asyncio.sleep(0.05)
+        found = await until(told, seconds=20)  # the worker tells the database with its next beat
     finally:
         telemetry.clear_alert("breaker_open", "alone")
-    async with asyncio.timeout(20):
-        while await told():  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+
+    async def over() -> bool:
+        return not await told()
+
+    await until(over, seconds=20)
     await ownership.leave()
     await database.close()
 

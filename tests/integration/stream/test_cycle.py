@@ -1,7 +1,7 @@
 """One cycle after another: every record once, its consequences published, its fate durable."""
 
 import asyncio
-import hashlib
+import random
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -135,15 +135,31 @@ async def test_a_restart_goes_on_where_the_database_says(world: World):
     await running
 
 
-async def test_a_wide_record_arrives_alone_and_whole(world: World):
-    runner, _, running = await _run(world)
-    value = b"x" * 900_000
+class Remembering(Toy):
+    """Knows which values came together, byte for byte."""
 
-    await world.send_many([("order-1", value, None), ("order-1", b"{}", None)])
-    await world.until_seen(2)
+    def __init__(self, control: Control) -> None:
+        super().__init__(control)
+        self.batches: list[list[bytes | None]] = []
 
-    await world.check_orders({"order-1": 2})
-    assert hashlib.sha256(value).digest()  # the topic took it
+    async def handle(self, cycle: Cycle) -> None:
+        if cycle.records:
+            self.batches.append([record.value for record in cycle.records])
+        await super().handle(cycle)
+
+
+async def test_a_wide_record_arrives_alone_and_whole(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("worker.stream.session.CYCLE_BYTES_MAX", 100_000)
+    wide = random.Random(7).randbytes(450_000).hex().encode()
+    values = [b"{}", b"[]", wide, b"{}", b"[]"]
+    await world.send_many([("order-1", value, None) for value in values])
+
+    runner, toy, running = await _run(world, Remembering)
+    await world.until_seen(len(values))
+
+    await world.check_orders({"order-1": len(values)})
+    assert [value for batch in toy.batches for value in batch] == values
+    assert [wide] in toy.batches
     runner.stop()
     await running
 
