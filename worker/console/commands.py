@@ -16,6 +16,7 @@ from worker.people.acting import Actor
 from worker.people.needs import Need, needs
 
 LISTED_MAX = 500
+CHANGES_MAX = 2**31 - 1
 STYLES = {"manual": "yellow", "suspect": "red", "unknown": "red", "failed": "yellow", "short": "yellow",
           "lapsed": "yellow"}  # fmt: skip
 
@@ -26,6 +27,12 @@ commands_app = typer.Typer(
 
 NeedKind = Literal["manual", "suspect", "unknown", "failed", "short", "lapsed"]
 CommandId = Annotated[str, typer.Argument(metavar="ID", help="The commandId, as `commands list` shows it.")]
+Changes = Annotated[
+    int | None,
+    typer.Option(
+        "--changes", metavar="N", min=0, max=CHANGES_MAX, help="Only as it is after so many changes: see `show`."
+    ),
+]
 
 
 @commands_app.command(
@@ -93,16 +100,20 @@ def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
             console, f"{moment(said['decided_at'])} {said['decided_by']}: {said['action']}, {said['reason']} ({became})"
         )
     if page.acts:
-        show(console, cell(f"may be decided now: {', '.join(page.acts)}", "dim"))
+        as_shown = f"--changes {one['changes']}: only while the command is as shown here"
+        show(console, cell(f"may be decided now: {', '.join(page.acts)} ({as_shown})", "dim"))
 
 
 @commands_app.command(
     "retry",
-    epilog=examples('settlement commands retry ID --by ana --reason "limit was raised"'),
+    epilog=examples(
+        'settlement commands retry ID --by ana --reason "limit was raised"',
+        'settlement commands retry ID --changes 1 --by ana --reason "the acquirer was down"',
+    ),
 )
-def retry_command(command_id: CommandId, by: By, reason: Reason) -> None:
+def retry_command(command_id: CommandId, by: By, reason: Reason, changes: Changes = None) -> None:
     """Ask again: a declined or short command as a new one, an unknown or suspect one under the same request id."""
-    with_connection(lambda connection, _: commands.retry(connection, Actor(by, reason), command_id))
+    with_connection(lambda connection, _: commands.retry(connection, Actor(by, reason), command_id, changes=changes))
     show(out(), "noted; it will be asked again")
 
 
@@ -122,13 +133,14 @@ def resolve_command(
     ] = None,
     operation_id: Annotated[str | None, typer.Option(metavar="X", help="The connector's id of what was done.")] = None,
     not_done: Annotated[bool, typer.Option("--not-done", help="It was not done, and never will be.")] = False,
+    changes: Changes = None,
 ) -> None:
     """Close a manual, suspect or unknown command: it was done, or it was not."""
     if not_done == (done is not None) or (done is not None) != bool(operation_id):
         fail("say either --done VALUE --operation-id X, or --not-done", USAGE)
     with_connection(
         lambda connection, _: commands.resolve(
-            connection, Actor(by, reason), command_id, done=done, operation_id=operation_id
+            connection, Actor(by, reason), command_id, done=done, operation_id=operation_id, changes=changes
         )
     )
     show(out(), f"noted; it is resolved: {'done' if done else 'not done'}")
@@ -155,13 +167,17 @@ def abandon_command(
     settle_id: Annotated[
         str | None, typer.Option(metavar="S", help="The suspect automatic settlement that is given up.")
     ] = None,
+    changes: Changes = None,
 ) -> None:
     """Give up a failed or lapsed amount, or a suspect automatic settlement: it no longer holds the order."""
     amount = order is not None and (invoice is None) != (settle_id is None)
-    if (command_id is None) == (not amount) or (command_id and (order or invoice or settle_id)):
+    of_command, of_amount = command_id is not None or changes is not None, order or invoice or settle_id
+    if (command_id is None) == (not amount) or (of_command and of_amount):
         fail("name ID, or --order O --invoice N, or --order O --settle-id S", USAGE)
     if command_id is not None:
-        with_connection(lambda connection, _: commands.abandon(connection, Actor(by, reason), command_id))
+        with_connection(
+            lambda connection, _: commands.abandon(connection, Actor(by, reason), command_id, changes=changes)
+        )
     else:
         with_connection(
             lambda connection, _: commands.abandon_amount(

@@ -3,20 +3,22 @@
 from worker.delivery import outcomes
 from worker.delivery.job import Job
 from worker.delivery.store import Decision, Standing, Store
-from worker.domain.objection import objection
+from worker.domain.objection import changed_since, objection
 from worker.stream.cycle import Cycle
 
 
 async def apply(cycle: Cycle, store: Store, decision: Decision) -> tuple[Job | None, str | None]:
     """Publishes the decision and changes the command it is about.
 
-    Returns that command as it stands now, and why not, where it has moved on since the decision was typed.
+    Returns that command as it stands now, and why not, where it has moved on since the person saw it.
     """
     found = await store.command(decision.command_id) if decision.command_id else None
     if found is None:
         cycle.publish(outcomes.of_decision(decision, None, cycle.partition_of(decision.order_id)))
         return None, None
     job, done = found
+    if refusal := changed_since(decision.changes, job.changes, job.state):
+        return job, refusal
     # Whoever resolved it as it stands now was let to, because the books doubt it; the ledger has the last word.
     doubted = decision.changes == job.changes
     if refusal := objection(decision.action, job.state, done, job.command.value, doubted=doubted):

@@ -5,6 +5,16 @@ RESOLVED_STATES = ("manual", "suspect", "unknown")
 _DONE_STATES = ("succeeded", "resolved")
 
 
+def changed_since(seen: int | None, changes: int, state: str) -> str | None:
+    """Give one sentence where somebody decides about a command that is no more as they saw it, or None.
+
+    Asked again under the same request id and asked for anew are one word of a person, and not one effect.
+    """
+    if seen is None or seen == changes:
+        return None
+    return f"the command has changed since it was looked at and is {state} now: look again, then decide"
+
+
 def objection(action: str, state: str, done: int, value: int, *, doubted: bool = False) -> str | None:
     """One sentence on why not, or None. Resolved as not done, or as partly done, is as if declined or short.
 

@@ -14,8 +14,9 @@ from yarl import URL
 
 from worker import telemetry
 from worker.domain.money import EXPONENTS, MAX_MINOR
+from worker.domain.objection import changed_since
 from worker.kafka.sink import Sink
-from worker.ops import words
+from worker.ops import orders, words
 from worker.ops.needing import letter_id
 from worker.ops.site import Site
 from worker.people import commands, dead_letters, replaying
@@ -90,13 +91,16 @@ async def _proposal(site: Site, connection: Connection, action: str, given: dict
 async def _on_command(connection: Connection, action: Action, given: dict[str, str]) -> Proposal:
     page = await commands.look(connection, given["id"])
     one = page.command
+    if refusal := changed_since(_seen(given), one["changes"], one["state"]):
+        raise Refused(refusal)
     if action not in page.acts:
         raise Refused(f"the command is {one['state']}: that cannot be done with it now")
     about = (f"the {words.OPERATIONS[one['operation']]} on payment {one['payment_id']} of order {one['order_id']} "
              f"by {one['connector']}")  # fmt: skip
     proposal = Proposal(
         action=action, about=about, value=one["value"], currency=one["currency"], order_id=one["order_id"],
-        back=str(URL("/command").with_query(id=given["id"])), fields={"id": given["id"]}, asked_value=one["value"],
+        back=str(URL("/command").with_query(id=given["id"])), asked_value=one["value"],
+        fields={"id": given["id"], "changes": str(one["changes"])},
     )  # fmt: skip
     if action == "resolve":
         return _with_result(proposal, given)
@@ -108,6 +112,11 @@ async def _on_command(connection: Connection, action: Action, given: dict[str, s
         retried = "The same request id is sent again: what the connector has done already is not done twice."
     proposal.says = retried if action == "retry" else "The amount stays where it is, and no longer holds the order."
     return proposal
+
+
+def _seen(given: dict[str, str]) -> int | None:
+    """How often the command had changed when its page was made; None: the page is only being made."""
+    return orders.number(given["changes"], -1) if "changes" in given else None
 
 
 def _with_result(proposal: Proposal, given: dict[str, str]) -> Proposal:
@@ -166,7 +175,7 @@ async def _on_letter(site: Site, connection: Connection, action: Action, given: 
 
 
 async def _retry(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> None:
-    await commands.retry(connection, actor, form["id"])
+    await commands.retry(connection, actor, form["id"], changes=_seen(form))
 
 
 async def _resolve(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> None:
@@ -174,13 +183,13 @@ async def _resolve(_: Settings, connection: Connection, actor: Actor, form: dict
     page = await commands.look(connection, form["id"])
     await commands.resolve(
         connection, actor, form["id"], done=in_minor(form["value"], page.command["currency"]) if done else None,
-        operation_id=form["operation"].strip() if done else None,
+        operation_id=form["operation"].strip() if done else None, changes=_seen(form),
     )  # fmt: skip
 
 
 async def _abandon(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> None:
     if form.get("id"):
-        await commands.abandon(connection, actor, form["id"])
+        await commands.abandon(connection, actor, form["id"], changes=_seen(form))
         return
     await commands.abandon_amount(
         connection, actor, form["order"], invoice=form.get("invoice") or None, settle_id=form.get("settle") or None

@@ -1,4 +1,7 @@
-"""Commands that need a person: look at one; ask again, close it, give it up (R39)."""
+"""Commands that need a person: look at one; ask again, close it, give it up (R39).
+
+Whoever decides about what they saw says so with `changes`, how often the command's state had changed by then.
+"""
 
 from typing import Any
 
@@ -6,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from worker.domain.money import MAX_MINOR
-from worker.domain.objection import objection
+from worker.domain.objection import changed_since, objection
 from worker.people.acting import Action, Actor, Connection, Refused, refuse_unstorable, write_down
 from worker.people.needs import acts_on, is_doubted
 from worker.postgres.queries import load
@@ -44,14 +47,15 @@ async def look(connection: Connection, command_id: str) -> CommandPage:
                                doubted=await is_doubted(connection, row["order_id"], command_id)))  # fmt: skip
 
 
-async def retry(connection: Connection, actor: Actor, command_id: str) -> None:
+async def retry(connection: Connection, actor: Actor, command_id: str, *, changes: int | None = None) -> None:
     """Asks again: a declined or short command as a new one, an unknown or suspect one under the same request id."""
-    await _decide(connection, actor, "retry", command_id)
+    await _decide(connection, actor, "retry", command_id, changes)
 
 
 async def resolve(
-    connection: Connection, actor: Actor, command_id: str, *, done: int | None = None, operation_id: str | None = None
-) -> None:
+    connection: Connection, actor: Actor, command_id: str, *, done: int | None = None, operation_id: str | None = None,
+    changes: int | None = None,
+) -> None:  # fmt: skip
     """Closes a manual, suspect or unknown command: done with this value and id, or (without both) not done."""
     if (done is None) != (not operation_id):
         raise Refused("what was done has a value and the connector's operation id; what was not done has neither")
@@ -59,12 +63,12 @@ async def resolve(
         raise Refused(f"the value is a whole number of minor units from 1 to {MAX_MINOR}")
     if operation_id is not None:
         refuse_unstorable("the operation id", operation_id)
-    await _decide(connection, actor, "resolve", command_id, value=done or 0, operation_id=operation_id or None)
+    await _decide(connection, actor, "resolve", command_id, changes, value=done or 0, operation_id=operation_id or None)
 
 
-async def abandon(connection: Connection, actor: Actor, command_id: str) -> None:
+async def abandon(connection: Connection, actor: Actor, command_id: str, *, changes: int | None = None) -> None:
     """Gives up a declined or short command: its amount no longer holds the order."""
-    await _decide(connection, actor, "abandon", command_id)
+    await _decide(connection, actor, "abandon", command_id, changes)
 
 
 async def abandon_amount(
@@ -85,15 +89,17 @@ async def abandon_amount(
 
 
 async def _decide(
-    connection: Connection, actor: Actor, action: Action, command_id: str, *, value: int | None = None,
-    operation_id: str | None = None,
+    connection: Connection, actor: Actor, action: Action, command_id: str, changes: int | None, *,
+    value: int | None = None, operation_id: str | None = None,
 ) -> None:  # fmt: skip
     """Written once per state of the command; the same call typed again, even after it took effect, is no error."""
     row = await _row(connection, command_id)
     doubted = await is_doubted(connection, row["order_id"], command_id)
-    refusal = objection(action, row["state"], row["done"], row["value"], doubted=doubted)
+    refusal = changed_since(changes, row["changes"], row["state"]) or objection(
+        action, row["state"], row["done"], row["value"], doubted=doubted
+    )
     if refusal or row["state"] == "resolved":
-        call = command_id, action, value, operation_id, actor.name, actor.reason
+        call = command_id, action, value, operation_id, actor.name, actor.reason, changes
         if await connection.fetchval(_SQL["decided_so_before"], *call):
             return
     if refusal:

@@ -46,7 +46,8 @@ ON CONFLICT (order_id, command_id, invoice_number, settle_id, action, changes, v
 RETURNING id
 
 -- name: decided_so_before
--- Whether the same person typed the same call for the same reason before.
+-- Whether the same person typed the same call for the same reason before; if said so, about that state of the command.
 SELECT EXISTS (
     SELECT FROM delivery.decisions WHERE command_id = $1 AND action = $2 AND value IS NOT DISTINCT FROM $3
-        AND operation_id IS NOT DISTINCT FROM $4 AND decided_by = $5 AND reason = $6)
+        AND operation_id IS NOT DISTINCT FROM $4 AND decided_by = $5 AND reason = $6
+        AND ($7::integer IS NULL OR changes = $7))

@@ -40,6 +40,25 @@ async def test_a_decision_about_a_command_closes_its_dead_letter_under_the_perso
     )  # fmt: skip
 
 
+async def test_whoever_asked_again_for_a_doubtful_command_does_not_ask_for_the_new_one_that_it_has_become(
+    world: DeliveryWorld,
+):
+    """Resolved as not done, it could be asked again, under another request id: a second effect, if that was wrong."""
+    world.plan("echo")
+    world.take("a")
+    await world.until(("a", "suspect"))
+    await commands.resolve(world.connection, ANA, "a")
+    await commands.retry(world.connection, Actor("ben", "the same request id may be sent again"), "a")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await world.value("SELECT count(*) FROM decisions WHERE applied_at IS NULL"):
+            await world.cycle()
+
+    assert world.outcomes() == [("suspect", "a"), ("resolved", "a")]
+    assert await world.value("SELECT refused FROM decisions WHERE decided_by = 'ben'") == (
+        "the command has changed since it was looked at and is resolved now: look again, then decide"
+    )
+
+
 async def test_a_decision_that_came_too_late_changes_nothing_of_it(world: DeliveryWorld):
     world.plan("manual")
     world.take("a")

@@ -63,6 +63,21 @@ async def test_the_same_call_twice_is_one_decision_and_one_act(ledger: LedgerWor
     ]
 
 
+async def test_of_a_command_that_is_no_more_as_it_was_seen_only_the_same_decision_may_be_typed_again(
+    ledger: LedgerWorld, declined: str
+):
+    seen = (await commands.look(ledger.connection, declined)).command["changes"]
+    await commands.retry(ledger.connection, ANA, declined, changes=seen)
+    await ledger.connection.execute("UPDATE delivery.commands SET changes = changes + 1")
+
+    await commands.retry(ledger.connection, ANA, declined, changes=seen)
+    with pytest.raises(Refused, match="has changed since it was looked at and is declined now: look again"):
+        await commands.retry(ledger.connection, Actor("ben", "limit was raised"), declined, changes=seen)
+
+    assert await ledger.rows("SELECT decided_by, changes FROM delivery.decisions") == [("ana", seen)]
+    assert await ledger.value("SELECT count(*) FROM people.acts") == 1
+
+
 async def test_what_cannot_be_decided_now_is_refused_with_a_sentence(ledger: LedgerWorld, declined: str):
     with pytest.raises(Refused, match="the command is declined; only manual, suspect and unknown ones are resolved"):
         await commands.resolve(ledger.connection, ANA, declined)

@@ -5,7 +5,7 @@ import pytest
 from tests.unit.domain.world import ORDER, START_MS, World, auto, change, order_authorized, pay, recipient, tracking
 from worker.domain.facts import ConnectorsNamed, OutcomeReported, TimePassed
 from worker.domain.money import divided, to_major
-from worker.domain.objection import objection
+from worker.domain.objection import changed_since, objection
 from worker.domain.terms import HOUR_MS
 
 
@@ -123,6 +123,15 @@ def test_r39_what_was_resolved_in_part_may_be_asked_again_or_given_up() -> None:
     assert objection("abandon", "resolved", 5999, 6000) is None
     assert objection("retry", "resolved", 6000, 6000) is not None
     assert objection("abandon", "resolved", 6000, 6000) is not None
+
+
+def test_r39_a_person_decides_about_the_command_as_they_saw_it() -> None:
+    assert changed_since(None, 2, "suspect") is None
+    assert changed_since(2, 2, "suspect") is None
+    for seen in (0, 1, 3):
+        assert changed_since(seen, 2, "resolved") == (
+            "the command has changed since it was looked at and is resolved now: look again, then decide"
+        )
 
 
 def test_r32_what_was_said_to_be_done_and_the_books_doubt_is_resolved_and_nothing_else_that_ended() -> None:

@@ -1,0 +1,119 @@
+"""The page of an act decides about what it showed: what has changed meanwhile is looked at again first."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from html import unescape
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from tests.integration.ledger.world import LedgerWorld, authorized, invoice
+from tests.integration.people.test_decisions import taken_over
+from worker.ops.guard import Guard
+from worker.ops.reading import Reader
+from worker.ops.server import Server
+from worker.ops.site import Site
+from worker.ops.totals import Totals
+
+CHANGED = "the command has changed since it was looked at and is resolved now: look again, then decide"
+WHO = {"by": "ben", "reason": "the acquirer was down"}
+
+
+class Browser:
+    """What a person with a browser does: opens a page, and sends the form that it shows."""
+
+    def __init__(self, client: TestClient[Any, Any]) -> None:
+        self._client = client
+
+    async def open(self, **query: str) -> tuple[int, str]:
+        async with self._client.get("/act", params=query) as answer:
+            return answer.status, unescape(await answer.text())
+
+    async def send(self, form: dict[str, str]) -> tuple[int, str]:
+        headers = {"Origin": f"http://{self._client.host}:{self._client.port}"}
+        async with self._client.post("/act", data=form, headers=headers, allow_redirects=False) as answer:
+            return answer.status, unescape(await answer.text())
+
+
+def hidden(page: str) -> dict[str, str]:
+    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page))
+
+
+@pytest.fixture
+async def browser(ledger: LedgerWorld) -> AsyncIterator[Browser]:
+    async with ops_view(ledger) as client:
+        yield Browser(client)
+
+
+@asynccontextmanager
+async def ops_view(ledger: LedgerWorld) -> AsyncIterator[TestClient[Any, Any]]:
+    """The pages alone, in front of the ledger's database."""
+    view: Any = SimpleNamespace(totals=Totals(), missing=lambda: None)
+    around: Any = SimpleNamespace(dead_letters={}, problem=None)
+    reader = Reader(ledger.settings.database)
+    await reader.start()
+    site = Site(ledger.settings, Guard(ledger.settings), view, around, reader)
+    async with TestClient(TestServer(Server(site).application())) as client:
+        yield client
+    await reader.stop()
+
+
+@pytest.fixture
+async def suspect(ledger: LedgerWorld) -> str:
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
+    return await taken_over(ledger, "suspect")
+
+
+async def resolved_as_not_done(ledger: LedgerWorld) -> None:
+    """What the delivery worker makes of another person's decision."""
+    await ledger.connection.execute("UPDATE delivery.commands SET state = 'resolved', changes = changes + 1")
+
+
+async def decisions(ledger: LedgerWorld) -> list[tuple[Any, ...]]:
+    return await ledger.rows("SELECT action, changes, decided_by FROM delivery.decisions")
+
+
+async def test_a_page_that_promises_the_same_request_id_never_asks_under_another_one(
+    ledger: LedgerWorld, browser: Browser, suspect: str
+):
+    status, page = await browser.open(action="retry", id=suspect)
+    assert (status, "The same request id is sent again" in page) == (200, True)
+    await resolved_as_not_done(ledger)
+
+    status, page = await browser.send(hidden(page) | WHO)
+
+    assert (status, CHANGED in page) == (409, True)
+    assert await decisions(ledger) == []
+
+    status, page = await browser.open(action="retry", id=suspect)
+    assert (status, "It becomes a new command" in page) == (200, True)
+    assert (await browser.send(hidden(page) | WHO))[0] == 303
+    assert await decisions(ledger) == [("retry", 1, "ben")]
+
+
+async def test_what_changes_between_its_result_and_its_confirmation_is_looked_at_again(
+    ledger: LedgerWorld, browser: Browser, suspect: str
+):
+    _, first = await browser.open(action="resolve", id=suspect)
+    form = hidden(first) | {"result": "done", "value": "60.00", "operation": "settle-1"}
+    status, second = await browser.open(**form)
+    assert (status, "booked as done" in second) == (200, True)
+    await resolved_as_not_done(ledger)
+
+    again = await browser.open(**form)
+    sent = await browser.send(hidden(second) | WHO)
+
+    assert [(status, CHANGED in page) for status, page in (again, sent)] == [(409, True), (409, True)]
+    assert await decisions(ledger) == []
+
+
+async def test_a_form_sent_twice_decides_once(ledger: LedgerWorld, browser: Browser, suspect: str):
+    _, page = await browser.open(action="retry", id=suspect)
+
+    assert [(await browser.send(hidden(page) | WHO))[0] for _ in range(2)] == [303, 303]
+
+    assert await decisions(ledger) == [("retry", 0, "ben")]
