@@ -14,6 +14,9 @@ from worker.people.acting import Action, Actor, Connection, Refused, refuse_unst
 from worker.people.needs import acts_on, is_doubted
 from worker.postgres.queries import load
 
+# A decision is found again by all that it says, and a key of PostgreSQL's has at most 2,704 bytes, with its lengths.
+DECISION_BYTES_MAX = 2_600
+
 _SQL = load("worker.people")
 
 Json = dict[str, Any]
@@ -82,6 +85,7 @@ async def abandon_amount(
     home = await connection.fetchval(_SQL["home_of_order"], order_id)
     if home is None:
         raise Refused(f"no order {order_id} is known")
+    _refuse_too_long(actor, order_id, invoice, settle_id)
     call = (order_id, None, invoice, settle_id, None, None, None, actor.name, actor.reason)
     async with connection.transaction():
         if await connection.fetchval(_SQL["decide"], "abandon", home, *call):
@@ -104,6 +108,7 @@ async def _decide(
             return
     if refusal:
         raise Refused(refusal)
+    _refuse_too_long(actor, row["order_id"], command_id, operation_id)
     async with connection.transaction():
         written = await connection.fetchval(
             _SQL["decide"], action, row["partition"], row["order_id"], command_id, None, None, row["changes"], value,
@@ -112,6 +117,13 @@ async def _decide(
         if written:
             await write_down(connection, actor, action, order_id=row["order_id"], command_id=command_id, value=value,
                              operation_id=operation_id)  # fmt: skip
+
+
+def _refuse_too_long(actor: Actor, *about: str | None) -> None:
+    size = sum(len(one.encode()) for one in (actor.name, actor.reason, *about) if one)
+    if size > DECISION_BYTES_MAX:
+        raise Refused(f"name and reason are {size - DECISION_BYTES_MAX} bytes too long to be kept with this decision; "
+                      "a letter beyond ASCII takes two to four")  # fmt: skip
 
 
 async def _row(connection: Connection, command_id: str) -> Json:

@@ -1,6 +1,7 @@
 """What needs a person is found where the books say so; what a person decides is noted once, with name and reason."""
 
 import json
+import random
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.integration.ledger.world import NOON_MS, LedgerWorld, authorized, inv
 from tests.integration.people.deployment import Deployment
 from worker.kafka import names
 from worker.people import commands
-from worker.people.acting import Actor, Refused
+from worker.people.acting import REASON_CHARACTERS_MAX, Actor, Refused
 from worker.people.needs import needs
 
 ANA = Actor("ana", "limit was raised")
@@ -103,6 +104,31 @@ async def test_a_command_the_connector_left_open_is_found_before_the_ledger_has_
     assert await needs(ledger.connection, merchant="another") == []
     page = await commands.look(ledger.connection, command_id)
     assert (page.command["currency"], page.command["cause"]) == ("USD", {"kind": "invoice", "id": "17"})
+
+
+@pytest.mark.parametrize("about", ["a command", "an amount"])
+async def test_a_reason_as_long_as_the_database_can_keep_is_kept_and_a_longer_one_refused_with_a_sentence(
+    ledger: LedgerWorld, declined: str, about: str
+):
+    """Characters that take three bytes and that nothing can compress."""
+    dice = random.Random(5)
+    reason = "".join(chr(dice.randrange(0x4E00, 0x9FA5)) for _ in range(REASON_CHARACTERS_MAX))
+    named = len("ana" + "o1" + (declined if about == "a command" else "17"))
+    most = (commands.DECISION_BYTES_MAX - named) // 3
+
+    async def give_up(reason: str) -> None:
+        if about == "a command":
+            await commands.abandon(ledger.connection, Actor("ana", reason), declined)
+        else:
+            await commands.abandon_amount(ledger.connection, Actor("ana", reason), "o1", invoice="17")
+
+    with pytest.raises(Refused, match="name and reason are [1-3] bytes too long to be kept with this decision"):
+        await give_up(reason[: most + 1])
+    with pytest.raises(Refused, match=f"{named + 3_000 - commands.DECISION_BYTES_MAX} bytes too long"):
+        await give_up(reason)
+    await give_up(reason[:most])
+
+    assert await ledger.rows("SELECT reason FROM delivery.decisions") == [(reason[:most],)]
 
 
 async def test_a_lapsed_amount_is_found_and_given_up_by_order_and_invoice(ledger: LedgerWorld):
