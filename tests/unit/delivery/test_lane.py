@@ -1,8 +1,11 @@
 """A connector in trouble is left alone, asked by one command, and found again slowly (R34, R36)."""
 
+from collections.abc import Iterator
+
 import pytest
 from msgspec.structs import replace
 
+from worker import telemetry
 from worker.connector.answers import Answer
 from worker.connector.file import Connector
 from worker.delivery.lane import Lane
@@ -18,6 +21,13 @@ SILENT = Answer("unknown", "timeout", "no answer")
 ERROR = Answer("unknown", "timeout", "the connector's own word for it")
 BUSY = Answer("busy", "http_429", "later", hold_seconds=5)
 MANY = 100
+
+
+@pytest.fixture(autouse=True)
+def _no_alert_outlasts_its_test() -> Iterator[None]:
+    yield
+    for one in telemetry.lasting_alerts():
+        telemetry.clear_alert(one["code"], one["connector"])
 
 
 def lane_with(commands: int = MANY, connector: Connector = ACME) -> Lane:
