@@ -50,7 +50,7 @@ class OpsServer:
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await listen(self._runner, self._settings.ops_host, self._settings.ops_port)
         self.port = self._runner.addresses[0][1]

@@ -15,6 +15,7 @@ from worker.domain.facts import (
     PaymentAutoSettled,
     TimePassed,
 )
+from worker.domain.order import automatic_key
 from worker.kafka.records import Record
 from worker.ledger.connectors import Connectors
 from worker.ledger.folder import Folder, Parked, WaitsFor
@@ -24,7 +25,7 @@ from worker.stream.cycle import Cycle
 
 UNDECIDABLE = "undecidable_fact"
 
-Fate = Literal["applied", "duplicate", "parked", "dead_lettered"]
+RecordFate = Literal["applied", "duplicate", "parked", "dead_lettered"]
 Place = tuple[str, int, int] | None
 
 
@@ -59,7 +60,7 @@ class Deciding:
         if folder.order.opened and any(parked.waits_for == "order" for parked in folder.parked):
             self._unpark(folder, chain)  # the order was opened by a recovery, which decides nothing
 
-    def judge(self, folder: Folder, record: Record, one: Readable) -> Fate | None:
+    def judge(self, folder: Folder, record: Record, one: Readable) -> RecordFate | None:
         """The fate of one record; None: it waits already, and was counted when it came."""
         if any(_same_place(parked.record, record) for parked in folder.parked):
             return None
@@ -82,7 +83,7 @@ class Deciding:
                     f"The {parked.waits_for} it names did not come in time (R29)",
                 )
 
-    def _decide(self, folder: Folder, record: Record | None, one: Readable, chain: int) -> Fate:
+    def _decide(self, folder: Folder, record: Record | None, one: Readable, chain: int) -> RecordFate:
         """One fact, and what it makes of parked ones."""
         try:
             decision = self._decision(folder, record, one, chain)
@@ -113,9 +114,9 @@ class Deciding:
         if decision.refusal is not None and record is not None:
             self._dead_letter(folder, record, decision.refusal.code, decision.refusal.reason)
         if decision.holds and record is not None and isinstance(fact, PaymentAutoSettled):
-            folder.park(Parked(record, "judgement", None, subject=subject_of(fact.payment_id, fact.settle_id)))
+            folder.park(Parked(record, "judgement", None, subject=automatic_key(fact.payment_id, fact.settle_id)))
         for payment_id, settle_id, suspect in decision.judged:
-            for parked in [one for one in folder.parked if one.subject == subject_of(payment_id, settle_id)]:
+            for parked in [one for one in folder.parked if one.subject == automatic_key(payment_id, settle_id)]:
                 folder.drop(parked)
                 if suspect:
                     reason = f"Automatic settlement {settle_id} does not fit payment {payment_id} (R27)"
@@ -147,7 +148,7 @@ class Deciding:
             expires_ms = self._cycle.now_ms + self._settings.parking_ms
         return "payment" if order.opened else "order", expires_ms
 
-    def _undecidable(self, folder: Folder, record: Record | None, problem: Exception) -> Fate:
+    def _undecidable(self, folder: Folder, record: Record | None, problem: Exception) -> RecordFate:
         """The order stays as it was: a decision has no effect before it is whole."""
         order_id = folder.order.order_id
         telemetry.alert(UNDECIDABLE, order_id=order_id)
@@ -175,8 +176,3 @@ def named_payments(fact: Fact) -> list[str]:
 
 def _same_place(one: Record, other: Record) -> bool:
     return (one.offset, one.partition, one.topic) == (other.offset, other.partition, other.topic)
-
-
-def subject_of(payment_id: str, settle_id: str) -> str:
-    """What an automatic settlement that waits for judgement is known by."""
-    return f"{payment_id}\x1f{settle_id}"

@@ -8,7 +8,7 @@ import orjson
 
 from worker.domain.decision import Decision
 from worker.domain.facts import Fact, PaymentAutoSettled
-from worker.domain.order import Order
+from worker.domain.order import Order, automatic_key
 from worker.domain.terms import Terms
 from worker.kafka import names
 from worker.kafka.envelope import id_of, is_ours, kind_of, write
@@ -17,7 +17,6 @@ from worker.kafka.source import Place
 from worker.kafka.tail import read_between
 from worker.ledger import journal
 from worker.ledger.book import Book
-from worker.ledger.deciding import subject_of
 from worker.ledger.folder import Folder, Parked
 from worker.ledger.journal import Journaled
 from worker.ledger.known import first_unknown
@@ -145,7 +144,7 @@ class Facts:
 
     def _drop_waiting(self, folder: Folder, one: Journaled, decision: Decision) -> Parked | None:
         """What waited for this fact, or is this fact, waits no longer."""
-        judged = {subject_of(payment, settle) for payment, settle, _ in decision.judged}
+        judged = {automatic_key(payment, settle) for payment, settle, _ in decision.judged}
         for parked in [waiting for waiting in folder.parked if waiting.subject in judged]:
             folder.drop(parked)
         for parked in folder.parked:
@@ -159,7 +158,7 @@ class Facts:
         """The record of an automatic settlement that is judged later is kept at hand, if its topic still has it."""
         record = waited.record if waited else await self._read(one)
         if record is not None:
-            folder.park(Parked(record, "judgement", None, subject=subject_of(fact.payment_id, fact.settle_id)))
+            folder.park(Parked(record, "judgement", None, subject=automatic_key(fact.payment_id, fact.settle_id)))
 
     async def _read(self, one: Journaled) -> Record | None:
         assert one.source is not None

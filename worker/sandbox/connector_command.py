@@ -51,7 +51,7 @@ def _rate(text: str) -> tuple[str, float]:
 
 
 async def _serve(connector: SandboxConnector, host: str, port: int) -> None:
-    runner = web.AppRunner(connector.application(), access_log=None)
+    runner = web.AppRunner(connector.application(), access_log=None, shutdown_timeout=1)
     await runner.setup()
     await listen(runner, host, port, "--host and --port")
     print(f"connector on http://{host}:{runner.addresses[0][1]}", flush=True)  # noqa: T201 - this is its output

@@ -82,14 +82,6 @@ class Runner:
             self._session.stopping = True
         self.control.changed.set()
 
-    def wake(self) -> None:
-        """Asks for a cycle now."""
-        self.control.wake()
-
-    def lease_valid(self, partition: int) -> bool:
-        """Whether a send for this partition may begin now."""
-        return self.control.lease_valid(partition)
-
     def condition(self) -> Mapping[str, str]:
         """What is missing for readiness; nothing when all is well."""
         if self._problem is not None or self._session is None:

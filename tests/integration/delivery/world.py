@@ -46,7 +46,7 @@ class DeliveryWorld:
         self.outgoing: list[Outgoing] = []
         self._waiting: list[Record] = []
         self._offsets: defaultdict[int, int] = defaultdict(int)
-        self._runner = web.AppRunner(self.acme.application(), access_log=None)
+        self._runner = web.AppRunner(self.acme.application(), access_log=None, shutdown_timeout=0.1)
         self.url = ""
         self._handlers: list[DeliveryHandler] = []
 

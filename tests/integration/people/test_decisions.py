@@ -122,7 +122,7 @@ async def test_a_reason_as_long_as_the_database_can_keep_is_kept_and_a_longer_on
         else:
             await commands.abandon_amount(ledger.connection, Actor("ana", reason), "o1", invoice="17")
 
-    with pytest.raises(Refused, match="name and reason are [1-3] bytes too long to be kept with this decision"):
+    with pytest.raises(Refused, match=r"name and reason are [1-3] bytes too long to be kept with this decision"):
         await give_up(reason[: most + 1])
     with pytest.raises(Refused, match=f"{named + 3_000 - commands.DECISION_BYTES_MAX} bytes too long"):
         await give_up(reason)

@@ -183,7 +183,7 @@ async def test_of_commands_and_outcomes_a_person_decides(refused: Deployment):
         (("replay", "1", "--patch", "[]", *WHO), 1, "a patch is a JSON object"),
         (("replay", "7", *WHO), 1, "no dead letter 7 is known"),
         (("replay", "--older", "soon", *WHO), 2, "--older takes an age"),
-        (("discard", "1", "--by", " ", "--reason", "x"), 1, "whoever decides gives a name"),
+        (("discard", "1", "--by", " ", "--reason", "x"), 2, "--by says nothing"),
     ],
 )
 async def test_what_cannot_be_done_is_one_sentence(

@@ -28,7 +28,7 @@ async def test_a_database_that_goes_away_costs_time_and_nothing_else(world: Worl
 
     await world.until(red, "readiness gone")
     await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(100)])
-    assert not any(runner.lease_valid(partition) for partition in range(6))
+    assert not any(control.lease_valid(partition) for partition in range(6))
     await proxy.open()
     await world.check_orders({f"order-{n}": 20 for n in range(10)})
     assert not runner.condition()
