@@ -113,8 +113,10 @@ def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
 )
 def retry_command(command_id: CommandId, by: By, reason: Reason, changes: Changes = None) -> None:
     """Ask again: a declined or short command as a new one, an unknown or suspect one under the same request id."""
-    with_connection(lambda connection, _: commands.retry(connection, Actor(by, reason), command_id, changes=changes))
-    show(out(), "noted; it will be asked again")
+    before = with_connection(
+        lambda connection, _: commands.retry(connection, Actor(by, reason), command_id, changes=changes)
+    )
+    show(out(), str(before or "noted; it will be asked again"))
 
 
 @commands_app.command(
@@ -138,12 +140,12 @@ def resolve_command(
     """Close a manual, suspect or unknown command: it was done, or it was not."""
     if not_done == (done is not None) or (done is not None) != bool(operation_id):
         fail("say either --done VALUE --operation-id X, or --not-done", USAGE)
-    with_connection(
+    before = with_connection(
         lambda connection, _: commands.resolve(
             connection, Actor(by, reason), command_id, done=done, operation_id=operation_id, changes=changes
         )
     )
-    show(out(), f"noted; it is resolved: {'done' if done else 'not done'}")
+    show(out(), str(before or f"noted; it is resolved: {'done' if done else 'not done'}"))
 
 
 @commands_app.command(
@@ -175,16 +177,16 @@ def abandon_command(
     if (command_id is None) == (not amount) or (of_command and of_amount):
         fail("name ID, or --order O --invoice N, or --order O --settle-id S", USAGE)
     if command_id is not None:
-        with_connection(
+        before = with_connection(
             lambda connection, _: commands.abandon(connection, Actor(by, reason), command_id, changes=changes)
         )
     else:
-        with_connection(
+        before = with_connection(
             lambda connection, _: commands.abandon_amount(
                 connection, Actor(by, reason), str(order), invoice=invoice, settle_id=settle_id
             )
         )
-    show(out(), "noted; it is given up")
+    show(out(), str(before or "noted; it is given up"))
 
 
 def _what(one: Need) -> str:

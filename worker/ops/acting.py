@@ -21,6 +21,7 @@ from worker.ops.needing import letter_id
 from worker.ops.site import Site
 from worker.people import commands, dead_letters, replaying
 from worker.people.acting import Action, Actor, Connection, Refused
+from worker.people.commands import Earlier
 from worker.people.needs import needs
 from worker.postgres.connecting import connect
 from worker.settings import Settings
@@ -66,11 +67,12 @@ async def act(site: Site, request: web.Request) -> web.StreamResponse:
         raise Refused("say first what the connector did")
     connection = await connect(site.settings.database, name="settlement-ops-act")
     try:
-        await _ACTS[proposal.action](site.settings, connection, actor, form)
+        before = await _ACTS[proposal.action](site.settings, connection, actor, form)
     finally:
         await connection.close()
     telemetry.log.info("act", action=proposal.action, by=actor.name, about=proposal.about, order=proposal.order_id)
-    answer = web.HTTPSeeOther(URL(proposal.back, encoded=True).update_query(noted=proposal.action))
+    noted = proposal.action if before is None else "before"
+    answer = web.HTTPSeeOther(URL(proposal.back, encoded=True).update_query(noted=noted))
     answer.set_cookie("settlement_name", _cookie_text(actor.name), httponly=True, samesite="Strict", path="/act")
     raise answer
 
@@ -174,24 +176,23 @@ async def _on_letter(site: Site, connection: Connection, action: Action, given: 
     )  # fmt: skip
 
 
-async def _retry(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> None:
-    await commands.retry(connection, actor, form["id"], changes=_seen(form))
+async def _retry(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> Earlier | None:
+    return await commands.retry(connection, actor, form["id"], changes=_seen(form))
 
 
-async def _resolve(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> None:
+async def _resolve(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> Earlier | None:
     done = form["result"] == "done"
     page = await commands.look(connection, form["id"])
-    await commands.resolve(
+    return await commands.resolve(
         connection, actor, form["id"], done=in_minor(form["value"], page.command["currency"]) if done else None,
         operation_id=form["operation"].strip() if done else None, changes=_seen(form),
     )  # fmt: skip
 
 
-async def _abandon(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> None:
+async def _abandon(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> Earlier | None:
     if form.get("id"):
-        await commands.abandon(connection, actor, form["id"], changes=_seen(form))
-        return
-    await commands.abandon_amount(
+        return await commands.abandon(connection, actor, form["id"], changes=_seen(form))
+    return await commands.abandon_amount(
         connection, actor, form["order"], invoice=form.get("invoice") or None, settle_id=form.get("settle") or None
     )
 
@@ -209,7 +210,7 @@ async def _discard(_: Settings, connection: Connection, actor: Actor, form: dict
     await dead_letters.discard(connection, actor, [letter_id(form["id"])])
 
 
-_ACTS: dict[Action, Callable[[Settings, Connection, Actor, dict[str, str]], Awaitable[None]]] = {
+_ACTS: dict[Action, Callable[[Settings, Connection, Actor, dict[str, str]], Awaitable[Earlier | None]]] = {
     "retry": _retry, "resolve": _resolve, "abandon": _abandon, "replay": _replay, "discard": _discard,
 }  # fmt: skip
 

@@ -19,6 +19,7 @@ NOTED = {
     "abandon": "Noted. The amount is given up within a second.",
     "replay": "Published again. The ledger judges it within a second.",
     "discard": "Discarded.",
+    "before": "You decided the same before, for the same reason: nothing is done twice. Another reason decides anew.",
 }
 
 

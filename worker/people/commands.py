@@ -3,6 +3,7 @@
 Whoever decides about what they saw says so with `changes`, how often the command's state had changed by then.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -37,6 +38,19 @@ class CommandPage(Struct, frozen=True):
         return {**self.command, "attempts": self.attempts, "decisions": self.decisions, "acts": self.acts}
 
 
+class Earlier(Struct, frozen=True):
+    """The same person decided the same before, for the same reason, and it came to its end: nothing is done twice."""
+
+    ended_at: datetime
+    refused: str | None
+
+    def __str__(self) -> str:
+        became = f"refused ({self.refused})" if self.refused else "applied"
+        return (f"nothing new: you decided the same for the same reason before, and at "
+                f"{self.ended_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC it was {became}; "
+                "to decide it anew, give another reason")  # fmt: skip
+
+
 async def look(connection: Connection, command_id: str) -> CommandPage:
     """Everything known of one command."""
     row = await _row(connection, command_id)
@@ -50,15 +64,15 @@ async def look(connection: Connection, command_id: str) -> CommandPage:
                                doubted=await is_doubted(connection, row["order_id"], command_id)))  # fmt: skip
 
 
-async def retry(connection: Connection, actor: Actor, command_id: str, *, changes: int | None = None) -> None:
+async def retry(connection: Connection, actor: Actor, command_id: str, *, changes: int | None = None) -> Earlier | None:
     """Asks again: a declined or short command as a new one, an unknown or suspect one under the same request id."""
-    await _decide(connection, actor, "retry", command_id, changes)
+    return await _decide(connection, actor, "retry", command_id, changes)
 
 
 async def resolve(
     connection: Connection, actor: Actor, command_id: str, *, done: int | None = None, operation_id: str | None = None,
     changes: int | None = None,
-) -> None:  # fmt: skip
+) -> Earlier | None:  # fmt: skip
     """Closes a manual, suspect or unknown command: done with this value and id, or (without both) not done."""
     if (done is None) != (not operation_id):
         raise Refused("what was done has a value and the connector's operation id; what was not done has neither")
@@ -66,17 +80,21 @@ async def resolve(
         raise Refused(f"the value is a whole number of minor units from 1 to {MAX_MINOR}")
     if operation_id is not None:
         refuse_unstorable("the operation id", operation_id)
-    await _decide(connection, actor, "resolve", command_id, changes, value=done or 0, operation_id=operation_id or None)
+    return await _decide(
+        connection, actor, "resolve", command_id, changes, value=done or 0, operation_id=operation_id or None
+    )
 
 
-async def abandon(connection: Connection, actor: Actor, command_id: str, *, changes: int | None = None) -> None:
+async def abandon(
+    connection: Connection, actor: Actor, command_id: str, *, changes: int | None = None
+) -> Earlier | None:
     """Gives up a declined or short command: its amount no longer holds the order."""
-    await _decide(connection, actor, "abandon", command_id, changes)
+    return await _decide(connection, actor, "abandon", command_id, changes)
 
 
 async def abandon_amount(
     connection: Connection, actor: Actor, order_id: str, *, invoice: str | None = None, settle_id: str | None = None
-) -> None:
+) -> Earlier | None:
     """Gives up an invoice's lapsed amount, or a suspect automatic settlement."""
     if (invoice is None) == (settle_id is None):
         raise Refused("name the invoice whose lapsed amount is given up, or the automatic settlement")
@@ -85,17 +103,13 @@ async def abandon_amount(
     home = await connection.fetchval(_SQL["home_of_order"], order_id)
     if home is None:
         raise Refused(f"no order {order_id} is known")
-    _refuse_too_long(actor, order_id, invoice, settle_id)
-    call = (order_id, None, invoice, settle_id, None, None, None, actor.name, actor.reason)
-    async with connection.transaction():
-        if await connection.fetchval(_SQL["decide"], "abandon", home, *call):
-            await write_down(connection, actor, "abandon", order_id=order_id, invoice=invoice, settle_id=settle_id)
+    return await _note(connection, actor, "abandon", home, order_id, invoice=invoice, settle_id=settle_id)
 
 
 async def _decide(
     connection: Connection, actor: Actor, action: Action, command_id: str, changes: int | None, *,
     value: int | None = None, operation_id: str | None = None,
-) -> None:  # fmt: skip
+) -> Earlier | None:  # fmt: skip
     """Written once per state of the command; the same call typed again, even after it took effect, is no error."""
     row = await _row(connection, command_id)
     doubted = await is_doubted(connection, row["order_id"], command_id)
@@ -103,20 +117,34 @@ async def _decide(
         action, row["state"], row["done"], row["value"], doubted=doubted
     )
     if refusal or row["state"] == "resolved":
-        call = command_id, action, value, operation_id, actor.name, actor.reason, changes
-        if await connection.fetchval(_SQL["decided_so_before"], *call):
-            return
+        call = row["order_id"], command_id, None, None, changes, value, operation_id, actor.name, actor.reason
+        if (before := await connection.fetchrow(_SQL["same_decision"], action, *call)) is not None:
+            return _became(before)
     if refusal:
         raise Refused(refusal)
-    _refuse_too_long(actor, row["order_id"], command_id, operation_id)
+    return await _note(connection, actor, action, row["partition"], row["order_id"], command_id=command_id,
+                       changes=row["changes"], value=value, operation_id=operation_id)  # fmt: skip
+
+
+async def _note(
+    connection: Connection, actor: Actor, action: Action, partition: int, order_id: str, *,
+    command_id: str | None = None, invoice: str | None = None, settle_id: str | None = None,
+    changes: int | None = None, value: int | None = None, operation_id: str | None = None,
+) -> Earlier | None:  # fmt: skip
+    """Writes it down for the delivery worker, once; returns what came of it, where that was done before."""
+    _refuse_too_long(actor, order_id, command_id, invoice, settle_id, operation_id)
+    call = order_id, command_id, invoice, settle_id, changes, value, operation_id, actor.name, actor.reason
     async with connection.transaction():
-        written = await connection.fetchval(
-            _SQL["decide"], action, row["partition"], row["order_id"], command_id, None, None, row["changes"], value,
-            operation_id, actor.name, actor.reason,
-        )  # fmt: skip
-        if written:
-            await write_down(connection, actor, action, order_id=row["order_id"], command_id=command_id, value=value,
-                             operation_id=operation_id)  # fmt: skip
+        if await connection.fetchval(_SQL["decide"], action, partition, *call):
+            await write_down(connection, actor, action, order_id=order_id, command_id=command_id, invoice=invoice,
+                             settle_id=settle_id, value=value, operation_id=operation_id)  # fmt: skip
+            return None
+    return _became(await connection.fetchrow(_SQL["same_decision"], action, *call))
+
+
+def _became(before: Any) -> Earlier | None:
+    """What still waits is noted, and no more can be said of it."""
+    return Earlier(before["applied_at"], before["refused"]) if before and before["applied_at"] else None
 
 
 def _refuse_too_long(actor: Actor, *about: str | None) -> None:

@@ -45,9 +45,10 @@ ON CONFLICT (order_id, command_id, invoice_number, settle_id, action, changes, v
     DO NOTHING
 RETURNING id
 
--- name: decided_so_before
--- Whether the same person typed the same call for the same reason before; if said so, about that state of the command.
-SELECT EXISTS (
-    SELECT FROM delivery.decisions WHERE command_id = $1 AND action = $2 AND value IS NOT DISTINCT FROM $3
-        AND operation_id IS NOT DISTINCT FROM $4 AND decided_by = $5 AND reason = $6
-        AND ($7::integer IS NULL OR changes = $7))
+-- name: same_decision
+-- What came of it, where the same person decided the same before, for the same reason; if said so, about the same state.
+SELECT applied_at, refused FROM delivery.decisions
+WHERE action = $1 AND order_id = $2 AND command_id IS NOT DISTINCT FROM $3 AND invoice_number IS NOT DISTINCT FROM $4
+    AND settle_id IS NOT DISTINCT FROM $5 AND ($6::integer IS NULL OR changes = $6) AND value IS NOT DISTINCT FROM $7
+    AND operation_id IS NOT DISTINCT FROM $8 AND decided_by = $9 AND reason = $10
+ORDER BY id DESC LIMIT 1

@@ -35,7 +35,7 @@ class Browser:
     async def send(self, form: dict[str, str]) -> tuple[int, str]:
         headers = {"Origin": f"http://{self._client.host}:{self._client.port}"}
         async with self._client.post("/act", data=form, headers=headers, allow_redirects=False) as answer:
-            return answer.status, unescape(await answer.text())
+            return answer.status, answer.headers.get("Location") or unescape(await answer.text())
 
 
 def hidden(page: str) -> dict[str, str]:
@@ -111,9 +111,14 @@ async def test_what_changes_between_its_result_and_its_confirmation_is_looked_at
     assert await decisions(ledger) == []
 
 
-async def test_a_form_sent_twice_decides_once(ledger: LedgerWorld, browser: Browser, suspect: str):
+async def test_a_form_sent_again_decides_nothing_and_once_that_was_applied_nobody_is_told_it_would(
+    ledger: LedgerWorld, browser: Browser, suspect: str
+):
     _, page = await browser.open(action="retry", id=suspect)
+    sent = [await browser.send(hidden(page) | WHO) for _ in range(2)]
+    await ledger.connection.execute("UPDATE delivery.decisions SET applied_at = now()")
+    sent.append(await browser.send(hidden(page) | WHO))
 
-    assert [(await browser.send(hidden(page) | WHO))[0] for _ in range(2)] == [303, 303]
-
+    told = [f"/command?id={suspect}&noted={noted}" for noted in ("retry", "retry", "before")]
+    assert sent == [(303, one) for one in told]
     assert await decisions(ledger) == [("retry", 0, "ben")]

@@ -159,3 +159,29 @@ async def test_a_decision_lies_where_the_deployment_has_its_order_whatever_the_p
                                 "--reason", "paid in cash", TOPIC_PARTITIONS="1000")  # fmt: skip
 
     assert await deployment.value("SELECT partition FROM delivery.decisions") == deployment.home("o1")
+
+
+@pytest.mark.parametrize("what", ["retry", "abandon"])
+async def test_whoever_decides_the_same_for_the_same_reason_again_hears_what_came_of_it_the_first_time(
+    deployment: Deployment, what: str
+):
+    await deployment.apply("order.authorized", authorized("o1"))
+    await deployment.apply("invoice.issued", invoice("o1", "17", 6000))
+    command_id = await taken_over(deployment, "declined")
+    about, noted = ((command_id,), "asked again") if what == "retry" else (("--order", "o1", "--invoice", "17"),
+                                                                           "given up")  # fmt: skip
+    decide = ("commands", what, *about, "--by", "ana", "--reason")
+    for _ in range(2):
+        assert noted in await deployment.settlement(*decide, "paid in cash"), "it still waits"
+
+    applied = "UPDATE delivery.decisions SET applied_at = '2026-01-15T12:00:00Z', refused = $1"
+    for refused, became in ((None, "applied"), ("why", "refused (why)")):
+        await deployment.connection.execute(applied, refused)
+        assert await deployment.settlement(*decide, "paid in cash") == (
+            "nothing new: you decided the same for the same reason before, and at 2026-01-15 12:00:00 UTC it was "
+            f"{became}; to decide it anew, give another reason\n"
+        )
+    assert noted in await deployment.settlement(*decide, "there is more to give up")
+
+    assert await deployment.value("SELECT count(*) FROM delivery.decisions") == 2
+    assert await deployment.value("SELECT count(*) FROM people.acts") == 2
