@@ -56,6 +56,10 @@ class Tally(Struct):
     unnamed: set[str] = field(default_factory=set)
     look_at_ms: int | None = None
 
+    def count_events(self, folders: Iterable[Folder]) -> None:
+        """What was written and not refused."""
+        self.events.update(told.event.type for folder in folders for told in folder.events)
+
 
 class LedgerHandler:
     """Consumes invoices, changes and outcomes. Between cycles it remembers only where to look next."""
@@ -131,6 +135,7 @@ class LedgerHandler:
         book.account(tally.consumed, deciding.duplicates, tally.next_offsets)
         await book.mark_returned(returned)
         await _publish(cycle, book, changed, flush=len(changed) > FEW_ORDERS)
+        tally.count_events(changed)
 
     async def _pass_time(self, cycle: Cycle, book: Book, tally: Tally) -> None:
         """What no record brings, in a savepoint: an order that the database refuses must not take others along."""
@@ -174,6 +179,7 @@ class LedgerHandler:
             book.account({}, deciding.duplicates, {})
         await book.mark_returned(returned)
         await _publish(cycle, book, folders.values(), flush=True)
+        tally.count_events(folders.values())
 
     async def _deciding(
         self, cycle: Cycle, book: Book, folders: Mapping[str, Folder], facts: Sequence[ReadRecord],
@@ -190,7 +196,6 @@ class LedgerHandler:
             unnamed = self._connectors.unnamed(folder.order)
             tally.unnamed.update(unnamed or ())
             rows.add(folder, unnamed)
-            tally.events.update(told.event.type for told in folder.events)
         return rows
 
     async def committed(self, cycle: Cycle) -> None:
