@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
+from worker.cancelled import not_by_us
 from worker.kafka import names
 from worker.kafka.connecting import client_options
 from worker.kafka.records import Record
@@ -151,7 +152,8 @@ class Source:
                 self._room.clear()
                 await self._room.wait()
             try:
-                found = await self._client.getmany(timeout_ms=POLL_MS, max_records=WAITING_RECORDS_MAX)
+                with not_by_us():
+                    found = await self._client.getmany(timeout_ms=POLL_MS, max_records=WAITING_RECORDS_MAX)
             except OffsetOutOfRangeError as problem:
                 raise await self._gone(problem) from problem
             if not found:

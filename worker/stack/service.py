@@ -13,6 +13,7 @@ from worker.stack.errors import PortTakenError, StackError
 from worker.stack.home import LOOPBACK, Home, is_free
 from worker.stack.processes import Account, end, is_alive, marked, start_detached
 
+PORTS_SECONDS_MAX = 2.0
 START_SECONDS_MAX = 60.0
 LOG_BYTES_MAX = 20 * 1024 * 1024
 LOG_TAIL_BYTES = 64 * 1024
@@ -110,7 +111,7 @@ class Service(ABC):
         return leaders, [process for process in found if process not in leaders]
 
     def _launch(self) -> None:
-        if not all(is_free(self.home.port(name)) for name in self.ports):
+        if not self._ports_are_free():
             self._draw_ports()
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES_MAX:
             self.log.replace(self.log.with_suffix(".log.1"))
@@ -126,6 +127,15 @@ class Service(ABC):
                     f"{self.name} did not accept connections within {START_SECONDS_MAX:.0f} s; see {self.log}."
                 )
             time.sleep(0.03)
+
+    def _ports_are_free(self) -> bool:
+        """A server that was just killed holds them for a moment, and its clients look for it where it was."""
+        give_up_at = time.monotonic() + PORTS_SECONDS_MAX
+        while not all(is_free(self.home.port(name)) for name in self.ports):
+            if time.monotonic() > give_up_at:
+                return False
+            time.sleep(0.03)
+        return True
 
     def _draw_ports(self) -> None:
         for name in self.ports:

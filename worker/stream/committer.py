@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping
 
 from aiokafka.errors import KafkaError
 
+from worker.cancelled import not_by_us
 from worker.kafka.source import Place, Source
 from worker.telemetry import log
 
@@ -50,7 +51,8 @@ class Committer:
             await self._told.wait()
             self._told.clear()
             try:
-                await self._commit()
+                with not_by_us():
+                    await self._commit()
                 await asyncio.sleep(PAUSE_SECONDS)
             except (KafkaError, OSError, TimeoutError) as problem:
                 log.debug("offsets not committed to Kafka yet", problem=str(problem))

@@ -12,6 +12,7 @@ import asyncpg
 from asyncpg import Connection
 
 from worker import telemetry
+from worker.cancelled import not_by_us
 from worker.postgres.connecting import connect
 from worker.postgres.queries import load
 from worker.stream.control import Control
@@ -120,7 +121,8 @@ class Ownership:
                     await self._poke.wait()
             self._poke.clear()
             async with self._busy:
-                await self._beat()
+                with not_by_us():
+                    await self._beat()
 
     async def _beat(self) -> None:
         connection = self._session

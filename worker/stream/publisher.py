@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from worker import metrics
+from worker.cancelled import not_by_us
 from worker.kafka.sink import Ack, Place, Sink
 from worker.stream.control import Control
 from worker.stream.outbox import Row
@@ -93,7 +94,8 @@ class Publisher:
                 await self._queued.wait()
                 rows = self._step()
                 await self._lease()
-                acks = await self._sink.hand_over(record for row in rows for record in row.records)
+                with not_by_us():
+                    acks = await self._sink.hand_over(record for row in rows for record in row.records)
                 waiter = asyncio.create_task(self._await(rows, acks), name="acknowledgements")
                 self._waiters.add(waiter)
                 waiter.add_done_callback(self._waiters.discard)
@@ -118,7 +120,8 @@ class Publisher:
     async def _await(self, rows: list[Row], acks: list[tuple[Place, int, Ack]]) -> None:
         try:
             for place, number, ack in acks:
-                metadata = await ack
+                with not_by_us():
+                    metadata = await ack
                 if metadata.offset >= 0:  # a repeated batch is acknowledged without its offset
                     self._reached[place] = max(self._reached.get(place, 0), metadata.offset + number)
         except Exception as problem:  # noqa: BLE001 - told to the runner, which decides

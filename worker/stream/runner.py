@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from aiokafka.errors import KafkaError
 
 from worker import metrics, telemetry
+from worker.cancelled import not_by_us
 from worker.health import OpsServer
 from worker.kafka import names, topics
 from worker.kafka.sink import Sink
@@ -101,7 +102,8 @@ class Runner:
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                await self._one_session()
+                with not_by_us():
+                    await self._one_session()
             except Exception as problem:
                 if remedy(problem) is Remedy.BROKEN:
                     raise

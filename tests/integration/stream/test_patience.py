@@ -7,6 +7,7 @@ from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import World
 from worker.settings import load
 from worker.stream.control import Control
+from worker.stream.cycle import Cycle
 from worker.stream.runner import Runner
 
 
@@ -52,6 +53,29 @@ async def test_a_worker_that_is_stopped_while_the_database_is_away_ends_at_once(
     runner.stop()
 
     await asyncio.wait_for(running, 5)
+
+
+async def test_a_library_that_gives_up_what_was_waited_for_does_not_end_the_worker(world: World):
+    """Its work was over as if somebody had asked for it: exit code 0, and nothing in the log."""
+
+    class GivesUpOnce(Toy):
+        gave_up = False
+
+        async def handle(self, cycle: Cycle) -> None:
+            if cycle.records and not self.gave_up:
+                self.gave_up = True
+                raise asyncio.CancelledError
+            await super().handle(cycle)
+
+    control = Control(world.settings)
+    runner = Runner(world.settings, GivesUpOnce(control), control)
+    running = asyncio.create_task(runner.run())
+
+    await world.send("order-1")
+
+    await world.check_orders({"order-1": 1})
+    runner.stop()
+    await running
 
 
 async def test_a_broken_invariant_of_the_feature_ends_the_worker(world: World):

@@ -1,0 +1,44 @@
+"""What a library gives up is its failure; what was asked to end ends."""
+
+import asyncio
+
+import pytest
+
+from worker.cancelled import GivenUpError, not_by_us
+
+
+async def test_what_a_library_gives_up_is_an_error_and_not_the_end_of_our_task():
+    waited_for: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waited_for.cancel()
+
+    with pytest.raises(GivenUpError), not_by_us():
+        await waited_for
+
+
+async def test_a_task_that_is_asked_to_end_ends():
+    async def work() -> None:
+        with not_by_us():
+            await asyncio.Event().wait()
+
+    working = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    working.cancel()
+    await asyncio.wait([working])
+
+    assert working.cancelled()
+
+
+async def test_a_time_limit_inside_or_around_is_still_one():
+    async def inside() -> None:
+        with not_by_us():
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+
+    async def around() -> None:
+        async with asyncio.timeout(0):
+            with not_by_us():
+                await asyncio.Event().wait()
+
+    for limited in (inside, around):
+        with pytest.raises(TimeoutError):
+            await limited()
