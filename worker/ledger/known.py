@@ -20,7 +20,8 @@ async def first_unknown(connection: Any, records: Sequence[Record]) -> Record | 
     states = [one for record in records if record.topic == names.ORDERS if (one := _numbered(record, "/v"))]
     missing: set[int] = set()
     if commands:
-        found = await connection.fetch(_SQL["unknown_commands"], [id_of(record) for record in commands])
+        orders = [(record.key or b"").decode("utf-8", "replace") for record in commands]
+        found = await connection.fetch(_SQL["unknown_commands"], orders, [id_of(record) for record in commands])
         missing |= {id(commands[row["place"] - 1]) for row in found}
     if events:
         values = [record.value or b"" for record, _, _ in events]

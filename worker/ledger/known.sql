@@ -1,7 +1,8 @@
 -- name: unknown_commands
 -- Which of these commands nobody here has issued.
-SELECT place FROM unnest($1::text[]) WITH ORDINALITY AS told (command_id, place)
-WHERE NOT EXISTS (SELECT FROM commands WHERE commands.command_id = told.command_id)
+SELECT place FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS told (order_id, command_id, place)
+WHERE NOT EXISTS (
+    SELECT FROM commands WHERE commands.order_id = told.order_id AND commands.command_id = told.command_id)
 
 -- name: unknown_events
 -- Which of these events did not happen here, or happened otherwise.

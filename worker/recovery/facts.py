@@ -193,7 +193,10 @@ class Facts:
         rows = [(orjson.loads(record.value or b"{}"), kind_of(record)) for record in records]
         differs = await self._cycle.connection.fetchval(
             _SQL["differing_commands"],
-            *([data[name] for data, _ in rows] for name in ("commandId", "requestId", "paymentId", "sequence")),
+            *(
+                [data[name] for data, _ in rows]
+                for name in ("orderId", "commandId", "requestId", "paymentId", "sequence")
+            ),
             [kind.removeprefix("command.") for _, kind in rows], [data["value"] for data, _ in rows],
         )  # fmt: skip
         if differs is not None:

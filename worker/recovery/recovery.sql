@@ -41,9 +41,9 @@ WHERE facts.fact <> told.fact OR facts.terms <> told.terms LIMIT 1
 -- name: differing_commands
 -- Which of these commands were issued here with another content.
 SELECT told.command_id
-FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::bigint[])
-    AS told (command_id, request_id, payment_id, sequence, operation, value)
-JOIN ledger.commands ON commands.command_id = told.command_id
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::bigint[])
+    AS told (order_id, command_id, request_id, payment_id, sequence, operation, value)
+JOIN ledger.commands ON commands.order_id = told.order_id AND commands.command_id = told.command_id
 WHERE (commands.request_id, commands.payment_id, commands.sequence, commands.operation, commands.value)
     <> (told.request_id, told.payment_id, told.sequence, told.operation, told.value) LIMIT 1
 
