@@ -25,7 +25,7 @@ def test_a_ring_that_played_no_case_ends_with_it(project: Path):
 
 
 def test_the_whole_run_ends_with_it(project: Path):
-    last = said(project, "make", "--dry-run", "test")[-1]
+    last = said(project, "make", "--no-print-directory", "--dry-run", "test")[-1]
 
     assert last == ".venv/bin/python -m tests.acceptance.harness"
     assert said(project, sys.executable, "-m", "tests.acceptance.harness")[-1].startswith(NOT_RUN)
