@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -47,6 +48,17 @@ def stack() -> Iterator[StackEnv]:
             down(home)
 
 
+@asynccontextmanager
+async def _database(stack: StackEnv, kind: str, how: str = "") -> AsyncIterator[str]:
+    """Its name; it is gone afterwards."""
+    name = f"{kind}_{secrets.token_hex(6)}"
+    await _administer(stack, f'CREATE DATABASE "{name}" {how}')
+    try:
+        yield name
+    finally:
+        await _administer(stack, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
 def _in_memory() -> Path | None:
     """Databases come and go with every test, hundreds of files each; ext4 takes ever longer to make files where it has
     just deleted some, and half a processor went there. None: the usual place for what is temporary."""
@@ -59,13 +71,9 @@ async def migrated_template(stack: StackEnv) -> AsyncIterator[str]:
     """The name of a database with the newest schema and no row of anybody's."""
     from worker.postgres.migrations import migrate
 
-    name = f"template_{secrets.token_hex(4)}"
-    await _administer(stack, f'CREATE DATABASE "{name}"')
-    try:
+    async with _database(stack, "template") as name:
         await migrate(_named(stack, name))
         yield name
-    finally:
-        await _administer(stack, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture(scope="session")
@@ -77,23 +85,16 @@ async def schema_url(stack: StackEnv, migrated_template: str) -> str:
 @pytest.fixture
 async def database_url(stack: StackEnv, migrated_template: str) -> AsyncIterator[str]:
     """A migrated, empty database for this test alone."""
-    name = f"test_{secrets.token_hex(6)}"
-    await _administer(stack, f'CREATE DATABASE "{name}" TEMPLATE "{migrated_template}" STRATEGY FILE_COPY')
-    try:
+    how = f'TEMPLATE "{migrated_template}" STRATEGY FILE_COPY'
+    async with _database(stack, "test", how) as name:
         yield _named(stack, name)
-    finally:
-        await _administer(stack, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
 async def empty_database(stack: StackEnv) -> AsyncIterator[str]:
     """A database that no migration has seen."""
-    name = f"empty_{secrets.token_hex(6)}"
-    await _administer(stack, f'CREATE DATABASE "{name}"')
-    try:
+    async with _database(stack, "empty") as name:
         yield _named(stack, name)
-    finally:
-        await _administer(stack, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture

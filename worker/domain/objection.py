@@ -6,7 +6,7 @@ _DONE_STATES = ("succeeded", "resolved")
 
 
 def changed_since(seen: int | None, changes: int, state: str) -> str | None:
-    """Give one sentence where somebody decides about a command that is no more as they saw it, or None.
+    """One sentence where somebody decides about a command that is no more as they saw it, or None.
 
     Asked again under the same request id and asked for anew are one word of a person, and not one effect.
     """

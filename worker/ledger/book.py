@@ -116,16 +116,14 @@ class Book:
     async def write(self, rows: Rows) -> None:
         """Everything that the cycle decided; few rows wait for `flush`, or for the end of the cycle."""
         await self._write_parked(rows)
-        if rows.balances:
-            self._writes.add(_SQL["update_payments"], rows.balances)
+        self._writes.add_array(_SQL["update_payments"], rows.balances)
         await append(self._connection, self._writes, {
             "payments": rows.payments, "commands": rows.commands, "facts": rows.facts, "events": rows.events,
             "entries": await self._linked(rows.entries),
         })  # fmt: skip
         self._write("remove_settlements", rows.gone_settlements)
         self._write("write_settlements", rows.settlements)
-        if rows.standing:
-            self._writes.add(_SQL["write_orders"], rows.standing)
+        self._writes.add_array(_SQL["write_orders"], rows.standing)
 
     def account(
         self, consumed: Mapping[Place, int], duplicates: Mapping[Place, int], next_offsets: Mapping[Place, int]

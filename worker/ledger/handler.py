@@ -65,7 +65,7 @@ class LedgerHandler:
     """Consumes invoices, changes and outcomes. Between cycles it remembers only where to look next."""
 
     role = "ledger"
-    topics = (names.INVOICES, names.ORDER_CHANGES, names.OUTCOMES)
+    topics = names.READ["ledger"]
     outputs = (names.COMMANDS, names.EVENTS, names.ORDERS)
     unknown = staticmethod(first_unknown)
 

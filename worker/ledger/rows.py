@@ -1,12 +1,13 @@
 """What a cycle writes, table by table. Every order is looked at once, while it is at hand."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from worker.domain.decide import next_deadline_ms
 from worker.domain.published import needs_attention
-from worker.ledger.folder import Folder, Parked, sums
+from worker.ledger.folder import Folder, sums
 from worker.postgres.values import moment
 from worker.stream.outbox import encode_headers
 
@@ -85,13 +86,14 @@ class Rows:
         self.unparked += folder.unparked
         for one in folder.moved:
             if one.row_id is not None and one in folder.parked:
-                self.moved.append((one.row_id, one.waits_for, _expiry(one)))
+                self.moved.append((one.row_id, one.waits_for, _moment(one.expires_at_ms)))
         for one in folder.parked:
             if one.row_id is None:
                 record = one.record
                 self.parked.append((
                     folder.order.order_id, one.waits_for, one.subject, record.topic, record.partition, record.offset,
-                    record.key, record.value, encode_headers(record.headers), moment(record.timestamp_ms), _expiry(one),
+                    record.key, record.value, encode_headers(record.headers), moment(record.timestamp_ms),
+                    _moment(one.expires_at_ms),
                 ))  # fmt: skip
 
     def _standing(self, folder: Folder, awaits: list[str] | None) -> Row:
@@ -101,13 +103,13 @@ class Rows:
         return (
             order.order_id, order.opened, order.merchant or None, order.phase, needs_attention(order), awaits,
             order.version, folder.facts, folder.told, len(folder.parked),
-            moment(wake_ms) if wake_ms is not None else None,
+            _moment(wake_ms),
             _encode(order) if known else None, moment(order.updated_at_ms) if known else None,
         )  # fmt: skip
 
 
-def _expiry(one: Parked) -> Any:
-    return moment(one.expires_at_ms) if one.expires_at_ms is not None else None
+def _moment(at_ms: int | None) -> datetime | None:
+    return moment(at_ms) if at_ms is not None else None
 
 
 def _earliest(one_ms: int | None, other_ms: int | None) -> int | None:

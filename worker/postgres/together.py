@@ -33,6 +33,11 @@ class Together:
         if rows:
             self.add(statement, *columns(rows))
 
+    def add_array(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """It takes the rows as one array of them; without rows there is nothing to do."""
+        if rows:
+            self.add(statement, rows)
+
     def forget(self) -> None:
         """Nothing of what was gathered shall happen."""
         self._statements, self._arguments = [], []

@@ -15,6 +15,12 @@ ANA = Actor("ana", "spoke with the acquirer")
 Act = Callable[[Any, Actor, str], Awaitable[None]]
 
 
+async def until_all_are_applied(world: DeliveryWorld) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await world.value("SELECT count(*) FROM decisions WHERE applied_at IS NULL"):
+            await world.cycle()
+
+
 @pytest.mark.parametrize(("word", "state", "act", "status"), [
     ("decline", "declined", commands.retry, "replayed"),
     ("decline", "declined", commands.abandon, "discarded"),
@@ -31,9 +37,7 @@ async def test_a_decision_about_a_command_closes_its_dead_letter_under_the_perso
     assert await world.value("SELECT status FROM dead_letters") == "open"
 
     await act(world.connection, ANA, "a")
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while await world.value("SELECT count(*) FROM decisions WHERE applied_at IS NULL"):
-            await world.cycle()
+    await until_all_are_applied(world)
 
     assert tuple(await world.connection.fetchrow("SELECT status, decided_by, decided_reason FROM dead_letters")) == (
         status, "ana", "spoke with the acquirer",
@@ -49,9 +53,7 @@ async def test_whoever_asked_again_for_a_doubtful_command_does_not_ask_for_the_n
     await world.until(("a", "suspect"))
     await commands.resolve(world.connection, ANA, "a")
     await commands.retry(world.connection, Actor("ben", "the same request id may be sent again"), "a")
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while await world.value("SELECT count(*) FROM decisions WHERE applied_at IS NULL"):
-            await world.cycle()
+    await until_all_are_applied(world)
 
     assert world.outcomes() == [("suspect", "a"), ("resolved", "a")]
     assert await world.value("SELECT refused FROM decisions WHERE decided_by = 'ben'") == (
@@ -65,9 +67,7 @@ async def test_a_decision_that_came_too_late_changes_nothing_of_it(world: Delive
     await world.until(("a", "manual"))
     await commands.resolve(world.connection, ANA, "a")
     await commands.resolve(world.connection, Actor("ben", "typed at the same time"), "a")
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while await world.value("SELECT count(*) FROM decisions WHERE applied_at IS NULL"):
-            await world.cycle()
+    await until_all_are_applied(world)
 
     assert await world.value("SELECT decided_by FROM decisions WHERE refused IS NOT NULL") == "ben"
     assert await world.value("SELECT decided_by FROM dead_letters") == "ana"
