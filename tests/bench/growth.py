@@ -29,7 +29,7 @@ async def run(stack: StackEnv, rounds: int, orders: int, entries: int) -> tuple[
 
 async def _fill(here: Deployment, entries: int) -> int:
     """One order is settled by the worker itself, and copied until there are so many entries."""
-    (order_id,) = await opened(here, 1, "pattern")
+    (order_id,) = await opened(here, 1, "filled")
     answering, worker = here.start("tests.bench.contenders.answering"), here.start("worker", "ledger")
     await here.send(load.invoices([order_id], range(PARCELS), PARTITIONS))
     await here.until_consumed(names.OUTCOMES, PARCELS)

@@ -1,45 +1,51 @@
 -- A ledger that is full already: one order that the worker itself has settled ($1) is written again and again under
 -- other names, row by row as it is, in all tables that grow. What differs from a ledger that grew by itself: the hashes
 -- of the copied entries are copies too, so `audit` would refuse these chains; the index trees are as tightly packed.
+-- The names are as long as those of the rounds: shorter rows than the old ones would go into the gaps that every old page
+-- has at its end, one page read and written whole for each, which a ledger does not do that grew by itself.
+
+-- name: name_copies
+CREATE TEMPORARY VIEW copies AS
+SELECT n, 'old-' || lpad(n::text, 10, '0') AS copy FROM generate_series(1, $2::integer) AS n;
 
 -- name: copy_orders
 INSERT INTO ledger.orders (order_id, partition, opened, merchant, phase, version, facts, document, updated_at)
-SELECT 'old-' || n, n % $3::integer, opened, merchant, phase, version, facts,
-    convert_to(replace(convert_from(document, 'UTF8'), order_id, 'old-' || n), 'UTF8'), updated_at
-FROM ledger.orders, generate_series(1, $2::integer) AS n WHERE order_id = $1;
+SELECT copy, n % $3::integer, opened, merchant, phase, version, facts,
+    convert_to(replace(convert_from(document, 'UTF8'), order_id, copy), 'UTF8'), updated_at
+FROM ledger.orders, pg_temp.copies WHERE order_id = $1;
 
 -- name: copy_payments
 INSERT INTO ledger.payments (payment_id, order_id, connector, currency, authorized, cap, settled, settling, refunded,
     refunding, voided, voiding, lapsed)
-SELECT 'old-' || n || '-card', 'old-' || n, connector, currency, authorized, cap, settled, settling, refunded, refunding,
+SELECT copy || '-card', copy, connector, currency, authorized, cap, settled, settling, refunded, refunding,
     voided, voiding, lapsed
-FROM ledger.payments, generate_series(1, $2::integer) AS n WHERE order_id = $1;
+FROM ledger.payments, pg_temp.copies WHERE order_id = $1;
 
 -- name: copy_settlements
 INSERT INTO ledger.settlements (payment_id, settle_id, value, refunded, refunding, automatic)
-SELECT 'old-' || n || '-card', settle_id, value, settlements.refunded, settlements.refunding, automatic
-FROM ledger.settlements JOIN ledger.payments USING (payment_id), generate_series(1, $2::integer) AS n WHERE order_id = $1;
+SELECT copy || '-card', settle_id, value, settlements.refunded, settlements.refunding, automatic
+FROM ledger.settlements JOIN ledger.payments USING (payment_id), pg_temp.copies WHERE order_id = $1;
 
 -- name: copy_commands
 INSERT INTO ledger.commands (command_id, request_id, order_id, payment_id, sequence, operation, value)
-SELECT md5(command_id || n)::uuid, md5(request_id || n)::uuid, 'old-' || n, 'old-' || n || '-card', sequence, operation, value
-FROM ledger.commands, generate_series(1, $2::integer) AS n WHERE order_id = $1;
+SELECT md5(command_id || n)::uuid, md5(request_id || n)::uuid, copy, copy || '-card', sequence, operation, value
+FROM ledger.commands, pg_temp.copies WHERE order_id = $1;
 
 -- name: copy_facts
 INSERT INTO ledger.facts (order_id, sequence, fate, fact, terms, topic, partition, "offset", decided_at)
-SELECT 'old-' || n, sequence, fate, fact, terms, 'old', n % $3::integer, n::bigint * 1000 + sequence, decided_at
-FROM ledger.facts, generate_series(1, $2::integer) AS n WHERE order_id = $1;
+SELECT copy, sequence, fate, fact, terms, 'old', n % $3::integer, n::bigint * 1000 + sequence, decided_at
+FROM ledger.facts, pg_temp.copies WHERE order_id = $1;
 
 -- name: copy_events
 INSERT INTO ledger.events (order_id, sequence, message)
-SELECT 'old-' || n, sequence, message
-FROM ledger.events, generate_series(1, $2::integer) AS n WHERE order_id = $1;
+SELECT copy, sequence, message
+FROM ledger.events, pg_temp.copies WHERE order_id = $1;
 
 -- name: copy_entries
 INSERT INTO ledger.entries (chain, place, order_id, fact, payment_id, debit, credit, amount, currency, rule, command_id, hash)
 SELECT n % $3::integer, 1000000 + n::bigint * count(*) OVER (PARTITION BY n) + row_number() OVER (PARTITION BY n ORDER BY place),
-    'old-' || n, fact, 'old-' || n || '-card', debit, credit, amount, currency, rule, command_id, hash
-FROM ledger.entries, generate_series(1, $2::integer) AS n WHERE order_id = $1;
+    copy, fact, copy || '-card', debit, credit, amount, currency, rule, command_id, hash
+FROM ledger.entries, pg_temp.copies WHERE order_id = $1;
 
 -- name: move_chains
 INSERT INTO ledger.chains (chain, place, hash)
