@@ -35,7 +35,7 @@ INVARIANTS = {
 }
 _WIDE = (
     ("unbalanced_entries", "I1"), ("orphans", "I8"), ("unaccounted_records", "I7"), ("twice_accounted_records", "I7"),
-    ("strange_deliveries", "I5"), ("deliveries_out_of_line", "I6"),
+    ("shared_ids", "I5"), ("strange_deliveries", "I5"), ("deliveries_out_of_line", "I6"),
 )  # fmt: skip
 _OURS = frozenset((names.COMMANDS, names.EVENTS, names.ORDERS))
 

@@ -88,7 +88,7 @@ FROM (VALUES
     ('I1', 'entries', 'one_positive_amount'), ('I1', 'entries', 'two_accounts'),
     ('I2', 'payments', 'refunds_within_settled'), ('I2', 'settlements', 'refunds_within_settlement'),
     ('I3', 'payments', 'commitments_within_cap'), ('I5', 'commands', 'commands_pkey'),
-    ('I5', 'commands', 'commands_request_id_key'), ('I6', 'commands', 'commands_payment_id_sequence_key'))
+    ('I5', 'commands', 'commands_order_id_request_id_key'), ('I6', 'commands', 'commands_payment_id_sequence_key'))
     AS wanted (invariant, table_name, name)
 WHERE NOT EXISTS (
     SELECT FROM pg_constraint
@@ -104,6 +104,15 @@ SELECT 'I9', format('the database would let %s be rewritten: its trigger is gone
 FROM pg_inherits
 WHERE inhparent = 'ledger.entries'::regclass AND NOT EXISTS (
     SELECT FROM pg_trigger WHERE tgname = 'append_only' AND tgrelid = inhrelid AND tgenabled = 'A')
+
+-- name: shared_ids
+-- Ids that two commands have; within one order the table refuses it.
+SELECT format('the command id %s is used by the orders %s and %s', command_id, min(order_id), max(order_id)) AS sentence
+FROM commands GROUP BY command_id HAVING count(*) > 1
+UNION ALL
+SELECT format('the request id %s is used by the orders %s and %s', request_id, min(order_id), max(order_id))
+FROM commands GROUP BY request_id HAVING count(*) > 1
+LIMIT 20
 
 -- name: strange_deliveries
 -- Commands that are delivered otherwise than they were issued, and effects that two commands claim.

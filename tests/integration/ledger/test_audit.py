@@ -103,6 +103,21 @@ async def test_what_was_tampered_with_is_named(ledger: LedgerWorld, what: str):
     assert expected <= found, found
 
 
+async def test_an_id_that_two_orders_share_is_named(ledger: LedgerWorld):
+    await busy(ledger)
+    shared = await ledger.connection.fetchrow(
+        "INSERT INTO commands SELECT command_id, request_id, 'o3', 'o3.p1', 99, operation, value FROM commands"
+        " WHERE order_id = 'o1' LIMIT 1 RETURNING command_id, request_id"
+    )
+
+    findings = (await run_audit(ledger.settings))["findings"]
+
+    assert {
+        f"the command id {shared['command_id']} is used by the orders o1 and o3",
+        f"the request id {shared['request_id']} is used by the orders o1 and o3",
+    } <= {one["finding"] for one in findings if one["invariant"] == "I5"}
+
+
 async def test_a_fold_that_differs_is_named(ledger: LedgerWorld):
     await busy(ledger)
     await ledger.connection.execute(UNGUARD)
