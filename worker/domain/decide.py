@@ -36,7 +36,7 @@ def decide(order: Order, fact: Fact, terms: Terms) -> Decision:
         return Decision(order, "parked")
     if order.awaits_connectors and not isinstance(fact, _NEVER_WAIT_FOR_CONNECTORS):
         return Decision(order, "parked")
-    if order.refused and not terms.replayed and fingerprint(fact) in order.refused:
+    if order.refused and not terms.replayed and fingerprint(fact, order.currency) in order.refused:
         return Decision(order, "duplicate")
     draft = Draft(order, terms, _cause(fact))
     verdict = _judge(draft, fact)
@@ -79,7 +79,7 @@ def _refuse(draft: Draft, fact: Fact, refusal: Refusal) -> Decision:
     """A refusal is remembered, told on the order's timeline, and becomes a dead letter (R8, R31)."""
     if refusal.code == "suspect" and isinstance(fact, PaymentAutoSettled):
         return draft.decision("applied", refusal)  # the order remembers it as suspect, its event is told
-    known = fingerprint(fact)
+    known = fingerprint(fact, draft.order.currency)
     if known not in draft.order.refused and not isinstance(fact, CancelRequested):
         draft.order.refused.append(known)  # a second wish to cancel cannot be told from a repeat: it is answered
     if refusal.code != "suspect":

@@ -26,12 +26,12 @@ def content_of(authorization: Authorization) -> str:
     return digest(one.payment_id, one.transaction_id, one.authorization_id, *amounts)
 
 
-def fingerprint(fact: Fact) -> str:
-    """A fact by its business key and its content: what moves money (R8)."""
+def fingerprint(fact: Fact, currency: str = "") -> str:
+    """A fact by its business key and its content: what moves money (R8). `currency`: of an invoice that names none."""
     content: tuple[str, ...]
     match fact:
         case InvoiceIssued():
-            content = (fact.invoice_number, fact.type, str(fact.invoice_value), fact.currency or "")
+            content = (fact.invoice_number, fact.type, str(fact.invoice_value), fact.currency or currency)
         case TrackingUpdated():
             content = (
                 fact.invoice_number,

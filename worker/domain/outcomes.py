@@ -106,20 +106,35 @@ def _succeeded(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict
         return _suspicious(draft, fact, f"Command {command.command_id} already ended as {command.state}")
     if not 0 < fact.value <= command.value:
         return _make_suspect(draft, command, f"{draft.amount(fact.value)} done of {draft.amount(command.value)} asked")
+    if (whose := _whose(draft, command, operation_id)) is not None:
+        return _make_suspect(draft, command, f"Operation id {operation_id} is {whose}")
     return _done(draft, command, fact.value, operation_id, "R32")
 
 
-def _done(draft: Draft, command: Command, done: int, operation_id: str, rule: str) -> Verdict:
-    """Books what was done under an operation id that nothing else of the payment may have."""
+def _whose(draft: Draft, command: Command, operation_id: str) -> str | None:
+    """What else of the payment has this operation id already."""
     if any(
         one.operation_id == operation_id
         and one.payment_id == command.payment_id
         and one.command_id != command.command_id
         for one in draft.order.commands.values()
     ):
-        return _make_suspect(draft, command, f"Operation id {operation_id} is another command's")
+        return "another command's"
     if command.operation != "settle" and is_automatic(draft.order, command.payment_id, operation_id):
-        return _make_suspect(draft, command, f"Operation id {operation_id} is an automatic settlement's")
+        return "an automatic settlement's"
+    return None
+
+
+def _done_by_hand(draft: Draft, command: Command, done: int, operation_id: str) -> Verdict:
+    """A person may name one operation for several refunds or voids; settlements are told apart: refunds name them."""
+    known = draft.payment(command.payment_id).settlements
+    if command.operation == "settle" and any(not one.automatic and one.settle_id == operation_id for one in known):
+        return _make_suspect(draft, command, f"Settle id {operation_id} is another settlement's")
+    return _done(draft, command, done, operation_id, "R39")
+
+
+def _done(draft: Draft, command: Command, done: int, operation_id: str, rule: str) -> Verdict:
+    """Books what was done."""
     match command.operation:
         case "settle":
             if not claim(draft, command, done, operation_id):
@@ -227,7 +242,7 @@ def _resolved(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
         )
     _tell_decision(draft, command, fact, f"{draft.amount(fact.value)} was done" if fact.value else "it was not done")
     if fact.value:
-        return _done(draft, command, fact.value, fact.operation_id or command.request_id, "R39")
+        return _done_by_hand(draft, command, fact.value, fact.operation_id or command.request_id)
     _not_done(draft, command, "R39", "not done")
     return "applied"
 

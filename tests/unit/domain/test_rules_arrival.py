@@ -81,6 +81,14 @@ def test_r29_twice_parked_is_once_applied() -> None:
     assert world.told == "settle 6000"
 
 
+def test_r8_a_refused_invoice_is_known_again_whether_it_names_the_orders_currency_or_none() -> None:
+    world = World().say("cancel")
+    assert world.give(out("1", 500, "USD")).fate == "refused"
+
+    assert world.give(out("1", 500)).fate == "duplicate"
+    assert world.give(out("1", 500, "BRL")).fate == "refused"
+
+
 # R31
 
 

@@ -152,6 +152,22 @@ def test_r39_or_as_not_done_which_is_as_if_declined(state: str) -> None:
     assert len({one.request_id for one in world.issued}) == 2
 
 
+def test_r39_one_operation_by_hand_may_close_several_refunds_and_voids() -> None:
+    world = World().script("refund", "manual", "manual").script("cancel", "manual")
+    world.say("Out 6000; discount 1500; return 1000; return 2000")
+    world.say("resolve 1000 refund 1000 as hand; resolve 2000 refund 2000 as hand")
+
+    world.say("resolve 1500 cancel 1500 as hand").shows("F 3000, G 0, C 1500, D 0")
+    assert "command.suspect" not in world.heard
+
+
+def test_r39_two_settles_are_never_closed_as_one_capture() -> None:
+    world = World().script("settle", "manual", "manual").say("Out 6000; Out 4000; resolve 6000 settle 6000 as hand")
+
+    world.say("resolve 4000 settle 4000 as hand").shows("S 6000, P 4000, attention")
+    assert world.event("command.suspect").reason == "Settle id hand is another settlement's (R32)"
+
+
 @pytest.mark.parametrize("state", ["manual", "suspect", "unknown"])
 def test_r39_done_for_less_is_short(state: str) -> None:
     in_state(state).say("resolve 4500 settle 6000; go").shows("S 4500, P 0, lacks 1500, attention")
