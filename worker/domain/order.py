@@ -144,6 +144,11 @@ class Command(Struct, frozen=True, array_like=True, gc=False):
         return self.state in ("sent", "manual", "suspect", "unknown")
 
     @property
+    def by_hand(self) -> bool:
+        """Whether a person closed it: its operation id is what they wrote down (R39)."""
+        return any(mark.startswith("resolved ") for mark in self.marks)
+
+    @property
     def unfreed(self) -> int:
         """Of a cancel that has ended: what it was to free and did not."""
         return max(0, self.value - max(self.told_late, self.done))

@@ -166,7 +166,7 @@ def _one_effect(books: Books) -> Iterator[Finding]:
                     f"{out[command.command_id]} came back, of {asked}"
                 ),
             )
-        if command.state == "succeeded" and command.operation_id:
+        if command.state == "succeeded" and command.operation_id and not command.by_hand:
             effects[command.payment_id, command.operation_id] += 1
     for (payment_id, operation_id), number in effects.items():
         if number > 1:
