@@ -1,8 +1,9 @@
 -- A ledger that is full already: one order that the worker itself has settled ($1) is written again and again under
 -- other names, row by row as it is, in all tables that grow. What differs from a ledger that grew by itself: the hashes
 -- of the copied entries are copies too, so `audit` would refuse these chains; the index trees are as tightly packed.
--- The names are as long as those of the rounds: shorter rows than the old ones would go into the gaps that every old page
--- has at its end, one page read and written whole for each, which a ledger does not do that grew by itself.
+-- Rows that are shorter than the old ones go into the gaps that old pages have at their ends, one page read and written
+-- whole for each. A ledger that grew by itself has used up its gaps: so names are as long as those of the rounds, and the
+-- shortest entries, those without a command, come after a VACUUM that has shown where there is room for them.
 
 -- name: name_copies
 CREATE TEMPORARY VIEW copies AS
@@ -43,9 +44,18 @@ FROM ledger.events, pg_temp.copies WHERE order_id = $1;
 
 -- name: copy_entries
 INSERT INTO ledger.entries (chain, place, order_id, fact, payment_id, debit, credit, amount, currency, rule, command_id, hash)
-SELECT n % $3::integer, 1000000 + n::bigint * count(*) OVER (PARTITION BY n) + row_number() OVER (PARTITION BY n ORDER BY place),
+SELECT n % $3::integer, 1000000 + n::bigint * (SELECT count(*) FROM ledger.entries WHERE order_id = $1) + place,
     copy, fact, copy || '-card', debit, credit, amount, currency, rule, command_id, hash
-FROM ledger.entries, pg_temp.copies WHERE order_id = $1;
+FROM ledger.entries, pg_temp.copies WHERE order_id = $1 AND command_id <> '';
+
+-- name: show_gaps
+VACUUM ledger.entries;
+
+-- name: copy_short_entries
+INSERT INTO ledger.entries (chain, place, order_id, fact, payment_id, debit, credit, amount, currency, rule, command_id, hash)
+SELECT n % $3::integer, 1000000 + n::bigint * (SELECT count(*) FROM ledger.entries WHERE order_id = $1) + place,
+    copy, fact, copy || '-card', debit, credit, amount, currency, rule, command_id, hash
+FROM ledger.entries, pg_temp.copies WHERE order_id = $1 AND command_id = '';
 
 -- name: move_chains
 INSERT INTO ledger.chains (chain, place, hash)
