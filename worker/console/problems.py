@@ -9,6 +9,7 @@ import asyncpg
 from aiokafka.errors import AuthenticationFailedError, KafkaConnectionError, KafkaError
 
 from worker.console.screen import err, show
+from worker.kafka.batches import UnreadableBatchError
 from worker.kafka.topics import TopicsError
 from worker.people.acting import Refused
 from worker.postgres.migrations import MigrationError
@@ -17,7 +18,7 @@ from worker.settings import Settings, SettingsError, load
 
 FAILED, USAGE, STOPPED = 1, 2, 130
 
-_OURS = (Refused, MigrationError, RecoveryError, TopicsError)
+_OURS = (Refused, MigrationError, RecoveryError, TopicsError, UnreadableBatchError)
 _DATABASE: dict[tuple[type[BaseException], ...], str] = {
     (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidPasswordError):
         "{where} does not let us in ({problem}): check the user and the password in DATABASE_URL",

@@ -4,10 +4,13 @@ from typing import Any
 
 from aiokafka.helpers import create_ssl_context
 
+from worker.kafka import batches
 from worker.settings import Settings
 
 REQUEST_TIMEOUT_MS = 15_000
 RETRY_BACKOFF_MS = 100
+
+batches.install()  # before there is any client
 
 
 def client_options(settings: Settings) -> dict[str, Any]:

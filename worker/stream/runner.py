@@ -13,6 +13,7 @@ from worker import metrics, telemetry
 from worker.cancelled import not_by_us
 from worker.health import OpsServer
 from worker.kafka import names, topics
+from worker.kafka.batches import UnreadableBatchError
 from worker.kafka.sink import Sink
 from worker.kafka.source import OffsetGoneError
 from worker.kafka.topics import TopicsError
@@ -39,7 +40,8 @@ DATABASE_AWAY = "database_away"
 
 # What one sentence explains and no patience mends.
 EXPLAINED = (
-    DatabaseBehindError, OffsetGoneError, TopicsError, MigrationError, UnreadableRowError, WrongPartitionsError,
+    DatabaseBehindError, MigrationError, OffsetGoneError, TopicsError, UnreadableBatchError, UnreadableRowError,
+    WrongPartitionsError,
 )  # fmt: skip
 
 

@@ -1,0 +1,92 @@
+"""What a broker's answer holds is read to its last record, or it is said where it cannot be."""
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.codec import gzip_encode, lz4_encode, zstd_encode
+from aiokafka.errors import CorruptRecordException
+
+from tests.batches import CODECS, Handmade, batch
+from worker.kafka.batches import Batches, PatientRecords, UnreadableBatchError
+from worker.kafka.inflating import INFLATED_BYTES_MAX, InflatesTooFarError, inflate_gzip, inflate_lz4, inflate_zstd
+
+READ_COMMITTED = 1
+INFLATE = {"gzip": (gzip_encode, inflate_gzip), "lz4": (lz4_encode, inflate_lz4), "zstd": (zstd_encode, inflate_zstd)}
+
+
+def _read(content: bytes, offset: int = 0) -> PatientRecords:
+    return PatientRecords(
+        TopicPartition("invoices", 4), Batches(content), [], offset, None, None, True, READ_COMMITTED
+    )  # fmt: skip
+
+
+def _named(name: bytes, value: bytes = b"{}") -> Handmade:
+    return Handmade(b"order-1", value, [(name, b"1")])
+
+
+GOOD, STRANGE = _named(b"good"), _named(b"\xff")
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("first", range(7))
+def test_reading_may_begin_anywhere(codec: str, first: int):
+    """Strange records in the first of two batches, in the second, and both at their ends."""
+    one, two = batch([STRANGE, GOOD, STRANGE], codec), batch([GOOD, STRANGE, GOOD, STRANGE], codec, base_offset=3)
+
+    records = _read(one + two if first < 3 else two, first)  # a broker begins with the batch of the offset
+
+    assert [record.offset for record in records] == list(range(first, 7))
+    assert records.next_fetch_offset == 7
+
+
+def test_many_strange_batches_are_read_in_one_go():
+    content = b"".join(batch([STRANGE], base_offset=place) for place in range(3_000))
+
+    assert [record.offset for record in _read(content)] == list(range(3_000))
+
+
+def test_what_was_damaged_on_its_way_is_an_error_and_is_not_read():
+    content = bytearray(batch([STRANGE, GOOD]))
+    content[-1] ^= 1
+
+    with pytest.raises(CorruptRecordException, match="CRC"):
+        next(_read(bytes(content)))
+
+
+def test_what_stands_before_a_damaged_batch_is_read_first():
+    damaged = bytearray(batch([GOOD], base_offset=2))
+    damaged[-1] ^= 1
+
+    records = _read(batch([GOOD, STRANGE]) + bytes(damaged) + batch([GOOD], base_offset=3))
+
+    assert [record.offset for record in records] == [0, 1]
+    assert records.next_fetch_offset == 2
+    with pytest.raises(CorruptRecordException):
+        next(_read(bytes(damaged), records.next_fetch_offset))
+
+
+def test_a_record_that_does_not_end_where_it_says_ends_the_reading_with_its_place():
+    content = batch([GOOD], base_offset=5, cut_bytes=3)
+
+    with pytest.raises(UnreadableBatchError, match="invoices partition 4: the batch of offsets 5 to 5 cannot be read"):
+        next(_read(content, 5))
+
+
+@pytest.mark.parametrize("codec", INFLATE)
+def test_nothing_inflates_without_end(codec: str):
+    deflate, inflate = INFLATE[codec]
+    just = bytes(INFLATED_BYTES_MAX)
+
+    assert inflate(deflate(just)) == just
+    with pytest.raises(InflatesTooFarError, match="67,108,864 bytes"):
+        inflate(deflate(just + b"\0"))
+
+
+@pytest.mark.parametrize("codec", INFLATE)
+def test_a_batch_that_inflates_without_end_is_named_after_what_came_before_it(codec: str):
+    wide = batch([_named(b"wide", bytes(INFLATED_BYTES_MAX))], codec, base_offset=1)
+
+    before = _read(batch([GOOD]) + wide)
+
+    assert [record.offset for record in before] == [0]
+    with pytest.raises(UnreadableBatchError, match=r"offsets 1 to 1 cannot be read \(it inflates to more than"):
+        next(_read(wide, before.next_fetch_offset))

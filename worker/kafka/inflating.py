@@ -1,0 +1,46 @@
+"""How large what a batch holds may become: a few kilobytes of zstd or gzip can be made to fill any memory."""
+
+from collections.abc import Callable
+from mmap import MAP_PRIVATE, mmap
+from threading import Lock
+
+from cramjam import gzip, lz4, zstd
+
+# No producer makes such a batch from records that a broker takes; it is above every topic's limit many times over.
+INFLATED_BYTES_MAX = 64 << 20
+
+# Address space; it costs memory only as far as a batch has ever filled it.
+_room = mmap(-1, INFLATED_BYTES_MAX, MAP_PRIVATE)
+_one_at_a_time = Lock()
+
+
+class InflatesTooFarError(Exception):
+    """It would have needed more room than there is."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it inflates to more than {INFLATED_BYTES_MAX:,} bytes")
+
+
+def inflate_gzip(content: bytes | memoryview) -> bytes:
+    """What was compressed with gzip."""
+    return _inflate(gzip.decompress_into, content)
+
+
+def inflate_lz4(content: bytes) -> bytes:
+    """What was compressed with lz4."""
+    return _inflate(lz4.decompress_into, content)
+
+
+def inflate_zstd(content: bytes) -> bytes:
+    """What was compressed with zstd."""
+    return _inflate(zstd.decompress_into, content)
+
+
+def _inflate(decompress_into: Callable[[bytes | memoryview, mmap], int], content: bytes | memoryview) -> bytes:
+    with _one_at_a_time:
+        try:
+            return _room[: decompress_into(content, _room)]
+        except Exception as problem:
+            if "whole buffer" in str(problem):  # cramjam has one class for all that can go wrong
+                raise InflatesTooFarError from None
+            raise
