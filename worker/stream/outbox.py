@@ -13,6 +13,7 @@ from msgspec import Struct
 from worker.kafka.dead_letters import dead_letter, printable
 from worker.kafka.records import Headers, Outgoing
 from worker.postgres.queries import load
+from worker.postgres.values import moment
 from worker.stream.cycle import Cycle
 
 # So many rows of others are read at once; while more are left, our own rows wait behind them in the table.
@@ -129,7 +130,7 @@ async def _write_dead_letters(cycle: Cycle, prefix: str, bytes_max: Mapping[str,
         rows.append((
             record.topic, record.partition, record.offset, one.order_id, one.merchant, reason,
             printable(one.message), record.key, record.value, encode_headers(record.headers),
-            record.timestamp_ms, cycle.now_ms,
+            moment(record.timestamp_ms), moment(cycle.now_ms),
         ))  # fmt: skip
     if rows:
         await cycle.connection.executemany(_SQL["write_dead_letter"], rows)

@@ -60,7 +60,7 @@ SELECT topic, partition, next_offset FROM positions WHERE topic = ANY($1::text[]
 -- A record has one row, however often it dies; the last reason stands and is open.
 INSERT INTO dead_letters (
     topic, partition, "offset", order_id, merchant, reason, message, key, value, headers, "timestamp", dead_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, to_timestamp($11::bigint / 1000.0), to_timestamp($12::bigint / 1000.0))
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (topic, partition, "offset") DO UPDATE SET
     reason = excluded.reason, message = excluded.message, dead_at = excluded.dead_at, status = 'open',
     decided_by = NULL, decided_reason = NULL, decided_at = NULL;
