@@ -1,4 +1,7 @@
-"""How far the groups are behind the ends of their topics, partition by partition, as every lag tool counts it."""
+"""How far the groups are behind the ends of their topics, partition by partition, as every lag tool counts it.
+
+What an open transaction holds back counts: it waits, and whoever looks has to see that.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -52,7 +55,10 @@ class LagReader:
 
     async def _open(self) -> None:
         options = client_options(self._settings)
-        admin, consumer = AIOKafkaAdminClient(**options), AIOKafkaConsumer(**options)
+        admin, consumer = (
+            AIOKafkaAdminClient(**options),
+            AIOKafkaConsumer(**options, isolation_level="read_uncommitted"),
+        )
         await admin.start()
         self._admin = admin
         await consumer.start()

@@ -1,4 +1,8 @@
-"""Reads the partitions it is told, from the offsets it is told, and keeps Kafka's own books of offsets."""
+"""Reads the partitions it is told, from the offsets it is told, and keeps Kafka's own books of offsets.
+
+What a producer's transaction took back is never read, and what one holds back is waited for. Where partitions begin
+and end is asked with the eyes of somebody who sees all of it: a position may lie behind what is held back.
+"""
 
 import asyncio
 import contextlib
@@ -27,6 +31,7 @@ PARTITION_FETCH_BYTES_MAX = 1 << 20
 WAITING_RECORDS_MAX = 4_000
 WAITING_BYTES_MAX = 16 << 20
 STOP_SECONDS_MAX = 2.0
+NOT_STARTED = "the source was not started"
 
 
 class OffsetGoneError(Exception):
@@ -49,6 +54,7 @@ class Source:
         self._arrived = arrived
         self._logical = {settings.topic(name): name for name in topics}
         self._consumer: AIOKafkaConsumer | None = None
+        self._looker: AIOKafkaConsumer | None = None
         self._pump: asyncio.Task[None] | None = None
         self._waiting: deque[Record] = deque()
         self._waiting_bytes = 0
@@ -61,6 +67,7 @@ class Source:
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="none",
+            isolation_level="read_committed",
             fetch_max_wait_ms=FETCH_WAIT_MS,
             fetch_max_bytes=FETCH_BYTES_MAX,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
@@ -69,21 +76,28 @@ class Source:
         await consumer.start()
         # Who leads which partition; aiokafka would ask for one topic after another, with a pause between.
         await consumer._client.set_topics(list(self._logical))  # noqa: SLF001 - there is no public way
+        looker = AIOKafkaConsumer(**client_options(self._settings), isolation_level="read_uncommitted")
+        self._looker = looker
+        await looker.start()
 
     async def stop(self) -> None:
         """Reads nothing more."""
         await self._stop_pump()
-        if self._consumer is not None:
-            consumer, self._consumer = self._consumer, None
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STOP_SECONDS_MAX):
-                    await consumer.stop()
+        consumers = self._consumer, self._looker
+        self._consumer = self._looker = None
+        for consumer in consumers:
+            if consumer is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(STOP_SECONDS_MAX):
+                        await consumer.stop()
 
     async def bounds(self, places: list[Place]) -> dict[Place, tuple[int, int]]:
         """The first offset that each partition still has, and the one that the next record will get."""
+        if self._looker is None:
+            raise RuntimeError(NOT_STARTED)
         wanted = [self._partition(place) for place in places]
-        first = await self._client.beginning_offsets(wanted)
-        end = await self._client.end_offsets(wanted)
+        first = await self._looker.beginning_offsets(wanted)
+        end = await self._looker.end_offsets(wanted)
         return {place: (first[one], end[one]) for place, one in zip(places, wanted, strict=True)}
 
     async def assign(self, positions: Mapping[Place, int]) -> None:
@@ -117,8 +131,17 @@ class Source:
         self._room.set()
         return taken
 
+    async def passed(self) -> dict[Place, int]:
+        """Where each partition is read next, if all that arrived was taken; otherwise nothing.
+
+        Behind the last record that was taken may lie what is none: the end of a transaction, or what one took back.
+        """
+        assigned = () if self._pump is None else self._client.assignment()
+        reached = {(self._logical[one.topic], one.partition): await self._client.position(one) for one in assigned}
+        return {} if self.waiting() else reached
+
     def ends(self) -> dict[Place, int]:
-        """Where the partitions that are read end, as far as the broker has said."""
+        """Where the partitions that are read end, as far as the broker has said; also what is held back."""
         if self._consumer is None:
             return {}
         ends = {one: self._consumer.highwater(one) for one in self._consumer.assignment()}
@@ -139,7 +162,7 @@ class Source:
     @property
     def _client(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            raise RuntimeError("the source was not started")
+            raise RuntimeError(NOT_STARTED)
         return self._consumer
 
     def _partition(self, place: Place) -> TopicPartition:

@@ -65,6 +65,7 @@ class Session:
         self._positions: dict[Place, int] = {}
         self._hand_over: HandOver | None = None
         self._tidy_at: float | None = None
+        self._passed_at = 0.0
         self.stopping = False
 
     async def open(self) -> None:
@@ -240,10 +241,23 @@ class Session:
             self._control.pace.took(time.monotonic() - now)
             return True
         transactions = self._transactions
-        if self._tidy_due(now) or await self._misplaced.due(transactions.connection, list(transactions.epochs)):
-            await self._durable(await self._patiently([], handled=False))
+        passed = await self._passed(now)
+        due = self._tidy_due(now) or await self._misplaced.due(transactions.connection, list(transactions.epochs))
+        if passed or due:
+            await self._durable(await self._patiently([], handled=False, passed=passed))
             return True
         return False
+
+    async def _passed(self, now: float) -> dict[Place, int]:
+        """Where positions may advance though no record came: over the end of a transaction, and what it took back.
+
+        Else a topic that ends so would show a lag for ever, and retention would take it from under the position.
+        """
+        if now < self._passed_at + LOOK_SECONDS:
+            return {}
+        self._passed_at = now
+        reached = await self._source.passed()
+        return {place: at for place, at in reached.items() if at > self._positions.get(place, at)}
 
     def _tidy_due(self, now: float) -> bool:
         if not self._publisher.acknowledged()[0]:
@@ -283,11 +297,18 @@ class Session:
         telemetry.count_fact(record.topic, INTERNAL)
         return done
 
-    async def _patiently(self, records: list[Record], *, handled: bool = True, refused: str | None = None) -> Done:
+    async def _patiently(
+        self,
+        records: list[Record],
+        *,
+        handled: bool = True,
+        refused: str | None = None,
+        passed: Mapping[Place, int] | None = None,
+    ) -> Done:
         """A transaction that lost against another one comes again."""
         for attempt in range(AGAIN_ATTEMPTS_MAX):
             try:
-                return await self._transactions.cycle(records, handled=handled, refused=refused)
+                return await self._transactions.cycle(records, handled=handled, refused=refused, passed=passed)
             except Exception as problem:
                 if remedy(problem) is not Remedy.AGAIN or attempt == AGAIN_ATTEMPTS_MAX - 1:
                     raise

@@ -56,10 +56,18 @@ class Transactions:
         self.connection = connection
         self.epochs: Mapping[int, int] = {}
 
-    async def cycle(self, records: list[Record], *, handled: bool = True, refused: str | None = None) -> Done:
+    async def cycle(
+        self,
+        records: list[Record],
+        *,
+        handled: bool = True,
+        refused: str | None = None,
+        passed: Mapping[Place, int] | None = None,
+    ) -> Done:
         """Commits what the records caused, or nothing.
 
-        `handled=False` only tidies up; `refused` makes the one record a dead letter, unhandled.
+        `handled=False` only tidies up; `refused` makes the one record a dead letter, unhandled; `passed` are offsets
+        before which no record waits.
         """
         began = time.monotonic()
         cycle = Cycle(
@@ -76,7 +84,7 @@ class Transactions:
                 cycle.dead_letter(records[0], "internal", refused)
             elif handled:
                 await self._handler.handle(cycle)
-            done = await self._book(cycle)
+            done = await self._book(cycle, passed or {})
         except BaseException:
             await self.roll_back()
             raise
@@ -109,9 +117,9 @@ class Transactions:
             if not self.connection.is_closed():
                 await self.connection.execute("ROLLBACK")
 
-    async def _book(self, cycle: Cycle) -> Done:
+    async def _book(self, cycle: Cycle, passed: Mapping[Place, int]) -> Done:
         found, more = await self._misplaced.find(self.connection, list(self.epochs))
-        positions = {(record.topic, record.partition): record.offset + 1 for record in cycle.records}
+        positions = {**passed, **{(record.topic, record.partition): record.offset + 1 for record in cycle.records}}
         deleted, reached = self._publisher.acknowledged()
         if deleted:
             cycle.writes.add(_SQL["delete_rows"], deleted)

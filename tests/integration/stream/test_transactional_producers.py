@@ -1,0 +1,191 @@
+"""An ERP may publish in Kafka's transactions: what it took back never was, and what it holds back is waited for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from prometheus_client import REGISTRY
+
+from tests.integration.stream.toy import Toy
+from tests.integration.stream.world import World
+from worker.kafka import names
+from worker.kafka.connecting import client_options
+from worker.kafka.lag import LagReader
+from worker.kafka.tail import read_between
+from worker.stream.control import Control
+from worker.stream.runner import Runner
+
+PARTITION = 2
+
+
+@pytest.fixture
+async def erp(world: World) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(**client_options(world.settings), transactional_id=f"{world.settings.topic_prefix}erp")
+    await producer.start()
+    yield producer
+    await producer.stop()
+
+
+async def _publish(world: World, erp: AIOKafkaProducer, *orders: str) -> None:
+    for order in orders:
+        topic = world.settings.topic(names.INVOICES)
+        await erp.send_and_wait(topic, b"{}", key=order.encode(), partition=PARTITION)
+
+
+async def _committed(world: World, erp: AIOKafkaProducer, *orders: str) -> None:
+    await erp.begin_transaction()
+    await _publish(world, erp, *orders)
+    await erp.commit_transaction()
+
+
+async def _aborted(world: World, erp: AIOKafkaProducer, *orders: str) -> None:
+    await erp.begin_transaction()
+    await _publish(world, erp, *orders)
+    await erp.abort_transaction()
+
+
+async def _run(world: World) -> tuple[Runner, asyncio.Task[None]]:
+    control = Control(world.settings)
+    runner = Runner(world.settings, Toy(control), control)
+    return runner, asyncio.create_task(runner.run())
+
+
+async def _seen(world: World) -> list[str]:
+    rows = await world.database.fetch('SELECT order_id FROM public.toy_seen ORDER BY "offset"')
+    return [row["order_id"] for row in rows]
+
+
+async def _position(world: World) -> int:
+    query = "SELECT next_offset FROM ledger.positions WHERE topic = $1 AND partition = $2"
+    return await world.database.fetchval(query, names.INVOICES, PARTITION) or 0
+
+
+async def _until_position(world: World, wanted: int) -> None:
+    async def there() -> bool:
+        return await _position(world) == wanted
+
+    await world.until(there, f"a stored position of {wanted}")
+
+
+async def test_what_a_transaction_took_back_never_was(world: World, erp: AIOKafkaProducer):
+    await _aborted(world, erp, "taken-back", "taken-back")
+    await _committed(world, erp, "order-1", "order-2")
+    await _aborted(world, erp, "taken-back")
+    await world.send("order-3", partition=PARTITION)
+
+    runner, running = await _run(world)
+    await world.until_seen(3)
+    runner.stop()
+    await running
+
+    assert await _seen(world) == ["order-1", "order-2", "order-3"]
+    await world.check_orders({"order-1": 1, "order-2": 1, "order-3": 1})
+
+
+async def test_an_idle_worker_is_at_the_end_of_a_topic_that_ends_with_what_is_no_record(
+    world: World, erp: AIOKafkaProducer
+):
+    runner, running = await _run(world)
+    lag = LagReader(world.settings, {"ledger": (names.INVOICES,)})
+    await _committed(world, erp, "order-1")  # offset 0, and a marker
+    await _aborted(world, erp, "taken-back")  # offset 2, and a marker
+
+    await _until_position(world, 4)
+
+    async def caught_up() -> bool:
+        return (await lag.read())["ledger"][PARTITION] == 0
+
+    await world.until(caught_up, "no lag for the lag tools")
+    await runner.measure()
+    place = {"topic": names.INVOICES, "partition": str(PARTITION)}
+    assert REGISTRY.get_sample_value("settlement_consumer_lag_records", place) == 0
+    assert await _seen(world) == ["order-1"]
+    await lag.close()
+    runner.stop()
+    await running
+
+
+async def test_a_topic_that_lost_nothing_but_markers_has_lost_nothing(world: World, erp: AIOKafkaProducer):
+    runner, running = await _run(world)
+    await _committed(world, erp, "order-1")
+    await _until_position(world, 2)
+    runner.stop()
+    await running
+    admin = AIOKafkaAdminClient(**client_options(world.settings))
+    await admin.start()
+    place = TopicPartition(world.settings.topic(names.INVOICES), PARTITION)
+    await admin.delete_records({place: RecordsToDelete(before_offset=-1)})  # as retention does
+    await admin.close()
+
+    runner, running = await _run(world)
+    await _committed(world, erp, "order-2")
+
+    await world.until_seen(2)
+    runner.stop()
+    await running
+
+
+async def test_what_a_transaction_holds_back_is_waited_for_and_shows_as_lag(world: World, erp: AIOKafkaProducer):
+    runner, running = await _run(world)
+    lag = LagReader(world.settings, {"ledger": (names.INVOICES,)})
+    await world.send("order-1", partition=PARTITION)
+    await world.until_seen(1)
+    await erp.begin_transaction()
+    await _publish(world, erp, "order-2")
+    await world.send("order-3", partition=PARTITION)
+    await world.send("elsewhere", partition=PARTITION + 1)
+
+    await world.until_seen(2)
+
+    async def behind() -> bool:
+        return (await lag.read())["ledger"][PARTITION] == 2
+
+    await world.until(behind, "a lag of the two records that wait")
+    assert await _seen(world) in (["order-1", "elsewhere"], ["elsewhere", "order-1"])
+    assert runner.condition() == {}
+    await erp.commit_transaction()
+    await world.until_seen(4)
+    await lag.close()
+    runner.stop()
+    await running
+
+
+async def test_a_position_behind_the_beginning_of_an_open_transaction_is_a_position(
+    world: World, erp: AIOKafkaProducer
+):
+    """As a worker leaves it that read everything, whether it was committed or not."""
+    await erp.begin_transaction()
+    await _publish(world, erp, "order-1", "order-2")
+    insert = "INSERT INTO ledger.positions VALUES ($1, $2, 2)"
+    await world.database.execute(insert, names.INVOICES, PARTITION)
+
+    runner, running = await _run(world)
+    await world.send("elsewhere", partition=PARTITION + 1)
+    await world.until_seen(1)
+    await _publish(world, erp, "order-3")
+    await erp.commit_transaction()
+
+    await world.until_seen(2)
+    assert sorted(await _seen(world)) == ["elsewhere", "order-3"]
+    runner.stop()
+    await running
+
+
+async def test_who_reads_a_topic_to_its_end_waits_for_no_transaction(world: World, erp: AIOKafkaProducer):
+    await _committed(world, erp, "order-1")
+    await _aborted(world, erp, "taken-back")
+    await erp.begin_transaction()
+    await _publish(world, erp, "open")
+    sent = await world.send("order-2", partition=PARTITION)
+
+    async with asyncio.timeout(20):
+        place = names.INVOICES, PARTITION
+        pages = [page async for page in read_between(world.settings, {place: (0, sent.offset + 1)})]
+
+    assert [record.offset for page in pages for record in page][-1] == sent.offset
+    await erp.abort_transaction()
+    async with asyncio.timeout(20):
+        async for _ in read_between(world.settings, {place: (sent.offset + 1, sent.offset + 2)}):
+            raise AssertionError("a marker is no record")

@@ -1,0 +1,74 @@
+"""A recovery reads to the ends of topics on which others wrote what no producer of ours writes."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from tests.batches import Handmade, batch, send
+from tests.chaos.rehearsing import until_done, until_told
+from tests.integration.restoring import authorized, back_up, crash_and_restore, invoice
+from worker.kafka import names
+from worker.kafka.connecting import client_options
+from worker.sandbox.erp import Story
+from worker.sandbox.erp_command import publish
+from worker.sandbox.rehearsal import Rehearsal
+from worker.stack import StackEnv
+
+ORDERS = 4
+ERP_TOPICS = (names.INVOICES, names.ORDER_CHANGES)
+
+
+@pytest.fixture
+async def play(stack: StackEnv, tmp_path: Path) -> AsyncIterator[Rehearsal]:
+    async with Rehearsal(f"strange_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as play:
+        yield play
+
+
+def _told() -> list[Story]:
+    return [
+        Story(order, (authorized(order, 3_000, (("cielo", 3_000),)), invoice(order, "N1", 3_000)), 3_000, 0)
+        for order in (f"order-{number}" for number in range(ORDERS))
+    ]
+
+
+async def _publish_to_all(play: Rehearsal, producer: AIOKafkaProducer) -> None:
+    """A record that says nothing, to every partition of what the ERP writes."""
+    for topic in ERP_TOPICS:
+        for partition in range(play.settings.topic_partitions):
+            await producer.send_and_wait(play.settings.topic(topic), b"{}", partition=partition)
+
+
+async def test_transactions_and_strange_names_neither_hold_it_up_nor_stop_it(play: Rehearsal) -> None:
+    told = _told()
+    await back_up(play)
+    await publish(play.settings, told)
+    await until_told(play, "settlement.confirmed", ORDERS)
+    await until_done(play, told)
+    await crash_and_restore(play)
+    again = json.dumps(told[0].messages[1].data).encode()
+    for topic in ERP_TOPICS:
+        await send(play.settings, topic, 0, batch([Handmade(b"", again, [(b"\xffname", b"")])], "gzip"))
+    producer = AIOKafkaProducer(**client_options(play.settings), transactional_id=f"{play.settings.topic_prefix}erp")
+    await producer.start()
+    try:
+        await producer.begin_transaction()
+        await _publish_to_all(play, producer)
+        await producer.abort_transaction()
+        await producer.begin_transaction()
+        await _publish_to_all(play, producer)  # and it stays open
+
+        summary = json.loads(await asyncio.to_thread(play.processes.must_run, "recover", "--json"))
+
+        assert (summary["facts"], summary["outcomes"]) == (3 * ORDERS, ORDERS)
+        await producer.abort_transaction()
+    finally:
+        await producer.stop()
+    play.start_workers()
+    await until_done(play, told)
+    verdict = await play.verdict(told)
+    assert verdict.good, verdict
