@@ -50,7 +50,7 @@ STEPS = {
     "ledger: after the poll": Step("worker.ledger.handler:LedgerHandler.handle", only=lambda _, cycle: cycle.records),
     "ledger: in the transaction": Step("worker.ledger.book:Book.write", "after", lambda _, changed, *__: changed),
     "ledger: everything booked": Step(
-        "worker.stream.transaction:Transactions._book", "after", lambda _, cycle: cycle.records
+        "worker.stream.transaction:Transactions._book", "after", lambda _, cycle, __: cycle.records
     ),
     "ledger: after the commit": Step("worker.stream.session:Session._durable", only=lambda _, done: done.rows),
     "ledger: while taking over": Step("worker.ledger.handler:LedgerHandler.taken", "after"),
