@@ -65,7 +65,7 @@ async def test_a_file_that_fails_leaves_nothing_behind(empty_database: str):
 async def test_a_worker_names_what_is_missing(empty_database: str):
     connection = await asyncpg.connect(empty_database)
 
-    with pytest.raises(MigrationError, match="`settlement migrate` applies it"):
+    with pytest.raises(MigrationError, match="`settlement migrate` applies"):
         await require_current(connection)
 
     await connection.close()

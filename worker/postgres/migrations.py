@@ -86,7 +86,8 @@ async def require_current(connection: "Connection[asyncpg.Record]") -> int:
     applied = await _applied(connection)
     _refuse_disagreement(known, applied)
     if missing := [one.name for one in known if one.number not in applied]:
-        raise MigrationError(f"the database lacks {', '.join(missing)}: `settlement migrate` applies it")
+        what = f"migration {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else "")
+        raise MigrationError(f"the database lacks {what}: `settlement migrate` applies what is missing")
     return max(applied)
 
 

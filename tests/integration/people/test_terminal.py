@@ -117,7 +117,7 @@ async def test_what_is_away_wrong_or_missing_is_one_sentence_for_every_command(e
              ("commands", "retry", "x", *person), ("dlq", "replay", "--all", *person)]  # fmt: skip
     wrong_password = re.sub(r"//([^:@/]+)(:[^@]*)?@", r"//\1:wrong@", url)
     cases = [(one, {"DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/x"}, "cannot be reached") for one in looks]
-    cases += [(looks[0], {"DATABASE_URL": url.rpartition("/")[0] + "/postgres"}, "`settlement migrate` applies it")]
+    cases += [(looks[0], {"DATABASE_URL": url.rpartition("/")[0] + "/postgres"}, "`settlement migrate` applies")]
     cases += [(looks[0], {"DATABASE_URL": wrong_password}, "does not let us in")]
     cases += [(looks[0], {"DATABASE_URL": "mysql://x"}, "DATABASE_URL takes postgresql://")]
     cases += [(looks[0], {"DATABASE_URL": url.rpartition("/")[0] + "/nowhere"}, "has no such database")]
