@@ -1,5 +1,7 @@
 """Giving back what nobody will take: voids, sent or only booked (R5, R15, R22, R25)."""
 
+from collections import Counter
+
 from worker.domain.allocation import Part, allocate_void, by_amount, split, split_back, split_done
 from worker.domain.draft import Draft, with_shares
 from worker.domain.money import proportional
@@ -14,8 +16,9 @@ def void(draft: Draft, amount: int, cause: tuple[str, str], rule: str) -> None:
 
 def void_open_rest(draft: Draft, cause: tuple[str, str], rule: str) -> None:
     """Voids every payment's open part, except what was declined before and only a person may ask for again."""
+    withheld = _withheld(draft.order)
     for payment in by_amount(draft.order):
-        value = payment.open - _withheld(draft, payment)
+        value = payment.open - withheld[payment.payment_id]
         if value > 0:
             reference = proportional(payment.open_reference, value, payment.open)
             _void_part(draft, Part(payment, reference, value), cause, rule)
@@ -24,26 +27,24 @@ def void_open_rest(draft: Draft, cause: tuple[str, str], rule: str) -> None:
 
 def _include_earlier(draft: Draft, payment: Payment) -> None:
     """What voids of changes did not free was in the rest: it is asked for with it, or booked (R5, R22)."""
-    for command in [one for one in draft.order.commands.values() if one.missing and _is_ended_void(one, payment)]:
-        if not _stays_open(draft.order, payment, command):
+    mine = [one for one in draft.order.commands.values() if one.missing and one.payment_id == payment.payment_id]
+    for command in mine:
+        if _is_ended_void(command) and not _stays_open(draft.order, payment, command):
             draft.update(command, missing=0)
 
 
-def _withheld(draft: Draft, payment: Payment) -> int:
-    """What earlier voids did not free, and only a person may ask for again."""
-    return sum(
-        command.unfreed
-        for command in draft.order.commands.values()
-        if _is_ended_void(command, payment) and _stays_open(draft.order, payment, command)
-    )
+def _withheld(order: Order) -> Counter[str]:
+    """What earlier voids of each payment did not free, and only a person may ask for again."""
+    payments = {payment.payment_id: payment for payment in order.payments}
+    withheld: Counter[str] = Counter()
+    for command in order.commands.values():
+        if _is_ended_void(command) and _stays_open(order, payments[command.payment_id], command):
+            withheld[command.payment_id] += command.unfreed
+    return withheld
 
 
-def _is_ended_void(command: Command, payment: Payment) -> bool:
-    return (
-        command.operation == "cancel"
-        and command.payment_id == payment.payment_id
-        and command.state in ("declined", "succeeded")
-    )
+def _is_ended_void(command: Command) -> bool:
+    return command.operation == "cancel" and command.state in ("declined", "succeeded")
 
 
 def _stays_open(order: Order, payment: Payment, command: Command) -> bool:
