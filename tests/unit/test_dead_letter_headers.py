@@ -54,6 +54,15 @@ def test_headers_that_do_not_fit_either_are_left_out():
     assert (out.value, reason, dict(out.headers).get("a")) == (b"", "too_large", None)
 
 
+def test_a_key_that_does_not_fit_either_is_left_out():
+    record = Record("erp.invoices.v1", 7, 1, b"k" * 50_000, b"v", [("a", b"1")], 0)
+
+    out, reason = dead_letter(record, "malformed", "why", "", 20_000)
+
+    assert (out.key, out.value, out.partition, reason) == (None, b"", 7, "too_large")
+    assert dict(out.headers)["settlement-value-sha256"] == hashlib.sha256(b"v").hexdigest().encode()
+
+
 def test_a_record_without_value_and_with_an_empty_header_is_kept_so():
     record = Record("erp.invoices.v1", 7, 1, None, None, [("a", None)], -1)
 
@@ -73,12 +82,15 @@ def test_a_message_is_cut_and_printable():
     assert len(message) == 1_000
 
 
-def test_what_a_tool_sent_back_with_its_headers_dies_again_with_the_new_ones_alone():
+def test_what_a_tool_sent_back_keeps_the_headers_it_came_with_and_the_newest_are_the_last():
     once, _ = dead_letter(RECORD, "invalid", "first", "p.", ROOM)
     sent_back = Record("erp.invoices.v1", 7, 99, b"key", b"value", once.headers, 0)
 
     twice, _ = dead_letter(sent_back, "rejected", "second", "p.", ROOM)
 
-    assert twice.headers[:2] == RECORD.headers
-    assert [content for name, content in twice.headers if name == "kafka_dlt-exception-message"] == [b"second"]
-    assert len(twice.headers) == len(once.headers)
+    assert twice.headers[: len(once.headers)] == once.headers
+    said = [content for name, content in twice.headers if name == "kafka_dlt-exception-message"]
+    assert said == [b"first", b"second"]
+    was = original(Record(twice.topic, 7, 0, twice.key, twice.value, twice.headers, 0), "p.")
+    assert was is not None
+    assert (was.record, was.message) == (sent_back, "second")

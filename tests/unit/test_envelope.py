@@ -45,6 +45,15 @@ def test_structured_mode_needs_no_header_at_all():
     assert (event.type, event.id, event.time, bytes(event.data)) == ("order.changed", "id-1", "t", DATA)
 
 
+@pytest.mark.parametrize("name", ["content-type", "Content-Type"])
+def test_structured_mode_may_repeat_its_attributes_in_headers(name: str):
+    value = b'{"specversion": "1.0", "id": "id-1", "type": "order.changed", "data": ' + DATA + b"}"
+
+    event = _event(value, [*BINARY, (name, b"application/cloudevents+json; charset=utf-8")])
+
+    assert (event.type, event.id, bytes(event.data)) == ("order.changed", "id-1", DATA)
+
+
 def test_structured_data_may_be_base64():
     event = _event(b'{"specversion": "1.0", "type": "t", "data_base64": "e30="}')
 
@@ -118,6 +127,12 @@ def test_headers_are_text_too(header: tuple[str, bytes]):
     others = [one for one in BINARY if one[0] != header[0]]
 
     assert _refused(DATA, [*others, header]).reason == "malformed"
+
+
+@pytest.mark.parametrize("trace", [b"\xff", b"00-1-2-01\0"])
+@pytest.mark.parametrize("name", ["traceparent", "ce_traceparent"])
+def test_a_trace_that_is_no_text_keeps_no_money_from_moving(name: str, trace: bytes):
+    assert _event(DATA, [*BINARY, (name, trace)]).traceparent is None
 
 
 def test_a_header_without_a_value_says_nothing():

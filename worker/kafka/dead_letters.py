@@ -1,6 +1,7 @@
 """A record's way to `<topic>-dlt`: itself, byte for byte, and the headers that existing tools read."""
 
 from hashlib import sha256
+from typing import Any
 
 from msgspec import Struct, structs
 
@@ -13,6 +14,8 @@ _OVERHEAD_BYTES = 128
 _HEADER_OVERHEAD_BYTES = 10
 _FIRST = "kafka_dlt-original-topic"
 SHA256_HEADER = "settlement-value-sha256"
+# One after the other, until what is left fits.
+_LEFT_OUT: tuple[dict[str, Any], ...] = ({"value": b""}, {"headers": []}, {"key": None})
 # Names the dead letter whose replay a record is.
 REPLAY_HEADER = "settlement-replay"
 ID_DIGITS_MAX = 18
@@ -21,18 +24,21 @@ ID_DIGITS_MAX = 18
 def dead_letter(record: Record, reason: str, message: str, prefix: str, bytes_max: int) -> tuple[Outgoing, str]:
     """The record for the dead letter topic, and the reason it finally carries.
 
-    What does not fit `bytes_max` goes without its value (and, if need be, its own headers) as `too_large`.
+    What does not fit `bytes_max` goes without its value (and, if need be, its headers and its key) as `too_large`. A
+    record that a tool sent back from there keeps the headers that it came with: the last ones of a name are the newest.
     """
     message = printable(message)
     added = _headers(record, reason, message, prefix)
-    record = _without(record, {name for name, _ in added})
-    if _size(record, added) > bytes_max:
-        reason = "too_large"
-        added = _headers(record, reason, message, prefix)
-        added.append((SHA256_HEADER, sha256(record.value or b"").hexdigest().encode()))
-        fits = _size(record, added) - len(record.value or b"") <= bytes_max
-        return _outgoing(record, b"", [*record.headers, *added] if fits else added), reason
-    return _outgoing(record, record.value, [*record.headers, *added]), reason
+    if _size(record, added) <= bytes_max:
+        return _outgoing(record, added), reason
+    reason = "too_large"
+    added = _headers(record, reason, message, prefix)
+    added.append((SHA256_HEADER, sha256(record.value or b"").hexdigest().encode()))
+    for less in _LEFT_OUT:
+        record = structs.replace(record, **less)
+        if _size(record, added) <= bytes_max:
+            break
+    return _outgoing(record, added), reason
 
 
 def replay_of(record: Record) -> int | None:
@@ -75,15 +81,9 @@ def printable(message: str) -> str:
     return clean if len(clean) <= MESSAGE_CHARACTERS_MAX else clean[: MESSAGE_CHARACTERS_MAX - 1] + "…"
 
 
-def _outgoing(record: Record, value: bytes | None, headers: Headers) -> Outgoing:
-    return Outgoing(record.topic + DEAD_LETTER_SUFFIX, record.partition, record.key, value, headers)
-
-
-def _without(record: Record, names: set[str]) -> Record:
-    """A tool that sends a dead letter back leaves our headers on it: the new ones take their place."""
-    if names.isdisjoint(name for name, _ in record.headers):
-        return record
-    return structs.replace(record, headers=[one for one in record.headers if one[0] not in names])
+def _outgoing(record: Record, added: Headers) -> Outgoing:
+    topic = record.topic + DEAD_LETTER_SUFFIX
+    return Outgoing(topic, record.partition, record.key, record.value, [*record.headers, *added])
 
 
 def _headers(record: Record, reason: str, message: str, prefix: str) -> list[tuple[str, bytes]]:

@@ -20,7 +20,8 @@ SOURCE = b"/partial-settlement"
 TYPE_WITHOUT_ENVELOPE = {"erp.invoices.v1": "invoice.issued"}
 
 _CONFLUENT_PREFIX_BYTES = 5
-_ATTRIBUTES = frozenset(("ce_id", "ce_type", "ce_specversion", "ce_time", "ce_traceparent", "traceparent"))
+_TRACES = frozenset(("ce_traceparent", "traceparent"))
+_ATTRIBUTES = frozenset(("ce_id", "ce_type", "ce_specversion", "ce_time", *_TRACES))
 # Worth a closer look: an escaped U+0000 or surrogate, perhaps only behind an escaped backslash.
 _SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
@@ -45,6 +46,7 @@ class Unreadable(Struct, frozen=True, gc=False):
 _NOTHING = msgspec.Raw()
 _SPECVERSION = ("ce_specversion", b"1.0")
 _CONTENT_TYPE = ("content-type", b"application/json")
+_ENVELOPE = b"application/cloudevents"
 
 
 class _Structured(Struct):
@@ -77,8 +79,16 @@ def read(record: Record) -> Event | Unreadable:
     named = _attributes(record)
     if isinstance(named, Unreadable):
         return named
-    binary = "ce_type" in named or "ce_specversion" in named
+    binary = ("ce_type" in named or "ce_specversion" in named) and not _says_structured(record)
     return _binary(record, named, value) if binary else _structured_or_bare(record, named, value)
+
+
+def _says_structured(record: Record) -> bool:
+    """Its content type is that of an envelope, which may be repeated in headers."""
+    return any(
+        name.lower() == "content-type" and (content or b"").lower().startswith(_ENVELOPE)
+        for name, content in record.headers
+    )
 
 
 def is_ours(record: Record) -> bool:
@@ -119,16 +129,18 @@ def write(
 
 
 def _attributes(record: Record) -> dict[str, str] | Unreadable:
-    """The headers that we read."""
+    """The headers that we read; a trace that no text is says nothing, and keeps no money from moving."""
     named: dict[str, str] = {}
     for name, content in record.headers:
         if name in _ATTRIBUTES and content is not None:
-            if b"\0" in content:
-                return Unreadable("malformed", f"the header {name} contains U+0000")
             try:
                 named[name] = content.decode()
             except UnicodeDecodeError:
-                return Unreadable("malformed", f"the header {name} is not UTF-8")
+                if name not in _TRACES:
+                    return Unreadable("malformed", f"the header {name} is not UTF-8")
+            else:
+                if "\0" in named[name] and name not in _TRACES:
+                    return Unreadable("malformed", f"the header {name} contains U+0000")
     return named
 
 
