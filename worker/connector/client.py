@@ -24,8 +24,6 @@ KEEPALIVE_SECONDS = 4.0
 UNSENDABLE = "payment_id_unsendable"  # of dots alone: every server takes it for a step up
 USER_AGENT = "partial-settlement"
 
-_begun: ContextVar[list[bool]] = ContextVar("begun")
-
 
 class Reply(Struct, frozen=True):
     """The connector answered; `whole` is false where the body broke off (`cut`), or was too large to be read."""
@@ -55,6 +53,16 @@ class NotTried(Struct, frozen=True):
 Happened = Reply | Broken | NotTried
 
 
+class _Call(Struct):
+    """What the session below httpx has to know of the call under way, and tells of it."""
+
+    path: str = ""
+    begun: bool = False
+
+
+_call: ContextVar[_Call] = ContextVar("call")
+
+
 class Client:
     """All calls to one connector. A call ends by itself, at the latest after `timeout_seconds`."""
 
@@ -79,18 +87,19 @@ class Client:
             return NotTried("credentials_unreadable", str(problem))
         if traceparent is not None:
             headers["traceparent"] = traceparent
-        begun = [False]
-        _begun.set(begun)
+        call = _Call()
+        _call.set(call)
         try:
             async with asyncio.timeout(self.connector.timeout_seconds):
                 request = self._request(operation, command, headers)
+                call.path = request.url.raw_path.decode("ascii")
                 response = await self._http.send(request, stream=True)
                 try:
                     return await _read(response)
                 finally:
                     await response.aclose()
         except Exception as problem:  # noqa: BLE001 - whatever breaks, what counts is whether a byte may have left
-            return _broken(begun[0], problem)
+            return _broken(call.begun, problem)
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -126,12 +135,18 @@ def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
     trace.on_request_headers_sent.append(_note_first_byte)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ssl=tls),
-        cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[trace],
+        cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[trace], middlewares=[_keep_path],
     )  # fmt: skip
 
 
 async def _note_first_byte(_: aiohttp.ClientSession, __: SimpleNamespace, ___: Any) -> None:
-    _begun.get()[0] = True
+    _call.get().begun = True
+
+
+async def _keep_path(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """The path as we wrote it: aiohttp decodes %3B and its like, and many a server ends a path at the first `;`."""
+    request.url = request.url.with_path(_call.get().path, encoded=True)
+    return await handler(request)
 
 
 async def _read(response: httpx.Response) -> Reply:

@@ -1,0 +1,70 @@
+"""The address that a call is sent to, as it arrives: a payment's id is one part of its path, and never another's."""
+
+from typing import Literal
+
+import msgspec
+import pytest
+
+from tests.integration.test_answers_over_a_socket import COMMAND, GOOD, TLS, http, listening, saying
+from worker.connector.client import Client, NotTried, Reply
+from worker.connector.command import OPERATIONS, Operation, action
+from worker.connector.file import Connector
+
+UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+ASCII = "".join(map(chr, range(128)))
+
+
+def encoded(payment_id: str) -> str:
+    """As RFC 3986 has it: all but the unreserved characters, byte by byte."""
+    return "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in payment_id.encode())
+
+
+async def asked(payment_id: str, operation: Operation = "settle", *, base: str = "/ppp",
+                protocol: Literal["ppp", "legacy"] = "ppp") -> str:  # fmt: skip
+    """The request's target, as it stood on the wire."""
+    heard: list[bytes] = []
+    async with listening(saying(http(200, GOOD), heard)) as port:
+        url = f"http://127.0.0.1:{port}{base}"
+        client = Client(Connector(name="acme", url=url, protocol=protocol, mode="PARTIAL", timeout_seconds=5.0), TLS)
+        happened = await client.send(operation, msgspec.structs.replace(COMMAND, payment_id=payment_id))
+        await client.close()
+    assert isinstance(happened, Reply), happened
+    method, target, version = heard[0].split(b"\r\n")[0].decode("ascii").split(" ")
+    assert (method, version) == ("POST", "HTTP/1.1")
+    assert f"\r\nhost: 127.0.0.1:{port}\r\n".encode() in heard[0].lower()
+    return target
+
+
+@pytest.mark.parametrize("protocol", ["ppp", "legacy"])
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_each_call_of_each_protocol_has_the_whole_id_in_one_part_of_its_path(
+    operation: Operation, protocol: Literal["ppp", "legacy"]
+):
+    target = await asked("a;b=c@d:e", operation, protocol=protocol)
+
+    assert target == f"/ppp/payments/a%3Bb%3Dc%40d%3Ae/{action(operation)}"
+
+
+@pytest.mark.parametrize("payment_id", [
+    ASCII, "%", "%3B", "%2e%2E", "%zz", "100%", "a/b", "/", "//", "../x", "..;/x", "?a=b&c", "#x", "a+b c", "\\..\\",
+    " ", "\t\r\n", "\"'<>`", "[x]{y}|^", "é€😀", "\u2028\u202e", "...;", ".;", "~-._", "x" * 256, "€" * 256,
+], ids=lambda one: ascii(one)[:20])  # fmt: skip
+async def test_whatever_an_id_is_made_of_it_arrives_percent_encoded(payment_id: str):
+    assert await asked(payment_id) == f"/ppp/payments/{encoded(payment_id)}/settlements"
+
+
+@pytest.mark.parametrize("payment_id", [".", "..", "..."])
+async def test_an_id_of_dots_alone_which_no_encoding_protects_is_not_sent(payment_id: str):
+    client = Client(Connector(name="acme", url="http://127.0.0.1:9", protocol="ppp", mode="PARTIAL"), TLS)
+    happened = await client.send("settle", msgspec.structs.replace(COMMAND, payment_id=payment_id))
+    await client.close()
+
+    assert isinstance(happened, NotTried)
+
+
+@pytest.mark.parametrize(("base", "arrives"), [
+    ("", ""), ("/", ""), ("/a/b/", "/a/b"), ("/a;v=1/b@c", "/a;v=1/b@c"), ("/a%3Bb%2Fc", "/a%3Bb%2Fc"),
+    ("/a//b", "/a//b"), ("/a(1)+2", "/a(1)+2"), ("/a#", "/a"),
+])  # fmt: skip
+async def test_the_connectors_own_path_stays_as_its_file_has_it(base: str, arrives: str):
+    assert await asked("p;1", base=base) == f"{arrives}/payments/p%3B1/settlements"
