@@ -78,6 +78,7 @@ class LedgerHandler:
         self._next_offsets: dict[Place, int] = {}
         self._quarantine: dict[str, int] = {}
         self._misplaced_warned = -MISPLACED_WARNING_SECONDS
+        self._misplaced_unsaid: Counter[str] = Counter()
         self._tally = Tally()
 
     async def taken(self, connection: Any, taken: Mapping[int, Taken]) -> None:
@@ -291,11 +292,14 @@ class LedgerHandler:
             return
         for topic, number in misplaced.items():
             metrics.misplaced_total.labels(topic=topic).inc(number)
+        self._misplaced_unsaid.update(misplaced)
         if time.monotonic() - self._misplaced_warned >= MISPLACED_WARNING_SECONDS:
             self._misplaced_warned = time.monotonic()
             telemetry.log.warning(
-                "records arrive outside their order's partition; it is right, only slower", topics=dict(misplaced)
+                "records arrive outside their order's partition; it is right, only slower",
+                topics=dict(self._misplaced_unsaid),
             )
+            self._misplaced_unsaid.clear()
 
 
 async def _publish(cycle: Cycle, book: Book, folders: Iterable[Folder], *, flush: bool) -> None:

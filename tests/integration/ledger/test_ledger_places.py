@@ -1,6 +1,7 @@
 """Records may arrive in any partition, at any worker: it is right, only slower."""
 
 import asyncio
+import re
 
 import asyncpg
 import pytest
@@ -9,12 +10,19 @@ from tests.integration.ledger.world import NOON_MS, PARTITIONS, LedgerWorld, aut
 from worker import metrics
 from worker.domain.terms import HOUR_MS
 from worker.kafka import names
+from worker.ledger import handler
 from worker.ledger.checking import run_audit
 from worker.stream.faults import Remedy, remedy
 
 
 def counted(topic: str) -> float:
     return metrics.misplaced_total.labels(topic=topic)._value.get()
+
+
+def warned(capsys: pytest.CaptureFixture[str]) -> list[int]:
+    """How many invoices each warning names."""
+    said = [line for line in capsys.readouterr().out.splitlines() if "outside their order's partition" in line]
+    return [int(number) for line in said for number in re.findall(rf"{names.INVOICES}\W+(\d+)", line)]
 
 
 async def test_misplaced_records_are_applied_counted_and_published_at_home(
@@ -27,8 +35,22 @@ async def test_misplaced_records_are_applied_counted_and_published_at_home(
 
     assert {one.partition for one in ledger.outgoing} == {ledger.home("o1")}
     assert counted(names.INVOICES) == before + 2
-    assert capsys.readouterr().out.count("outside their order's partition") <= 1, "one warning per minute"
+    assert warned(capsys) == [1], "one warning per minute"
     assert ledger.commands() == [("settle", 6000), ("settle", 1000)]
+
+
+async def test_the_next_warning_also_counts_what_was_misplaced_since_the_last_one(
+    ledger: LedgerWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    elsewhere = (ledger.home("o1") + 1) % PARTITIONS
+    await ledger.apply("order.authorized", authorized("o1"))
+    for number in ("1", "2"):
+        await ledger.apply("invoice.issued", invoice("o1", number, 1000), partition=elsewhere)
+    monkeypatch.setattr(handler, "MISPLACED_WARNING_SECONDS", 0.0)
+
+    await ledger.apply("invoice.issued", invoice("o1", "3", 1000), partition=elsewhere)
+
+    assert warned(capsys) == [1, 2]
 
 
 async def test_a_chain_belongs_to_the_partition_that_was_read(ledger: LedgerWorld):
