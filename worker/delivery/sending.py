@@ -7,9 +7,10 @@ from msgspec import Struct
 
 from worker import metrics
 from worker.connector.answers import Answer, classify, printable
-from worker.connector.client import Client, Reply, tls_context
+from worker.connector.client import Client, Reply
 from worker.connector.command import action
 from worker.connector.file import Connector
+from worker.delivery.clients import Clients
 from worker.delivery.job import Job
 from worker.delivery.lane import Lane
 from worker.stream.control import Control
@@ -40,8 +41,7 @@ class Sending:
 
     def __init__(self, control: Control) -> None:
         self._control = control
-        self._tls = tls_context()
-        self._clients: dict[str, Client] = {}
+        self._clients = Clients()
         self._flying: dict[str, tuple[int, asyncio.Task[None]]] = {}
         self.results: list[Result] = []
 
@@ -49,7 +49,9 @@ class Sending:
         """One attempt, or none where the lease does not allow it; it always leaves a result."""
         assert lane.connector is not None, "a lane without a connector lets nothing out"
         if self._control.lease_valid(job.partition):
-            task = asyncio.create_task(self._send(job, epoch, lane, lane.connector), name=f"send {job.id}")
+            client = self._clients.of(lane.connector)
+            task = asyncio.create_task(self._send(job, epoch, lane, client), name=f"send {job.id}")
+            self._clients.busy(client, task)
             self._flying[job.id] = job.partition, task
         else:
             self.do_not(job, epoch, lane)
@@ -70,15 +72,15 @@ class Sending:
         self._flying, self.results = {}, []
 
     def renew(self, connectors: dict[str, Connector]) -> None:
-        """What the file says otherwise is asked by a new client; the old one's connections end with their answers."""
-        self._clients = {name: one for name, one in self._clients.items() if connectors.get(name) == one.connector}
+        """What begins from here on goes by these tables; what has begun ends by the old ones."""
+        self._clients.renew(connectors)
 
     async def close(self) -> None:
         """Lets go of every connection."""
-        for client in self._clients.values():
-            await client.close()
+        await self._clients.close()
 
-    async def _send(self, job: Job, epoch: int, lane: Lane, connector: Connector) -> None:
+    async def _send(self, job: Job, epoch: int, lane: Lane, client: Client) -> None:
+        connector = client.connector
         # A process may be frozen between the task's making and its first step: it asks anew.
         if not self._control.lease_valid(job.partition):
             lane.unused(job.id)
@@ -87,7 +89,7 @@ class Sending:
             return
         began_ns = time.time_ns()
         try:
-            happened = await self._client(connector).send(job.operation, job.command, job.traceparent)
+            happened = await client.send(job.operation, job.command, job.traceparent)
             at_ms = _now_ms()
             answer = classify(happened, job.operation, job.command, connector,
                               earlier_unknown=job.uncertain, now_ms=at_ms)  # fmt: skip
@@ -111,12 +113,6 @@ class Sending:
     def _note(self, result: Result) -> None:
         self.results.append(result)
         self._control.wake()
-
-    def _client(self, connector: Connector) -> Client:
-        client = self._clients.get(connector.name)
-        if client is None:
-            client = self._clients[connector.name] = Client(connector, self._tls)
-        return client
 
 
 def _measure(job: Job, answer: Answer, lane: Lane, began_ns: int) -> None:
