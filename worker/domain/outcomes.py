@@ -11,6 +11,7 @@ from worker.domain.draft import Draft
 from worker.domain.facts import OutcomeReported
 from worker.domain.identity import fingerprint_of_automatic
 from worker.domain.order import Command
+from worker.domain.possible import is_settled_under, lapsed_of, most_done, suspect_settlements
 from worker.domain.refunding import (
     drop_returns_above,
     refund_failed,
@@ -126,9 +127,8 @@ def _whose(draft: Draft, command: Command, operation_id: str) -> str | None:
 
 
 def _done_by_hand(draft: Draft, command: Command, done: int, operation_id: str) -> Verdict:
-    """A person may name one operation for several refunds or voids; settlements are told apart: refunds name them."""
-    known = draft.payment(command.payment_id).settlements
-    if command.operation == "settle" and any(not one.automatic and one.settle_id == operation_id for one in known):
+    """A person may name one operation for several refunds or voids, and none for two settles."""
+    if is_settled_under(draft.payment(command.payment_id), command, operation_id):
         return _make_suspect(draft, command, f"Settle id {operation_id} is another settlement's")
     return _done(draft, command, done, operation_id, "R39")
 
@@ -235,7 +235,7 @@ def _resolved(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
         if command.state == "declined" and fact.value == 0:
             return "duplicate"
         return _suspicious(draft, fact, f"Command {command.command_id} already ended as {command.state}")
-    if (most := _most(draft, command)) < fact.value:
+    if (most := most_done(draft.payment(command.payment_id), command)) < fact.value:
         return refused(
             "R39",
             f"Resolution refused: {draft.amount(fact.value)} is above the {draft.amount(most)} that can have been done",
@@ -245,21 +245,6 @@ def _resolved(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
         return _done_by_hand(draft, command, fact.value, fact.operation_id or command.request_id)
     _not_done(draft, command, "R39", "not done")
     return "applied"
-
-
-def _most(draft: Draft, command: Command) -> int:
-    """The most that a person may say was done: what was asked, and what else the payment had."""
-    payment = draft.payment(command.payment_id)
-    match command.operation:
-        case "settle":
-            return command.value + payment.cap - payment.used
-        case "refund":
-            _, settlement = draft.settlement(payment, command.settle_id)
-            return command.value + settlement.refundable + settlement.reserved
-        case "cancel":
-            return command.value + payment.open
-        case _:
-            assert_never(command.operation)
 
 
 def _abandoned(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
@@ -284,13 +269,12 @@ def _give_up_amount(draft: Draft, fact: OutcomeReported) -> Verdict:
     if fact.outcome != "abandoned" or not (fact.invoice_number or fact.settle_id):
         return refused("R39", "A decision without a command names an invoice or an automatic settlement to abandon")
     if fact.invoice_number:
-        for place, lack in enumerate(order.lacks):
-            if lack.invoice == fact.invoice_number and lack.kind == "lapsed":
-                order.lacks[place] = replace(lack, kind="abandoned")
-                given_up += lack.amount
+        for lack in lapsed_of(order, fact.invoice_number):
+            order.lacks[order.lacks.index(lack)] = replace(lack, kind="abandoned")
+            given_up += lack.amount
         if order.mode != "PARTIAL":
             order.given_up += given_up
-    for held in [one for one in order.held if one.suspect and one.settle_id == fact.settle_id]:
+    for held in suspect_settlements(order, fact.settle_id or ""):
         order.held.remove(held)
         order.refused.append(fingerprint_of_automatic(held.payment_id, held.settle_id, held.value))
         given_up += held.value

@@ -105,7 +105,13 @@ async def _on_command(connection: Connection, action: Action, given: dict[str, s
         fields={"id": given["id"], "changes": str(one["changes"])},
     )  # fmt: skip
     if action == "resolve":
-        return _with_result(proposal, given)
+        proposal = _with_result(proposal, given)
+        operation = proposal.fields.get("operation")
+        if operation and (
+            refusal := await commands.doubt(connection, one["order_id"], given["id"], proposal.value or 0, operation)
+        ):
+            raise Refused(refusal)
+        return proposal
     open_part = one["value"] - (one["done"] or 0)
     if one["state"] in ("declined", "succeeded", "resolved"):
         proposal.value = open_part

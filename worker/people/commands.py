@@ -11,6 +11,8 @@ from msgspec import Struct
 
 from worker.domain.money import MAX_MINOR
 from worker.domain.objection import changed_since, objection
+from worker.domain.order import Order
+from worker.domain.possible import why_not_done, why_not_given_up
 from worker.people.acting import Action, Actor, Connection, Refused, refuse_unstorable, write_down
 from worker.people.needs import acts_on, is_doubted
 from worker.postgres.queries import load
@@ -19,6 +21,7 @@ from worker.postgres.queries import load
 DECISION_BYTES_MAX = 2_600
 
 _SQL = load("worker.people")
+_order = msgspec.json.Decoder(Order).decode
 
 Json = dict[str, Any]
 
@@ -100,10 +103,22 @@ async def abandon_amount(
         raise Refused("name the invoice whose lapsed amount is given up, or the automatic settlement")
     for what, text in (("the order", order_id), ("the invoice", invoice), ("the settle id", settle_id)):
         refuse_unstorable(what, text or "")
-    home = await connection.fetchval(_SQL["home_of_order"], order_id)
-    if home is None:
+    row = await connection.fetchrow(_SQL["home_of_order"], order_id)
+    if row is None:
         raise Refused(f"no order {order_id} is known")
-    return await _note(connection, actor, "abandon", home, order_id, invoice=invoice, settle_id=settle_id)
+    order = _order(row["document"]) if row["document"] else None
+    if refusal := why_not_given_up(order, order_id, invoice, settle_id):
+        call = order_id, None, invoice, settle_id, None, None, None, actor.name, actor.reason
+        if (before := await connection.fetchrow(_SQL["same_decision"], "abandon", *call)) is not None:
+            return _became(before)
+        raise Refused(refusal)
+    return await _note(connection, actor, "abandon", row["partition"], order_id, invoice=invoice, settle_id=settle_id)
+
+
+async def doubt(connection: Connection, order_id: str, command_id: str, done: int, operation_id: str) -> str | None:
+    """One sentence on why the books would not take that this was done, as far as they know now, or None."""
+    document = await connection.fetchval(_SQL["order_document"], order_id)
+    return why_not_done(_order(document), command_id, done, operation_id) if document else None
 
 
 async def _decide(
@@ -116,6 +131,8 @@ async def _decide(
     refusal = changed_since(changes, row["changes"], row["state"]) or objection(
         action, row["state"], row["done"], row["value"], doubted=doubted
     )
+    if refusal is None and value and operation_id:
+        refusal = await doubt(connection, row["order_id"], command_id, value, operation_id)
     if refusal or row["state"] == "resolved":
         call = row["order_id"], command_id, None, None, changes, value, operation_id, actor.name, actor.reason
         if (before := await connection.fetchrow(_SQL["same_decision"], action, *call)) is not None:

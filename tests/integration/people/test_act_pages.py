@@ -111,6 +111,25 @@ async def test_what_changes_between_its_result_and_its_confirmation_is_looked_at
     assert await decisions(ledger) == []
 
 
+async def test_a_page_refuses_what_cannot_have_been_done_before_it_asks_to_confirm_it_and_after(
+    ledger: LedgerWorld, browser: Browser, suspect: str
+):
+    """The most may fall while the page is open."""
+    said = "70.00 USD is above the 60.00 USD that can have been done, which is 6000 in minor units"
+    _, first = await browser.open(action="resolve", id=suspect)
+    form = hidden(first) | {"result": "done", "value": "70.00", "operation": "settle-1"}
+    status, second = await browser.open(**form)
+    assert (status, "booked as done" in second) == (200, True)
+    automatic = {"orderId": "o1", "paymentId": "o1.p1", "settleId": "auto", "value": 4000}
+    await ledger.apply("payment.auto_settled", automatic)
+
+    again = await browser.open(**form)
+    sent = await browser.send(hidden(second) | WHO)
+
+    assert [(status, said in page) for status, page in (again, sent)] == [(409, True), (409, True)]
+    assert await decisions(ledger) == []
+
+
 async def test_a_form_sent_again_decides_nothing_and_once_that_was_applied_nobody_is_told_it_would(
     ledger: LedgerWorld, browser: Browser, suspect: str
 ):

@@ -31,11 +31,25 @@ async def taken_over(ledger: LedgerWorld, state: str, done: int = 0) -> str:
 
 @pytest.fixture
 async def declined(ledger: LedgerWorld) -> str:
+    return await declined_settle(ledger)
+
+
+async def declined_settle(ledger: LedgerWorld) -> str:
+    """60.00 for invoice 17, as both workers know it."""
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
     command_id = await taken_over(ledger, "declined")
     await ledger.apply("command.declined", outcome(ledger.of(names.COMMANDS)[-1], value=0, code="51"))
     return command_id
+
+
+async def lapsed_amount(ledger: LedgerWorld) -> None:
+    """60.00 of invoice 17 for which the authorization lapsed."""
+    order = authorized("o1") | {"payments": [payment("o1.p1", expiresAt="2026-01-15T13:00:00Z")]}
+    await ledger.apply("order.authorized", order)
+    ledger.now_ms = NOON_MS + 3_600_001
+    await ledger.cycle()
+    await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
 
 
 async def test_a_declined_command_needs_a_person_until_somebody_decided_and_the_ledger_has_heard(
@@ -108,23 +122,26 @@ async def test_a_command_the_connector_left_open_is_found_before_the_ledger_has_
 
 @pytest.mark.parametrize("about", ["a command", "an amount"])
 async def test_a_reason_as_long_as_the_database_can_keep_is_kept_and_a_longer_one_refused_with_a_sentence(
-    ledger: LedgerWorld, declined: str, about: str
+    ledger: LedgerWorld, about: str
 ):
     """Characters that take three bytes and that nothing can compress."""
+    named = "17" if about == "an amount" else await declined_settle(ledger)
+    if about == "an amount":
+        await lapsed_amount(ledger)
     dice = random.Random(5)
     reason = "".join(chr(dice.randrange(0x4E00, 0x9FA5)) for _ in range(REASON_CHARACTERS_MAX))
-    named = len("ana" + "o1" + (declined if about == "a command" else "17"))
-    most = (commands.DECISION_BYTES_MAX - named) // 3
+    size = len("ana" + "o1" + named)
+    most = (commands.DECISION_BYTES_MAX - size) // 3
 
     async def give_up(reason: str) -> None:
         if about == "a command":
-            await commands.abandon(ledger.connection, Actor("ana", reason), declined)
+            await commands.abandon(ledger.connection, Actor("ana", reason), named)
         else:
-            await commands.abandon_amount(ledger.connection, Actor("ana", reason), "o1", invoice="17")
+            await commands.abandon_amount(ledger.connection, Actor("ana", reason), "o1", invoice=named)
 
     with pytest.raises(Refused, match=r"name and reason are [1-3] bytes too long to be kept with this decision"):
         await give_up(reason[: most + 1])
-    with pytest.raises(Refused, match=f"{named + 3_000 - commands.DECISION_BYTES_MAX} bytes too long"):
+    with pytest.raises(Refused, match=f"{size + 3_000 - commands.DECISION_BYTES_MAX} bytes too long"):
         await give_up(reason)
     await give_up(reason[:most])
 
@@ -132,12 +149,7 @@ async def test_a_reason_as_long_as_the_database_can_keep_is_kept_and_a_longer_on
 
 
 async def test_a_lapsed_amount_is_found_and_given_up_by_order_and_invoice(ledger: LedgerWorld):
-    expires = NOON_MS + 3_600_000
-    order = authorized("o1") | {"payments": [payment("o1.p1", expiresAt="2026-01-15T13:00:00Z")]}
-    await ledger.apply("order.authorized", order)
-    ledger.now_ms = expires + 1
-    await ledger.cycle()
-    await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
+    await lapsed_amount(ledger)
 
     [one] = await needs(ledger.connection)
     assert (one.need, one.amount, one.invoice_number, one.acts) == ("lapsed", 6000, "17", ("abandon",))
@@ -153,7 +165,7 @@ async def test_a_lapsed_amount_is_found_and_given_up_by_order_and_invoice(ledger
 async def test_a_decision_lies_where_the_deployment_has_its_order_whatever_the_persons_own_settings_say(
     deployment: Deployment,
 ):
-    await deployment.apply("order.authorized", authorized("o1"))
+    await lapsed_amount(deployment)
 
     await deployment.settlement("commands", "abandon", "--order", "o1", "--invoice", "17", "--by", "ana",
                                 "--reason", "paid in cash", TOPIC_PARTITIONS="1000")  # fmt: skip
@@ -165,11 +177,12 @@ async def test_a_decision_lies_where_the_deployment_has_its_order_whatever_the_p
 async def test_whoever_decides_the_same_for_the_same_reason_again_hears_what_came_of_it_the_first_time(
     deployment: Deployment, what: str
 ):
-    await deployment.apply("order.authorized", authorized("o1"))
-    await deployment.apply("invoice.issued", invoice("o1", "17", 6000))
-    command_id = await taken_over(deployment, "declined")
-    about, noted = ((command_id,), "asked again") if what == "retry" else (("--order", "o1", "--invoice", "17"),
-                                                                           "given up")  # fmt: skip
+    about: tuple[str, ...] = ("--order", "o1", "--invoice", "17")
+    if what == "retry":
+        about, noted = (await declined_settle(deployment),), "asked again"
+    else:
+        await lapsed_amount(deployment)
+        noted = "given up"
     decide = ("commands", what, *about, "--by", "ana", "--reason")
     for _ in range(2):
         assert noted in await deployment.settlement(*decide, "paid in cash"), "it still waits"

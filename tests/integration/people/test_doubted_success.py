@@ -18,12 +18,16 @@ from worker.stream.outbox import encode_headers
 ANA = Actor("Ana", "asked the acquirer")
 
 
-async def reported_as_succeeded(ledger: LedgerWorld, operation_id: str) -> str:
-    """A settle of 60.00 that the delivery worker counts as done under this id."""
-    await ledger.apply("order.authorized", authorized("o1", value=10_000))
+async def settled_by_the_gateway(ledger: LedgerWorld, settle_id: str, value: int) -> None:
     await ledger.apply(
-        "payment.auto_settled", {"orderId": "o1", "paymentId": "o1.p1", "settleId": "auto", "value": 4_000}
+        "payment.auto_settled", {"orderId": "o1", "paymentId": "o1.p1", "settleId": settle_id, "value": value}
     )
+
+
+async def reported_as_succeeded(ledger: LedgerWorld, operation_id: str, authorized_value: int = 10_000) -> str:
+    """A settle of 60.00 that the delivery worker counts as done under this id."""
+    await ledger.apply("order.authorized", authorized("o1", value=authorized_value))
+    await settled_by_the_gateway(ledger, "auto", 4_000)
     await ledger.apply("invoice.issued", invoice("o1", "1", 10_000))
     command = ledger.of(names.COMMANDS)[-1]
     await ledger.connection.execute(
@@ -67,17 +71,21 @@ async def test_the_books_doubt_it_and_a_person_says_what_was_done(ledger: Ledger
 
 
 async def test_what_a_person_said_and_the_books_refuse_may_be_said_again_better(ledger: LedgerWorld):
-    command_id = await reported_as_succeeded(ledger, "auto")
+    """What could still have been done when it was typed, another capture has taken before the books hear of it."""
+    command_id = await reported_as_succeeded(ledger, "auto", authorized_value=14_000)
     for _ in range(2):
         await commands.resolve(ledger.connection, ANA, command_id, done=9_999, operation_id="by hand")
+    await settled_by_the_gateway(ledger, "auto-2", 4_000)
     await applied_and_told(ledger)
+    assert ledger.dead()[-1] == ("settlement.outcomes.v1", "rejected")
     assert ledger.state("o1")["status"] == "attention"
     assert [(one.state, one.acts) for one in await needs(ledger.connection)] == [("resolved", ("resolve",))]
 
     await commands.resolve(ledger.connection, ANA, command_id, done=6_000, operation_id="by hand")
     await applied_and_told(ledger)
 
-    assert ledger.state("o1")["status"] == "finished"
+    assert ledger.state("o1")["settled"] == 14_000
+    assert ledger.state("o1")["attention"] == []
     with pytest.raises(Refused, match="the command is resolved"):
         await commands.resolve(ledger.connection, ANA, command_id, done=5_000, operation_id="by hand")
 

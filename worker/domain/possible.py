@@ -1,0 +1,65 @@
+"""What a person can say was done, and what they can give up (R39): asked when it is typed, and by the books."""
+
+from typing import assert_never
+
+from worker.domain.money import to_major
+from worker.domain.order import Command, Held, Lack, Order, Payment
+
+
+def most_done(payment: Payment, command: Command) -> int:
+    """The most that a person may say was done: what was asked, and what else the payment had."""
+    match command.operation:
+        case "settle":
+            return command.value + payment.cap - payment.used
+        case "refund":
+            settlement = next(one for one in payment.settlements if one.settle_id == command.settle_id)
+            return command.value + settlement.refundable + settlement.reserved
+        case "cancel":
+            return command.value + payment.open
+        case _:
+            assert_never(command.operation)
+
+
+def is_settled_under(payment: Payment, command: Command, operation_id: str) -> bool:
+    """Whether a settle would get the id of another settlement: they are told apart, since refunds name them.
+
+    One operation may stand for several refunds or voids, and an automatic settlement may turn out to be this one.
+    """
+    return command.operation == "settle" and any(
+        not one.automatic and one.settle_id == operation_id for one in payment.settlements
+    )
+
+
+def lapsed_of(order: Order, invoice: str) -> list[Lack]:
+    """What of an invoice lapsed with its authorization and may be given up."""
+    return [one for one in order.lacks if one.invoice == invoice and one.kind == "lapsed"]
+
+
+def suspect_settlements(order: Order, settle_id: str) -> list[Held]:
+    """Automatic settlements that do not fit and may be given up."""
+    return [one for one in order.held if one.suspect and one.settle_id == settle_id]
+
+
+def why_not_done(order: Order, command_id: str, done: int, operation_id: str) -> str | None:
+    """One sentence on why an open command cannot have been done so, or None."""
+    command = order.commands.get(command_id)
+    payment = order.payment(command.payment_id) if command else None
+    if command is None or payment is None or not command.reserved:
+        return None
+    if (most := most_done(payment, command)) < done:
+        said, can = (f"{to_major(one, order.currency)} {order.currency}" for one in (done, most))
+        return f"{said} is above the {can} that can have been done, which is {most} in minor units"
+    if is_settled_under(payment, command, operation_id):
+        return (f"settle id {operation_id} is another settlement's of payment {payment.payment_id}: "
+                "two settles are never closed under one")  # fmt: skip
+    return None
+
+
+def why_not_given_up(order: Order | None, order_id: str, invoice: str | None, settle_id: str | None) -> str | None:
+    """One sentence on why nothing of an order is given up so, or None. No order: nothing opened it yet."""
+    if invoice is not None:
+        what, found = f"lapsed amount of invoice {invoice}", bool(order and lapsed_of(order, invoice))
+    else:
+        what = f"suspect automatic settlement {settle_id}"
+        found = bool(order and suspect_settlements(order, settle_id or ""))
+    return None if found else f"order {order_id} has no {what} that could be given up"
