@@ -3,19 +3,36 @@
 import os
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.addresses import has_certificates, names_a_database, names_brokers
 
+
+def _written(as_: str) -> BeforeValidator:
+    """Python's own idea of a number is wider: 1_0, +5, 1e3, nan, blanks around it, and the digits of every script."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and not re.fullmatch(as_, value):
+            raise ValueError
+        return value
+
+    return BeforeValidator(check)
+
+
+_WHOLE = _written(as_="[0-9]+")
+_DECIMAL = _written(as_=r"[0-9]*\.?[0-9]+")
+
 Protocols = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanisms = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Levels = Literal["debug", "info", "warning", "error"]
-Hours = Annotated[float, Field(gt=0, le=24 * 365 * 10)]
-Seconds = Annotated[float, Field(gt=0, le=3_600)]
+Whole = Annotated[int, _WHOLE]
+Hours = Annotated[float, _DECIMAL, Field(gt=0, le=24 * 365 * 10)]
+Seconds = Annotated[float, _DECIMAL, Field(gt=0, le=3_600)]
 
 # Names that begin so are ours: one that we do not know is a typing error, not somebody else's variable.
 OUR_PREFIXES = (
@@ -47,7 +64,7 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]{0,100}$",
         description="up to 100 letters, digits, dots, dashes and underscores",
     )
-    topic_partitions: int = Field(12, ge=1, le=1000, description="a whole number from 1 to 1000")
+    topic_partitions: Whole = Field(12, ge=1, le=1000, description="a whole number from 1 to 1000")
     database_url: SecretStr | None = Field(
         None,
         description="postgresql://user:password@host:port/database, a / in the password as %2F, an @ as %40, "
@@ -58,7 +75,7 @@ class Settings(BaseSettings):
     expiry_lead_hours: Hours = Field(24, description="hours above 0, fractions allowed")
     drain_seconds: Seconds = Field(25, description="seconds above 0, at most an hour, fractions allowed")
     ops_host: str = Field("127.0.0.1", description="the address to listen on")
-    ops_port: int | None = Field(None, ge=0, le=65535, description="a port from 0 (a free one) to 65535")
+    ops_port: Whole | None = Field(None, ge=0, le=65535, description="a port from 0 (a free one) to 65535")
     ops_token: SecretStr | None = Field(None, description="a secret")
     ops_view_token: SecretStr | None = Field(None, description="a secret")
     log_level: Levels = Field("info", description="debug, info, warning or error")
@@ -181,11 +198,15 @@ def _value(name: str, environment: Mapping[str, str]) -> str | None:
 
 
 def _content(name: str, path: str) -> str:
+    """Where it cannot be read, nothing of what was given is shown: it may be the secret itself."""
     try:
         with Path(path).open("rb") as file:
             return file.read(_SECRET_BYTES_MAX).decode().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError):
-        raise SettingsError(f"{name} takes the path of a text file that can be read, not {path!r}") from None
+    except OSError as problem:
+        why = problem.strerror or "it cannot be opened"
+    except UnicodeDecodeError:
+        why = "it is not in UTF-8"
+    raise SettingsError(f"{name} takes the path of a text file that can be read: {why}")
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
@@ -212,8 +233,9 @@ def _refuse_half_credentials(settings: Settings) -> None:
 def _explain(problem: ValidationError, given: Mapping[str, str]) -> str:
     field = str(problem.errors(include_input=False, include_context=False)[0]["loc"][0])
     shape = Settings.model_fields[field]
-    secret = "SecretStr" in str(shape.annotation)
-    return f"{field.upper()} takes {shape.description}" + ("" if secret else f", not {given.get(field)!r}")
+    value = given.get(field, "")
+    secret = "SecretStr" in str(shape.annotation) or "@" in value  # a credential may stand before the @
+    return f"{field.upper()} takes {shape.description}" + ("" if secret else f", not {value!r}")
 
 
 def _missing(name: str) -> str:
@@ -225,7 +247,15 @@ def _as_environment(settings: Settings) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else "" if value is None else str(value)
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case None:
+            return ""
+        case float():
+            return f"{Decimal(repr(value)):f}"  # never as 1e-05
+        case _:
+            return str(value)
 
 
 def _is_typing_error(name: str, ours: str) -> bool:

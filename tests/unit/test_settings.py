@@ -8,7 +8,7 @@ import certifi
 import pytest
 from asyncpg.connect_utils import _parse_connect_dsn_and_args
 
-from worker.settings import NAMES, Settings, SettingsError, load
+from worker.settings import NAMES, Settings, SettingsError, load, with_embedded_stack
 
 CONTRACT = """
 KAFKA_BOOTSTRAP_SERVERS KAFKA_SECURITY_PROTOCOL KAFKA_SASL_MECHANISM KAFKA_SASL_USERNAME KAFKA_SASL_PASSWORD
@@ -64,6 +64,40 @@ def test_a_malformed_setting_is_named_with_what_it_takes(name: str, value: str, 
 
     assert str(refusal.value).startswith(sentence)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["TOPIC_PARTITIONS", "OPS_PORT", "PARKING_HOURS", "EXPIRY_LEAD_HOURS", "DRAIN_SECONDS"]
+)
+@pytest.mark.parametrize(
+    "text",
+    ["1_0", "+5", "-0", " 5", "5 ", "5\n", "1e1", "5e0", "inf", "infinity", "nan", "٥", "５", "²", "0x5", "5,0", "."],
+)
+def test_a_number_is_plain_digits_and_what_only_python_takes_for_one_is_refused(name: str, text: str):
+    with pytest.raises(SettingsError) as refusal:
+        load({name: text})
+
+    field = Settings.model_fields[name.lower()]
+    assert str(refusal.value) == f"{name} takes {field.description}, not {text!r}"
+
+
+@pytest.mark.parametrize("text", ["2.0", "2.5", ".5"])
+def test_a_count_and_a_port_have_no_fractions(text: str):
+    for name in ("TOPIC_PARTITIONS", "OPS_PORT"):
+        with pytest.raises(SettingsError, match=f"{name} takes a"):
+            load({name: text})
+
+
+@pytest.mark.parametrize(("text", "hours"), [("72", 72), ("0.5", 0.5), (".5", 0.5), ("007", 7), ("0.00001", 1e-5)])
+def test_hours_are_digits_with_a_point_at_most_and_mean_the_same_beside_the_local_stack(
+    monkeypatch: pytest.MonkeyPatch, text: str, hours: float
+):
+    stack = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u@h/d"}
+    monkeypatch.setattr("worker.stack.environment", lambda _: stack)
+
+    settings = load({"PARKING_HOURS": text})
+
+    assert settings.parking_hours == with_embedded_stack(settings).parking_hours == hours
 
 
 @pytest.mark.parametrize(
@@ -179,6 +213,28 @@ def test_secrets_are_never_shown():
     with pytest.raises(SettingsError) as refusal:
         load({"DATABASE_URL": "mysql://u:hunter2@h/d"})
     assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "servers", ["u:hunter2@h:9092", "a:9092,u:hunter2@h:9092", "kafka://u:hunter2@h:9092", "hunter2@h"]
+)
+def test_a_credential_in_the_brokers_address_is_refused_without_showing_it(servers: str):
+    with pytest.raises(SettingsError) as refusal:
+        load({"KAFKA_BOOTSTRAP_SERVERS": servers})
+
+    assert str(refusal.value) == "KAFKA_BOOTSTRAP_SERVERS takes host:port, several with commas"
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_what_was_given_instead_of_a_file_is_not_shown_it_may_be_the_secret_itself(name: str, tmp_path: Path):
+    binary = tmp_path / "hunter2"
+    binary.write_bytes(b"\xff")
+    for given, why in (("hunter2", "No such file or directory"), ("hunter2" * 100, "File name too long"),
+                       (str(binary), "it is not in UTF-8"), (str(tmp_path), "Is a directory")):  # fmt: skip
+        with pytest.raises(SettingsError) as refusal:
+            load({f"{name}_FILE": given})
+
+        assert str(refusal.value) == f"{name}_FILE takes the path of a text file that can be read: {why}"
 
 
 def test_sasl_without_credentials_is_refused():
