@@ -21,7 +21,7 @@ from worker.stack import StackEnv, down, up
 KILLED = {"postgres": "PostgreSQL", "kafka": "Kafka broker"}
 # After commands flow again; the broker's virtual machine begins uncompiled, and compiles on the cores we work on.
 WARM_SECONDS = {"postgres": 4.0, "kafka": 20.0}
-FIRST_SECONDS, WINDOW_SECONDS = 4.0, 12.0
+FIRST_SECONDS, WINDOW_SECONDS = 4.0, 8.0
 LOOK_SECONDS = 0.25
 
 Points = list[tuple[float, int]]
