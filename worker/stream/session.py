@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import asyncpg
@@ -244,7 +244,7 @@ class Session:
         passed = await self._passed(now)
         due = self._tidy_due(now) or await self._misplaced.due(transactions.connection, list(transactions.epochs))
         if passed or due:
-            await self._durable(await self._patiently([], handled=False, passed=passed))
+            await self._durable(await self._patiently(lambda: transactions.cycle([], handled=False, passed=passed)))
             return True
         return False
 
@@ -273,7 +273,7 @@ class Session:
         That one is tried once more: another worker may just have written what it collided with, and is seen now.
         """
         try:
-            done = await self._patiently(records)
+            done = await self._patiently(lambda: self._transactions.cycle(records))
         except Exception as problem:
             if remedy(problem) is not Remedy.REFUSED or not records:
                 raise
@@ -293,22 +293,16 @@ class Session:
         place: dict[str, Any] = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         telemetry.alert(INTERNAL, **place, problem=str(problem))
         telemetry.log.error("the database refuses a record; it becomes a dead letter", **place, exc_info=problem)
-        done = await self._patiently([record], refused=f"{type(problem).__name__}: {problem}")
+        why = f"{type(problem).__name__}: {problem}"
+        done = await self._patiently(lambda: self._transactions.cycle([record], refused=why))
         telemetry.count_fact(record.topic, INTERNAL)
         return done
 
-    async def _patiently(
-        self,
-        records: list[Record],
-        *,
-        handled: bool = True,
-        refused: str | None = None,
-        passed: Mapping[Place, int] | None = None,
-    ) -> Done:
-        """A transaction that lost against another one comes again."""
+    async def _patiently(self, transaction: Callable[[], Awaitable[Done]]) -> Done:
+        """One that lost against another one comes again."""
         for attempt in range(AGAIN_ATTEMPTS_MAX):
             try:
-                return await self._transactions.cycle(records, handled=handled, refused=refused, passed=passed)
+                return await transaction()
             except Exception as problem:
                 if remedy(problem) is not Remedy.AGAIN or attempt == AGAIN_ATTEMPTS_MAX - 1:
                     raise
