@@ -85,10 +85,10 @@ def read(record: Record) -> Event | Unreadable:
 
 def _says_structured(record: Record) -> bool:
     """Its content type is that of an envelope, which may be repeated in headers."""
-    return any(
-        name.lower() == "content-type" and (content or b"").lower().startswith(_ENVELOPE)
-        for name, content in record.headers
-    )
+    for name, content in record.headers:
+        if name.lower() == "content-type" and (content or b"").lower().startswith(_ENVELOPE):
+            return True
+    return False
 
 
 def is_ours(record: Record) -> bool:
