@@ -11,17 +11,15 @@ from msgspec import Struct
 
 from worker.domain.money import MAX_MINOR
 from worker.domain.objection import changed_since, objection
-from worker.domain.order import Order
 from worker.domain.possible import why_not_done, why_not_given_up
 from worker.people.acting import Action, Actor, Connection, Refused, refuse_unstorable, write_down
-from worker.people.needs import acts_on, is_doubted
+from worker.people.needs import acts_on, is_doubted, order_in_the_books
 from worker.postgres.queries import load
 
 # A decision is found again by all that it says, and a key of PostgreSQL's has at most 2,704 bytes, with its lengths.
 DECISION_BYTES_MAX = 2_600
 
 _SQL = load("worker.people")
-_order = msgspec.json.Decoder(Order).decode
 
 Json = dict[str, Any]
 
@@ -103,22 +101,22 @@ async def abandon_amount(
         raise Refused("name the invoice whose lapsed amount is given up, or the automatic settlement")
     for what, text in (("the order", order_id), ("the invoice", invoice), ("the settle id", settle_id)):
         refuse_unstorable(what, text or "")
-    row = await connection.fetchrow(_SQL["home_of_order"], order_id)
-    if row is None:
+    home = await connection.fetchval(_SQL["home_of_order"], order_id)
+    if home is None:
         raise Refused(f"no order {order_id} is known")
-    order = _order(row["document"]) if row["document"] else None
+    order = await order_in_the_books(connection, order_id)
     if refusal := why_not_given_up(order, order_id, invoice, settle_id):
         call = order_id, None, invoice, settle_id, None, None, None, actor.name, actor.reason
         if (before := await connection.fetchrow(_SQL["same_decision"], "abandon", *call)) is not None:
             return _became(before)
         raise Refused(refusal)
-    return await _note(connection, actor, "abandon", row["partition"], order_id, invoice=invoice, settle_id=settle_id)
+    return await _note(connection, actor, "abandon", home, order_id, invoice=invoice, settle_id=settle_id)
 
 
 async def doubt(connection: Connection, order_id: str, command_id: str, done: int, operation_id: str) -> str | None:
     """One sentence on why the books would not take that this was done, as far as they know now, or None."""
-    document = await connection.fetchval(_SQL["order_document"], order_id)
-    return why_not_done(_order(document), command_id, done, operation_id) if document else None
+    order = await order_in_the_books(connection, order_id)
+    return why_not_done(order, command_id, done, operation_id) if order else None
 
 
 async def _decide(

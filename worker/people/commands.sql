@@ -33,8 +33,8 @@ SELECT action, value, operation_id, decided_by, reason, decided_at, applied_at, 
 FROM delivery.decisions WHERE command_id = $1 ORDER BY id
 
 -- name: home_of_order
--- The partition whose owner applies what is decided about this order, and its state; no row where nothing ever named it.
-SELECT partition, document FROM ledger.orders WHERE order_id = $1
+-- The partition whose owner applies what is decided about this order; no row where nothing ever named it.
+SELECT partition FROM ledger.orders WHERE order_id = $1
 
 -- name: decide
 -- A decision, for the delivery worker to apply; the same one again changes nothing, and returns nothing.

@@ -72,9 +72,15 @@ def acts_on(state: str, done: int, value: int, *, doubted: bool = False) -> tupl
 
 async def is_doubted(connection: Connection, order_id: str, command_id: str) -> bool:
     """Whether the books hold the command for open, whatever its connector or a person said."""
-    document = await connection.fetchval(_SQL["order_document"], order_id)
-    command = _order(document).commands.get(command_id) if document else None
+    order = await order_in_the_books(connection, order_id)
+    command = order.commands.get(command_id) if order else None
     return command is not None and command.state in RESOLVED_STATES
+
+
+async def order_in_the_books(connection: Connection, order_id: str) -> Order | None:
+    """None where nothing opened it yet."""
+    document = await connection.fetchval(_SQL["order_document"], order_id)
+    return _order(document) if document else None
 
 
 def _of_command(row: Any, known: tuple[Order, dict[str, Any]] | None) -> Need:
