@@ -42,20 +42,23 @@ INSERT INTO ledger.events (order_id, sequence, message)
 SELECT copy, sequence, message
 FROM ledger.events, pg_temp.copies WHERE order_id = $1;
 
+-- name: name_copied_entries
+CREATE TEMPORARY VIEW copied_entries AS
+SELECT n % $3::integer AS chain,
+    1000000 + n::bigint * (SELECT count(*) FROM ledger.entries WHERE order_id = $1) + place AS place,
+    copy, fact, copy || '-card' AS payment, debit, credit, amount, currency, rule, command_id, hash
+FROM ledger.entries, pg_temp.copies WHERE order_id = $1;
+
 -- name: copy_entries
 INSERT INTO ledger.entries (chain, place, order_id, fact, payment_id, debit, credit, amount, currency, rule, command_id, hash)
-SELECT n % $3::integer, 1000000 + n::bigint * (SELECT count(*) FROM ledger.entries WHERE order_id = $1) + place,
-    copy, fact, copy || '-card', debit, credit, amount, currency, rule, command_id, hash
-FROM ledger.entries, pg_temp.copies WHERE order_id = $1 AND command_id <> '';
+SELECT * FROM pg_temp.copied_entries WHERE command_id <> '';
 
 -- name: show_gaps
 VACUUM ledger.entries;
 
 -- name: copy_short_entries
 INSERT INTO ledger.entries (chain, place, order_id, fact, payment_id, debit, credit, amount, currency, rule, command_id, hash)
-SELECT n % $3::integer, 1000000 + n::bigint * (SELECT count(*) FROM ledger.entries WHERE order_id = $1) + place,
-    copy, fact, copy || '-card', debit, credit, amount, currency, rule, command_id, hash
-FROM ledger.entries, pg_temp.copies WHERE order_id = $1 AND command_id = '';
+SELECT * FROM pg_temp.copied_entries WHERE command_id = '';
 
 -- name: move_chains
 INSERT INTO ledger.chains (chain, place, hash)

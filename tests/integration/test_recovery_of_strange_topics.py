@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaProducer
 from tests.batches import Handmade, batch, send
 from tests.chaos.rehearsing import until_done, until_told
 from tests.integration.restoring import authorized, back_up, crash_and_restore, invoice
+from tests.transactions import transactional
 from worker.kafka import names
-from worker.kafka.connecting import client_options
 from worker.sandbox.erp import Story
 from worker.sandbox.erp_command import publish
 from worker.sandbox.rehearsal import Rehearsal
@@ -53,9 +53,7 @@ async def test_transactions_and_strange_names_neither_hold_it_up_nor_stop_it(pla
     again = json.dumps(told[0].messages[1].data).encode()
     for topic in ERP_TOPICS:
         await send(play.settings, topic, 0, batch([Handmade(b"", again, [(b"\xffname", b"")])], "gzip"))
-    producer = AIOKafkaProducer(**client_options(play.settings), transactional_id=f"{play.settings.topic_prefix}erp")
-    await producer.start()
-    try:
+    async with transactional(play.settings) as producer:
         await producer.begin_transaction()
         await _publish_to_all(play, producer)
         await producer.abort_transaction()
@@ -66,8 +64,6 @@ async def test_transactions_and_strange_names_neither_hold_it_up_nor_stop_it(pla
 
         assert (summary["facts"], summary["outcomes"]) == (3 * ORDERS, ORDERS)
         await producer.abort_transaction()
-    finally:
-        await producer.stop()
     play.start_workers()
     await until_done(play, told)
     verdict = await play.verdict(told)

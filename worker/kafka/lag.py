@@ -55,10 +55,8 @@ class LagReader:
 
     async def _open(self) -> None:
         options = client_options(self._settings)
-        admin, consumer = (
-            AIOKafkaAdminClient(**options),
-            AIOKafkaConsumer(**options, isolation_level="read_uncommitted"),
-        )
+        admin = AIOKafkaAdminClient(**options)
+        consumer = AIOKafkaConsumer(**options, isolation_level="read_uncommitted")
         await admin.start()
         self._admin = admin
         await consumer.start()

@@ -2,28 +2,22 @@
 
 import json
 
-from aiokafka import AIOKafkaProducer
-
 from tests.integration.ledger.test_ledger_worker import send, start, states
 from tests.integration.ledger.world import authorized, invoice
 from tests.integration.stream.world import World
+from tests.transactions import transactional
 from worker.kafka import names
-from worker.kafka.connecting import client_options
 
 
 async def test_only_an_invoice_whose_transaction_was_committed_is_settled(world: World):
     start(world)
     await send(world, "order.authorized", authorized("o1"), names.ORDER_CHANGES)
-    producer = AIOKafkaProducer(**client_options(world.settings), transactional_id=f"{world.settings.topic_prefix}erp")
-    await producer.start()
-    try:
+    async with transactional(world.settings) as producer:
         for number, value, stands in (("1", 6_000, False), ("2", 3_000, True), ("3", 500, False)):
             await producer.begin_transaction()
             told = json.dumps(invoice("o1", number, value)).encode()
             await producer.send_and_wait(world.settings.topic(names.INVOICES), told, partition=world.home("o1"))
             await (producer.commit_transaction() if stands else producer.abort_transaction())
-    finally:
-        await producer.stop()
 
     async def settling() -> bool:
         return any(one["settling"] for one in states(world))

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.integration.stream.world import PARTITIONS, World
+from tests.transactions import transactional
 from worker.kafka import names, topics
 from worker.kafka.connecting import client_options
 from worker.kafka.envelope import write
@@ -80,16 +80,12 @@ async def test_what_was_acknowledged_and_never_noted_is_no_alarm_and_is_looked_a
 async def test_what_others_wrote_there_is_no_alarm(world: World):
     await _worked_and_stopped(world)
     await _publish(world, _state(world, 99, b"/somebody-else"))
-    producer = AIOKafkaProducer(**client_options(world.settings), transactional_id=f"{world.settings.topic_prefix}tx")
-    await producer.start()
-    try:
+    async with transactional(world.settings) as producer:
         for commit in (True, False):  # leaves markers behind, which are offsets without a record
             await producer.begin_transaction()
             topic, home = world.settings.topic(names.ORDERS), world.home("order-1")
             await producer.send_and_wait(topic, b"{}", key=b"somebody", partition=home)
             await (producer.commit_transaction() if commit else producer.abort_transaction())
-    finally:
-        await producer.stop()
 
     world.start("b")
     await world.until_shared(PARTITIONS)

@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import World
+from tests.transactions import transactional
 from worker.kafka import names
 from worker.kafka.connecting import client_options
 from worker.kafka.lag import LagReader
@@ -22,10 +23,8 @@ PARTITION = 2
 
 @pytest.fixture
 async def erp(world: World) -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(**client_options(world.settings), transactional_id=f"{world.settings.topic_prefix}erp")
-    await producer.start()
-    yield producer
-    await producer.stop()
+    async with transactional(world.settings) as producer:
+        yield producer
 
 
 async def _publish(world: World, erp: AIOKafkaProducer, *orders: str) -> None:
