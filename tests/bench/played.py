@@ -20,7 +20,7 @@ ORDER = "order-0000000"
 
 def events_of_an_order(parcels: int, invoiced: int) -> int:
     """How many events an order in so many parcels causes until so many are invoiced and captured."""
-    folder = Folder(Order(ORDER), 0, 0, [])
+    folder = Folder(Order(ORDER), 0, 0)
     facts: list[Fact] = [_fact(one) for one in load.orders([ORDER], parcels, 1)]
     facts += [_fact(one) for one in load.invoices([ORDER], range(invoiced), 1)]
     while facts:
@@ -37,9 +37,9 @@ def events_of_an_order(parcels: int, invoiced: int) -> int:
 
 def told_of_an_invoice(parcels: int, prefix: str) -> list[Outgoing]:
     """What one invoice of an order in so many parcels sends to Kafka: a command, its events, a state."""
-    before = Folder(Order(ORDER), 0, 0, [])
+    before = Folder(Order(ORDER), 0, 0)
     before.judge(_fact(*load.orders([ORDER], parcels, 1)), TERMS, None, 0, None)
-    folder = Folder(before.order, 0, before.facts, [])
+    folder = Folder(before.order, 0, before.facts)
     folder.judge(_fact(*load.invoices([ORDER], [0], 1)), TERMS, (load.names.INVOICES, 1, 4711), 1, None)
     word(folder, prefix)
     cycle = Cycle(cast("Connection", None), [], {}, TERMS.now_ms, 1)

@@ -1,6 +1,6 @@
 """Between the tables and the fold: orders are locked and read at once, and everything is written at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,9 @@ from worker.postgres.together import Together
 from worker.postgres.values import columns, milliseconds, moment
 from worker.stream.cycle import Cycle
 from worker.stream.outbox import decode_headers
+
+# So many facts that gave up are read at once.
+GIVEN_UP_MAX = 100
 
 _SQL = load("worker.ledger")
 Place = tuple[str, int]
@@ -61,8 +64,12 @@ class Book:
         rows = await self._connection.fetch(_SQL["owners_of_payments"], list(payments))
         return {row["payment_id"]: row["order_id"] for row in rows}
 
-    async def open(self, orders: Iterable[str]) -> dict[str, Folder]:
-        """The orders, locked first and read afterwards; one that nobody ever named gets a row to be locked."""
+    async def open(self, orders: Iterable[str], opening: Container[str] | None = None) -> dict[str, Folder]:
+        """The orders, locked first and read afterwards; one that nobody ever named gets a row to be locked.
+
+        `opening`: which of them may be opened now. Of what waits for the others that are not open, only what gives up
+        is read: an order that never comes may have any number of facts. None: everything is read.
+        """
         if not (ids := sorted(orders)):
             return {}
         rows = await self._connection.fetch(_SQL["lock_orders"], ids)
@@ -70,27 +77,28 @@ class Book:
             homes = [self._cycle.partition_of(one) for one in unknown]
             await self._connection.execute(_SQL["meet_orders"], unknown, homes)
             rows = await self._connection.fetch(_SQL["lock_orders"], ids)
-        return await self._folders(rows)
+        return await self._folders(rows, opening)
 
-    async def look(self, orders: Iterable[str]) -> dict[str, Folder]:
+    async def look(self, orders: Iterable[str], opening: Container[str]) -> dict[str, Folder]:
         """The orders as they are, unlocked: for a look at what would be decided."""
         ids = sorted(orders)
-        found = await self._folders(await self._connection.fetch(_SQL["look_at_orders"], ids))
-        return {one: found.get(one) or Folder(Order(one), self._cycle.partition_of(one), 0, []) for one in ids}
+        found = await self._folders(await self._connection.fetch(_SQL["look_at_orders"], ids), opening)
+        return {one: found.get(one) or Folder(Order(one), self._cycle.partition_of(one), 0) for one in ids}
 
-    async def _folders(self, rows: Sequence[Any]) -> dict[str, Folder]:
-        parked = await self._parked([row["order_id"] for row in rows if row["parked"]])
+    async def _folders(self, rows: Sequence[Any], opening: Container[str] | None) -> dict[str, Folder]:
         silent = await self._silent([row["order_id"] for row in rows if row["told"] < row["facts"]])
-        return {
+        folders = {
             row["order_id"]: Folder(
                 _decode(row["document"]) if row["document"] else Order(row["order_id"]),
                 row["partition"],
                 row["facts"],
-                parked.get(row["order_id"], []),
                 silent.get(row["order_id"], ()),
             )
             for row in rows
         }
+        if waiting := {row["order_id"]: row["parked"] for row in rows if row["parked"]}:
+            await self._read_parked(folders, waiting, opening)
+        return folders
 
     async def _silent(self, ids: list[str]) -> dict[str, list[Journaled]]:
         """Facts of which the world has not been told, since nothing followed from them yet; there are few."""
@@ -101,17 +109,30 @@ class Book:
             found.setdefault(row["order_id"], []).append(one)
         return found
 
-    async def _parked(self, ids: list[str]) -> dict[str, list[Parked]]:
-        found: dict[str, list[Parked]] = {}
-        for row in await self._connection.fetch(_SQL["read_parked"], ids) if ids else ():
+    async def _read_parked(
+        self, folders: Mapping[str, Folder], waiting: Mapping[str, int], opening: Container[str] | None
+    ) -> None:
+        shut = [one for one in waiting if opening is not None and one not in opening and not folders[one].order.opened]
+        if read := [one for one in waiting if one not in shut]:
+            self._lay_in(folders, await self._connection.fetch(_SQL["read_parked"], read))
+        if not shut:
+            return
+        rows = await self._connection.fetch(_SQL["given_up"], shut, moment(self._cycle.now_ms), GIVEN_UP_MAX)
+        self._lay_in(folders, rows)
+        for row in await self._connection.fetch(_SQL["left_parked"], shut, [row["id"] for row in rows]):
+            folder = folders[row["order_id"]]
+            folder.left = waiting[row["order_id"]] - len(folder.parked)
+            folder.left_due_ms = milliseconds(row["expires_at"]) if row["expires_at"] else None
+
+    def _lay_in(self, folders: Mapping[str, Folder], rows: Iterable[Any]) -> None:
+        for row in rows:
             record = Record(
                 row["topic"], row["partition"], row["offset"], row["key"], row["value"],
                 decode_headers(row["headers"]), milliseconds(row["timestamp"]),
             )  # fmt: skip
             expires = milliseconds(row["expires_at"]) if row["expires_at"] else None
             one = Parked(record, row["waits_for"], expires, row["id"], row["subject"])
-            found.setdefault(row["order_id"], []).append(one)
-        return found
+            folders[row["order_id"]].parked.append(one)
 
     async def write(self, rows: Rows) -> None:
         """Everything that the cycle decided; few rows wait for `flush`, or for the end of the cycle."""

@@ -15,6 +15,23 @@ ORDER BY order_id FOR UPDATE
 SELECT id, order_id, waits_for, subject, topic, partition, "offset", key, value, headers, "timestamp", expires_at
 FROM parked WHERE order_id = ANY ($1::text[]) ORDER BY id
 
+-- name: given_up
+-- What waited for these orders for too long, the longest waiting first.
+SELECT id, order_id, waits_for, subject, topic, partition, "offset", key, value, headers, "timestamp", expires_at
+FROM unnest($1::text[]) AS named (of_order), LATERAL (
+    SELECT * FROM parked WHERE parked.order_id = of_order AND expires_at <= $2::timestamptz
+    ORDER BY expires_at LIMIT $3
+) AS late
+LIMIT $3
+
+-- name: left_parked
+-- When the first fact gives up that waits for each of these orders, beyond the ones that were read.
+SELECT order_id, (
+    SELECT expires_at FROM parked WHERE parked.order_id = named.order_id AND id <> ALL ($2::bigint[])
+    ORDER BY expires_at LIMIT 1
+) AS expires_at
+FROM unnest($1::text[]) AS named (order_id)
+
 -- name: silent_facts
 -- Facts of these orders that came after the last one of which the world was told.
 SELECT f.order_id, f.sequence, f.fact, f.terms, f.topic, f.partition, f."offset"
@@ -141,12 +158,14 @@ ON CONFLICT (topic, partition) DO UPDATE SET
 SELECT topic, partition, next_offset FROM consumed WHERE partition = ANY ($1::integer[])
 
 -- name: known_places
--- Which of these records are facts or dead letters already.
+-- Which of these records are facts or dead letters already, or wait.
 SELECT topic, partition, "offset" FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS again (topic, partition, "offset")
 WHERE EXISTS (SELECT FROM facts f
         WHERE (f.topic, f.partition, f."offset") = (again.topic, again.partition, again."offset"))
     OR EXISTS (SELECT FROM dead_letters d
         WHERE (d.topic, d.partition, d."offset") = (again.topic, again.partition, again."offset"))
+    OR EXISTS (SELECT FROM parked p
+        WHERE (p.topic, p.partition, p."offset") = (again.topic, again.partition, again."offset"))
 
 -- name: returning
 -- Which of these records are the first to be read of the dead letters they name; a discarded one is not judged again.

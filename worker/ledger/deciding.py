@@ -1,7 +1,7 @@
 """The facts of one cycle, decided one after another; what must be written is gathered in each order's folder."""
 
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Literal
 
 from worker import telemetry
@@ -60,10 +60,8 @@ class Deciding:
         if folder.order.opened and any(parked.waits_for == "order" for parked in folder.parked):
             self._unpark(folder, chain)  # the order was opened by a recovery, which decides nothing
 
-    def judge(self, folder: Folder, record: Record, one: Readable) -> RecordFate | None:
-        """The fate of one record; None: it waits already, and was counted when it came."""
-        if any(_same_place(parked.record, record) for parked in folder.parked):
-            return None
+    def judge(self, folder: Folder, record: Record, one: Readable) -> RecordFate:
+        """The fate of one record."""
         # A chain is written by the owner of its partition alone: of the record that is read, not of one it unparks.
         fate = self._decide(folder, record, one, record.partition)
         if fate == "parked":
@@ -163,6 +161,11 @@ class Deciding:
         self._cycle.dead_letter(record, reason, message, order_id=order.order_id, merchant=order.merchant or None)
 
 
+def opened_by(facts: Iterable[Fact]) -> set[str]:
+    """The orders that these facts may open."""
+    return {fact.order_id for fact in facts if isinstance(fact, OrderAuthorized)}
+
+
 def named_payments(fact: Fact) -> list[str]:
     """The payments that a fact would add."""
     match fact:
@@ -172,7 +175,3 @@ def named_payments(fact: Fact) -> list[str]:
             return [fact.payment.payment_id]
         case _:
             return []
-
-
-def _same_place(one: Record, other: Record) -> bool:
-    return (one.offset, one.partition, one.topic) == (other.offset, other.partition, other.topic)

@@ -60,9 +60,7 @@ class Asked(Struct, frozen=True, gc=False):
 class Folder:
     """Everything that happens to one order in one cycle."""
 
-    def __init__(
-        self, order: Order, home: int, facts: int, parked: list[Parked], silent: Sequence[Journaled] = ()
-    ) -> None:
+    def __init__(self, order: Order, home: int, facts: int, silent: Sequence[Journaled] = ()) -> None:
         self.order = order
         self.home = home
         """The order's partition."""
@@ -75,7 +73,10 @@ class Folder:
         """Facts of earlier cycles of which the world was told nothing yet."""
         self.told = facts - len(silent)
         """The last fact of which the world is told."""
-        self.parked = parked
+        self.parked: list[Parked] = []
+        self.left = 0
+        """How many more wait that were not read, since nothing can become of them in this cycle."""
+        self.left_due_ms: int | None = None
         self.changed = False
         self.decided: list[Decided] = []
         self.entries: list[tuple[Decided, Entry]] = []
@@ -135,7 +136,8 @@ class Folder:
 
     def due_ms(self) -> int | None:
         """The earliest deadline of what waits."""
-        return min((one.expires_at_ms for one in self.parked if one.expires_at_ms is not None), default=None)
+        deadlines = (self.left_due_ms, *(one.expires_at_ms for one in self.parked))
+        return min((one for one in deadlines if one is not None), default=None)
 
 
 def sums(payment: Payment) -> tuple[int, int, int, int, int, int, bool]:

@@ -11,7 +11,7 @@ from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Record
 from worker.ledger.book import Book
 from worker.ledger.connectors import Connectors
-from worker.ledger.deciding import Deciding, named_payments
+from worker.ledger.deciding import Deciding, named_payments, opened_by
 from worker.ledger.folder import Folder
 from worker.ledger.reading import Readable, read_fact
 from worker.settings import Settings
@@ -44,7 +44,7 @@ async def foresee(
     book = Book(cycle)
     facts = [read_fact(record) for record in records]
     readable = [one.fact for one in facts if isinstance(one, Readable)]
-    folders = await book.look({one.order_id for one in readable})
+    folders = await book.look({one.order_id for one in readable}, opened_by(readable))
     owners = await book.owners_of({payment for fact in readable for payment in named_payments(fact)})
     places = {(record.topic, record.partition, record.offset) for record in records}
     deciding = Deciding(cycle, connectors, settings, owners, places)
@@ -60,7 +60,7 @@ async def foresee(
 
 def _judged(cycle: Cycle, deciding: Deciding, folder: Folder, record: Record, one: Readable) -> Foreseen:
     dead, commands, events = len(cycle.dead), len(folder.commands), len(folder.events)
-    fate = deciding.judge(folder, record, one) or "parked"
+    fate = deciding.judge(folder, record, one)
     # Its own dead letter, not one of a fact that waited for it.
     own = next((letter for letter in cycle.dead[dead:] if letter.record is record), None)
     order: Order = folder.order

@@ -16,7 +16,7 @@ from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Record
 from worker.ledger.book import Book
 from worker.ledger.connectors import Connectors
-from worker.ledger.deciding import Deciding, named_payments
+from worker.ledger.deciding import Deciding, named_payments, opened_by
 from worker.ledger.folder import Folder
 from worker.ledger.known import first_unknown
 from worker.ledger.publishing import publish, word
@@ -117,7 +117,7 @@ class LedgerHandler:
 
     async def _decide(self, cycle: Cycle, book: Book, tally: Tally, facts: Sequence[ReadRecord]) -> None:
         """What the records come to, one after another."""
-        folders = await book.open({one.fact.order_id for _, one in facts})
+        folders = await book.open({one.fact.order_id for _, one in facts}, opened_by(one.fact for _, one in facts))
         returned = await book.returning(_replays(cycle.records, folders.values()))
         deciding = await self._deciding(cycle, book, folders, facts, returned)
         read_from = {one.fact.order_id: record.partition for record, one in reversed(facts)}
@@ -130,8 +130,7 @@ class LedgerHandler:
             folder = folders[one.fact.order_id]
             if folder.home != record.partition:
                 tally.misplaced[record.topic] += 1
-            if (fate := deciding.judge(folder, record, one)) is not None:
-                self._count(tally, record, fate, deciding.duplicates)
+            self._count(tally, record, deciding.judge(folder, record, one), deciding.duplicates)
         for folder in folders.values():
             deciding.give_up(folder)
         changed = [folder for folder in folders.values() if folder.changed]
@@ -172,12 +171,14 @@ class LedgerHandler:
 
     async def _decide_timed(self, cycle: Cycle, book: Book, tally: Tally, orders: set[str]) -> None:
         """Every one of them is written, changed or not: when it is to be looked at next has to be said anew."""
-        folders = await book.open(orders)
+        folders = await book.open(orders, opening=())
         returned = await book.returning(_replays([], folders.values()))
         deciding = await self._deciding(cycle, book, folders, [], returned)
         for folder in folders.values():
             deciding.catch_up(folder, folder.home)
             deciding.give_up(folder)
+            if folder.left_due_ms is not None and folder.left_due_ms <= cycle.now_ms:
+                tally.look_at_ms = cycle.now_ms  # more gives up than one cycle takes
         await book.write(self._rows(tally, folders.values()))
         if deciding.duplicates:
             book.account({}, deciding.duplicates, {})

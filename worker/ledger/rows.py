@@ -102,7 +102,7 @@ class Rows:
         known = folder.facts > 0
         return (
             order.order_id, order.opened, order.merchant or None, order.phase, needs_attention(order), awaits,
-            order.version, folder.facts, folder.told, len(folder.parked),
+            order.version, folder.facts, folder.told, len(folder.parked) + folder.left,
             _moment(wake_ms),
             _encode(order) if known else None, moment(order.updated_at_ms) if known else None,
         )  # fmt: skip

@@ -54,7 +54,7 @@ async def as_job(cycle: Cycle, record: Outgoing, own_places: Iterator[int]) -> J
 
 
 async def _folded(cycle: Cycle, order_id: str) -> Folder:
-    folder = Folder(Order(order_id), cycle.partition_of(order_id), 0, [])
+    folder = Folder(Order(order_id), cycle.partition_of(order_id), 0)
     for row in await cycle.connection.fetch(_SQL["facts_of_one_order"], order_id):
         folder.judge(_fact(row["fact"]), _terms(row["terms"]), None, 0, None)
     return folder

@@ -5,6 +5,7 @@ import pytest
 from tests.integration.ledger.world import PARTITIONS, LedgerWorld, authorized, invoice, kind, payment
 from worker import metrics
 from worker.kafka import names
+from worker.ledger.book import Book
 from worker.ledger.checking import run_audit
 from worker.stream.cycle import Cycle
 
@@ -144,6 +145,52 @@ async def test_what_never_gets_its_order_is_given_up_after_the_parking_time(ledg
     assert ledger.dead() == [(names.INVOICES, "order_unknown")]
     assert ledger.outgoing[0].value == record.value
     assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
+
+
+async def test_an_order_that_never_comes_makes_no_further_fact_dearer_and_is_given_up_part_by_part(ledger: LedgerWorld):
+    for number in range(250):
+        ledger.send("invoice.issued", invoice("o1", str(number), 100))
+    await ledger.cycle()
+    ledger.now_ms += 1_000
+    await ledger.apply("invoice.issued", invoice("o1", "late", 100))
+    [folder] = (await Book(Cycle(ledger.connection, [], {}, ledger.now_ms, 4)).open(["o1"], opening=())).values()
+    assert (folder.parked, folder.left, folder.left_due_ms) == ([], 251, ledger.now_ms - 1_000 + 72 * 3_600_000)
+
+    ledger.now_ms += 72 * 3_600_000 - 1_000
+    waiting = []
+    while ledger.handler.next_due_ms() <= ledger.now_ms:
+        await ledger.cycle()
+        waiting += await ledger.rows("SELECT parked, (SELECT count(*) FROM parked) FROM orders")
+    assert waiting == [(151, 151), (51, 51), (1, 1)]
+    ledger.now_ms += 1_000
+    await ledger.cycle()
+
+    assert ledger.dead() == [(names.INVOICES, "order_unknown")] * 251
+    assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
+
+
+async def test_facts_that_were_not_looked_at_are_applied_when_their_order_comes(ledger: LedgerWorld):
+    for number in range(3):
+        await ledger.apply("invoice.issued", invoice("o1", str(number), 100))
+
+    await ledger.apply("order.authorized", authorized("o1"))
+
+    assert ledger.commands() == [("settle", 100)] * 3
+    assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
+
+
+async def test_a_record_that_waits_and_is_read_again_goes_on_waiting_once(ledger: LedgerWorld):
+    record = ledger.send("invoice.issued", invoice("o1", "1", 4000))
+    await ledger.cycle()
+
+    ledger.again(record)
+    await ledger.cycle()
+
+    assert ledger.outgoing == []
+    assert await ledger.rows("SELECT o.parked, count(*) FROM parked JOIN orders o USING (order_id) GROUP BY 1") == [
+        (1, 1)
+    ]
+    assert await ledger.rows("SELECT records, duplicates FROM consumed") == [(1, 0)]
 
 
 async def test_a_fact_whose_producer_sent_a_header_without_a_value_waits_and_dies_as_it_came(ledger: LedgerWorld):

@@ -68,6 +68,10 @@ class LedgerWorld:
         self._waiting.append(record)
         return record
 
+    def again(self, record: Record) -> None:
+        """A record that was read before."""
+        self._waiting.append(record)
+
     async def cycle(self, *, refuse: bool = False) -> list[Outgoing]:
         """One transaction with all that was sent; returns what leaves for Kafka."""
         records, self._waiting = self._waiting, []
