@@ -13,6 +13,7 @@ LOST: frozenset[LackKind] = frozenset(("failed", "short", "abandoned"))
 ABANDONED: frozenset[LackKind] = frozenset(("abandoned",))
 WAITING: frozenset[LackKind] = frozenset(("waiting",))
 LAPSED: frozenset[LackKind] = frozenset(("lapsed",))
+FAILED: frozenset[LackKind] = frozenset(("failed", "short"))
 
 
 def total(order: Order, kinds: frozenset[LackKind]) -> int:
@@ -36,6 +37,11 @@ def missing_total(order: Order) -> int:
     if order.mode == "PARTIAL":
         return 0
     return sum(one.missing for one in order.commands.values() if one.operation == "settle" and one.missing)
+
+
+def missing_unlisted(order: Order) -> int:
+    """Of it, what no invoice is known to lack: one command's lacks may be listed under another that was given up."""
+    return max(0, missing_total(order) - total(order, FAILED))
 
 
 def lapsed_unlisted(order: Order) -> int:
@@ -108,7 +114,7 @@ def take_off_failed(draft: Draft, amount: int, command_id: str) -> tuple[tuple[s
     """
     own = take_off(draft, amount, lambda lack: lack.command_id == command_id)
     left = amount - sum(part for _, part in own)
-    return own + take_off(draft, left, lambda lack: lack.kind in ("failed", "short"))
+    return own + take_off(draft, left, lambda lack: lack.kind in FAILED)
 
 
 def is_unasked(lack: Lack) -> bool:
@@ -165,9 +171,9 @@ def give_up(draft: Draft, command_id: str) -> None:
     if order.mode == "PARTIAL":
         left = sum(lack.amount for lack in order.lacks if lack.command_id == command_id)
     else:
-        left = total(order, frozenset(("failed", "short"))) - missing_total(order)
+        left = total(order, FAILED) - missing_total(order)
     mine = [lack for lack in order.lacks if lack.command_id == command_id]
-    others = [lack for lack in order.lacks if lack.kind in ("failed", "short") and lack.command_id != command_id]
+    others = [lack for lack in order.lacks if lack.kind in FAILED and lack.command_id != command_id]
     for lack in [*mine, *others]:
         part = min(left, lack.amount)
         if part > 0:

@@ -111,7 +111,7 @@ def _name_the_rest(draft: Draft) -> None:
         left = lack.amount
         for command in failed if order.mode != "PARTIAL" else ():
             known = sum(other.amount for other in order.lacks if other.command_id == command.command_id)
-            part = min(left, max(0, command.missing - known))
+            part = min(left, max(0, command.missing - known), lacking.missing_unlisted(order))
             lacking.add(draft, lack.invoice, "short" if command.done else "failed", part, command.command_id)
             left -= part
         part = min(left, lacking.abandoned_unlisted(order))

@@ -478,3 +478,15 @@ def test_r39_nor_is_it_stuck_when_the_later_failure_was_listed_first(by: str) ->
         world.person("abandoned", command)
 
     world.shows("lacks 5000, finished")
+
+
+def test_r39_after_one_of_two_failed_settles_was_given_up_the_order_still_comes_to_its_end() -> None:
+    """A later sale lacks for a failed settle at most what that one failed to take; the rest was given up."""
+    world = World(pay("a", 2100, by="total"), pay("b", 2300, by="total"))
+    world.say("hold; Out 3700; Out 400; declined settle 2300; declined settle 2100; go; abandon settle 2100")
+
+    world.say("Out 200")
+    assert (world.lacks("failed"), world.lacks("abandoned")) == (2300, 2000)
+
+    world.say("retry settle 2300; Out 100").shows("S 2300, finished")
+    assert world.state["status"] == "finished"
