@@ -54,7 +54,9 @@ def _sale(draft: Draft, fact: InvoiceIssued) -> Verdict:
 
 def _return(draft: Draft, fact: InvoiceIssued) -> Verdict:
     order, number, value = draft.order, fact.invoice_number, fact.invoice_value
-    returnable = order.invoiced - lacking.lost(order) - (order.returned - order.dropped)
+    lost = lacking.lost(order)
+    dropped = min(order.dropped, lost)  # of what is lacking for good, not to be counted twice
+    returnable = order.invoiced - lost - (order.returned - dropped)
     if value > returnable:
         return refused(
             "R18",

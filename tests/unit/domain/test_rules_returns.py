@@ -233,3 +233,11 @@ def test_r21_amounts_alone_decide_never_whether_a_payment_is_frozen(trouble: str
 
     assert world.told_of("a").endswith("refund 2000")
     assert world.told_of("b").endswith("refund 500")
+
+
+def test_r18_returns_never_exceed_the_sales_also_where_the_gateway_took_what_had_been_given_up() -> None:
+    world = World(pay("p1", 2700)).say("hold; Out 2200; return 1000; declined settle 2200; abandon settle 2200; go")
+    world.shows("R 1000, refunds_wait 0").say("auto 2700; Out 500; return 1701").shows("R 1000, F 0")
+    assert world.refused == ["rejected R18"]
+
+    world.say("return 1700").shows("R 2700, O 2700, F 1700")
