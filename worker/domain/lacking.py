@@ -9,6 +9,7 @@ from worker.domain.draft import Draft
 from worker.domain.order import Command, Invoice, Lack, LackKind, Order
 
 UNASKED: frozenset[LackKind] = frozenset(("held", "waiting", "lapsed"))
+UNFOUND: frozenset[LackKind] = frozenset(("waiting", "lapsed"))
 LOST: frozenset[LackKind] = frozenset(("failed", "short", "abandoned"))
 ABANDONED: frozenset[LackKind] = frozenset(("abandoned",))
 WAITING: frozenset[LackKind] = frozenset(("waiting",))
@@ -135,15 +136,21 @@ def cover(draft: Draft) -> None:
 
 
 def _miss_no_more_than_is_left(draft: Draft) -> None:
-    """TOTAL, HOLD: what failed and what was given up is at most what is still to be taken."""
+    """TOTAL, HOLD: what failed and what was given up is at most what is still to be taken and waits for no payment.
+
+    First goes what failed before an invoice lacked it: what invoices lack must stay with a command that a person can
+    ask again or give up (R39).
+    """
     order = draft.order
-    excess = max(0, missing_total(order) + order.given_up - max(0, order.value - order.taken))
+    left = max(0, order.value - order.taken - total(order, UNFOUND))
+    excess = max(0, missing_total(order) + order.given_up - left)
+    fewer = min(excess, missing_unlisted(order))
+    order.given_up -= excess - fewer
     for command in [one for one in order.commands.values() if one.operation == "settle" and one.missing]:
-        part = min(excess, command.missing)
+        part = min(fewer, command.missing)
         if part:
             draft.update(command, missing=command.missing - part)
-        excess -= part
-    order.given_up -= excess
+        fewer -= part
 
 
 def _miss_no_more_than_lacks(draft: Draft) -> None:

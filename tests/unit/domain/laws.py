@@ -151,6 +151,11 @@ def check_order(order: Order) -> None:
     failed = sum(one.amount for one in order.lacks if one.kind in ("failed", "short"))
     behind = sum(one.missing for one in order.commands.values() if one.operation == "settle")
     holds("R39", failed <= behind, f"{failed} failed, and only {behind} can be asked again or given up", order.lacks)
+    if order.mode != "PARTIAL":
+        unfound = sum(one.amount for one in order.lacks if one.kind in ("waiting", "lapsed"))
+        left = max(0, order.value - order.taken)
+        holds("R39", unfound + behind + order.given_up <= left,
+              f"{behind} failed and {order.given_up} given up leave nothing for {unfound} of {left}")  # fmt: skip
     holds("I8", all(one.amount > 0 for one in order.demands), "a refund of nothing waits", order.demands)
     due = sum(one.due for one in order.invoices.values() if one.output)
     holds("I8", due == order.invoiced, f"O is {order.invoiced}, its invoices say {due}")

@@ -351,3 +351,14 @@ def test_r3_recipients_have_still_to_receive_what_the_payment_has_left(by: str, 
     world.say(play)
 
     assert [(one.rest, one.commission_rest) for one in world.order.payments[0].shares] == left
+
+
+@pytest.mark.parametrize("by", ["total", "hold"])
+def test_r16_what_waits_of_a_total_is_settled_by_a_new_payment_also_after_the_gateway_took_what_failed(by: str) -> None:
+    world = World(pay("a", 2800, by=by), value=3300)
+    world.say("hold; Out 1700; Out 1600; declined settle 2800; go; auto 1900").shows("waits 300, lacks 1400")
+
+    world.say(f"pay b 1600 by {by}").shows("waits 0")
+    assert world.told_of("b") == "settle 300"
+
+    world.say("abandon settle 2800").shows("S 2200, lacks 1100, finished")

@@ -490,3 +490,12 @@ def test_r39_after_one_of_two_failed_settles_was_given_up_the_order_still_comes_
 
     world.say("retry settle 2300; Out 100").shows("S 2300, finished")
     assert world.state["status"] == "finished"
+
+
+def test_r39_a_discount_leaves_what_failed_with_a_command_that_can_be_asked_again() -> None:
+    world = World(pay("a", 2100, by="total"), pay("b", 2300, by="total")).script("settle", "declined", "declined")
+    world.say("Out 2000; abandon settle 2100; discount 2400")
+    assert world.attention == [("failed", 2000)]
+
+    world.say("retry settle 2300").shows("S 2000, finished")
+    assert world.state["status"] == "finished"
