@@ -91,7 +91,7 @@ def _book(draft: Draft, payment: Payment, held: Held) -> None:
         {"value": held.value, "paymentId": payment.payment_id, "settleId": held.settle_id},
         ("surplus", held.settle_id),
     )  # fmt: skip
-    lacking.cover(draft)
+    lacking.cover(draft, reference, payment.payment_id)
     refund_surplus(draft, held.settle_id)
 
 

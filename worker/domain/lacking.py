@@ -122,8 +122,11 @@ def is_unasked(lack: Lack) -> bool:
     return lack.kind in UNASKED
 
 
-def cover(draft: Draft) -> None:
-    """After more was taken: the oldest lacks are covered first, and less is missing (R27)."""
+def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> None:
+    """After more was taken: the oldest lacks are covered first, and less is missing (R27).
+
+    TOTAL, HOLD: what the gateway captured of a payment, that payment's failed settle misses no longer.
+    """
     order = draft.order
     unlisted_before = abandoned_unlisted(order)
     if order.lacks and (excess := -unlisted(order)) > 0:
@@ -132,7 +135,17 @@ def cover(draft: Draft) -> None:
         _miss_no_more_than_lacks(draft)
     else:
         order.given_up = unlisted_before + total(order, ABANDONED)
+        _miss_less(draft, min(captured, missing_unlisted(order)), payment_id)
         _miss_no_more_than_is_left(draft)
+
+
+def _miss_less(draft: Draft, amount: int, payment_id: str = "") -> None:
+    """Settles that failed (of one payment, or of any) are missing less, the oldest first."""
+    for command in [one for one in draft.order.commands.values() if one.operation == "settle" and one.missing]:
+        part = min(amount, command.missing) if payment_id in ("", command.payment_id) else 0
+        if part:
+            draft.update(command, missing=command.missing - part)
+        amount -= part
 
 
 def _miss_no_more_than_is_left(draft: Draft) -> None:
@@ -146,11 +159,7 @@ def _miss_no_more_than_is_left(draft: Draft) -> None:
     excess = max(0, missing_total(order) + order.given_up - left)
     fewer = min(excess, missing_unlisted(order))
     order.given_up -= excess - fewer
-    for command in [one for one in order.commands.values() if one.operation == "settle" and one.missing]:
-        part = min(fewer, command.missing)
-        if part:
-            draft.update(command, missing=command.missing - part)
-        fewer -= part
+    _miss_less(draft, fewer)
 
 
 def _miss_no_more_than_lacks(draft: Draft) -> None:

@@ -362,3 +362,11 @@ def test_r16_what_waits_of_a_total_is_settled_by_a_new_payment_also_after_the_ga
     assert world.told_of("b") == "settle 300"
 
     world.say("abandon settle 2800").shows("S 2200, lacks 1100, finished")
+
+
+def test_r16_an_increase_is_taken_from_its_new_payment_after_the_gateway_took_the_total_that_had_failed() -> None:
+    world = World(by="total").script("settle", "declined").say("Out 2000; increase 1500; auto 10000")
+    assert world.state["status"] == "open"
+
+    world.say("pay c 1500 by total; Out 9500").shows("S 11500, finished")
+    assert world.told == "settle 10000, settle 1500"

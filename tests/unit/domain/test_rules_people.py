@@ -499,3 +499,12 @@ def test_r39_a_discount_leaves_what_failed_with_a_command_that_can_be_asked_agai
 
     world.say("retry settle 2300").shows("S 2000, finished")
     assert world.state["status"] == "finished"
+
+
+def test_r39_what_the_gateway_took_of_one_payment_leaves_another_ones_failure_to_be_asked_in_full() -> None:
+    world = World(pay("a", 7000, by="total"), pay("b", 3000, by="total"))
+    world.say("hold; Out 4000; declined settle 3000; declined settle 7000; go; auto 2500 on a")
+    assert world.attention == [("failed", 3000), ("failed", 4500)]
+
+    world.say("retry settle 3000; retry settle 7000; Out 6000").shows("S 10000, finished")
+    assert world.told == "settle 3000, settle 7000, settle 3000, settle 4500"
