@@ -133,6 +133,15 @@ async def test_a_reply_that_says_two_things_of_one_name_is_believed_in_neither(t
     assert (await answer_to(http(200, content[:-1] + b", " + twice + b"}"))).fate == fate
 
 
+@pytest.mark.parametrize("name", ["value", "requestId", "paymentId"])
+async def test_a_reply_that_contradicts_itself_ten_thousand_times_is_suspect_like_any_other(name: str):
+    again = b"".join(b', "%s": %d' % (name.encode(), number) for number in range(10_000))
+
+    answer = await answer_to(http(200, json.dumps(GOOD).encode()[:-1] + again + b"}"))
+
+    assert answer.fate == "suspect"
+
+
 @pytest.mark.parametrize(
     "changed",
     [{"requestId": "other"}, {"paymentId": "other"}, {"paymentId": 1}, {"settleId": "x" * 257}, {"settleId": "a\x00b"},

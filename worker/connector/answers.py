@@ -19,6 +19,7 @@ ID_CHARACTERS_MAX = 256
 MESSAGE_CHARACTERS_MAX = 500
 _NOT_DEFINITE = (408, 425, 429)
 MANUAL_CODES = ("refund-manually", "cancel-manually")
+CONTRADICTION = ("several values",)  # a tuple, as no JSON becomes
 
 AttemptFate = Literal["succeeded", "unknown", "not_sent", "busy", "declined", "suspect", "manual", "stopped"]
 
@@ -134,10 +135,11 @@ def _json_object(reply: Reply) -> dict[str, Any] | None:
 
 
 def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A name that is said twice, with two values, has both, and is believed in neither."""
+    """A name that is said again with another value is believed in none: what has them all could nest without end."""
     said: dict[str, Any] = {}
     for name, value in pairs:
-        said[name] = value if said.get(name, value) == value else [said[name], value]
+        if said.setdefault(name, value) != value:
+            said[name] = CONTRADICTION
     return said
 
 
