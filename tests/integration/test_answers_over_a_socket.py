@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from worker.connector.answers import Answer, classify, refuse_used_id
-from worker.connector.client import RESPONSE_BYTES_MAX, Client, tls_context
+from worker.connector.client import RESPONSE_BYTES_MAX, Client, Reply, tls_context
 from worker.connector.command import Command, Operation
 from worker.connector.file import Connector
 from worker.connector.secret import Secret
@@ -319,6 +319,35 @@ async def test_silence_and_a_trickle_both_end_at_the_time_limit():
             answer = await ask(acme(port))
             assert (answer.fate, answer.code) == ("unknown", "timeout")
             assert time.monotonic() - began < 1.5
+
+
+async def test_what_comes_over_an_idle_connection_answers_no_later_command():
+    connected = 0
+
+    async def says_it_again(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connected
+        connected += 1
+        answer = http(200, {"settleId": f"s-{connected}"})
+        await reader.readuntil(b"}")
+        writer.write(answer)
+        await idle.wait()
+        writer.write(answer)
+        await reader.read()
+        writer.close()
+
+    idle = asyncio.Event()
+    async with listening(says_it_again) as port:
+        client = Client(acme(port), TLS)
+        asked = [await client.send("settle", COMMAND)]
+        idle.set()
+        await ask(acme(port))  # over another connection: what was said before it has come by now
+        asked.append(await client.send("settle", msgspec.structs.replace(COMMAND, request_id="r2", payment_id="p2")))
+        await client.close()
+
+    assert [json.loads(one.body) for one in asked if isinstance(one, Reply)] == [
+        {"settleId": "s-1"},
+        {"settleId": "s-3"},
+    ]
 
 
 async def test_a_reset_after_the_first_byte_is_unknown():

@@ -11,6 +11,9 @@ from urllib.parse import quote
 
 import aiohttp
 import httpx
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from httpx_aiohttp import AiohttpTransport
 from msgspec import Struct
 
@@ -130,11 +133,22 @@ def _fixed_headers(connector: Connector) -> dict[str, str]:
     return headers | ({"X-VTEX-API-Is-TestSuite": "true"} if connector.test_suite else {})
 
 
+class _Connections(aiohttp.TCPConnector):
+    """What came over an idle connection answers nobody: kept, it would be read as the answer to the next command."""
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        while (found := await super()._get(key, traces)) is not None:
+            if found.protocol is not None and not found.protocol.should_close:
+                break
+            found.close()
+        return found
+
+
 def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_note_first_byte)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ssl=tls),
+        connector=_Connections(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ssl=tls),
         cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[trace], middlewares=[_keep_path],
     )  # fmt: skip
 
