@@ -1,10 +1,13 @@
 """Every answer that a connector can give, over a real socket, and the fate that R32-R38 give it."""
 
 import asyncio
+import gzip
 import json
 import socket
 import ssl
 import time
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from email.utils import formatdate
@@ -243,6 +246,41 @@ async def test_501_is_manual_and_with_an_id_suspect():
     assert (await answer_to(http(501, b"page"))).fate == "manual"
     assert (await answer_to(http(501, GOOD))).fate == "suspect"
     assert (await answer_to(http(200, {**GOOD, "code": "refund-manually"}))).fate == "suspect"
+
+
+@pytest.mark.parametrize(("encoding", "encode"), [("gzip", gzip.compress), ("X-GZIP", gzip.compress),
+                                                  ("deflate", zlib.compress), ("identity", bytes)])  # fmt: skip
+async def test_an_encoding_that_nobody_asked_for_is_read_all_the_same(encoding: str, encode: Callable[[bytes], bytes]):
+    content = encode(json.dumps(GOOD).encode())
+
+    answer = await answer_to(http(200, content, f"Content-Encoding: {encoding}"))
+
+    assert (answer.fate, answer.value, answer.operation_id) == ("succeeded", 6000, "s-9")
+
+
+async def test_an_encoded_refusal_that_cannot_be_read_to_its_end_may_have_gone_on_to_say_manual():
+    refusal = json.dumps({"code": "refund-manually"}).encode()
+    twice = gzip.compress(gzip.compress(refusal))
+
+    for encoding, content in (("gzip", gzip.compress(refusal)[:-9]), ("gzip, gzip", twice), ("br", b"br"),
+                              ("gzip", b"no")):  # fmt: skip
+        assert (await answer_to(http(400, content, f"Content-Encoding: {encoding}"))).fate == "unknown"
+    assert (await answer_to(http(400, b"", "Content-Encoding: gzip"))).fate == "declined"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip"])
+async def test_a_few_bytes_that_inflate_to_very_many_take_no_more_room_than_a_reply_may_have(encoding: str):
+    content = json.dumps(GOOD).encode() + b" " * (64 * RESPONSE_BYTES_MAX)
+    for _ in encoding.split():
+        content = gzip.compress(content)
+
+    tracemalloc.start()
+    answer = await answer_to(http(200, content, f"Content-Encoding: {encoding}"))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert answer.fate == "unknown"
+    assert most < 8 * RESPONSE_BYTES_MAX
 
 
 async def test_a_refund_answered_with_500_is_not_yet():

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import zlib
 from collections.abc import Sequence
 from contextvars import ContextVar
 from http.cookiejar import DefaultCookiePolicy
@@ -16,6 +17,7 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from httpx_aiohttp import AiohttpTransport
 from msgspec import Struct
+from msgspec.structs import replace
 
 from worker.connector.command import Command, Operation, action, body
 from worker.connector.file import Connector
@@ -24,6 +26,8 @@ from worker.connector.secret import SecretError
 RESPONSE_BYTES_MAX = 1 << 20
 # Shorter than what servers keep an idle connection for: one that they close while we write counts as unknown.
 KEEPALIVE_SECONDS = 4.0
+ENCODINGS = ("gzip", "x-gzip", "deflate")
+GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 UNSENDABLE = "payment_id_unsendable"  # of dots alone: every server takes it for a step up
 USER_AGENT = "partial-settlement"
 
@@ -167,7 +171,7 @@ async def _read(response: httpx.Response) -> Reply:
     chunks: list[bytes] = []
     size, whole, cut = 0, True, False
     try:
-        async for chunk in response.aiter_bytes():
+        async for chunk in response.aiter_raw():
             size += len(chunk)
             if size > RESPONSE_BYTES_MAX:
                 whole = False
@@ -175,7 +179,20 @@ async def _read(response: httpx.Response) -> Reply:
             chunks.append(chunk)
     except (httpx.HTTPError, aiohttp.ClientError, OSError):
         whole, cut = False, True
-    return Reply(response.status_code, b"".join(chunks), response.headers.get("retry-after"), whole, cut)
+    reply = Reply(response.status_code, b"".join(chunks), response.headers.get("retry-after"), whole, cut)
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    return reply if encoding == "identity" or not (whole and reply.body) else _inflated(reply, encoding)
+
+
+def _inflated(reply: Reply, encoding: str) -> Reply:
+    """We ask for no encoding. Of one that is used all the same no more comes out than a reply may have."""
+    inflater = zlib.decompressobj(GZIP_OR_ZLIB)
+    try:
+        body = inflater.decompress(reply.body, RESPONSE_BYTES_MAX) if encoding in ENCODINGS else b""
+    except zlib.error:
+        body = b""
+    too_large = len(body) == RESPONSE_BYTES_MAX
+    return replace(reply, body=body, whole=inflater.eof, cut=not inflater.eof and not too_large)
 
 
 def _broken(begun: bool, problem: BaseException) -> Broken:
