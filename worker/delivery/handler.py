@@ -42,6 +42,7 @@ class DeliveryHandler:
         self._leaving: frozenset[int] = frozenset()
         self._look_at_ms = 0
         self._open: Cycle | None = None  # whose commit is not known yet
+        self._tables_changed = False
 
     # What the stream asks
 
@@ -64,12 +65,11 @@ class DeliveryHandler:
         self._booked, self._open, self._leaving = 0, None, frozenset()
 
     def reload(self) -> None:
-        """SIGHUP: a file that does not parse keeps the old one; connectors that refused everybody are asked again."""
-        if self._in_force.reload():
-            connectors = self._in_force.file.connectors
-            self._sending.renew(connectors)
-            for name, lane in self._lanes.items():
-                lane.set_connector(connectors.get(name))
+        """SIGHUP: a file that does not parse keeps the old one; connectors that refused everybody are asked again.
+
+        It comes at any moment. What a cycle has let out goes by the tables that it saw: the next one begins by others.
+        """
+        self._tables_changed |= self._in_force.reload()
         for lane in self._lanes.values():
             lane.condition.ask_now()
         self._control.wake()
@@ -85,6 +85,7 @@ class DeliveryHandler:
     async def handle(self, cycle: Cycle) -> None:
         """One cycle. If the one before it was not committed, what memory learned from it is forgotten first."""
         store = Store(cycle.connection)
+        self._go_by_changed_tables()
         has_left = bool(self._leaving) and self._leaving.isdisjoint(cycle.epochs)
         if has_left or self._open is not None:
             self._leaving = frozenset() if has_left else self._leaving
@@ -113,6 +114,14 @@ class DeliveryHandler:
         self._let_out, self._released, self._booked = {}, [], 0
 
     # The steps of a cycle
+
+    def _go_by_changed_tables(self) -> None:
+        if self._tables_changed:
+            self._tables_changed = False
+            connectors = self._in_force.file.connectors
+            self._sending.renew(connectors)
+            for name, lane in self._lanes.items():
+                lane.set_connector(connectors.get(name))
 
     async def _take_over(self, cycle: Cycle, store: Store) -> None:
         jobs = await take_over(cycle, store)

@@ -255,6 +255,27 @@ async def test_the_horizon_comes_also_while_nobody_may_ask_the_connector(world: 
     assert world.outcomes() == [("unknown", "a")]
 
 
+async def test_a_connector_that_the_file_stops_naming_while_a_command_is_let_out_keeps_its_commands_waiting(
+    world: DeliveryWorld,
+):
+    def stop_naming() -> None:
+        world.connectors(other="")
+        world.handler.reload()
+
+    world.take("a", 1, "p")
+    world.take("b", 2, "p")
+    await world.cycle(before_commit=stop_naming)
+    await world.until(("a", "succeeded"), ("b", "waiting"))
+    await world.cycle()
+    assert world.asked() == ["a"]
+
+    world.connectors(acme="")
+    world.handler.reload()
+    await world.until(("b", "succeeded"))
+
+    assert world.asked() == ["a", "b"]
+
+
 async def test_the_next_due_commands_are_found_by_an_index_among_a_great_many(world: DeliveryWorld):
     await world.connection.execute("""
         INSERT INTO commands (command_id, partition, order_id, payment_id, sequence, operation, connector, value, topic,

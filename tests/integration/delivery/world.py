@@ -6,7 +6,7 @@ The cycle is the stream's own (outbox and dead letters included); Kafka and owne
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +106,8 @@ class DeliveryWorld:
         self._waiting.append(record)
         return record
 
-    async def cycle(self, *, refuse: bool = False) -> None:
-        """One transaction with all that was taken."""
+    async def cycle(self, *, refuse: bool = False, before_commit: Callable[[], None] | None = None) -> None:
+        """One transaction with all that was taken; `before_commit` is what a signal does meanwhile."""
         records, self._waiting = self._waiting, []
         cycle = Cycle(self.connection, records, self.epochs, time.time_ns() // 1_000_000, PARTITIONS)
         await self.connection.execute("BEGIN")  # as the stream does it
@@ -116,6 +116,8 @@ class DeliveryWorld:
             rows = await outbox.write(cycle, "t.", _LIMITS)
             if refuse:
                 raise RuntimeError("rolled back, as it was asked for")  # noqa: TRY301
+            if before_commit is not None:
+                before_commit()
         except BaseException:
             await self.connection.execute("ROLLBACK")
             self._waiting = records
