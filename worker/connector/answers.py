@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from worker.connector import client
 from worker.connector.client import Broken, Happened, NotTried, Reply
@@ -16,6 +17,7 @@ from worker.domain.money import EXPONENTS
 
 RETRY_AFTER_SECONDS_MAX = 3_600.0
 ID_CHARACTERS_MAX = 256
+CODE_CHARACTERS_MAX = 100
 MESSAGE_CHARACTERS_MAX = 500
 _NOT_DEFINITE = (408, 425, 429)
 MANUAL_CODES = ("refund-manually", "cancel-manually")
@@ -60,13 +62,15 @@ def classify(
         case Broken(_, code, message):
             return Answer("unknown", code, message)  # R33
         case Reply():
-            return _reply(happened, operation, command, connector, earlier_unknown, now_ms)
+            return _kept(_reply(happened, operation, command, connector, earlier_unknown, now_ms), happened)
     assert_never(happened)
 
 
 def refuse_used_id(answer: Answer, whose: str) -> Answer:
     """R32: an operation id that somebody else of the payment has is no success."""
-    return _suspect(f"the operation id {answer.operation_id!r} is {whose}", "operation_id_used")
+    return _suspect(
+        f"the operation id {answer.operation_id!r} is {whose}"[:MESSAGE_CHARACTERS_MAX], "operation_id_used"
+    )
 
 
 def _reply(
@@ -93,7 +97,7 @@ def _reply(
 def _declined(code: str, message: str, connector: Connector, earlier_unknown: bool) -> Answer:
     """R35: after an attempt that may have had an effect, a refusal proves nothing."""
     if earlier_unknown and connector.decline_after_unknown == "suspect":
-        return Answer("suspect", code, f"declined after an unknown attempt: {message}"[:MESSAGE_CHARACTERS_MAX])
+        return Answer("suspect", code, f"declined after an unknown attempt: {message}")
     return Answer("declined", code, message)
 
 
@@ -103,7 +107,7 @@ def _success(
 ) -> Answer:  # fmt: skip
     if identity is None:
         if not connector.legacy or ID_FIELDS[operation] in said:
-            return Answer("unknown", code, f"no {ID_FIELDS[operation]}: {message}"[:MESSAGE_CHARACTERS_MAX])
+            return Answer("unknown", code, f"no {ID_FIELDS[operation]}: {message}")
         identity = command.request_id
     if len(identity) > ID_CHARACTERS_MAX or not _storable(identity):
         return _suspect("the operation id cannot be kept", "operation_id_unusable")
@@ -120,7 +124,13 @@ def _success(
 
 
 def _suspect(message: str, code: str) -> Answer:
-    return Answer("suspect", code, message[:MESSAGE_CHARACTERS_MAX])
+    return Answer("suspect", code, message)
+
+
+def _kept(answer: Answer, reply: Reply) -> Answer:
+    """As far as a table and a topic can keep it; cut last, since half a credential would not be known as one."""
+    code = reply.withhold(answer.code)[:CODE_CHARACTERS_MAX]
+    return replace(answer, code=code, message=reply.withhold(answer.message)[:MESSAGE_CHARACTERS_MAX])
 
 
 def _json_object(reply: Reply) -> dict[str, Any] | None:
@@ -185,11 +195,11 @@ def _retry_after(reply: Reply, now_ms: int) -> float | None:
 
 
 def _words(said: dict[str, Any] | None, status: int) -> tuple[str, str]:
-    """The reply's own code and message, as far as a table and a topic can keep them."""
+    """The reply's own code and message."""
     code, message = (said or {}).get("code"), (said or {}).get("message")
-    kept = printable(code)[:100] if isinstance(code, str) and code else f"http_{status}"
+    kept = printable(code) if isinstance(code, str) and code else f"http_{status}"
     text = printable(message) if isinstance(message, str) and message else f"the connector answered {status}"
-    return kept, text[:MESSAGE_CHARACTERS_MAX]
+    return kept, text
 
 
 def printable(text: str) -> str:

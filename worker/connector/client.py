@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import aiohttp
 import httpx
+import msgspec
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
@@ -28,6 +29,7 @@ RESPONSE_BYTES_MAX = 1 << 20
 KEEPALIVE_SECONDS = 4.0
 ENCODINGS = ("gzip", "x-gzip", "deflate")
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+WITHHELD = "[withheld]"
 UNSENDABLE = "payment_id_unsendable"  # of dots alone: every server takes it for a step up
 USER_AGENT = "partial-settlement"
 
@@ -40,6 +42,14 @@ class Reply(Struct, frozen=True):
     retry_after: str | None = None
     whole: bool = True
     cut: bool = False
+    credentials: tuple[str, ...] = ()
+
+    def withhold(self, text: str) -> str:
+        """What the connector says, for a log, a topic or a page: without our credentials, if it repeats them."""
+        for credential in self.credentials:
+            for written in (credential, _in_json(credential), _in_json(credential).replace("/", r"\/")):
+                text = text.replace(written, WITHHELD)
+        return text
 
 
 class Broken(Struct, frozen=True):
@@ -92,6 +102,7 @@ class Client:
             headers = self._credentials()
         except SecretError as problem:
             return NotTried("credentials_unreadable", str(problem))
+        credentials = tuple(headers.values())
         if traceparent is not None:
             headers["traceparent"] = traceparent
         call = _Call()
@@ -102,7 +113,7 @@ class Client:
                 call.path = request.url.raw_path.decode("ascii")
                 response = await self._http.send(request, stream=True)
                 try:
-                    return await _read(response)
+                    return replace(await _read(response), credentials=credentials)
                 finally:
                     await response.aclose()
         except Exception as problem:  # noqa: BLE001 - whatever breaks, what counts is whether a byte may have left
@@ -193,6 +204,10 @@ def _inflated(reply: Reply, encoding: str) -> Reply:
         body = b""
     too_large = len(body) == RESPONSE_BYTES_MAX
     return replace(reply, body=body, whole=inflater.eof, cut=not inflater.eof and not too_large)
+
+
+def _in_json(text: str) -> str:
+    return msgspec.json.encode(text)[1:-1].decode()
 
 
 def _broken(begun: bool, problem: BaseException) -> Broken:

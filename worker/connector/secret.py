@@ -1,4 +1,4 @@
-"""A credential is named in the file and read when it is needed; it never stands in an object of ours."""
+"""A credential is named in the file and read when it is needed; of ours only the reply to a request keeps it."""
 
 import os
 from pathlib import Path

@@ -16,7 +16,7 @@ from worker.delivery.lane import Lane
 from worker.stream.control import Control
 from worker.tracing import tracing
 
-REPLY_BYTES_KEPT = 2_000
+REPLY_CHARACTERS_KEPT = 2_000
 # An attempt that was written down, but not begun: whoever may send is to do so at once.
 NOT_BEGUN = Answer(
     "not_sent", "not_begun", "the partition was on its way to another worker, or the lease ran out", hold_seconds=0.0
@@ -99,7 +99,7 @@ class Sending:
         _measure(job, answer, lane, began_ns)
         lane.ended(job.id, answer, connector, at_ms, replied=isinstance(happened, Reply))
         if self._is_awaited(job):
-            status, reply = (happened.status, _shown(happened.body)) if isinstance(happened, Reply) else (None, None)
+            status, reply = (happened.status, _shown(happened)) if isinstance(happened, Reply) else (None, None)
             self._note(Result(job, epoch, connector, answer, at_ms, status, reply))
 
     def _is_awaited(self, job: Job) -> bool:
@@ -132,6 +132,7 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _shown(body: bytes) -> str | None:
-    """As text that PostgreSQL takes, however it was encoded."""
-    return printable(body[:REPLY_BYTES_KEPT].decode("utf-8", "backslashreplace")) or None
+def _shown(reply: Reply) -> str | None:
+    """The beginning as text that PostgreSQL takes, however it was encoded; cut after what is withheld."""
+    text = reply.withhold(reply.body.decode("utf-8", "backslashreplace"))
+    return printable(text[:REPLY_CHARACTERS_KEPT]) or None
