@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from worker.cancelled import not_by_us
@@ -31,6 +31,7 @@ PARTITION_FETCH_BYTES_MAX = 1 << 20
 WAITING_RECORDS_MAX = 4_000
 WAITING_BYTES_MAX = 16 << 20
 STOP_SECONDS_MAX = 2.0
+COORDINATOR_SECONDS_MAX = 2.0
 NOT_STARTED = "the source was not started"
 
 
@@ -76,6 +77,7 @@ class Source:
         await consumer.start()
         # Who leads which partition; aiokafka would ask for one topic after another, with a pause between.
         await consumer._client.set_topics(list(self._logical))  # noqa: SLF001 - there is no public way
+        await self._find_coordinator(consumer)
         looker = AIOKafkaConsumer(**client_options(self._settings), isolation_level="read_uncommitted")
         self._looker = looker
         await looker.start()
@@ -167,6 +169,15 @@ class Source:
 
     def _partition(self, place: Place) -> TopicPartition:
         return TopicPartition(self._settings.topic(place[0]), place[1])
+
+    async def _find_coordinator(self, consumer: AIOKafkaConsumer) -> None:
+        """Before anything is assigned: what is assigned anew while aiokafka looks for it is never read (its #796).
+
+        Without an answer it is looked for later, as only the lag tools depend on it.
+        """
+        with contextlib.suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(COORDINATOR_SECONDS_MAX):
+                await consumer.committed(self._partition((self._topics[0], 0)))
 
     async def _fill(self) -> None:
         """Keeps a request with the broker at all times: aiokafka asks for more once it was emptied."""

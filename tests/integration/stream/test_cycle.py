@@ -9,6 +9,7 @@ from confluent_kafka import Producer
 
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import PARTITIONS, World
+from tests.until import until
 from worker.kafka import names
 from worker.kafka.connecting import client_options
 from worker.kafka.source import OffsetGoneError, Source
@@ -187,6 +188,21 @@ async def _committed(world: World, group: str) -> dict[int, int]:
     found = await admin.list_consumer_group_offsets(group)
     await admin.close()
     return {place.partition: at.offset for place, at in found.items()}
+
+
+async def test_a_source_that_is_told_other_partitions_in_the_next_moment_reads_them(world: World):
+    sent = await world.send("order", partition=1)
+    source = Source(world.settings, "other", (names.INVOICES,), asyncio.Event().set)
+    await source.start()
+
+    await source.assign({(names.INVOICES, 0): 0, (names.INVOICES, 1): 0})
+    await source.assign({(names.INVOICES, 1): 0})
+    [record] = await until(lambda: source.take(10, 1_000), 10)
+
+    assert (record.partition, record.offset) == (1, sent.offset)
+    await source.commit({(names.INVOICES, 1): sent.offset + 1})
+    assert source.take(10, 1_000) == []
+    await source.stop()
 
 
 async def test_a_source_says_when_its_position_is_gone(world: World):
