@@ -129,7 +129,7 @@ class Client:
         return self._http.build_request("POST", url, headers=headers, content=body(operation, command, self.connector))
 
     def _credentials(self) -> dict[str, str]:
-        """Read anew for each call: a rotated credential counts at once, and none stays in memory."""
+        """Read anew for each call: a rotated credential counts at once, and none outlives its reply."""
         prefix = "X-PROVIDER-API" if self.connector.provider_headers else "X-VTEX-API"
         named = (("AppKey", self.connector.app_key), ("AppToken", self.connector.app_token))
         return {f"{prefix}-{name}": secret.read() for name, secret in named if secret is not None}
