@@ -132,3 +132,12 @@ FROM unnest($1::bigint[], $2::text[]) AS answered (id, refused) WHERE decisions.
 -- A person decided about this command: its dead letter waits for nobody any more.
 UPDATE dead_letters SET status = $4, decided_by = $5, decided_reason = $6, decided_at = $7
 WHERE topic = $1 AND partition = $2 AND "offset" = $3 AND status = 'open'
+
+-- name: count_unresolved
+-- Commands of these partitions whose effect is unknown or that wait for a person: how many, and the age of the oldest.
+SELECT connector, CASE state WHEN 'waiting' THEN 'asked_again' ELSE state END AS state, count(*) AS number,
+    extract(epoch FROM clock_timestamp() - min(coalesce(ended_at, first_attempt_at, taken_at)))::float8 AS age_seconds
+FROM commands
+WHERE partition = ANY ($1::integer[])
+    AND (state IN ('manual', 'suspect', 'unknown') OR (state = 'waiting' AND uncertain))
+GROUP BY connector, state

@@ -1,9 +1,9 @@
 """The delivery worker's part of a cycle: take over, book results, apply decisions, release what is due."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from worker import telemetry
+from worker import metrics, telemetry
 from worker.connector.in_force import ConnectorsInForce
 from worker.delivery import booking, schedule
 from worker.delivery.job import IN_LINE, Job
@@ -73,6 +73,15 @@ class DeliveryHandler:
         for lane in self._lanes.values():
             lane.condition.ask_now()
         self._control.wake()
+
+    async def measure(self, connection: Any, partitions: Collection[int]) -> None:
+        """How many commands have no definite answer, and for how long."""
+        found = await Store(connection).unresolved(partitions)
+        metrics.commands_unresolved.clear()
+        metrics.commands_unresolved_age_seconds.clear()
+        for connector, state, number, age_seconds in found:
+            metrics.commands_unresolved.labels(connector=connector, state=state).set(number)
+            metrics.commands_unresolved_age_seconds.labels(connector=connector, state=state).set(age_seconds)
 
     async def close(self) -> None:
         """Lets go of every connection."""

@@ -134,6 +134,11 @@ class Store:
         rows = await self._connection.fetch(_SQL["under_way"], list(partitions))
         return [(row["command_id"], row["partition"], row["connector"]) for row in rows]
 
+    async def unresolved(self, partitions: Iterable[int]) -> list[tuple[str, str, int, float]]:
+        """Commands without a definite answer: connector, state, how many, and the age of the oldest in seconds."""
+        rows = await self._connection.fetch(_SQL["count_unresolved"], list(partitions))
+        return [(row["connector"], row["state"], row["number"], row["age_seconds"]) for row in rows]
+
     async def lose(self, lost: Mapping[str, int]) -> None:
         """Attempts without a result are doubtful from now on; the wait for them is counted once, not by each owner."""
         if lost:
