@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 
 from tests.batches import Handmade, batch, send
 from tests.chaos.rehearsing import until_done, until_told
-from tests.integration.restoring import authorized, back_up, crash_and_restore, invoice
+from tests.integration.restoring import authorized, back_up, crash_and_restore, invoice, rows
 from tests.transactions import transactional
 from worker.kafka import names
 from worker.sandbox.erp import Story
@@ -64,6 +64,25 @@ async def test_transactions_and_strange_names_neither_hold_it_up_nor_stop_it(pla
 
         assert (summary["facts"], summary["outcomes"]) == (3 * ORDERS, ORDERS)
         await producer.abort_transaction()
+    play.start_workers()
+    await until_done(play, told)
+    verdict = await play.verdict(told)
+    assert verdict.good, verdict
+
+
+async def test_what_is_no_command_on_their_topic_becomes_a_dead_letter(play: Rehearsal) -> None:
+    told = _told()
+    await back_up(play)
+    await publish(play.settings, told)
+    await until_done(play, told)
+    await crash_and_restore(play)
+    await send(play.settings, names.COMMANDS, 0, batch([Handmade(b"somebody", b"no command", [])], "gzip"))
+
+    await asyncio.to_thread(play.processes.must_run, "recover")
+
+    assert await rows(play, "SELECT key, value, reason FROM delivery.dead_letters") == [
+        (b"somebody", b"no command", "malformed")
+    ]
     play.start_workers()
     await until_done(play, told)
     verdict = await play.verdict(told)

@@ -40,19 +40,19 @@ async def create_missing(settings: Settings) -> list[str]:
         await admin.close()
 
 
-async def verify(settings: Settings, wanted: Sequence[str]) -> dict[str, int]:
-    """What a worker needs is there, cut rightly; returns how large a record each dead letter topic takes."""
+async def verify(settings: Settings) -> dict[str, int]:
+    """Every topic is there, cut rightly; returns how large a dead letter may be, by the topic its record is from."""
     admin = AIOKafkaAdminClient(**client_options(settings))
     await admin.start()
     try:
+        wanted = names.TOPICS + names.DEAD_LETTER_TOPICS
         found = await partition_counts(admin, settings, wanted)
         refuse_wrong_counts(settings, found)
         for name in wanted:
             if settings.topic(name) not in found:
                 raise TopicsError(f"the topic {settings.topic(name)} is missing: `settlement topics` creates it")
-        dead = [name for name in wanted if name.endswith(names.DEAD_LETTER_SUFFIX)]
-        limits = await message_bytes(admin, [settings.topic(name) for name in dead])
-        return {name: limits[settings.topic(name)] for name in dead}
+        limits = await message_bytes(admin, [settings.topic(name) for name in names.DEAD_LETTER_TOPICS])
+        return {name: limits[settings.topic(name + names.DEAD_LETTER_SUFFIX)] for name in names.INPUTS}
     finally:
         await admin.close()
 

@@ -5,7 +5,7 @@ sent: what has an outcome is booked, what has none is asked again later by the d
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -70,14 +70,14 @@ class Recovery:
         self._bounds: dict[Place, Range] = {}
         self._ranges: dict[Place, Range] = {}
         self._published: dict[Place, int] = {}
-        self._limits: Mapping[str, int] = {}
+        self._dead_letter_bytes: Mapping[str, int] = {}
         self._done = 0
         self.summary = Summary()
 
     async def run(self) -> Summary:
         """Takes back facts, commands, outcomes, decisions and dead letters; afterwards workers may start."""
         await self._take_everything()
-        self._limits = await topics.verify(self._settings, [*names.TOPICS, *names.DEAD_LETTER_TOPICS])
+        self._dead_letter_bytes = await topics.verify(self._settings)
         self._bounds = await self._look()
         for role in ROLES:
             await self._choose_ranges(role)
@@ -181,7 +181,7 @@ class Recovery:
         for partition in self._partitions:
             async for page in self._read(names.COMMANDS, partition):
                 await deliveries.of_commands(page)
-                await outbox.write(cycle, self._settings.topic_prefix, self._limits)
+                await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
                 cycle.outgoing.clear()
                 cycle.dead.clear()
         ends = {(names.COMMANDS, partition): self._bounds[names.COMMANDS, partition][1]
@@ -200,7 +200,7 @@ class Recovery:
                 await deliveries.take_over_as(command, await as_job(cycle, record, places))
         await self._speak_as("ledger")
         self.summary["unpublished"] += len(cycle.outgoing)
-        await outbox.write(cycle, self._settings.topic_prefix, self._limits)
+        await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
         cycle.outgoing.clear()
         await self._speak_as("delivery")
 
@@ -217,8 +217,8 @@ class Recovery:
             yield page
             self._tell(page)
 
-    def _tell(self, page: Iterable[Record]) -> None:
-        self._done += len(list(page))
+    def _tell(self, page: Sequence[Record]) -> None:
+        self._done += len(page)
         self._told(self._done, sum(end - first for first, end in self._ranges.values()))
 
     async def _speak_as(self, role: str) -> None:

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from worker import metrics, telemetry
 from worker.cancelled import not_by_us
 from worker.health import OpsServer
-from worker.kafka import names, topics
+from worker.kafka import topics
 from worker.kafka.batches import UnreadableBatchError
 from worker.kafka.sink import Sink
 from worker.kafka.source import OffsetGoneError
@@ -148,9 +148,7 @@ class Runner:
                 await require_current(connection)
             finally:
                 await connection.close()
-            dead = {name: name + names.DEAD_LETTER_SUFFIX for name in names.INPUTS}
-            limits = await topics.verify(self.settings, [*names.TOPICS, *dead.values()])
-            self._dead_letter_bytes = {name: limits[dead[name]] for name in dead}
+            self._dead_letter_bytes = await topics.verify(self.settings)
         if self._sink is None:
             sink = Sink(self.settings)
             await sink.start()
