@@ -1,7 +1,11 @@
 """What every client of ours tells aiokafka about the way to the broker."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.helpers import create_ssl_context
 
 from worker.kafka import batches
@@ -31,3 +35,25 @@ def client_options(settings: Settings) -> dict[str, Any]:
         options["sasl_plain_username"] = settings.kafka_sasl_username
         options["sasl_plain_password"] = password.get_secret_value() if password else None
     return options
+
+
+@asynccontextmanager
+async def administrator(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client that asks about topics and groups; it is closed at the end, also where it could not start."""
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+@asynccontextmanager
+async def consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """A client that reads; it is stopped at the end, also where it could not start."""
+    reading = AIOKafkaConsumer(**client_options(settings), **options)
+    try:
+        await reading.start()
+        yield reading
+    finally:
+        await reading.stop()

@@ -4,12 +4,13 @@ What an open transaction holds back counts: it waits, and whoever looks has to s
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from worker.kafka import names
-from worker.kafka.connecting import client_options
+from worker.kafka.connecting import administrator, consumer
 from worker.settings import Settings
 
 Lags = dict[str, list[int]]
@@ -21,23 +22,20 @@ class LagReader:
     def __init__(self, settings: Settings, read: Mapping[str, Sequence[str]] = names.READ) -> None:
         self._settings = settings
         self._read = read
-        self._admin: AIOKafkaAdminClient | None = None
-        self._consumer: AIOKafkaConsumer | None = None
+        self._clients: tuple[AIOKafkaAdminClient, AIOKafkaConsumer] | None = None
+        self._open = AsyncExitStack()
 
     async def read(self) -> Lags:
         """Role → records that wait in each partition; nothing committed counts from the partition's first record."""
-        if self._admin is None:
-            await self._open()
-        assert self._admin is not None
-        assert self._consumer is not None
+        admin, reading = self._clients = self._clients or await self._connected()
         found: Lags = {}
         for role, topics in self._read.items():
             places = [TopicPartition(self._settings.topic(name), number)
                       for name in topics for number in range(self._settings.topic_partitions)]  # fmt: skip
-            ends = await self._consumer.end_offsets(places)
+            ends = await reading.end_offsets(places)
             group = self._settings.topic(names.group(role))
-            committed = await self._admin.list_consumer_group_offsets(group, partitions=places)
-            firsts = await self._consumer.beginning_offsets(places)
+            committed = await admin.list_consumer_group_offsets(group, partitions=places)
+            firsts = await reading.beginning_offsets(places)
             found[role] = [0] * self._settings.topic_partitions
             for place in places:
                 known = committed.get(place)
@@ -47,17 +45,13 @@ class LagReader:
 
     async def close(self) -> None:
         """Lets go of the brokers; the next `read` comes back to them."""
-        admin, consumer, self._admin, self._consumer = self._admin, self._consumer, None, None
-        if consumer is not None:
-            await consumer.stop()
-        if admin is not None:
-            await admin.close()
+        self._clients = None
+        await self._open.aclose()
 
-    async def _open(self) -> None:
-        options = client_options(self._settings)
-        admin = AIOKafkaAdminClient(**options)
-        consumer = AIOKafkaConsumer(**options, isolation_level="read_uncommitted")
-        await admin.start()
-        self._admin = admin
-        await consumer.start()
-        self._consumer = consumer
+    async def _connected(self) -> tuple[AIOKafkaAdminClient, AIOKafkaConsumer]:
+        async with AsyncExitStack() as opening:
+            admin = await opening.enter_async_context(administrator(self._settings))
+            reading = consumer(self._settings, isolation_level="read_uncommitted")
+            both = admin, await opening.enter_async_context(reading)
+            self._open = opening.pop_all()
+        return both

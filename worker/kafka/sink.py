@@ -26,15 +26,19 @@ class Sink:
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
-        """Ready to send."""
+        """Ready to send; where that fails, nothing is left open."""
         producer = AIOKafkaProducer(
             **client_options(self._settings),
             acks="all",
             enable_idempotence=True,
             max_batch_size=BATCH_BYTES_MAX,
         )
+        try:
+            await producer.start()
+        except BaseException:
+            await _stop_now(producer)
+            raise
         self._producer = producer
-        await producer.start()
 
     async def stop(self) -> None:
         """Waits for nothing: what was not acknowledged is still in the outbox."""
@@ -62,11 +66,7 @@ class Sink:
                     timestamp=None, key=record.key, value=record.value, headers=record.headers
                 ) is None:  # fmt: skip
                     acks.append(
-                        (
-                            place,
-                            batch.record_count(),
-                            await producer.send_batch(batch, name, partition=place[1]),
-                        )
+                        (place, batch.record_count(), await producer.send_batch(batch, name, partition=place[1]))
                     )
                     batch = producer.create_batch()
             batch.close()

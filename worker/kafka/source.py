@@ -85,13 +85,11 @@ class Source:
     async def stop(self) -> None:
         """Reads nothing more."""
         await self._stop_pump()
-        consumers = self._consumer, self._looker
+        clients = [one for one in (self._consumer, self._looker) if one is not None]
         self._consumer = self._looker = None
-        for consumer in consumers:
-            if consumer is not None:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(STOP_SECONDS_MAX):
-                        await consumer.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS_MAX):
+                await asyncio.gather(*(one.stop() for one in clients))
 
     async def bounds(self, places: list[Place]) -> dict[Place, tuple[int, int]]:
         """The first offset that each partition still has, and the one that the next record will get."""

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator, Mapping
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
-from worker.kafka.connecting import client_options
+from worker.kafka.connecting import consumer
 from worker.kafka.records import Record
 from worker.kafka.source import Place, as_record
 from worker.settings import Settings
@@ -23,20 +23,13 @@ async def read_between(settings: Settings, ranges: Mapping[Place, tuple[int, int
     left = {one: ranges[place][1] for one, place in places.items() if ranges[place][0] < ranges[place][1]}
     if not left:
         return
-    consumer = AIOKafkaConsumer(
-        **client_options(settings),
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        isolation_level="read_uncommitted",
-        fetch_max_wait_ms=FETCH_WAIT_MS,
-    )
-    await consumer.start()
-    try:
-        consumer.assign(list(left))
+    options = {"enable_auto_commit": False, "auto_offset_reset": "none", "fetch_max_wait_ms": FETCH_WAIT_MS}
+    async with consumer(settings, isolation_level="read_uncommitted", **options) as reading:
+        reading.assign(list(left))
         for one in left:
-            consumer.seek(one, ranges[places[one]][0])
+            reading.seek(one, ranges[places[one]][0])
         while left:
-            found = await consumer.getmany(*left, timeout_ms=2 * FETCH_WAIT_MS, max_records=PAGE_RECORDS_MAX)
+            found = await reading.getmany(*left, timeout_ms=2 * FETCH_WAIT_MS, max_records=PAGE_RECORDS_MAX)
             page = [
                 as_record(places[one][0], record)
                 for one, records in found.items()
@@ -45,6 +38,4 @@ async def read_between(settings: Settings, ranges: Mapping[Place, tuple[int, int
             ]
             if page:
                 yield page
-            left = {one: end for one, end in left.items() if await consumer.position(one) < end}
-    finally:
-        await consumer.stop()
+            left = {one: end for one, end in left.items() if await reading.position(one) < end}

@@ -9,7 +9,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from worker.kafka import names
-from worker.kafka.connecting import client_options
+from worker.kafka.connecting import administrator
 from worker.settings import Settings
 
 DEAD_LETTER_MARGIN_BYTES = 64 * 1024
@@ -26,9 +26,7 @@ class TopicsError(Exception):
 
 async def create_missing(settings: Settings) -> list[str]:
     """Creates what is missing and returns its names; raises `TopicsError` before it changes anything."""
-    admin = AIOKafkaAdminClient(**client_options(settings))
-    await admin.start()
-    try:
+    async with administrator(settings) as admin:
         found = await partition_counts(admin, settings, names.TOPICS + names.DEAD_LETTER_TOPICS)
         refuse_wrong_counts(settings, found)
         made = await _create(admin, settings, [name for name in names.TOPICS if settings.topic(name) not in found], {})
@@ -36,15 +34,11 @@ async def create_missing(settings: Settings) -> list[str]:
         limits = await message_bytes(admin, [settings.topic(name) for name in names.INPUTS])
         dead = [name for name in names.DEAD_LETTER_TOPICS if settings.topic(name) not in found]
         return made + await _create(admin, settings, dead, limits)
-    finally:
-        await admin.close()
 
 
 async def verify(settings: Settings) -> dict[str, int]:
     """Every topic is there, cut rightly; returns how large a dead letter may be, by the topic its record is from."""
-    admin = AIOKafkaAdminClient(**client_options(settings))
-    await admin.start()
-    try:
+    async with administrator(settings) as admin:
         wanted = names.TOPICS + names.DEAD_LETTER_TOPICS
         found = await partition_counts(admin, settings, wanted)
         refuse_wrong_counts(settings, found)
@@ -53,30 +47,20 @@ async def verify(settings: Settings) -> dict[str, int]:
                 raise TopicsError(f"the topic {settings.topic(name)} is missing: `settlement topics` creates it")
         limits = await message_bytes(admin, [settings.topic(name) for name in names.DEAD_LETTER_TOPICS])
         return {name: limits[settings.topic(name + names.DEAD_LETTER_SUFFIX)] for name in names.INPUTS}
-    finally:
-        await admin.close()
 
 
 async def broker_version(settings: Settings) -> str:
     """Which cluster answers; Kafka's protocol does not tell a client the version of the brokers."""
-    admin = AIOKafkaAdminClient(**client_options(settings))
-    await admin.start()
-    try:
+    async with administrator(settings) as admin:
         found = await admin.describe_cluster()
-    finally:
-        await admin.close()
     number = len(found["brokers"])
     return f"Kafka cluster {found.get('cluster_id') or 'without a name'}, {number} broker{'s' * (number != 1)}"
 
 
 async def committed_offsets(settings: Settings, group: str) -> dict[tuple[str, int], int]:
     """How far a worker has told Kafka that it has read; topics without prefix."""
-    admin = AIOKafkaAdminClient(**client_options(settings))
-    await admin.start()
-    try:
+    async with administrator(settings) as admin:
         found = await admin.list_consumer_group_offsets(settings.topic(group))
-    finally:
-        await admin.close()
     prefix = settings.topic_prefix
     return {(place.topic.removeprefix(prefix), place.partition): at.offset for place, at in found.items()}
 

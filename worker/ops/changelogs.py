@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from faust import SASLCredentials, SSLCredentials
 
-from worker.kafka.connecting import client_options
+from worker.kafka.connecting import administrator, client_options, consumer
 from worker.kafka.topics import VISIBLE_POLL_SECONDS, VISIBLE_SECONDS_MAX, TopicsError, make, partition_counts
 from worker.settings import Settings
 
@@ -47,9 +48,7 @@ async def prepare(
     Faust makes changelogs with one replica, and never notices that one is gone: it would go on from the committed
     offsets with empty tables. So where one is lost all are made anew, and the sources are read from their beginning.
     """
-    admin = AIOKafkaAdminClient(**client_options(settings))
-    await admin.start()
-    try:
+    async with administrator(settings) as admin:
         found = await partition_counts(admin, settings, [*sources, *changelogs])
         for name in map(settings.topic, sources):
             if name not in found:
@@ -62,8 +61,6 @@ async def prepare(
             NewTopic(settings.topic(name), settings.topic_partitions, -1, {}, dict(config))
             for name, config in changelogs.items()
         ])  # fmt: skip
-    finally:
-        await admin.close()
     await _begin_again(settings, group, sources)
     return True
 
@@ -73,30 +70,22 @@ async def _emptied(
 ) -> bool:
     """Whether the group has read something, and the tables that never expire hold nothing."""
     kept = [name for name, config in changelogs.items() if config["cleanup.policy"] == "compact"]
-    consumer = await _member(settings, group)
-    try:
-        read = [await consumer.committed(place) for place in _places(settings, sources)]
-        first = await consumer.beginning_offsets(_places(settings, kept))
-        end = await consumer.end_offsets(_places(settings, kept))
-    finally:
-        await consumer.stop()
+    async with _member(settings, group) as member:
+        read = [await member.committed(place) for place in _places(settings, sources)]
+        first = await member.beginning_offsets(_places(settings, kept))
+        end = await member.end_offsets(_places(settings, kept))
     return any(read) and first == end
 
 
 async def _begin_again(settings: Settings, group: str, sources: Sequence[str]) -> None:
-    consumer = await _member(settings, group)
-    try:
+    async with _member(settings, group) as member:
         places = _places(settings, sources)
-        consumer.assign(places)
-        await consumer.commit(await consumer.beginning_offsets(places))
-    finally:
-        await consumer.stop()
+        member.assign(places)
+        await member.commit(await member.beginning_offsets(places))
 
 
-async def _member(settings: Settings, group: str) -> AIOKafkaConsumer:
-    consumer = AIOKafkaConsumer(**client_options(settings), group_id=settings.topic(group), enable_auto_commit=False)
-    await consumer.start()
-    return consumer
+def _member(settings: Settings, group: str) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
+    return consumer(settings, group_id=settings.topic(group), enable_auto_commit=False)
 
 
 async def _remove(admin: AIOKafkaAdminClient, settings: Settings, gone: Sequence[str]) -> None:
