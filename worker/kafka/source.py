@@ -147,13 +147,13 @@ class Source:
         ends = {one: self._consumer.highwater(one) for one in self._consumer.assignment()}
         return {(self._logical[one.topic], one.partition): end for one, end in ends.items() if end is not None}
 
-    def silent_seconds(self) -> float:
-        """How long ago the broker last answered; 0 while nothing is read or what was read waits for us."""
+    def silent_seconds(self) -> float | None:
+        """How long ago the broker last answered; None: nothing is asked of it, or what it answered waits for us."""
         if self._consumer is None or self._pump is None or self._waiting:
-            return 0.0
+            return None
         places = self._consumer.assignment()
         last_ms = max((self._consumer.last_poll_timestamp(one) or 0 for one in places), default=0)
-        return max(0.0, time.time() - last_ms / 1000) if last_ms else 0.0
+        return max(0.0, time.time() - last_ms / 1000) if last_ms else None
 
     async def commit(self, offsets: Mapping[Place, int]) -> None:
         """Tells Kafka's lag tools how far we are."""

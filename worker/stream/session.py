@@ -126,7 +126,7 @@ class Session:
 
     def kafka_silent_seconds(self) -> float:
         """How long the broker has owed us an answer, once that is too long."""
-        silent = max(self._source.silent_seconds(), self._publisher.waiting_seconds())
+        silent = max(self._source.silent_seconds() or 0.0, self._publisher.waiting_seconds())
         return silent if silent > KAFKA_SILENT_SECONDS_MAX else 0.0
 
     async def _let_go(self) -> None:
@@ -321,7 +321,7 @@ class Session:
     async def _wait(self) -> None:
         if silent := self.kafka_silent_seconds():
             telemetry.alert(KAFKA_AWAY, problem=f"no answer for {silent:.0f} s")
-        else:
+        elif self._source.silent_seconds() is not None:  # a worker that stops asks nothing more, and hears nothing
             telemetry.clear_alert(KAFKA_AWAY)
         now = time.monotonic()
         until = now + LOOK_SECONDS

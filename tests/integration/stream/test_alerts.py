@@ -1,14 +1,19 @@
 """What lasts in a worker can be seen from outside: beside its lease, for as long as it lasts."""
 
+import asyncio
 import json
 
 import asyncpg
 
+from tests.integration.stream.toy import Toy
+from tests.integration.stream.world import World
 from tests.until import until
 from worker import telemetry
 from worker.settings import load
 from worker.stream.control import Control
 from worker.stream.ownership import Ownership
+from worker.stream.runner import Runner
+from worker.stream.session import KAFKA_AWAY
 
 
 async def test_an_alert_stands_beside_its_workers_lease_until_it_is_over(database_url: str) -> None:
@@ -37,3 +42,32 @@ async def test_an_alert_stands_beside_its_workers_lease_until_it_is_over(databas
     assert [(one["code"], one["connector"], one["why"]) for one in found] == [
         ("breaker_open", "alone", "connection refused")
     ]
+
+
+async def test_a_worker_that_stops_does_not_say_that_kafka_is_back(world: World) -> None:
+    """It asks Kafka nothing any more, and knows nothing of it."""
+
+    class AlertsAsItLeaves(Toy):
+        lasting = False
+
+        async def release(self, partitions: frozenset[int]) -> None:
+            telemetry.alert(KAFKA_AWAY)
+            for _ in range(5):
+                control.changed.set()  # the runner looks again
+                await asyncio.sleep(0.02)
+            self.lasting = any(one["code"] == KAFKA_AWAY for one in telemetry.lasting_alerts())
+            await super().release(partitions)
+
+    control = Control(world.settings)
+    toy = AlertsAsItLeaves(control)
+    runner = Runner(world.settings, toy, control)
+    running = asyncio.create_task(runner.run())
+    await world.send("order-1")
+    await world.until_seen(1)
+    try:
+        runner.stop()
+        await running
+    finally:
+        telemetry.clear_alert(KAFKA_AWAY)
+
+    assert toy.lasting
