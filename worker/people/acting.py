@@ -6,6 +6,7 @@ import asyncpg
 from msgspec import Struct
 
 from worker.postgres.queries import load
+from worker.postgres.values import columns
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Action = Literal["retry", "resolve", "abandon", "replay", "discard"]
@@ -44,14 +45,33 @@ def refuse_unstorable(what: str, text: str, limit: int = NAME_CHARACTERS_MAX) ->
         raise Refused(f"{what} is text: no U+0000 and no half of a character pair")
 
 
-async def write_down(
-    connection: Connection, actor: Actor, action: Action, *, order_id: str | None = None, command_id: str | None = None,
-    invoice: str | None = None, settle_id: str | None = None, value: int | None = None, operation_id: str | None = None,
-) -> None:  # fmt: skip
-    """One act on a command, or on an amount that no command carries."""
+class Decision(Struct, frozen=True, kw_only=True):
+    """What a person says of a command, or of an amount that no command carries. Typed again, it is the same one."""
+
+    actor: Actor
+    action: Action
+    order_id: str
+    command_id: str | None = None
+    invoice: str | None = None
+    settle_id: str | None = None
+    changes: int | None = None
+    """How often the command's state had changed when it was looked at."""
+    value: int | None = None
+    operation_id: str | None = None
+
+    def arguments(self) -> tuple[Any, ...]:
+        """In the order of the queries' parameters."""
+        return (
+            self.action, self.order_id, self.command_id, self.invoice, self.settle_id, self.changes, self.value,
+            self.operation_id, self.actor.name, self.actor.reason,
+        )  # fmt: skip
+
+
+async def write_down(connection: Connection, one: Decision) -> None:
+    """The decision as an act."""
     await connection.execute(
-        _SQL["write_act"], actor.name, actor.reason, actor.through, action, order_id, command_id, invoice, settle_id,
-        value, operation_id,
+        _SQL["write_act"], one.actor.name, one.actor.reason, one.actor.through, one.action, one.order_id,
+        one.command_id, one.invoice, one.settle_id, one.value, one.operation_id,
     )  # fmt: skip
 
 
@@ -59,5 +79,6 @@ async def write_down_all(
     connection: Connection, actor: Actor, action: Action, dead_letters: list[tuple[int, str | None, bytes | None]]
 ) -> None:
     """One act on each of these dead letters: id, its order, and what is sent instead of it, if it was edited."""
-    columns: list[list[Any]] = [list(column) for column in zip(*dead_letters, strict=True)]
-    await connection.execute(_SQL["write_acts"], actor.name, actor.reason, actor.through, action, *columns)
+    await connection.execute(
+        _SQL["write_acts"], actor.name, actor.reason, actor.through, action, *columns(dead_letters)
+    )

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from worker.domain.money import MAX_MINOR
 from worker.domain.objection import changed_since, objection
 from worker.domain.possible import why_not_done, why_not_given_up
-from worker.people.acting import Action, Actor, Connection, Refused, refuse_unstorable, write_down
+from worker.people.acting import Action, Actor, Connection, Decision, Refused, refuse_unstorable, write_down
 from worker.people.needs import acts_on, is_doubted, order_in_the_books
 from worker.postgres.queries import load
 
@@ -105,12 +105,12 @@ async def abandon_amount(
     if home is None:
         raise Refused(f"no order {order_id} is known")
     order = await order_in_the_books(connection, order_id)
+    decision = Decision(actor=actor, action="abandon", order_id=order_id, invoice=invoice, settle_id=settle_id)
     if refusal := why_not_given_up(order, order_id, invoice, settle_id):
-        call = order_id, None, invoice, settle_id, None, None, None, actor.name, actor.reason
-        if (before := await connection.fetchrow(_SQL["same_decision"], "abandon", *call)) is not None:
+        if (before := await _same(connection, decision)) is not None:
             return _became(before)
         raise Refused(refusal)
-    return await _note(connection, actor, "abandon", home, order_id, invoice=invoice, settle_id=settle_id)
+    return await _note(connection, decision, home)
 
 
 async def doubt(connection: Connection, order_id: str, command_id: str, done: int, operation_id: str) -> str | None:
@@ -131,30 +131,28 @@ async def _decide(
     )
     if refusal is None and value and operation_id:
         refusal = await doubt(connection, row["order_id"], command_id, value, operation_id)
-    if refusal or row["state"] == "resolved":
-        call = row["order_id"], command_id, None, None, changes, value, operation_id, actor.name, actor.reason
-        if (before := await connection.fetchrow(_SQL["same_decision"], action, *call)) is not None:
-            return _became(before)
+    decision = Decision(actor=actor, action=action, order_id=row["order_id"], command_id=command_id, changes=changes,
+                        value=value, operation_id=operation_id)  # fmt: skip
+    if (refusal or row["state"] == "resolved") and (before := await _same(connection, decision)) is not None:
+        return _became(before)
     if refusal:
         raise Refused(refusal)
-    return await _note(connection, actor, action, row["partition"], row["order_id"], command_id=command_id,
-                       changes=row["changes"], value=value, operation_id=operation_id)  # fmt: skip
+    return await _note(connection, structs.replace(decision, changes=row["changes"]), row["partition"])
 
 
-async def _note(
-    connection: Connection, actor: Actor, action: Action, partition: int, order_id: str, *,
-    command_id: str | None = None, invoice: str | None = None, settle_id: str | None = None,
-    changes: int | None = None, value: int | None = None, operation_id: str | None = None,
-) -> Earlier | None:  # fmt: skip
+async def _note(connection: Connection, decision: Decision, partition: int) -> Earlier | None:
     """Writes it down for the delivery worker, once; returns what came of it, where that was done before."""
-    _refuse_too_long(actor, order_id, command_id, invoice, settle_id, operation_id)
-    call = order_id, command_id, invoice, settle_id, changes, value, operation_id, actor.name, actor.reason
+    _refuse_too_long(decision)
     async with connection.transaction():
-        if await connection.fetchval(_SQL["decide"], action, partition, *call):
-            await write_down(connection, actor, action, order_id=order_id, command_id=command_id, invoice=invoice,
-                             settle_id=settle_id, value=value, operation_id=operation_id)  # fmt: skip
+        if await connection.fetchval(_SQL["decide"], *decision.arguments(), partition):
+            await write_down(connection, decision)
             return None
-    return _became(await connection.fetchrow(_SQL["same_decision"], action, *call))
+    return _became(await _same(connection, decision))
+
+
+async def _same(connection: Connection, decision: Decision) -> Any:
+    """What came of the same decision, where it was typed before."""
+    return await connection.fetchrow(_SQL["same_decision"], *decision.arguments())
 
 
 def _became(before: Any) -> Earlier | None:
@@ -162,8 +160,9 @@ def _became(before: Any) -> Earlier | None:
     return Earlier(before["applied_at"], before["refused"]) if before and before["applied_at"] else None
 
 
-def _refuse_too_long(actor: Actor, *about: str | None) -> None:
-    size = sum(len(one.encode()) for one in (actor.name, actor.reason, *about) if one)
+def _refuse_too_long(decision: Decision) -> None:
+    _, *said = decision.arguments()
+    size = sum(len(one.encode()) for one in said if isinstance(one, str))
     if size > DECISION_BYTES_MAX:
         raise Refused(f"name and reason are {size - DECISION_BYTES_MAX} bytes too long to be kept with this decision; "
                       "a letter beyond ASCII takes two to four")  # fmt: skip

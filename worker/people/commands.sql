@@ -38,8 +38,8 @@ SELECT partition FROM ledger.orders WHERE order_id = $1
 
 -- name: decide
 -- A decision, for the delivery worker to apply; the same one again changes nothing, and returns nothing.
-INSERT INTO delivery.decisions (action, partition, order_id, command_id, invoice_number, settle_id, changes, value,
-    operation_id, decided_by, reason)
+INSERT INTO delivery.decisions (action, order_id, command_id, invoice_number, settle_id, changes, value, operation_id,
+    decided_by, reason, partition)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (order_id, command_id, invoice_number, settle_id, action, changes, value, operation_id, decided_by, reason)
     DO NOTHING
