@@ -58,6 +58,9 @@ class Command(Struct, frozen=True, kw_only=True, rename="camel"):
             raise ValueError(f"currency {self.currency!r} is unknown")
 
 
+decode_command = msgspec.json.Decoder(Command).decode
+
+
 def action(operation: Operation) -> str:
     """The last part of the call's path."""
     return _ACTIONS[operation]

@@ -4,10 +4,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
-from worker.connector.command import Command
+from worker.connector.command import decode_command
 from worker.delivery.job import Job
 from worker.delivery.window import Key
 from worker.kafka import names
@@ -22,7 +21,6 @@ GIVEN_UP_MAX = 500
 DECISIONS_MAX = 500
 
 _SQL = load("worker.delivery")
-_command = msgspec.json.Decoder(Command).decode
 
 
 class Ended(Struct, frozen=True):
@@ -226,7 +224,7 @@ def _job(row: Any) -> Job:
         decode_headers(row["headers"]), milliseconds(row["timestamp"]),
     )  # fmt: skip
     return Job(
-        command=_command(row["body"]), operation=row["operation"], record=record, partition=row["partition"],
+        command=decode_command(row["body"]), operation=row["operation"], record=record, partition=row["partition"],
         traceparent=row["traceparent"], state=row["state"], changes=row["changes"], attempts=row["attempts"],
         uncertain=row["uncertain"], due_ms=milliseconds(row["due_at"]), begun=row["begun"],
         first_attempt_ms=None if row["first_attempt_at"] is None else milliseconds(row["first_attempt_at"]),

@@ -2,14 +2,12 @@
 
 import msgspec
 
-from worker.connector.command import OPERATIONS, Command
+from worker.connector.command import OPERATIONS, decode_command
 from worker.delivery.job import Job
 from worker.delivery.store import Store
 from worker.kafka.envelope import Unreadable, read
 from worker.kafka.records import Record
 from worker.stream.cycle import Cycle
-
-_decode = msgspec.json.Decoder(Command).decode
 
 
 async def take_over(cycle: Cycle, store: Store) -> list[tuple[Job, bool]]:
@@ -51,7 +49,7 @@ def read_job(cycle: Cycle, record: Record) -> Job | None:
         cycle.dead_letter(record, "unknown_type", f"type {event.type[:100]!r} is not known here")
         return None
     try:
-        command = _decode(event.data)
+        command = decode_command(event.data)
     except msgspec.MsgspecError as problem:
         cycle.dead_letter(record, "invalid", str(problem))
         return None

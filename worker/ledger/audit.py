@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import asyncpg
-import msgspec
 
+from worker.domain.kept import decode_order
 from worker.domain.order import Order
 from worker.kafka import names
 from worker.kafka.murmur2 import partition_of
@@ -17,7 +17,6 @@ from worker.stream import outbox
 from worker.stream.outbox import UnreadableRowError
 
 _SQL = load("worker.ledger")
-_decode = msgspec.json.Decoder(Order).decode
 PAGE_ORDERS = 500
 PAGE_ENTRIES = 5_000
 PARTITIONS_MAX = 1_000
@@ -90,7 +89,7 @@ class Audit:
         self.checked["facts"] += sum(row["facts"] for row in rows)
         return [
             Books(
-                _decode(row["document"]) if row["document"] is not None else Order(one),
+                decode_order(row["document"]) if row["document"] is not None else Order(one),
                 row, counts[one][0], payments[one], settlements[one], commands[one], movements[one],
             )
             for row in rows for one in (row["order_id"],)

@@ -3,9 +3,9 @@
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
+from worker.domain.kept import decode_order
 from worker.domain.order import Order
 from worker.kafka.records import Record
 from worker.ledger.appending import append
@@ -24,8 +24,6 @@ GIVEN_UP_MAX = 100
 
 _SQL = load("worker.ledger")
 Place = tuple[str, int]
-
-_decode = msgspec.json.Decoder(Order).decode
 
 
 class Book:
@@ -89,7 +87,7 @@ class Book:
         silent = await self._silent([row["order_id"] for row in rows if row["told"] < row["facts"]])
         folders = {
             row["order_id"]: Folder(
-                _decode(row["document"]) if row["document"] else Order(row["order_id"]),
+                decode_order(row["document"]) if row["document"] else Order(row["order_id"]),
                 row["partition"],
                 row["facts"],
                 silent.get(row["order_id"], ()),

@@ -4,17 +4,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
 from msgspec import Struct, field
 
 from worker.connector.book import Effect
 from worker.connector.command import OPERATIONS, Operation
-from worker.domain.order import Order, Payment
+from worker.domain.kept import decode_order
+from worker.domain.order import Payment
 from worker.postgres.queries import load
 
 _SQL = load("worker.ledger")
 _DONE: dict[Operation, str] = {"settle": "settled", "refund": "refunded", "cancel": "voided"}
-_order = msgspec.json.Decoder(Order).decode
 
 
 class Comparison(Struct):
@@ -41,7 +40,7 @@ async def compare(connection: Any, connector: str, effects: Iterable[Effect]) ->
         for (payment_id, request_id), times in seen.items() if times > 1
     ]  # fmt: skip
     async for row in connection.cursor(_SQL["orders_of_connector"], connector):
-        for payment in _order(row["document"]).payments:
+        for payment in decode_order(row["document"]).payments:
             if payment.connector == connector:
                 found.payments += 1
                 _count(found, payment)

@@ -4,17 +4,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
-from msgspec.json import Encoder
 
 from worker.domain.decide import decide
 from worker.domain.decision import Decision, Entry, Event
 from worker.domain.facts import Fact
+from worker.domain.kept import encode
 from worker.domain.order import Command, Order, Payment, Settlement
 from worker.domain.terms import Terms
 from worker.kafka.records import Record
 from worker.ledger.journal import Journaled
-
-_encode = Encoder().encode
 
 Source = tuple[str, int, int]
 WaitsFor = Literal["order", "payment", "connectors", "judgement"]
@@ -96,7 +94,7 @@ class Folder:
         self.order = decision.order
         self.facts += 1
         decided = Decided(
-            self.facts, decision.fate, _encode(fact), _encode(terms), terms.now_ms, source, chain, traceparent
+            self.facts, decision.fate, encode(fact), encode(terms), terms.now_ms, source, chain, traceparent
         )
         self.decided.append(decided)
         self.entries += [(decided, entry) for entry in decision.entries]

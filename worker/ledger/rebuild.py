@@ -9,16 +9,11 @@ import orjson
 
 from worker.domain.decide import decide
 from worker.domain.decision import Decision
-from worker.domain.facts import Fact
+from worker.domain.kept import decode_fact, decode_order, decode_terms, encode
 from worker.domain.order import Order
-from worker.domain.terms import Terms
 from worker.postgres.queries import load
 
 _SQL = load("worker.ledger")
-_fact = msgspec.json.Decoder(Fact).decode
-_terms = msgspec.json.Decoder(Terms).decode
-_decode = msgspec.json.Decoder(Order).decode
-_as_written = msgspec.json.Encoder().encode
 PAGE_ORDERS = 500
 
 Entry = tuple[int, str, str, str, int, str, str]
@@ -74,7 +69,7 @@ class _Fold:
                 yield f"fact {place} is missing"
                 return
             try:
-                decision = decide(self.order, _fact(one["fact"]), _terms(one["terms"]))
+                decision = decide(self.order, decode_fact(one["fact"]), decode_terms(one["terms"]))
             except Exception as problem:  # noqa: BLE001 - a fold that fails is what is looked for
                 yield f"fact {place} cannot be folded again: {type(problem).__name__}: {problem}"
                 return
@@ -110,7 +105,7 @@ class _Fold:
 
 def _is_stored(order: Order, document: bytes) -> bool:
     """Whether a document says this, in our way to write; an older program may have left out what is newer than it."""
-    return order == _decode(document) and _as_written(msgspec.json.decode(document)) == document
+    return order == decode_order(document) and encode(msgspec.json.decode(document)) == document
 
 
 def _grouped(rows: Sequence[Any]) -> dict[str, list[Any]]:

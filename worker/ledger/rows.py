@@ -3,17 +3,14 @@
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from worker.domain.decide import next_deadline_ms
+from worker.domain.kept import encode
 from worker.domain.published import needs_attention
 from worker.ledger.folder import Folder, sums
 from worker.postgres.values import moment
 from worker.stream.outbox import encode_headers
 
 Row = tuple[Any, ...]
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Rows:
@@ -104,7 +101,7 @@ class Rows:
             order.order_id, order.opened, order.merchant or None, order.phase, needs_attention(order), awaits,
             order.version, folder.facts, folder.told, len(folder.parked) + folder.left,
             _moment(wake_ms),
-            _encode(order) if known else None, moment(order.updated_at_ms) if known else None,
+            encode(order) if known else None, moment(order.updated_at_ms) if known else None,
         )  # fmt: skip
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
+from worker.domain.kept import decode_order
 from worker.domain.objection import RESOLVED_STATES, objection
 from worker.domain.order import Order
 from worker.domain.published import attention_of
@@ -17,7 +17,6 @@ ORDERS_LOOKED_AT_MAX = 5_000
 ACTS = ("retry", "resolve", "abandon")
 
 _SQL = load("worker.people")
-_order = msgspec.json.Decoder(Order).decode
 
 
 class Need(Struct, frozen=True, kw_only=True):
@@ -55,7 +54,8 @@ async def needs(
 ) -> list[Need]:  # fmt: skip
     """What needs a person, latest first: as the books say, and what the connector left open a moment ago."""
     documents = await connection.fetch(_SQL["orders_needing_people"], order_id, merchant, ORDERS_LOOKED_AT_MAX)
-    found = [(order, one) for row in documents for order in (_order(row["document"]),) for one in attention_of(order)]
+    orders = [decode_order(row["document"]) for row in documents]
+    found = [(order, one) for order in orders for one in attention_of(order)]
     named = {one["commandId"]: (order, one) for order, one in found if one["commandId"]}
     rows = await connection.fetch(_SQL["commands_needing_people"], list(named), order_id, ORDERS_LOOKED_AT_MAX)
     commands = [_of_command(row, named.get(row["command_id"])) for row in rows]
@@ -80,7 +80,7 @@ async def is_doubted(connection: Connection, order_id: str, command_id: str) -> 
 async def order_in_the_books(connection: Connection, order_id: str) -> Order | None:
     """None where nothing opened it yet."""
     document = await connection.fetchval(_SQL["order_document"], order_id)
-    return _order(document) if document else None
+    return decode_order(document) if document else None
 
 
 def _of_command(row: Any, known: tuple[Order, dict[str, Any]] | None) -> Need:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import msgspec
 import orjson
 from msgspec import Struct
 
+from worker.domain.kept import decode_order
 from worker.domain.order import Order
 from worker.domain.published import order_state
 from worker.people.acting import Connection
@@ -53,7 +53,7 @@ async def read_order(connection: Connection, order_id: str) -> OrderPage | None:
     row = await connection.fetchrow(_SQL["order_document"], order_id)
     if row is None:
         return None
-    order = msgspec.json.decode(row["document"], type=Order) if row["document"] else Order(order_id)
+    order = decode_order(row["document"]) if row["document"] else Order(order_id)
     attempts = await _rows(connection, "order_attempts", order_id)
     requests = await _rows(connection, "order_requests", order_id)
     for one in requests:

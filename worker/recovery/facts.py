@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import msgspec
 import orjson
 
 from worker.domain.decision import Decision
-from worker.domain.facts import Fact, PaymentAutoSettled
+from worker.domain.facts import PaymentAutoSettled
+from worker.domain.kept import decode_fact, decode_terms
 from worker.domain.order import Order, automatic_key
-from worker.domain.terms import Terms
 from worker.kafka import names
 from worker.kafka.envelope import id_of, is_ours, kind_of, write
 from worker.kafka.records import Outgoing, Record
@@ -31,8 +30,6 @@ from worker.stream.cycle import Cycle
 
 ORDERS_PER_STEP = 500
 _SQL = load("worker.recovery")
-_fact = msgspec.json.Decoder(Fact).decode
-_terms = msgspec.json.Decoder(Terms).decode
 
 
 class Facts:
@@ -126,7 +123,7 @@ class Facts:
                 f"order {order_id}: its facts {folder.facts + 1} to {one.sequence - 1} are neither in this database "
                 "nor on the events topic any more; restore a newer backup"
             )
-        fact, terms = _fact(one.fact), _terms(one.terms)
+        fact, terms = decode_fact(one.fact), decode_terms(one.terms)
         decision = folder.judge(fact, terms, one.source, folder.home, one.traceparent)
         if decision.fate not in ("applied", "refused"):
             raise RecoveryError(

@@ -4,13 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from typing import Any
 
-import msgspec
-
 from worker.delivery.job import Job
 from worker.delivery.taking import read_jobs
-from worker.domain.facts import Fact
+from worker.domain.kept import decode_fact, decode_terms
 from worker.domain.order import Command, Order
-from worker.domain.terms import Terms
 from worker.kafka import names
 from worker.kafka.records import Outgoing, Record
 from worker.ledger.folder import Folder
@@ -19,8 +16,6 @@ from worker.postgres.queries import load
 from worker.stream.cycle import Cycle
 
 _SQL = load("worker.recovery")
-_fact = msgspec.json.Decoder(Fact).decode
-_terms = msgspec.json.Decoder(Terms).decode
 
 
 async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Command, Outgoing]]:
@@ -56,5 +51,5 @@ async def as_job(cycle: Cycle, record: Outgoing, own_places: Iterator[int]) -> J
 async def _folded(cycle: Cycle, order_id: str) -> Folder:
     folder = Folder(Order(order_id), cycle.partition_of(order_id), 0)
     for row in await cycle.connection.fetch(_SQL["facts_of_one_order"], order_id):
-        folder.judge(_fact(row["fact"]), _terms(row["terms"]), None, 0, None)
+        folder.judge(decode_fact(row["fact"]), decode_terms(row["terms"]), None, 0, None)
     return folder
