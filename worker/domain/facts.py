@@ -1,6 +1,6 @@
 """What can happen to an order. A fact is a value; where it came from is not part of it."""
 
-from typing import Literal
+from typing import Literal, assert_never
 
 from msgspec import Struct
 
@@ -156,3 +156,18 @@ Fact = (
     | TimePassed
     | ConnectorsNamed
 )
+
+
+def authorizations(fact: Fact) -> tuple[Authorization, ...]:
+    """The payments that a fact would add; most facts add none, and are asked about first."""
+    match fact:
+        case OutcomeReported() | InvoiceIssued() | OrderChanged() | TrackingUpdated() | PaymentAutoSettled():
+            return ()
+        case CancelRequested() | TimePassed() | ConnectorsNamed():
+            return ()
+        case OrderAuthorized():
+            return fact.payments
+        case PaymentAuthorized():
+            return (fact.payment,)
+        case _:
+            assert_never(fact)

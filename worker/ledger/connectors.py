@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from worker import telemetry
 from worker.connector.in_force import ConnectorsInForce
-from worker.domain.facts import Fact, OrderAuthorized, PaymentAuthorized
+from worker.domain.facts import Fact, OrderAuthorized, authorizations
 from worker.domain.order import Order
 from worker.domain.terms import Terms
 from worker.settings import Settings
@@ -53,14 +53,8 @@ class Connectors:
 
     def terms(self, order: Order, fact: Fact, now_ms: int, foreign_payments: tuple[str, ...], replayed: bool) -> Terms:
         """Everything besides order and fact that a decision depends on."""
-        merchant, named = order.merchant, list[str]()
-        match fact:
-            case OrderAuthorized():
-                merchant, named = fact.merchant, [one.connector for one in fact.payments]
-            case PaymentAuthorized():
-                named = [fact.payment.connector]
-            case _:
-                pass
+        merchant = fact.merchant if isinstance(fact, OrderAuthorized) else order.merchant
+        named = [one.connector for one in authorizations(fact)]
         if order.awaits_connectors:
             named += [payment.connector for payment in order.payments]
         file = self._in_force.file

@@ -11,9 +11,9 @@ from worker.domain.facts import (
     ConnectorsNamed,
     Fact,
     OrderAuthorized,
-    PaymentAuthorized,
     PaymentAutoSettled,
     TimePassed,
+    authorizations,
 )
 from worker.domain.order import automatic_key
 from worker.kafka.records import Record
@@ -88,7 +88,8 @@ class Deciding:
         except Exception as problem:  # noqa: BLE001 - a fact that breaks a rule of ours must not stop its partition
             return self._undecidable(folder, record, problem)
         if decision.fate == "applied":
-            self._owners.update(dict.fromkeys(named_payments(one.fact), one.fact.order_id))
+            for added in authorizations(one.fact):
+                self._owners[added.payment_id] = one.fact.order_id
         if decision.fate == "duplicate" and record is not None:
             self.duplicates[record.topic, record.partition] += 1
         self._follow(folder, record, one.fact, decision)
@@ -98,14 +99,15 @@ class Deciding:
             return "dead_lettered"
         return decision.fate
 
-    def _decision(self, folder: Folder, record: Record | None, one: Readable, chain: int) -> Decision:
-        fact = one.fact
+    def _decision(self, folder: Folder, record: Record | None, read: Readable, chain: int) -> Decision:
+        fact = read.fact
         foreign = tuple(
-            payment for payment in named_payments(fact) if self._owners.get(payment, fact.order_id) != fact.order_id
-        )
+            one.payment_id for one in authorizations(fact)
+            if self._owners.get(one.payment_id, fact.order_id) != fact.order_id
+        )  # fmt: skip
         source = (record.topic, record.partition, record.offset) if record else None
         terms = self._connectors.terms(folder.order, fact, self._cycle.now_ms, foreign, source in self._replays)
-        return folder.judge(fact, terms, source, chain, one.traceparent)
+        return folder.judge(fact, terms, source, chain, read.traceparent)
 
     def _follow(self, folder: Folder, record: Record | None, fact: Fact, decision: Decision) -> None:
         """What a decision says about records: this one is refused or kept, one that was kept is judged."""
@@ -164,14 +166,3 @@ class Deciding:
 def opened_by(facts: Iterable[Fact]) -> set[str]:
     """The orders that these facts may open."""
     return {fact.order_id for fact in facts if isinstance(fact, OrderAuthorized)}
-
-
-def named_payments(fact: Fact) -> list[str]:
-    """The payments that a fact would add."""
-    match fact:
-        case OrderAuthorized():
-            return [payment.payment_id for payment in fact.payments]
-        case PaymentAuthorized():
-            return [fact.payment.payment_id]
-        case _:
-            return []

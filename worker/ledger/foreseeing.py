@@ -6,12 +6,13 @@ import asyncpg
 from msgspec import Struct
 
 from worker.domain.decision import Event
+from worker.domain.facts import authorizations
 from worker.domain.order import Command, Order
 from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Record
 from worker.ledger.book import Book
 from worker.ledger.connectors import Connectors
-from worker.ledger.deciding import Deciding, named_payments, opened_by
+from worker.ledger.deciding import Deciding, opened_by
 from worker.ledger.folder import Folder
 from worker.ledger.reading import Readable, read_fact
 from worker.settings import Settings
@@ -45,7 +46,7 @@ async def foresee(
     facts = [read_fact(record) for record in records]
     readable = [one.fact for one in facts if isinstance(one, Readable)]
     folders = await book.look({one.order_id for one in readable}, opened_by(readable))
-    owners = await book.owners_of({payment for fact in readable for payment in named_payments(fact)})
+    owners = await book.owners_of({payment.payment_id for fact in readable for payment in authorizations(fact)})
     places = {(record.topic, record.partition, record.offset) for record in records}
     deciding = Deciding(cycle, connectors, settings, owners, places)
     for folder in folders.values():

@@ -10,16 +10,17 @@ from typing import Any
 from msgspec import Struct, field
 
 from worker import metrics, telemetry
+from worker.domain.facts import authorizations
 from worker.kafka import names
 from worker.kafka.dead_letters import replay_of
 from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Record
 from worker.ledger.book import Book
 from worker.ledger.connectors import Connectors
-from worker.ledger.deciding import Deciding, named_payments, opened_by
+from worker.ledger.deciding import Deciding, opened_by
 from worker.ledger.folder import Folder
 from worker.ledger.known import first_unknown
-from worker.ledger.publishing import publish, word
+from worker.ledger.publishing import publish
 from worker.ledger.reading import Readable, read_fact
 from worker.ledger.rows import Rows
 from worker.postgres.queries import load
@@ -194,10 +195,8 @@ class LedgerHandler:
         return Deciding(cycle, self._connectors, self._settings, owners, returned)
 
     def _rows(self, tally: Tally, changed: Iterable[Folder]) -> Rows:
-        """Each order is put into words and rows while it is at hand."""
-        rows = Rows(self._settings.expiry_lead_ms)
+        rows = Rows(self._settings)
         for folder in changed:
-            word(folder, self._settings.topic_prefix)
             unnamed = self._connectors.unnamed(folder.order)
             tally.unnamed.update(unnamed or ())
             rows.add(folder, unnamed)
@@ -280,12 +279,12 @@ class LedgerHandler:
 
     async def _owners(self, book: Book, facts: Iterable[ReadRecord], folders: Mapping[str, Folder]) -> dict[str, str]:
         """Which order has which of the payments that these facts, or those that wait for them, would add."""
-        named = {payment for _, one in facts for payment in named_payments(one.fact)}
+        named = {payment.payment_id for _, one in facts for payment in authorizations(one.fact)}
         for folder in folders.values():
             for parked in folder.parked:
                 waiting = read_fact(parked.record)
                 if isinstance(waiting, Readable):
-                    named.update(named_payments(waiting.fact))
+                    named.update(payment.payment_id for payment in authorizations(waiting.fact))
         return await book.owners_of(named) if named else {}
 
     def _warn_of(self, misplaced: Mapping[str, int]) -> None:

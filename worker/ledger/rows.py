@@ -1,4 +1,4 @@
-"""What a cycle writes, table by table. Every order is looked at once, while it is at hand."""
+"""What a cycle writes, table by table. Every order is put into words and rows at once, while it is at hand."""
 
 from datetime import datetime
 from typing import Any
@@ -7,7 +7,9 @@ from worker.domain.decide import next_deadline_ms
 from worker.domain.kept import encode
 from worker.domain.published import needs_attention
 from worker.ledger.folder import Folder, sums
+from worker.ledger.publishing import word
 from worker.postgres.values import moment
+from worker.settings import Settings
 from worker.stream.outbox import encode_headers
 
 Row = tuple[Any, ...]
@@ -16,8 +18,9 @@ Row = tuple[Any, ...]
 class Rows:
     """Gathered order by order; a row has the columns of its statement in `book.sql`, in their order."""
 
-    def __init__(self, expiry_lead_ms: int) -> None:
-        self._expiry_lead_ms = expiry_lead_ms
+    def __init__(self, settings: Settings) -> None:
+        self._prefix = settings.topic_prefix
+        self._expiry_lead_ms = settings.expiry_lead_ms
         self.standing: list[Row] = []
         self.payments: list[Row] = []
         self.balances: list[Row] = []
@@ -34,6 +37,7 @@ class Rows:
 
     def add(self, folder: Folder, awaits: list[str] | None) -> None:
         """What became of one order. `awaits`: the connectors that it waits for and nobody named yet; None: for none."""
+        word(folder, self._prefix)
         order_id = folder.order.order_id
         if folder.decided:
             self._add_payments(folder)

@@ -19,7 +19,7 @@ from worker.ledger.book import Book
 from worker.ledger.folder import Folder, Parked
 from worker.ledger.journal import Journaled
 from worker.ledger.known import first_unknown
-from worker.ledger.publishing import publish_events, publish_state, word
+from worker.ledger.publishing import publish_events, publish_state
 from worker.ledger.rows import Rows
 from worker.postgres.queries import load
 from worker.recovery.errors import RecoveryError
@@ -106,9 +106,8 @@ class Facts:
                 if one.sequence > folders[order_id].facts:
                     await self._fold(folders[order_id], one)
         changed = [folder for folder in folders.values() if folder.decided]
-        rows = Rows(self._settings.expiry_lead_ms)
+        rows = Rows(self._settings)
         for folder in changed:
-            word(folder, self._settings.topic_prefix)
             rows.add(folder, _awaited(folder.order))
         await book.write(rows)
         await book.flush()

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.unit.domain.world import ORDER, World, added, auto, cancel, change, order_authorized, out, pay, ret, tracking
-from worker.domain.facts import ConnectorsNamed, Fact, OutcomeReported, TimePassed
+from worker.domain.facts import ConnectorsNamed, Fact, OutcomeReported, TimePassed, authorizations
 from worker.domain.identity import fingerprint, fingerprint_of_automatic
 from worker.domain.ids import command_ids
 
@@ -32,6 +32,12 @@ OTHERS: dict[str, tuple[Fact, list[Fact]]] = {
     "tracking": (tracking("1", courier="c"), [tracking("2", courier="c"), tracking("1", courier="d"), tracking("1")]),
     "a cancellation": (cancel(), [TimePassed(order_id=ORDER), ConnectorsNamed(order_id=ORDER)]),
 }  # fmt: skip
+
+
+def test_only_what_is_authorized_adds_payments() -> None:
+    added_by = {name: [one.payment_id for one in authorizations(fact)] for name, (fact, _) in OTHERS.items()}
+
+    assert {name: ids for name, ids in added_by.items() if ids} == {"a payment": ["p2"], "an order": ["p1"]}
 
 
 @pytest.mark.parametrize("name", OTHERS)
