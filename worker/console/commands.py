@@ -1,5 +1,6 @@
 """`settlement commands …`: what needs a person, and what a person decides (R39)."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -33,6 +34,13 @@ Changes = Annotated[
         "--changes", metavar="N", min=0, max=CHANGES_MAX, help="Only as it is after so many changes: see `show`."
     ),
 ]
+
+
+def _minor(text: str) -> int:
+    """An amount as its digits; Python would also take 1_000, +5, and the digits of every script."""
+    if re.fullmatch("[0-9]{1,16}", text) is None or not 0 < int(text) <= MAX_MINOR:
+        raise typer.BadParameter(f"{text} is no whole number of minor units from 1 to {MAX_MINOR}")
+    return int(text)
 
 
 @commands_app.command(
@@ -131,7 +139,7 @@ def resolve_command(
     by: By,
     reason: Reason,
     done: Annotated[
-        int | None, typer.Option(metavar="VALUE", min=1, max=MAX_MINOR, help="It was done: its value in minor units.")
+        int | None, typer.Option(metavar="VALUE", parser=_minor, help="It was done: its value in minor units.")
     ] = None,
     operation_id: Annotated[str | None, typer.Option(metavar="X", help="The connector's id of what was done.")] = None,
     not_done: Annotated[bool, typer.Option("--not-done", help="It was not done, and never will be.")] = False,

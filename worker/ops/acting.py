@@ -3,8 +3,8 @@
 The acts are those of the command line (`worker.people`); each is written down there with name and reason.
 """
 
+import re
 from collections.abc import Awaitable, Callable
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -28,6 +28,8 @@ from worker.settings import Settings
 
 # A form has a handful of short fields.
 FORM_BYTES_MAX = 16 * 1024
+# Digits alone: Python's own numbers may be 1_000, 1e3, +5, and in the digits of every script.
+_AMOUNT = re.compile(r"([0-9]{1,16})(?:\.([0-9]+))?")
 
 
 class Proposal(Struct, kw_only=True):
@@ -224,13 +226,12 @@ _ACTS: dict[Action, Callable[[Settings, Connection, Actor, dict[str, str]], Awai
 def in_minor(text: str, currency: str) -> int:
     """`60.00 BRL` in minor units; exact, or `Refused`."""
     exponent = EXPONENTS.get(currency, 0)
-    try:
-        minor = Decimal(text.strip()).scaleb(exponent)
-    except InvalidOperation:
-        raise Refused(f"the value is an amount like {'60.00' if exponent else '60'}, in {currency}") from None
-    if not minor.is_finite() or not 0 < minor <= MAX_MINOR or minor != int(minor):
-        raise Refused(f"the value is above 0 and has at most {exponent} decimals")
-    return int(minor)
+    if (found := _AMOUNT.fullmatch(text.strip())) is None:
+        raise Refused(f"the value is an amount like {'60.00' if exponent else '60'}, in {currency}")
+    whole, part = found[1], (found[2] or "").rstrip("0")
+    if len(part) <= exponent and 0 < (minor := int(whole + part.ljust(exponent, "0"))) <= MAX_MINOR:
+        return minor
+    raise Refused(f"the value is above 0 and has at most {exponent} decimals")
 
 
 def _carried(value: bytes | None) -> tuple[int | None, str | None]:
