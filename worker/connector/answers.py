@@ -14,6 +14,7 @@ from worker.connector.client import Broken, Happened, NotTried, Reply
 from worker.connector.command import ID_FIELDS, Command, Operation
 from worker.connector.file import Connector
 from worker.domain.money import EXPONENTS
+from worker.text import storable
 
 RETRY_AFTER_SECONDS_MAX = 3_600.0
 ID_CHARACTERS_MAX = 256
@@ -109,7 +110,7 @@ def _success(
         if not connector.legacy or ID_FIELDS[operation] in said:
             return Answer("unknown", code, f"no {ID_FIELDS[operation]}: {message}")
         identity = command.request_id
-    if len(identity) > ID_CHARACTERS_MAX or not _storable(identity):
+    if len(identity) > ID_CHARACTERS_MAX or storable(identity) != identity:
         return _suspect("the operation id cannot be kept", "operation_id_unusable")
     for name, ours in (("paymentId", command.payment_id), ("requestId", command.request_id)):
         if said.get(name) is not None and said[name] != ours:
@@ -197,19 +198,10 @@ def _retry_after(reply: Reply, now_ms: int) -> float | None:
 def _words(said: dict[str, Any] | None, status: int) -> tuple[str, str]:
     """The reply's own code and message."""
     code, message = (said or {}).get("code"), (said or {}).get("message")
-    kept = printable(code) if isinstance(code, str) and code else f"http_{status}"
-    text = printable(message) if isinstance(message, str) and message else f"the connector answered {status}"
+    kept = storable(code) if isinstance(code, str) and code else f"http_{status}"
+    text = storable(message) if isinstance(message, str) and message else f"the connector answered {status}"
     return kept, text
 
 
-def printable(text: str) -> str:
-    """Text that PostgreSQL, Kafka and a terminal can keep."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
-
-
-def _storable(text: str) -> bool:
-    return printable(text) == text
-
-
 def _shown(value: Any) -> str:
-    return printable(str(value))[:100]
+    return storable(str(value))[:100]

@@ -6,7 +6,7 @@ import time
 from msgspec import Struct
 
 from worker import metrics
-from worker.connector.answers import Answer, classify, printable
+from worker.connector.answers import Answer, classify
 from worker.connector.client import Client, Reply
 from worker.connector.command import action
 from worker.connector.file import Connector
@@ -14,6 +14,7 @@ from worker.delivery.clients import Clients
 from worker.delivery.job import Job
 from worker.delivery.lane import Lane
 from worker.stream.control import Control
+from worker.text import storable
 from worker.tracing import tracing
 
 REPLY_CHARACTERS_KEPT = 2_000
@@ -135,4 +136,4 @@ def _now_ms() -> int:
 def _shown(reply: Reply) -> str | None:
     """The beginning as text that PostgreSQL takes, however it was encoded; cut after what is withheld."""
     text = reply.withhold(reply.body.decode("utf-8", "backslashreplace"))
-    return printable(text[:REPLY_CHARACTERS_KEPT]) or None
+    return storable(text[:REPLY_CHARACTERS_KEPT]) or None

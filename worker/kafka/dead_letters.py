@@ -7,6 +7,7 @@ from msgspec import Struct, structs
 
 from worker.kafka.names import DEAD_LETTER_SUFFIX
 from worker.kafka.records import Headers, Outgoing, Record
+from worker.text import storable
 
 MESSAGE_CHARACTERS_MAX = 1_000
 # What Kafka adds around one record in a batch of its own, rounded up; each header costs two lengths more.
@@ -76,8 +77,8 @@ def original(dead: Record, prefix: str) -> Original | None:
 
 
 def printable(message: str) -> str:
-    """Text that PostgreSQL and a terminal accept, cut to a length a person reads."""
-    clean = message.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    """Text that can be kept, cut to a length a person reads."""
+    clean = storable(message)
     return clean if len(clean) <= MESSAGE_CHARACTERS_MAX else clean[: MESSAGE_CHARACTERS_MAX - 1] + "…"
 
 
