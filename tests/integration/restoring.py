@@ -9,9 +9,10 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from tests.chaos.rehearsing import SECONDS_MAX
 from tests.until import until
+from worker.kafka import names
 from worker.kafka.connecting import client_options
 from worker.kafka.source import Source
-from worker.sandbox.erp import CHANGES, INVOICES, Message
+from worker.sandbox.erp import Message
 from worker.sandbox.rehearsal import Rehearsal
 
 DATE = "2026-01-15T12:00:00Z"
@@ -21,7 +22,7 @@ WORKERS = ("ledger", "delivery")
 
 def invoice(order: str, number: str, value: int, kind: str = "Output") -> Message:
     data = {"orderId": order, "type": kind, "invoiceNumber": number, "invoiceValue": value, "issuanceDate": DATE}
-    return Message(INVOICES, "invoice.issued", data)
+    return Message(names.INVOICES, "invoice.issued", data)
 
 
 def authorized(order: str, value: int, payments: Iterable[tuple[str, int]]) -> Message:
@@ -34,7 +35,7 @@ def authorized(order: str, value: int, payments: Iterable[tuple[str, int]]) -> M
             for name, amount in payments
         ],
     }  # fmt: skip
-    return Message(CHANGES, "order.authorized", data)
+    return Message(names.ORDER_CHANGES, "order.authorized", data)
 
 
 async def administer(play: Rehearsal, *statements: str) -> None:

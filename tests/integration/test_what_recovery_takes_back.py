@@ -41,7 +41,7 @@ from worker.postgres.connecting import connect
 from worker.recovery.errors import RecoveryError
 from worker.recovery.recovery import Recovery, run_recovery
 from worker.recovery.summary import Summary
-from worker.sandbox.erp import CHANGES, Message, Story
+from worker.sandbox.erp import Message, Story
 from worker.sandbox.erp_command import publish
 from worker.sandbox.rehearsal import Rehearsal
 from worker.stack import StackEnv
@@ -113,7 +113,7 @@ def invoiced(*orders: str) -> list[Message]:
 def changed(by: int, *orders: str) -> list[Message]:
     values = {"discountValue": max(0, -by), "incrementValue": max(0, by)}
     return [
-        Message(CHANGES, "order.changed", {"orderId": one, "requestId": str(by), "reason": "r", **values})
+        Message(names.ORDER_CHANGES, "order.changed", {"orderId": one, "requestId": str(by), "reason": "r", **values})
         for one in orders
     ]
 

@@ -5,10 +5,10 @@ import random
 from worker.connector.answers import Answer
 from worker.connector.file import Connector
 from worker.delivery.job import Job
+from worker.domain.terms import HOUR_MS
 
 # Nobody is asked sooner than the schedule says; a crowd that failed together comes back spread over this share more.
 JITTER = 0.2
-HOUR_MS = 3_600_000
 
 
 def put_off(job: Job, connector: Connector, answer: Answer, now_ms: int) -> None:

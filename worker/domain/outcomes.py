@@ -1,6 +1,6 @@
 """What became of commands, and what people decided about them (R32–R39)."""
 
-from typing import Literal, TypedDict, assert_never
+from typing import Literal, assert_never
 
 from msgspec.structs import replace
 
@@ -23,19 +23,11 @@ from worker.domain.settling import retry_settle, settle_failed, settle_succeeded
 from worker.domain.verdict import Verdict, refused
 from worker.domain.voiding import retry_void, void_failed, void_succeeded
 
-
-class InterimRules(TypedDict):
-    """Which rule has a command wait for a person, by what was reported of it."""
-
-    unknown: str
-    manual: str
-    suspect: str
-
-
-_INTERIM: InterimRules = {"unknown": "R33", "manual": "R37", "suspect": "R32"}
-
 Interim = Literal["unknown", "manual", "suspect"]
 Decided = Literal["retried", "resolved", "abandoned"]
+
+# By which rule a command waits, for an answer or for a person.
+_INTERIM: dict[Interim, str] = {"unknown": "R33", "manual": "R37", "suspect": "R32"}
 
 
 def outcome_reported(draft: Draft, fact: OutcomeReported) -> Verdict:

@@ -17,9 +17,8 @@ WRITTEN_BY_US = (names.COMMANDS, names.OUTCOMES)
 TRACE_CHARACTERS_MAX = 256  # a server refuses long headers for good, and a refusal is believed (R35)
 SOURCE = b"/partial-settlement"
 # Producers that publish the bare body of an invoice, as they always did.
-TYPE_WITHOUT_ENVELOPE = {"erp.invoices.v1": "invoice.issued"}
-
-_CONFLUENT_PREFIX_BYTES = 5
+TYPE_WITHOUT_ENVELOPE = {names.INVOICES: "invoice.issued"}
+CONFLUENT_PREFIX_BYTES = 5  # a zero and the number of a schema
 _TRACES = frozenset(("ce_traceparent", "traceparent"))
 _ATTRIBUTES = frozenset(("ce_id", "ce_type", "ce_specversion", "ce_time", *_TRACES))
 # Worth a closer look: an escaped U+0000 or surrogate, perhaps only behind an escaped backslash.
@@ -72,8 +71,8 @@ def read(record: Record) -> Event | Unreadable:
         return Unreadable("malformed", "the record has no value")
     if len(value) > VALUE_BYTES_MAX and not (record.topic in WRITTEN_BY_US and is_ours(record)):
         return Unreadable("too_large", f"{len(value)} bytes, at most {VALUE_BYTES_MAX} are read")
-    if value[0] == 0 and len(value) >= _CONFLUENT_PREFIX_BYTES:
-        value = value[_CONFLUENT_PREFIX_BYTES:]
+    if value[0] == 0 and len(value) >= CONFLUENT_PREFIX_BYTES:
+        value = value[CONFLUENT_PREFIX_BYTES:]
     if problem := _text_problem(value):
         return Unreadable("malformed", problem)
     named = _attributes(record)

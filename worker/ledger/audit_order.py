@@ -67,13 +67,8 @@ def _header(books: Books, home: int) -> Iterator[Finding]:
         if said[name] != value:
             yield "I8", f"{name} is {said[name]} in its row, {value} in its state"
     if not counts["facts"] == counts["last_fact"] == row["facts"] == order.version:
-        yield (
-            "I8",
-            (
-                f"{counts['facts']} facts, numbered to {counts['last_fact']}; its row says {row['facts']}, "
-                f"its state {order.version}"
-            ),
-        )
+        numbered = f"{counts['facts']} facts, numbered to {counts['last_fact']}"
+        yield "I8", f"{numbered}; its row says {row['facts']}, its state {order.version}"
     if not counts["events"] == counts["last_event"] == order.events:
         yield "I8", f"{counts['events']} events, numbered to {counts['last_event']}; its state says {order.events}"
     if counts["parked"] != row["parked"]:
@@ -159,13 +154,8 @@ def _one_effect(books: Books) -> Iterator[Finding]:
         asked = command.value - command.told_late
         ended = 0 if command.reserved else asked
         if (into[command.command_id], out[command.command_id]) != (asked, ended):
-            yield (
-                "I5",
-                (
-                    f"command {command.command_id} ({command.state}): {into[command.command_id]} went in flight and "
-                    f"{out[command.command_id]} came back, of {asked}"
-                ),
-            )
+            moved = f"{into[command.command_id]} went in flight and {out[command.command_id]} came back, of {asked}"
+            yield "I5", f"command {command.command_id} ({command.state}): {moved}"
         if command.state == "succeeded" and command.operation_id and not command.by_hand:
             effects[command.payment_id, command.operation_id] += 1
     for (payment_id, operation_id), number in effects.items():
@@ -188,13 +178,8 @@ def _fold(books: Books) -> Iterator[Finding]:
         left = sums.get(payment.payment_id, Counter())
         for account, amount in accounts(payment).items():
             if left[account] != amount:
-                yield (
-                    "I8",
-                    (
-                        f"payment {payment.payment_id}: its entries leave {left[account]} {account}, "
-                        f"its state says {amount}"
-                    ),
-                )
+                said = f"its entries leave {left[account]} {account}, its state says {amount}"
+                yield "I8", f"payment {payment.payment_id}: {said}"
 
 
 def _sums(order: Order) -> Iterator[Finding]:

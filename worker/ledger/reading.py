@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 from msgspec import Raw
@@ -16,6 +16,7 @@ from worker.domain.facts import (
     InvoiceIssued,
     OrderAuthorized,
     OrderChanged,
+    OutcomeKind,
     OutcomeReported,
     PaymentAuthorized,
     PaymentAutoSettled,
@@ -195,11 +196,10 @@ def _tracking_updated(data: TrackingUpdatedMessage) -> Fact:
     )  # fmt: skip
 
 
-def _outcome(kind: str) -> Callable[[OutcomeMessage], Fact]:
+def _outcome(kind: OutcomeKind) -> Callable[[OutcomeMessage], Fact]:
     def reported(data: OutcomeMessage) -> Fact:
         return OutcomeReported(
-            order_id=data.order_id, outcome=kind,  # type: ignore[arg-type] # one of the literals below
-            command_id=data.command_id or "", payment_id=data.payment_id or "",
+            order_id=data.order_id, outcome=kind, command_id=data.command_id or "", payment_id=data.payment_id or "",
             value=_amount("value", data.value) if data.value else 0, operation_id=data.operation_id,
             code=data.code, message=data.message, attempts=data.attempts or 0, at=data.at or "", by=data.by,
             reason=data.reason, invoice_number=data.invoice_number, settle_id=data.settle_id,
@@ -297,10 +297,5 @@ _READERS: dict[tuple[str, str], _Reader] = {
     (names.ORDER_CHANGES, "order.cancel_requested"): _reader(CancelRequestedMessage, _cancel_requested),
     (names.INVOICES, "invoice.issued"): _reader(InvoiceIssuedMessage, _invoice_issued),
     (names.INVOICES, "invoice.tracking_updated"): _reader(TrackingUpdatedMessage, _tracking_updated),
-    **{
-        (names.OUTCOMES, f"command.{kind}"): _reader(OutcomeMessage, _outcome(kind))
-        for kind in (
-            "succeeded", "declined", "manual", "suspect", "unknown", "retried", "resolved", "abandoned",
-        )
-    },
+    **{(names.OUTCOMES, f"command.{kind}"): _reader(OutcomeMessage, _outcome(kind)) for kind in get_args(OutcomeKind)},
 }  # fmt: skip

@@ -10,6 +10,7 @@ from worker.kafka.dead_letters import replay_of
 from worker.kafka.records import Record
 from worker.people.acting import Actor, Connection, Refused, write_down_all
 from worker.postgres.queries import load
+from worker.postgres.values import milliseconds
 from worker.stream.outbox import decode_headers
 
 Status = Literal["open", "replayed", "discarded"]
@@ -158,7 +159,7 @@ async def _became(connection: Connection, letter: Letter) -> str | None:
 def _letter(row: Any) -> Letter:
     record = Record(
         row["topic"], row["partition"], row["offset"], row["key"], row["value"], decode_headers(row["headers"]),
-        round(row["timestamp"].timestamp() * 1000),
+        milliseconds(row["timestamp"]),
     )  # fmt: skip
     returned = (row["returned_partition"], row["returned_offset"]) if row["returned_at"] else None
     return Letter(

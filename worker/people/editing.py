@@ -3,9 +3,8 @@
 import json
 from typing import Any
 
+from worker.kafka.envelope import CONFLUENT_PREFIX_BYTES
 from worker.people.acting import Refused
-
-_CONFLUENT_PREFIX_BYTES = 5
 
 
 def readable(value: bytes | None) -> str:
@@ -54,7 +53,7 @@ def merged(target: Any, patch: Any) -> Any:
 def _split(value: bytes | None) -> tuple[bytes, bytes]:
     """Confluent's schema prefix, if there is one, and what stands behind it."""
     value = value or b""
-    at = _CONFLUENT_PREFIX_BYTES if value[:1] == b"\0" and len(value) >= _CONFLUENT_PREFIX_BYTES else 0
+    at = CONFLUENT_PREFIX_BYTES if value[:1] == b"\0" and len(value) >= CONFLUENT_PREFIX_BYTES else 0
     return value[:at], value[at:]
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-INVOICES, CHANGES = "erp.invoices.v1", "erp.order-changes.v1"
+from worker.kafka import names
+
 _DATE = "2026-01-15T12:00:00Z"
 
 
@@ -68,7 +69,7 @@ def _authorized(order_id: str, connector: str, value: int) -> Message:
         "orderId": order_id, "merchant": "sandbox-store", "currency": "BRL", "value": value,
         "payments": [payment], "createdAt": _DATE,
     }  # fmt: skip
-    return Message(CHANGES, "order.authorized", data)
+    return Message(names.ORDER_CHANGES, "order.authorized", data)
 
 
 def _invoice(order_id: str, number: str, value: int, kind: str = "Output") -> Message:
@@ -76,7 +77,7 @@ def _invoice(order_id: str, number: str, value: int, kind: str = "Output") -> Me
         "orderId": order_id, "type": kind, "invoiceNumber": number, "invoiceValue": value, "issuanceDate": _DATE,
         "items": [{"id": "sku-1", "price": value, "quantity": 1}],
     }  # fmt: skip
-    return Message(INVOICES, "invoice.issued", data)
+    return Message(names.INVOICES, "invoice.issued", data)
 
 
 def _discount(order_id: str, discount: int) -> Message:
@@ -84,4 +85,4 @@ def _discount(order_id: str, discount: int) -> Message:
         "orderId": order_id, "requestId": f"{order_id}-C1", "reason": "one piece was out of stock",
         "discountValue": discount, "incrementValue": 0,
     }  # fmt: skip
-    return Message(CHANGES, "order.changed", data)
+    return Message(names.ORDER_CHANGES, "order.changed", data)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from worker.kafka import names
 from worker.kafka.records import Record
 from worker.kafka.source import Source
 from worker.settings import Settings
 
-ORDERS, EVENTS, INVOICES = "settlement.orders.v1", "settlement.events.v1", "erp.invoices.v1"
 _RECORDS_MAX, _BYTES_MAX = 4_000, 16 << 20
 
 
@@ -27,9 +27,9 @@ class View:
     def take(self, record: Record) -> None:
         """A repeat changes nothing: events are known by order and sequence, states by their version."""
         data = orjson.loads(record.value or b"{}")
-        if record.topic == INVOICES:
+        if record.topic == names.INVOICES:
             self.published_ms.setdefault((data["orderId"], data["invoiceNumber"]), record.timestamp_ms)
-        elif record.topic == ORDERS:
+        elif record.topic == names.ORDERS:
             known = self.orders.get(data["orderId"])
             if known is None or int(str(known["version"])) < data["version"]:
                 self.orders[data["orderId"]] = data
@@ -51,7 +51,7 @@ class Watcher:
     def __init__(self, settings: Settings, arrived: Callable[[], None] = lambda: None) -> None:
         self.view = View()
         self._settings = settings
-        self._topics = (ORDERS, EVENTS, INVOICES)
+        self._topics = (names.ORDERS, names.EVENTS, names.INVOICES)
         self._source = Source(settings, "watch", self._topics, arrived)
 
     async def start(self) -> None:
