@@ -6,6 +6,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import RequestTimedOutError
 from aiokafka.helpers import create_ssl_context
 
 from worker.kafka import batches
@@ -39,11 +40,16 @@ def client_options(settings: Settings) -> dict[str, Any]:
 
 @asynccontextmanager
 async def administrator(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A client that asks about topics and groups; it is closed at the end, also where it could not start."""
+    """A client that asks about topics and groups; it is closed at the end, also where it could not start.
+
+    A bare TimeoutError, as aiokafka raises it here, could be anybody's: the database would be blamed for it.
+    """
     admin = AIOKafkaAdminClient(**client_options(settings))
     try:
         await admin.start()
         yield admin
+    except TimeoutError as problem:
+        raise RequestTimedOutError("no broker answered in time") from problem
     finally:
         await admin.close()
 

@@ -1,0 +1,40 @@
+"""What a client of Kafka's met is told apart from what the database does, and no client is left open."""
+
+import gc
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from worker.console.problems import sentence_for
+from worker.kafka.connecting import administrator, consumer
+from worker.kafka.sink import Sink
+from worker.settings import load
+
+SETTINGS = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://127.0.0.1:9/none"})
+
+
+async def test_brokers_that_do_not_answer_in_time_are_not_taken_for_the_database(monkeypatch: pytest.MonkeyPatch):
+    async def at_once(_: AIOKafkaAdminClient) -> None:
+        return None
+
+    monkeypatch.setattr(AIOKafkaAdminClient, "start", at_once)
+    with pytest.raises(KafkaError) as met:
+        async with administrator(SETTINGS):
+            raise TimeoutError
+
+    said = sentence_for(met.value)
+    assert said is not None
+    assert "Kafka" in said[0]
+    assert "PostgreSQL" not in said[0]
+
+
+async def test_a_client_that_cannot_start_is_closed():
+    """Else it is reported from within the garbage collector, which the warning filter makes a failure."""
+    for _ in range(2):
+        with pytest.raises(KafkaConnectionError):
+            await Sink(SETTINGS).start()
+        with pytest.raises(KafkaConnectionError):
+            async with consumer(SETTINGS):
+                pass
+    gc.collect()
