@@ -10,7 +10,7 @@ from worker.connector.file import Connector
 from worker.delivery.condition import Condition
 from worker.delivery.window import Window
 
-# What the clock of one cycle is too coarse for may be caught up with in the next.
+# Cycles come too seldom for one command each: how far behind its rate a lane may fall and still catch up.
 CATCH_UP_MS = 50
 
 

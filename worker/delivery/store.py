@@ -16,7 +16,7 @@ from worker.postgres.together import Together
 from worker.postgres.values import columns, milliseconds, moment
 from worker.stream.outbox import decode_headers, encode_headers
 
-# So many are handled in one cycle; the next one finds the rest.
+# How many of each one cycle handles; the next one finds the rest.
 GIVEN_UP_MAX = 500
 DECISIONS_MAX = 500
 
@@ -138,7 +138,7 @@ class Store:
         return [(row["connector"], row["state"], row["number"], row["age_seconds"]) for row in rows]
 
     async def lose(self, lost: Mapping[str, int]) -> None:
-        """Attempts without a result are doubtful from now on; the wait for them is counted once, not by each owner."""
+        """Attempts without a result are doubtful from now on; when they are due is set once, not by each owner."""
         if lost:
             rows = [(command_id, moment(due_ms)) for command_id, due_ms in lost.items()]
             await self._connection.execute(_SQL["lose_attempts"], *columns(rows))

@@ -6,9 +6,10 @@ _DONE_STATES = ("succeeded", "resolved")
 
 
 def changed_since(seen: int | None, changes: int, state: str) -> str | None:
-    """One sentence where somebody decides about a command that is no more as they saw it, or None.
+    """One sentence where somebody decides about a command that is no longer as they saw it, or None.
 
-    Asked again under the same request id and asked for anew are one word of a person, and not one effect.
+    "Retry" means the same request again for a doubtful command, and a new one for a declined command: what the person
+    saw decides which of the two they meant.
     """
     if seen is None or seen == changes:
         return None

@@ -1,4 +1,4 @@
-"""How large what a batch holds may become: a few kilobytes of zstd or gzip can be made to fill any memory."""
+"""A limit on what a compressed batch inflates to: a few kilobytes of zstd or gzip can be made to fill any memory."""
 
 from collections.abc import Callable
 from mmap import MAP_PRIVATE, mmap

@@ -23,7 +23,7 @@ from worker.settings import Settings
 Place = tuple[str, int]
 
 FETCH_WAIT_MS = 100
-# So long one look for records lasts where none come.
+# How long one request for records waits where none come.
 POLL_MS = 1_000
 FETCH_BYTES_MAX = 16 << 20
 PARTITION_FETCH_BYTES_MAX = 1 << 20

@@ -10,7 +10,7 @@ from worker.postgres.together import Together
 
 # In the order in which their keys need each other.
 TABLES = ("payments", "commands", "facts", "events", "entries")
-# COPY takes a third of the time that arrays take, but two round trips for each table; so many rows pay for them.
+# COPY takes a third of the time that arrays take, but two round trips for each table: it pays for more rows than this.
 FEW_ROWS = 64
 
 _SQL = load("worker.ledger")

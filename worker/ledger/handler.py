@@ -30,10 +30,10 @@ from worker.stream.faults import Remedy, remedy
 from worker.stream.turns import Turns
 from worker.tracing import tracing
 
-LOOK_MS = 1_000  # so often the tables are asked whether time has become a fact
+LOOK_MS = 1_000  # how often the tables are asked whether time has become a fact
 TIMED_ORDERS_MAX = 500
 MISPLACED_WARNING_SECONDS = 60.0
-# What so few orders write goes with the outbox, in the cycle's last statement.
+# What this many orders write, or fewer, goes with the outbox, in the cycle's last statement.
 FEW_ORDERS = 16
 # How long an order is left alone whose own facts the database refuses.
 QUARANTINE_MS = 600_000

@@ -27,7 +27,7 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         "topic_allow_declare": False,
         "topic_disable_leader": True,
         "consumer_auto_offset_reset": "earliest",
-        # So long the group waits for a member that was killed.
+        # How long the group waits for a member that was killed.
         "broker_session_timeout": SESSION_SECONDS,
         "broker_heartbeat_interval": SESSION_SECONDS / 4,
         "producer_acks": -1,

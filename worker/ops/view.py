@@ -30,7 +30,7 @@ ROLE = "ops"
 TOPICS = {names.ORDERS: "state", names.EVENTS: "event", names.COMMANDS: "command", names.OUTCOMES: "outcome"}
 BATCH_RECORDS_MAX = 2_000
 BATCH_SECONDS_MAX = 0.4
-# So many records are folded whose changes Kafka has not taken yet; then the view waits for it.
+# How many records may be folded whose changes Kafka has not taken yet; then the view waits for it.
 UNKEPT_RECORDS_MAX = 10_000
 MINUTE = 60
 RATES_KEPT_SECONDS = 26 * 3600

@@ -11,7 +11,7 @@ from typing import Any
 
 from worker.postgres.values import columns
 
-# As many as there are kinds of cycles: some dozens.
+# One for each combination of statements that a cycle can have; there are some dozens.
 _COMPOSED_MAX = 512
 _PARAMETER = re.compile(r"\$(\d+)")
 

@@ -16,7 +16,7 @@ from worker.stream.outbox import encode_headers
 
 _SQL = load("worker.recovery")
 
-# No deployment comes so far; whoever sends a higher one does not use up the numbers.
+# No deployment ever has so many dead letters: a higher number is forged, and must not use up the sequence.
 NUMBER_MAX = 10**15
 
 Known = tuple[str, int, int]

@@ -10,7 +10,7 @@ from worker.cancelled import not_by_us
 from worker.kafka.source import Place, Source
 from worker.telemetry import log
 
-# Under load one commit in so many seconds; an idle worker commits at once.
+# Between two commits under load; an idle worker commits at once.
 PAUSE_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 
@@ -26,7 +26,7 @@ class Committer:
         self._task = asyncio.create_task(self._run(), name="committer")
 
     def note(self, offsets: Mapping[Place, int]) -> None:
-        """These are durable."""
+        """Everything before these offsets is durable, and may be told to Kafka."""
         if offsets:
             self._offsets.update(offsets)
             self._told.set()

@@ -1,24 +1,25 @@
-"""When Python looks for circles of dead values: between cycles, when nearly everything that a cycle made is gone.
+"""When Python's garbage collector runs: between two poll cycles, when nearly all that a cycle made is freed already.
 
-A cycle makes hundreds of thousands of values, hardly any of them in a circle. Python's own moment to look is when many
-were made, the middle of a cycle, where it visits all of them for nothing: a tenth of a worker's time.
+A cycle makes hundreds of thousands of values, and hardly any of them refer to each other in a circle, which is all that
+the collector is needed for. By itself it would start when many values exist, in the middle of a cycle, and visit all of
+them for nothing: a tenth of a worker's time.
 """
 
 import gc
 
 YOUNG_VALUES_MAX = 10_000
-# As Python does it: so many looks at what is new for one at what is older, and for one at everything.
+# As in Python itself: after so many collections of the youngest values one of the middle ones, then one of all.
 YOUNG_LOOKS_MAX, MIDDLE_LOOKS_MAX = 20, 50
 
 
 def look_between_cycles() -> None:
-    """From here on nobody looks but `look`; what the program has made so far is left out for good."""
+    """From here on only `look` collects; what the program has made so far is never visited again."""
     gc.disable()
     gc.freeze()
 
 
 def look() -> None:
-    """One look, if enough was made and kept since the last one."""
+    """One collection, if enough values were made and kept since the last one."""
     young, young_looks, middle_looks = gc.get_count()
     if young > YOUNG_VALUES_MAX:
         gc.collect(2 if middle_looks > MIDDLE_LOOKS_MAX else 1 if young_looks > YOUNG_LOOKS_MAX else 0)

@@ -21,6 +21,6 @@ class HandOver:
         return self._task.done() and self._task.result() is None
 
     async def cancel(self) -> None:
-        """Waits for the feature no longer."""
+        """Stops waiting for the feature."""
         self._task.cancel()
         await asyncio.wait([self._task])

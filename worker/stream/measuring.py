@@ -12,7 +12,7 @@ from worker.stream.cycle import Handler, Measurable
 from worker.stream.faults import Remedy, remedy
 from worker.telemetry import log
 
-# However many look: a new session each time, once in so long.
+# However many scrapers ask, the tables are measured once in this time: each look opens a session of its own.
 PAUSE_SECONDS = 5.0
 STATEMENT_TIMEOUT = "2s"
 

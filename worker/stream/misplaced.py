@@ -10,7 +10,7 @@ from worker.stream.outbox import Row
 from worker.stream.ownership import Ownership
 from worker.stream.publisher import Publisher
 
-# Outside of cycles they are looked for so often.
+# How often they are looked for outside of cycles.
 POLL_SECONDS = 0.1
 
 

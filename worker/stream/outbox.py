@@ -16,7 +16,7 @@ from worker.postgres.queries import load
 from worker.postgres.values import moment
 from worker.stream.cycle import Cycle
 
-# So many rows of others are read at once; while more are left, our own rows wait behind them in the table.
+# Rows of others that one cycle reads; while more are left, our own rows wait behind them in the table.
 MISPLACED_ROWS_MAX = 200
 LEFT_OVER_PAGE_ROWS = 20
 ZSTD_LEVEL = 1

@@ -23,7 +23,7 @@ LEASE_SECONDS = 5.0
 BEAT_SECONDS = 1.0
 # The lease as we count it ends a little before the database's.
 LEASE_MARGIN_SECONDS = 0.25
-# So long whoever gives up tries to say so; then its lease says it.
+# How long a worker that gives up tries to tell the database; if it cannot, the others see its lease end.
 LEAVE_SECONDS_MAX = 2.0
 
 _SQL = load("worker.stream")
@@ -102,7 +102,7 @@ class Ownership:
             await self._connection.close()
 
     async def abandon(self) -> None:
-        """Gives up at once and without order; what cannot be said any more, the end of the session says."""
+        """Gives up at once, partitions and all. If the database cannot be told, the others see this session end."""
         await self._stop()
         if self._connection is not None and not self._connection.is_closed():
             with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
@@ -230,6 +230,6 @@ class WrongPartitionsError(Exception):
 
 
 def fair_share(partitions: int, living: list[str], member_id: str) -> int:
-    """Of members in order of age, the eldest get one more where it does not divide."""
+    """Every member gets as many partitions; where that does not divide, the eldest get one more."""
     each, rest = divmod(partitions, len(living))
     return each + (living.index(member_id) < rest)

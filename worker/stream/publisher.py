@@ -14,7 +14,7 @@ from worker.stream.outbox import Row
 
 # Above this no new cycle begins; what is committed and not published costs memory.
 UNACKNOWLEDGED_BYTES_MAX = 48 << 20
-# So much goes to the client in one step.
+# What goes to the client in one step.
 STEP_BYTES_MAX = 8 << 20
 _LEASE_POLL_SECONDS = 0.05
 

@@ -29,7 +29,7 @@ from worker.stream.publisher import Publisher
 from worker.stream.transaction import Done, Transactions, columns
 
 CYCLE_BYTES_MAX = 8 << 20
-# Acknowledged rows wait so long for a cycle that deletes them in passing.
+# How long acknowledged rows wait for a cycle that deletes them in passing, before one is run for them alone.
 TIDY_SECONDS = 0.1
 LOOK_SECONDS = 1.0
 AGAIN_ATTEMPTS_MAX = 10

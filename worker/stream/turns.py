@@ -1,4 +1,4 @@
-"""A cycle may have much to compute: meanwhile others get their turn, the lease and the health pages among them."""
+"""A long computation lets the other tasks of the process run in between: the lease, the health pages."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ TURN_SECONDS = 0.1
 
 
 class Turns:
-    """Of one cycle."""
+    """The turns of one cycle."""
 
     def __init__(self) -> None:
         self._over = time.monotonic() + TURN_SECONDS
