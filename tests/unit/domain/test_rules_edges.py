@@ -402,3 +402,20 @@ def test_r32_no_refund_has_the_id_of_an_automatic_settlement_not_even_of_one_tha
 
     assert world.heard[-1] == "command.suspect"
     world.shows("F 0, G 1000")
+
+
+@pytest.mark.parametrize(
+    ("value", "play", "told"),
+    [
+        (1600, "Out 1200; hold; Out 400; auto 400 as g", "settle 1200, settle 400, refund 400"),
+        (1000, "Out 200; hold; Out 400; auto 400 as g; discount 200", "settle 200, settle 400, refund 200"),
+    ],
+)
+def test_i4_a_settle_that_was_a_capture_already_given_back_is_for_a_person_and_nothing_is_asked_again(
+    value: int, play: str, told: str
+) -> None:
+    world = World(pay("p1", 2000), value=value).say(play)
+
+    world.say("ok settle 400 as g").shows("lacks 0, waits 0")
+    assert world.attention == [("suspect", 400)]
+    assert world.told == told
