@@ -17,7 +17,7 @@ from worker.postgres.connecting import connect
 from worker.postgres.queries import load
 from worker.stream.control import Control
 from worker.stream.cycle import Taken
-from worker.stream.faults import FencedError
+from worker.stream.faults import SESSION_LOST, FencedError
 
 LEASE_SECONDS = 5.0
 BEAT_SECONDS = 1.0
@@ -105,7 +105,7 @@ class Ownership:
         """Gives up at once, partitions and all. If the database cannot be told, the others see this session end."""
         await self._stop()
         if self._connection is not None and not self._connection.is_closed():
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            with contextlib.suppress(*SESSION_LOST):
                 async with asyncio.timeout(LEAVE_SECONDS_MAX):
                     await self.leave()
             self._connection.terminate()

@@ -15,7 +15,7 @@ from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream import outbox
 from worker.stream.cycle import Cycle, Handler
-from worker.stream.faults import FencedError, Remedy, UncertainCommitError, remedy
+from worker.stream.faults import SESSION_LOST, FencedError, Remedy, UncertainCommitError, remedy
 from worker.stream.misplaced import Misplaced
 from worker.stream.outbox import Row
 from worker.stream.publisher import Publisher
@@ -113,7 +113,7 @@ class Transactions:
 
     async def roll_back(self) -> None:
         """As far as the connection still stands; what fails here fails louder in the next statement."""
-        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        with contextlib.suppress(*SESSION_LOST):
             if not self.connection.is_closed():
                 await self.connection.execute("ROLLBACK")
 

@@ -11,6 +11,8 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._port = 0
         self._pipes: set[asyncio.Task[None]] = set()
+        self.lingers = False
+        """Whether the end of a session is kept back, after its last words."""
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", self._port)
@@ -34,16 +36,17 @@ class Proxy:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there = await asyncio.open_connection(self._target.hostname, self._target.port)
         for source, sink in ((reader, there[1]), (there[0], writer)):
-            task = asyncio.create_task(_pipe(source, sink))
+            task = asyncio.create_task(self._pipe(source, sink))
             self._pipes.add(task)
             task.add_done_callback(self._pipes.discard)
 
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        try:
-            while data := await reader.read(1 << 16):
-                writer.write(data)
-                await writer.drain()
-        finally:
-            writer.close()
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            try:
+                while data := await reader.read(1 << 16):
+                    writer.write(data)
+                    await writer.drain()
+                if self.lingers:
+                    await asyncio.Event().wait()
+            finally:
+                writer.close()

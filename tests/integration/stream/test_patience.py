@@ -39,6 +39,34 @@ async def test_a_database_that_goes_away_costs_time_and_nothing_else(world: Worl
     await proxy.cut()
 
 
+async def test_a_session_that_was_ended_and_is_not_closed_yet_is_dropped_like_any_other(world: World):
+    proxy = Proxy(world.settings.database)
+    await proxy.open()
+    control = Control(load(world.environment | {"DATABASE_URL": proxy.url}))
+    toy = Toy(control)
+    runner = Runner(control.settings, toy, control)
+    running = asyncio.create_task(runner.run())
+    await world.send("order-1")
+    await world.until_seen(1)
+
+    async def dropped() -> bool:
+        return toy.drops > 0
+
+    proxy.lingers = True
+    await world.database.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name LIKE 'settlement-ledger %'"
+    )
+    await world.until(dropped, "the session dropped")
+    proxy.lingers = False
+    await world.send("order-1")
+
+    await world.check_orders({"order-1": 2})
+    runner.stop()
+    await running
+    await proxy.cut()
+
+
 async def test_a_worker_that_is_stopped_while_the_database_is_away_ends_at_once(world: World):
     proxy = Proxy(world.settings.database)
     await proxy.open()
