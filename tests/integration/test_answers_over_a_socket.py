@@ -19,7 +19,7 @@ import pytest
 from worker.connector.answers import Answer, classify, refuse_used_id
 from worker.connector.client import RESPONSE_BYTES_MAX, Client, Reply, tls_context
 from worker.connector.command import Command, Operation
-from worker.connector.file import Connector
+from worker.connector.file import Connector, parse
 from worker.connector.secret import Secret
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -308,6 +308,13 @@ async def test_a_name_that_does_not_resolve_was_not_sent_to():
     connector = msgspec.structs.replace(acme(1), url="http://nobody.invalid/", timeout_seconds=10.0)
 
     assert (await ask(connector)).fate == "not_sent"
+
+
+@pytest.mark.parametrize("host", ["256.256.256.256", "..", "127.1"])
+async def test_what_can_be_nobodys_address_was_not_sent_to(host: str):
+    table = f'[connectors.acme]\nurl = "http://{host}"\nprotocol = "ppp"\nmode = "PARTIAL"'
+
+    assert (await ask(parse(table).connectors["acme"])).fate == "not_sent"
 
 
 async def test_a_server_without_tls_where_tls_is_wanted_was_not_sent_to():

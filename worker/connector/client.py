@@ -5,6 +5,7 @@ import ssl
 import zlib
 from collections.abc import Sequence
 from contextvars import ContextVar
+from functools import cached_property
 from http.cookiejar import DefaultCookiePolicy
 from types import SimpleNamespace
 from typing import Any
@@ -85,7 +86,6 @@ class Client:
 
     def __init__(self, connector: Connector, tls: ssl.SSLContext) -> None:
         self.connector = connector
-        self._url = httpx.URL(connector.url)
         self._http = httpx.AsyncClient(
             # Without `verify` the transport reads every certificate authority again, 24 ms for each connector.
             transport=AiohttpTransport(verify=tls, client=lambda: _session(tls)),
@@ -93,6 +93,11 @@ class Client:
             timeout=httpx.Timeout(connector.timeout_seconds), headers=_fixed_headers(connector),
         )  # fmt: skip
         self._http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
+
+    @cached_property
+    def _url(self) -> httpx.URL:
+        """Read as part of a call, which fails like any that reaches nobody where httpx takes it for no address."""
+        return httpx.URL(self.connector.url)
 
     async def send(self, operation: Operation, command: Command, traceparent: str | None = None) -> Happened:
         """Asks once. Never raises, and is never to be cancelled."""
