@@ -1,12 +1,12 @@
 """`settlement commands …`: what needs a person, and what a person decides (R39)."""
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import typer
 
 from worker.console.helping import examples
+from worker.console.numbers import whole
 from worker.console.problems import USAGE, fail
 from worker.console.running import AsJson, with_connection
 from worker.console.screen import age, cell, moment, number, out, show, show_json, table
@@ -31,16 +31,9 @@ CommandId = Annotated[str, typer.Argument(metavar="ID", help="The commandId, as 
 Changes = Annotated[
     int | None,
     typer.Option(
-        "--changes", metavar="N", min=0, max=CHANGES_MAX, help="Only as it is after so many changes: see `show`."
+        "--changes", metavar="N", parser=whole(0, CHANGES_MAX), help="Only as it is after so many changes: see `show`."
     ),
 ]
-
-
-def _minor(text: str) -> int:
-    """An amount as its digits; Python would also take 1_000, +5, and the digits of every script."""
-    if re.fullmatch("[0-9]{1,16}", text) is None or not 0 < int(text) <= MAX_MINOR:
-        raise typer.BadParameter(f"{text} is no whole number of minor units from 1 to {MAX_MINOR}")
-    return int(text)
 
 
 @commands_app.command(
@@ -139,7 +132,8 @@ def resolve_command(
     by: By,
     reason: Reason,
     done: Annotated[
-        int | None, typer.Option(metavar="VALUE", parser=_minor, help="It was done: its value in minor units.")
+        int | None,
+        typer.Option(metavar="VALUE", parser=whole(1, MAX_MINOR), help="It was done: its value in minor units."),
     ] = None,
     operation_id: Annotated[str | None, typer.Option(metavar="X", help="The connector's id of what was done.")] = None,
     not_done: Annotated[bool, typer.Option("--not-done", help="It was not done, and never will be.")] = False,

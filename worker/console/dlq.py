@@ -9,7 +9,7 @@ import typer
 from msgspec import structs
 
 from worker.console.helping import examples
-from worker.console.picking import All, Ids, Newer, OfCode, OfMerchant, OfOrder, OfTopic, Older, filtered, picked
+from worker.console.picking import All, Id, Ids, Newer, OfCode, OfMerchant, OfOrder, OfTopic, Older, filtered, picked
 from worker.console.replay import REPLAY_EXAMPLES, replay_command
 from worker.console.running import AsJson, with_connection
 from worker.console.screen import age, cell, moment, number, out, plain, show, show_json, table
@@ -58,9 +58,7 @@ def list_command(
 
 
 @dlq_app.command("show", epilog=examples("settlement dlq show 17", "settlement dlq show 17 --json"))
-def show_command(
-    dead_letter: Annotated[int, typer.Argument(metavar="ID", help="Its number.")], as_json: AsJson = False
-) -> None:
+def show_command(dead_letter: Id, as_json: AsJson = False) -> None:
     """Show one dead letter: the message, the error, where it came from, what people did and what became of it."""
     page = with_connection(lambda connection, _: dead_letters.look(connection, dead_letter))
     if as_json:

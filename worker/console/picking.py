@@ -6,13 +6,17 @@ from typing import Annotated
 
 import typer
 
+from worker.console.numbers import whole
 from worker.console.problems import USAGE, fail
-from worker.people.dead_letters import Code, Filter, Topic
+from worker.people.dead_letters import ID_MAX, Code, Filter, Topic
 
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"(\d{1,6})\s*(s|min|m|h|d|w)")
 
-Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Dead letters by number.")]
+Id = Annotated[int, typer.Argument(metavar="ID", parser=whole(1, ID_MAX), help="Its number.")]
+Ids = Annotated[
+    list[int] | None, typer.Argument(metavar="[ID]...", parser=whole(1, ID_MAX), help="Dead letters by number.")
+]
 All = Annotated[bool, typer.Option("--all", help="Every open one.")]
 OfTopic = Annotated[Topic | None, typer.Option("--topic", metavar="TOPIC", help="Only of this topic, without prefix.")]
 OfCode = Annotated[Code | None, typer.Option("--code", metavar="CODE", help="Only this reason: rejected, invalid, …")]
