@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -11,7 +11,7 @@ from worker.console.problems import USAGE, fail
 from worker.people.dead_letters import ID_MAX, Code, Filter, Topic
 
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DURATION = re.compile(r"(\d{1,6})\s*(s|min|m|h|d|w)")
+_DURATION = re.compile(r"([0-9]{1,6})\s*(s|min|m|h|d|w)")
 
 Id = Annotated[int, typer.Argument(metavar="ID", parser=whole(1, ID_MAX), help="Its number.")]
 Ids = Annotated[
@@ -44,14 +44,20 @@ def filtered(
     now = datetime.now(UTC)
     return Filter(
         topic=topic, reason=code, merchant=merchant, order_id=order,
-        before=now - duration("--older", older) if older else None,
-        since=now - duration("--newer", newer) if newer else None,
+        before=_ago(now, "--older", older), since=_ago(now, "--newer", newer),
     )  # fmt: skip
 
 
-def duration(option: str, text: str) -> timedelta:
-    """`30min`, `2h`, `7d`."""
+def _ago(now: datetime, option: str, text: str | None) -> datetime | None:
+    """`30min`, `2h`, `7d` before now. An age that says nothing is refused: without it more would be meant."""
+    if text is None:
+        return None
     found = _DURATION.fullmatch(text.strip())
-    if found is None:
-        fail(f"{option} takes an age such as 90s, 30min, 2h or 7d, not {text}", USAGE)
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    try:
+        return now - timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else _no_age(option, text)
+    except OverflowError:  # longer ago than there were years
+        return _no_age(option, text)
+
+
+def _no_age(option: str, text: str) -> NoReturn:
+    fail(f"{option} takes an age such as 90s, 30min, 2h or 7d, not {text!r}", USAGE)
