@@ -53,3 +53,18 @@ def test_what_is_no_json_can_be_mended_by_hand_but_not_patched():
             patched(value, patch)
     with pytest.raises(Refused, match="no text"):
         readable(b"\xff\xfe")
+
+
+def test_half_a_character_stays_the_escape_that_it_is_so_that_a_file_can_hold_it():
+    assert readable(b'{"orderId": "\\ud800"}') == '{"orderId": "\\ud800"}'
+
+
+def test_braces_in_braces_without_end_are_read_and_refused_and_break_nothing():
+    deep = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+
+    assert readable(deep) == deep.decode()
+    for value, patch in ((deep, "{}"), (b"{}", deep.decode())):
+        with pytest.raises(Refused, match="braces in braces"):
+            patched(value, patch)
+    with pytest.raises(Refused, match="braces in braces"):
+        rewritten(b"{}", deep.decode())

@@ -116,7 +116,7 @@ def _readable(value: bytes | None) -> str:
         return "(no value)"
     try:
         text = json.dumps(json.loads(value.decode()), indent=2, ensure_ascii=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         text = plain(_text(value))
     cut = text[:VALUE_CHARACTERS_SHOWN_MAX]
     return cut if cut == text else f"{cut}\n… ({len(value):,} bytes in all; --json shows them)"

@@ -238,7 +238,7 @@ def _carried(value: bytes | None) -> tuple[int | None, str | None]:
     """The amount that a record speaks of, as far as it can be read."""
     try:
         data: Any = msgspec.json.decode(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None, None
     data = data.get("data", data) if isinstance(data, dict) else {}
     if not isinstance(data, dict):

@@ -69,6 +69,6 @@ def readable(value: bytes | None) -> str | None:
         return None
     try:
         text = msgspec.json.format(value, indent=2).decode()
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = value.decode("utf-8", "backslashreplace")
     return text if len(text) <= VALUE_CHARACTERS_MAX else text[:VALUE_CHARACTERS_MAX] + "\n… cut here"

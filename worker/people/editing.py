@@ -6,13 +6,15 @@ from typing import Any
 from worker.kafka.envelope import CONFLUENT_PREFIX_BYTES
 from worker.people.acting import Refused
 
+_TOO_DEEP = "{} has braces in braces without end, which nobody reads: publish the fact anew"
+
 
 def readable(value: bytes | None) -> str:
     """The value as text: JSON in lines where it is JSON, else as it came. `Refused` where it is no text."""
     _, body = _split(value)
     try:
-        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
-    except ValueError:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode().decode()
+    except (ValueError, RecursionError):  # half a character, which no file holds, stays the escape that it is
         pass
     try:
         return body.decode()
@@ -32,9 +34,12 @@ def patched(value: bytes | None, patch: str) -> bytes:
     changes, whole = _loaded(patch.encode(), "the patch"), _loaded(body, "the value")
     if not isinstance(changes, dict) or not isinstance(whole, dict):
         raise Refused("a patch is a JSON object, and so is what it changes; --edit changes anything")
-    if "specversion" in whole and isinstance(whole.get("data"), dict):  # a CloudEvents envelope around the data
-        return prefix + _encoded(whole | {"data": merged(whole["data"], changes)})
-    return prefix + _encoded(merged(whole, changes))
+    try:
+        if "specversion" in whole and isinstance(whole.get("data"), dict):  # a CloudEvents envelope around the data
+            return prefix + _encoded(whole | {"data": merged(whole["data"], changes)})
+        return prefix + _encoded(merged(whole, changes))
+    except RecursionError:
+        raise Refused(_TOO_DEEP.format("the patch")) from None
 
 
 def merged(target: Any, patch: Any) -> Any:
@@ -62,6 +67,8 @@ def _loaded(body: bytes, what: str) -> Any:
         return json.loads(body)
     except ValueError as problem:
         raise Refused(f"{what} is no JSON: {problem}") from None
+    except RecursionError:
+        raise Refused(_TOO_DEEP.format(what)) from None
 
 
 def _encoded(data: Any) -> bytes:
@@ -69,3 +76,5 @@ def _encoded(data: Any) -> bytes:
         return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except ValueError as problem:
         raise Refused(f"what would be sent is no JSON: {problem}") from None
+    except RecursionError:
+        raise Refused(_TOO_DEEP.format("what would be sent")) from None
