@@ -115,9 +115,21 @@ def _settlement() -> None:
     """
 
 
+def _refuse_what_is_no_text(arguments: list[str]) -> None:
+    """No id, name or message of ours holds such bytes, and neither PostgreSQL nor Kafka takes them."""
+    for one in arguments:
+        try:
+            one.encode()
+        except UnicodeEncodeError:
+            from worker.console.problems import USAGE, fail
+
+            fail(f"{one} is no text: it holds bytes that are not UTF-8", USAGE)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The program. What a person can mend is one sentence, not a traceback."""
     try:
+        _refuse_what_is_no_text(sys.argv[1:] if arguments is None else arguments)
         app(arguments)
     except SystemExit:
         raise
