@@ -14,14 +14,18 @@ def in_editor(text: str) -> str:
     command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     with TemporaryDirectory(prefix="settlement-") as folder:
         file = Path(folder) / "message.json"
-        file.write_text(text)
+        file.write_text(text, "utf-8")  # as the message is, whatever the terminal speaks
         try:
             done = subprocess.run([*shlex.split(command), str(file)], check=False)  # noqa: S603 - the person's own
         except (OSError, ValueError) as problem:
             raise Refused(f"the editor {command} cannot be started ({problem}): set EDITOR, or use --patch") from None
-        saved = file.read_text()
+        saved = file.read_bytes()
     if done.returncode:
         raise Refused(f"the editor {command} ended with {done.returncode}, so nothing is sent")
-    if saved == text:
+    try:
+        changed = saved.decode()
+    except UnicodeDecodeError:
+        raise Refused("what was saved is not in UTF-8, so nothing is sent") from None
+    if changed == text:
         raise Refused("nothing was changed in the editor, so nothing is sent")
-    return saved
+    return changed

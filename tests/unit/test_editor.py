@@ -1,0 +1,30 @@
+"""What a person saves in their own editor, whatever it writes, is sent or refused with a sentence."""
+
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from worker.console.editor import in_editor
+from worker.people.acting import Refused
+
+
+def test_what_is_saved_in_another_encoding_is_not_sent(monkeypatch: pytest.MonkeyPatch):
+    writes = "import sys; open(sys.argv[1], 'wb').write(b'\\xff\\xfe')"
+    monkeypatch.setenv("VISUAL", shlex.join([sys.executable, "-c", writes]))
+
+    with pytest.raises(Refused, match="not in UTF-8"):
+        in_editor("{}")
+
+
+def test_a_message_in_any_script_is_edited_on_a_terminal_that_speaks_ascii_only():
+    appends = shlex.join([sys.executable, "-c", "import sys; open(sys.argv[1], 'ab').write(b' ')"])
+    edits = r'from worker.console.editor import in_editor; print(ascii(in_editor("\u00e9\u6771")))'
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "VISUAL": appends}
+
+    done = subprocess.run([sys.executable, "-c", edits], env=os.environ | ascii_only, capture_output=True, text=True,
+                          timeout=60, check=False)  # fmt: skip
+
+    assert (done.stdout, done.stderr) == ("'\\xe9\\u6771 '\n", "")
