@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import typer
@@ -128,6 +129,9 @@ def _refuse_what_is_no_text(arguments: list[str]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The program. What a person can mend is one sentence, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # what a terminal of another alphabet cannot write, it shows escaped
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         _refuse_what_is_no_text(sys.argv[1:] if arguments is None else arguments)
         app(arguments)
