@@ -1,6 +1,9 @@
 """The ops view goes on looking around, whatever a look met; the pages say what is wrong meanwhile."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -43,3 +46,36 @@ async def test_a_look_that_ends_in_what_nobody_foresaw_is_told_with_its_cause_an
     assert [(one["log_level"], bool(one["exc_info"])) for one in logged] == [("error", True), ("error", True)]
     assert logged[0]["problem"] == "KeyError: 'alerts'"
     assert around.stamp == 2
+
+
+class EmptyDatabase:
+    """Answers, and has no table of ours."""
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator["EmptyDatabase"]:
+        yield self
+
+    async def fetchval(self, _: str) -> None:
+        return None
+
+
+async def test_of_a_database_that_was_not_migrated_the_view_says_what_makes_its_tables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader: Any = EmptyDatabase()
+    around = Surroundings(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), reader)
+    looked = asyncio.Event()
+
+    async def close() -> None:
+        looked.set()
+
+    monkeypatch.setattr(around._lag, "close", close)
+    with capture_logs() as logged:
+        await around.start()
+        async with asyncio.timeout(5):
+            await looked.wait()
+    await around.stop()
+
+    assert str(around.problem).startswith("the database lacks migration 0001_stream.sql")
+    assert str(around.problem).endswith("`settlement migrate` applies what is missing")
+    assert [(one["event"], one["problem"]) for one in logged] == [("could not look around", around.problem)]

@@ -33,6 +33,17 @@ STATIC = {"ops.css": "text/css", "ops.js": "text/javascript", "icon.svg": "image
 OPEN = frozenset(("/live", "/ready", "/metrics", "/login", *(f"/static/{name}" for name in STATIC)))
 
 
+# What passes, or is mended where the database is: no answer, no entry, no room, its operator, a lock.
+AWAY = (
+    asyncpg.PostgresConnectionError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientResourcesError, asyncpg.OperatorInterventionError, asyncpg.LockNotAvailableError,
+    asyncpg.InterfaceError, OSError, TimeoutError,
+)  # fmt: skip
+# A database that was not migrated, or a login without the rights of its role: no page is at fault.
+NOT_OURS = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError,
+            asyncpg.InsufficientPrivilegeError)  # fmt: skip
+
+
 class Server:
     """Listens between `start` and `stop`."""
 
@@ -114,17 +125,25 @@ class Server:
             return self._site.say(request, 409, "That cannot be done", f"{problem}.")
         except web.HTTPNotFound:
             return self._site.say(request, 404, "No such page", "There is nothing at this address.")
-        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as problem:
-            telemetry.log.warning("the database did not answer a page", problem=str(problem), path=request.path)
-            return self._site.say(request, 503, "No answer from the database", "It will be there when it is back.")
         except KafkaError as problem:
             telemetry.log.warning("Kafka did not answer a page", problem=str(problem), path=request.path)
             return self._site.say(request, 503, "No answer from Kafka", "Try again later; nothing is done twice.")
         except (web.HTTPException, asyncio.CancelledError):
             raise
-        except Exception:  # noqa: BLE001 - the last line of a page
-            telemetry.log.exception("a page met what it cannot mend", path=request.path)
-            return self._site.say(request, 500, "This page broke", "The log of `settlement ops` says why.")
+        except Exception as problem:  # noqa: BLE001 - the last line of a page
+            return self._broken_off(request, problem)
+
+    def _broken_off(self, request: web.Request, problem: Exception) -> web.Response:
+        """A database that does not serve is a line of the log; a defect of ours comes with its cause."""
+        if isinstance(problem, AWAY):
+            telemetry.log.warning("the database did not answer a page", problem=str(problem), path=request.path)
+            return self._site.say(request, 503, "No answer from the database", "It will be there when it is back.")
+        if isinstance(problem, NOT_OURS):
+            telemetry.log.warning("the database lacks what a page asks for", problem=str(problem), path=request.path)
+            why = "Tables are missing, or this login may not read them: the log of `settlement ops` says which."
+            return self._site.say(request, 503, "The database lacks what this page shows", why)
+        telemetry.log.error("a page met what it cannot mend", exc_info=problem, path=request.path)
+        return self._site.say(request, 500, "This page broke", "The log of `settlement ops` says why.")
 
 
 async def _live(_: web.Request) -> web.Response:

@@ -13,12 +13,13 @@ from worker import telemetry
 from worker.kafka.lag import LagReader, Lags
 from worker.ops.reading import Reader
 from worker.people import dead_letters
+from worker.postgres.migrations import MigrationError, require_current
 from worker.settings import Settings
 
 LOOK_SECONDS = 2.0
 LOOK_SECONDS_MAX = 10.0
 # What passes by itself: a server that is away, or slow.
-EXPECTED = (asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError, OSError, TimeoutError)
+EXPECTED = (asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError, MigrationError, OSError, TimeoutError)
 
 
 class Alert(Struct, frozen=True):
@@ -52,6 +53,7 @@ class Surroundings:
         self.workers: list[Worker] = []
         self.alerts: list[Alert] = []
         self.dead_letters: dict[str, int] = {}
+        self._fits = False
         self.problem: str | None = None
         self.stamp = 0
         """Another number, another look with another result."""
@@ -95,6 +97,9 @@ class Surroundings:
 
     async def _look(self) -> None:
         async with self._reader.snapshot() as connection:
+            if not self._fits:  # as the workers, once: while another version is rolled out this one goes on
+                await require_current(connection)
+                self._fits = True
             workers = await self._reader.rows(connection, "workers")
             letters = await dead_letters.counted(connection)
         self.workers = [
@@ -111,6 +116,8 @@ class Surroundings:
 
 
 def _sentence(problem: Exception) -> str:
+    if isinstance(problem, MigrationError):
+        return str(problem)
     return f"{type(problem).__name__}: {problem}".strip(": ")
 
 
