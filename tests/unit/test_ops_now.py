@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from worker.ops.html import render
-from worker.ops.now import _idle
+from worker.ops.now import _idle, _lags
 from worker.ops.surroundings import Worker
 
 AT = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -19,11 +19,12 @@ def around(*roles: str) -> Any:
     return SimpleNamespace(workers=[Worker(role, "m", "host", AT, 12) for role in roles], lags={"ledger": [0]})
 
 
-def page(surroundings: Any) -> str:
+def page(surroundings: Any, incomplete: str | None = None, blind: str | None = None) -> str:
     return render(
         "now.html", now=AT, path="/", session="viewer", attention=0, open_letters=0, money=[], connectors=[],
-        deployment="", form_key="", logs_out=False, incomplete=None, blind=None, noted=None,
-        lags=[], alerts=[], needing={}, letters={}, statuses=dict.fromkeys(("open", "invoiced", "attention", "finished",
+        deployment="", form_key="", logs_out=False, incomplete=incomplete, blind=blind, noted=None,
+        lags=_lags(surroundings), alerts=[], needing={}, letters={},
+        statuses=dict.fromkeys(("open", "invoiced", "attention", "finished",
         "canceled"), 0), rates={**RATES, "columns": [], "most": 0, "recent": []}, workers=surroundings.workers,
         idle=_idle(surroundings),
     )  # fmt: skip
@@ -43,3 +44,19 @@ def test_a_role_that_nobody_has_needs_a_person(living: tuple[str, ...], says: tu
 
 def test_before_the_first_look_around_nobody_is_missed():
     assert _idle(SimpleNamespace(workers=[], lags={})) == []
+
+
+@pytest.mark.parametrize(("lags", "incomplete", "blind"), [
+    ({}, None, None),
+    ({"ledger": [0]}, "the view is reading its tables from Kafka", None),
+    ({"ledger": [0]}, None, "ConnectionRefusedError: the database"),
+])  # fmt: skip
+def test_while_not_everything_is_known_nothing_is_said_to_be_well(
+    lags: dict[str, list[int]], incomplete: str | None, blind: str | None
+):
+    workers = around("ledger", "delivery").workers
+
+    text = page(SimpleNamespace(workers=workers, lags=lags), incomplete, blind)
+
+    assert CALM not in text
+    assert "not everything is known" in text
