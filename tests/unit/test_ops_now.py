@@ -1,5 +1,6 @@
 """The page *now* never says that all is well while somebody is missing."""
 
+import re
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from worker.ops.html import render
 from worker.ops.now import _idle, _lags
-from worker.ops.surroundings import Worker
+from worker.ops.surroundings import Alert, Worker
 
 AT = datetime(2026, 1, 15, 12, tzinfo=UTC)
 RATES = {name: dict.fromkeys(("settled", "refunded", "voided", "trouble"), 0) for name in ("per_minute", "hour")}
@@ -19,11 +20,13 @@ def around(*roles: str) -> Any:
     return SimpleNamespace(workers=[Worker(role, "m", "host", AT, 12) for role in roles], lags={"ledger": [0]})
 
 
-def page(surroundings: Any, incomplete: str | None = None, blind: str | None = None) -> str:
+def page(
+    surroundings: Any, incomplete: str | None = None, blind: str | None = None, alerts: tuple[Alert, ...] = ()
+) -> str:
     return render(
         "now.html", now=AT, path="/", session="viewer", attention=0, open_letters=0, money=[], connectors=[],
         deployment="", form_key="", logs_out=False, incomplete=incomplete, blind=blind, noted=None,
-        lags=_lags(surroundings), alerts=[], needing={}, letters={},
+        lags=_lags(surroundings), alerts=alerts, needing={}, letters={},
         statuses=dict.fromkeys(("open", "invoiced", "attention", "finished",
         "canceled"), 0), rates={**RATES, "columns": [], "most": 0, "recent": []}, workers=surroundings.workers,
         idle=_idle(surroundings),
@@ -44,6 +47,16 @@ def test_a_role_that_nobody_has_needs_a_person(living: tuple[str, ...], says: tu
 
 def test_before_the_first_look_around_nobody_is_missed():
     assert _idle(SimpleNamespace(workers=[], lags={})) == []
+
+
+@pytest.mark.parametrize(("code", "says"), [
+    ("unknown_connector", "cielo is not in the connectors file"), ("breaker_open", "cielo does not answer"),
+    ("connector_stopped", "cielo refuses us"),
+])  # fmt: skip
+def test_an_alert_about_a_connector_reads_as_a_sentence(code: str, says: str):
+    text = page(around("ledger", "delivery"), alerts=(Alert(code, "cielo", AT, "", "host"),))
+
+    assert says in " ".join(re.sub("<[^>]*>", " ", text).split())
 
 
 @pytest.mark.parametrize(("lags", "incomplete", "blind"), [
