@@ -53,6 +53,17 @@ async def test_no_page_scrolls_sideways_on_a_phone(browser: Browser, pages: dict
             assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"], name
 
 
+async def test_a_long_count_is_read_to_its_last_digit_on_a_phone(browser: Browser, pages: dict[str, str]) -> None:
+    async with opened(browser, viewport=PHONE, has_touch=True) as page:
+        await page.goto(pages["act"])  # one that nothing renews
+        await page.evaluate("document.querySelectorAll('.count').forEach(one => { one.textContent = ' 12,345'; })")
+
+        for link in await page.get_by_role("navigation", name="Pages").get_by_role("link").all():
+            box = await link.bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= PHONE["width"], await link.inner_text()
+
+
 async def test_an_order_is_found_and_a_decision_reached_by_keyboard_alone(
     browser: Browser, pages: dict[str, str]
 ) -> None:
