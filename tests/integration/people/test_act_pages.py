@@ -141,3 +141,22 @@ async def test_a_form_sent_again_decides_nothing_and_once_that_was_applied_nobod
     told = [f"/command?id={suspect}&noted={noted}" for noted in ("retry", "retry", "before")]
     assert sent == [(303, one) for one in told]
     assert await decisions(ledger) == [("retry", 0, "ben")]
+
+
+async def test_the_page_of_an_order_says_what_does_not_fit_and_about_what_people_decided(ledger: LedgerWorld):
+    await ledger.apply("order.authorized", authorized("o1"))
+    payment = await ledger.value("SELECT payment_id FROM payments")
+    auto = {"orderId": "o1", "paymentId": payment, "settleId": "S-1", "value": 20_000}
+    await ledger.apply("payment.auto_settled", auto)
+    await ledger.connection.execute(
+        "INSERT INTO people.acts (decided_by, reason, through, action, order_id, dead_letter, settle_id) VALUES"
+        " ('ana', 'x', 'command line', 'replay', 'o1', 1, NULL), ('ana', 'y', 'ops view', 'abandon', 'o1', NULL, 'S-1')"
+    )
+
+    async with ops_view(ledger) as client, client.get("/order", params={"id": "o1"}) as answer:
+        told = " ".join(re.sub("<[^>]*>", " ", unescape(await answer.text())).split())
+
+    assert "automatic settlement S-1 does not fit its payment" in told
+    assert "ana replay dead letter 1 : x" in told
+    assert "ana abandon automatic settlement S-1: y" in told
+    assert "the answer does not fit" not in told
