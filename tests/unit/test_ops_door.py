@@ -12,6 +12,7 @@ from worker.ops.guard import Guard
 from worker.ops.reading import Reader
 from worker.ops.server import Server
 from worker.ops.site import Site
+from worker.ops.totals import Totals
 from worker.ops.view import View
 from worker.settings import load
 
@@ -70,3 +71,14 @@ async def test_a_view_that_lacks_nothing_is_ready():
     view, around = SimpleNamespace(missing=lambda: None), SimpleNamespace(problem=None)
 
     assert await readiness(view, around) == (200, {"ready": True})
+
+
+@pytest.mark.parametrize("path", ["/act", "/logout"])
+async def test_a_form_sent_after_its_session_is_over_says_that_nothing_was_done(path: str):
+    view = SimpleNamespace(totals=Totals(), missing=lambda: None)
+    around = SimpleNamespace(dead_letters={}, problem=None)
+    async with door(view, around) as client:
+        headers = {"Origin": f"http://{client.host}:{client.port}"}
+        async with client.post(path, data={"action": "retry", "id": "c-1"}, headers=headers) as answer:
+            assert (answer.status, answer.content_type) == (401, "text/html")
+            assert "Nothing was done; log in and open the page again." in await answer.text()

@@ -47,8 +47,11 @@ class Door:
 
     async def _without_session(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Where nobody logs in, everybody gets a session on the way; elsewhere it begins with a token."""
-        if request.method != "GET" or request.path == "/stream":
+        if request.path == "/stream":
             return web.Response(status=401, text="log in first\n")
+        if request.method != "GET":
+            again = "log in and open the page again" if self._site.guard.asks_for_a_token else "open the page again"
+            return self._site.say(request, 401, "Your session is over", f"Nothing was done; {again}.")
         if self._site.guard.asks_for_a_token:
             raise web.HTTPSeeOther(URL("/login").with_query(to=request.path_qs))
         request[SESSION], cookie = self._site.guard.open_session("operator")
