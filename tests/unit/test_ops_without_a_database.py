@@ -59,6 +59,12 @@ async def test_a_database_that_does_not_serve_is_no_defect_of_the_page(path: str
     assert [(one["log_level"], one["problem"]) for one in logged] == [("warning", str(problem))]
 
 
+async def test_what_nothing_can_be_called_is_no_defect_of_the_page():
+    status, text, logged = await page("/needs", asyncpg.CharacterNotInRepertoireError("invalid byte sequence: 0x00"))
+
+    assert (status, "Nothing is called so" in text, logged) == (404, True, [])
+
+
 async def test_a_defect_of_ours_is_told_with_its_cause():
     status, text, logged = await page("/needs", asyncpg.PostgresSyntaxError("syntax error"))
 

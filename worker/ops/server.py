@@ -142,6 +142,8 @@ class Server:
             telemetry.log.warning("the database lacks what a page asks for", problem=str(problem), path=request.path)
             why = "Tables are missing, or this login may not read them: the log of `settlement ops` says which."
             return self._site.say(request, 503, "The database lacks what this page shows", why)
+        if isinstance(problem, asyncpg.CharacterNotInRepertoireError):  # U+0000, which no text of the database has
+            return self._site.say(request, 404, "Nothing is called so", "The address names what nothing can be called.")
         telemetry.log.error("a page met what it cannot mend", exc_info=problem, path=request.path)
         return self._site.say(request, 500, "This page broke", "The log of `settlement ops` says why.")
 
