@@ -20,8 +20,12 @@ async def listen(runner: web.AppRunner, host: str, port: int, named_by: str = "O
         await web.TCPSite(runner, host, port).start()
     except (OSError, UnicodeError) as problem:
         await runner.cleanup()
-        where = f"{f'[{host}]' if ':' in host else host}:{port}"
-        raise CannotListen(f"cannot listen on {where} ({_why(problem)}); {named_by} say where") from None
+        raise CannotListen(f"cannot listen on {place(host, port)} ({_why(problem)}); {named_by} say where") from None
+
+
+def place(host: str, port: int) -> str:
+    """As an address has them: an IPv6 host stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class OpsServer:
@@ -53,8 +57,8 @@ class OpsServer:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await listen(self._runner, self._settings.ops_host, self._settings.ops_port)
-        self.port = self._runner.addresses[0][1]
-        print(f"ops server on http://{self._settings.ops_host}:{self.port}", flush=True)  # noqa: T201 - the contract
+        self.port = port = self._runner.addresses[0][1]
+        print(f"ops server on http://{place(self._settings.ops_host, port)}", flush=True)  # noqa: T201 - the contract
 
     async def stop(self) -> None:
         """Answers nothing more."""

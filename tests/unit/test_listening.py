@@ -32,6 +32,17 @@ async def test_a_host_that_nobody_knows_is_no_matter_of_the_database(host: str):
     )
 
 
+async def test_where_a_worker_listens_is_printed_as_an_address(capsys: pytest.CaptureFixture[str]):
+    server = OpsServer(load({"OPS_HOST": "::1", "OPS_PORT": "0"}), dict)
+    try:
+        await server.start()
+    except CannotListen:
+        pytest.skip("this machine has no IPv6")
+    await server.stop()
+
+    assert capsys.readouterr().out == f"ops server on http://[::1]:{server.port}\n"
+
+
 @pytest.mark.parametrize(
     ("command", "named_by"),
     [

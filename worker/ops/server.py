@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from worker import telemetry
-from worker.health import listen
+from worker.health import listen, place
 from worker.ops.acting import FORM_BYTES_MAX, act, act_page
 from worker.ops.door import Door, login, login_page, logout
 from worker.ops.guard import HEADERS, SESSION
@@ -59,7 +59,7 @@ class Server:
         self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=2)
         await self._runner.setup()
         await listen(self._runner, host, port)
-        self.address = f"http://{f'[{host}]' if ':' in host else host}:{self._runner.addresses[0][1]}"
+        self.address = f"http://{place(host, self._runner.addresses[0][1])}"
 
     async def stop(self) -> None:
         """Answers nothing more."""
