@@ -1,5 +1,6 @@
 """What a person can mend is one sentence that says how, and never a traceback."""
 
+import errno
 import socket
 import sys
 from typing import NoReturn
@@ -18,6 +19,8 @@ from worker.settings import Settings, SettingsError, load
 
 FAILED, USAGE, STOPPED = 1, 2, 130
 
+# Of all that people and programs write to only our own output: no server answers so.
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _OURS = (Refused, MigrationError, RecoveryError, TopicsError, UnreadableBatchError)
 _DATABASE: dict[tuple[type[BaseException], ...], str] = {
     (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidPasswordError):
@@ -74,6 +77,8 @@ def _of_kafka(problem: BaseException) -> str:
 def _of_network(problem: BaseException) -> str:
     if isinstance(problem, OSError) and problem.filename is not None:
         return f"{problem.filename}: {problem.strerror or problem}"
+    if isinstance(problem, OSError) and problem.errno in _NOT_WRITTEN:
+        return f"what is to be shown cannot be written ({problem.strerror})"
     why = "its host name is not known" if isinstance(problem, socket.gaierror) else "it does not answer"
     return f"{_database()} cannot be reached, {why}: is it running, and is DATABASE_URL right?"
 

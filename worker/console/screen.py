@@ -77,6 +77,7 @@ def show_json(data: object) -> None:
     """For programs: ASCII only, so that a terminal obeys nothing in it either."""
     text = json.dumps(msgspec.to_builtins(data, enc_hook=str), indent=2 if sys.stdout.isatty() else None)
     sys.stdout.write(text.replace("\x7f", "\\u007f") + "\n")
+    sys.stdout.flush()  # what cannot be written is said by the program, not by the interpreter as it ends
 
 
 def moment(at: datetime | None) -> str:
