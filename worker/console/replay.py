@@ -90,14 +90,17 @@ def _replay(
 
 def _show_replayed(plan: replaying.Plan, done: replaying.Replayed, *, as_json: bool) -> None:
     if as_json:
-        show_json({"replayed": done.sent, "too_large": done.too_large, "decided_instead": plan.decided_instead})
+        show_json({"replayed": done.sent, "too_large": done.too_large, "decided_instead": plan.decided_instead,
+                   "replayed_before": plan.replayed_before})  # fmt: skip
         return
     console = out()
     show(console, f"replayed {number(done.sent, 'dead letter')}")
+    if plan.replayed_before:
+        show(console, f"replayed before: {plan.replayed_before:,}; `settlement dlq show ID` tells what became of it")
     if done.too_large:
-        show(console, cell(f"{done.too_large:,} are too large to be read: discard them", "yellow"))
+        show(console, cell(f"too large to be read, to be discarded: {done.too_large:,}", "yellow"))
     if plan.decided_instead:
-        show(console, f"{plan.decided_instead:,} are commands or outcomes, of which a person decides: "
+        show(console, f"commands or outcomes, of which a person decides: {plan.decided_instead:,}; "
              "`settlement commands list`")  # fmt: skip
 
 

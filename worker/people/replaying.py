@@ -26,10 +26,11 @@ _SQL = load("worker.people")
 
 
 class Plan(Struct, frozen=True):
-    """What a replay would send: ids in order, and how many of the match are decided instead (R39)."""
+    """What a replay would send: ids in order, how many of the match are decided instead (R39) or were replayed."""
 
     ids: list[int]
-    decided_instead: int
+    decided_instead: int = 0
+    replayed_before: int = 0
 
 
 class Replayed(Struct):
@@ -48,7 +49,8 @@ async def plan(connection: Connection, wanted: Filter | Sequence[int]) -> Plan:
     named = await letters(connection, list(wanted))
     for letter in named:
         refuse_replay(letter)
-    return Plan([letter.id for letter in named if letter.status == "open"], 0)
+    ids = [letter.id for letter in named if letter.status == "open"]
+    return Plan(ids, replayed_before=len(named) - len(ids))
 
 
 def refuse_replay(letter: Letter) -> None:

@@ -96,9 +96,9 @@ async def test_a_look_first_then_a_replay_with_name_and_reason(refused: Deployme
     assert [(one["action"], one["decided_by"], one["reason"], one["through"]) for one in found["acts"]] == [
         ("replay", "ana", "agreed with the ERP", "command line")
     ]
-    assert await refused.settlement("dlq", "replay", "1", *WHO) == "replayed 0 dead letters\n", (
-        "the same call acts once"
-    )
+    assert await refused.settlement("dlq", "replay", "1", *WHO) == (
+        "replayed 0 dead letters\nreplayed before: 1; `settlement dlq show ID` tells what became of it\n"
+    ), "the same call acts once"
     assert await is_sound(refused)
 
 
@@ -169,7 +169,7 @@ async def test_of_commands_and_outcomes_a_person_decides(refused: Deployment):
         "`… abandon C-1` gives it up\n"
     )
     said = await refused.settlement("dlq", "replay", "--all", *WHO)
-    assert "replayed 1 dead letter\n1 are commands or outcomes" in said
+    assert "replayed 1 dead letter\ncommands or outcomes, of which a person decides: 1; " in said
 
 
 @pytest.mark.parametrize(
