@@ -87,6 +87,7 @@ def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
     show(console, cell(f"{one['operation']} {amount}", "bold"),
          f" on payment {one['payment_id']} of order {one['order_id']}, by {one['connector']}: ",
          cell(one["state"], STYLES.get(one["state"], "bold")))  # fmt: skip
+    show(console, f"  request {one['asked']['requestId']}: the connector knows it by that")
     if one["message"]:
         show(console, f"  {one['code'] or ''}: {one['message']}" if one["code"] else f"  {one['message']}")
     if page.attempts:

@@ -143,6 +143,15 @@ async def test_a_form_sent_again_decides_nothing_and_once_that_was_applied_nobod
     assert await decisions(ledger) == [("retry", 0, "ben")]
 
 
+async def test_the_page_of_a_command_names_the_request_by_which_its_connector_knows_it(
+    ledger: LedgerWorld, suspect: str
+):
+    request = await ledger.value("SELECT request_id FROM commands")
+
+    async with ops_view(ledger) as client, client.get("/command", params={"id": suspect}) as answer:
+        assert f'<dt>request</dt><dd class="id">{request}</dd>' in await answer.text()
+
+
 async def test_the_page_of_an_order_says_what_does_not_fit_and_about_what_people_decided(ledger: LedgerWorld):
     await ledger.apply("order.authorized", authorized("o1"))
     payment = await ledger.value("SELECT payment_id FROM payments")

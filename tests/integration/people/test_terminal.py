@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from tests.hostile import HOSTILE
 from tests.integration.ledger.world import LedgerWorld, authorized, invoice
 from tests.integration.people.terminal import Screen, typed
+from tests.integration.people.test_decisions import taken_over
 
 COLUMNS = 80
 
@@ -108,6 +109,20 @@ async def test_an_order_fits_its_terminal_and_tells_its_story(
                      "settle 30.00 for invoice NF 17", "issuer → authorized", "asked to be captured",
                      "outcome of settle #1", "payment O-1001.p2 holds 30.00 settled"):  # fmt: skip
         assert re.search(re.escape(expected), screen.text), (expected, screen.text)
+
+
+async def test_a_command_is_shown_with_the_request_by_which_its_connector_knows_it(
+    ledger: LedgerWorld, environment: dict[str, str]
+):
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
+    command = await taken_over(ledger, "unknown")
+    request = await ledger.value("SELECT request_id FROM commands")
+
+    screen = await at_terminal(environment, "commands", "show", command)
+
+    is_deaf(screen)
+    assert f"request {request}" in screen.text
 
 
 async def test_what_is_away_wrong_or_missing_is_one_sentence_for_every_command(environment: dict[str, str]):
