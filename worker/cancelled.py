@@ -1,8 +1,9 @@
-"""A cancellation that nobody asked us for."""
+"""Cancellations: the end of our own background tasks, and one that nobody asked us for."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class GivenUpError(ConnectionError):
@@ -19,3 +20,14 @@ def not_by_us() -> Iterator[None]:
         if task is None or task.cancelling():
             raise
         raise GivenUpError("what was waited for was given up") from problem
+
+
+async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
+    """They have ended; what one of them had met before is seen, so that asyncio does not report it as forgotten."""
+    ending = list(tasks)
+    for task in ending:
+        task.cancel()
+    await asyncio.wait(ending)
+    for task in ending:
+        if not task.cancelled():
+            task.exception()

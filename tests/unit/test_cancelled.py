@@ -1,10 +1,11 @@
 """What a library gives up is its failure; what was asked to end ends."""
 
 import asyncio
+import gc
 
 import pytest
 
-from worker.cancelled import GivenUpError, not_by_us
+from worker.cancelled import GivenUpError, end, not_by_us
 
 
 async def test_what_a_library_gives_up_is_an_error_and_not_the_end_of_our_task():
@@ -42,3 +43,23 @@ async def test_a_time_limit_inside_or_around_is_still_one():
     for limited in (inside, around):
         with pytest.raises(TimeoutError):
             await limited()
+
+
+async def test_what_a_task_met_before_it_was_ended_is_not_reported_as_forgotten():
+    async def breaks() -> None:
+        raise ValueError
+
+    reported: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    try:
+        tasks = [asyncio.create_task(breaks()), asyncio.create_task(asyncio.Event().wait())]
+        await asyncio.sleep(0)
+        await end(tasks)
+        assert [task.done() for task in tasks] == [True, True]
+        tasks.clear()
+        gc.collect()
+    finally:
+        loop.set_exception_handler(None)
+
+    assert reported == []

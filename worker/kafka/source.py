@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
-from worker.cancelled import not_by_us
+from worker.cancelled import end, not_by_us
 from worker.kafka import names
 from worker.kafka.connecting import client_options
 from worker.kafka.records import Record
@@ -210,10 +210,7 @@ class Source:
     async def _stop_pump(self) -> None:
         if self._pump is not None:
             pump, self._pump = self._pump, None
-            pump.cancel()
-            await asyncio.wait([pump])
-            if not pump.cancelled():
-                pump.exception()  # seen, so that asyncio does not complain
+            await end([pump])
 
 
 def as_record(topic: str, record: "ConsumerRecord[bytes, bytes]") -> Record:

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from msgspec import Struct
 
 from worker import telemetry
+from worker.cancelled import end
 from worker.kafka.lag import LagReader, Lags
 from worker.ops.reading import Reader
 from worker.people import dead_letters
@@ -65,8 +66,7 @@ class Surroundings:
     async def stop(self) -> None:
         """No look any more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end([self._task])
         await self._lag.close()
 
     async def _look_always(self) -> None:

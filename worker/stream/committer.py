@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 
 from aiokafka.errors import KafkaError
 
-from worker.cancelled import not_by_us
+from worker.cancelled import end, not_by_us
 from worker.kafka.source import Place, Source
 from worker.telemetry import log
 
@@ -43,8 +43,7 @@ class Committer:
 
     async def discard(self) -> None:
         """Commits nothing more."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await end([self._task])
 
     async def _run(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from worker.cancelled import end
 from worker.stream.control import Control
 from worker.stream.cycle import Handler
 
@@ -22,5 +23,4 @@ class HandOver:
 
     async def cancel(self) -> None:
         """Stops waiting for the feature."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await end([self._task])

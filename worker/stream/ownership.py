@@ -12,7 +12,7 @@ import asyncpg
 from asyncpg import Connection
 
 from worker import telemetry
-from worker.cancelled import not_by_us
+from worker.cancelled import end, not_by_us
 from worker.postgres.connecting import connect
 from worker.postgres.queries import load
 from worker.stream.control import Control
@@ -203,10 +203,7 @@ class Ownership:
     async def _stop(self) -> None:
         if self._task is not None:
             task, self._task = self._task, None
-            task.cancel()
-            await asyncio.wait([task])
-            if not task.cancelled():
-                task.exception()
+            await end([task])
         self._control.lease_ends = 0.0
 
     def _leased_since(self, began: float) -> None:

@@ -1,13 +1,12 @@
 """Brings committed rows to Kafka, in order, and remembers which of them Kafka has."""
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
 from worker import metrics
-from worker.cancelled import not_by_us
+from worker.cancelled import end, not_by_us
 from worker.kafka.sink import Ack, Place, Sink
 from worker.stream.control import Control
 from worker.stream.outbox import Row
@@ -81,12 +80,7 @@ class Publisher:
 
     async def discard(self) -> None:
         """Publishes nothing more; whoever owns the partitions finds the rows in the outbox."""
-        tasks = [self._task, *self._waiters]
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        with contextlib.suppress(asyncio.CancelledError):
-            self._task.exception()
+        await end([self._task, *self._waiters])
 
     async def _run(self) -> None:
         try:
