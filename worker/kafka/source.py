@@ -132,13 +132,15 @@ class Source:
         return taken
 
     async def passed(self) -> dict[Place, int]:
-        """Where each partition is read next, if all that arrived was taken; otherwise nothing.
+        """Where each partition is read next of which all that arrived was taken.
 
         Behind the last record that was taken may lie what is none: the end of a transaction, or what one took back.
         """
-        assigned = () if self._pump is None else self._client.assignment()
+        assigned = () if self._pump is None or self._pump.done() else self._client.assignment()
         reached = {(self._logical[one.topic], one.partition): await self._client.position(one) for one in assigned}
-        return {} if self.waiting() else reached
+        for record in self._waiting:
+            reached.pop((record.topic, record.partition), None)
+        return reached
 
     def ends(self) -> dict[Place, int]:
         """Where the partitions that are read end, as far as the broker has said; also what is held back."""

@@ -237,7 +237,7 @@ class Session:
         due_ms = self._handler.next_due_ms()
         if records or self._control.cycle_wanted or (due_ms is not None and due_ms <= time.time() * 1000):
             self._control.cycle_wanted = False
-            await self._digest(records)
+            await self._digest(records, passed=await self._passed(now))
             self._control.pace.took(time.monotonic() - now)
             return True
         transactions = self._transactions
@@ -267,13 +267,15 @@ class Session:
             self._tidy_at = now + TIDY_SECONDS
         return now >= self._tidy_at or self._hand_over is not None
 
-    async def _digest(self, records: list[Record], *, again: bool = False) -> None:
+    async def _digest(
+        self, records: list[Record], *, again: bool = False, passed: Mapping[Place, int] | None = None
+    ) -> None:
         """The records' fate is durable afterwards; a refused batch is halved until one record is left.
 
         That one is tried once more: another worker may just have written what it collided with, and is seen now.
         """
         try:
-            done = await self._patiently(lambda: self._transactions.cycle(records))
+            done = await self._patiently(lambda: self._transactions.cycle(records, passed=passed))
         except Exception as problem:
             if remedy(problem) is not Remedy.REFUSED or not records:
                 raise

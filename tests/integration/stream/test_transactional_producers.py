@@ -16,6 +16,7 @@ from worker.kafka.connecting import client_options
 from worker.kafka.lag import LagReader
 from worker.kafka.tail import read_between
 from worker.stream.control import Control
+from worker.stream.cycle import Cycle
 from worker.stream.runner import Runner
 
 PARTITION = 2
@@ -102,6 +103,24 @@ async def test_an_idle_worker_is_at_the_end_of_a_topic_that_ends_with_what_is_no
     assert REGISTRY.get_sample_value("settlement_consumer_lag_records", place) == 0
     assert await _seen(world) == ["order-1"]
     await lag.close()
+    runner.stop()
+    await running
+
+
+async def test_a_worker_that_is_never_idle_passes_the_end_of_a_transaction_too(world: World, erp: AIOKafkaProducer):
+    class Busy(Toy):
+        async def committed(self, cycle: Cycle) -> None:
+            await super().committed(cycle)
+            self.control.wake()  # one cycle after another, as while other partitions have much to read
+
+    control = Control(world.settings)
+    runner = Runner(world.settings, Busy(control), control)
+    running = asyncio.create_task(runner.run())
+
+    await _committed(world, erp, "order-1")  # offset 0, and a marker
+
+    await _until_position(world, 2)
+    assert await _seen(world) == ["order-1"]
     runner.stop()
     await running
 
