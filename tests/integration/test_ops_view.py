@@ -161,7 +161,7 @@ def _said(view: View) -> tuple[dict[str, State | None], dict[str, int]]:
     moved: Counter[str] = Counter()
     for sums in view.totals.moved.values():
         moved.update(sums)
-    return {order_id: row.state for order_id, row in view.all_rows()}, dict(+moved)
+    return {key.decode(): row.state for key, row in view.rows.data.items()}, dict(+moved)
 
 
 def _counted(view: View) -> Counter[str]:

@@ -115,10 +115,6 @@ class View:
         found: Row | None = self.rows.data.get(order_id.encode())
         return found
 
-    def all_rows(self) -> Iterable[tuple[str, Row]]:
-        """Every row."""
-        return ((key.decode(), row) for key, row in self.rows.data.items())
-
     def count(self, name: str, minute: int) -> int:
         """How often something happened in the minute that began then (seconds since 1970)."""
         found: Count = self.rates.relative_to(float(minute))[name].value()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from aiokafka.errors import KafkaError
 
 from worker import metrics, telemetry
-from worker.cancelled import not_by_us
+from worker.cancelled import GivenUpError, not_by_us
 from worker.health import OpsServer
 from worker.kafka import topics
 from worker.kafka.batches import UnreadableBatchError
@@ -114,7 +114,7 @@ class Runner:
                 self._problem = f"{type(problem).__name__}: {problem}"
                 telemetry.log.warning("the session ended, another one begins", problem=self._problem, pause=pause)
                 if pause > ALERT_PAUSE_SECONDS:
-                    code = KAFKA_AWAY if isinstance(problem, KafkaError) else DATABASE_AWAY
+                    code = KAFKA_AWAY if isinstance(problem, KafkaError | GivenUpError) else DATABASE_AWAY
                     telemetry.alert(code, problem=self._problem)
                 await self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
                 pause = min(pause * 2, PAUSE_SECONDS_MAX)
