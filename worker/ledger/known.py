@@ -16,8 +16,8 @@ Numbered = tuple[Record, str, int]
 async def first_unknown(connection: Any, records: Sequence[Record]) -> Record | None:
     """The first of these that nobody here has decided; what carries no id of ours is not ours."""
     commands = [record for record in records if record.topic == names.COMMANDS]
-    events = [one for record in records if record.topic == names.EVENTS if (one := _numbered(record, "/"))]
-    states = [one for record in records if record.topic == names.ORDERS if (one := _numbered(record, "/v"))]
+    events = [one for record in records if record.topic == names.EVENTS if (one := numbered(record, "/"))]
+    states = [one for record in records if record.topic == names.ORDERS if (one := numbered(record, "/v"))]
     missing: set[int] = set()
     if commands:
         orders = [(record.key or b"").decode("utf-8", "replace") for record in commands]
@@ -33,7 +33,7 @@ async def first_unknown(connection: Any, records: Sequence[Record]) -> Record | 
     return next((record for record in records if id(record) in missing), None)
 
 
-def _numbered(record: Record, separator: str) -> Numbered | None:
+def numbered(record: Record, separator: str) -> Numbered | None:
     """Order and number of `order/7` or `order/v7`."""
     order_id, _, number = id_of(record).rpartition(separator)
     return (record, order_id, int(number)) if order_id and number.isdecimal() else None

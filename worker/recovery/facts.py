@@ -18,7 +18,7 @@ from worker.ledger import journal
 from worker.ledger.book import Book
 from worker.ledger.folder import Folder, Parked
 from worker.ledger.journal import Journaled
-from worker.ledger.known import first_unknown
+from worker.ledger.known import first_unknown, numbered
 from worker.ledger.publishing import publish_events, publish_state
 from worker.ledger.rows import Rows
 from worker.postgres.queries import load
@@ -49,9 +49,8 @@ class Facts:
         """Folds what these events tell; afterwards each of them is known here, byte for byte."""
         ours = [record for record in page if is_ours(record)]
         await self._fold_all(ours)
-        for record in ours:
-            order_id, _, number = id_of(record).rpartition("/")
-            self._last_told[order_id] = max(self._last_told.get(order_id, 0), int(number))
+        for _, order_id, number in filter(None, (numbered(record, "/") for record in ours)):
+            self._last_told[order_id] = max(self._last_told.get(order_id, 0), number)
         await self._must_know(ours)
 
     async def of_commands(self, page: Sequence[Record]) -> None:
