@@ -1,11 +1,13 @@
 """From the records of the commands topic to jobs in the schedule; what cannot be one is a dead letter."""
 
 import msgspec
+from msgspec.structs import replace
 
 from worker.connector.command import OPERATIONS, decode_command
 from worker.delivery.job import Job
 from worker.delivery.store import Store
-from worker.kafka.envelope import Unreadable, read
+from worker.domain.published import timestamp
+from worker.kafka.envelope import Event, Unreadable, read, write
 from worker.kafka.records import Record
 from worker.stream.cycle import Cycle
 
@@ -32,7 +34,7 @@ def read_jobs(cycle: Cycle) -> dict[str, Job]:
         if job is None:
             continue
         if (twin := found.get(job.id)) is not None:
-            _compare(cycle, record, twin.record.value or b"")
+            _compare(cycle, job.record, twin.record.value or b"")
         else:
             found[job.id] = job
     return found
@@ -54,9 +56,17 @@ def read_job(cycle: Cycle, record: Record) -> Job | None:
         cycle.dead_letter(record, "invalid", str(problem))
         return None
     return Job(
-        command=command, operation=operation, record=record, partition=cycle.partition_of(command.order_id),
-        traceparent=event.traceparent, due_ms=cycle.now_ms,
+        command=command, operation=operation, record=_alone(record, event),
+        partition=cycle.partition_of(command.order_id), traceparent=event.traceparent, due_ms=cycle.now_ms,
     )  # fmt: skip
+
+
+def _alone(record: Record, event: Event) -> Record:
+    """What is kept has the command as its value: of one within an envelope, or behind a schema id, that alone."""
+    if event.data is record.value:
+        return record
+    headers = write(event.type, event.id, event.time or timestamp(record.timestamp_ms), event.traceparent)
+    return replace(record, value=bytes(event.data), headers=headers)
 
 
 def _compare(cycle: Cycle, record: Record, before: bytes) -> None:

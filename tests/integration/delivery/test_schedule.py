@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import asyncpg
+import msgspec
 import pytest
 
 from tests.integration.delivery.world import PARTITIONS, DeliveryWorld
@@ -274,6 +275,22 @@ async def test_a_connector_that_the_file_stops_naming_while_a_command_is_let_out
     await world.until(("b", "succeeded"))
 
     assert world.asked() == ["a", "b"]
+
+
+async def test_a_command_within_an_envelope_or_behind_a_schema_id_is_sent_like_any_other(world: DeliveryWorld):
+    within, again = world.take("within"), world.take("within")
+    behind = world.take("behind")
+    data = msgspec.Raw(within.value or b"")
+    envelope = {"specversion": "1.0", "id": "1", "source": "a", "type": "command.settle", "data": data}
+    world.replace(within, value=msgspec.json.encode(envelope), headers=[])
+    world.replace(behind, value=b"\0\0\0\0\7" + (behind.value or b""))
+
+    await world.until(("within", "succeeded"), ("behind", "succeeded"))
+
+    assert sorted(world.asked()) == ["behind", "within"]
+    assert await world.value("SELECT count(*) FROM dead_letters") == 0
+    bodies = await world.value("SELECT array_agg(body ORDER BY command_id) FROM commands")
+    assert bodies == [(behind.value or b""), again.value]
 
 
 async def test_the_next_due_commands_are_found_by_an_index_among_a_great_many(world: DeliveryWorld):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import orjson
 from aiohttp import web
 
@@ -105,6 +106,10 @@ class DeliveryWorld:
         self._offsets[home] += 1
         self._waiting.append(record)
         return record
+
+    def replace(self, record: Record, **changed: Any) -> None:
+        """Somebody else wrote this one."""
+        self._waiting[self._waiting.index(record)] = msgspec.structs.replace(record, **changed)
 
     async def cycle(self, *, refuse: bool = False, before_commit: Callable[[], None] | None = None) -> None:
         """One transaction with all that was taken; `before_commit` is what a signal does meanwhile."""
