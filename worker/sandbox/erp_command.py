@@ -7,6 +7,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from worker.console.running import run
 from worker.kafka.envelope import write
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.records import Outgoing
@@ -27,7 +28,7 @@ def erp_command(
 ) -> None:
     """Publishes orders that ship in parts: authorizations, invoices, discounts, returns."""
     settings = with_embedded_stack(load())
-    asyncio.run(publish(settings, stories(orders, connectors.split(","), seed, name), per_second))
+    run(publish(settings, stories(orders, connectors.split(","), seed, name), per_second))
 
 
 async def publish(
