@@ -55,7 +55,7 @@ def show_entries(console: Console, page: OrderPage, amount: Callable[[int], str]
              " ".join(filter(None, (one["rule"], asked.get(one["command_id"], ""), one["payment_id"] * several))))
             for one in group
         ]  # fmt: skip
-        console.print(Padding(table(("", "", "", ""), rows), _INDENT))
+        console.print(Padding(table(("", "", "", ""), rows), _INDENT, expand=False))
     _show_sums(console, page, amount)
 
 
