@@ -3,7 +3,7 @@
 import asyncio
 import signal
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from worker import telemetry
 from worker.kafka.topics import TopicsError
@@ -35,6 +35,10 @@ async def run_ops(settings: Settings) -> int:
         await site.view.start()
         await site.around.start()
         return await _until_stopped(site.view, stopping)
+    except KafkaConnectionError as problem:
+        telemetry.log.error("Kafka does not answer: is it running, and is KAFKA_BOOTSTRAP_SERVERS right?",
+                            problem=str(problem))  # fmt: skip
+        return 1
     except (TopicsError, KafkaError, OSError) as problem:
         telemetry.log.error(str(problem))
         return 1
