@@ -97,6 +97,16 @@ def test_rules_and_dashboard_ask_only_for_metrics_that_are_served(deploy: Path):
     assert set(_METRIC.findall(" ".join([*asked, *(rule["expr"] for rule in rules(deploy))]))) <= served()
 
 
+def test_the_ops_view_has_a_folder_to_write_to_wherever_its_disk_is_read_only(deploy: Path):
+    """Faust asks for one, and the view ends where nobody gives it one."""
+    composed = yaml.safe_load((deploy / "compose.yaml").read_text())["services"]["ops"]
+    pod = next(yaml.safe_load_all((deploy / "kubernetes/ops.yaml").read_text()))["spec"]["template"]["spec"]
+
+    assert (composed["read_only"], composed.get("tmpfs")) == (True, ["/tmp"])
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    assert "/tmp" in {one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+
+
 def test_every_code_of_an_alert_is_explained_in_the_runbook(deploy: Path):
     known = raised(deploy.parent / "worker")
     explained = "".join(runbook(deploy).values())
