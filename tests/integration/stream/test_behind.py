@@ -100,7 +100,11 @@ async def test_a_topic_that_was_made_anew_is_no_alarm_and_is_watched_again(world
     await admin.start()
     await admin.delete_topics([world.settings.topic(names.ORDERS)])
     await admin.close()
-    await topics.create_missing(world.settings)
+
+    async def made() -> list[str]:
+        return await topics.create_missing(world.settings)
+
+    await world.until(made, "the topic gone, and made anew")
 
     world.start("b")
     await world.until_shared(PARTITIONS)
