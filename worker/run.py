@@ -1,13 +1,14 @@
 """The commands that run the workers and prepare what they need: each wires settings, rooms and an exit code."""
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, NoReturn
 
 from worker import telemetry
 from worker.console.problems import fail
 from worker.console.running import AsJson, run
-from worker.console.screen import out, show, show_json, table
+from worker.console.screen import out, show, show_json
 from worker.settings import Settings, load, with_embedded_stack
 
 
@@ -74,17 +75,24 @@ def version_command(as_json: AsJson = False) -> None:
     """Show the version of the program, of the schema it brings, and of the broker and database it is connected to."""
     from worker.postgres.migrations import migrations
 
-    found: dict[str, Any] = {
+    ours: dict[str, Any] = {
         "settlement": version("partial-settlement"), "python": platform.python_version(),
         "schema": migrations()[-1].number,
     }  # fmt: skip
-    settings = load()
+    if not as_json:
+        _show_names(ours)  # ours is known also where a server is away
+    settings, theirs = load(), dict[str, Any]()
     if not settings.embedded or _stack_is_up(settings):
-        found |= run(_peers(with_embedded_stack(settings)))
+        theirs = run(_peers(with_embedded_stack(settings)))
     if as_json:
-        show_json(found)
+        show_json(ours | theirs)
     else:
-        out().print(table(("", ""), [(name.replace("_", " "), value) for name, value in found.items()]))
+        _show_names(theirs)
+
+
+def _show_names(found: Mapping[str, Any]) -> None:
+    for name, value in found.items():
+        show(out(), f"{name.replace('_', ' '):<16}{value}")
 
 
 def _stack_is_up(settings: Settings) -> bool:

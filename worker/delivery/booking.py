@@ -30,7 +30,8 @@ async def book(cycle: Cycle, store: Store, results: Sequence[Result]) -> list[Jo
 
 async def give_up(cycle: Cycle, store: Store, job: Job) -> None:
     """At the horizon nothing is marked failed: the amount stays reserved, and a person resolves it (R33)."""
-    answer = Answer("unknown", "horizon", f"no definite answer after {job.attempts} attempts")
+    times = "one attempt" if job.attempts == 1 else f"{job.attempts} attempts"
+    answer = Answer("unknown", "horizon", f"no definite answer after {times}")
     await store.update([_ends(cycle, job, answer, cycle.now_ms)])
 
 
