@@ -59,6 +59,7 @@ class Source:
         self._pump: asyncio.Task[None] | None = None
         self._waiting: deque[Record] = deque()
         self._waiting_bytes = 0
+        self._assigned_at = 0.0
         self._room = asyncio.Event()
 
     async def start(self) -> None:
@@ -105,6 +106,7 @@ class Source:
         await self._stop_pump()
         self._waiting.clear()
         self._waiting_bytes = 0
+        self._assigned_at = time.time()
         self._client.assign([self._partition(place) for place in positions])
         for place, offset in positions.items():
             self._client.seek(self._partition(place), offset)
@@ -155,7 +157,7 @@ class Source:
             return None
         places = self._consumer.assignment()
         last_ms = max((self._consumer.last_poll_timestamp(one) or 0 for one in places), default=0)
-        return max(0.0, time.time() - last_ms / 1000) if last_ms else None
+        return max(0.0, time.time() - max(last_ms / 1000, self._assigned_at))
 
     async def commit(self, offsets: Mapping[Place, int]) -> None:
         """Tells Kafka's lag tools how far we are."""

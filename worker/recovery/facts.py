@@ -22,6 +22,7 @@ from worker.ledger.known import first_unknown, numbered
 from worker.ledger.publishing import publish_events, publish_state
 from worker.ledger.rows import Rows
 from worker.postgres.queries import load
+from worker.postgres.values import columns
 from worker.recovery.errors import RecoveryError
 from worker.recovery.summary import Summary
 from worker.settings import Settings
@@ -87,11 +88,9 @@ class Facts:
 
     async def account(self) -> None:
         """The records of the facts that were folded are accounted for (I7)."""
-        places = sorted(self.next_offsets)
-        await self._cycle.connection.execute(
-            _SQL["account_taken_back"], [topic for topic, _ in places], [partition for _, partition in places],
-            [self.records[one] for one in places], [self.next_offsets[one] for one in places],
-        )  # fmt: skip
+        rows = [(*place, self.records[place], offset) for place, offset in sorted(self.next_offsets.items())]
+        if rows:
+            await self._cycle.connection.execute(_SQL["account_taken_back"], *columns(rows))
 
     async def _fold_all(self, records: Iterable[Record]) -> list[Folder]:
         told = _told(records)

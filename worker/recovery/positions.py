@@ -9,7 +9,7 @@ from worker.ledger.handler import LedgerHandler
 from worker.postgres.queries import load
 from worker.recovery.errors import RecoveryError
 from worker.settings import Settings
-from worker.stream.transaction import columns
+from worker.stream.transaction import place_columns
 
 _STREAM = load("worker.stream")
 
@@ -37,4 +37,4 @@ async def go_on_from(
                 "before it: its sender must publish again what was deleted unread; to go on without it, set the stored "
                 f"position to {first} by hand"
             )
-    await connection.execute(_STREAM["advance_positions"], *columns(gone))
+    await connection.execute(_STREAM["advance_positions"], *place_columns(gone))

@@ -31,7 +31,7 @@ from worker.settings import Settings
 from worker.stream import outbox
 from worker.stream.behind import published_offsets, unseen
 from worker.stream.cycle import Cycle
-from worker.stream.transaction import columns
+from worker.stream.transaction import place_columns
 
 ROLES: tuple[type[LedgerHandler] | type[DeliveryHandler], ...] = (LedgerHandler, DeliveryHandler)
 _SQL = load("worker.recovery")
@@ -186,7 +186,7 @@ class Recovery:
                 cycle.dead.clear()
         ends = {(names.COMMANDS, partition): self._bounds[names.COMMANDS, partition][1]
                 for partition in self._partitions}  # fmt: skip
-        await self._connection.execute(_STREAM["advance_positions"], *columns(ends))
+        await self._connection.execute(_STREAM["advance_positions"], *place_columns(ends))
         await self._take_over_forgotten(cycle, deliveries)
 
     async def _take_over_forgotten(self, cycle: Cycle, deliveries: Deliveries) -> None:
@@ -208,7 +208,7 @@ class Recovery:
         await self._speak_as(role.role)
         ends = {(topic, partition): self._bounds[topic, partition][1]
                 for topic in _written_by(role) for partition in self._partitions}  # fmt: skip
-        await self._connection.execute(_STREAM["note_published"], *columns(ends))
+        await self._connection.execute(_STREAM["note_published"], *place_columns(ends))
 
     async def _read(self, topic: str, partition: int) -> Any:
         place = topic, partition

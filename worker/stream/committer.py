@@ -25,6 +25,11 @@ class Committer:
         self._busy = asyncio.Lock()
         self._task = asyncio.create_task(self._run(), name="committer")
 
+    @property
+    def failure(self) -> BaseException | None:
+        """Why it commits nothing more."""
+        return self._task.exception() if self._task.done() and not self._task.cancelled() else None
+
     def note(self, offsets: Mapping[Place, int]) -> None:
         """Everything before these offsets is durable, and may be told to Kafka."""
         if offsets:

@@ -26,7 +26,7 @@ from worker.stream.hand_over import HandOver
 from worker.stream.misplaced import Misplaced
 from worker.stream.ownership import Ownership
 from worker.stream.publisher import Publisher
-from worker.stream.transaction import Done, Transactions, columns
+from worker.stream.transaction import Done, Transactions, place_columns
 
 CYCLE_BYTES_MAX = 8 << 20
 # How long acknowledged rows wait for a cycle that deletes them in passing, before one is run for them alone.
@@ -138,7 +138,12 @@ class Session:
             self._connection.terminate()
 
     def _raise_failures(self) -> None:
-        for failure in (self._control.failure, self._ownership.failure, self._publisher.failure):
+        for failure in (
+            self._control.failure,
+            self._ownership.failure,
+            self._publisher.failure,
+            self._committer.failure,
+        ):
             if failure is not None:
                 raise failure
 
@@ -155,7 +160,7 @@ class Session:
         await transactions.connection.execute("BEGIN")
         try:
             await transactions.fence()
-            await transactions.connection.execute(_SQL["note_published"], *columns(known))
+            await transactions.connection.execute(_SQL["note_published"], *place_columns(known))
             await self._handler.taken(transactions.connection, taken)
         except BaseException:
             await transactions.roll_back()

@@ -124,14 +124,14 @@ class Transactions:
         if deleted:
             cycle.writes.add(_SQL["delete_rows"], deleted)
         if reached:
-            cycle.writes.add(_SQL["advance_published"], *columns(reached))
+            cycle.writes.add(_SQL["advance_published"], *place_columns(reached))
         if positions:
-            cycle.writes.add(_SQL["advance_positions"], *columns(positions))
+            cycle.writes.add(_SQL["advance_positions"], *place_columns(positions))
         written = await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes, behind=more)
         return Done(cycle, found + written, positions, deleted, reached)
 
 
-def columns(offsets: Mapping[Place, int]) -> tuple[list[str], list[int], list[int]]:
+def place_columns(offsets: Mapping[Place, int]) -> tuple[list[str], list[int], list[int]]:
     """Offsets as the arrays that `unnest` takes, sorted, so that no two workers wait for each other in a circle."""
     places = sorted(offsets)
     return (
