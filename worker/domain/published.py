@@ -204,8 +204,10 @@ def _return_state(order: Order, invoice: Invoice) -> tuple[int, str]:
         if command.operation == "refund" and (command.cause_kind, command.cause_id) == ("invoice", invoice.number)
     ]  # fmt: skip
     done = sum(command.done_reference for command in mine if command.state == "succeeded")
-    if any(command.missing or command.abandoned for command in mine):
+    if any(command.abandoned or (command.missing and command.state != "succeeded") for command in mine):
         return done, "refund_failed"
+    if any(command.missing for command in mine):
+        return done, "short"
     if any(demand.cause_kind == "invoice" and demand.cause_id == invoice.number for demand in order.demands):
         return done, "refund_waiting"
     if any(command.reserved for command in mine):

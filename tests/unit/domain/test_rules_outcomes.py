@@ -86,6 +86,14 @@ def test_r33_an_unknown_outcome_repeated_is_a_duplicate() -> None:
     assert world.heard.count("command.unknown") == 1
 
 
+def test_r32_a_return_whose_refund_came_short_is_short_until_a_person_gives_the_rest_up() -> None:
+    world = World().say("Out 6000; hold; return 1000 as 1r; short 600 refund 1000; go")
+    assert (world.invoice("1r")["status"], world.invoice("1r")["done"]) == ("short", 600)
+
+    world.say("abandon refund 1000")
+    assert world.invoice("1r")["status"] == "refund_failed"
+
+
 # R35
 
 
