@@ -20,10 +20,11 @@ from worker.domain.ids import digest
 
 
 def content_of(authorization: Authorization) -> str:
-    """An authorization's ids and amounts (R8)."""
+    """An authorization's ids and amounts, and those of its recipients (R8)."""
     one = authorization
     amounts = (str(one.value), str(one.reference_value), str(max(one.value, one.max_value)))
-    return digest(one.payment_id, one.transaction_id, one.authorization_id, *amounts)
+    shares = (part for who in one.recipients for part in (who.id, str(who.amount), str(who.commission_amount)))
+    return digest(one.payment_id, one.transaction_id, one.authorization_id, *amounts, *shares)
 
 
 def fingerprint(fact: Fact, currency: str = "") -> str:

@@ -3,7 +3,20 @@
 import pytest
 from msgspec.structs import replace
 
-from tests.unit.domain.world import ORDER, World, added, auto, cancel, change, order_authorized, out, pay, ret, tracking
+from tests.unit.domain.world import (
+    ORDER,
+    World,
+    added,
+    auto,
+    cancel,
+    change,
+    order_authorized,
+    out,
+    pay,
+    recipient,
+    ret,
+    tracking,
+)  # fmt: skip
 from worker.domain.facts import ConnectorsNamed, Fact, OutcomeReported, TimePassed, authorizations
 from worker.domain.identity import fingerprint, fingerprint_of_automatic
 from worker.domain.ids import command_ids
@@ -19,6 +32,12 @@ OTHERS: dict[str, tuple[Fact, list[Fact]]] = {
         added(pay("p2", 500)),
         [added(pay("p3", 500)), added(pay("p2", 501)), added(pay("p2", 500, reference=400)),
          added(pay("p2", 500, cap=600))],
+    ),
+    "a split payment": (
+        added(pay("p2", 500, recipients=(recipient("x", 200), recipient("y", 300)))),
+        [added(pay("p2", 500)), added(pay("p2", 500, recipients=(recipient("x", 300), recipient("y", 200)))),
+         added(pay("p2", 500, recipients=(recipient("x", 200, commission=1), recipient("y", 300)))),
+         added(pay("p2", 500, recipients=(recipient("x", 200), recipient("z", 300))))],
     ),
     "an order": (
         order_authorized(pay("p1", 500)),
@@ -37,7 +56,9 @@ OTHERS: dict[str, tuple[Fact, list[Fact]]] = {
 def test_only_what_is_authorized_adds_payments() -> None:
     added_by = {name: [one.payment_id for one in authorizations(fact)] for name, (fact, _) in OTHERS.items()}
 
-    assert {name: ids for name, ids in added_by.items() if ids} == {"a payment": ["p2"], "an order": ["p1"]}
+    assert {name: ids for name, ids in added_by.items() if ids} == {
+        "a payment": ["p2"], "a split payment": ["p2"], "an order": ["p1"],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -75,6 +96,7 @@ def test_r8_what_was_refused_before_an_upgrade_is_known_after_it() -> None:
         "a change": "b27e6a05c690745a6b3fbfe0",
         "an automatic settlement": "e6db7f6bacedb1f9b25e3488",
         "a payment": "20ea8a4e36dfc7ebe6cdef87",
+        "a split payment": "c7a1f56aa75f7e2d736df428",
         "an order": "d4a5854ce15fa8f08f0ad261",
         "an outcome": "f18d7917d7df8509ae0f6758",
         "tracking": "e8c9009c55ac05340c9207e9",
