@@ -138,11 +138,20 @@ def main(arguments: list[str] | None = None) -> None:
     except SystemExit:
         raise
     except BrokenPipeError:  # `… | head`: whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_output()
         raise SystemExit(1) from None
     except BaseException as problem:
         from worker.console.problems import fail, sentence_for
 
         if (said := sentence_for(problem)) is None:
             raise
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _let_go_of_output()
         fail(*said)
+
+
+def _let_go_of_output() -> None:
+    """What cannot be written is not tried once more by the interpreter as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

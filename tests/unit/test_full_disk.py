@@ -12,9 +12,11 @@ FULL = Path("/dev/full")
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("command", [("--help",), ("version",), ("version", "--json")], ids=" ".join)
-def test_a_file_that_is_full_is_named_as_what_it_is(command: tuple[str, ...], tmp_path: Path):
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["at the end", "at once"])
+def test_a_file_that_is_full_is_named_as_what_it_is(command: tuple[str, ...], unbuffered: str, tmp_path: Path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "DATABASE_"))}
     environment["SETTLEMENT_HOME"] = str(tmp_path)  # where nothing runs, and nobody is asked
+    environment["PYTHONUNBUFFERED"] = unbuffered
 
     with FULL.open("w") as full:
         ended = subprocess.run([sys.executable, "-m", "worker", *command], env=environment, stdout=full,
