@@ -17,13 +17,14 @@ from worker.ops.view import View
 from worker.settings import load
 
 TOKEN = "operator-token-of-the-tests"
+VIEWERS = "viewers-token-of-the-tests"
+PLACES = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d"}
 
 
 @asynccontextmanager
 async def door(view: Any = None, around: Any = None) -> AsyncIterator[TestClient[Any, Any]]:
     """An ops view that asks for a token, in front of nothing."""
-    settings = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d",
-                     "OPS_TOKEN": TOKEN})  # fmt: skip
+    settings = load({**PLACES, "OPS_TOKEN": TOKEN})
     site = Site(settings, Guard(settings), view, around, Reader(settings.database))
     async with TestClient(TestServer(Server(site).application())) as client:
         yield client
@@ -82,3 +83,17 @@ async def test_a_form_sent_after_its_session_is_over_says_that_nothing_was_done(
         async with client.post(path, data={"action": "retry", "id": "c-1"}, headers=headers) as answer:
             assert (answer.status, answer.content_type) == (401, "text/html")
             assert "Nothing was done; log in and open the page again." in await answer.text()
+
+
+def test_whoever_knows_the_viewers_token_alone_cannot_write_an_operators_session():
+    settings = load({**PLACES, "OPS_VIEW_TOKEN": VIEWERS})
+    _, forged = Guard(settings).open_session("operator")
+
+    assert Guard(settings).session(forged) is None
+
+
+def test_a_session_outlasts_a_restart_where_the_operators_token_signs_it():
+    settings = load({**PLACES, "OPS_TOKEN": TOKEN, "OPS_VIEW_TOKEN": VIEWERS})
+    session, cookie = Guard(settings).open_session("viewer")
+
+    assert Guard(settings).session(cookie) == session

@@ -61,8 +61,9 @@ class Guard:
         if viewer is not None:
             self._tokens.append(("viewer", viewer.get_secret_value()))
         refuse_unsafe(settings, dict(self._tokens))
-        # Another token, other sessions; without tokens they last as long as the process.
-        seed = "\n".join(token for _, token in self._tokens) or secrets.token_hex(32)
+        # Another token, other sessions. Without the operator's they last as long as the process: what viewers know
+        # signs nothing, or any of them could write an operator's session.
+        seed = "\n".join(token for _, token in self._tokens) if operator is not None else secrets.token_hex(32)
         self._key = hashlib.sha256(b"settlement ops session\n" + seed.encode()).digest()
         self._failures: deque[tuple[float, str]] = deque()
 
