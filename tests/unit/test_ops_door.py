@@ -20,11 +20,19 @@ TOKEN = "operator-token-of-the-tests"
 VIEWERS = "viewers-token-of-the-tests"
 PLACES = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d"}
 
+FORM = "application/x-www-form-urlencoded"
+PARTS = "multipart/form-data"
+STRANGELY_CODED = (
+    b'--abc\r\nContent-Disposition: form-data; name="token"\r\nContent-Transfer-Encoding: none\r\n\r\nx\r\n--abc--\r\n'
+)
+# A view that knows nothing and lacks nothing, and quiet surroundings.
+NOTHING_NEW = (SimpleNamespace(totals=Totals(), missing=lambda: None), SimpleNamespace(dead_letters={}, problem=None))
+
 
 @asynccontextmanager
-async def door(view: Any = None, around: Any = None) -> AsyncIterator[TestClient[Any, Any]]:
+async def door(view: Any = None, around: Any = None, token: str | None = TOKEN) -> AsyncIterator[TestClient[Any, Any]]:
     """An ops view that asks for a token, in front of nothing."""
-    settings = load({**PLACES, "OPS_TOKEN": TOKEN})
+    settings = load(PLACES if token is None else {**PLACES, "OPS_TOKEN": token})
     site = Site(settings, Guard(settings), view, around, Reader(settings.database))
     async with TestClient(TestServer(Server(site).application())) as client:
         yield client
@@ -76,13 +84,42 @@ async def test_a_view_that_lacks_nothing_is_ready():
 
 @pytest.mark.parametrize("path", ["/act", "/logout"])
 async def test_a_form_sent_after_its_session_is_over_says_that_nothing_was_done(path: str):
-    view = SimpleNamespace(totals=Totals(), missing=lambda: None)
-    around = SimpleNamespace(dead_letters={}, problem=None)
-    async with door(view, around) as client:
+    async with door(*NOTHING_NEW) as client:
         headers = {"Origin": f"http://{client.host}:{client.port}"}
         async with client.post(path, data={"action": "retry", "id": "c-1"}, headers=headers) as answer:
             assert (answer.status, answer.content_type) == (401, "text/html")
             assert "Nothing was done; log in and open the page again." in await answer.text()
+
+
+@pytest.mark.parametrize("path", ["/login", "/act"])
+@pytest.mark.parametrize(("kind", "more", "body"), [
+    (f"{FORM}; charset=nonsense", {}, b"token=x"), (f"{FORM}; charset=rot13", {}, b"token=x"),
+    (FORM, {}, b"token=\xff"), (PARTS, {}, b"x"), (f"{PARTS}; boundary=abc", {}, b"x"),
+    (f"{PARTS}; boundary=abc", {}, STRANGELY_CODED),
+    (FORM, {"Content-Encoding": "gzip"}, b"token=x"),
+])  # fmt: skip
+async def test_what_cannot_be_read_as_a_form_is_refused_in_one_sentence(
+    path: str, kind: str, more: dict[str, str], body: bytes
+):
+    async with door(*NOTHING_NEW) as client:
+        headers = {"Origin": f"http://{client.host}:{client.port}", "Content-Type": kind, **more}
+        async with client.post(path, data=body, headers=headers) as answer:
+            assert (answer.status, answer.content_type) == (400, "text/html")
+            assert "What was sent cannot be read as a form; nothing was done." in await answer.text()
+
+
+async def test_a_form_from_where_nothing_can_be_is_from_elsewhere():
+    async with (
+        door(*NOTHING_NEW) as client,
+        client.post("/login", data={"token": TOKEN}, headers={"Origin": "http://["}) as answer,
+    ):
+        assert (answer.status, answer.headers["Cache-Control"]) == (403, "no-store")
+        assert "Another site sent this form; nothing was done." in await answer.text()
+
+
+async def test_a_host_that_nothing_can_be_called_does_not_name_this_machine():
+    async with door(*NOTHING_NEW, token=None) as client, client.get("/", headers={"Host": "["}) as answer:
+        assert (answer.status, answer.headers["Cache-Control"]) == (421, "no-store")
 
 
 def test_whoever_knows_the_viewers_token_alone_cannot_write_an_operators_session():

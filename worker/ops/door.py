@@ -11,6 +11,9 @@ from worker.ops.site import Site
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+# What a body is that no browser sends: no such character set, no boundary, bytes that are no text, no such compression.
+NO_FORM = (ValueError, LookupError, RuntimeError, web.RequestPayloadError)
+
 
 class Door:
     """Knows which paths are open to everybody."""
@@ -35,12 +38,16 @@ class Door:
         return await self._without_session(request, handler)
 
     async def _refused_form(self, request: web.Request, session: Session | None) -> web.Response | None:
-        """A form that another site sent, or that is not of this session, does nothing."""
+        """A form that another site sent, that nobody can read, or that is not of this session, does nothing."""
         if from_elsewhere(request):
             return self._site.say(request, 403, "Not from here", "Another site sent this form; nothing was done.")
+        try:
+            form = await request.post()
+        except NO_FORM:
+            return self._site.say(request, 400, "No form", "What was sent cannot be read as a form; nothing was done.")
         if session is None or request.path == "/login":
             return None
-        key = str((await request.post()).get("form_key", ""))
+        key = str(form.get("form_key", ""))
         if self._site.guard.is_own_form(session, key):
             return None
         return self._site.say(request, 403, "Too old", "This form is not of your session; open the page again.")

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections import deque
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from aiohttp import web
@@ -148,7 +148,8 @@ def is_loopback(host: str) -> bool:
 
 def names_loopback(request: web.Request) -> bool:
     """Whether the browser was told to come here by a name that only this machine has."""
-    return is_loopback(urlsplit(f"//{request.host}").hostname or "")
+    place = _place(f"//{request.host}")
+    return place is not None and is_loopback(place.hostname or "")
 
 
 def from_elsewhere(request: web.Request) -> bool:
@@ -156,4 +157,13 @@ def from_elsewhere(request: web.Request) -> bool:
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is None and origin is None:
         return True
-    return site not in (None, "same-origin") or (origin is not None and urlsplit(origin).netloc != request.host)
+    place = None if origin is None else _place(origin)
+    return site not in (None, "same-origin") or (origin is not None and (place is None or place.netloc != request.host))
+
+
+def _place(address: str) -> SplitResult | None:
+    """None: nothing can be there (`http://[`)."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return None
