@@ -11,16 +11,16 @@ SELECT waits_for, topic, partition, "offset", expires_at FROM ledger.parked WHER
 SELECT message FROM ledger.events WHERE order_id = $1 ORDER BY sequence
 
 -- name: order_requests
--- What was asked for one order, and what the delivery worker knows of it.
+-- What was asked for one order, and what the delivery worker knows of it. Its ids are sorted otherwise than the ledger's.
 SELECT c.command_id, c.request_id, c.payment_id, c.sequence, c.operation, c.value, d.state, d.attempts, d.done,
     d.operation_id, d.code, d.message
-FROM ledger.commands c LEFT JOIN delivery.commands d USING (command_id)
+FROM ledger.commands c LEFT JOIN delivery.commands d ON d.command_id = c.command_id COLLATE "default"
 WHERE c.order_id = $1 ORDER BY c.payment_id, c.sequence
 
 -- name: order_attempts
 -- Each time a command of one order was sent, and what the connector answered.
 SELECT a.command_id, a.attempt, a.begun_at, a.ended_at, a.status, a.fate, a.message AS code, a.reply
-FROM delivery.attempts a JOIN ledger.commands c USING (command_id)
+FROM delivery.attempts a JOIN ledger.commands c ON a.command_id = c.command_id COLLATE "default"
 WHERE c.order_id = $1 ORDER BY a.begun_at, a.attempt
 
 -- name: order_entries
