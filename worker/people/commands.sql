@@ -5,16 +5,22 @@ WHERE attention AND ($1::text IS NULL OR order_id = $1) AND ($2::text IS NULL OR
 ORDER BY updated_at DESC LIMIT $3
 
 -- name: commands_needing_people
--- Commands that wait for a person, and those that the books name.
+-- Commands that the books name, and of the others that wait for a person the latest.
+WITH found AS (
+    SELECT * FROM delivery.commands WHERE command_id = ANY ($1::text[])
+    UNION ALL
+    (SELECT * FROM delivery.commands
+    WHERE state IN ('manual', 'suspect', 'unknown') AND command_id <> ALL ($1::text[])
+        AND ($2::text IS NULL OR order_id = $2) AND ($3::text IS NULL OR state = $3)
+        AND ($4::text IS NULL OR convert_from(body, 'UTF8')::json ->> 'merchant' = $4)
+    ORDER BY coalesce(ended_at, first_attempt_at) DESC NULLS LAST LIMIT $5)
+)
 SELECT command_id, order_id, payment_id, connector, operation, value, state, done, attempts, code, message,
     operation_id, first_attempt_at, ended_at, convert_from(body, 'UTF8')::json ->> 'merchant' AS merchant,
     convert_from(body, 'UTF8')::json ->> 'currency' AS currency,
-    (SELECT action FROM delivery.decisions d WHERE d.command_id = c.command_id AND d.applied_at IS NULL
+    (SELECT action FROM delivery.decisions d WHERE d.command_id = found.command_id AND d.applied_at IS NULL
         ORDER BY id DESC LIMIT 1) AS noted
-FROM delivery.commands c
-WHERE (command_id = ANY ($1::text[]) OR state IN ('manual', 'suspect', 'unknown'))
-    AND ($2::text IS NULL OR order_id = $2)
-LIMIT $3
+FROM found
 
 -- name: show_command
 -- One command with everything known of it.

@@ -57,7 +57,9 @@ async def needs(
     orders = [decode_order(row["document"]) for row in documents]
     found = [(order, one) for order in orders for one in attention_of(order)]
     named = {one["commandId"]: (order, one) for order, one in found if one["commandId"]}
-    rows = await connection.fetch(_SQL["commands_needing_people"], list(named), order_id, ORDERS_LOOKED_AT_MAX)
+    rows = await connection.fetch(
+        _SQL["commands_needing_people"], list(named), order_id, need, merchant, ORDERS_LOOKED_AT_MAX
+    )
     commands = [_of_command(row, named.get(row["command_id"])) for row in rows]
     taken_over = {one.command_id for one in commands}
     amounts = [_of_amount(order, one) for order, one in found if one["commandId"] not in taken_over]

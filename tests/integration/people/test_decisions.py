@@ -2,6 +2,7 @@
 
 import json
 import random
+from datetime import UTC, datetime
 
 import pytest
 
@@ -40,6 +41,15 @@ async def declined_settle(ledger: LedgerWorld) -> str:
     await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
     command_id = await taken_over(ledger, "declined")
     await ledger.apply("command.declined", outcome(ledger.of(names.COMMANDS)[-1], value=0, code="51"))
+    return command_id
+
+
+async def manual_settle(ledger: LedgerWorld, order_id: str, merchant: str) -> str:
+    """60.00 that somebody does by hand, as both workers know it."""
+    await ledger.apply("order.authorized", authorized(order_id) | {"merchant": merchant})
+    await ledger.apply("invoice.issued", invoice(order_id, "17", 6000))
+    command_id = await taken_over(ledger, "manual")
+    await ledger.apply("command.manual", outcome(ledger.of(names.COMMANDS)[-1], value=0))
     return command_id
 
 
@@ -104,6 +114,37 @@ async def test_what_cannot_be_decided_now_is_refused_with_a_sentence(ledger: Led
         await commands.abandon_amount(ledger.connection, ANA, "nowhere", invoice="1")
 
     assert await ledger.value("SELECT count(*) FROM people.acts") == 0
+
+
+async def test_however_many_commands_of_others_wait_a_merchants_own_is_found_and_may_be_decided(
+    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("worker.people.needs.ORDERS_LOOKED_AT_MAX", 2)
+    for number in range(3):
+        await manual_settle(ledger, f"o{number}", "large")
+    command_id = await manual_settle(ledger, "o3", "small")
+
+    [one] = await needs(ledger.connection, merchant="small")
+
+    assert (one.command_id, one.connector, one.acts) == (command_id, "c1", ("resolve",))
+
+
+async def test_of_more_commands_than_are_looked_at_the_latest_are_shown_and_of_each_need_its_own(
+    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("worker.people.needs.ORDERS_LOOKED_AT_MAX", 2)
+    found = []
+    for day, state in enumerate(("suspect", "unknown", "unknown", "unknown"), 1):
+        await ledger.apply("order.authorized", authorized(f"o{day}"))
+        await ledger.apply("invoice.issued", invoice(f"o{day}", "17", 6000))
+        found.append(await taken_over(ledger, state))
+        at = datetime(2026, 1, day, tzinfo=UTC)
+        await ledger.connection.execute(
+            "UPDATE delivery.commands SET ended_at = $2 WHERE command_id = $1", found[-1], at
+        )
+
+    assert [one.command_id for one in await needs(ledger.connection)] == found[:1:-1]
+    assert [one.command_id for one in await needs(ledger.connection, need="suspect")] == found[:1]
 
 
 async def test_a_command_the_connector_left_open_is_found_before_the_ledger_has_heard_of_it(ledger: LedgerWorld):
