@@ -1,6 +1,6 @@
 """The facts of one cycle, decided one after another; what must be written is gathered in each order's folder."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Container, Iterable, Mapping
 from typing import Literal
 
@@ -22,6 +22,7 @@ from worker.ledger.folder import Folder, Parked, WaitsFor
 from worker.ledger.reading import Readable, read_fact
 from worker.settings import Settings
 from worker.stream.cycle import Cycle
+from worker.stream.turns import Turns
 
 UNDECIDABLE = "undecidable_fact"
 
@@ -41,12 +42,13 @@ class Deciding:
         """Where the records stand that a person asked to judge again (R8)."""
         self._connectors = connectors
         self._settings = settings
+        self._turns = Turns()
         self._owners = dict(owners)
         """Payment → its order, of all payments that a fact of this cycle might add."""
         self.duplicates: Counter[tuple[str, int]] = Counter()
         """Repeats per topic and partition, those among facts that had waited included."""
 
-    def catch_up(self, folder: Folder, chain: int) -> None:
+    async def catch_up(self, folder: Folder, chain: int) -> None:
         """Facts that no record brings, before any that one does: time has passed, connectors were named.
 
         `chain` is one of ours, and the order's own may be another worker's: that of the partition where it is named.
@@ -54,16 +56,16 @@ class Deciding:
         order_id = folder.order.order_id
         deadline = next_deadline_ms(folder.order, self._settings.expiry_lead_ms)
         if deadline is not None and deadline <= self._cycle.now_ms:
-            self._decide(folder, None, Readable(TimePassed(order_id=order_id), None), chain)
+            await self._judge(folder, None, Readable(TimePassed(order_id=order_id), None), chain)
         if self._connectors.unnamed(folder.order) == []:
-            self._decide(folder, None, Readable(ConnectorsNamed(order_id=order_id), None), chain)
+            await self._judge(folder, None, Readable(ConnectorsNamed(order_id=order_id), None), chain)
         if folder.order.opened and any(parked.waits_for == "order" for parked in folder.parked):
-            self._unpark(folder, chain)  # the order was opened by a recovery, which decides nothing
+            await self._unpark(folder, chain)  # the order was opened by a recovery, which decides nothing
 
-    def judge(self, folder: Folder, record: Record, one: Readable) -> RecordFate:
+    async def judge(self, folder: Folder, record: Record, one: Readable) -> RecordFate:
         """The fate of one record."""
         # A chain is written by the owner of its partition alone: of the record that is read, not of one it unparks.
-        fate = self._decide(folder, record, one, record.partition)
+        fate = await self._judge(folder, record, one, record.partition)
         if fate == "parked":
             waits_for, expires_ms = self._wait(folder, None)
             folder.park(Parked(record, waits_for, expires_ms))
@@ -81,23 +83,28 @@ class Deciding:
                     f"The {parked.waits_for} it names did not come in time (R29)",
                 )
 
-    def _decide(self, folder: Folder, record: Record | None, one: Readable, chain: int) -> RecordFate:
+    async def _judge(self, folder: Folder, record: Record | None, one: Readable, chain: int) -> RecordFate:
         """One fact, and what it makes of parked ones."""
+        fate, unparks = self._decide(folder, record, one, chain)
+        if unparks:
+            await self._unpark(folder, chain)
+        return fate
+
+    def _decide(self, folder: Folder, record: Record | None, one: Readable, chain: int) -> tuple[RecordFate, bool]:
+        """One fact, and whether parked ones may be tried now."""
         try:
             decision = self._decision(folder, record, one, chain)
         except Exception as problem:  # noqa: BLE001 - a fact that breaks a rule of ours must not stop its partition
-            return self._undecidable(folder, record, problem)
+            return self._undecidable(folder, record, problem), False
         if decision.fate == "applied":
             for added in authorizations(one.fact):
                 self._owners[added.payment_id] = one.fact.order_id
         if decision.fate == "duplicate" and record is not None:
             self.duplicates[record.topic, record.partition] += 1
         self._follow(folder, record, one.fact, decision)
-        if decision.unparks:
-            self._unpark(folder, chain)
         if decision.refusal is not None or decision.fate == "refused":
-            return "dead_lettered"
-        return decision.fate
+            return "dead_lettered", decision.unparks
+        return decision.fate, decision.unparks
 
     def _decision(self, folder: Folder, record: Record | None, read: Readable, chain: int) -> Decision:
         fact = read.fact
@@ -122,21 +129,30 @@ class Deciding:
                     reason = f"Automatic settlement {settle_id} does not fit payment {payment_id} (R27)"
                     self._dead_letter(folder, parked.record, "suspect", reason)
 
-    def _unpark(self, folder: Folder, chain: int) -> None:
-        """Tries what waits, in the order in which it was stored; what must go on waiting keeps its place (R29)."""
-        for parked in [one for one in folder.parked if one.waits_for != "judgement"]:
-            if parked not in folder.parked:
-                continue  # a fact that was unparked before it has taken it along
+    async def _unpark(self, folder: Folder, chain: int) -> None:
+        """Tries what waits, in the order in which it was stored; what must go on waiting keeps its place (R29).
+
+        What one of them adds may be what those before it wait for: they are tried again.
+        """
+        line, tried = deque(folder.take_out_waiting()), list[Parked]()
+        while line:
+            await self._turns.pass_on()
+            parked = line.popleft()
             one = read_fact(parked.record)
             if not isinstance(one, Readable):  # a newer program reads more strictly than the one that stored it
-                folder.drop(parked)
+                folder.forget(parked)
                 self._dead_letter(folder, parked.record, one.reason, one.message)
                 continue
-            place = folder.take_out(parked)
-            if self._decide(folder, parked.record, one, chain) == "parked":
-                folder.put_back(place, parked, *self._wait(folder, parked))
-            else:
-                folder.forget(parked)
+            fate, unparks = self._decide(folder, parked.record, one, chain)
+            if fate == "parked":
+                folder.goes_on(parked, *self._wait(folder, parked))
+                tried.append(parked)
+                continue
+            folder.forget(parked)
+            if unparks:
+                line.extendleft(reversed(tried))
+                tried.clear()
+        folder.parked += tried
 
     def _wait(self, folder: Folder, before: Parked | None) -> tuple[WaitsFor, int | None]:
         """For what a fact waits, and until when; only an unknown order or payment is given up."""

@@ -109,18 +109,17 @@ class Folder:
 
     def drop(self, parked: Parked) -> None:
         """This one waits no longer."""
-        self.take_out(parked)
+        self.parked.remove(parked)
         self.forget(parked)
 
-    def take_out(self, parked: Parked) -> int:
-        """It is about to be tried; returns its place in the line."""
-        place = self.parked.index(parked)
-        del self.parked[place]
-        return place
+    def take_out_waiting(self) -> list[Parked]:
+        """All that are about to be tried; what is held for a judgement stays."""
+        waiting = [one for one in self.parked if one.waits_for != "judgement"]
+        self.parked = [one for one in self.parked if one.waits_for == "judgement"]
+        return waiting
 
-    def put_back(self, place: int, parked: Parked, waits_for: WaitsFor, expires_at_ms: int | None) -> None:
-        """It goes on waiting where it stood, perhaps for something else."""
-        self.parked.insert(place, parked)
+    def goes_on(self, parked: Parked, waits_for: WaitsFor, expires_at_ms: int | None) -> None:
+        """It was tried, and goes on waiting, perhaps for something else."""
         if (parked.waits_for, parked.expires_at_ms) != (waits_for, expires_at_ms):
             parked.waits_for, parked.expires_at_ms = waits_for, expires_at_ms
             self.moved.append(parked)

@@ -50,18 +50,18 @@ async def foresee(
     places = {(record.topic, record.partition, record.offset) for record in records}
     deciding = Deciding(cycle, connectors, settings, owners, places)
     for folder in folders.values():
-        deciding.catch_up(folder, folder.home)
+        await deciding.catch_up(folder, folder.home)
     return [
         Foreseen("dead_lettered", None, None, one.reason, one.message, [], [])
         if isinstance(one, Unreadable)
-        else _judged(cycle, deciding, folders[one.fact.order_id], record, one)
+        else await _judged(cycle, deciding, folders[one.fact.order_id], record, one)
         for record, one in zip(records, facts, strict=True)
     ]
 
 
-def _judged(cycle: Cycle, deciding: Deciding, folder: Folder, record: Record, one: Readable) -> Foreseen:
+async def _judged(cycle: Cycle, deciding: Deciding, folder: Folder, record: Record, one: Readable) -> Foreseen:
     dead, commands, events = len(cycle.dead), len(folder.commands), len(folder.events)
-    fate = deciding.judge(folder, record, one)
+    fate = await deciding.judge(folder, record, one)
     # Its own dead letter, not one of a fact that waited for it.
     own = next((letter for letter in cycle.dead[dead:] if letter.record is record), None)
     order: Order = folder.order

@@ -123,7 +123,7 @@ class LedgerHandler:
         deciding = await self._deciding(cycle, book, folders, facts, returned)
         read_from = {one.fact.order_id: record.partition for record, one in reversed(facts)}
         for order_id, folder in folders.items():
-            deciding.catch_up(folder, read_from[order_id])
+            await deciding.catch_up(folder, read_from[order_id])
         tally.traced += [fact for fact in facts if fact[1].traceparent] if tracing.on else []
         turns = Turns()
         for record, one in facts:
@@ -131,7 +131,7 @@ class LedgerHandler:
             folder = folders[one.fact.order_id]
             if folder.home != record.partition:
                 tally.misplaced[record.topic] += 1
-            self._count(tally, record, deciding.judge(folder, record, one), deciding.duplicates)
+            self._count(tally, record, await deciding.judge(folder, record, one), deciding.duplicates)
         for folder in folders.values():
             deciding.give_up(folder)
         changed = [folder for folder in folders.values() if folder.changed]
@@ -176,7 +176,7 @@ class LedgerHandler:
         returned = await book.returning(_replays([], folders.values()))
         deciding = await self._deciding(cycle, book, folders, [], returned)
         for folder in folders.values():
-            deciding.catch_up(folder, folder.home)
+            await deciding.catch_up(folder, folder.home)
             deciding.give_up(folder)
             if folder.left_due_ms is not None and folder.left_due_ms <= cycle.now_ms:
                 tally.look_at_ms = cycle.now_ms  # more gives up than one cycle takes

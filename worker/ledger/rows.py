@@ -85,8 +85,9 @@ class Rows:
 
     def _add_parked(self, folder: Folder) -> None:
         self.unparked += folder.unparked
+        waiting = {*folder.parked}
         for one in folder.moved:
-            if one.row_id is not None and one in folder.parked:
+            if one.row_id is not None and one in waiting:
                 self.moved.append((one.row_id, one.waits_for, _moment(one.expires_at_ms)))
         for one in folder.parked:
             if one.row_id is None:

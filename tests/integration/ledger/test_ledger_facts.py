@@ -1,12 +1,18 @@
 """What becomes of records: applied, duplicate, parked or dead-lettered, each exactly once."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from tests.integration.ledger.world import PARTITIONS, LedgerWorld, authorized, invoice, kind, payment
 from worker import metrics
+from worker.domain.decide import decide
+from worker.domain.decision import Decision
 from worker.kafka import names
 from worker.ledger.book import Book
 from worker.ledger.checking import run_audit
+from worker.stream import turns
 from worker.stream.cycle import Cycle
 
 
@@ -177,6 +183,54 @@ async def test_facts_that_were_not_looked_at_are_applied_when_their_order_comes(
 
     assert ledger.commands() == [("settle", 100)] * 3
     assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
+
+
+async def test_however_many_payments_waited_for_their_order_each_is_added_when_it_comes(ledger: LedgerWorld):
+    for number in range(2, 602):
+        ledger.send("payment.authorized", {"orderId": "o1", "payment": payment(f"o1.p{number}", 100)})
+    await ledger.cycle()
+
+    await ledger.apply("order.authorized", authorized("o1"))
+
+    assert ledger.dead() == []
+    assert await ledger.rows("SELECT count(*) FROM payments") == [(601,)]
+    assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
+
+
+async def test_what_waits_for_a_payment_that_waited_too_is_applied_in_the_order_in_which_it_was_stored(
+    ledger: LedgerWorld,
+):
+    for number in (2, 4, 3):
+        auto = {"orderId": "o1", "paymentId": f"o1.p{number}", "settleId": f"s{number}", "value": 100}
+        await ledger.apply("payment.auto_settled", auto)
+    for number in (3, 2):
+        await ledger.apply("payment.authorized", {"orderId": "o1", "payment": payment(f"o1.p{number}", 100)})
+
+    await ledger.apply("order.authorized", authorized("o1"))
+
+    # Each payment, and at once what waits for it; for the one that has not come its settlement goes on waiting.
+    assert await ledger.rows('SELECT "offset" FROM facts ORDER BY sequence') == [(5,), (3,), (2,), (4,), (0,)]
+    assert await ledger.rows('SELECT waits_for, "offset" FROM parked') == [("payment", 1)]
+
+
+async def test_while_what_waited_for_an_order_is_decided_the_lease_can_be_renewed(
+    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+):
+    for number in range(50):
+        ledger.send("invoice.issued", invoice("o1", str(number), 100))
+    await ledger.cycle()
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+    said: list[str] = []
+
+    def told(*given: Any) -> Decision:
+        said.append("decided")
+        asyncio.get_running_loop().call_soon(said.append, "others")
+        return decide(*given)
+
+    monkeypatch.setattr("worker.ledger.folder.decide", told)
+    await ledger.apply("order.authorized", authorized("o1"))
+
+    assert said == ["decided", "others"] * 51
 
 
 async def test_a_record_that_waits_and_is_read_again_goes_on_waiting_once(ledger: LedgerWorld):
