@@ -32,6 +32,8 @@ from worker.tracing import tracing
 
 LOOK_MS = 1_000  # how often the tables are asked whether time has become a fact
 TIMED_ORDERS_MAX = 500
+# An order waits for what our connectors file does not name, or another worker's did not.
+NAMED_LOOK_MS = 60_000
 MISPLACED_WARNING_SECONDS = 60.0
 # What this many orders write, or fewer, goes with the outbox, in the cycle's last statement.
 FEW_ORDERS = 16
@@ -57,6 +59,7 @@ class Tally(Struct):
     traced: list[ReadRecord] = field(default_factory=list)
     unnamed: set[str] = field(default_factory=set)
     look_at_ms: int | None = None
+    named_look_ms: int | None = None
 
     def count_events(self, folders: Iterable[Folder]) -> None:
         """What was written and not refused."""
@@ -76,6 +79,7 @@ class LedgerHandler:
         self._settings = control.settings
         self._connectors = Connectors(control.settings)
         self._look_at_ms = 0
+        self._named_look_ms = 0
         self._next_offsets: dict[Place, int] = {}
         self._quarantine: dict[str, int] = {}
         self._misplaced_warned = -MISPLACED_WARNING_SECONDS
@@ -84,7 +88,7 @@ class LedgerHandler:
 
     async def taken(self, connection: Any, taken: Mapping[int, Taken]) -> None:
         """The orders of these partitions have to be looked at; for what they wait is said at once."""
-        self._look_at_ms = 0
+        self._look_at_ms = self._named_look_ms = 0
         for row in await connection.fetch(_SQL["read_consumed"], list(taken)):
             self._next_offsets[row["topic"], row["partition"]] = row["next_offset"]
         rows = await connection.fetch(_SQL["awaited_connectors"], list(taken))
@@ -94,14 +98,15 @@ class LedgerHandler:
         """Nothing is ever in flight between two cycles."""
 
     def dropped(self) -> None:
-        self._look_at_ms = 0
+        self._look_at_ms = self._named_look_ms = 0
         self._next_offsets = {}
         self._tally = Tally()
 
     def reload(self) -> None:
         """SIGHUP: the connectors file may name what orders wait for."""
         if self._connectors.reload():
-            self._look_at_ms = 0
+            self._look_at_ms = self._named_look_ms = 0
+            self._tally.named_look_ms = None  # what is being looked up goes by the former file
             self._control.wake()
 
     def next_due_ms(self) -> int | None:
@@ -209,6 +214,8 @@ class LedgerHandler:
             return  # nothing was decided in it: what an earlier one had decided was refused
         if tally.look_at_ms is not None:
             self._look_at_ms = tally.look_at_ms
+        if tally.named_look_ms is not None:
+            self._named_look_ms = tally.named_look_ms
         for place, offset in tally.next_offsets.items():
             self._next_offsets[place] = max(offset, self._next_offsets.get(place, 0))
         for (topic, fate), number in tally.fates.items():
@@ -269,7 +276,12 @@ class LedgerHandler:
         """Orders for which something has happened that no record brings."""
         self._quarantine = {one: until for one, until in self._quarantine.items() if until > cycle.now_ms}
         due = await book.due_orders(TIMED_ORDERS_MAX, self._quarantine)
-        named = await book.named_orders(self._connectors.names, TIMED_ORDERS_MAX, self._quarantine)
+        named: list[str] = []
+        if cycle.now_ms >= self._named_look_ms:  # any number may wait for what no file names: not in each look
+            tally.named_look_ms = cycle.now_ms + NAMED_LOOK_MS
+            named = await book.named_orders(self._connectors.names, TIMED_ORDERS_MAX, self._quarantine)
+            if len(named) == TIMED_ORDERS_MAX:
+                tally.named_look_ms = cycle.now_ms
         if max(len(due), len(named)) == TIMED_ORDERS_MAX:
             tally.look_at_ms = cycle.now_ms
         else:

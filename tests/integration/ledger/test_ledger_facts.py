@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.ledger.world import PARTITIONS, LedgerWorld, authorized, invoice, kind, payment
+from tests.integration.ledger.world import NOON_MS, PARTITIONS, LedgerWorld, authorized, invoice, kind, payment
 from worker import metrics
 from worker.domain.decide import decide
 from worker.domain.decision import Decision
@@ -278,6 +278,51 @@ async def test_an_order_with_a_connector_that_nobody_named_waits_for_the_file(le
     assert alert._value.get() == 0
     assert (ledger.state("o1")["mode"], ledger.commands()) == ("PARTIAL", [("settle", 4000)])
     assert await ledger.rows("SELECT awaits, parked FROM orders") == [(None, 0)]
+
+
+async def test_orders_that_wait_for_connectors_are_not_looked_for_again_and_again(
+    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+):
+    looks: list[int] = []
+    look = Book.named_orders
+
+    async def told(book: Book, *given: Any) -> list[str]:
+        looks.append(ledger.now_ms - NOON_MS)
+        return await look(book, *given)
+
+    monkeypatch.setattr(Book, "named_orders", told)
+    await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "c2"}]))
+    for _ in range(62):
+        ledger.now_ms += 1_000
+        await ledger.cycle()
+    ledger.file.write_text(ledger.file.read_text().replace("connectors.c1", "connectors.c2"))
+    ledger.handler.reload()
+    await ledger.cycle()
+
+    assert looks == [0, 60_000, 62_000]
+    assert ledger.state("o1")["mode"] == "PARTIAL"
+
+
+async def test_a_file_that_names_a_connector_while_a_cycle_runs_is_gone_by_in_the_next(
+    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+):
+    await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "c2"}]))
+    look = Book.named_orders
+
+    async def named_meanwhile(book: Book, *given: Any) -> list[str]:
+        found = await look(book, *given)
+        ledger.file.write_text(ledger.file.read_text().replace("connectors.c1", "connectors.c2"))
+        ledger.handler.reload()
+        return found
+
+    monkeypatch.setattr(Book, "named_orders", named_meanwhile)
+    ledger.now_ms += 60_000
+    await ledger.cycle()
+    monkeypatch.setattr(Book, "named_orders", look)
+    ledger.now_ms += 1_000
+    await ledger.cycle()
+
+    assert ledger.state("o1")["mode"] == "PARTIAL"
 
 
 async def test_a_file_that_does_not_parse_keeps_the_old_one(ledger: LedgerWorld):
