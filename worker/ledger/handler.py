@@ -176,21 +176,28 @@ class LedgerHandler:
         return None
 
     async def _decide_timed(self, cycle: Cycle, book: Book, tally: Tally, orders: set[str]) -> None:
-        """Every one of them is written, changed or not: when it is to be looked at next has to be said anew."""
+        """Every one of them is written, changed or not: when it is to be looked at next has to be said anew.
+
+        Not so one whose facts only the next cycles take: it stays due as it is.
+        """
         folders = await book.open(orders, opening=())
         returned = await book.returning(_replays([], folders.values()))
         deciding = await self._deciding(cycle, book, folders, [], returned)
+        done: list[Folder] = []
         for folder in folders.values():
             await deciding.catch_up(folder, folder.home)
             deciding.give_up(folder)
-            if folder.left_due_ms is not None and folder.left_due_ms <= cycle.now_ms:
+            stays_due = folder.left_due_ms is not None and folder.left_due_ms <= cycle.now_ms
+            if stays_due:
                 tally.look_at_ms = cycle.now_ms  # more gives up than one cycle takes
-        await book.write(self._rows(tally, folders.values()))
+            if folder.changed or not stays_due:
+                done.append(folder)
+        await book.write(self._rows(tally, done))
         if deciding.duplicates:
             book.account({}, deciding.duplicates, {})
         await book.mark_returned(returned)
-        await _publish(cycle, book, folders.values(), flush=True)
-        tally.count_events(folders.values())
+        await _publish(cycle, book, done, flush=True)
+        tally.count_events(done)
 
     async def _deciding(
         self, cycle: Cycle, book: Book, folders: Mapping[str, Folder], facts: Sequence[ReadRecord],

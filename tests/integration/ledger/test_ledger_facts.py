@@ -175,6 +175,23 @@ async def test_an_order_that_never_comes_makes_no_further_fact_dearer_and_is_giv
     assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
 
 
+async def test_an_order_whose_facts_are_given_up_by_a_later_cycle_is_not_written_before(ledger: LedgerWorld):
+    for number in range(150):
+        ledger.send("invoice.issued", invoice(f"o{number}", "1", 100))
+    await ledger.cycle()
+    ledger.now_ms += 72 * 3_600_000
+    before = await ledger.rows("SELECT order_id, ctid::text FROM orders")
+
+    await ledger.cycle()
+
+    after = await ledger.rows("SELECT order_id, ctid::text FROM orders")
+    assert len({*after} - {*before}) == 100
+    assert ledger.handler.next_due_ms() <= ledger.now_ms
+    await ledger.cycle()
+    assert ledger.dead() == [(names.INVOICES, "order_unknown")] * 150
+    assert await ledger.rows("SELECT DISTINCT parked, wake_at FROM orders") == [(0, None)]
+
+
 async def test_facts_that_were_not_looked_at_are_applied_when_their_order_comes(ledger: LedgerWorld):
     for number in range(3):
         await ledger.apply("invoice.issued", invoice("o1", str(number), 100))
