@@ -243,7 +243,8 @@ def _command_attention(order: Order, command: Command) -> Json | None:
         return _item(command.state, command.payment_id, command.command_id, invoice, command.settle_id, command.value)
     if not command.missing or command.abandoned:
         return None
-    amount = proportional(command.value, command.missing, command.reference) if command.reference else 0
+    undone = command.unfreed if command.operation == "cancel" else command.value - command.done
+    amount = proportional(undone, command.missing, command.reference - command.done_reference)
     if command.operation == "cancel":
         payment = order.payment(command.payment_id)
         amount = min(amount, payment.open) if payment else 0

@@ -193,3 +193,19 @@ def test_an_order_that_waits_for_its_connector_has_no_mode_yet() -> None:
 
     assert world.order.awaits_connectors
     assert world.state["mode"] is None
+
+
+def test_with_interest_what_came_short_is_told_as_the_connector_left_it() -> None:
+    """R32: 11 were asked and 6 done, so 5 are short, whatever rounding makes of their reference value."""
+    play = "auto 13; auto 4 as g4; Out 23; return 10"
+    world = World(pay("p1", 24, reference=23)).script("refund", "short 6").say(play)
+
+    assert world.event("refund.confirmed").numbers["short"] == 5
+    assert world.attention == [("short", 5)]
+
+
+def test_with_interest_a_settle_that_came_short_is_told_as_the_connector_left_it() -> None:
+    world = World(pay("p1", 29, reference=23)).script("settle", "short 12").say("Out 20")
+
+    assert world.event("settlement.confirmed").numbers["short"] == 13
+    assert world.attention == [("short", 13)]
