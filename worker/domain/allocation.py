@@ -16,7 +16,7 @@ class Part(NamedTuple):
 class Allocation(NamedTuple):
     parts: list[Part]
     left: int  # reference value that no payment has room for
-    crumbs: int  # of it, what only was too small to be a minor unit
+    crumbs: int  # all of it, where it only was too small to be a minor unit; with more, it waits for the next command
 
 
 def by_amount(order: Order) -> list[Payment]:
@@ -87,7 +87,7 @@ def allocate_settle(payments: Iterable[Payment], amount: int) -> Allocation:
         below = taken.get(payment.payment_id, Part(payment, 0, 0))
         taken[payment.payment_id] = Part(payment, below.reference + reference, below.value + value)
         left -= reference
-    return Allocation(list(taken.values()), left, min(left, crumbs))
+    return Allocation(list(taken.values()), left, left if left <= crumbs else 0)
 
 
 def allocate_void(payments: Iterable[Payment], amount: int) -> list[Part]:

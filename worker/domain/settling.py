@@ -40,11 +40,11 @@ def _ask_per_invoice(draft: Draft) -> None:
         own = sum(lack.amount for lack in mine)
         carried = lacking.total(order, _ROUNDING)  # what was too small to be asked for alone joins the next command
         left, crumbs = _take(draft, partial, own + carried, ("invoice", invoice), rule)
-        lacking.take_off(draft, carried, lambda other: other.kind == "rounding")
-        found = own - (left - crumbs)
-        lacking.take_off(draft, found, mine.__contains__)
-        lacking.add(draft, invoice, "waiting", -found)
-        lacking.add(draft, invoice, "rounding", crumbs)
+        found = own + carried - left
+        rest = own - max(0, found - carried)
+        lacking.take_off(draft, found, lambda other: other.kind == "rounding")
+        lacking.take_off(draft, own if crumbs else own - rest, mine.__contains__)
+        lacking.add(draft, invoice, "rounding", rest if crumbs else 0)
 
 
 def _ask_once(draft: Draft, amount: int) -> None:

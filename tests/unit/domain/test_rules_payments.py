@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.domain.world import START_MS, World, added, auto, out, pay
+from tests.unit.domain.world import START_MS, World, added, auto, out, pay, tracking
 from worker.domain.decide import next_deadline_ms
 from worker.domain.facts import TimePassed
 from worker.domain.order import Order
@@ -123,6 +123,16 @@ def test_r26_room_counts_in_reference_value() -> None:
     world = World(pay("p1", 10800, reference=10000, cap=12000)).say("increase 2000")
 
     assert 889 in world.event("authorization.needed").numbers.values()
+
+
+def test_r26_what_waits_for_an_authorization_does_not_melt_with_what_else_happens() -> None:
+    """The last cent above 9000 is worth 1 and asks for nothing: it waits with the rest, and is asked with it (R16)."""
+    world = World(pay("p1", 9000, reference=10000, cap=9500), value=12000).say("Out 12000").shows("waits 1445")
+    for parcel in "abc":
+        world.give(tracking("1", trackingNumber=parcel))
+
+    world.shows("K 10555, waits 1445").say("pay p2 1445").shows("S 10944, K 12000, finished")
+    assert world.told_of("p2") == "settle 1445"
 
 
 def test_r26_an_automatic_settlement_counts_at_the_rate_of_what_is_open() -> None:
