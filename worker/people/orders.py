@@ -1,5 +1,6 @@
 """One order as a person reads it: where its money is, what happened, what was asked and what the connector did."""
 
+from collections import defaultdict
 from typing import Any
 
 import orjson
@@ -54,10 +55,12 @@ async def read_order(connection: Connection, order_id: str) -> OrderPage | None:
     if row is None:
         return None
     order = decode_order(row["document"]) if row["document"] else Order(order_id)
-    attempts = await _rows(connection, "order_attempts", order_id)
+    sent: defaultdict[str, list[Json]] = defaultdict(list)
+    for attempt in await _rows(connection, "order_attempts", order_id):
+        sent[attempt["command_id"]].append(attempt)
     requests = await _rows(connection, "order_requests", order_id)
     for one in requests:
-        one["sent"] = [attempt for attempt in attempts if attempt["command_id"] == one["command_id"]]
+        one["sent"] = sent[one["command_id"]]
         command = order.commands.get(one["command_id"])
         one["cause"] = f"{command.cause_kind} {command.cause_id}" if command else None
     return OrderPage(

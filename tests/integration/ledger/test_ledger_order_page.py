@@ -1,12 +1,17 @@
 """`settlement order`: what a person sees of one order."""
 
 import io
+import json
+from typing import Any
 
+import pytest
 from rich.console import Console
 
 from tests.integration.ledger.world import LedgerWorld, authorized, invoice
 from worker.console.order import show_order
-from worker.people.orders import read_order
+from worker.kafka import names
+from worker.people import orders
+from worker.people.orders import Connection, read_order
 
 
 async def test_the_page_shows_balances_invoices_timeline_and_what_was_asked(ledger: LedgerWorld):
@@ -36,3 +41,46 @@ async def test_an_order_that_only_waits_is_known_and_another_is_not(ledger: Ledg
     assert page is not None
     assert (page.state, [one["waits_for"] for one in page.parked]) == (None, ["order"])
     assert await read_order(ledger.connection, "o2") is None
+
+
+class Attempt(dict[str, Any]):
+    """A row that counts how often somebody asked whose it is."""
+
+    asked = 0
+
+    def __getitem__(self, name: str) -> Any:
+        Attempt.asked += name == "command_id"
+        return super().__getitem__(name)
+
+
+async def test_each_attempt_stands_with_its_request_and_is_looked_at_once(
+    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+):
+    await ledger.apply("order.authorized", authorized("o1"))
+    for number in range(3):
+        await ledger.apply("invoice.issued", invoice("o1", str(number), 100))
+    for one in ledger.of(names.COMMANDS):
+        await ledger.connection.execute(
+            "INSERT INTO delivery.commands (command_id, partition, order_id, payment_id, sequence, operation,"
+            ' connector, value, topic, source_partition, "offset", body, headers, "timestamp", due_at, taken_at)'
+            " VALUES ($1, 0, 'o1', $2, $3, 'settle', 'c1', 100, 't', 0, 1, $4, '[]', now(), now(), now())",
+            one["commandId"], one["paymentId"], one["sequence"], json.dumps(one).encode(),
+        )  # fmt: skip
+        await ledger.connection.execute(
+            "INSERT INTO delivery.attempts (command_id, attempt, epoch, begun_at)"
+            " SELECT $1, number, 1, now() FROM generate_series(1, 2) AS number", one["commandId"],
+        )  # fmt: skip
+    rows = orders._rows
+
+    async def counted(connection: Connection, query: str, order_id: str) -> list[dict[str, Any]]:
+        found = await rows(connection, query, order_id)
+        return [Attempt(one) for one in found] if query == "order_attempts" else found
+
+    monkeypatch.setattr(orders, "_rows", counted)
+    monkeypatch.setattr(Attempt, "asked", 0)
+    page = await read_order(ledger.connection, "o1")
+
+    assert page is not None
+    assert Attempt.asked == 6
+    assert [[(sent["command_id"] == one["command_id"], sent["attempt"]) for sent in one["sent"]]
+            for one in page.requests] == [[(True, 1), (True, 2)]] * 3  # fmt: skip
