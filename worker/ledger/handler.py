@@ -33,7 +33,7 @@ from worker.tracing import tracing
 LOOK_MS = 1_000  # how often the tables are asked whether time has become a fact
 TIMED_ORDERS_MAX = 500
 # An order waits for what our connectors file does not name, or another worker's did not.
-NAMED_LOOK_MS = 60_000
+NAMED_LOOK_MS = 10_000
 MISPLACED_WARNING_SECONDS = 60.0
 # What this many orders write, or fewer, goes with the outbox, in the cycle's last statement.
 FEW_ORDERS = 16

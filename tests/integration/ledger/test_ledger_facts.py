@@ -309,14 +309,14 @@ async def test_orders_that_wait_for_connectors_are_not_looked_for_again_and_agai
 
     monkeypatch.setattr(Book, "named_orders", told)
     await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "c2"}]))
-    for _ in range(62):
+    for _ in range(12):
         ledger.now_ms += 1_000
         await ledger.cycle()
     ledger.file.write_text(ledger.file.read_text().replace("connectors.c1", "connectors.c2"))
     ledger.handler.reload()
     await ledger.cycle()
 
-    assert looks == [0, 60_000, 62_000]
+    assert looks == [0, 10_000, 12_000]
     assert ledger.state("o1")["mode"] == "PARTIAL"
 
 
