@@ -128,14 +128,11 @@ def split(payment: Payment, value: int) -> tuple[tuple[int, int], ...]:
     )
 
 
-def split_back(payment: Payment, amount: int) -> tuple[tuple[int, int], ...]:
-    """Shares of what was taken and is given back, in proportion to what was taken from each recipient."""
-    gone = [share.recipient.amount - share.rest for share in payment.shares]
-    commissions = [(share.recipient.commission_amount or 0) - share.commission_rest for share in payment.shares]
-    return tuple(
-        (part, proportional(commission, part, taken))
-        for part, taken, commission in zip(divided(amount, gone), gone, commissions, strict=True)
-    )
+def together(some: tuple[tuple[int, int], ...], more: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """Two parts of the same recipients as one."""
+    if not some:
+        return more
+    return tuple((one[0] + two[0], one[1] + two[1]) for one, two in zip(some, more, strict=True))
 
 
 def split_done(shares: tuple[tuple[int, int], ...], done: int) -> tuple[tuple[int, int], ...]:

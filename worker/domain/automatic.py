@@ -3,7 +3,7 @@
 from typing import Literal
 
 from worker.domain import lacking
-from worker.domain.allocation import automatic_reference, split, split_back
+from worker.domain.allocation import automatic_reference, split
 from worker.domain.decision import Refusal
 from worker.domain.draft import Draft, with_shares
 from worker.domain.facts import PaymentAutoSettled
@@ -83,7 +83,7 @@ def _book(draft: Draft, payment: Payment, held: Held) -> None:
     with_shares(payment, shares, -1)
     payment.settled += held.value
     payment.settled_reference += reference
-    payment.settlements.append(Settlement(held.settle_id, held.value, reference, automatic=True))
+    payment.settlements.append(Settlement(held.settle_id, held.value, reference, automatic=True, shares=shares))
     draft.order.automatic[automatic_key(held.payment_id, held.settle_id)] = held.value
     draft.tell(
         "payment.auto_settled", "R27",
@@ -111,7 +111,7 @@ def claim(draft: Draft, command: Command, done: int, settle_id: str) -> bool:
         return False
     del payment.settlements[place]
     del order.automatic[key]
-    with_shares(payment, split_back(payment, settlement.value), +1)
+    with_shares(payment, settlement.shares, +1)
     payment.settled -= settlement.value
     payment.settled_reference -= settlement.reference
     draft.release(payment, "settled", settlement.value, "R27", command.command_id)

@@ -28,6 +28,7 @@ class Settlement(Struct, frozen=True, array_like=True, gc=False):
     refunding: int = 0
     reserved: int = 0  # released by a decline; only its retry may take it again (R21)
     reference_taken: int = 0  # of the reference value: refunded, in flight or reserved
+    shares: tuple[tuple[int, int], ...] = ()  # of an automatic one: what it took of each recipient, and commission
 
     @property
     def refundable(self) -> int:
@@ -80,6 +81,7 @@ class Payment(Struct, array_like=True):
     booked_reference: int = 0
     settlements: list[Settlement] = field(default_factory=list)
     shares: list[Share] = field(default_factory=list)
+    booked_shares: tuple[tuple[int, int], ...] = ()  # what `booked` took of each recipient, and commission
 
     @property
     def used(self) -> int:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from worker.domain.allocation import Part, allocate_void, by_amount, split, split_back, split_done
+from worker.domain.allocation import Part, allocate_void, by_amount, split, split_done, together
 from worker.domain.draft import Draft, with_shares
 from worker.domain.money import proportional
 from worker.domain.order import Command, Order, Payment
@@ -77,6 +77,7 @@ def _void_part(draft: Draft, part: Part, cause: tuple[str, str], rule: str) -> N
     with_shares(payment, shares, -1)
     payment.voided += part.value
     payment.booked += part.value
+    payment.booked_shares = together(payment.booked_shares, shares)
     payment.voided_reference += part.reference
     payment.booked_reference += part.reference
     draft.tell(
@@ -117,7 +118,8 @@ def undo_booked(draft: Draft, payment: Payment, rule: str) -> None:
     payment.voided_reference -= payment.booked_reference
     payment.booked = payment.booked_reference = 0
     draft.release(payment, "voided", amount, rule)
-    with_shares(payment, split_back(payment, amount), +1)
+    with_shares(payment, payment.booked_shares, +1)
+    payment.booked_shares = ()
 
 
 def retry_void(draft: Draft, command: Command) -> int:
@@ -157,6 +159,7 @@ def void_succeeded(draft: Draft, command: Command, done: int, operation_id: str 
     if command.told_late:  # as far as it was done, the connector knows now
         booked = max(0, payment.booked - done)
         payment.booked_reference = proportional(payment.booked_reference, booked, payment.booked)
+        payment.booked_shares = split_done(payment.booked_shares, booked)
         payment.booked = booked
     draft.update(
         command, state="succeeded", done=done, done_reference=reference, operation_id=operation_id,

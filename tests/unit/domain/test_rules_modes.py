@@ -295,6 +295,22 @@ def test_r3_a_part_in_flight_is_not_given_twice() -> None:
     assert shares(world) == [[3500, 1500], [3500, 1500]]
 
 
+def test_r3_a_capture_that_was_ours_leaves_each_recipient_what_the_settle_did_not_name() -> None:
+    """The gateway told of the capture before it answered: for the time being the other halves counted as received."""
+    world = World(pay("p1", 10, by="split", recipients=(recipient("x", 7), recipient("y", 3))))
+    world.say("hold; Out 5; auto 5 as g1; ok settle 5 as g1; go; Out 5")
+
+    assert shares(world) == [[4, 1], [3, 2]]
+
+
+def test_r3_a_booked_void_that_is_undone_gives_back_to_each_what_it_took_away() -> None:
+    """Of x and y 1 and 0 were captured, 2 and 3 voided. Without that void 4 and 5 are left, of which 3 and 3 go."""
+    world = World(pay("p1", 10, by="total", recipients=(recipient("x", 5), recipient("y", 5))))
+    world.say("auto 1; discount 5; auto 6 as g2")
+
+    assert [one.rest for one in world.payment().shares] == [1, 2]
+
+
 def test_r3_refunds_and_cancels_carry_no_recipients() -> None:
     from worker.domain.published import command_message
 
