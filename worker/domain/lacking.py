@@ -1,5 +1,6 @@
 """What accepted invoices lack: kept per invoice with its reason, in sum always `max(0, O − K)`."""
 
+from collections import Counter
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -172,10 +173,26 @@ def _miss_no_more_than_lacks(draft: Draft) -> None:
 
 
 def lay_open(draft: Draft) -> None:
-    """Lists what is newly lacking as not yet asked for, on the newest invoices."""
-    left = unlisted(draft.order)
-    for invoice in reversed(draft.order.invoices.values()):
+    """Lists what is newly lacking as not yet asked for: on the newest invoices that no command was asked for."""
+    order = draft.order
+    left, asked = unlisted(order), _asked_or_done(order)
+    for invoice in reversed(order.invoices.values()):
+        known = sum(lack.amount for lack in order.lacks if lack.invoice == invoice.number)
+        left -= _list_on(draft, invoice, min(left, invoice.due - known - asked[invoice.number]), "held")
+    for invoice in reversed(order.invoices.values()):
         left -= _list_on(draft, invoice, left, "held")
+
+
+def _asked_or_done(order: Order) -> Counter[str]:
+    """PARTIAL: how much of which invoice commands were asked for, and may do or did: it needs nothing of the pool."""
+    found: Counter[str] = Counter()
+    for command in order.commands.values() if order.mode == "PARTIAL" else ():
+        left = command.reference if command.reserved else command.done_reference
+        for number, covered in command.covers:
+            part = min(left, covered)
+            found[number] += part
+            left -= part
+    return found
 
 
 def give_up(draft: Draft, command_id: str) -> None:

@@ -199,6 +199,14 @@ def test_r26_a_discount_below_par() -> None:
 # R27
 
 
+def test_r27_where_a_capture_turns_out_to_be_ours_the_sale_it_had_paid_is_settled_and_no_other() -> None:
+    """Of sale 1 the gateway paid 4000, and 4000 were asked: they are the same. All of sale 2 is in flight (R4)."""
+    world = World(pay("p1", 10000)).say("auto 4000 as g1; hold; Out 8000; Out 2000; ok settle 4000 as g1")
+
+    assert [(one.value, one.cause_id) for one in world.issued] == [(4000, "1"), (2000, "2"), (4000, "1")]
+    world.say("go").shows("S 10000, finished")
+
+
 def test_r27_what_fits_the_open_part_is_settled_under_its_id() -> None:
     world = World().say("auto 4000 as g7").shows("S 4000, U 4000, K 4000")
 
