@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from tests.until import until
 from worker.postgres import connecting
 from worker.postgres.migrations import (
     Migration,
@@ -15,6 +16,9 @@ from worker.postgres.migrations import (
     require_current,
 )
 
+SECONDS_MAX = 30
+MADE = Migration(1, "0001_made.sql", "CREATE TABLE written (x integer); CREATE TABLE read (x integer)")
+NEEDS_BOTH = Migration(2, "0002_both.sql", "LOCK TABLE written; ALTER TABLE read ADD y integer")
 STREAM_TABLES = {"members", "partitions", "positions", "published", "outbox", "dead_letters"}
 
 
@@ -33,6 +37,53 @@ async def test_a_file_may_take_as_long_as_it_takes(empty_database: str, monkeypa
     done = await asyncio.gather(*(migrate(empty_database, [slow]) for _ in range(2)))
 
     assert sorted(done) == [[], ["0001_slow.sql"]], "the second one waited for the first"
+
+
+async def test_workers_go_on_while_a_file_waits_for_a_backup_that_reads_their_tables(empty_database: str):
+    await migrate(empty_database, [MADE])
+    backup, worker = await asyncpg.connect(empty_database), await connecting.connect(empty_database, name="worker")
+    reading = backup.transaction()
+    await reading.start()
+    await backup.fetch("SELECT FROM read")
+
+    waits = asyncio.create_task(migrate(empty_database, [MADE, NEEDS_BOTH]))
+    await until_it_waits(backup)
+    assert await worker.fetch("SELECT FROM read") == [], "it did not wait until the backup was over"
+
+    assert not waits.done()
+    await reading.rollback()
+    assert await waits == [NEEDS_BOTH.name]
+    await backup.close()
+    await worker.close()
+
+
+async def test_a_file_and_a_worker_that_wait_for_each_others_table_both_come_to_their_end(empty_database: str):
+    await migrate(empty_database, [MADE])
+    worker, look = await connecting.connect(empty_database, name="worker"), await asyncpg.connect(empty_database)
+    cycle = worker.transaction()
+    await cycle.start()
+    await worker.execute("INSERT INTO read VALUES (1)")
+
+    waits = asyncio.create_task(migrate(empty_database, [MADE, NEEDS_BOTH]))
+    await until_it_waits(look)
+    await worker.execute("INSERT INTO written VALUES (1)")
+    await cycle.commit()
+
+    assert await waits == [NEEDS_BOTH.name]
+    assert await look.fetchval("SELECT count(*) FROM read, written") == 1
+    await look.close()
+    await worker.close()
+
+
+async def until_it_waits(connection: asyncpg.Connection) -> None:
+    """The migration, for a table."""
+
+    async def waits() -> bool:
+        return await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = $1::regclass)", "read"
+        )
+
+    await until(waits, SECONDS_MAX)
 
 
 async def test_a_file_that_was_changed_after_it_was_applied_is_refused(empty_database: str):

@@ -1,5 +1,8 @@
 """Brings the schema up to date: plain SQL files, each applied once, in order, never changed afterwards."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from hashlib import sha256
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -13,6 +16,10 @@ from worker.postgres.connecting import UNLIMITED, connect
 
 # Any number that nobody else locks; the whole of a migration happens under it.
 _LOCK = 0x5E771E
+# Whatever comes after someone who waits for a table waits too: workers would stand still behind a migration that waits
+# for a backup or an audit to end. It waits for less than their patience, lets them pass, and tries again.
+_TABLE_LOCK_TIMEOUT = "500ms"
+_PAUSE_SECONDS = 1.0
 _TABLE = """
 CREATE TABLE IF NOT EXISTS public.settlement_migrations (
     number integer PRIMARY KEY,
@@ -61,17 +68,31 @@ async def migrate(url: str, known: list[Migration] | None = None) -> list[str]:
         _refuse_disagreement(known, applied)
         missing = [one for one in known if one.number not in applied]
         for one in missing:
-            async with connection.transaction():
-                await connection.execute(_TABLE)
-                await connection.execute(one.sql)
-                await connection.execute(
-                    "INSERT INTO public.settlement_migrations (number, name, sha256) VALUES ($1, $2, $3)",
-                    one.number, one.name, one.checksum,
-                )  # fmt: skip
-        await _make_room(connection)
+            await _patiently(connection, partial(_apply, connection, one))
+        await _patiently(connection, partial(_make_room, connection))
         return [one.name for one in missing]
     finally:
         await connection.close()
+
+
+async def _patiently(connection: "Connection[asyncpg.Record]", work: Callable[[], Awaitable[None]]) -> None:
+    """In one transaction, however often another session has a table that it needs."""
+    while True:
+        try:
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL lock_timeout = '{_TABLE_LOCK_TIMEOUT}'")
+                return await work()
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _apply(connection: "Connection[asyncpg.Record]", one: Migration) -> None:
+    await connection.execute(_TABLE)
+    await connection.execute(one.sql)
+    await connection.execute(
+        "INSERT INTO public.settlement_migrations (number, name, sha256) VALUES ($1, $2, $3)",
+        one.number, one.name, one.checksum,
+    )  # fmt: skip
 
 
 async def _make_room(connection: "Connection[asyncpg.Record]") -> None:
