@@ -112,7 +112,7 @@ def retry_refund(draft: Draft, command: Command) -> int:
     payment.settlements[place] = replace(
         settlement, reserved=settlement.reserved - value, refunding=settlement.refunding + value
     )
-    reference = command.missing
+    reference = command.reference - command.done_reference
     draft.update(command, missing=0)
     _issue(
         draft, payment, value, reference, (command.cause_kind, command.cause_id), "R39",

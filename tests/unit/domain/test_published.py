@@ -209,3 +209,11 @@ def test_with_interest_a_settle_that_came_short_is_told_as_the_connector_left_it
 
     assert world.event("settlement.confirmed").numbers["short"] == 13
     assert world.attention == [("short", 13)]
+
+
+def test_of_a_return_no_more_is_done_than_it_is_worth_whatever_a_shortfall_counts() -> None:
+    """20 for 10: of a return of 4 8 were asked and 7 given back, which counts 4; the last cent counts nothing more."""
+    world = World(pay("p1", 20, reference=10)).script("refund", "short 7").say("Out 10; return 4; retry refund 8")
+
+    assert world.told == "settle 20, refund 8, refund 1"
+    assert (world.invoice("r1")["done"], world.invoice("r1")["status"]) == (4, "refunded")
