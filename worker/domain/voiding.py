@@ -54,7 +54,7 @@ def _stays_open(order: Order, payment: Payment, command: Command) -> bool:
     """
     if command.cause_kind == "change":
         return command.abandoned and order.phase != "canceled"
-    return command.abandoned or (command.missing > 0 and not _only_booked(payment))
+    return not _only_booked(payment) and (command.abandoned or command.missing > 0)
 
 
 def _only_booked(payment: Payment) -> bool:

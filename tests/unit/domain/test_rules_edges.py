@@ -419,3 +419,14 @@ def test_i4_a_settle_that_was_a_capture_already_given_back_is_for_a_person_and_n
     world.say("ok settle 400 as g").shows("lacks 0, waits 0")
     assert world.attention == [("suspect", 400)]
     assert world.told == told
+
+
+@pytest.mark.parametrize("by", ["total", "hold"])
+@pytest.mark.parametrize("decision", ["", "; abandon cancel 10000"])
+def test_r22_what_the_gateway_left_of_a_canceled_order_is_booked_as_voided_also_where_its_void_was_given_up(
+    by: str, decision: str
+) -> None:
+    world = World(pay("p1", 10000, by=by)).script("cancel", "declined").say(f"cancel{decision}; auto 4000")
+
+    assert world.told == "cancel 10000, refund 4000"
+    world.shows("S 4000, F 4000, C 6000, open 0")
