@@ -26,6 +26,7 @@ from worker.stream.faults import FencedError, Remedy, UncertainCommitError, reme
         (asyncpg.IdleInTransactionSessionTimeoutError("x"), Remedy.AWAY),
         (asyncpg.QueryCanceledError("x"), Remedy.AWAY),
         (asyncpg.InterfaceError("connection is closed"), Remedy.AWAY),
+        (asyncpg.InternalClientError("cannot switch to state 11"), Remedy.AWAY),
         (ConnectionRefusedError(), Remedy.AWAY),
         (TimeoutError(), Remedy.AWAY),
         (KafkaConnectionError(), Remedy.AWAY),

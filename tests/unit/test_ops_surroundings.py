@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
@@ -46,6 +47,27 @@ async def test_a_look_that_ends_in_what_nobody_foresaw_is_told_with_its_cause_an
     assert [(one["log_level"], bool(one["exc_info"])) for one in logged] == [("error", True), ("error", True)]
     assert logged[0]["problem"] == "KeyError: 'alerts'"
     assert around.stamp == 2
+
+
+async def test_a_session_that_the_server_ended_is_no_defect_of_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    around = Surroundings(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), Reader(URL))
+    let_go = asyncio.Event()
+
+    async def look() -> None:
+        raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
+
+    async def close() -> None:
+        let_go.set()
+
+    monkeypatch.setattr(around, "_look", look)
+    monkeypatch.setattr(around._lag, "close", close)
+    with capture_logs() as logged:
+        await around.start()
+        async with asyncio.timeout(5):
+            await let_go.wait()
+    await around.stop()
+
+    assert [(one["log_level"], one.get("exc_info")) for one in logged] == [("warning", None)]
 
 
 class EmptyDatabase:

@@ -46,6 +46,7 @@ async def page(path: str, problem: Exception) -> tuple[int, str, list[Any]]:
     (asyncpg.InvalidCatalogNameError('database "x" does not exist'), AWAY),
     (asyncpg.CannotConnectNowError("the database system is starting up"), AWAY),
     (asyncpg.AdminShutdownError("terminating connection"), AWAY),
+    (asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress"), AWAY),
     (asyncpg.TooManyConnectionsError("too many clients already"), AWAY),
     (asyncpg.LockNotAvailableError("lock timeout"), AWAY),
     (ConnectionRefusedError(111, "Connection refused"), AWAY),

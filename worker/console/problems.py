@@ -31,6 +31,7 @@ _DATABASE: dict[tuple[type[BaseException], ...], str] = {
         "{where} lacks our tables ({problem}): `settlement migrate` makes them",
     (asyncpg.InsufficientPrivilegeError,): "{where} does not allow it ({problem}): this role may look, not act",
     (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError): "{where} took too long ({problem}): try again",
+    (asyncpg.InternalClientError,): "{where} ended the session ({problem}): try again",
     (asyncpg.exceptions.ClientConfigurationError,): "DATABASE_URL cannot be used: {problem}",
 }  # fmt: skip
 
@@ -104,7 +105,7 @@ def _settings() -> Settings:
 
 _DRIVERS = (
     (KafkaError, _of_kafka),
-    ((asyncpg.PostgresError, asyncpg.InterfaceError), _of_database),
+    ((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError), _of_database),
     (OSError, _of_network),
 )
 

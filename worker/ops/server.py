@@ -37,7 +37,7 @@ OPEN = frozenset(("/live", "/ready", "/metrics", "/login", *(f"/static/{name}" f
 AWAY = (
     asyncpg.PostgresConnectionError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientResourcesError, asyncpg.OperatorInterventionError, asyncpg.LockNotAvailableError,
-    asyncpg.InterfaceError, OSError, TimeoutError,
+    asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError,
 )  # fmt: skip
 # A database that was not migrated, or a login without the rights of its role: no page is at fault.
 NOT_OURS = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError,

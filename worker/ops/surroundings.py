@@ -20,7 +20,10 @@ from worker.settings import Settings
 LOOK_SECONDS = 2.0
 LOOK_SECONDS_MAX = 10.0
 # What passes by itself: a server that is away, or slow.
-EXPECTED = (asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError, MigrationError, OSError, TimeoutError)
+EXPECTED = (
+    asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, KafkaError, MigrationError, OSError,
+    TimeoutError,
+)  # fmt: skip
 
 
 class Alert(Struct, frozen=True):
