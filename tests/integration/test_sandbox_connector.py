@@ -60,6 +60,14 @@ async def test_a_lost_reply_has_had_its_effect(url: str):
     assert len(await read_book(url)) == 1
 
 
+async def test_a_cancellation_is_never_short_for_its_reply_could_not_say_so(url: str):
+    await post(url, "/faults", {"next": ["short", "short"]})
+    await settle(url)
+    await post(url, "/payments/p1/cancellations", {**ASKED, "requestId": "r2", "value": 4_000})
+
+    assert [(one.operation, one.value) for one in await read_book(url)] == [("settle", 3_000), ("cancel", 4_000)]
+
+
 async def test_a_connector_that_forgets_does_it_again(url: str):
     await settle(url)
     await post(url, "/faults", {"next": ["forget"]})

@@ -125,7 +125,7 @@ class SandboxConnector:
         if (refusal := _REFUSALS.get(word)) is not None:
             status, code, message, headers = refusal
             return self._refuse(entry, status, code.format(operation=entry["operation"]), message, headers)
-        if word == "short":
+        if word == "short" and entry["operation"] != "cancel":  # a cancel's reply has no value to say it with
             entry = {**entry, "value": max(1, entry["value"] // 2)}
         effect = self.book.effect(entry, forgetful=word == "forget")
         if word == "silence":
