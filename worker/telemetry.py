@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from worker import metrics
 from worker.settings import Settings
@@ -86,3 +87,10 @@ def _adopt_standard_logging(shared: list[structlog.typing.Processor], render: li
     root.setLevel(logging.WARNING)
     # While the broker is away aiokafka says so ten times a second, in four ways; our alert says it once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").addFilter(_is_not_aiokafkas)
+
+
+def _is_not_aiokafkas(record: logging.LogRecord) -> bool:
+    """A commit that we gave up goes on in a task of aiokafka's own, whose end by a lost connection nobody awaits."""
+    given_up = record.exc_info is not None and isinstance(record.exc_info[1], KafkaError)
+    return not (given_up and "aiokafka" in record.getMessage())

@@ -1,5 +1,7 @@
 """An alert is said once and shown while it lasts; the ops server says what is missing."""
 
+import asyncio
+import sys
 from collections.abc import Iterator
 
 import aiohttp
@@ -34,6 +36,48 @@ def test_facts_are_counted_by_topic_and_fate():
     telemetry.count_fact("t", "applied", 3)
 
     assert REGISTRY.get_sample_value("settlement_facts_total", {"topic": "t", "fate": "applied"}) == 3
+
+
+async def test_a_commit_that_was_given_up_when_a_connection_broke_is_no_defect_in_the_log():
+    source = """
+import asyncio, gc
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import KafkaConnectionError
+from worker import telemetry
+from worker.settings import load
+
+class Broken(GroupCoordinator):
+    def __init__(self):
+        self.group_id = self.generation = self.member_id = self.coordinator_id = ""
+        self.given_up = asyncio.Event()
+
+    async def _send_req(self, request):
+        await self.given_up.wait()
+        raise KafkaConnectionError("closed")
+
+async def of_ours():
+    raise KafkaConnectionError("of ours")
+
+async def main():
+    telemetry.configure(load({"LOG_FORMAT": "json"}))
+    offset = type("At", (), {"offset": 1, "metadata": ""})
+    place = type("Place", (), {"topic": "t", "partition": 0})
+    broken = Broken()
+    given_up = asyncio.shield(broken._do_commit_offsets(None, {place: offset}))
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    broken.given_up.set()
+    ours = asyncio.ensure_future(of_ours())
+    await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+    del given_up, ours
+    gc.collect()
+
+asyncio.run(main())
+"""
+    program = await asyncio.create_subprocess_exec(sys.executable, "-c", source, stderr=asyncio.subprocess.PIPE)
+    _, said = await program.communicate()
+
+    assert [line.count(b"of ours") > 0 for line in said.splitlines()] == [True]
 
 
 async def test_the_ops_server_answers_on_a_free_port_and_prints_it(capsys: pytest.CaptureFixture[str]):
