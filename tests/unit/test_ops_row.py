@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from tests.unit.domain.world import World
 from worker.domain.decide import decide
 from worker.domain.facts import Authorization, Fact, InvoiceIssued, OrderAuthorized, OrderChanged, OutcomeReported
 from worker.domain.order import Order
@@ -75,6 +76,26 @@ def test_a_row_ends_the_same_in_every_order_of_arrival_with_any_repeats(seed: in
     assert row.asked == {}
     assert row.sequence == len(told["event"])
     assert msgspec.json.decode(msgspec.json.encode(row), type=Row) == row
+
+
+@pytest.mark.parametrize(("by", "play", "expected"), [
+    ("total", "discount 2000; cancel", (0, 0, 10_000)),
+    ("total", "discount 4000; auto 8000", (8_000, 2_000, 0)),
+    ("total", "discount 2000; hold; cancel; short 5000 cancel 10000", (0, 0, 5_000)),
+    ("total", "discount 2000; Out 8000", (8_000, 0, 2_000)),
+    ("partial", "hold; Out 4000; auto 4000 as g1; ok settle 4000 as g1", (4_000, 0, 0)),
+    ("partial", "Out 6000; discount 1500; Out 2500; return 500", (8_500, 500, 1_500)),
+], ids=lambda one: one if isinstance(one, str) else "")  # fmt: skip
+def test_what_moved_today_is_counted_once_however_often_it_is_told(
+    by: str, play: str, expected: tuple[int, int, int]
+) -> None:
+    world = World(by=by).say(play)
+    row = Row()
+    for event in world.events:
+        row = fold(row, decode["event"](msgspec.json.encode(event_message(world.order, event, None, NOON_MS))), "event")
+
+    sums = [sum(getattr(one, name) for one in world.order.payments) for name in ("settled", "refunded", "voided")]
+    assert (row.moved.settled, row.moved.refunded, row.moved.voided) == tuple(sums) == expected
 
 
 def test_sums_are_what_the_rows_say_whatever_was_there_before() -> None:

@@ -57,8 +57,7 @@ def _judge(draft: Draft, payment: Payment, held: Held) -> Literal["booked", "wai
     if payment.settling or payment.voiding:
         return "waits"
     if payment.used - payment.booked + held.value <= payment.cap:
-        undo_booked(draft, payment, "R27")
-        _book(draft, payment, held)
+        _book(draft, payment, held, undo_booked(draft, payment, "R27"))
         return "booked"
     draft.order.held.append(Held(held.payment_id, held.settle_id, held.value, suspect=True))
     draft.tell(
@@ -76,7 +75,7 @@ def _suspicion(draft: Draft, payment: Payment, held: Held) -> str:
     )
 
 
-def _book(draft: Draft, payment: Payment, held: Held) -> None:
+def _book(draft: Draft, payment: Payment, held: Held, undone: int = 0) -> None:
     reference = automatic_reference(payment, held.value)
     shares = split(payment, held.value)
     draft.reserve(payment, "settled", held.value, "R27")
@@ -88,7 +87,8 @@ def _book(draft: Draft, payment: Payment, held: Held) -> None:
     draft.tell(
         "payment.auto_settled", "R27",
         f"The gateway settled {draft.amount(held.value)} of payment {payment.payment_id} by itself (R27)",
-        {"value": held.value, "paymentId": payment.payment_id, "settleId": held.settle_id},
+        {"value": held.value, "paymentId": payment.payment_id, "settleId": held.settle_id,
+         **({"undone": undone} if undone else {})},
         ("surplus", held.settle_id),
     )  # fmt: skip
     lacking.cover(draft, reference, payment.payment_id)

@@ -178,8 +178,13 @@ def retry_settle(draft: Draft, command: Command) -> int:
     return part.value
 
 
-def settle_succeeded(draft: Draft, command: Command, done: int, settle_id: str, rule: str) -> None:
-    """Books a capture; what came short is reported and lacks, what came above joins the pool."""
+def settle_succeeded(
+    draft: Draft, command: Command, done: int, settle_id: str, rule: str, before: int = 0
+) -> None:  # fmt: skip
+    """Books a capture; what came short is reported and lacks, what came above joins the pool.
+
+    `before` of it was told already, as captured by the gateway itself.
+    """
     payment, asked = draft.payment(command.payment_id), command.value
     exact = done == asked
     counted = command.reference if exact else half_even(command.reference * done, asked)
@@ -207,7 +212,7 @@ def settle_succeeded(draft: Draft, command: Command, done: int, settle_id: str, 
         f"Settled {draft.amount(done)} on payment {payment.payment_id}"
         + (f", {draft.amount(short)} less than asked" if short else "") + f" ({rule})",
         {"value": done, "short": short, "paymentId": payment.payment_id, "commandId": command.command_id,
-         "settleId": settle_id},
+         "settleId": settle_id, **({"before": before} if before else {})},
     )  # fmt: skip
     if short:
         note_loss(draft, command, "short")

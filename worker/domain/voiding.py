@@ -109,17 +109,18 @@ def _send(
     return command
 
 
-def undo_booked(draft: Draft, payment: Payment, rule: str) -> None:
-    """Takes back voids that the connector was never told (R27)."""
+def undo_booked(draft: Draft, payment: Payment, rule: str) -> int:
+    """Takes back voids that the connector was never told, and returns their amount (R27)."""
     amount = payment.booked
     if not amount:
-        return
+        return 0
     payment.voided -= amount
     payment.voided_reference -= payment.booked_reference
     payment.booked = payment.booked_reference = 0
     draft.release(payment, "voided", amount, rule)
     with_shares(payment, payment.booked_shares, +1)
     payment.booked_shares = ()
+    return amount
 
 
 def retry_void(draft: Draft, command: Command) -> int:
@@ -165,9 +166,11 @@ def void_succeeded(draft: Draft, command: Command, done: int, operation_id: str 
         command, state="succeeded", done=done, done_reference=reference, operation_id=operation_id,
         missing=max(1, command.reference - reference) if freed < asked else 0,
     )  # fmt: skip
+    before = done - freed - above  # voided in the books, and told, before
     draft.tell(
         "void.confirmed", rule, f"Voided {draft.amount(done)} of payment {payment.payment_id} ({rule})",
-        {"value": done, "short": asked - freed, "paymentId": payment.payment_id, "commandId": command.command_id},
+        {"value": done, "short": asked - freed, "paymentId": payment.payment_id, "commandId": command.command_id,
+         **({"before": before} if before else {})},
     )  # fmt: skip
 
 

@@ -66,6 +66,10 @@ class State(Struct, frozen=True, rename="camel", gc=False):
 class Numbers(Struct, frozen=True, rename="camel", gc=False):
     value: int | str | None = None
     payment_id: str | None = None
+    before: int = 0
+    """So much of the value was told by an earlier event."""
+    undone: int = 0
+    """So much that was told as voided is not any more."""
 
 
 class Event(Struct, frozen=True, rename="camel", gc=False):
@@ -172,7 +176,10 @@ def _told(row: Row, event: Event) -> Row:
     moved = row.moved if row.moved.day == day else Moved(day)
     if day < row.moved.day:
         return row
-    return replace(row, moved=replace(moved, **{name: getattr(moved, name) + event.numbers.value}))
+    change = {name: getattr(moved, name) + event.numbers.value - event.numbers.before}
+    if event.numbers.undone:
+        change["voided"] = moved.voided - event.numbers.undone
+    return replace(row, moved=replace(moved, **change))
 
 
 def _commanded(row: Row, command: Command) -> Row:
