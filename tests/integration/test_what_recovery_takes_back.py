@@ -244,6 +244,36 @@ async def test_commands_that_the_topic_has_lost_come_from_the_ledger_and_are_ask
     await each_was_done_once(play, 5 * TOTAL)
 
 
+async def test_what_was_declined_and_done_as_another_command_is_not_asked_again_where_its_outcome_is_gone(
+    play: Rehearsal,
+):
+    paid, order = orders_of(0, 2)
+    await say(play, *opened(paid, order), *invoiced(paid))
+    await until_told(play, "settlement.confirmed", 1)
+    await everything_is_answered(play, "error")
+    await say(play, *invoiced(order))
+    await until_asked(play, 1, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting' AND uncertain")
+    await back_up(play)
+    await everything_is_answered(play, "decline")
+    await until_told(play, "settlement.failed", 1)
+    await everything_is_answered(play, "ok")
+    [(declined,)] = await rows(play, "SELECT command_id FROM delivery.commands WHERE state = 'declined'")
+    await people(play, lambda typed: commands.retry(typed, ANA, declined))
+    await until_at_rest(play, 2)
+    await until_kafka_knows(play, names.OUTCOMES)
+    await crash_and_restore(play)
+    await lose_records(play, names.OUTCOMES)
+
+    play.processes.must_run("recover")
+    play.start_workers()
+
+    await until_at_rest(play, 2)
+    assert sorted(await rows(play, "SELECT order_id, sequence, state FROM delivery.commands")) == sorted([
+        (paid, 1, "succeeded"), (order, 1, "declined"), (order, 2, "succeeded"),
+    ])  # fmt: skip
+    await each_was_done_once(play, 2 * TOTAL)
+
+
 async def test_what_people_decided_since_the_backup_is_applied_once_and_the_books_are_those_before(play: Rehearsal):
     """Two commands end badly again after somebody had asked again: their dead letters are open again."""
     retried, abandoned, resolved, later, lapsed, before_it, since = orders_of(0, 4) + orders_of(1, 3)

@@ -11,6 +11,7 @@ from worker.delivery.outcomes import DECIDED, DECISION
 from worker.delivery.people import changed
 from worker.delivery.store import Decision, Standing, Store
 from worker.delivery.taking import take_over
+from worker.domain.kept import decode_order
 from worker.domain.objection import objection
 from worker.domain.order import Command
 from worker.kafka.envelope import is_ours, kind_of
@@ -68,6 +69,7 @@ class Deliveries:
 
     async def finish(self) -> None:
         """Whatever has no outcome may have been sent; new decisions get numbers of their own."""
+        await self._book_as_the_ledger_did()
         uncertain = await self._cycle.connection.fetch(_SQL["make_uncertain"], moment(self._cycle.now_ms))
         self._summary["uncertain"] += len(uncertain)
         await self._cycle.connection.execute(_SQL["give_turns"])
@@ -83,6 +85,17 @@ class Deliveries:
             for command_id, (number, kind, data) in ends.items()
         ]  # fmt: skip
         self._summary["outcomes"] += len(await self._cycle.connection.fetch(_SQL["set_outcomes"], *columns(rows)))
+
+    async def _book_as_the_ledger_did(self) -> None:
+        """Ends whose outcomes are gone from their topic: what was declined might be done beside its retry."""
+        rows = []
+        async for row in self._cycle.connection.cursor(_SQL["waiting_by_order"]):
+            commands = decode_order(row["document"]).commands
+            for command in (commands[one] for one in row["ids"] if one in commands and commands[one].state != "sent"):
+                known = command.command_id, command.state, _changes(command), command.done, command.operation_id
+                rows.append((*known, None, None, 0, moment(self._cycle.now_ms)))
+        if rows:
+            self._summary["outcomes"] += len(await self._cycle.connection.fetch(_SQL["set_outcomes"], *columns(rows)))
 
     async def _decision(self, number: int, kind: str, data: Json) -> None:
         """What a person decided, and what it did to the command; a decision that is known as applied did it before."""
@@ -113,6 +126,11 @@ class Deliveries:
                 await self._store.close_dead_letter(job, decision)
             if (standing := changed(job, done, decision, self._cycle.now_ms)) is not None:
                 await self._store.update([standing])
+
+
+def _changes(command: Command) -> int:
+    """How often the ledger was told something of it."""
+    return max(1, len(command.marks) + (not command.reserved and not command.by_hand))
 
 
 def _at(data: Json) -> object:

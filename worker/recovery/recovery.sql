@@ -152,6 +152,13 @@ FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], $5::text[], $6:
 WHERE commands.command_id = told.command_id AND commands.changes < told.changes
 RETURNING commands.command_id
 
+-- name: waiting_by_order
+-- Commands without an outcome, and the state of their order.
+SELECT orders.document, waiting.ids FROM ledger.orders JOIN (
+    SELECT order_id, array_agg(command_id) AS ids FROM delivery.commands WHERE state = 'waiting' GROUP BY order_id) AS waiting
+    USING (order_id)
+WHERE orders.opened
+
 -- name: applied_decision
 -- Whether this decision was applied here.
 SELECT applied_at IS NOT NULL FROM delivery.decisions WHERE id = $1
