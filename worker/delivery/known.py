@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from worker.delivery.outcomes import DECISION
-from worker.kafka.envelope import id_of
+from worker.kafka.envelope import numbered
 from worker.kafka.records import Record
 from worker.postgres.queries import load
 
@@ -13,6 +13,7 @@ _SQL = load("worker.delivery")
 
 async def first_unknown(connection: Any, records: Sequence[Record]) -> Record | None:
     """The first of these that nobody here has written; what carries no id of ours is not ours."""
+    # `(commandId, which of its changes)`, or `(DECISION, its id)`.
     told = [(record, *one) for record in records if (one := numbered(record)) is not None]
     if not told:
         return None
@@ -21,9 +22,3 @@ async def first_unknown(connection: Any, records: Sequence[Record]) -> Record | 
         [number for _, _, number in told],
     )  # fmt: skip
     return told[min(row["place"] for row in found) - 1][0] if found else None
-
-
-def numbered(record: Record) -> tuple[str, int] | None:
-    """`(commandId, which of its changes)`, or `(DECISION, its id)`."""
-    of, _, number = id_of(record).rpartition("/")
-    return (of, int(number)) if of and number.isdecimal() else None

@@ -18,7 +18,7 @@ TRACE_CHARACTERS_MAX = 256  # a server refuses long headers for good, and a refu
 SOURCE = b"/partial-settlement"
 # Producers that publish the bare body of an invoice, as they always did.
 TYPE_WITHOUT_ENVELOPE = {names.INVOICES: "invoice.issued"}
-CONFLUENT_PREFIX_BYTES = 5  # a zero and the number of a schema
+_CONFLUENT_PREFIX_BYTES = 5  # a zero and the number of a schema
 _TRACES = frozenset(("ce_traceparent", "traceparent"))
 _ATTRIBUTES = frozenset(("ce_id", "ce_type", "ce_specversion", "ce_time", *_TRACES))
 # Worth a closer look: an escaped U+0000 or surrogate, perhaps only behind an escaped backslash.
@@ -71,8 +71,8 @@ def read(record: Record) -> Event | Unreadable:
         return Unreadable("malformed", "the record has no value")
     if len(value) > VALUE_BYTES_MAX and not (record.topic in WRITTEN_BY_US and is_ours(record)):
         return Unreadable("too_large", f"{len(value)} bytes, at most {VALUE_BYTES_MAX} are read")
-    if value[0] == 0 and len(value) >= CONFLUENT_PREFIX_BYTES:
-        value = value[CONFLUENT_PREFIX_BYTES:]
+    if value[0] == 0:
+        _, value = behind_schema_id(value)
     if problem := _text_problem(value):
         return Unreadable("malformed", problem)
     named = _attributes(record)
@@ -80,6 +80,12 @@ def read(record: Record) -> Event | Unreadable:
         return named
     binary = ("ce_type" in named or "ce_specversion" in named) and not _says_structured(record)
     return _binary(record, named, value) if binary else _structured_or_bare(record, named, value)
+
+
+def behind_schema_id(value: bytes) -> tuple[bytes, bytes]:
+    """Confluent's prefix, if there is one, and what stands behind it."""
+    at = _CONFLUENT_PREFIX_BYTES if value[:1] == b"\0" and len(value) >= _CONFLUENT_PREFIX_BYTES else 0
+    return value[:at], value[at:]
 
 
 def _says_structured(record: Record) -> bool:
@@ -98,6 +104,12 @@ def is_ours(record: Record) -> bool:
 def id_of(record: Record) -> str:
     """Its `ce_id`; empty where it has none."""
     return _header(record, "ce_id")
+
+
+def numbered(record: Record, separator: str = "/") -> tuple[str, int] | None:
+    """Of what its `ce_id` speaks, and its number: `order/7`, `order/v7`; None where it is no such id."""
+    of, _, number = id_of(record).rpartition(separator)
+    return (of, int(number)) if of and number.isdecimal() else None
 
 
 def kind_of(record: Record) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from worker.kafka import names
-from worker.kafka.envelope import id_of
+from worker.kafka.envelope import id_of, numbered
 from worker.kafka.records import Record
 from worker.postgres.queries import load
 
@@ -16,8 +16,8 @@ Numbered = tuple[Record, str, int]
 async def first_unknown(connection: Any, records: Sequence[Record]) -> Record | None:
     """The first of these that nobody here has decided; what carries no id of ours is not ours."""
     commands = [record for record in records if record.topic == names.COMMANDS]
-    events = [one for record in records if record.topic == names.EVENTS if (one := numbered(record, "/"))]
-    states = [one for record in records if record.topic == names.ORDERS if (one := numbered(record, "/v"))]
+    events = [(record, *one) for record in records if record.topic == names.EVENTS and (one := numbered(record))]
+    states = [(record, *one) for record in records if record.topic == names.ORDERS and (one := numbered(record, "/v"))]
     missing: set[int] = set()
     if commands:
         orders = [(record.key or b"").decode("utf-8", "replace") for record in commands]
@@ -31,12 +31,6 @@ async def first_unknown(connection: Any, records: Sequence[Record]) -> Record | 
         found = await connection.fetch(_SQL["unknown_states"], *_columns(states))
         missing |= {id(states[row["place"] - 1][0]) for row in found}
     return next((record for record in records if id(record) in missing), None)
-
-
-def numbered(record: Record, separator: str) -> Numbered | None:
-    """Order and number of `order/7` or `order/v7`."""
-    order_id, _, number = id_of(record).rpartition(separator)
-    return (record, order_id, int(number)) if order_id and number.isdecimal() else None
 
 
 def _columns(found: Sequence[Numbered]) -> tuple[list[str], list[int]]:

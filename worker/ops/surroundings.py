@@ -5,7 +5,6 @@ import json
 from datetime import datetime
 from typing import Any
 
-import asyncpg
 from aiokafka.errors import KafkaError
 from msgspec import Struct
 
@@ -14,16 +13,14 @@ from worker.cancelled import end
 from worker.kafka.lag import LagReader, Lags
 from worker.ops.reading import Reader
 from worker.people import dead_letters
+from worker.postgres.connecting import SESSION_LOST
 from worker.postgres.migrations import MigrationError, require_current
 from worker.settings import Settings
 
 LOOK_SECONDS = 2.0
 LOOK_SECONDS_MAX = 10.0
 # What passes by itself: a server that is away, or slow.
-EXPECTED = (
-    asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, KafkaError, MigrationError, OSError,
-    TimeoutError,
-)  # fmt: skip
+EXPECTED = (*SESSION_LOST, KafkaError, MigrationError)
 
 
 class Alert(Struct, frozen=True):

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from worker.kafka.envelope import CONFLUENT_PREFIX_BYTES
+from worker.kafka.envelope import behind_schema_id
 from worker.people.acting import Refused
 
 _TOO_DEEP = "{} has braces in braces without end, which nobody reads: publish the fact anew"
@@ -11,7 +11,7 @@ _TOO_DEEP = "{} has braces in braces without end, which nobody reads: publish th
 
 def readable(value: bytes | None) -> str:
     """The value as text: JSON in lines where it is JSON, else as it came. `Refused` where it is no text."""
-    _, body = _split(value)
+    _, body = behind_schema_id(value or b"")
     try:
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode().decode()
     except (ValueError, RecursionError):  # half a character, which no file holds, stays the escape that it is
@@ -24,13 +24,13 @@ def readable(value: bytes | None) -> str:
 
 def rewritten(value: bytes | None, text: str) -> bytes:
     """What a person saved, behind the schema prefix of the original if it had one."""
-    prefix, _ = _split(value)
+    prefix, _ = behind_schema_id(value or b"")
     return prefix + _encoded(_loaded(text.encode(), "what was saved"))
 
 
 def patched(value: bytes | None, patch: str) -> bytes:
     """The value with a merge patch applied to its data: a name gets a new value, `null` takes it away."""
-    prefix, body = _split(value)
+    prefix, body = behind_schema_id(value or b"")
     changes, whole = _loaded(patch.encode(), "the patch"), _loaded(body, "the value")
     if not isinstance(changes, dict) or not isinstance(whole, dict):
         raise Refused("a patch is a JSON object, and so is what it changes; --edit changes anything")
@@ -53,13 +53,6 @@ def merged(target: Any, patch: Any) -> Any:
         else:
             result[name] = merged(result.get(name), value)
     return result
-
-
-def _split(value: bytes | None) -> tuple[bytes, bytes]:
-    """Confluent's schema prefix, if there is one, and what stands behind it."""
-    value = value or b""
-    at = CONFLUENT_PREFIX_BYTES if value[:1] == b"\0" and len(value) >= CONFLUENT_PREFIX_BYTES else 0
-    return value[:at], value[at:]
 
 
 def _loaded(body: bytes, what: str) -> Any:

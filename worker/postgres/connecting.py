@@ -1,4 +1,4 @@
-"""How every session of ours with PostgreSQL begins."""
+"""How every session of ours with PostgreSQL begins, and what tells that it is of no use any more."""
 
 import asyncpg
 from asyncpg import Connection, Pool, Record
@@ -7,6 +7,8 @@ CONNECT_SECONDS_MAX = 10
 # Above statement_timeout: only a network that swallows packets gets this far.
 COMMAND_SECONDS_MAX = 45
 UNLIMITED = "0"
+# It does not serve us, is over, or PostgreSQL has ended it and has not hung up yet.
+SESSION_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 _SERVER_SETTINGS = {
     # A frozen worker must not hold its rows, a queue of waiters must not build up behind a lock.

@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 
 from worker.delivery.job import Job
-from worker.delivery.known import numbered
 from worker.delivery.outcomes import DECIDED, DECISION
 from worker.delivery.people import changed
 from worker.delivery.store import Decision, Standing, Store
@@ -14,7 +13,7 @@ from worker.delivery.taking import take_over
 from worker.domain.kept import decode_order
 from worker.domain.objection import objection
 from worker.domain.order import Command
-from worker.kafka.envelope import is_ours, kind_of
+from worker.kafka.envelope import is_ours, kind_of, numbered
 from worker.kafka.records import Record
 from worker.ledger.reading import read_time
 from worker.postgres.queries import load

@@ -10,7 +10,7 @@ from worker.domain.facts import PaymentAutoSettled
 from worker.domain.kept import decode_fact, decode_terms
 from worker.domain.order import Order, automatic_key
 from worker.kafka import names
-from worker.kafka.envelope import id_of, is_ours, kind_of, write
+from worker.kafka.envelope import id_of, is_ours, kind_of, numbered, write
 from worker.kafka.records import Outgoing, Record
 from worker.kafka.source import Place
 from worker.kafka.tail import read_between
@@ -18,7 +18,7 @@ from worker.ledger import journal
 from worker.ledger.book import Book
 from worker.ledger.folder import Folder, Parked
 from worker.ledger.journal import Journaled
-from worker.ledger.known import first_unknown, numbered
+from worker.ledger.known import first_unknown
 from worker.ledger.publishing import publish_events, publish_state
 from worker.ledger.rows import Rows
 from worker.postgres.queries import load
@@ -50,7 +50,7 @@ class Facts:
         """Folds what these events tell; afterwards each of them is known here, byte for byte."""
         ours = [record for record in page if is_ours(record)]
         await self._fold_all(ours)
-        for _, order_id, number in filter(None, (numbered(record, "/") for record in ours)):
+        for order_id, number in filter(None, map(numbered, ours)):
             self._last_told[order_id] = max(self._last_told.get(order_id, 0), number)
         await self._must_know(ours)
 

@@ -14,10 +14,6 @@ _AGAIN = ("40", "55P03")
 _AWAY = ("08", "25", "28", "3D", "53", "55", "57", "58", "XX")
 
 
-# A session that cannot be used: it is over, or PostgreSQL has said so and has not hung up yet.
-SESSION_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-
-
 class Remedy(Enum):
     """What to do about a problem."""
 

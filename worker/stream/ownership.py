@@ -13,11 +13,11 @@ from asyncpg import Connection
 
 from worker import telemetry
 from worker.cancelled import end, not_by_us
-from worker.postgres.connecting import connect
+from worker.postgres.connecting import SESSION_LOST, connect
 from worker.postgres.queries import load
 from worker.stream.control import Control
 from worker.stream.cycle import Taken
-from worker.stream.faults import SESSION_LOST, FencedError
+from worker.stream.faults import FencedError
 
 LEASE_SECONDS = 5.0
 BEAT_SECONDS = 1.0

@@ -11,11 +11,12 @@ from msgspec import Struct
 from worker import metrics
 from worker.kafka.records import Record
 from worker.kafka.source import Place
+from worker.postgres.connecting import SESSION_LOST
 from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream import outbox
 from worker.stream.cycle import Cycle, Handler
-from worker.stream.faults import SESSION_LOST, FencedError, Remedy, UncertainCommitError, remedy
+from worker.stream.faults import FencedError, Remedy, UncertainCommitError, remedy
 from worker.stream.misplaced import Misplaced
 from worker.stream.outbox import Row
 from worker.stream.publisher import Publisher
