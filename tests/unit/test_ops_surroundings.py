@@ -49,23 +49,30 @@ async def test_a_look_that_ends_in_what_nobody_foresaw_is_told_with_its_cause_an
     assert around.stamp == 2
 
 
-async def test_a_session_that_the_server_ended_is_no_defect_of_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    around = Surroundings(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), Reader(URL))
+async def _looked_once(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is logged until the clients of a look that failed are let go."""
     let_go = asyncio.Event()
-
-    async def look() -> None:
-        raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
 
     async def close() -> None:
         let_go.set()
 
-    monkeypatch.setattr(around, "_look", look)
     monkeypatch.setattr(around._lag, "close", close)
     with capture_logs() as logged:
         await around.start()
         async with asyncio.timeout(5):
             await let_go.wait()
     await around.stop()
+    return logged
+
+
+async def test_a_session_that_the_server_ended_is_no_defect_of_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    around = Surroundings(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), Reader(URL))
+
+    async def look() -> None:
+        raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
+
+    monkeypatch.setattr(around, "_look", look)
+    logged = await _looked_once(around, monkeypatch)
 
     assert [(one["log_level"], one.get("exc_info")) for one in logged] == [("warning", None)]
 
@@ -86,17 +93,8 @@ async def test_of_a_database_that_was_not_migrated_the_view_says_what_makes_its_
 ) -> None:
     reader: Any = EmptyDatabase()
     around = Surroundings(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), reader)
-    looked = asyncio.Event()
 
-    async def close() -> None:
-        looked.set()
-
-    monkeypatch.setattr(around._lag, "close", close)
-    with capture_logs() as logged:
-        await around.start()
-        async with asyncio.timeout(5):
-            await looked.wait()
-    await around.stop()
+    logged = await _looked_once(around, monkeypatch)
 
     assert str(around.problem).startswith("the database lacks migration 0001_stream.sql")
     assert str(around.problem).endswith("`settlement migrate` applies what is missing")

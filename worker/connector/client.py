@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import cached_property
 from http.cookiejar import DefaultCookiePolicy
@@ -43,13 +43,12 @@ class Reply(Struct, frozen=True):
     retry_after: str | None = None
     whole: bool = True
     cut: bool = False
-    credentials: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
 
     def withhold(self, text: str) -> str:
         """What the connector says, for a log, a topic or a page: without our credentials, if it repeats them."""
-        for credential in self.credentials:
-            for written in (credential, _in_json(credential), _in_json(credential).replace("/", r"\/")):
-                text = text.replace(written, WITHHELD)
+        for secret in self.secrets:
+            text = text.replace(secret, WITHHELD)
         return text
 
 
@@ -107,7 +106,7 @@ class Client:
             headers = self._credentials()
         except SecretError as problem:
             return NotTried("credentials_unreadable", str(problem))
-        credentials = tuple(headers.values())
+        secrets = tuple(_as_written(headers.values()))
         if traceparent is not None:
             headers["traceparent"] = traceparent
         call = _Call()
@@ -118,7 +117,7 @@ class Client:
                 call.path = request.url.raw_path.decode("ascii")
                 response = await self._http.send(request, stream=True)
                 try:
-                    return replace(await _read(response), credentials=credentials)
+                    return replace(await _read(response), secrets=secrets)
                 finally:
                     await response.aclose()
         except Exception as problem:  # noqa: BLE001 - whatever breaks, what counts is whether a byte may have left
@@ -211,8 +210,11 @@ def _inflated(reply: Reply, encoding: str) -> Reply:
     return replace(reply, body=body, whole=inflater.eof, cut=not inflater.eof and not too_large)
 
 
-def _in_json(text: str) -> str:
-    return msgspec.json.encode(text)[1:-1].decode()
+def _as_written(credentials: Iterable[str]) -> Iterator[str]:
+    """Each credential in every form in which a reply may repeat it."""
+    for credential in credentials:
+        in_json = msgspec.json.encode(credential)[1:-1].decode()
+        yield from dict.fromkeys((credential, in_json, in_json.replace("/", r"\/")))
 
 
 def _broken(begun: bool, problem: BaseException) -> Broken:

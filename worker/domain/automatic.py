@@ -5,7 +5,7 @@ from typing import Literal
 from worker.domain import lacking
 from worker.domain.allocation import automatic_reference, split
 from worker.domain.decision import Refusal
-from worker.domain.draft import Draft, with_shares
+from worker.domain.draft import Draft, where_any, with_shares
 from worker.domain.facts import PaymentAutoSettled
 from worker.domain.order import Command, Held, Order, Payment, Settlement, automatic_key
 from worker.domain.refunding import refund_surplus
@@ -88,15 +88,18 @@ def _book(draft: Draft, payment: Payment, held: Held, undone: int = 0) -> None:
         "payment.auto_settled", "R27",
         f"The gateway settled {draft.amount(held.value)} of payment {payment.payment_id} by itself (R27)",
         {"value": held.value, "paymentId": payment.payment_id, "settleId": held.settle_id,
-         **({"undone": undone} if undone else {})},
+         **where_any(undone=undone)},
         ("surplus", held.settle_id),
     )  # fmt: skip
     lacking.cover(draft, reference, payment.payment_id)
     refund_surplus(draft, held.settle_id)
 
 
-def claim(draft: Draft, command: Command, done: int, settle_id: str) -> bool:
-    """One of our settles returned the id of an automatic settlement: they are one. False where they cannot be."""
+def claim(draft: Draft, command: Command, done: int, settle_id: str) -> int | None:
+    """One of our settles returned the id of an automatic settlement: they are one, if there is one.
+
+    Returns how much of it was booked, and told, before; None where they cannot be one.
+    """
     order = draft.order
     for held in [one for one in order.held if (one.payment_id, one.settle_id) == (command.payment_id, settle_id)]:
         order.held.remove(held)
@@ -104,11 +107,11 @@ def claim(draft: Draft, command: Command, done: int, settle_id: str) -> bool:
             draft.judged.append((held.payment_id, held.settle_id, False))
     key = automatic_key(command.payment_id, settle_id)
     if key not in order.automatic:
-        return True
+        return 0
     payment = draft.payment(command.payment_id)
     place, settlement = draft.settlement(payment, settle_id)
     if settlement.value != done or settlement.reference_taken or _was_given_back(order, settlement):
-        return False
+        return None
     del payment.settlements[place]
     del order.automatic[key]
     with_shares(payment, settlement.shares, +1)
@@ -116,7 +119,7 @@ def claim(draft: Draft, command: Command, done: int, settle_id: str) -> bool:
     payment.settled_reference -= settlement.reference
     draft.release(payment, "settled", settlement.value, "R27", command.command_id)
     lacking.lay_open(draft)
-    return True
+    return settlement.value
 
 
 def _was_given_back(order: Order, settlement: Settlement) -> bool:

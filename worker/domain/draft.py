@@ -136,6 +136,11 @@ class Draft:
         self.move(payment, debit, "authorized", below, rule, command_id)
 
 
+def where_any(**numbers: Number) -> dict[str, Number]:
+    """Those of an event's numbers that are told only where there is something to tell."""
+    return {name: number for name, number in numbers.items() if number}
+
+
 def _copied(order: Order) -> Order:
     new = copy(order)
     new.payments = [_copied_payment(payment) for payment in order.payments]

@@ -38,7 +38,17 @@ def missing_total(order: Order) -> int:
     """Of payments that settle once: what failed or came short and may be asked for again only by a person."""
     if order.mode == "PARTIAL":
         return 0
-    return sum(one.missing for one in order.commands.values() if one.operation == "settle" and one.missing)
+    return sum(command.missing for command in settles_missing(order))
+
+
+def settles_missing(order: Order) -> list[Command]:
+    """Settles that failed or came short, the oldest first."""
+    return [one for one in order.commands.values() if one.operation == "settle" and one.missing]
+
+
+def of_invoice(order: Order, number: str) -> int:
+    """What one invoice is known to lack."""
+    return sum(lack.amount for lack in order.lacks if lack.invoice == number) if order.lacks else 0
 
 
 def missing_unlisted(order: Order) -> int:
@@ -89,8 +99,7 @@ def _list_on(draft: Draft, invoice: Invoice, amount: int, kind: LackKind, comman
     """Lists an amount on a sale, up to what it is not yet known to lack; returns how much."""
     if amount <= 0 or not invoice.output:
         return 0
-    known = sum(lack.amount for lack in draft.order.lacks if lack.invoice == invoice.number)
-    part = min(amount, invoice.due - known)
+    part = min(amount, invoice.due - of_invoice(draft.order, invoice.number))
     add(draft, invoice.number, kind, part, command_id)
     return part
 
@@ -142,7 +151,7 @@ def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> None:
 
 def _miss_less(draft: Draft, amount: int, payment_id: str = "") -> None:
     """Settles that failed (of one payment, or of any) are missing less, the oldest first."""
-    for command in [one for one in draft.order.commands.values() if one.operation == "settle" and one.missing]:
+    for command in settles_missing(draft.order):
         part = min(amount, command.missing) if payment_id in ("", command.payment_id) else 0
         if part:
             draft.update(command, missing=command.missing - part)
@@ -166,7 +175,7 @@ def _miss_no_more_than_is_left(draft: Draft) -> None:
 def _miss_no_more_than_lacks(draft: Draft) -> None:
     """PARTIAL: what a failed settle is missing is what its invoices still lack of it."""
     order = draft.order
-    for command in [one for one in order.commands.values() if one.operation == "settle" and one.missing]:
+    for command in settles_missing(order):
         known = sum(lack.amount for lack in order.lacks if lack.command_id == command.command_id)
         if known != command.missing:
             draft.update(command, missing=known)
@@ -177,8 +186,8 @@ def lay_open(draft: Draft) -> None:
     order = draft.order
     left, asked = unlisted(order), _asked_or_done(order)
     for invoice in reversed(order.invoices.values()):
-        known = sum(lack.amount for lack in order.lacks if lack.invoice == invoice.number)
-        left -= _list_on(draft, invoice, min(left, invoice.due - known - asked[invoice.number]), "held")
+        unasked = invoice.due - of_invoice(order, invoice.number) - asked[invoice.number]
+        left -= _list_on(draft, invoice, min(left, unasked), "held")
     for invoice in reversed(order.invoices.values()):
         left -= _list_on(draft, invoice, left, "held")
 

@@ -10,7 +10,7 @@ from worker.domain.decision import Refusal
 from worker.domain.draft import Draft
 from worker.domain.facts import OutcomeReported
 from worker.domain.identity import fingerprint_of_automatic
-from worker.domain.order import Command, automatic_key
+from worker.domain.order import Command
 from worker.domain.possible import is_settled_under, lapsed_of, most_done, suspect_settlements
 from worker.domain.refunding import (
     drop_returns_above,
@@ -129,8 +129,8 @@ def _done(draft: Draft, command: Command, done: int, operation_id: str, rule: st
     """Books what was done."""
     match command.operation:
         case "settle":
-            before = draft.order.automatic.get(automatic_key(command.payment_id, operation_id), 0)
-            if not claim(draft, command, done, operation_id):
+            before = claim(draft, command, done, operation_id)
+            if before is None:
                 return _make_suspect(
                     draft, command, f"Settle id {operation_id} is an automatic settlement of another value"
                 )

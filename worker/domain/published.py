@@ -157,7 +157,7 @@ def _invoices(order: Order) -> list[Json]:
         elif partial:
             done, status = _sale_state(order, invoice, asked.get(invoice.number, 0))
         else:  # one settle stands for all invoices: of what they do not lack, the oldest are done first
-            done = min(invoice.due - _lacks_of(order, invoice), confirmed)
+            done = min(invoice.due - lacking.of_invoice(order, invoice.number), confirmed)
             confirmed -= done
             status = _lack_status(order, invoice) or ("settled" if done == invoice.due else "accepted")
         found.append(
@@ -181,12 +181,8 @@ def _asked_per_invoice(order: Order) -> dict[str, int]:
 
 
 def _sale_state(order: Order, invoice: Invoice, asked: int) -> tuple[int, str]:
-    done = max(0, invoice.due - _lacks_of(order, invoice) - asked)
+    done = max(0, invoice.due - lacking.of_invoice(order, invoice.number) - asked)
     return done, _lack_status(order, invoice) or ("settled" if done == invoice.due else "accepted")
-
-
-def _lacks_of(order: Order, invoice: Invoice) -> int:
-    return sum(lack.amount for lack in order.lacks if lack.invoice == invoice.number) if order.lacks else 0
 
 
 def _lack_status(order: Order, invoice: Invoice) -> str | None:

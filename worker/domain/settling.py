@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from worker.domain import lacking
 from worker.domain.allocation import allocate_settle, by_amount, may_settle, split, split_done, total_room
-from worker.domain.draft import Draft, with_shares
+from worker.domain.draft import Draft, where_any, with_shares
 from worker.domain.money import half_even
 from worker.domain.order import Command, LackKind, Order, Payment, Settlement
 
@@ -106,10 +106,10 @@ def _name_the_rest(draft: Draft) -> None:
     if not unnamed:
         return
     order.lacks = [lack for lack in order.lacks if lack.kind != "held"]
-    failed = [one for one in order.commands.values() if one.operation == "settle" and one.missing]
+    failed = lacking.settles_missing(order) if order.mode != "PARTIAL" else ()
     for lack in unnamed:
         left = lack.amount
-        for command in failed if order.mode != "PARTIAL" else ():
+        for command in failed:
             known = sum(other.amount for other in order.lacks if other.command_id == command.command_id)
             part = min(left, max(0, command.missing - known), lacking.missing_unlisted(order))
             lacking.add(draft, lack.invoice, "short" if command.done else "failed", part, command.command_id)
@@ -212,7 +212,7 @@ def settle_succeeded(
         f"Settled {draft.amount(done)} on payment {payment.payment_id}"
         + (f", {draft.amount(short)} less than asked" if short else "") + f" ({rule})",
         {"value": done, "short": short, "paymentId": payment.payment_id, "commandId": command.command_id,
-         "settleId": settle_id, **({"before": before} if before else {})},
+         "settleId": settle_id, **where_any(before=before)},
     )  # fmt: skip
     if short:
         note_loss(draft, command, "short")

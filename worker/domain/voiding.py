@@ -3,7 +3,7 @@
 from collections import Counter
 
 from worker.domain.allocation import Part, allocate_void, by_amount, split, split_done, together
-from worker.domain.draft import Draft, with_shares
+from worker.domain.draft import Draft, where_any, with_shares
 from worker.domain.money import proportional
 from worker.domain.order import Command, Order, Payment
 
@@ -170,7 +170,7 @@ def void_succeeded(draft: Draft, command: Command, done: int, operation_id: str 
     draft.tell(
         "void.confirmed", rule, f"Voided {draft.amount(done)} of payment {payment.payment_id} ({rule})",
         {"value": done, "short": asked - freed, "paymentId": payment.payment_id, "commandId": command.command_id,
-         **({"before": before} if before else {})},
+         **where_any(before=before)},
     )  # fmt: skip
 
 

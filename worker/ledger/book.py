@@ -110,8 +110,10 @@ class Book:
     async def _read_parked(
         self, folders: Mapping[str, Folder], waiting: Mapping[str, int], opening: Container[str] | None
     ) -> None:
-        shut = [one for one in waiting if opening is not None and one not in opening and not folders[one].order.opened]
-        if read := [one for one in waiting if one not in shut]:
+        shut, read = list[str](), list[str]()
+        for one in waiting:
+            (read if opening is None or one in opening or folders[one].order.opened else shut).append(one)
+        if read:
             self._lay_in(folders, await self._connection.fetch(_SQL["read_parked"], read))
         if not shut:
             return

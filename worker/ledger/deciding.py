@@ -64,6 +64,7 @@ class Deciding:
 
     async def judge(self, folder: Folder, record: Record, one: Readable) -> RecordFate:
         """The fate of one record."""
+        await self._turns.pass_on()
         # A chain is written by the owner of its partition alone: of the record that is read, not of one it unparks.
         fate = await self._judge(folder, record, one, record.partition)
         if fate == "parked":

@@ -27,7 +27,6 @@ from worker.postgres.queries import load
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle, Taken
 from worker.stream.faults import Remedy, remedy
-from worker.stream.turns import Turns
 from worker.tracing import tracing
 
 LOOK_MS = 1_000  # how often the tables are asked whether time has become a fact
@@ -130,9 +129,7 @@ class LedgerHandler:
         for order_id, folder in folders.items():
             await deciding.catch_up(folder, read_from[order_id])
         tally.traced += [fact for fact in facts if fact[1].traceparent] if tracing.on else []
-        turns = Turns()
         for record, one in facts:
-            await turns.pass_on()
             folder = folders[one.fact.order_id]
             if folder.home != record.partition:
                 tally.misplaced[record.topic] += 1

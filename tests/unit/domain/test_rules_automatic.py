@@ -204,9 +204,3 @@ def test_r27_a_return_never_lacks_money() -> None:
     world.say("hold; Out 3000; auto 3000 as g1; Out 3000; return 500; ok settle 3000 as g1; go")
 
     assert [(one.cause_id, one.value) for one in world.issued] == [("1", 3000), ("2", 3000)]
-
-
-def test_r35_where_one_settle_stands_for_all_invoices_its_failure_is_no_lack_of_a_return() -> None:
-    world = World(by="total").say("hold; Out 3000; return 500; Out 2000; declined settle 10000")
-
-    assert [(one.invoice, one.amount) for one in world.order.lacks] == [("1", 3000), ("2", 2000)]

@@ -138,6 +138,12 @@ def test_r35_a_declined_void_leaves_its_amount_open() -> None:
     assert world.event("void.failed").rule == "R35"
 
 
+def test_r35_where_one_settle_stands_for_all_invoices_its_failure_is_no_lack_of_a_return() -> None:
+    world = World(by="total").say("hold; Out 3000; return 500; Out 2000; declined settle 10000")
+
+    assert [(one.invoice, one.amount) for one in world.order.lacks] == [("1", 3000), ("2", 2000)]
+
+
 @pytest.mark.parametrize(("first", "second"), [("ok", "declined"), ("declined", "ok"), ("ok", "short 100")])
 def test_the_first_final_outcome_is_booked_and_another_one_is_suspect(first: str, second: str) -> None:
     world = World().say("hold; Out 6000")
