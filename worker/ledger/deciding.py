@@ -19,7 +19,7 @@ from worker.domain.order import automatic_key
 from worker.kafka.records import Record
 from worker.ledger.connectors import Connectors
 from worker.ledger.folder import Folder, Parked, WaitsFor
-from worker.ledger.reading import Readable, read_fact
+from worker.ledger.reading import Readable
 from worker.settings import Settings
 from worker.stream.cycle import Cycle
 from worker.stream.turns import Turns
@@ -69,7 +69,7 @@ class Deciding:
         fate = await self._judge(folder, record, one, record.partition)
         if fate == "parked":
             waits_for, expires_ms = self._wait(folder, None)
-            folder.park(Parked(record, waits_for, expires_ms))
+            folder.park(Parked(record, waits_for, expires_ms, known=one))
         return fate
 
     def give_up(self, folder: Folder) -> None:
@@ -139,7 +139,7 @@ class Deciding:
         while line:
             await self._turns.pass_on()
             parked = line.popleft()
-            one = read_fact(parked.record)
+            one = parked.read
             if not isinstance(one, Readable):  # a newer program reads more strictly than the one that stored it
                 folder.forget(parked)
                 self._dead_letter(folder, parked.record, one.reason, one.message)

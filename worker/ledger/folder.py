@@ -11,8 +11,10 @@ from worker.domain.facts import Fact
 from worker.domain.kept import encode
 from worker.domain.order import Command, Order, Payment, Settlement
 from worker.domain.terms import Terms
+from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Record
 from worker.ledger.journal import Journaled
+from worker.ledger.reading import Readable, read_fact
 
 Source = tuple[str, int, int]
 WaitsFor = Literal["order", "payment", "connectors", "judgement"]
@@ -26,6 +28,14 @@ class Parked(Struct, eq=False):
     expires_at_ms: int | None
     row_id: int | None = None
     subject: str | None = None
+    known: Readable | Unreadable | None = None
+
+    @property
+    def read(self) -> Readable | Unreadable:
+        """What it says, read once."""
+        if self.known is None:
+            self.known = read_fact(self.record)
+        return self.known
 
 
 class Decided(Struct, frozen=True, gc=False):

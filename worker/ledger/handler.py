@@ -1,15 +1,12 @@
 """The ledger worker's part of a cycle: read, lock, decide fact by fact, book everything at once."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from msgspec import Struct, field
-
-from worker import metrics, telemetry
+from worker import metrics
 from worker.domain.facts import authorizations
 from worker.kafka import names
 from worker.kafka.dead_letters import replay_of
@@ -20,49 +17,21 @@ from worker.ledger.connectors import Connectors
 from worker.ledger.deciding import Deciding, opened_by
 from worker.ledger.folder import Folder
 from worker.ledger.known import first_unknown
+from worker.ledger.lookout import Lookout
 from worker.ledger.publishing import publish
 from worker.ledger.reading import Readable, read_fact
 from worker.ledger.rows import Rows
+from worker.ledger.tally import MisplacedWarning, Place, ReadRecord, Tally
 from worker.postgres.queries import load
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle, Taken
 from worker.stream.faults import Remedy, remedy
 from worker.tracing import tracing
 
-LOOK_MS = 1_000  # how often the tables are asked whether time has become a fact
-TIMED_ORDERS_MAX = 500
-# An order waits for what our connectors file does not name, or another worker's did not.
-NAMED_LOOK_MS = 10_000
-MISPLACED_WARNING_SECONDS = 60.0
 # What this many orders write, or fewer, goes with the outbox, in the cycle's last statement.
 FEW_ORDERS = 16
-# How long an order is left alone whose own facts the database refuses.
-QUARANTINE_MS = 600_000
-REFUSED = "refused_by_database"
-
-Place = tuple[str, int]
-ReadRecord = tuple[Record, Readable]
 
 _SQL = load("worker.ledger")
-
-
-class Tally(Struct):
-    """What one cycle will have to say for itself once it is durable."""
-
-    cycle: Cycle | None = None
-    fates: Counter[tuple[str, str]] = field(default_factory=Counter)
-    consumed: Counter[Place] = field(default_factory=Counter)
-    next_offsets: dict[Place, int] = field(default_factory=dict)
-    misplaced: Counter[str] = field(default_factory=Counter)
-    events: Counter[str] = field(default_factory=Counter)
-    traced: list[ReadRecord] = field(default_factory=list)
-    unnamed: set[str] = field(default_factory=set)
-    look_at_ms: int | None = None
-    named_look_ms: int | None = None
-
-    def count_events(self, folders: Iterable[Folder]) -> None:
-        """What was written and not refused."""
-        self.events.update(told.event.type for folder in folders for told in folder.events)
 
 
 class LedgerHandler:
@@ -77,17 +46,14 @@ class LedgerHandler:
         self._control = control
         self._settings = control.settings
         self._connectors = Connectors(control.settings)
-        self._look_at_ms = 0
-        self._named_look_ms = 0
+        self._lookout = Lookout()
         self._next_offsets: dict[Place, int] = {}
-        self._quarantine: dict[str, int] = {}
-        self._misplaced_warned = -MISPLACED_WARNING_SECONDS
-        self._misplaced_unsaid: Counter[str] = Counter()
+        self._misplaced = MisplacedWarning()
         self._tally = Tally()
 
     async def taken(self, connection: Any, taken: Mapping[int, Taken]) -> None:
         """The orders of these partitions have to be looked at; for what they wait is said at once."""
-        self._look_at_ms = self._named_look_ms = 0
+        self._lookout.at_once()
         for row in await connection.fetch(_SQL["read_consumed"], list(taken)):
             self._next_offsets[row["topic"], row["partition"]] = row["next_offset"]
         rows = await connection.fetch(_SQL["awaited_connectors"], list(taken))
@@ -97,26 +63,26 @@ class LedgerHandler:
         """Nothing is ever in flight between two cycles."""
 
     def dropped(self) -> None:
-        self._look_at_ms = self._named_look_ms = 0
+        self._lookout.at_once()
         self._next_offsets = {}
         self._tally = Tally()
 
     def reload(self) -> None:
         """SIGHUP: the connectors file may name what orders wait for."""
         if self._connectors.reload():
-            self._look_at_ms = self._named_look_ms = 0
+            self._lookout.at_once()
             self._tally.named_look_ms = None  # what is being looked up goes by the former file
             self._control.wake()
 
     def next_due_ms(self) -> int | None:
-        return self._look_at_ms
+        return self._lookout.at_ms
 
     async def handle(self, cycle: Cycle) -> None:
         """One cycle: every record has a fate, and all of it is written at once."""
         tally = self._tally = Tally(cycle)
         book = Book(cycle)
         facts = await self._read(cycle, book, tally)
-        if cycle.now_ms >= self._look_at_ms:
+        if cycle.now_ms >= self._lookout.at_ms:
             await self._pass_time(cycle, book, tally)
         await self._decide(cycle, book, tally, facts)
 
@@ -145,16 +111,11 @@ class LedgerHandler:
 
     async def _pass_time(self, cycle: Cycle, book: Book, tally: Tally) -> None:
         """What no record brings, in a savepoint: an order that the database refuses must not take others along."""
-        timed = await self._timed(cycle, book, tally)
+        timed = await self._lookout.due(cycle, book, self._connectors.names, tally)
         if timed and await self._try_timed(cycle, book, tally, timed) is not None:
             for order_id in timed:
                 if (problem := await self._try_timed(cycle, book, tally, {order_id})) is not None:
-                    self._quarantine[order_id] = cycle.now_ms + QUARANTINE_MS
-                    telemetry.alert(REFUSED, order_id=order_id)
-                    telemetry.log.error(
-                        "the database refuses what time makes of an order; it is left alone for a while",
-                        order_id=order_id, seconds=QUARANTINE_MS // 1_000, problem=str(problem),
-                    )  # fmt: skip
+                    self._lookout.leave_alone(order_id, cycle, problem)
 
     async def _try_timed(self, cycle: Cycle, book: Book, tally: Tally, orders: set[str]) -> Exception | None:
         """Returns why the database refused it; then nothing of it was done."""
@@ -216,24 +177,12 @@ class LedgerHandler:
         tally, self._tally = self._tally, Tally()
         if tally.cycle is not cycle:
             return  # nothing was decided in it: what an earlier one had decided was refused
-        if tally.look_at_ms is not None:
-            self._look_at_ms = tally.look_at_ms
-        if tally.named_look_ms is not None:
-            self._named_look_ms = tally.named_look_ms
+        self._lookout.committed(tally)
         for place, offset in tally.next_offsets.items():
             self._next_offsets[place] = max(offset, self._next_offsets.get(place, 0))
-        for (topic, fate), number in tally.fates.items():
-            telemetry.count_fact(topic, fate, number)
-        for kind, number in tally.events.items():
-            metrics.events_total.labels(type=kind).inc(number)
-        for record, one in tally.traced:
-            tracing.span(
-                f"decide {one.fact.__struct_config__.tag}", one.traceparent, cycle.now_ms * 1_000_000, time.time_ns(),
-                {"settlement.order_id": one.fact.order_id, "messaging.destination.name": record.topic},
-            )  # fmt: skip
-        _measure_delay(cycle.records)
+        tally.tell(cycle)
         self._connectors.alert_of(tally.unnamed)
-        self._warn_of(tally.misplaced)
+        self._misplaced.hear(tally.misplaced)
 
     async def measure(self, connection: Any, partitions: Collection[int]) -> None:
         """How many facts wait."""
@@ -241,6 +190,9 @@ class LedgerHandler:
         metrics.parked_facts.clear()
         for row in rows:
             metrics.parked_facts.labels(waits_for=row["waits_for"]).set(row["number"])
+
+    async def close(self) -> None:
+        """Nothing is held open."""
 
     async def _read(self, cycle: Cycle, book: Book, tally: Tally) -> list[ReadRecord]:
         """The cycle's records as facts; what cannot be read is a dead letter."""
@@ -276,46 +228,14 @@ class LedgerHandler:
         else:
             tally.consumed[record.topic, record.partition] += 1
 
-    async def _timed(self, cycle: Cycle, book: Book, tally: Tally) -> set[str]:
-        """Orders for which something has happened that no record brings."""
-        self._quarantine = {one: until for one, until in self._quarantine.items() if until > cycle.now_ms}
-        due = await book.due_orders(TIMED_ORDERS_MAX, self._quarantine)
-        named: list[str] = []
-        if cycle.now_ms >= self._named_look_ms:  # any number may wait for what no file names: not in each look
-            tally.named_look_ms = cycle.now_ms + NAMED_LOOK_MS
-            named = await book.named_orders(self._connectors.names, TIMED_ORDERS_MAX, self._quarantine)
-            if len(named) == TIMED_ORDERS_MAX:
-                tally.named_look_ms = cycle.now_ms
-        if max(len(due), len(named)) == TIMED_ORDERS_MAX:
-            tally.look_at_ms = cycle.now_ms
-        else:
-            next_ms = await book.next_wake_ms()
-            tally.look_at_ms = min(cycle.now_ms + LOOK_MS, next_ms if next_ms is not None else 1 << 60)
-        return {*due, *named}
-
     async def _owners(self, book: Book, facts: Iterable[ReadRecord], folders: Mapping[str, Folder]) -> dict[str, str]:
         """Which order has which of the payments that these facts, or those that wait for them, would add."""
         named = {payment.payment_id for _, one in facts for payment in authorizations(one.fact)}
         for folder in folders.values():
             for parked in folder.parked:
-                waiting = read_fact(parked.record)
-                if isinstance(waiting, Readable):
-                    named.update(payment.payment_id for payment in authorizations(waiting.fact))
+                if isinstance(parked.read, Readable):
+                    named.update(payment.payment_id for payment in authorizations(parked.read.fact))
         return await book.owners_of(named) if named else {}
-
-    def _warn_of(self, misplaced: Mapping[str, int]) -> None:
-        if not misplaced:
-            return
-        for topic, number in misplaced.items():
-            metrics.misplaced_total.labels(topic=topic).inc(number)
-        self._misplaced_unsaid.update(misplaced)
-        if time.monotonic() - self._misplaced_warned >= MISPLACED_WARNING_SECONDS:
-            self._misplaced_warned = time.monotonic()
-            telemetry.log.warning(
-                "records arrive outside their order's partition; it is right, only slower",
-                topics=dict(self._misplaced_unsaid),
-            )
-            self._misplaced_unsaid.clear()
 
 
 async def _publish(cycle: Cycle, book: Book, folders: Iterable[Folder], *, flush: bool) -> None:
@@ -334,13 +254,3 @@ def _replays(records: Iterable[Record], folders: Iterable[Folder]) -> list[tuple
     """Records that say they are a dead letter come back, those that had to wait included."""
     waiting = (parked.record for folder in folders for parked in folder.parked)
     return [(one, record) for record in chain(records, waiting) if (one := replay_of(record)) is not None]
-
-
-def _measure_delay(records: Iterable[Record]) -> None:
-    """One look per topic and cycle, at the record that waited longest: a look at each would cost more than it tells."""
-    oldest: dict[str, int] = {}
-    for record in records:
-        oldest[record.topic] = min(oldest.get(record.topic, record.timestamp_ms), record.timestamp_ms)
-    now_ms = time.time() * 1000
-    for topic, at_ms in oldest.items():
-        metrics.fact_delay_seconds.labels(topic=topic).observe(max(0.0, (now_ms - at_ms) / 1000))

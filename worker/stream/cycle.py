@@ -1,7 +1,7 @@
 """One transaction under way, and what a feature must offer to be run in such cycles."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import asyncpg
 from msgspec import Struct
@@ -84,10 +84,7 @@ class Cycle:
 
 
 class Handler(Protocol):
-    """A feature: reads, decides, writes. All calls come one after another, except `release`.
-
-    It may be `Reloadable`, `Measurable` and `Closable` too.
-    """
+    """A feature: reads, decides, writes. Calls come one after another, but for `release`, `reload` and `measure`."""
 
     @property
     def role(self) -> str:
@@ -140,26 +137,14 @@ class Handler(Protocol):
         """The transaction is durable: memory may advance, sends may begin."""
         ...
 
-
-@runtime_checkable
-class Reloadable(Protocol):
-    """A handler that reads its file again on SIGHUP."""
-
     def reload(self) -> None:
-        """The file may have changed."""
-
-
-@runtime_checkable
-class Measurable(Protocol):
-    """A handler whose tables tell more."""
+        """SIGHUP: a file may have changed."""
+        ...
 
     async def measure(self, connection: "asyncpg.Connection[asyncpg.Record]", partitions: Collection[int]) -> None:
-        """Sets gauges of its own, for what these partitions hold."""
-
-
-@runtime_checkable
-class Closable(Protocol):
-    """A handler that holds something open."""
+        """Sets gauges of its own, for what the tables hold of these partitions."""
+        ...
 
     async def close(self) -> None:
-        """The last call."""
+        """The last call: lets go of what it holds open."""
+        ...

@@ -8,7 +8,7 @@ from worker.postgres.connecting import connect
 from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream.control import Control
-from worker.stream.cycle import Handler, Measurable
+from worker.stream.cycle import Handler
 from worker.stream.faults import Remedy, remedy
 from worker.telemetry import log
 
@@ -52,5 +52,4 @@ class Measuring:
         metrics.dead_letters_open.clear()
         for row in rows:
             metrics.dead_letters_open.labels(topic=row["topic"], reason=row["reason"]).set(row["number"])
-        if isinstance(self._handler, Measurable):
-            await self._handler.measure(connection, partitions)
+        await self._handler.measure(connection, partitions)

@@ -23,7 +23,7 @@ from worker.settings import Settings
 from worker.stream import garbage
 from worker.stream.behind import DatabaseBehindError
 from worker.stream.control import Control
-from worker.stream.cycle import Closable, Handler, Reloadable
+from worker.stream.cycle import Handler
 from worker.stream.faults import Remedy, remedy
 from worker.stream.measuring import Measuring
 from worker.stream.outbox import UnreadableRowError
@@ -181,8 +181,7 @@ async def run_worker(settings: Settings, handler_factory: Callable[[Control], Ha
         telemetry.log.exception("the worker met what it cannot mend")
         return 1
     finally:
-        if isinstance(handler, Closable):
-            await handler.close()
+        await handler.close()
         await ops.stop()
         tracing.stop()
     return 0
@@ -192,6 +191,4 @@ def _listen(runner: Runner) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, runner.stop)
     loop.add_signal_handler(signal.SIGINT, runner.stop)
-    handler = runner.handler
-    if isinstance(handler, Reloadable):
-        loop.add_signal_handler(signal.SIGHUP, handler.reload)
+    loop.add_signal_handler(signal.SIGHUP, runner.handler.reload)

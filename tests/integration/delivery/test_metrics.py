@@ -3,13 +3,11 @@
 from prometheus_client import REGISTRY
 
 from tests.integration.delivery.world import PARTITIONS, DeliveryWorld
-from worker.stream.cycle import Measurable
 
 STATES = ("asked_again", "manual", "suspect", "unknown")
 
 
 async def _measured(world: DeliveryWorld, name: str) -> dict[str, float]:
-    assert isinstance(world.handler, Measurable)  # else the stream never asks
     await world.handler.measure(world.connection, range(PARTITIONS))
     found = {state: REGISTRY.get_sample_value(name, {"connector": "acme", "state": state}) for state in STATES}
     return {state: value for state, value in found.items() if value is not None}

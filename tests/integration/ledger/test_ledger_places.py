@@ -10,7 +10,7 @@ from tests.integration.ledger.world import NOON_MS, PARTITIONS, LedgerWorld, aut
 from worker import metrics
 from worker.domain.terms import HOUR_MS
 from worker.kafka import names
-from worker.ledger import handler
+from worker.ledger import tally
 from worker.ledger.checking import run_audit
 from worker.stream.faults import Remedy, remedy
 
@@ -46,7 +46,7 @@ async def test_the_next_warning_also_counts_what_was_misplaced_since_the_last_on
     await ledger.apply("order.authorized", authorized("o1"))
     for number in ("1", "2"):
         await ledger.apply("invoice.issued", invoice("o1", number, 1000), partition=elsewhere)
-    monkeypatch.setattr(handler, "MISPLACED_WARNING_SECONDS", 0.0)
+    monkeypatch.setattr(tally, "MISPLACED_WARNING_SECONDS", 0.0)
 
     await ledger.apply("invoice.issued", invoice("o1", "3", 1000), partition=elsewhere)
 
@@ -143,7 +143,7 @@ async def test_time_is_a_fact_only_for_the_owner_of_the_orders_home(ledger: Ledg
     await ledger.cycle()
     assert ledger.state("o1")["payments"][0]["lapsed"] is False
 
-    ledger.epochs, ledger.handler._look_at_ms = everything, 0
+    ledger.epochs, ledger.handler._lookout.at_ms = everything, 0
     await ledger.cycle()
     assert ledger.state("o1")["payments"][0]["lapsed"] is True
 

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import asyncpg
 
@@ -89,6 +89,15 @@ class Toy:
 
     async def committed(self, _: Cycle) -> None:
         self.cycles += 1
+
+    def reload(self) -> None:
+        pass
+
+    async def measure(self, connection: asyncpg.Connection, partitions: Collection[int]) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
 
     async def _book(self, cycle: Cycle, versions: dict[str, int]) -> None:
         records = cycle.records

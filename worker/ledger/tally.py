@@ -1,0 +1,81 @@
+"""What a cycle will have to say for itself once it is durable: counts, spans, and a warning."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+from msgspec import Struct, field
+
+from worker import metrics, telemetry
+from worker.kafka.records import Record
+from worker.ledger.folder import Folder
+from worker.ledger.reading import Readable
+from worker.stream.cycle import Cycle
+from worker.tracing import tracing
+
+MISPLACED_WARNING_SECONDS = 60.0
+
+Place = tuple[str, int]
+ReadRecord = tuple[Record, Readable]
+
+
+class Tally(Struct):
+    """One cycle's."""
+
+    cycle: Cycle | None = None
+    fates: Counter[tuple[str, str]] = field(default_factory=Counter)
+    consumed: Counter[Place] = field(default_factory=Counter)
+    next_offsets: dict[Place, int] = field(default_factory=dict)
+    misplaced: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    traced: list[ReadRecord] = field(default_factory=list)
+    unnamed: set[str] = field(default_factory=set)
+    look_at_ms: int | None = None
+    named_look_ms: int | None = None
+
+    def count_events(self, folders: Iterable[Folder]) -> None:
+        """What was written and not refused."""
+        self.events.update(told.event.type for folder in folders for told in folder.events)
+
+    def tell(self, cycle: Cycle) -> None:
+        """To the metrics, and to the traces that were asked for."""
+        for (topic, fate), number in self.fates.items():
+            telemetry.count_fact(topic, fate, number)
+        for kind, number in self.events.items():
+            metrics.events_total.labels(type=kind).inc(number)
+        for topic, number in self.misplaced.items():
+            metrics.misplaced_total.labels(topic=topic).inc(number)
+        for record, one in self.traced:
+            tracing.span(
+                f"decide {one.fact.__struct_config__.tag}", one.traceparent, cycle.now_ms * 1_000_000, time.time_ns(),
+                {"settlement.order_id": one.fact.order_id, "messaging.destination.name": record.topic},
+            )  # fmt: skip
+        _measure_delay(cycle.records)
+
+
+class MisplacedWarning:
+    """Of records outside their order's partition: once a minute, with how many came since."""
+
+    def __init__(self) -> None:
+        self._unsaid: Counter[str] = Counter()
+        self._said_at = -MISPLACED_WARNING_SECONDS
+
+    def hear(self, misplaced: Counter[str]) -> None:
+        """Some may have come."""
+        self._unsaid.update(misplaced)
+        if misplaced and time.monotonic() - self._said_at >= MISPLACED_WARNING_SECONDS:
+            self._said_at = time.monotonic()
+            telemetry.log.warning(
+                "records arrive outside their order's partition; it is right, only slower", topics=dict(self._unsaid)
+            )
+            self._unsaid.clear()
+
+
+def _measure_delay(records: Iterable[Record]) -> None:
+    """One look per topic and cycle, at the record that waited longest: a look at each would cost more than it tells."""
+    oldest: dict[str, int] = {}
+    for record in records:
+        oldest[record.topic] = min(oldest.get(record.topic, record.timestamp_ms), record.timestamp_ms)
+    now_ms = time.time() * 1000
+    for topic, at_ms in oldest.items():
+        metrics.fact_delay_seconds.labels(topic=topic).observe(max(0.0, (now_ms - at_ms) / 1000))
