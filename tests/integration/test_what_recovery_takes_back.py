@@ -382,6 +382,26 @@ async def test_what_waited_in_the_backup_or_began_to_wait_since_ends_as_it_would
     await each_was_done_once(play, 4 * TOTAL)
 
 
+async def test_what_began_to_wait_since_the_backup_and_is_deleted_is_told_and_may_be_published_again(play: Rehearsal):
+    applied, waiting = orders_of(0, 2)
+    await back_up(play)
+    await say(play, *opened(applied), *invoiced(applied, waiting), *invoiced(applied))
+    await until_at_rest(play, 1)
+    await until_kafka_knows(play, names.INVOICES)
+    await crash_and_restore(play)
+    await lose_records(play, names.INVOICES)
+
+    said = play.processes.must_run("recover")
+
+    place = f"{play.settings.topic(names.INVOICES)} partition 0"
+    assert f"{place}: of offsets 0 to 2, which retention has deleted, 2 left no trace" in said
+    await is_sound(play)
+    play.start_workers()
+    await say(play, *invoiced(applied, waiting), *opened(waiting))
+    await until_at_rest(play, 2)
+    await each_was_done_once(play, 2 * TOTAL)
+
+
 async def test_while_a_worker_runs_nothing_is_taken_back_and_the_worker_is_not_disturbed(play: Rehearsal):
     await say(play, *opened("order-1"))
     await until_told(play, "order.opened", 1)

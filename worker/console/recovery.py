@@ -33,10 +33,13 @@ def recover_command(
     with progress("records read") as told:
         summary = run(run_recovery(with_embedded_stack(load()), told, dry_run=dry_run))
     if as_json:
-        show_json({"dry_run": dry_run, **{name: summary[name] for name in SENTENCES}})
+        amounts = {name: summary[name] for name in SENTENCES}
+        show_json({"dry_run": dry_run, **amounts, "warnings": summary.warnings})
         return
     for name, sentence in SENTENCES.items():
         show(out(), f"{summary[name]:>9,} {sentence}")
+    for warning in summary.warnings:
+        show(out(), cell(warning, "yellow"))
     if dry_run:
         show(out(), cell("nothing was changed", "dim"))
     else:

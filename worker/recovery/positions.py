@@ -7,34 +7,43 @@ from worker.kafka.source import Place
 from worker.kafka.topics import committed_offsets
 from worker.ledger.handler import LedgerHandler
 from worker.postgres.queries import load
+from worker.postgres.values import columns
 from worker.recovery.errors import RecoveryError
 from worker.settings import Settings
 from worker.stream.transaction import place_columns
 
+_SQL = load("worker.recovery")
 _STREAM = load("worker.stream")
 
 
 async def go_on_from(
     settings: Settings, connection: Any, role: type[LedgerHandler], bounds: dict[Place, tuple[int, int]]
-) -> None:
+) -> list[str]:
     """What retention has deleted since the backup need not be read again, if it was read before it was deleted.
 
     The lost database told Kafka how far it had read: what lies before that had its fate, and left it on the topics.
+    Only a fact that waited, or that nothing had followed from yet, left as little there as a repeat: that is returned.
     """
-    rows = await connection.fetch(_STREAM["read_positions"], list(role.topics), list(range(settings.topic_partitions)))
-    gone = {
-        (row["topic"], row["partition"]): bounds[row["topic"], row["partition"]][0]
-        for row in rows
-        if row["next_offset"] < bounds[row["topic"], row["partition"]][0]
-    }
+    partitions = list(range(settings.topic_partitions))
+    rows = await connection.fetch(_STREAM["read_positions"], list(role.topics), partitions)
+    stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+    places = [(topic, partition) for topic in role.topics for partition in partitions]
+    gone = {place: bounds[place][0] for place in places if stored.get(place, 0) < bounds[place][0]}
     if not gone:
-        return
+        return []
     committed = await committed_offsets(settings, names.group(role.role))
-    for (topic, partition), first in gone.items():
-        if committed.get((topic, partition), 0) < first:
+    for place, first in gone.items():
+        if place in stored and committed.get(place, 0) < first:
             raise RecoveryError(
-                f"{settings.topic(topic)} partition {partition} begins at offset {first}, and nobody has read all "
+                f"{settings.topic(place[0])} partition {place[1]} begins at offset {first}, and nobody has read all "
                 "before it: its sender must publish again what was deleted unread; to go on without it, set the stored "
                 f"position to {first} by hand"
             )
     await connection.execute(_STREAM["advance_positions"], *place_columns(gone))
+    ranges = [(*place, stored.get(place, 0), first) for place, first in gone.items()]
+    return [
+        f"{settings.topic(row['topic'])} partition {row['partition']}: of offsets {row['stored']} to "
+        f"{row['first'] - 1}, which retention has deleted, {row['number']} left no trace; what was no repeat must be "
+        "published again"
+        for row in await connection.fetch(_SQL["untraced"], *columns(ranges))
+    ]

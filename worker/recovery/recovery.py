@@ -150,7 +150,7 @@ class Recovery:
                     )
                     await dead.account(self._connection, found, facts.records, facts.next_offsets)
         await facts.account()
-        await go_on_from(self._settings, self._connection, LedgerHandler, self._bounds)
+        self.summary.warnings += await go_on_from(self._settings, self._connection, LedgerHandler, self._bounds)
 
     async def _number_dead_letters_on(self) -> None:
         """Replays name dead letters by numbers that the lost database gave: no other one may get them."""

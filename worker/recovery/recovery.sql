@@ -121,6 +121,23 @@ FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) AS more (topi
 ON CONFLICT (topic, partition) DO UPDATE SET
     records = consumed.records + excluded.records, next_offset = greatest(consumed.next_offset, excluded.next_offset)
 
+-- name: untraced
+-- Of these ranges of offsets, how many are neither facts nor dead letters nor wait.
+SELECT topic, partition, stored, first, number
+FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) AS gone (topic, partition, stored, first), LATERAL (
+    SELECT first - stored - count(*) AS number FROM (
+        SELECT f."offset" FROM ledger.facts f
+        WHERE f.topic = gone.topic AND f.partition = gone.partition AND f."offset" >= stored AND f."offset" < first
+        UNION
+        SELECT d."offset" FROM ledger.dead_letters d
+        WHERE d.topic = gone.topic AND d.partition = gone.partition AND d."offset" >= stored AND d."offset" < first
+        UNION
+        SELECT p."offset" FROM ledger.parked p
+        WHERE p.topic = gone.topic AND p.partition = gone.partition AND p."offset" >= stored AND p."offset" < first
+    ) AS traced
+) AS untraced
+WHERE number > 0 ORDER BY topic, partition
+
 -- name: not_taken_over
 -- Orders with commands that the delivery worker does not have.
 SELECT DISTINCT order_id FROM ledger.commands
