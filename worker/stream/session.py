@@ -3,14 +3,12 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import asyncpg
 from asyncpg import Connection
 
 from worker import metrics, telemetry
-from worker.kafka.records import Record
 from worker.kafka.sink import Sink
 from worker.kafka.source import OffsetGoneError, Place, Source
 from worker.postgres.connecting import connect
@@ -21,7 +19,7 @@ from worker.stream.behind import verify
 from worker.stream.committer import Committer
 from worker.stream.control import Control
 from worker.stream.cycle import Handler, Taken
-from worker.stream.faults import Remedy, remedy
+from worker.stream.digesting import Digesting
 from worker.stream.hand_over import HandOver
 from worker.stream.misplaced import Misplaced
 from worker.stream.ownership import Ownership
@@ -32,11 +30,9 @@ CYCLE_BYTES_MAX = 8 << 20
 # How long acknowledged rows wait for a cycle that deletes them in passing, before one is run for them alone.
 TIDY_SECONDS = 0.1
 LOOK_SECONDS = 1.0
-AGAIN_ATTEMPTS_MAX = 10
 FLUSH_SECONDS_MAX = 2.0
 KAFKA_SILENT_SECONDS_MAX = 5.0
 KAFKA_AWAY = "kafka_away"
-INTERNAL = "internal"
 
 _SQL = load("worker.stream")
 
@@ -80,6 +76,7 @@ class Session:
             self._settings, self._handler, self._connection, self._ownership.member_id, self._publisher,
             self._misplaced, self._dead_letter_bytes,
         )  # fmt: skip
+        self._digesting = Digesting(self._transactions, self._durable)
 
     async def run(self) -> None:
         """Until it was told to stop and everything was handed over."""
@@ -212,7 +209,7 @@ class Session:
             return False
         if not hand_over.booked:
             hand_over.booked = True
-            await self._digest([])
+            await self._digesting.digest([])
         if self._publisher.holds(hand_over.partitions):
             return False
         await self._ownership.release(hand_over.partitions)
@@ -242,14 +239,14 @@ class Session:
         due_ms = self._handler.next_due_ms()
         if records or self._control.cycle_wanted or (due_ms is not None and due_ms <= time.time() * 1000):
             self._control.cycle_wanted = False
-            await self._digest(records, passed=await self._passed(now))
+            await self._digesting.digest(records, passed=await self._passed(now))
             self._control.pace.took(time.monotonic() - now)
             return True
         transactions = self._transactions
         passed = await self._passed(now)
         due = self._tidy_due(now) or await self._misplaced.due(transactions.connection, list(transactions.epochs))
         if passed or due:
-            await self._durable(await self._patiently(lambda: transactions.cycle([], handled=False, passed=passed)))
+            await self._digesting.tidy(passed)
             return True
         return False
 
@@ -271,51 +268,6 @@ class Session:
         if self._tidy_at is None:
             self._tidy_at = now + TIDY_SECONDS
         return now >= self._tidy_at or self._hand_over is not None
-
-    async def _digest(
-        self, records: list[Record], *, again: bool = False, passed: Mapping[Place, int] | None = None
-    ) -> None:
-        """The records' fate is durable afterwards; a refused batch is halved until one record is left.
-
-        That one is tried once more: another worker may just have written what it collided with, and is seen now.
-        """
-        try:
-            done = await self._patiently(lambda: self._transactions.cycle(records, passed=passed))
-        except Exception as problem:
-            if remedy(problem) is not Remedy.REFUSED or not records:
-                raise
-            if len(records) > 1:
-                half = len(records) // 2
-                await self._digest(records[:half])
-                await self._digest(records[half:])
-                return
-            if not again:
-                await self._digest(records, again=True)
-                return
-            done = await self._refuse(records[0], problem)
-        await self._durable(done)
-
-    async def _refuse(self, record: Record, problem: Exception) -> Done:
-        """What the database does not take is a dead letter, and a person has to know why."""
-        place: dict[str, Any] = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-        telemetry.alert(INTERNAL, **place, problem=str(problem))
-        telemetry.log.error("the database refuses a record; it becomes a dead letter", **place, exc_info=problem)
-        why = f"{type(problem).__name__}: {problem}"
-        done = await self._patiently(lambda: self._transactions.cycle([record], refused=why))
-        telemetry.count_fact(record.topic, INTERNAL)
-        return done
-
-    async def _patiently(self, transaction: Callable[[], Awaitable[Done]]) -> Done:
-        """One that lost against another one comes again."""
-        for attempt in range(AGAIN_ATTEMPTS_MAX):
-            try:
-                return await transaction()
-            except Exception as problem:
-                if remedy(problem) is not Remedy.AGAIN or attempt == AGAIN_ATTEMPTS_MAX - 1:
-                    raise
-                telemetry.log.warning("the transaction is repeated", problem=str(problem), attempt=attempt + 1)
-                await asyncio.sleep(min(0.01 * 2**attempt, 1.0))
-        raise AssertionError("the last attempt returns or raises")
 
     async def _durable(self, done: Done) -> None:
         self._publisher.forget(done.deleted, done.reached)

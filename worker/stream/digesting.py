@@ -1,0 +1,71 @@
+"""What becomes of a batch: all of it is durable, or what of it the database refuses is found, and is a dead letter."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from worker import telemetry
+from worker.kafka.records import Record
+from worker.kafka.source import Place
+from worker.stream.faults import Remedy, remedy
+from worker.stream.transaction import Done, Transactions
+
+AGAIN_ATTEMPTS_MAX = 10
+INTERNAL = "internal"
+
+
+class Digesting:
+    """Repeats, halves and refuses, until each record has its fate; anything worse is raised."""
+
+    def __init__(self, transactions: Transactions, durable: Callable[[Done], Awaitable[None]]) -> None:
+        self._transactions = transactions
+        self._durable = durable
+
+    async def digest(
+        self, records: list[Record], *, again: bool = False, passed: Mapping[Place, int] | None = None
+    ) -> None:
+        """The records' fate is durable afterwards; a refused batch is halved until one record is left.
+
+        That one is tried once more: another worker may just have written what it collided with, and is seen now.
+        """
+        try:
+            done = await self._patiently(lambda: self._transactions.cycle(records, passed=passed))
+        except Exception as problem:
+            if remedy(problem) is not Remedy.REFUSED or not records:
+                raise
+            if len(records) > 1:
+                half = len(records) // 2
+                await self.digest(records[:half])
+                await self.digest(records[half:])
+                return
+            if not again:
+                await self.digest(records, again=True)
+                return
+            done = await self._refuse(records[0], problem)
+        await self._durable(done)
+
+    async def tidy(self, passed: Mapping[Place, int]) -> None:
+        """Nothing is handled: what was acknowledged is deleted, and positions advance."""
+        await self._durable(await self._patiently(lambda: self._transactions.cycle([], handled=False, passed=passed)))
+
+    async def _refuse(self, record: Record, problem: Exception) -> Done:
+        """What the database does not take is a dead letter, and a person has to know why."""
+        place: dict[str, Any] = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        telemetry.alert(INTERNAL, **place, problem=str(problem))
+        telemetry.log.error("the database refuses a record; it becomes a dead letter", **place, exc_info=problem)
+        why = f"{type(problem).__name__}: {problem}"
+        done = await self._patiently(lambda: self._transactions.cycle([record], refused=why))
+        telemetry.count_fact(record.topic, INTERNAL)
+        return done
+
+    async def _patiently(self, transaction: Callable[[], Awaitable[Done]]) -> Done:
+        """One that lost against another one comes again."""
+        for attempt in range(AGAIN_ATTEMPTS_MAX):
+            try:
+                return await transaction()
+            except Exception as problem:
+                if remedy(problem) is not Remedy.AGAIN or attempt == AGAIN_ATTEMPTS_MAX - 1:
+                    raise
+                telemetry.log.warning("the transaction is repeated", problem=str(problem), attempt=attempt + 1)
+                await asyncio.sleep(min(0.01 * 2**attempt, 1.0))
+        raise AssertionError("the last attempt returns or raises")
