@@ -1,5 +1,6 @@
 """What the world is told of an order: the data of commands, events and snapshots, as the contract names them."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from worker.domain import lacking
 from worker.domain.decision import Event
 from worker.domain.money import proportional
-from worker.domain.order import Command, Invoice, Order, Payment
+from worker.domain.order import Command, Lack, Order, Payment
 
 Json = dict[str, Any]
 
@@ -148,21 +149,27 @@ def _invoices(order: Order) -> list[Json]:
     partial = order.mode == "PARTIAL"
     asked = _asked_per_invoice(order) if partial else {}
     confirmed = 0 if partial else max(0, order.taken - sum(one.settling_reference for one in order.payments))
+    lacks, refunds = _lacks_per_invoice(order), _refunds_per_invoice(order)
+    waiting = {demand.cause_id for demand in order.demands if demand.cause_kind == "invoice"}
     found = []
     for invoice in order.invoices.values():
+        number = invoice.number
         if invoice.standalone:
             done, status = 0, "standalone"
         elif not invoice.output:
-            done, status = _return_state(order, invoice)
-        elif partial:
-            done, status = _sale_state(order, invoice, asked.get(invoice.number, 0))
-        else:  # one settle stands for all invoices: of what they do not lack, the oldest are done first
-            done = min(invoice.due - lacking.of_invoice(order, invoice.number), confirmed)
-            confirmed -= done
-            status = _lack_status(order, invoice) or ("settled" if done == invoice.due else "accepted")
+            done, status = _return_state(refunds.get(number, ()), number in waiting)
+        else:
+            mine = lacks.get(number, ())
+            done = invoice.due - sum(lack.amount for lack in mine)
+            if partial:
+                done = max(0, done - asked.get(number, 0))
+            else:  # one settle stands for all invoices: of what they do not lack, the oldest are done first
+                done = min(done, confirmed)
+                confirmed -= done
+            status = _lack_status(mine) or ("settled" if done == invoice.due else "accepted")
         found.append(
             {
-                "invoiceNumber": invoice.number, "type": "Output" if invoice.output else "Input",
+                "invoiceNumber": number, "type": "Output" if invoice.output else "Input",
                 "value": invoice.value, "excess": 0 if invoice.standalone else invoice.value - invoice.due,
                 "done": done, "status": status,
             }
@@ -180,33 +187,40 @@ def _asked_per_invoice(order: Order) -> dict[str, int]:
     return asked
 
 
-def _sale_state(order: Order, invoice: Invoice, asked: int) -> tuple[int, str]:
-    done = max(0, invoice.due - lacking.of_invoice(order, invoice.number) - asked)
-    return done, _lack_status(order, invoice) or ("settled" if done == invoice.due else "accepted")
+def _lacks_per_invoice(order: Order) -> dict[str, list[Lack]]:
+    found: dict[str, list[Lack]] = {}
+    for lack in order.lacks:
+        found.setdefault(lack.invoice, []).append(lack)
+    return found
 
 
-def _lack_status(order: Order, invoice: Invoice) -> str | None:
-    if not order.lacks:
+def _refunds_per_invoice(order: Order) -> dict[str, list[Command]]:
+    """What was asked for each return."""
+    found: dict[str, list[Command]] = {}
+    for command in order.commands.values():
+        if command.operation == "refund" and command.cause_kind == "invoice":
+            found.setdefault(command.cause_id, []).append(command)
+    return found
+
+
+def _lack_status(lacks: Sequence[Lack]) -> str | None:
+    if not lacks:
         return None
-    kinds = {lack.kind for lack in order.lacks if lack.invoice == invoice.number}
+    kinds = {lack.kind for lack in lacks}
     if kinds & {"failed", "lapsed", "abandoned"}:
         return "settlement_failed"
     return "short" if "short" in kinds else None
 
 
-def _return_state(order: Order, invoice: Invoice) -> tuple[int, str]:
-    mine = [
-        command for command in order.commands.values()
-        if command.operation == "refund" and (command.cause_kind, command.cause_id) == ("invoice", invoice.number)
-    ]  # fmt: skip
-    done = sum(command.done_reference for command in mine if command.state == "succeeded")
-    if any(command.abandoned or (command.missing and command.state != "succeeded") for command in mine):
+def _return_state(refunds: Sequence[Command], waits: bool) -> tuple[int, str]:
+    done = sum(command.done_reference for command in refunds if command.state == "succeeded")
+    if any(command.abandoned or (command.missing and command.state != "succeeded") for command in refunds):
         return done, "refund_failed"
-    if any(command.missing for command in mine):
+    if any(command.missing for command in refunds):
         return done, "short"
-    if any(demand.cause_kind == "invoice" and demand.cause_id == invoice.number for demand in order.demands):
+    if waits:
         return done, "refund_waiting"
-    if any(command.reserved for command in mine):
+    if any(command.reserved for command in refunds):
         return done, "accepted"
     return done, "refunded" if done else "refund_failed"
 

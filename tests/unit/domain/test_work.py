@@ -1,14 +1,19 @@
-"""What one outcome costs grows with its order, not with the square of it: a large order stops no other."""
+"""What one fact costs grows with its order, not with the square of it: a large order stops no other."""
 
 import cProfile
 import pstats
+import sys
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 
-from tests.unit.domain.world import World, cancel, change, out, pay
+from tests.unit.domain.world import World, cancel, change, out, pay, ret
 from worker.domain.decide import decide
 from worker.domain.facts import Fact
+from worker.domain.order import Order
+from worker.domain.published import order_state
 from worker.domain.terms import Terms
 
 SMALL, LARGE = 50, 200
@@ -16,6 +21,12 @@ ASKED: dict[str, Callable[[int], Fact]] = {
     "canceled": lambda number: cancel(),
     "invoiced": lambda number: out("1", 100 * number),
     "made cheaper": lambda number: change("c1", 100 * number - 1),
+}
+TOLD: dict[str, Callable[[int], World]] = {
+    "returned": lambda number: with_facts(out("1", 100 * number), *(ret(f"r{one}", 100) for one in range(number))),
+    "invoiced without money": lambda number: with_facts(*(out(f"{one}", 100) for one in range(number)), left=1),
+    "invoiced and failed": lambda number: with_facts(*(out(f"{one}", 100) for one in range(number)), settle="declined"),
+    "invoiced before it is asked": lambda number: with_facts(*(out(f"{one}", 100) for one in range(number)), by="hold"),
 }
 
 
@@ -40,3 +51,39 @@ def calls_of_an_outcome(payments: int, asked: Fact, outcome: str) -> int:
     with cProfile.Profile() as profile:
         decide(order, fact, Terms(now_ms=2))
     return int(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("order", TOLD)
+def test_what_is_told_of_an_order_costs_no_more_than_its_invoices_and_returns(order: str) -> None:
+    small, large = [steps(order_state, TOLD[order](number).order) for number in (SMALL, LARGE)]
+
+    assert large / small < 1.5 * LARGE / SMALL
+
+
+def with_facts(*facts: Fact, by: str = "partial", left: int = 1_000_000, settle: str = "ok") -> World:
+    """An order of a million with an authorization of less perhaps, after these facts and the connector's answers."""
+    world = World(pay("p1", left, by=by), value=1_000_000, checked=False)
+    world.script("settle", *[settle] * len(facts))
+    for fact in facts:
+        world.judge(fact)
+        world.answer_all()
+    return world
+
+
+def steps(work: Callable[[Order], object], order: Order) -> int:
+    """How many of its smallest steps Python takes, those inside comprehensions among them."""
+    taken = 0
+
+    def trace(frame: FrameType, kind: str, _: Any) -> Any:
+        nonlocal taken
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        taken += kind == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work(order)
+    finally:
+        sys.settrace(before)
+    return taken
