@@ -1,7 +1,7 @@
 """What accepted invoices lack: kept per invoice with its reason, in sum always `max(0, O − K)`."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -46,9 +46,12 @@ def settles_missing(order: Order) -> list[Command]:
     return [one for one in order.commands.values() if one.operation == "settle" and one.missing]
 
 
-def of_invoice(order: Order, number: str) -> int:
-    """What one invoice is known to lack."""
-    return sum(lack.amount for lack in order.lacks if lack.invoice == number) if order.lacks else 0
+def per_invoice(order: Order) -> Counter[str]:
+    """What each invoice is known to lack."""
+    found: Counter[str] = Counter()
+    for lack in order.lacks:
+        found[lack.invoice] += lack.amount
+    return found
 
 
 def missing_unlisted(order: Order) -> int:
@@ -74,11 +77,13 @@ def abandoned_unlisted(order: Order) -> int:
 
 def add(draft: Draft, invoice: str, kind: LackKind, amount: int, command_id: str = "") -> None:
     """Lists a lack, in the order of the invoices."""
-    if amount <= 0:
-        return
-    order = draft.order
-    order.lacks.append(Lack(invoice, kind, amount, command_id))
-    if len(order.lacks) > 1:
+    if amount > 0:
+        _add_all(draft.order, [Lack(invoice, kind, amount, command_id)])
+
+
+def _add_all(order: Order, lacks: list[Lack]) -> None:
+    order.lacks += lacks
+    if lacks and len(order.lacks) > 1:
         places = {number: place for place, number in enumerate(order.invoices)}
         order.lacks.sort(key=lambda lack: places[lack.invoice])
 
@@ -88,20 +93,33 @@ def lose(draft: Draft, command: Command, kind: LackKind) -> int:
     order = draft.order
     amount = left = unlisted(order)
     if order.mode == "PARTIAL":
-        for number, covered in command.covers:
-            left -= _list_on(draft, order.invoices[number], min(left, covered), kind, command.command_id)
-    for invoice in reversed(order.invoices.values()):  # what was taken, but for no invoice by name, is the oldest's
-        left -= _list_on(draft, invoice, left, kind, command.command_id)
+        asked = [(order.invoices[number], covered) for number, covered in command.covers]
+        left -= _list_on(draft, asked, left, kind, command.command_id)
+    # What was taken, but for no invoice by name, is the oldest's.
+    _list_on(draft, _newest_first(order), left, kind, command.command_id)
     return amount
 
 
-def _list_on(draft: Draft, invoice: Invoice, amount: int, kind: LackKind, command_id: str = "") -> int:
-    """Lists an amount on a sale, up to what it is not yet known to lack; returns how much."""
-    if amount <= 0 or not invoice.output:
+def _newest_first(order: Order) -> Iterator[tuple[Invoice, int]]:
+    return ((invoice, invoice.due) for invoice in reversed(order.invoices.values()))
+
+
+def _list_on(
+    draft: Draft, invoices: Iterable[tuple[Invoice, int]], amount: int, kind: LackKind, command_id: str = ""
+) -> int:
+    """Lists an amount on sales, up to what each may be given and is not yet known to lack; returns how much."""
+    order, left = draft.order, amount
+    if amount <= 0:
         return 0
-    part = min(amount, invoice.due - of_invoice(draft.order, invoice.number))
-    add(draft, invoice.number, kind, part, command_id)
-    return part
+    known, found = per_invoice(order), list[Lack]()
+    for invoice, most in invoices:
+        part = min(left, most, invoice.due - known[invoice.number]) if invoice.output else 0
+        if part > 0:
+            known[invoice.number] += part
+            found.append(Lack(invoice.number, kind, part, command_id))
+            left -= part
+    _add_all(order, found)
+    return amount - left
 
 
 def take_off(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True) -> tuple[tuple[str, int], ...]:
@@ -184,12 +202,10 @@ def _miss_no_more_than_lacks(draft: Draft) -> None:
 def lay_open(draft: Draft) -> None:
     """Lists what is newly lacking as not yet asked for: on the newest invoices that no command was asked for."""
     order = draft.order
-    left, asked = unlisted(order), _asked_or_done(order)
-    for invoice in reversed(order.invoices.values()):
-        unasked = invoice.due - of_invoice(order, invoice.number) - asked[invoice.number]
-        left -= _list_on(draft, invoice, min(left, unasked), "held")
-    for invoice in reversed(order.invoices.values()):
-        left -= _list_on(draft, invoice, left, "held")
+    left, asked = unlisted(order), per_invoice(order) + _asked_or_done(order)
+    unasked = ((invoice, most - asked[invoice.number]) for invoice, most in _newest_first(order))
+    left -= _list_on(draft, unasked, left, "held")
+    _list_on(draft, _newest_first(order), left, "held")
 
 
 def _asked_or_done(order: Order) -> Counter[str]:

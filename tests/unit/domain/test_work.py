@@ -60,6 +60,23 @@ def test_what_is_told_of_an_order_costs_no_more_than_its_invoices_and_returns(or
     assert large / small < 1.5 * LARGE / SMALL
 
 
+@pytest.mark.parametrize("by", ["total", "hold"])
+def test_what_a_failed_settle_costs_grows_no_faster_than_the_invoices_it_stood_for(by: str) -> None:
+    small, large = [steps_of_a_decline(number, by) for number in (SMALL, LARGE)]
+
+    assert large / small < 1.5 * LARGE / SMALL
+
+
+def steps_of_a_decline(invoices: int, by: str) -> int:
+    """Of the one settle that stands for so many invoices."""
+    world = World(pay("p1", 100 * invoices, by=by), checked=False)
+    world.holding = True
+    for number in range(invoices):
+        world.judge(out(f"{number}", 100))
+    fact = world.outcome("declined", world.issued[0])
+    return steps(lambda order: decide(order, fact, Terms(now_ms=1)), world.order)
+
+
 def with_facts(*facts: Fact, by: str = "partial", left: int = 1_000_000, settle: str = "ok") -> World:
     """An order of a million with an authorization of less perhaps, after these facts and the connector's answers."""
     world = World(pay("p1", left, by=by), value=1_000_000, checked=False)
