@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from worker.domain.allocation import by_settled
 from worker.domain.draft import Draft
 from worker.domain.money import half_even, proportional
-from worker.domain.order import Command, Demand, Payment
+from worker.domain.order import Command, Demand, Order, Payment
 
 
 def demand(draft: Draft, amount: int, cause: tuple[str, str], rule: str, after_invoiced: bool = False) -> None:
@@ -32,12 +32,21 @@ def serve_demands(draft: Draft, rule: str = "R21") -> None:
     if not order.demands:
         return
     kept: list[Demand] = []
+    all_wait = False
     for one in order.demands:
         if one.after_invoiced and order.phase == "open":
             kept.append(one)
-        elif left := _serve(draft, one, rule):
+        elif left := one.amount if all_wait else _serve(draft, one, rule):
             kept.append(replace(one, amount=left, after_invoiced=False))
+            all_wait = all_wait or _waits_for_money(order)
     order.demands = kept
+
+
+def _waits_for_money(order: Order) -> bool:
+    """Whether no refund, however large, can be given anything before a settle has its outcome."""
+    return any(payment.settling for payment in order.payments) and not any(
+        settlement.refundable_reference > 0 for payment in order.payments for settlement in payment.settlements
+    )
 
 
 def _serve(draft: Draft, one: Demand, rule: str) -> int:

@@ -77,6 +77,21 @@ def steps_of_a_decline(invoices: int, by: str) -> int:
     return steps(lambda order: decide(order, fact, Terms(now_ms=1)), world.order)
 
 
+def test_what_a_return_costs_grows_no_faster_than_the_payments_and_the_returns_that_wait_before_it() -> None:
+    small, large = [steps_of_a_waiting_return(number) for number in (SMALL, LARGE)]
+
+    assert large / small < 1.5 * LARGE / SMALL
+
+
+def steps_of_a_waiting_return(number: int) -> int:
+    """As many payments, none of them confirmed, and as many returns that wait for them."""
+    world = World(*[pay(f"p{one}", number) for one in range(number)], checked=False)
+    world.holding = True
+    for fact in [out("1", number * number), *(ret(f"r{one}", 1) for one in range(number))]:
+        world.judge(fact)
+    return steps(lambda order: decide(order, ret("last", 1), Terms(now_ms=1)), world.order)
+
+
 def with_facts(*facts: Fact, by: str = "partial", left: int = 1_000_000, settle: str = "ok") -> World:
     """An order of a million with an authorization of less perhaps, after these facts and the connector's answers."""
     world = World(pay("p1", left, by=by), value=1_000_000, checked=False)
