@@ -75,6 +75,11 @@ class Lane:
         self._gauge.dec()
         self.condition.ended(command_id, answer, connector, now_ms, replied=replied)
 
+    def clock_set_back(self) -> None:
+        """Neither pause nor rate was to hold for as long as the clock was ahead: better asked too early, once."""
+        self.condition.not_before_ms = 0
+        self._next_token_ms = 0.0
+
     def unused(self, command_id: str) -> None:
         """A command that was let out and not sent after all."""
         self.in_flight -= 1

@@ -74,6 +74,10 @@ class LedgerHandler:
             self._tally.named_look_ms = None  # what is being looked up goes by the former file
             self._control.wake()
 
+    def clock_set_back(self) -> None:
+        """The tables are asked anew; what the database refused may be tried again."""
+        self._lookout = Lookout()
+
     def next_due_ms(self) -> int | None:
         return self._lookout.at_ms
 

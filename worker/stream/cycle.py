@@ -141,6 +141,10 @@ class Handler(Protocol):
         """SIGHUP: a file may have changed."""
         ...
 
+    def clock_set_back(self) -> None:
+        """What waits for a time that the wall clock had almost reached would wait for as long as it was ahead."""
+        ...
+
     async def measure(self, connection: "asyncpg.Connection[asyncpg.Record]", partitions: Collection[int]) -> None:
         """Sets gauges of its own, for what the tables hold of these partitions."""
         ...

@@ -16,6 +16,7 @@ from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream import garbage, outbox
 from worker.stream.behind import verify
+from worker.stream.clock import Clock
 from worker.stream.committer import Committer
 from worker.stream.control import Control
 from worker.stream.cycle import Handler, Taken
@@ -62,6 +63,7 @@ class Session:
         self._hand_over: HandOver | None = None
         self._tidy_at: float | None = None
         self._passed_at = 0.0
+        self._clock = Clock()
         self.stopping = False
 
     async def open(self) -> None:
@@ -83,6 +85,7 @@ class Session:
         while True:
             self._control.changed.clear()
             self._raise_failures()
+            self._look_at_clock()
             if self._ownership.claimed:
                 await self._take()
             if await self._hand_over_finished():
@@ -143,6 +146,12 @@ class Session:
         ):
             if failure is not None:
                 raise failure
+
+    def _look_at_clock(self) -> None:
+        if seconds := self._clock.set_back_seconds():
+            telemetry.log.warning("the wall clock was set back", seconds=round(seconds))
+            self._handler.clock_set_back()
+            self._control.wake()
 
     async def _take(self) -> None:
         """What was claimed becomes ours: positions, memory, what the outbox holds, and only then records."""

@@ -1,11 +1,14 @@
 """What a person decides about a command is done, and nobody is reminded of it any more."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.integration.delivery import world as worlds
 from tests.integration.delivery.world import PATIENCE_SECONDS, DeliveryWorld
 from worker.people import commands
 from worker.people.acting import Actor
@@ -71,3 +74,23 @@ async def test_a_decision_that_came_too_late_changes_nothing_of_it(world: Delive
 
     assert await world.value("SELECT decided_by FROM decisions WHERE refused IS NOT NULL") == "ben"
     assert await world.value("SELECT decided_by FROM dead_letters") == "ana"
+
+
+async def test_a_clock_that_is_set_back_by_an_hour_silences_no_connector_and_keeps_nobodys_decision_waiting(
+    world: DeliveryWorld, monkeypatch: pytest.MonkeyPatch
+):
+    world.connectors(acme="max_per_second = 1")
+    await world.take_partitions()
+    world.handler.reload()
+    world.plan("decline")
+    world.take("a")
+    with monkeypatch.context() as ahead:
+        ahead.setattr(worlds, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + 3_600 * 10**9))
+        await world.cycle()
+
+    world.handler.clock_set_back()
+
+    world.take("b")
+    await world.until(("a", "declined"), ("b", "succeeded"))
+    await commands.abandon(world.connection, ANA, "a")
+    await until_all_are_applied(world)

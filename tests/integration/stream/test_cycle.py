@@ -2,17 +2,20 @@
 
 import asyncio
 import random
+import time
+from types import SimpleNamespace
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka import Producer
 
 from tests.integration.stream.toy import Toy
-from tests.integration.stream.world import PARTITIONS, World
+from tests.integration.stream.world import PARTITIONS, PATIENCE_SECONDS, World
 from tests.until import until
 from worker.kafka import names
 from worker.kafka.connecting import client_options
 from worker.kafka.source import OffsetGoneError, Source
+from worker.stream import clock
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle
 from worker.stream.runner import Runner
@@ -216,3 +219,22 @@ async def test_a_source_says_when_its_position_is_gone(world: World):
     with pytest.raises(OffsetGoneError, match="offset 77, but the topic has offsets 0 to 0"):
         source.take(1, 1)
     await source.stop()
+
+
+async def test_a_worker_whose_clock_is_set_back_by_an_hour_does_not_wait_until_it_is_as_late_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    class Waits(Toy):
+        def clock_set_back(self) -> None:
+            set_back.append(self.cycles)
+
+    set_back: list[int] = []
+    runner, toy, running = await _run(world, Waits)
+    await until(lambda: toy.cycles > 0, PATIENCE_SECONDS)
+
+    monkeypatch.setattr(clock, "time", SimpleNamespace(time=lambda: time.time() - 3_600, monotonic=time.monotonic))
+
+    await until(lambda: set_back and toy.cycles > set_back[0], PATIENCE_SECONDS)
+    runner.stop()
+    await running
+    assert len(set_back) == 1

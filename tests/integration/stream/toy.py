@@ -93,6 +93,9 @@ class Toy:
     def reload(self) -> None:
         pass
 
+    def clock_set_back(self) -> None:
+        pass
+
     async def measure(self, connection: asyncpg.Connection, partitions: Collection[int]) -> None:
         pass
 
