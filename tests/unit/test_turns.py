@@ -8,10 +8,15 @@ from worker.stream import turns
 from worker.stream.turns import Turns
 
 
+class Database:
+    async def execute(self, _: str) -> None:
+        await asyncio.sleep(0)
+
+
 async def runs_meanwhile() -> bool:
     waiting = asyncio.Event()
     asyncio.get_running_loop().call_soon(waiting.set)
-    await Turns().pass_on()
+    await Turns(Database()).pass_on()
     return waiting.is_set()
 
 

@@ -42,7 +42,7 @@ class Deciding:
         """Where the records stand that a person asked to judge again (R8)."""
         self._connectors = connectors
         self._settings = settings
-        self._turns = Turns()
+        self._turns = Turns(cycle.connection)
         self._owners = dict(owners)
         """Payment → its order, of all payments that a fact of this cycle might add."""
         self.duplicates: Counter[tuple[str, int]] = Counter()

@@ -1,6 +1,7 @@
 """What becomes of records: applied, duplicate, parked or dead-lettered, each exactly once."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -248,6 +249,26 @@ async def test_while_what_waited_for_an_order_is_decided_the_lease_can_be_renewe
     await ledger.apply("order.authorized", authorized("o1"))
 
     assert said == ["decided", "others"] * 51
+
+
+async def test_an_order_is_opened_also_where_what_waited_for_it_takes_longer_than_the_database_lets_a_session_idle(
+    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+):
+    for number in range(20):
+        ledger.send("invoice.issued", invoice("o1", str(number), 100))
+    await ledger.cycle()
+    await ledger.connection.execute("SET idle_in_transaction_session_timeout = '1s'")
+
+    def slowly(*given: Any) -> Decision:
+        until = time.monotonic() + 0.1
+        while time.monotonic() < until:
+            pass
+        return decide(*given)
+
+    monkeypatch.setattr("worker.ledger.folder.decide", slowly)
+    await ledger.apply("order.authorized", authorized("o1"))
+
+    assert ledger.commands() == [("settle", 100)] * 20
 
 
 async def test_a_record_that_waits_and_is_read_again_goes_on_waiting_once(ledger: LedgerWorld):
