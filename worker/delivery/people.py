@@ -20,7 +20,7 @@ async def apply(cycle: Cycle, store: Store, decision: Decision) -> tuple[Job | N
     if refusal := changed_since(decision.changes, job.changes, job.state):
         return job, refusal
     # Whoever resolved it as it stands now was let to, because the books doubt it; the ledger has the last word.
-    doubted = decision.changes == job.changes
+    doubted = decision.action == "resolve" and decision.changes == job.changes
     if refusal := objection(decision.action, job.state, done, job.command.value, doubted=doubted):
         return job, refusal
     cycle.publish(outcomes.of_decision(decision, job, job.partition))

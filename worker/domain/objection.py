@@ -20,9 +20,9 @@ def objection(action: str, state: str, done: int, value: int, *, doubted: bool =
     """One sentence on why not, or None. Resolved as not done, or as partly done, is as if declined or short.
 
     `doubted`: the books, which know of caps and of automatic settlements too, did not take what the connector or a
-    person said was done (R32): its amount is still reserved.
+    person said was done (R32): its amount is still reserved, and only what was done can be said of it.
     """
-    short = state in _DONE_STATES and done < value
+    short = state in _DONE_STATES and done < value and not doubted
     match action:
         case "retry" if state not in RETRIED_STATES and not short:
             return f"the command is {state}; only declined, short, unknown and suspect ones are asked again"

@@ -197,7 +197,7 @@ def _interim(draft: Draft, command: Command, fact: OutcomeReported, interim: Int
 def _retried(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
     """What is open goes on under its own requestId; what ended badly becomes a new command (R39)."""
     asked, ended = 0, not command.reserved
-    if command.state in ("unknown", "suspect"):
+    if _is_asked_again(command):
         draft.update(command, state="sent")
         what = f"the {command.operation} of {draft.amount(command.value)} is sent again under the same request id"
     elif ended and command.missing and not command.abandoned:
@@ -207,6 +207,12 @@ def _retried(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
         what = "there is nothing to ask again"
     _tell_decision(draft, command, fact, what, asked)
     return "applied"
+
+
+def _is_asked_again(command: Command) -> bool:
+    """Whether its connector left it open; what only the books doubt has its answer, and is not sent again."""
+    told = [mark for mark in command.marks if not mark.startswith("abandoned")]  # which changes nothing of what is open
+    return command.state in ("unknown", "suspect") and bool(told) and told[-1].startswith(command.state)
 
 
 def _ask_again(draft: Draft, command: Command) -> int:

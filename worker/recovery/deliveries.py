@@ -115,7 +115,7 @@ class Deliveries:
         if found is None:
             return
         job, done = found
-        if objection(action, job.state, done, job.command.value, doubted=True) is None:
+        if objection(action, job.state, done, job.command.value, doubted=action == "resolve") is None:
             decision = Decision(
                 number, action, data["orderId"], command_id, *names, value, data["operationId"], data["by"],
                 data["reason"], read_time(data["at"]),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.integration.ledger.world import LedgerWorld, authorized, invoice
+from tests.integration.ledger.world import LedgerWorld, authorized, invoice, outcome
 from worker.delivery.people import apply
 from worker.delivery.store import Store
 from worker.kafka import names
@@ -24,8 +24,10 @@ async def settled_by_the_gateway(ledger: LedgerWorld, settle_id: str, value: int
     )
 
 
-async def reported_as_succeeded(ledger: LedgerWorld, operation_id: str, authorized_value: int = 10_000) -> str:
-    """A settle of 60.00 that the delivery worker counts as done under this id."""
+async def reported_as_succeeded(
+    ledger: LedgerWorld, operation_id: str, authorized_value: int = 10_000, done: int = 6_000
+) -> str:
+    """A settle of 60.00 that the delivery worker counts as done, or as short, under this id."""
     await ledger.apply("order.authorized", authorized("o1", value=authorized_value))
     await settled_by_the_gateway(ledger, "auto", 4_000)
     await ledger.apply("invoice.issued", invoice("o1", "1", 10_000))
@@ -34,12 +36,12 @@ async def reported_as_succeeded(ledger: LedgerWorld, operation_id: str, authoriz
         """INSERT INTO delivery.commands (command_id, partition, order_id, payment_id, sequence, operation, connector,
                value, topic, source_partition, "offset", body, headers, "timestamp", state, due_at, done, operation_id,
                taken_at)
-           VALUES ($1, $2, 'o1', $3, 1, 'settle', 'c1', 6000, $4, 0, 0, $5, $7, now(), 'succeeded', now(), 6000, $6,
+           VALUES ($1, $2, 'o1', $3, 1, 'settle', 'c1', 6000, $4, 0, 0, $5, $7, now(), 'succeeded', now(), $8, $6,
                now())""",
         command["commandId"], ledger.home("o1"), command["paymentId"], names.COMMANDS, json.dumps(command).encode(),
-        operation_id, encode_headers([]),
+        operation_id, encode_headers([]), done,
     )  # fmt: skip
-    await ledger.succeed(operationId=operation_id)
+    await ledger.succeed(operationId=operation_id, value=done)
     return str(command["commandId"])
 
 
@@ -95,3 +97,22 @@ async def test_a_success_that_the_books_believe_is_nobodys_to_resolve(ledger: Le
 
     with pytest.raises(Refused, match="the command is succeeded"):
         await commands.resolve(ledger.connection, ANA, command_id, done=6_000, operation_id="by hand")
+
+
+async def test_a_short_success_that_the_books_doubt_is_neither_asked_again_nor_given_up(ledger: LedgerWorld):
+    """Nothing would be sent: its connector has answered, and whose answer it was is for a person to say."""
+    command_id = await reported_as_succeeded(ledger, "auto", done=3_000)
+    assert [(one.need, one.acts) for one in await needs(ledger.connection)] == [("suspect", ("resolve",))]
+
+    for decide in (commands.retry, commands.abandon):
+        with pytest.raises(Refused, match="the command is succeeded"):
+            await decide(ledger.connection, ANA, command_id)
+
+
+async def test_what_was_asked_again_before_the_books_doubted_it_is_still_for_a_person(ledger: LedgerWorld):
+    await reported_as_succeeded(ledger, "auto", done=3_000)
+
+    await ledger.apply("command.retried", outcome(ledger.of(names.COMMANDS)[-1], value=0, operationId=None, by="Ana"))
+
+    assert len(ledger.of(names.COMMANDS)) == 1
+    assert [one["code"] for one in ledger.state("o1")["attention"]] == ["suspect"]
