@@ -55,12 +55,13 @@ def replay_command(
     May be stopped and typed again: what was replayed stays so. Of commands and outcomes a person decides instead.
     """
     wanted = picked(ids, everything, filtered(topic, code, merchant, order, older, newer))
-    edited = _edited(wanted, edit, patch)
     if dry_run:
+        edited = _edited(wanted, edit, patch)
         _show_foreseen(*run(_foresee(with_embedded_stack(load()), wanted, edited)), as_json=as_json)
         return
     if by is None or reason is None:
         fail("say who replays and why: --by NAME --reason TEXT (or look first: --dry-run)", USAGE)
+    edited = _edited(wanted, edit, patch)
     _show_replayed(*_replay(Actor(by, reason), wanted, edited, per_second), as_json=as_json)
 
 

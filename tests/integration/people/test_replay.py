@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -140,6 +141,15 @@ async def test_a_header_without_a_value_is_shown_as_nothing_and_replayed_so(refu
     again = json.loads(await refused.settlement("dlq", "show", str(second), "--json"))
     assert again["replay_of"] == first
     assert again["headers"][-2:] == [["x", None], ["settlement-replay", str(first)]]
+
+
+async def test_who_forgot_their_name_is_told_before_the_editor_opens(refused: Deployment, tmp_path: Path):
+    """Afterwards, what they wrote in it would be lost."""
+    opened = tmp_path / "opened"
+
+    await refused.settlement("dlq", "replay", "1", "--edit", EDITOR=f"touch {opened}", VISUAL="", code=2)
+
+    assert not opened.exists()
 
 
 async def test_an_editor_is_opened_on_the_message(refused: Deployment):
