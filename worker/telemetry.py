@@ -91,6 +91,9 @@ def _adopt_standard_logging(shared: list[structlog.typing.Processor], render: li
 
 
 def _is_not_aiokafkas(record: logging.LogRecord) -> bool:
-    """A commit that we gave up goes on in a task of aiokafka's own, whose end by a lost connection nobody awaits."""
-    given_up = record.exc_info is not None and isinstance(record.exc_info[1], KafkaError)
-    return not (given_up and "aiokafka" in record.getMessage())
+    """A commit that we gave up goes on in a task of aiokafka's own, whose end by a lost connection nobody awaits.
+
+    Nor does anybody await its futures of what waits in the producer's queue, once the session has ended by the first.
+    """
+    met, said = record.exc_info is not None and record.exc_info[1], record.getMessage()
+    return not (isinstance(met, KafkaError) and ("aiokafka" in said or said.startswith("Future exception")))

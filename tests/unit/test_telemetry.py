@@ -80,6 +80,33 @@ asyncio.run(main())
     assert [line.count(b"of ours") > 0 for line in said.splitlines()] == [True]
 
 
+async def test_what_waited_in_the_queue_as_the_broker_went_away_is_no_defect_in_the_log():
+    """A partition without a leader: what stands behind the first batch fails too, and nobody waits for it any more."""
+    source = """
+import asyncio, gc
+from aiokafka.errors import LeaderNotAvailableError
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageBatch
+from worker import telemetry
+from worker.settings import load
+
+async def main():
+    telemetry.configure(load({"LOG_FORMAT": "json"}))
+    builder = BatchBuilder(1024, 0)
+    batch = MessageBatch(None, builder, 1, 0)
+    batch.failure(LeaderNotAvailableError())
+    ours = asyncio.get_running_loop().create_future()
+    ours.set_exception(ValueError("of ours"))
+    del batch, ours
+    gc.collect()
+
+asyncio.run(main())
+"""
+    program = await asyncio.create_subprocess_exec(sys.executable, "-c", source, stderr=asyncio.subprocess.PIPE)
+    _, said = await program.communicate()
+
+    assert [line.count(b"of ours") > 0 for line in said.splitlines()] == [True]
+
+
 async def test_the_ops_server_answers_on_a_free_port_and_prints_it(capsys: pytest.CaptureFixture[str]):
     missing: dict[str, str] = {}
     server = OpsServer(load({"OPS_PORT": "0"}), lambda: missing)
