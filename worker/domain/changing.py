@@ -6,7 +6,7 @@ from worker.domain.draft import Draft
 from worker.domain.facts import CancelRequested, OrderChanged
 from worker.domain.money import MAX_MINOR
 from worker.domain.order import Change
-from worker.domain.refunding import demand
+from worker.domain.refunding import demand, give_back_all
 from worker.domain.settling import tell_missing_room
 from worker.domain.verdict import Verdict, conflict, refused
 from worker.domain.voiding import void, void_open_rest
@@ -87,5 +87,5 @@ def cancel_requested(draft: Draft, _fact: CancelRequested) -> Verdict:
     draft.tell("order.canceled", "R22", f"Order {order.order_id} is canceled (R22)", {"taken": order.taken})
     cause = ("cancel", order.order_id)
     void_open_rest(draft, cause, "R22")
-    demand(draft, order.taken, cause, "R22")
+    give_back_all(draft, cause, "R22")
     return "applied"

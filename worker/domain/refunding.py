@@ -95,20 +95,24 @@ def _issue(
 
 def refund_surplus(draft: Draft, settle_id: str) -> None:
     """What was taken beyond the order's value goes back at once; on a canceled order all of it (R27)."""
-    order = draft.order
-    surplus = order.taken - (0 if order.phase == "canceled" else order.value)
-    demand(draft, surplus, ("surplus", settle_id), "R27")
+    order, cause = draft.order, ("surplus", settle_id)
     if order.phase == "canceled":
-        _give_back_uncounted(draft, ("surplus", settle_id))
+        give_back_all(draft, cause, "R27")
+    else:
+        demand(draft, order.taken - order.value, cause, "R27")
 
 
-def _give_back_uncounted(draft: Draft, cause: tuple[str, str]) -> None:
-    """Money that counts nothing for the order, so little is it worth there: a canceled order keeps none of it (R27)."""
+def give_back_all(draft: Draft, cause: tuple[str, str], rule: str) -> None:
+    """A canceled order keeps nothing of what was captured, be it too small to count for the order (R22, R27)."""
+    demand(draft, draft.order.taken, cause, rule)
     for payment in draft.order.payments:
         for place, settlement in enumerate(payment.settlements):
-            if settlement.refundable > 0 and settlement.refundable_reference <= 0:
-                payment.settlements[place] = replace(settlement, refunding=settlement.refunding + settlement.refundable)
-                _issue(draft, payment, settlement.refundable, 0, cause, "R27", settlement.settle_id)
+            if (value := settlement.refundable) > 0:
+                reference = settlement.refundable_reference
+                payment.settlements[place] = replace(
+                    settlement, refunding=settlement.refunding + value, reference_taken=settlement.reference
+                )
+                _issue(draft, payment, value, reference, cause, rule, settlement.settle_id)
 
 
 def retry_refund(draft: Draft, command: Command) -> int:

@@ -166,6 +166,8 @@ def check_order(order: Order) -> None:
     limit = 0 if order.phase == "canceled" else order.value
     holds("R30", order.taken <= limit, f"K {order.taken} > V {limit}")
     holds("R30", order.taken >= 0, f"K is {order.taken}")
+    kept = sum(one.refundable for payment in order.payments for one in payment.settlements)
+    holds("R22", order.phase != "canceled" or kept == 0, "canceled, and kept of what was captured", kept)
     if order.mode == "PARTIAL":
         done = sum(min(one.done_reference, one.reference) for one in order.commands.values()
                    if one.operation == "settle" and one.state == "succeeded")  # fmt: skip

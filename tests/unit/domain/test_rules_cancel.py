@@ -54,6 +54,34 @@ def test_r27_a_canceled_order_keeps_not_even_what_counts_nothing_for_it() -> Non
     world.shows("S 10801, F 10801, canceled")
 
 
+@pytest.mark.parametrize(
+    ("value", "reference", "play", "told"),
+    [
+        (20, 10, "auto 1; cancel", "cancel 19, refund 1"),
+        (1, 100, "auto 1; discount 50; cancel", "refund 1"),
+        (1, 100, "auto 1; discount 50; hold; cancel; declined refund 1; retry refund 1; go", "refund 1, refund 1"),
+    ],
+)
+def test_r22_what_was_captured_before_goes_back_however_little_it_counts(
+    value: int, reference: int, play: str, told: str
+) -> None:
+    world = World(pay("p1", value, reference=reference)).say(play)
+
+    assert world.told == told
+    assert world.event("refund.requested").cause_kind == "cancel"
+    world.shows("S 1, F 1, K 0, canceled")
+
+
+def test_r27_a_refund_of_what_counts_nothing_names_its_rule_and_the_capture_that_caused_it() -> None:
+    world = World(pay("p1", 20, reference=10)).say("hold; cancel; auto 1; declined cancel 20")
+
+    refund, told = world.issued[-1], world.event("refund.requested")
+    assert (refund.operation, refund.value, refund.reference, refund.cause_kind, refund.cause_id) == (
+        "refund", 1, 0, "surplus", "g1",
+    )  # fmt: skip
+    assert told.rule == "R27"
+
+
 def test_r22_a_second_cancellation_is_a_duplicate() -> None:
     assert World().say("cancel; cancel").fates["duplicate"] == 1
 
