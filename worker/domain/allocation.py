@@ -74,7 +74,7 @@ def allocate_settle(payments: Iterable[Payment], amount: int) -> Allocation:
             continue
         value = proportional(payment.open, reference, payment.open_reference)
         if value == 0 and payment.open > 0:
-            crumbs += reference
+            crumbs = reference  # which is all that is left
             continue
         taken[payment.payment_id] = Part(payment, reference, value)
         left -= reference

@@ -1,6 +1,5 @@
 """What follows from any fact: waiting money moves, and the order goes on towards its end (R5, R16, R22)."""
 
-from worker.domain import lacking
 from worker.domain.automatic import judge_held
 from worker.domain.draft import Draft
 from worker.domain.order import Command, Order
@@ -12,7 +11,7 @@ from worker.domain.voiding import void_open_rest
 def settle_down(draft: Draft) -> None:
     """Brings the order to rest after a fact: afterwards nothing is left that could be decided by itself."""
     order = draft.order
-    if not order.opened or order.awaits_connectors:
+    if order.awaits_connectors:
         return
     if order.held:
         judge_held(draft)
@@ -60,12 +59,11 @@ def held_up(order: Order) -> bool:
         bool(order.demands or order.held)
         or any(lack.kind != "abandoned" for lack in order.lacks)
         or any(_holds_up(command) for command in order.commands.values())
-        or lacking.missing_total(order) > 0
     )
 
 
 def _holds_up(command: Command) -> bool:
-    """A void that was declined or is manual holds nothing up, nor does the void that finishes the order."""
+    """A void that was declined or is manual holds nothing up."""
     if command.operation == "cancel":
-        return command.cause_kind != "finish" and command.state in ("sent", "unknown", "suspect")
-    return command.reserved or (command.missing > 0 and not command.abandoned)
+        return command.state in ("sent", "unknown", "suspect")
+    return command.reserved or command.missing > 0

@@ -39,7 +39,7 @@ class Draft:
 
     def amount(self, minor: int) -> str:
         """The amount as a person reads it."""
-        return to_major(minor, self.order.currency) if self.order.currency else str(minor)
+        return to_major(minor, self.order.currency)
 
     def tell(
         self,

@@ -202,10 +202,9 @@ def _miss_no_more_than_lacks(draft: Draft) -> None:
 def lay_open(draft: Draft) -> None:
     """Lists what is newly lacking as not yet asked for: on the newest invoices that no command was asked for."""
     order = draft.order
-    left, asked = unlisted(order), per_invoice(order) + _asked_or_done(order)
+    asked = per_invoice(order) + _asked_or_done(order)
     unasked = ((invoice, most - asked[invoice.number]) for invoice, most in _newest_first(order))
-    left -= _list_on(draft, unasked, left, "held")
-    _list_on(draft, _newest_first(order), left, "held")
+    _list_on(draft, unasked, unlisted(order), "held")
 
 
 def _asked_or_done(order: Order) -> Counter[str]:

@@ -151,8 +151,8 @@ class Command(Struct, frozen=True, array_like=True, gc=False):
         return any(mark.startswith("resolved ") for mark in self.marks)
 
     @property
-    def unfreed(self) -> int:
-        """Of a cancel that has ended: what it was to free and did not."""
+    def undone(self) -> int:
+        """Of a command that has ended: what it was to do and did not."""
         return max(0, self.value - max(self.told_late, self.done))
 
 

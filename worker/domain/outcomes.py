@@ -273,7 +273,7 @@ def _give_up_amount(draft: Draft, fact: OutcomeReported) -> Verdict:
             given_up += lack.amount
         if order.mode != "PARTIAL":
             order.given_up += given_up
-    for held in suspect_settlements(order, fact.settle_id or ""):
+    for held in suspect_settlements(order, fact.settle_id):
         order.held.remove(held)
         order.refused.append(fingerprint_of_automatic(held.payment_id, held.settle_id, held.value))
         given_up += held.value

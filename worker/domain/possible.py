@@ -35,7 +35,7 @@ def lapsed_of(order: Order, invoice: str) -> list[Lack]:
     return [one for one in order.lacks if one.invoice == invoice and one.kind == "lapsed"]
 
 
-def suspect_settlements(order: Order, settle_id: str) -> list[Held]:
+def suspect_settlements(order: Order, settle_id: str | None) -> list[Held]:
     """Automatic settlements that do not fit and may be given up."""
     return [one for one in order.held if one.suspect and one.settle_id == settle_id]
 
@@ -61,5 +61,5 @@ def why_not_given_up(order: Order | None, order_id: str, invoice: str | None, se
         what, found = f"lapsed amount of invoice {invoice}", bool(order and lapsed_of(order, invoice))
     else:
         what = f"suspect automatic settlement {settle_id}"
-        found = bool(order and suspect_settlements(order, settle_id or ""))
+        found = bool(order and suspect_settlements(order, settle_id))
     return None if found else f"order {order_id} has no {what} that could be given up"

@@ -251,10 +251,7 @@ def _command_attention(order: Order, command: Command) -> Json | None:
     invoice = command.cause_id if command.cause_kind == "invoice" else None
     if command.state in _ATTENTION:
         return _item(command.state, command.payment_id, command.command_id, invoice, command.settle_id, command.value)
-    if not command.missing or command.abandoned:
-        return None
-    undone = command.unfreed if command.operation == "cancel" else command.value - command.done
-    amount = proportional(undone, command.missing, command.reference - command.done_reference)
+    amount = proportional(command.undone, command.missing, command.reference - command.done_reference)
     if command.operation == "cancel":
         payment = order.payment(command.payment_id)
         amount = min(amount, payment.open) if payment else 0

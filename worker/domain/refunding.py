@@ -37,7 +37,7 @@ def serve_demands(draft: Draft, rule: str = "R21") -> None:
         if one.after_invoiced and order.phase == "open":
             kept.append(one)
         elif left := one.amount if all_wait else _serve(draft, one, rule):
-            kept.append(replace(one, amount=left, after_invoiced=False))
+            kept.append(replace(one, amount=left))
             all_wait = all_wait or _waits_for_money(order)
     order.demands = kept
 
@@ -51,7 +51,7 @@ def _waits_for_money(order: Order) -> bool:
 
 def _serve(draft: Draft, one: Demand, rule: str) -> int:
     """Refund commands for one demand, lowest settled payment first, oldest settlement first; returns the rest."""
-    left, crumbs = one.amount, 0
+    left, too_small = one.amount, False
     for payment in by_settled(draft.order, draft.terms.refund_order == "card_first"):
         for place, settlement in enumerate(payment.settlements) if left else ():
             reference = min(left, settlement.refundable_reference)
@@ -59,7 +59,7 @@ def _serve(draft: Draft, one: Demand, rule: str) -> int:
                 continue
             value = proportional(settlement.refundable, reference, settlement.refundable_reference)
             if value == 0 and settlement.refundable > 0:
-                crumbs += reference
+                too_small = True
                 continue
             payment.settlements[place] = replace(
                 settlement, reference_taken=settlement.reference_taken + reference,
@@ -81,7 +81,7 @@ def _serve(draft: Draft, one: Demand, rule: str) -> int:
         return left
     # What was too small to be asked for counts as taken, and nothing of it was: it cannot be given back either (R26).
     never_taken = sum(one.settled_reference - sum(part.reference for part in one.settlements) for one in payments)
-    return 0 if left <= crumbs + never_taken else left
+    return 0 if too_small or left <= never_taken else left
 
 
 def _issue(

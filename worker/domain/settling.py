@@ -33,7 +33,7 @@ def _ask_per_invoice(draft: Draft) -> None:
     order = draft.order
     partial = [payment for payment in by_amount(order) if not payment.once]
     for invoice in dict.fromkeys(lack.invoice for lack in order.lacks if lacking.is_unasked(lack)):
-        if not any(may_settle(payment) and (payment.open_reference or payment.headroom) for payment in partial):
+        if not any(payment.open_reference or payment.headroom for payment in partial):
             return
         mine = [lack for lack in order.lacks if lack.invoice == invoice and lacking.is_unasked(lack)]
         rule = "R4" if mine[0].kind == "held" else "R16"
@@ -178,9 +178,7 @@ def retry_settle(draft: Draft, command: Command) -> int:
     return part.value
 
 
-def settle_succeeded(
-    draft: Draft, command: Command, done: int, settle_id: str, rule: str, before: int = 0
-) -> None:  # fmt: skip
+def settle_succeeded(draft: Draft, command: Command, done: int, settle_id: str, rule: str, before: int) -> None:
     """Books a capture; what came short is reported and lacks, what came above joins the pool.
 
     `before` of it was told already, as captured by the gateway itself.
@@ -239,7 +237,7 @@ def settle_failed(draft: Draft, command: Command, rule: str, code: str | None) -
 
 def note_loss(draft: Draft, command: Command, kind: LackKind) -> None:
     """After less was taken than asked: refunds that waited for it fall away (R15), the invoices lack the rest."""
-    drop_needless_demands(draft, command.missing)
+    _drop_demands(draft, command.missing)
     lost = lacking.lose(draft, command, kind)
     if draft.order.mode == "PARTIAL":
         draft.update(command, missing=lost)
@@ -247,17 +245,13 @@ def note_loss(draft: Draft, command: Command, kind: LackKind) -> None:
         lacking.cover(draft)
 
 
-def drop_needless_demands(draft: Draft, at_most: int) -> None:
-    """A refund that waited for a settle falls away as far as that settle failed and nothing is taken too much."""
-    order = draft.order
-    pending = sum(demand.amount for demand in order.demands if demand.cause_kind != "invoice")
-    target = 0 if order.phase == "canceled" else order.value
-    needless = min(at_most, pending - min(pending, max(0, order.taken + pending - target)))
-    order.given_back -= needless
-    kept = []
+def _drop_demands(draft: Draft, missing: int) -> None:
+    """A refund that waited for a settle falls away as far as that settle failed, the newest first."""
+    order, kept = draft.order, []
     for demand in reversed(order.demands):
-        part = min(needless, demand.amount) if demand.cause_kind != "invoice" else 0
-        needless -= part
+        part = min(missing, demand.amount) if demand.cause_kind != "invoice" else 0
+        missing -= part
+        order.given_back -= part
         if part < demand.amount:
             kept.append(replace(demand, amount=demand.amount - part) if part else demand)
     order.demands = kept[::-1]

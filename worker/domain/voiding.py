@@ -39,7 +39,7 @@ def _withheld(order: Order) -> Counter[str]:
     withheld: Counter[str] = Counter()
     for command in order.commands.values():
         if _is_ended_void(command) and _stays_open(order, payments[command.payment_id], command):
-            withheld[command.payment_id] += command.unfreed
+            withheld[command.payment_id] += command.undone
     return withheld
 
 
@@ -126,7 +126,7 @@ def undo_booked(draft: Draft, payment: Payment, rule: str) -> int:
 def retry_void(draft: Draft, command: Command) -> int:
     """A new cancel for what was declined: at most what is open."""
     payment = draft.payment(command.payment_id)
-    value = min(command.unfreed, payment.open)
+    value = min(command.undone, payment.open)
     if value <= 0 or _only_booked(payment) or (payment.once and value < payment.open):
         return 0  # nothing is open, or only a part that the connector is not told
     reference = proportional(payment.open_reference, value, payment.open)
