@@ -93,7 +93,7 @@ def lose(draft: Draft, command: Command, kind: LackKind) -> int:
     order = draft.order
     amount = left = unlisted(order)
     if order.mode == "PARTIAL":
-        asked = [(order.invoices[number], covered) for number, covered in command.covers]
+        asked = [(order.invoices[number], covered) for number, covered in reversed(command.covers)]
         left -= _list_on(draft, asked, left, kind, command.command_id)
     # What was taken, but for no invoice by name, is the oldest's.
     _list_on(draft, _newest_first(order), left, kind, command.command_id)
