@@ -29,6 +29,20 @@ def test_r32_an_operation_id_of_another_command_makes_suspect_by_name_and_number
     assert told.reason == "Operation id X is another command's (R32)"
 
 
+def test_r32_a_refund_under_the_id_of_an_automatic_settlement_is_suspect_by_name() -> None:
+    world = World().say("auto 6000 as g1; Out 6000; hold; return 500; ok refund 500 as g1")
+
+    assert world.event("command.suspect").reason == "Operation id g1 is an automatic settlement's (R32)"
+
+
+@pytest.mark.parametrize("words", ["pay p2 {} max 1", "pay p2 1 max {}", "pay p2 1 of {}"])
+def test_r9_all_payments_of_an_order_together_are_exactly_as_much_as_an_amount_can_be_and_no_more(words: str) -> None:
+    most = 2**53 - 1 - 10000
+
+    assert World().say(words.format(most)).fates["refused"] == 0
+    assert World().say(words.format(most + 1)).refused == ["rejected R9"]
+
+
 def test_r22_what_the_gateway_captured_is_given_back_by_the_rule_of_cancellation() -> None:
     world = World().say("auto 3000; cancel")
 

@@ -82,6 +82,16 @@ def test_r2_the_mode_of_an_unknown_connector_is_decided_only_when_the_file_names
     assert world.told == "settle 3000, settle 7000"
 
 
+def test_r2_while_a_later_payments_connector_is_unknown_an_outcome_is_booked_and_nothing_is_asked() -> None:
+    world = World().say("increase 2000; hold; Out 12000; pay p2 2000 by new; ok settle 10000; go")
+    assert (world.told, world.payment().settled) == ("settle 10000", 10000)
+
+    world.name_connectors(new=Capability("PARTIAL"))
+
+    assert world.told_of("p2") == "settle 2000"
+    world.shows("S 12000, finished")
+
+
 def test_r2_a_repeat_of_the_order_is_a_duplicate_while_its_connector_is_unknown() -> None:
     world = World(by="new")
 
@@ -354,6 +364,8 @@ def test_r3_shares_are_whole_exact_and_never_negative(amounts: tuple[int, ...]) 
         ("split", "hold; discount 1000; declined cancel 1000", [(6000, 600), (4000, 0)]),
         ("split", "hold; Out 3000; declined settle 3000", [(6000, 600), (4000, 0)]),
         ("total", "discount 1000; auto 9200", [(480, 48), (320, 0)]),
+        ("total", "discount 1000; discount 500", [(5100, 510), (3400, 0)]),
+        ("total", "discount 1000; discount 500; auto 9200", [(480, 48), (320, 0)]),
         (
             "total",
             "discount 1000; hold; cancel; manual cancel 10000; resolve 3000 cancel 10000",
@@ -367,6 +379,14 @@ def test_r3_recipients_have_still_to_receive_what_the_payment_has_left(by: str, 
     world.say(play)
 
     assert [(one.rest, one.commission_rest) for one in world.order.payments[0].shares] == left
+
+
+def test_r3_a_settle_that_comes_short_takes_no_commission_of_whoever_it_gives_nothing() -> None:
+    world = World(pay("p1", 10000, by="split", recipients=(recipient("x", 9000, 900), recipient("y", 1000, 100))))
+    world.say("hold; Out 2; short 1 settle 2")
+
+    assert shares(world) == [[2, 0]]
+    assert [(one.rest, one.commission_rest) for one in world.payment().shares] == [(8999, 900), (1000, 100)]
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])

@@ -161,6 +161,16 @@ def test_r39_one_operation_by_hand_may_close_several_refunds_and_voids() -> None
     assert "command.suspect" not in world.heard
 
 
+def test_r39_of_each_command_it_is_known_whether_a_person_closed_it() -> None:
+    world = World().say("hold; Out 6000; Out 4000; manual settle 6000; unknown settle 4000")
+    world.say("resolve 6000 settle 6000 as hand; retry settle 4000; ok settle 4000")
+
+    assert [(one.state, one.by_hand) for one in world.order.commands.values()] == [
+        ("succeeded", True),
+        ("succeeded", False),
+    ]
+
+
 def test_r39_two_settles_are_never_closed_as_one_capture() -> None:
     world = World().script("settle", "manual", "manual").say("Out 6000; Out 4000; resolve 6000 settle 6000 as hand")
 
