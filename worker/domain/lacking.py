@@ -35,9 +35,7 @@ def unlisted(order: Order) -> int:
 
 
 def missing_total(order: Order) -> int:
-    """Of payments that settle once: what failed or came short and may be asked for again only by a person."""
-    if order.mode == "PARTIAL":
-        return 0
+    """TOTAL, HOLD: what failed or came short and may be asked for again only by a person."""
     return sum(command.missing for command in settles_missing(order))
 
 

@@ -69,6 +69,7 @@ def test_r22_what_was_captured_before_goes_back_however_little_it_counts(
 
     assert world.told == told
     assert world.event("refund.requested").cause_kind == "cancel"
+    assert [one.refundable_reference for one in world.payment().settlements] == [0]
     world.shows("S 1, F 1, K 0, canceled")
 
 
