@@ -152,8 +152,8 @@ class Command(Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def undone(self) -> int:
-        """Of a command that has ended: what it was to do and did not."""
-        return max(0, self.value - max(self.told_late, self.done))
+        """Of a command that failed or came short: what it was to do and did not."""
+        return self.value - max(self.told_late, self.done)
 
 
 class Invoice(Struct, frozen=True, array_like=True, gc=False):

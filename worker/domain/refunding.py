@@ -203,6 +203,6 @@ def drop_returns_above(draft: Draft, limit: int) -> None:
                 f"The waiting refund of {draft.amount(part)} is dropped: what it would return was given up (R39)",
                 {"value": part}, (one.cause_kind, one.cause_id),
             )  # fmt: skip
-        if part < one.amount:
-            kept.append(replace(one, amount=one.amount - part) if part else one)
+        if left := one.amount - part:
+            kept.append(replace(one, amount=left))
     order.demands = kept[::-1]

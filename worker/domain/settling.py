@@ -252,6 +252,6 @@ def _drop_demands(draft: Draft, missing: int) -> None:
         part = min(missing, demand.amount) if demand.cause_kind != "invoice" else 0
         missing -= part
         order.given_back -= part
-        if part < demand.amount:
-            kept.append(replace(demand, amount=demand.amount - part) if part else demand)
+        if left := demand.amount - part:
+            kept.append(replace(demand, amount=left))
     order.demands = kept[::-1]

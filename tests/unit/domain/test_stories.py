@@ -35,6 +35,7 @@ WORLDS: dict[str, Callable[[], World]] = {
     "20 for 10": lambda: World(pay("p1", 20, reference=10)),
     "a 3 for 10, b 20": lambda: World(pay("a", 3, reference=10), pay("b", 20)),
     "a 60 for 6000, b 50 for 4000": lambda: World(pay("a", 60, reference=6000), pay("b", 50, reference=4000)),
+    "a 100 for 10000, b 60": lambda: World(pay("a", 100, reference=10000), pay("b", 60)),
     "TOTAL a 7000, b 3000, c 2000": lambda: World(
         pay("a", 7000, by="total"), pay("b", 3000, by="total"), pay("c", 2000, by="total")
     ),
