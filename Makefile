@@ -73,7 +73,7 @@ bench-%: $(INSTALLED) ## one part: rules, ledger, profile, command, memory, scal
 schemas: $(INSTALLED) ## the messages as one page to read, build/schemas.html
 	@$(BIN)/python schemas/page.py build/schemas.html
 
-mutants: $(MUTATION)/.installed ## change the rules in five thousand ways, one by one: do their tests notice? (long; docs/mutants.md)
+mutants: $(MUTATION)/.installed ## change the rules in six thousand ways, one by one: do their tests notice? (long; docs/mutants.md)
 	@rm -f mutants/mutmut-stats.json # which tests reach which function is found out anew
 	PATH="$(CURDIR)/$(MUTATION)/bin:$$PATH" $(MUTATION)/bin/python tests/mutation/run.py run $(ONLY)
 	@$(MUTATION)/bin/python tests/mutation/run.py results
