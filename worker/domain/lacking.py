@@ -107,8 +107,6 @@ def _list_on(
 ) -> int:
     """Lists an amount on sales, up to what each may be given and is not yet known to lack; returns how much."""
     order, left = draft.order, amount
-    if amount <= 0:
-        return 0
     known, found = per_invoice(order), list[Lack]()
     for invoice, most in invoices:
         part = min(left, most, invoice.due - known[invoice.number]) if invoice.output else 0

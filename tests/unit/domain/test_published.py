@@ -37,6 +37,14 @@ def test_a_refund_names_its_settlement_and_a_retry_what_it_repeats() -> None:
     assert message["cause"] == {"kind": "invoice", "id": "r1"}
 
 
+def test_a_refund_for_a_change_that_has_the_id_of_a_return_is_none_of_that_return() -> None:
+    world = World().say("auto 8000; discount 5000 as x; Out 5000; return 500 as x")
+
+    refunds = [(one.cause_kind, one.cause_id, one.value) for one in world.issued if one.operation == "refund"]
+    assert refunds == [("change", "x", 3000), ("invoice", "x", 500)]
+    assert world.invoice("x")["done"] == 500
+
+
 def test_a_split_settle_names_each_recipient_with_what_it_was_told_of_them() -> None:
     x = replace(recipient("x", 6000, 600), charge_processing_fee=True, chargeback_liable=False)
     world = World(pay("p1", 10000, by="split", recipients=(x, recipient("y", 4000)))).say("Out 5000; discount 1000")

@@ -199,6 +199,14 @@ def test_r27_what_turns_out_to_be_the_same_capture_is_lacking_on_the_newest_sale
     world.shows("S 6000, O 6000, lacks 0")
 
 
+def test_r27_what_turns_out_to_be_the_same_capture_is_not_what_a_sale_lacks_that_two_payments_failed() -> None:
+    world = World(pay("p1", 6000), pay("p2", 6000)).say("auto 3000 as g1; hold; Out 3000; Out 6000")
+    world.say("declined settle 3000 on p1; declined settle 3000 on p2; Out 3000; ok settle 3000 on p1 as g1; go")
+
+    assert [(one.cause_id, one.value) for one in world.issued[2:]] == [("3", 3000), ("1", 3000)]
+    assert [world.invoice(number)["status"] for number in "123"] == ["settled", "settlement_failed", "settled"]
+
+
 def test_r27_a_return_never_lacks_money() -> None:
     world = World(returns="after_invoiced")
     world.say("hold; Out 3000; auto 3000 as g1; Out 3000; return 500; ok settle 3000 as g1; go")
