@@ -14,7 +14,8 @@ from worker.stack.processes import run
 from worker.stack.service import Service
 
 ROOM = Path(__file__).parent
-PROBE_SECONDS = 2.0
+# Longer than a broker is silent that is only busy: with 2 s, one that had just started was taken for hanging.
+PROBE_SECONDS = 5.0
 JVM_OPTIONS = (
     "-Xmx512m",
     "-XX:+UseSerialGC",

@@ -70,9 +70,7 @@ class Service(ABC):
         return self.folder
 
     def start(self) -> None:
-        """Running and serving when this returns, whatever an earlier life left behind."""
-        if self.is_up():
-            return
+        """Running and serving when this returns, whatever an earlier life left behind. Called where it is not up."""
         self.stop()  # frozen, half dead, or left over from a folder that was deleted
         self.prepare()
         try:
