@@ -14,6 +14,13 @@ from worker.health import OpsServer
 from worker.settings import load
 
 
+async def _said_by(source: str) -> list[bytes]:
+    """The log of a program."""
+    program = await asyncio.create_subprocess_exec(sys.executable, "-c", source, stderr=asyncio.subprocess.PIPE)
+    _, said = await program.communicate()
+    return said.splitlines()
+
+
 @pytest.fixture
 def lines() -> Iterator[list[dict[str, object]]]:
     with structlog.testing.capture_logs() as captured:
@@ -74,10 +81,9 @@ async def main():
 
 asyncio.run(main())
 """
-    program = await asyncio.create_subprocess_exec(sys.executable, "-c", source, stderr=asyncio.subprocess.PIPE)
-    _, said = await program.communicate()
+    said = await _said_by(source)
 
-    assert [line.count(b"of ours") > 0 for line in said.splitlines()] == [True]
+    assert [line.count(b"of ours") > 0 for line in said] == [True]
 
 
 async def test_what_waited_in_the_queue_as_the_broker_went_away_is_no_defect_in_the_log():
@@ -101,10 +107,9 @@ async def main():
 
 asyncio.run(main())
 """
-    program = await asyncio.create_subprocess_exec(sys.executable, "-c", source, stderr=asyncio.subprocess.PIPE)
-    _, said = await program.communicate()
+    said = await _said_by(source)
 
-    assert [line.count(b"of ours") > 0 for line in said.splitlines()] == [True]
+    assert [line.count(b"of ours") > 0 for line in said] == [True]
 
 
 async def test_the_ops_server_answers_on_a_free_port_and_prints_it(capsys: pytest.CaptureFixture[str]):

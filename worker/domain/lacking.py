@@ -44,11 +44,15 @@ def settles_missing(order: Order) -> list[Command]:
     return [one for one in order.commands.values() if one.operation == "settle" and one.missing]
 
 
-def per_invoice(order: Order) -> Counter[str]:
+def _per_invoice(order: Order) -> Counter[str]:
     """What each invoice is known to lack."""
+    return _summed((lack.invoice, lack.amount) for lack in order.lacks)
+
+
+def _summed(amounts: Iterable[tuple[str, int]]) -> Counter[str]:
     found: Counter[str] = Counter()
-    for lack in order.lacks:
-        found[lack.invoice] += lack.amount
+    for name, amount in amounts:
+        found[name] += amount
     return found
 
 
@@ -107,7 +111,7 @@ def _list_on(
 ) -> int:
     """Lists an amount on sales, up to what each may be given and is not yet known to lack; returns how much."""
     order, left = draft.order, amount
-    known, found = per_invoice(order), list[Lack]()
+    known, found = _per_invoice(order), list[Lack]()
     for invoice, most in invoices:
         part = min(left, most, invoice.due - known[invoice.number]) if invoice.output else 0
         if part > 0:
@@ -188,17 +192,16 @@ def _miss_no_more_than_is_left(draft: Draft) -> None:
 
 def _miss_no_more_than_lacks(draft: Draft) -> None:
     """PARTIAL: what a failed settle is missing is what its invoices still lack of it."""
-    order = draft.order
-    for command in settles_missing(order):
-        known = sum(lack.amount for lack in order.lacks if lack.command_id == command.command_id)
-        if known != command.missing:
-            draft.update(command, missing=known)
+    known = _summed((lack.command_id, lack.amount) for lack in draft.order.lacks)
+    for command in settles_missing(draft.order):
+        if known[command.command_id] != command.missing:
+            draft.update(command, missing=known[command.command_id])
 
 
 def lay_open(draft: Draft) -> None:
     """Lists what is newly lacking as not yet asked for: on the newest invoices that no command was asked for."""
     order = draft.order
-    asked = per_invoice(order) + _asked_or_done(order)
+    asked = _per_invoice(order) + _asked_or_done(order)
     unasked = ((invoice, most - asked[invoice.number]) for invoice, most in _newest_first(order))
     _list_on(draft, unasked, unlisted(order), "held")
 
@@ -221,11 +224,9 @@ def give_up(draft: Draft, command_id: str) -> None:
     Where one settle stands for all invoices, what covered a lack may have been counted to another command.
     """
     order = draft.order
-    if order.mode == "PARTIAL":
-        left = sum(lack.amount for lack in order.lacks if lack.command_id == command_id)
-    else:
-        left = total(order, FAILED) - missing_total(order)
     mine = [lack for lack in order.lacks if lack.command_id == command_id]
+    own = sum(lack.amount for lack in mine)
+    left = own if order.mode == "PARTIAL" else total(order, FAILED) - missing_total(order)
     others = [lack for lack in order.lacks if lack.kind in FAILED and lack.command_id != command_id]
     for lack in [*mine, *others]:
         part = min(left, lack.amount)

@@ -211,8 +211,8 @@ def _retried(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
 
 def _is_asked_again(command: Command) -> bool:
     """Whether its connector left it open; what only the books doubt has its answer, and is not sent again."""
-    told = [mark for mark in command.marks if not mark.startswith("abandoned")]  # which changes nothing of what is open
-    return command.state in ("unknown", "suspect") and bool(told) and told[-1].startswith(command.state)
+    told = (mark for mark in reversed(command.marks) if not mark.startswith("abandoned"))  # which leaves it as open
+    return command.state in ("unknown", "suspect") and next(told, "").startswith(command.state)
 
 
 def _ask_again(draft: Draft, command: Command) -> int:

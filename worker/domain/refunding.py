@@ -1,5 +1,7 @@
 """Giving back what was captured: decided at once, sent as far as captures are confirmed (R15, R18, R20, R21)."""
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from worker.domain.allocation import by_settled
@@ -192,17 +194,24 @@ def drop_returns_above(draft: Draft, limit: int) -> None:
     """Waiting returns above what can still be returned are dropped, newest first (R39)."""
     order = draft.order
     excess = max(0, order.returned - order.dropped - limit)
-    kept = []
-    for one in reversed(order.demands):
-        part = min(excess, one.amount) if one.cause_kind == "invoice" else 0
-        excess -= part
+    for one, part in cut_demands(order, excess, lambda one: one.cause_kind == "invoice"):
         order.dropped += part
+        draft.tell(
+            "refund.failed", "R39",
+            f"The waiting refund of {draft.amount(part)} is dropped: what it would return was given up (R39)",
+            {"value": part}, (one.cause_kind, one.cause_id),
+        )  # fmt: skip
+
+
+def cut_demands(order: Order, amount: int, of: Callable[[Demand], bool]) -> list[tuple[Demand, int]]:
+    """Takes up to an amount from refunds that wait, newest first; says how much of which."""
+    kept, cut, left = [], [], amount
+    for one in reversed(order.demands):
+        part = min(left, one.amount) if of(one) else 0
+        left -= part
         if part:
-            draft.tell(
-                "refund.failed", "R39",
-                f"The waiting refund of {draft.amount(part)} is dropped: what it would return was given up (R39)",
-                {"value": part}, (one.cause_kind, one.cause_id),
-            )  # fmt: skip
-        if left := one.amount - part:
-            kept.append(replace(one, amount=left))
+            cut.append((one, part))
+        if rest := one.amount - part:
+            kept.append(replace(one, amount=rest))
     order.demands = kept[::-1]
+    return cut

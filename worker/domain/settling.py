@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 
-from msgspec.structs import replace
-
 from worker.domain import lacking
 from worker.domain.allocation import allocate_settle, by_amount, may_settle, split, split_done, total_room
 from worker.domain.draft import Draft, where_any, with_shares
 from worker.domain.money import half_even
 from worker.domain.order import Command, LackKind, Order, Payment, Settlement
+from worker.domain.refunding import cut_demands
 
 _ROUNDING: frozenset[LackKind] = frozenset(("rounding",))
 
@@ -237,21 +236,11 @@ def settle_failed(draft: Draft, command: Command, rule: str, code: str | None) -
 
 def note_loss(draft: Draft, command: Command, kind: LackKind) -> None:
     """After less was taken than asked: refunds that waited for it fall away (R15), the invoices lack the rest."""
-    _drop_demands(draft, command.missing)
+    order = draft.order
+    fallen = cut_demands(order, command.missing, lambda one: one.cause_kind != "invoice")
+    order.given_back -= sum(part for _, part in fallen)
     lost = lacking.lose(draft, command, kind)
-    if draft.order.mode == "PARTIAL":
+    if order.mode == "PARTIAL":
         draft.update(command, missing=lost)
     else:
         lacking.cover(draft)
-
-
-def _drop_demands(draft: Draft, missing: int) -> None:
-    """A refund that waited for a settle falls away as far as that settle failed, the newest first."""
-    order, kept = draft.order, []
-    for demand in reversed(order.demands):
-        part = min(missing, demand.amount) if demand.cause_kind != "invoice" else 0
-        missing -= part
-        order.given_back -= part
-        if left := demand.amount - part:
-            kept.append(replace(demand, amount=left))
-    order.demands = kept[::-1]

@@ -8,6 +8,7 @@ from msgspec import Raw
 from worker.domain.kept import decode_order
 from worker.domain.order import Order
 from worker.kafka.records import Record
+from worker.kafka.source import Place
 from worker.ledger.appending import append
 from worker.ledger.chain import link
 from worker.ledger.folder import Folder, Parked
@@ -23,7 +24,6 @@ from worker.stream.outbox import decode_headers
 GIVEN_UP_MAX = 100
 
 _SQL = load("worker.ledger")
-Place = tuple[str, int]
 
 
 class Book:

@@ -12,6 +12,7 @@ from worker.kafka import names
 from worker.kafka.dead_letters import replay_of
 from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Record
+from worker.kafka.source import Place
 from worker.ledger.book import Book
 from worker.ledger.connectors import Connectors
 from worker.ledger.deciding import Deciding, opened_by
@@ -21,7 +22,7 @@ from worker.ledger.lookout import Lookout
 from worker.ledger.publishing import publish
 from worker.ledger.reading import Readable, read_fact
 from worker.ledger.rows import Rows
-from worker.ledger.tally import MisplacedWarning, Place, ReadRecord, Tally
+from worker.ledger.tally import MisplacedWarning, ReadRecord, Tally
 from worker.postgres.queries import load
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle, Taken

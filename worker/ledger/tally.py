@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from worker import metrics, telemetry
 from worker.kafka.records import Record
+from worker.kafka.source import Place
 from worker.ledger.folder import Folder
 from worker.ledger.reading import Readable
 from worker.stream.cycle import Cycle
@@ -15,7 +16,6 @@ from worker.tracing import tracing
 
 MISPLACED_WARNING_SECONDS = 60.0
 
-Place = tuple[str, int]
 ReadRecord = tuple[Record, Readable]
 
 
