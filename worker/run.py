@@ -1,6 +1,7 @@
 """The commands that run the workers and prepare what they need: each wires settings, rooms and an exit code."""
 
 import platform
+import signal
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, NoReturn
@@ -17,6 +18,7 @@ def ledger_command() -> None:
 
     Runs until SIGTERM, then drains and ends with 0.
     """
+    _hold_hang_ups()
     from worker.ledger.handler import LedgerHandler
 
     _run_worker(LedgerHandler)
@@ -27,6 +29,7 @@ def delivery_command() -> None:
 
     Runs until SIGTERM, then lets what is in flight finish and ends with 0.
     """
+    _hold_hang_ups()
     from worker.delivery.handler import DeliveryHandler
 
     _run_worker(DeliveryHandler)
@@ -45,6 +48,11 @@ def ops_command() -> None:
     settings = with_embedded_stack(load())
     telemetry.configure(settings)
     raise SystemExit(run(run_ops(settings)))
+
+
+def _hold_hang_ups() -> None:
+    """A SIGHUP that comes before the worker listens waits until it does, instead of ending it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
 
 
 def _run_worker(factory: Any) -> NoReturn:

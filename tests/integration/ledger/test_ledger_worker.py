@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,6 +13,11 @@ import orjson
 from tests.integration.ledger.world import CONNECTORS, authorized, invoice
 from tests.integration.stream.world import World
 from worker.kafka import names
+
+
+def holds_hang_ups(pid: int) -> bool:
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool(int(status["SigBlk"], 16) & 1 << (signal.SIGHUP - 1))
 
 
 def start(world: World) -> subprocess.Popen[bytes]:
@@ -30,6 +36,23 @@ async def send(world: World, kind: str, data: dict[str, Any], topic: str) -> Non
 
 def states(world: World) -> list[dict[str, Any]]:
     return [orjson.loads(one.value or b"") for one in world.outputs if one.topic == names.ORDERS]
+
+
+async def test_a_worker_that_is_told_to_read_its_file_again_while_it_starts_goes_on_starting(world: World):
+    process = start(world)
+
+    async def listens_later() -> bool:
+        return holds_hang_ups(process.pid)
+
+    await world.until(listens_later, "a worker that holds hang-ups back until it listens")
+    process.send_signal(signal.SIGHUP)
+
+    async def owns_partitions() -> bool:
+        owners = await world.owners()
+        return bool(owners) and all(owners.values())
+
+    await world.until(owns_partitions, "a worker that has taken its partitions")
+    assert await world.stop("ledger") == 0
 
 
 async def test_a_worker_reads_waits_for_its_file_and_drains(world: World):
