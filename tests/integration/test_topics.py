@@ -1,11 +1,11 @@
 """`settlement topics` creates what is missing and refuses what was cut otherwise."""
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from worker.kafka import names, topics
-from worker.kafka.connecting import client_options
+from worker.kafka.connecting import administrator, client_options
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.settings import Settings, load
@@ -57,6 +57,31 @@ async def test_what_is_told_of_an_order_with_thousands_of_payments_fits_its_topi
 
     assert (await ack).offset == 0
     await sink.stop()
+
+
+async def test_a_topic_that_others_made_too_narrow_for_a_large_order_is_refused_by_name(settings: Settings):
+    async with administrator(settings) as admin:
+        await topics.make(admin, [NewTopic(settings.topic(names.ORDERS), 3, 1)])
+
+    narrow = f"the topic {settings.topic(names.ORDERS)} takes records of 1200000 bytes at most"
+    with pytest.raises(topics.TopicsError, match=narrow):
+        await topics.create_missing(settings)
+
+    async with administrator(settings) as admin:
+        wide = {"max.message.bytes": str(topics.TOLD_BYTES_MAX)}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(names.ORDERS), wide)])
+    await topics.create_missing(settings)
+    await topics.verify(settings)
+
+
+async def test_a_worker_refuses_a_topic_that_became_too_narrow(settings: Settings):
+    await topics.create_missing(settings)
+    async with administrator(settings) as admin:
+        narrow = {"max.message.bytes": "1000000"}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(names.EVENTS), narrow)])
+
+    with pytest.raises(topics.TopicsError, match=r"takes records of 1000000 bytes at most, .* set its max\.message"):
+        await topics.verify(settings)
 
 
 async def _config(settings: Settings, name: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from worker.settings import Settings
 DEAD_LETTER_MARGIN_BYTES = 64 * 1024
 # What we tell of an order grows with it, and carries the facts that caused it: more than one input record may hold.
 TOLD_BYTES_MAX = 8 << 20
+TOLD = (names.COMMANDS, names.EVENTS, names.ORDERS)
 VISIBLE_SECONDS_MAX = 15
 VISIBLE_POLL_SECONDS = 0.05
 _LONG_MS = 365 * 24 * 3_600_000
@@ -29,6 +30,7 @@ async def create_missing(settings: Settings) -> list[str]:
     async with administrator(settings) as admin:
         found = await partition_counts(admin, settings, names.TOPICS + names.DEAD_LETTER_TOPICS)
         refuse_wrong_counts(settings, found)
+        await _refuse_narrow(admin, [name for name in map(settings.topic, TOLD) if name in found])
         made = await _create(admin, settings, [name for name in names.TOPICS if settings.topic(name) not in found], {})
         # Only now it can be known how large a record each input takes: brokers differ in that.
         limits = await message_bytes(admin, [settings.topic(name) for name in names.INPUTS])
@@ -45,6 +47,7 @@ async def verify(settings: Settings) -> dict[str, int]:
         for name in wanted:
             if settings.topic(name) not in found:
                 raise TopicsError(f"the topic {settings.topic(name)} is missing: `settlement topics` creates it")
+        await _refuse_narrow(admin, [settings.topic(name) for name in TOLD])
         limits = await message_bytes(admin, [settings.topic(name) for name in names.DEAD_LETTER_TOPICS])
         return {name: limits[settings.topic(name + names.DEAD_LETTER_SUFFIX)] for name in names.INPUTS}
 
@@ -72,6 +75,16 @@ def refuse_wrong_counts(settings: Settings, found: dict[str, int]) -> None:
             raise TopicsError(
                 f"the topic {name} has {count} partitions, but TOPIC_PARTITIONS is "
                 f"{settings.topic_partitions}: all topics of a deployment have the same number"
+            )
+
+
+async def _refuse_narrow(admin: AIOKafkaAdminClient, told: Sequence[str]) -> None:
+    """A record that is too large for its topic would stop whoever owns its partition, one worker after another."""
+    for name, limit in (await message_bytes(admin, told)).items():
+        if limit < TOLD_BYTES_MAX:
+            raise TopicsError(
+                f"the topic {name} takes records of {limit} bytes at most, and what is told of an order may have "
+                f"{TOLD_BYTES_MAX}: set its max.message.bytes to that"
             )
 
 
@@ -103,7 +116,7 @@ def _topic(settings: Settings, name: str, limits: dict[str, int]) -> NewTopic:
     if name.endswith(names.DEAD_LETTER_SUFFIX):
         original = settings.topic(name.removesuffix(names.DEAD_LETTER_SUFFIX))
         config["max.message.bytes"] = str(limits[original] + DEAD_LETTER_MARGIN_BYTES)
-    if name in (names.COMMANDS, names.EVENTS, names.ORDERS):
+    if name in TOLD:
         config["max.message.bytes"] = str(TOLD_BYTES_MAX)
     if name == names.EVENTS or name.endswith(names.DEAD_LETTER_SUFFIX):
         config["retention.ms"] = str(_LONG_MS)

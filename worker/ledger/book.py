@@ -91,6 +91,7 @@ class Book:
                 row["partition"],
                 row["facts"],
                 silent.get(row["order_id"], ()),
+                len(row["document"] or b""),
             )
             for row in rows
         }

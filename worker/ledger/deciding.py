@@ -11,6 +11,7 @@ from worker.domain.facts import (
     ConnectorsNamed,
     Fact,
     OrderAuthorized,
+    OutcomeReported,
     PaymentAutoSettled,
     TimePassed,
     authorizations,
@@ -18,13 +19,14 @@ from worker.domain.facts import (
 from worker.domain.order import automatic_key
 from worker.kafka.records import Record
 from worker.ledger.connectors import Connectors
-from worker.ledger.folder import Folder, Parked, WaitsFor
+from worker.ledger.folder import Folder, OrderFullError, Parked, WaitsFor
 from worker.ledger.reading import Readable
 from worker.settings import Settings
 from worker.stream.cycle import Cycle
 from worker.stream.turns import Turns
 
 UNDECIDABLE = "undecidable_fact"
+ORDER_FULL = "order_full"
 
 RecordFate = Literal["applied", "duplicate", "parked", "dead_lettered"]
 Place = tuple[str, int, int] | None
@@ -95,6 +97,8 @@ class Deciding:
         """One fact, and whether parked ones may be tried now."""
         try:
             decision = self._decision(folder, record, one, chain)
+        except OrderFullError as full:
+            return self._full(folder, record, full), False
         except Exception as problem:  # noqa: BLE001 - a fact that breaks a rule of ours must not stop its partition
             return self._undecidable(folder, record, problem), False
         if decision.fate == "applied":
@@ -115,7 +119,8 @@ class Deciding:
         )  # fmt: skip
         source = (record.topic, record.partition, record.offset) if record else None
         terms = self._connectors.terms(folder.order, fact, self._cycle.now_ms, foreign, source in self._replays)
-        return folder.judge(fact, terms, source, chain, read.traceparent)
+        bounded = record is not None and not isinstance(fact, OutcomeReported)  # whose money has moved already
+        return folder.judge(fact, terms, source, chain, read.traceparent, bounded=bounded)
 
     def _follow(self, folder: Folder, record: Record | None, fact: Fact, decision: Decision) -> None:
         """What a decision says about records: this one is refused or kept, one that was kept is judged."""
@@ -173,6 +178,13 @@ class Deciding:
         telemetry.log.error("a fact could not be decided", order_id=order_id, **place, exc_info=problem)
         if record is not None:
             self._dead_letter(folder, record, "internal", f"{type(problem).__name__}: {problem}")
+        return "dead_lettered"
+
+    def _full(self, folder: Folder, record: Record | None, full: OrderFullError) -> RecordFate:
+        """One order that grows without end must not stop its partition: its state would fit into no record."""
+        telemetry.alert(ORDER_FULL, order_id=folder.order.order_id)
+        if record is not None:
+            self._dead_letter(folder, record, "too_large", str(full))
         return "dead_lettered"
 
     def _dead_letter(self, folder: Folder, record: Record, reason: str, message: str) -> None:

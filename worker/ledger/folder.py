@@ -16,6 +16,9 @@ from worker.kafka.records import Record
 from worker.ledger.journal import Journaled
 from worker.ledger.reading import Readable, read_fact
 
+# With more kept of it, an order's state may not fit into a record; the rest is for outcomes, which always count.
+ORDER_BYTES_MAX = 2 << 20
+
 Source = tuple[str, int, int]
 WaitsFor = Literal["order", "payment", "connectors", "judgement"]
 
@@ -65,11 +68,17 @@ class Asked(Struct, frozen=True, gc=False):
     of: Decided
 
 
+class OrderFullError(Exception):
+    """An order that has grown so much that it takes no more facts."""
+
+
 class Folder:
     """Everything that happens to one order in one cycle."""
 
-    def __init__(self, order: Order, home: int, facts: int, silent: Sequence[Journaled] = ()) -> None:
+    def __init__(self, order: Order, home: int, facts: int, silent: Sequence[Journaled] = (), size: int = 0) -> None:
         self.order = order
+        self.size = size
+        """How many bytes are kept of the order, and of what came in this cycle."""
         self.home = home
         """The order's partition."""
         self.known_sums = {payment.payment_id: sums(payment) for payment in order.payments}
@@ -95,11 +104,19 @@ class Folder:
         self.unparked: list[int] = []
         self.moved: list[Parked] = []
 
-    def judge(self, fact: Fact, terms: Terms, source: Source | None, chain: int, traceparent: str | None) -> Decision:
-        """Decides one fact and keeps what follows from it."""
+    def judge(
+        self, fact: Fact, terms: Terms, source: Source | None, chain: int, traceparent: str | None, *,
+        bounded: bool = False,
+    ) -> Decision:  # fmt: skip
+        """Decides one fact and keeps what follows from it. `bounded`: only if the order has room for more."""
         decision = decide(self.order, fact, terms)
         if decision.fate not in ("applied", "refused"):
             return decision
+        if bounded and self.size > ORDER_BYTES_MAX:
+            raise OrderFullError(
+                f"Order {self.order.order_id} has grown to {self.size:,} bytes; "
+                f"above {ORDER_BYTES_MAX:,} it takes only what becomes of its commands"
+            )
         self.changed = True
         self.order = decision.order
         self.facts += 1
@@ -107,6 +124,7 @@ class Folder:
             self.facts, decision.fate, encode(fact), encode(terms), terms.now_ms, source, chain, traceparent
         )
         self.decided.append(decided)
+        self.size += len(decided.fact)
         self.entries += [(decided, entry) for entry in decision.entries]
         self.commands += [Asked(command, decided) for command in decision.commands]
         self.events += [Told(event, decided) for event in decision.events]

@@ -1,0 +1,48 @@
+"""An ERP that goes on and on about one order: it gets its answer, and the others never notice."""
+
+from tests.integration.ledger.world import LedgerWorld, authorized, invoice
+from worker.kafka import names
+from worker.kafka.topics import TOLD_BYTES_MAX
+
+LONG_NUMBER = "🧾" * 250
+INVOICES = 2_500
+
+
+async def test_an_order_that_grows_without_end_is_full_and_only_what_becomes_of_its_commands_counts(
+    ledger: LedgerWorld,
+):
+    ledger.send("order.authorized", authorized("endless"))
+    ledger.send("invoice.issued", invoice("endless", "1", 10_000))
+    await ledger.cycle()
+    for number in range(INVOICES):
+        ledger.send("invoice.issued", invoice("endless", f"{LONG_NUMBER}{number}", 1))
+    await ledger.cycle()
+
+    accepted = len(ledger.state("endless")["invoices"]) - 1
+    assert 0 < accepted < INVOICES
+    assert ledger.dead() == [(names.INVOICES, "too_large")] * (INVOICES - accepted)
+    message = await ledger.value("SELECT message FROM dead_letters ORDER BY id DESC LIMIT 1")
+    assert message.startswith("Order endless has grown to ")
+    assert max(len(one.value or b"") for one in ledger.outgoing) < TOLD_BYTES_MAX // 2
+
+    await ledger.apply("invoice.issued", invoice("endless", f"{LONG_NUMBER}0", 1))
+    await ledger.apply("invoice.issued", invoice("endless", "2", 1))
+    assert len(ledger.dead()) == INVOICES - accepted + 1, "a repeat of what was accepted is only counted"
+
+    await ledger.succeed()
+    assert ledger.state("endless")["settled"] == 10_000
+    await ledger.apply("order.authorized", authorized("another"))
+    assert ledger.state("another")["open"] == 10_000
+
+
+async def test_what_waited_for_an_order_is_no_way_around_its_bound(ledger: LedgerWorld):
+    for number in range(INVOICES):
+        ledger.send("invoice.issued", invoice("endless", f"{LONG_NUMBER}{number}", 1))
+    await ledger.cycle()
+
+    await ledger.apply("order.authorized", authorized("endless", 100))
+
+    accepted = len(ledger.state("endless")["invoices"])
+    assert 100 < accepted < INVOICES
+    assert len(ledger.dead()) == INVOICES - accepted
+    assert await ledger.value("SELECT count(*) FROM parked") == 0
