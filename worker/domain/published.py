@@ -158,6 +158,7 @@ def _invoices(order: Order) -> list[Json]:
             done, status = 0, "standalone"
         elif not invoice.output:
             done, status = _return_state(refunds.get(number, ()), number in waiting)
+            done = min(done, invoice.value)  # it may have taken along what others were too small for
         else:
             mine = lacks.get(number, ())
             done = invoice.due - sum(lack.amount for lack in mine)

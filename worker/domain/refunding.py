@@ -52,8 +52,12 @@ def _waits_for_money(order: Order) -> bool:
 
 
 def _serve(draft: Draft, one: Demand, rule: str) -> int:
-    """Refund commands for one demand, lowest settled payment first, oldest settlement first; returns the rest."""
-    left, too_small = one.amount, False
+    """Refund commands for one demand, lowest settled payment first, oldest settlement first; returns the rest.
+
+    What was too small to be sent alone joins the next refund (R26).
+    """
+    carried, too_small = draft.order.refund_crumbs, False
+    left = one.amount + carried
     for payment in by_settled(draft.order, draft.terms.refund_order == "card_first"):
         for place, settlement in enumerate(payment.settlements) if left else ():
             reference = min(left, settlement.refundable_reference)
@@ -79,11 +83,16 @@ def _serve(draft: Draft, one: Demand, rule: str) -> int:
                     settlement.settle_id,
                 )
     payments = draft.order.payments
+    draft.order.refund_crumbs = min(carried, left)
+    left -= draft.order.refund_crumbs
     if any(payment.settling for payment in payments):
         return left
+    if too_small:
+        draft.order.refund_crumbs += left
+        return 0
     # What was too small to be asked for counts as taken, and nothing of it was: it cannot be given back either (R26).
     never_taken = sum(one.settled_reference - sum(part.reference for part in one.settlements) for one in payments)
-    return 0 if too_small or left <= never_taken else left
+    return 0 if left <= never_taken else left
 
 
 def _issue(

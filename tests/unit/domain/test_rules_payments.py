@@ -107,6 +107,24 @@ def test_r26_the_last_refund_takes_all_that_is_left_of_its_settlement() -> None:
     world.shows("F 10800, R 10000")
 
 
+def test_r26_a_refund_too_small_for_a_minor_unit_goes_with_the_next_one() -> None:
+    """100 are worth 40: a return of 1 is 0.4, two of them are 0.8."""
+    world = World(pay("p1", 40, reference=100), value=100).say("Out 100; return 1")
+    assert world.told == "settle 40"
+
+    world.say("return 1").shows("F 1").say("return 1; return 97")
+
+    assert world.told == "settle 40, refund 1, refund 39"
+    world.shows("F 40, R 100, finished")
+
+
+def test_r26_a_refund_too_small_for_a_minor_unit_makes_no_later_one_wait() -> None:
+    world = World(pay("p1", 40, reference=100), value=100).say("Out 100; return 1; return 98; return 1")
+
+    assert world.told == "settle 40, refund 40"
+    world.shows("F 40, R 100, finished")
+
+
 def test_r26_above_the_authorized_amount_the_rate_is_the_payments_own_rounded_down() -> None:
     world = World(pay("p1", 10800, reference=10000, cap=12000)).say("increase 1000; Out 11000")
 
