@@ -80,10 +80,11 @@ def abandoned_unlisted(order: Order) -> int:
 def add(draft: Draft, invoice: str, kind: LackKind, amount: int, command_id: str = "") -> None:
     """Lists a lack, in the order of the invoices."""
     if amount > 0:
-        _add_all(draft.order, [Lack(invoice, kind, amount, command_id)])
+        add_all(draft.order, [Lack(invoice, kind, amount, command_id)])
 
 
-def _add_all(order: Order, lacks: list[Lack]) -> None:
+def add_all(order: Order, lacks: list[Lack]) -> None:
+    """Lists several, each with the others of its invoice."""
     order.lacks += lacks
     if lacks and len(order.lacks) > 1:
         places = {number: place for place, number in enumerate(order.invoices)}
@@ -118,22 +119,37 @@ def _list_on(
             known[invoice.number] += part
             found.append(Lack(invoice.number, kind, part, command_id))
             left -= part
-    _add_all(order, found)
+    add_all(order, found)
     return amount - left
 
 
 def take_off(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True) -> tuple[tuple[str, int], ...]:
     """Strikes up to an amount from the list, oldest invoice first; says how much of which invoice."""
-    order, kept, struck, left = draft.order, [], [], amount
-    for lack in order.lacks:
+    draft.order.lacks, parts = struck(draft.order.lacks, amount, of)
+    return parts
+
+
+def struck(
+    lacks: Iterable[Lack], amount: int, of: Callable[[Lack], bool] = lambda _: True
+) -> tuple[list[Lack], tuple[tuple[str, int], ...]]:
+    """What stays of these when up to an amount is struck, and how much of which invoice was."""
+    kept, parts, left = list[Lack](), [], amount
+    for lack in lacks:
         part = min(left, lack.amount) if of(lack) else 0
         left -= part
         if part:
-            struck.append((lack.invoice, part))
+            parts.append((lack.invoice, part))
         if part < lack.amount:
             kept.append(replace(lack, amount=lack.amount - part) if part else lack)
-    order.lacks = kept
-    return tuple(struck)
+    return kept, tuple(parts)
+
+
+def per_invoice(lacks: Iterable[Lack]) -> dict[str, list[Lack]]:
+    """Each invoice's, in the order in which they come."""
+    found: dict[str, list[Lack]] = {}
+    for lack in lacks:
+        found.setdefault(lack.invoice, []).append(lack)
+    return found
 
 
 def take_off_failed(draft: Draft, amount: int, command_id: str) -> tuple[tuple[str, int], ...]:

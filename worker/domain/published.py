@@ -149,7 +149,7 @@ def _invoices(order: Order) -> list[Json]:
     partial = order.mode == "PARTIAL"
     asked = _asked_per_invoice(order) if partial else {}
     confirmed = 0 if partial else max(0, order.taken - sum(one.settling_reference for one in order.payments))
-    lacks, refunds = _lacks_per_invoice(order), _refunds_per_invoice(order)
+    lacks, refunds = lacking.per_invoice(order.lacks), _refunds_per_invoice(order)
     waiting = {demand.cause_id for demand in order.demands if demand.cause_kind == "invoice"}
     found = []
     for invoice in order.invoices.values():
@@ -186,13 +186,6 @@ def _asked_per_invoice(order: Order) -> dict[str, int]:
             for number, part in command.covers:
                 asked[number] = asked.get(number, 0) + part
     return asked
-
-
-def _lacks_per_invoice(order: Order) -> dict[str, list[Lack]]:
-    found: dict[str, list[Lack]] = {}
-    for lack in order.lacks:
-        found.setdefault(lack.invoice, []).append(lack)
-    return found
 
 
 def _refunds_per_invoice(order: Order) -> dict[str, list[Command]]:

@@ -6,7 +6,7 @@ from worker.domain import lacking
 from worker.domain.allocation import allocate_settle, by_amount, may_settle, split, split_done, total_room
 from worker.domain.draft import Draft, where_any, with_shares
 from worker.domain.money import half_even
-from worker.domain.order import Command, LackKind, Order, Payment, Settlement
+from worker.domain.order import Command, Lack, LackKind, Order, Payment, Settlement
 from worker.domain.refunding import cut_demands
 
 _ROUNDING: frozenset[LackKind] = frozenset(("rounding",))
@@ -28,22 +28,27 @@ def ask_for_lacks(draft: Draft) -> None:
 
 
 def _ask_per_invoice(draft: Draft) -> None:
-    """PARTIAL: exactly what each invoice lacks, oldest first."""
+    """PARTIAL: exactly what each invoice lacks, oldest first. What is too small to be asked for joins the next."""
     order = draft.order
     partial = [payment for payment in by_amount(order) if not payment.once]
-    for invoice in dict.fromkeys(lack.invoice for lack in order.lacks if lacking.is_unasked(lack)):
-        if not any(payment.open_reference or payment.headroom for payment in partial):
-            return
-        mine = [lack for lack in order.lacks if lack.invoice == invoice and lacking.is_unasked(lack)]
-        rule = "R4" if mine[0].kind == "held" else "R16"
-        own = sum(lack.amount for lack in mine)
-        carried = lacking.total(order, _ROUNDING)  # what was too small to be asked for alone joins the next command
+    rounding = [lack for lack in order.lacks if lack.kind == "rounding"]
+    lacks = [lack for lack in order.lacks if lack.kind != "rounding"]
+    order.lacks = []
+    for invoice, mine in lacking.per_invoice(lacks).items():
+        unasked = [lack for lack in mine if lacking.is_unasked(lack)]
+        if not unasked or not any(payment.open_reference or payment.headroom for payment in partial):
+            order.lacks += mine
+            continue
+        own, carried = sum(lack.amount for lack in unasked), sum(lack.amount for lack in rounding)
+        rule = "R4" if unasked[0].kind == "held" else "R16"
         left, crumbs = _take(draft, partial, own + carried, ("invoice", invoice), rule)
         found = own + carried - left
         rest = own - max(0, found - carried)
-        lacking.take_off(draft, found, lambda other: other.kind == "rounding")
-        lacking.take_off(draft, own if crumbs else own - rest, mine.__contains__)
-        lacking.add(draft, invoice, "rounding", rest if crumbs else 0)
+        rounding, _ = lacking.struck(rounding, found)
+        order.lacks += lacking.struck(mine, own if crumbs else own - rest, lacking.is_unasked)[0]
+        if crumbs:
+            rounding.append(Lack(invoice, "rounding", rest))
+    lacking.add_all(order, rounding)
 
 
 def _ask_once(draft: Draft, amount: int) -> None:

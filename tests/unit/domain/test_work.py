@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.domain.world import World, cancel, change, out, pay, ret
+from tests.unit.domain.world import World, added, cancel, change, out, pay, ret
 from worker.domain.decide import decide
 from worker.domain.facts import Fact
 from worker.domain.order import Order
 from worker.domain.published import order_state
-from worker.domain.terms import Terms
+from worker.domain.terms import Capability, Terms
 
 SMALL, LARGE = 50, 200
 ASKED: dict[str, Callable[[int], Fact]] = {
@@ -90,6 +90,15 @@ def steps_of_a_waiting_return(number: int) -> int:
     for fact in [out("1", number * number), *(ret(f"r{one}", 1) for one in range(number))]:
         world.judge(fact)
     return steps(lambda order: decide(order, ret("last", 1), Terms(now_ms=1)), world.order)
+
+
+def test_what_a_new_payment_costs_grows_no_faster_than_the_invoices_that_waited_for_it() -> None:
+    terms = Terms(now_ms=1, capabilities={"partial": Capability("PARTIAL")})
+    waiting = [TOLD["invoiced without money"](number).order for number in (SMALL, LARGE)]
+
+    small, large = [steps(lambda order: decide(order, added(pay("p2", 10**6)), terms), order) for order in waiting]
+
+    assert large / small < 1.5 * LARGE / SMALL
 
 
 def with_facts(*facts: Fact, by: str = "partial", left: int = 1_000_000, settle: str = "ok") -> World:
