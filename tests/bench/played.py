@@ -1,6 +1,6 @@
-"""What the rules make of the load, played without Kafka and without a database: how much is to be told."""
+"""What the rules make of the load, played without Kafka and without a database: how much is to be told and written."""
 
-from typing import cast
+from typing import Any, cast
 
 from asyncpg import Connection
 
@@ -12,10 +12,13 @@ from worker.kafka.records import Outgoing, Record
 from worker.ledger.folder import Folder
 from worker.ledger.publishing import publish, word
 from worker.ledger.reading import Readable, read_fact
+from worker.ledger.rows import Rows
+from worker.settings import Settings
 from worker.stream.cycle import Cycle
 
 TERMS = Terms(now_ms=1_800_000_000_000, capabilities={load.CONNECTOR: Capability("PARTIAL")})
 ORDER = "order-0000000"
+NUMBER_BYTES = 8
 
 
 def events_of_an_order(parcels: int, invoiced: int) -> int:
@@ -37,14 +40,34 @@ def events_of_an_order(parcels: int, invoiced: int) -> int:
 
 def told_of_an_invoice(parcels: int, prefix: str) -> list[Outgoing]:
     """What one invoice of an order in so many parcels sends to Kafka: a command, its events, a state."""
-    before = Folder(Order(ORDER), 0, 0)
-    before.judge(_fact(*load.orders([ORDER], parcels, 1)), TERMS, None, 0, None)
-    folder = Folder(before.order, 0, before.facts)
-    folder.judge(_fact(*load.invoices([ORDER], [0], 1)), TERMS, (load.names.INVOICES, 1, 4711), 1, None)
+    folder = _invoiced(parcels)
     word(folder, prefix)
     cycle = Cycle(cast("Connection", None), [], {}, TERMS.now_ms, 1)
     publish(cycle, folder)
     return cycle.outgoing
+
+
+def written_of_an_invoice(parcels: int) -> list[int]:
+    """How many bytes each row has that one invoice of such an order makes the ledger write."""
+    rows = Rows(Settings())
+    rows.add(_invoiced(parcels), None)
+    tables = (rows.facts, rows.commands, rows.events, rows.entries, rows.standing, rows.balances)
+    return [sum(map(_size, one)) for table in tables for one in table]
+
+
+def _size(value: Any) -> int:
+    """A string's or a document's length; what else a row holds are numbers, times and, of an entry, its content."""
+    if isinstance(value, tuple):
+        return sum(map(_size, value))
+    return len(value) if isinstance(value, str | bytes) else NUMBER_BYTES
+
+
+def _invoiced(parcels: int) -> Folder:
+    before = Folder(Order(ORDER), 0, 0)
+    before.judge(_fact(*load.orders([ORDER], parcels, 1)), TERMS, None, 0, None)
+    folder = Folder(before.order, 0, before.facts)
+    folder.judge(_fact(*load.invoices([ORDER], [0], 1)), TERMS, (load.names.INVOICES, 1, 4711), 1, None)
+    return folder
 
 
 def _fact(sent: Outgoing) -> Fact:

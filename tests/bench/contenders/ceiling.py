@@ -1,13 +1,17 @@
 """The ceiling: the same records through the same consumer, their bytes into one table by one statement per batch, and
-as many records of the same sizes out again. No decision is made, nothing is locked, nothing is read."""
+as many records of the same sizes out again. No decision is made, nothing is locked, nothing is read.
+
+With the argument `rows` it writes as many rows of the same sizes as the ledger does, instead of the records' bytes."""
 
 import asyncio
+import os
+import sys
 
 import asyncpg
 import uvloop
 
 from tests.bench.ledger import PARCELS
-from tests.bench.played import told_of_an_invoice
+from tests.bench.played import told_of_an_invoice, written_of_an_invoice
 from worker.kafka import names
 from worker.kafka.records import Outgoing, Record
 from worker.kafka.sink import Ack, Place, Sink
@@ -23,7 +27,8 @@ INSERT = (
 )
 
 
-async def main() -> None:
+async def main(rows: list[bytes]) -> None:
+    """`rows`: what it writes of each record; nothing: the record's own bytes."""
     settings = load()
     told = told_of_an_invoice(PARCELS, settings.topic_prefix)
     arrived = asyncio.Event()
@@ -41,8 +46,10 @@ async def main() -> None:
         if not records:
             await arrived.wait()
             continue
-        columns = zip(*[(one.topic, one.partition, one.offset, one.key, one.value) for one in records], strict=True)
-        await connection.execute(INSERT, *map(list, columns))
+        written = [
+            (one.topic, one.partition, one.offset, one.key, row) for one in records for row in rows or [one.value]
+        ]
+        await connection.execute(INSERT, *map(list, zip(*written, strict=True)))
         acks = await sink.hand_over(_told(told, records))
         publishing.append(asyncio.create_task(_acknowledged(acks)))
         if len(publishing) == UNACKNOWLEDGED_MAX:
@@ -59,4 +66,5 @@ async def _acknowledged(acks: list[tuple[Place, int, Ack]]) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    sizes = written_of_an_invoice(PARCELS) if sys.argv[1:] == ["rows"] else []
+    uvloop.run(main([os.urandom(size) for size in sizes]))
