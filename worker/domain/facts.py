@@ -46,75 +46,55 @@ class Authorization(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
         return max(self.value, self.max_value, self.reference_value)
 
 
-class OrderAuthorized(
-    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="order.authorized"
-):
+class _Fact(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact"):
     order_id: str
+
+
+class OrderAuthorized(_Fact, frozen=True, kw_only=True, tag="order.authorized"):
     merchant: str
     currency: str
     value: int
     payments: tuple[Authorization, ...]
 
 
-class PaymentAuthorized(
-    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="payment.authorized"
-):
-    order_id: str
+class PaymentAuthorized(_Fact, frozen=True, kw_only=True, tag="payment.authorized"):
     payment: Authorization
 
 
-class PaymentAutoSettled(
-    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="payment.auto_settled"
-):
-    order_id: str
+class PaymentAutoSettled(_Fact, frozen=True, kw_only=True, tag="payment.auto_settled"):
     payment_id: str
     settle_id: str
     value: int
 
 
-class OrderChanged(
-    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="order.changed"
-):
-    order_id: str
+class OrderChanged(_Fact, frozen=True, kw_only=True, tag="order.changed"):
     request_id: str
     discount_value: int
     increment_value: int
     items_changed: bool = False
 
 
-class CancelRequested(
-    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="order.cancel_requested"
-):
-    order_id: str
+class CancelRequested(_Fact, frozen=True, kw_only=True, tag="order.cancel_requested"):
     reason: str
 
 
-class InvoiceIssued(
-    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="invoice.issued"
-):
+class InvoiceIssued(_Fact, frozen=True, kw_only=True, tag="invoice.issued"):
     """An Output invoice is a sale, an Input invoice a return."""
 
-    order_id: str
     type: Literal["Output", "Input"]
     invoice_number: str
     invoice_value: int
     currency: str | None = None  # the order's, where it is not named
 
 
-class TrackingUpdated(
-    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="invoice.tracking_updated"
-):
-    order_id: str
+class TrackingUpdated(_Fact, frozen=True, kw_only=True, tag="invoice.tracking_updated"):
     invoice_number: str
     fields: dict[str, str | bool]  # tracking fields by their name in the message, as far as given
 
 
-class OutcomeReported(
-    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="command.outcome"
-):
+class OutcomeReported(_Fact, frozen=True, kw_only=True, tag="command.outcome"):
     """What became of a command, or what a person decided about one, or about an amount that no command carries."""
 
-    order_id: str
     outcome: OutcomeKind
     command_id: str = ""  # empty: a person gave up an amount of an invoice or an automatic settlement
     payment_id: str = ""
@@ -130,18 +110,12 @@ class OutcomeReported(
     settle_id: str | None = None
 
 
-class TimePassed(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="time.passed"):
+class TimePassed(_Fact, frozen=True, kw_only=True, tag="time.passed"):
     """The order's next deadline has come: an authorization is about to lapse, or does."""
 
-    order_id: str
 
-
-class ConnectorsNamed(
-    Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact", tag="connectors.named"
-):
+class ConnectorsNamed(_Fact, frozen=True, kw_only=True, tag="connectors.named"):
     """The connectors file now names every connector of the order."""
-
-    order_id: str
 
 
 Fact = (

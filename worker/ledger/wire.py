@@ -23,7 +23,7 @@ class Message(Struct, frozen=True, rename="camel", kw_only=True, gc=False):
     """The data of one input message. Unknown fields are ignored; an optional field that is null is absent."""
 
 
-class RecipientMessage(Message, frozen=True, rename="camel", kw_only=True, gc=False):
+class RecipientMessage(Message, frozen=True, kw_only=True):
     id: Id
     name: Text
     document_type: Short
@@ -35,7 +35,7 @@ class RecipientMessage(Message, frozen=True, rename="camel", kw_only=True, gc=Fa
     commission_amount: AmountOrZero | None = None
 
 
-class PaymentMessage(Message, frozen=True, rename="camel", kw_only=True, gc=False):
+class PaymentMessage(Message, frozen=True, kw_only=True):
     payment_id: Id
     transaction_id: Id
     authorization_id: Id
@@ -51,7 +51,7 @@ class PaymentMessage(Message, frozen=True, rename="camel", kw_only=True, gc=Fals
     recipients: list[RecipientMessage] | None = None
 
 
-class OrderAuthorizedMessage(Message, frozen=True, rename="camel", kw_only=True, gc=False):
+class OrderAuthorizedMessage(Message, frozen=True, kw_only=True):
     order_id: Id
     merchant: Id
     currency: str
@@ -60,19 +60,19 @@ class OrderAuthorizedMessage(Message, frozen=True, rename="camel", kw_only=True,
     created_at: str | None = None
 
 
-class PaymentAuthorizedMessage(Message, frozen=True, rename="camel", kw_only=True, gc=False):
+class PaymentAuthorizedMessage(Message, frozen=True, kw_only=True):
     order_id: Id
     payment: PaymentMessage
 
 
-class PaymentAutoSettledMessage(Message, frozen=True, rename="camel", kw_only=True, gc=False):
+class PaymentAutoSettledMessage(Message, frozen=True, kw_only=True):
     order_id: Id
     payment_id: Id
     settle_id: Id
     value: Amount
 
 
-class OrderChangedMessage(Message, frozen=True, rename="camel", kw_only=True, gc=False):
+class OrderChangedMessage(Message, frozen=True, kw_only=True):
     order_id: Id
     request_id: Id
     reason: str
@@ -82,12 +82,12 @@ class OrderChangedMessage(Message, frozen=True, rename="camel", kw_only=True, gc
     items_removed: Raw = NOTHING
 
 
-class CancelRequestedMessage(Message, frozen=True, rename="camel", kw_only=True, gc=False):
+class CancelRequestedMessage(Message, frozen=True, kw_only=True):
     order_id: Id
     reason: str
 
 
-class InvoiceIssuedMessage(Message, frozen=True, rename="camel", kw_only=True, gc=False):
+class InvoiceIssuedMessage(Message, frozen=True, kw_only=True):
     order_id: Id
     type: Literal["Output", "Input"]
     invoice_number: str
@@ -97,7 +97,7 @@ class InvoiceIssuedMessage(Message, frozen=True, rename="camel", kw_only=True, g
     dispatched_date: str | None = None
 
 
-class TrackingUpdatedMessage(Message, frozen=True, rename="camel", kw_only=True, gc=False):
+class TrackingUpdatedMessage(Message, frozen=True, kw_only=True):
     order_id: Id
     invoice_number: str
     tracking_number: str | None = None
@@ -108,7 +108,7 @@ class TrackingUpdatedMessage(Message, frozen=True, rename="camel", kw_only=True,
     delivered_date: str | None = None
 
 
-class OutcomeMessage(Message, frozen=True, rename="camel", kw_only=True, gc=False):
+class OutcomeMessage(Message, frozen=True, kw_only=True):
     """Written by the delivery worker, and by nobody else."""
 
     order_id: Id
