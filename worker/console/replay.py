@@ -17,8 +17,9 @@ from worker.console.screen import cell, number, out, show, show_json, table
 from worker.console.signing import BY, REASON
 from worker.domain.money import to_major
 from worker.people import dead_letters, editing, replaying
-from worker.people.acting import Actor, Connection
+from worker.people.acting import Actor
 from worker.people.dead_letters import Filter, Letter
+from worker.postgres.connecting import Connection
 from worker.settings import Settings, load, with_embedded_stack
 
 if TYPE_CHECKING:

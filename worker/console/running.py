@@ -11,8 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from worker.console.screen import err
-from worker.people.acting import Connection
-from worker.postgres.connecting import connect
+from worker.postgres.connecting import Connection, connect
 from worker.postgres.migrations import require_current
 from worker.settings import Settings, load, with_embedded_stack
 

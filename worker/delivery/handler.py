@@ -1,7 +1,6 @@
 """The delivery worker's part of a cycle: take over, book results, apply decisions, release what is due."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
 
 from worker import metrics, telemetry
 from worker.connector.in_force import ConnectorsInForce
@@ -14,6 +13,7 @@ from worker.delivery.sending import Sending
 from worker.delivery.store import Store, write_down
 from worker.delivery.taking import take_over
 from worker.kafka import names
+from worker.postgres.connecting import Connection
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle, Taken
 
@@ -46,7 +46,7 @@ class DeliveryHandler:
 
     # What the stream asks
 
-    async def taken(self, connection: Any, taken: Mapping[int, Taken]) -> None:
+    async def taken(self, connection: Connection, taken: Mapping[int, Taken]) -> None:
         """What the former owner had under way is doubtful from here on; what is due is found in the table."""
         self._leaving -= taken.keys()
         await self._lose(Store(connection), taken)
@@ -80,7 +80,7 @@ class DeliveryHandler:
         for lane in self._lanes.values():
             lane.clock_set_back()
 
-    async def measure(self, connection: Any, partitions: Collection[int]) -> None:
+    async def measure(self, connection: Connection, partitions: Collection[int]) -> None:
         """How many commands have no definite answer, and for how long."""
         found = await Store(connection).unresolved(partitions)
         metrics.commands_unresolved.clear()

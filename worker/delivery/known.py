@@ -1,17 +1,17 @@
 """Which records of the outcomes topic the delivery worker's tables know."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from worker.delivery.outcomes import DECISION
 from worker.kafka.envelope import numbered
 from worker.kafka.records import Record
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
 _SQL = load("worker.delivery")
 
 
-async def first_unknown(connection: Any, records: Sequence[Record]) -> Record | None:
+async def first_unknown(connection: Connection, records: Sequence[Record]) -> Record | None:
     """The first of these that nobody here has written; what carries no id of ours is not ours."""
     # `(commandId, which of its changes)`, or `(DECISION, its id)`.
     told = [(record, *one) for record in records if (one := numbered(record)) is not None]

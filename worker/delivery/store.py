@@ -11,6 +11,7 @@ from worker.delivery.job import Job
 from worker.delivery.window import Key
 from worker.kafka import names
 from worker.kafka.records import Record
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.together import Together
 from worker.postgres.values import columns, milliseconds, moment
@@ -75,7 +76,7 @@ class Decision(Struct, frozen=True):
 class Store:
     """One transaction's access to the delivery worker's tables."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def known(self, ids: Sequence[str]) -> dict[str, bytes]:

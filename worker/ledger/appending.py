@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from worker.ledger.rows import Row
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.together import Together
 
@@ -27,7 +27,7 @@ def _columns(table: str) -> list[str]:
 _COLUMNS = {table: _columns(table) for table in TABLES}
 
 
-async def append(connection: Any, writes: Together, rows: Mapping[str, Sequence[Row]]) -> None:
+async def append(connection: Connection, writes: Together, rows: Mapping[str, Sequence[Row]]) -> None:
     """A table's name → its new rows. Few join the other writes; many go by COPY, at once."""
     many = sum(map(len, rows.values())) > FEW_ROWS
     for table, names in _COLUMNS.items():

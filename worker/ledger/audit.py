@@ -4,14 +4,13 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-import asyncpg
-
 from worker.domain.kept import decode_order
 from worker.domain.order import Order
 from worker.kafka import names
 from worker.kafka.murmur2 import partition_of
 from worker.ledger.audit_order import Books, Finding, Row, check
 from worker.ledger.chain import link
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.stream import outbox
 from worker.stream.outbox import UnreadableRowError
@@ -43,7 +42,7 @@ class Audit:
     """One pass over the database. Call inside a repeatable read transaction with search_path `ledger`."""
 
     def __init__(
-        self, connection: "asyncpg.Connection[asyncpg.Record]", partitions: int,
+        self, connection: Connection, partitions: int,
         told: Callable[[int], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self._connection = connection

@@ -5,14 +5,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 from msgspec import to_builtins
 
 from worker.connector.book import read_book
 from worker.ledger.audit import INVARIANTS, Audit
 from worker.ledger.comparing import compare
 from worker.ledger.rebuild import Rebuild
-from worker.postgres.connecting import UNLIMITED, connect
+from worker.postgres.connecting import UNLIMITED, Connection, connect
 from worker.postgres.migrations import require_current
 from worker.postgres.queries import load
 from worker.settings import Settings
@@ -74,7 +73,7 @@ async def run_rebuild(settings: Settings, told: Told = _nobody) -> dict[str, Any
 
 
 @asynccontextmanager
-async def snapshot(settings: Settings) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+async def snapshot(settings: Settings) -> AsyncIterator[Connection]:
     """One unchanging view of the database, also while workers run; nothing can be written in it."""
     connection = await connect(
         settings.database, name="settlement-audit", schema="ledger", statement_timeout=UNLIMITED,

@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from msgspec import Struct, field
 
@@ -10,6 +9,7 @@ from worker.connector.book import Effect
 from worker.connector.command import OPERATIONS, Operation
 from worker.domain.kept import decode_order
 from worker.domain.order import Payment
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
 _SQL = load("worker.ledger")
@@ -26,7 +26,7 @@ class Comparison(Struct):
     differences: list[str] = field(default_factory=list)
 
 
-async def compare(connection: Any, connector: str, effects: Iterable[Effect]) -> Comparison:
+async def compare(connection: Connection, connector: str, effects: Iterable[Effect]) -> Comparison:
     """What is in flight may stand in the book already; everything else must agree."""
     found = Comparison(connector)
     booked: defaultdict[str, Counter[Operation]] = defaultdict(Counter)

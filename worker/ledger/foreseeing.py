@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import asyncpg
 from msgspec import Struct
 
 from worker.domain.decision import Event
@@ -15,6 +14,7 @@ from worker.ledger.connectors import Connectors
 from worker.ledger.deciding import Deciding, opened_by
 from worker.ledger.folder import Folder
 from worker.ledger.reading import Readable, read_fact
+from worker.postgres.connecting import Connection
 from worker.settings import Settings
 from worker.stream.cycle import Cycle
 
@@ -33,9 +33,7 @@ class Foreseen(Struct, frozen=True):
     events: list[Event]
 
 
-async def foresee(
-    connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings, records: Sequence[Record], now_ms: int
-) -> list[Foreseen]:
+async def foresee(connection: Connection, settings: Settings, records: Sequence[Record], now_ms: int) -> list[Foreseen]:
     """One answer for each record, as if they came now, one after another, and a person had asked to judge them again.
 
     Call inside a snapshot with search_path `ledger`. Needs the connectors file that the ledger worker reads.

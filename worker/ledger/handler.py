@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any
 
 from worker import metrics
 from worker.domain.facts import authorizations
@@ -23,6 +22,7 @@ from worker.ledger.publishing import publish
 from worker.ledger.reading import Readable, read_fact
 from worker.ledger.rows import Rows
 from worker.ledger.tally import MisplacedWarning, ReadRecord, Tally
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle, Taken
@@ -52,7 +52,7 @@ class LedgerHandler:
         self._misplaced = MisplacedWarning()
         self._tally = Tally()
 
-    async def taken(self, connection: Any, taken: Mapping[int, Taken]) -> None:
+    async def taken(self, connection: Connection, taken: Mapping[int, Taken]) -> None:
         """The orders of these partitions have to be looked at; for what they wait is said at once."""
         self._lookout.at_once()
         for row in await connection.fetch(_SQL["read_consumed"], list(taken)):
@@ -189,7 +189,7 @@ class LedgerHandler:
         self._connectors.alert_of(tally.unnamed)
         self._misplaced.hear(tally.misplaced)
 
-    async def measure(self, connection: Any, partitions: Collection[int]) -> None:
+    async def measure(self, connection: Connection, partitions: Collection[int]) -> None:
         """How many facts wait."""
         rows = await connection.fetch(_SQL["count_parked"], list(partitions))
         metrics.parked_facts.clear()

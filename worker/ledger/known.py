@@ -1,11 +1,11 @@
 """Which records of the ledger's own topics its tables know: commands, events byte for byte, states by their version."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from worker.kafka import names
 from worker.kafka.envelope import id_of, numbered
 from worker.kafka.records import Record
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
 _SQL = load("worker.ledger")
@@ -13,7 +13,7 @@ _SQL = load("worker.ledger")
 Numbered = tuple[Record, str, int]
 
 
-async def first_unknown(connection: Any, records: Sequence[Record]) -> Record | None:
+async def first_unknown(connection: Connection, records: Sequence[Record]) -> Record | None:
     """The first of these that nobody here has decided; what carries no id of ours is not ours."""
     commands = [record for record in records if record.topic == names.COMMANDS]
     events = [(record, *one) for record in records if record.topic == names.EVENTS and (one := numbered(record))]

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
-import asyncpg
 import msgspec
 import orjson
 
@@ -11,6 +10,7 @@ from worker.domain.decide import decide
 from worker.domain.decision import Decision
 from worker.domain.kept import decode_fact, decode_order, decode_terms, encode
 from worker.domain.order import Order
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
 _SQL = load("worker.ledger")
@@ -26,9 +26,7 @@ _COMMAND = ("command_id", "request_id", "payment_id", "sequence", "operation", "
 class Rebuild:
     """One pass over the database. Call inside a repeatable read transaction with search_path `ledger`."""
 
-    def __init__(
-        self, connection: "asyncpg.Connection[asyncpg.Record]", told: Callable[[int], None] = lambda _: None
-    ) -> None:
+    def __init__(self, connection: Connection, told: Callable[[int], None] = lambda _: None) -> None:
         self._connection = connection
         self._told = told
         self.orders = 0

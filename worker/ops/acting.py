@@ -20,10 +20,10 @@ from worker.ops import orders, words
 from worker.ops.needing import letter_id
 from worker.ops.site import Site
 from worker.people import commands, dead_letters, replaying
-from worker.people.acting import Action, Actor, Connection, Refused
+from worker.people.acting import Action, Actor, Refused
 from worker.people.commands import Earlier
 from worker.people.needs import needs
-from worker.postgres.connecting import connect
+from worker.postgres.connecting import Connection, connect
 from worker.settings import Settings
 
 # A form has a handful of short fields.

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from asyncpg import Connection, Pool
+from asyncpg import Pool
 
-from worker.postgres.connecting import read_only_pool
+from worker.postgres.connecting import Connection, read_only_pool
 from worker.postgres.queries import load
 
 SESSIONS_MAX = 4
@@ -31,7 +31,7 @@ class Reader:
             self._pool.terminate()
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator["Connection[Any]"]:
+    async def snapshot(self) -> AsyncIterator[Connection]:
         """One unchanging view of the database."""
         assert self._pool is not None
         async with self._pool.acquire() as connection, connection.transaction(
@@ -39,6 +39,6 @@ class Reader:
         ):  # fmt: skip
             yield connection
 
-    async def rows(self, connection: "Connection[Any]", query: str, *arguments: Any) -> list[dict[str, Any]]:
+    async def rows(self, connection: Connection, query: str, *arguments: Any) -> list[dict[str, Any]]:
         """What one of this room's queries finds."""
         return [dict(row) for row in await connection.fetch(_SQL[query], *arguments)]

@@ -1,14 +1,13 @@
 """Who acts, why and through what; every act is written down before anything is done."""
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
-import asyncpg
 from msgspec import Struct
 
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.values import columns
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Action = Literal["retry", "resolve", "abandon", "replay", "discard"]
 Through = Literal["command line", "ops view"]
 

@@ -12,8 +12,9 @@ from msgspec import Struct, structs
 from worker.domain.money import MAX_MINOR
 from worker.domain.objection import changed_since, objection
 from worker.domain.possible import why_not_done, why_not_given_up
-from worker.people.acting import Action, Actor, Connection, Decision, Refused, refuse_unstorable, write_down
+from worker.people.acting import Action, Actor, Decision, Refused, refuse_unstorable, write_down
 from worker.people.needs import acts_on, is_doubted, order_in_the_books
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
 # A decision is found again by all that it says, and a key of PostgreSQL's has at most 2,704 bytes, with its lengths.

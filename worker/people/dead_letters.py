@@ -8,7 +8,8 @@ from msgspec import Struct, structs
 
 from worker.kafka.dead_letters import replay_of
 from worker.kafka.records import Record
-from worker.people.acting import Actor, Connection, Refused, write_down_all
+from worker.people.acting import Actor, Refused, write_down_all
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.values import milliseconds
 from worker.stream.outbox import decode_headers

@@ -10,7 +10,7 @@ from worker.domain.kept import decode_order
 from worker.domain.objection import RESOLVED_STATES, objection
 from worker.domain.order import Order
 from worker.domain.published import attention_of
-from worker.people.acting import Connection
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
 ORDERS_LOOKED_AT_MAX = 5_000

@@ -9,7 +9,7 @@ from msgspec import Struct
 from worker.domain.kept import decode_order
 from worker.domain.order import Order
 from worker.domain.published import order_state
-from worker.people.acting import Connection
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
 _SQL = load("worker.people")

@@ -13,8 +13,9 @@ from worker.kafka.dead_letters import REPLAY_HEADER
 from worker.kafka.envelope import VALUE_BYTES_MAX
 from worker.kafka.records import Outgoing, Record
 from worker.kafka.sink import Sink
-from worker.people.acting import Actor, Connection, Refused, write_down_all
+from worker.people.acting import Actor, Refused, write_down_all
 from worker.people.dead_letters import Filter, Letter, letters, picked
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
 REPLAYED_TOPICS = (names.INVOICES, names.ORDER_CHANGES)

@@ -1,7 +1,12 @@
 """How every session of ours with PostgreSQL begins, and what tells that it is of no use any more."""
 
+from typing import TypeAlias
+
 import asyncpg
-from asyncpg import Connection, Pool, Record
+from asyncpg import Pool, Record
+
+Connection: TypeAlias = "asyncpg.Connection[Record]"
+"""One session with PostgreSQL."""
 
 CONNECT_SECONDS_MAX = 10
 # Above statement_timeout: only a network that swallows packets gets this far.
@@ -27,7 +32,7 @@ _SERVER_SETTINGS = {
 }
 
 
-async def connect(url: str, *, name: str, schema: str | None = None, **overrides: str) -> "Connection[asyncpg.Record]":
+async def connect(url: str, *, name: str, schema: str | None = None, **overrides: str) -> Connection:
     """One session; `name` is what `pg_stat_activity` shows, `schema` whose tables unqualified names mean.
 
     Whom the server allows a statement of any length (`statement_timeout="0"`), we allow it too.
@@ -44,7 +49,7 @@ async def connect(url: str, *, name: str, schema: str | None = None, **overrides
 async def read_only_pool(url: str, *, name: str, role: str, size: int) -> "Pool[Record]":
     """Up to `size` sessions that cannot write, with no more rights than `role` where the database has it."""
 
-    async def take_the_role(connection: "Connection[Record]") -> None:
+    async def take_the_role(connection: Connection) -> None:
         if await connection.fetchval(
             "SELECT pg_has_role(current_user, oid, 'SET') FROM pg_roles WHERE rolname = $1", role
         ):

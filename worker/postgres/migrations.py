@@ -9,10 +9,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import asyncpg
-from asyncpg import Connection
 from msgspec import Struct
 
-from worker.postgres.connecting import UNLIMITED, connect
+from worker.postgres.connecting import UNLIMITED, Connection, connect
 
 # Any number that nobody else locks; the whole of a migration happens under it.
 _LOCK = 0x5E771E
@@ -75,7 +74,7 @@ async def migrate(url: str, known: list[Migration] | None = None) -> list[str]:
         await connection.close()
 
 
-async def _patiently(connection: "Connection[asyncpg.Record]", work: Callable[[], Awaitable[None]]) -> None:
+async def _patiently(connection: Connection, work: Callable[[], Awaitable[None]]) -> None:
     """In one transaction, however often another session has a table that it needs."""
     while True:
         try:
@@ -86,7 +85,7 @@ async def _patiently(connection: "Connection[asyncpg.Record]", work: Callable[[]
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def _apply(connection: "Connection[asyncpg.Record]", one: Migration) -> None:
+async def _apply(connection: Connection, one: Migration) -> None:
     await connection.execute(_TABLE)
     await connection.execute(one.sql)
     await connection.execute(
@@ -95,13 +94,13 @@ async def _apply(connection: "Connection[asyncpg.Record]", one: Migration) -> No
     )  # fmt: skip
 
 
-async def _make_room(connection: "Connection[asyncpg.Record]") -> None:
+async def _make_room(connection: Connection) -> None:
     """Tables for the entries to come."""
     if await connection.fetchval("SELECT to_regprocedure('ledger.add_entries_tables(integer)')") is not None:
         await connection.execute("SELECT ledger.add_entries_tables()")
 
 
-async def require_current(connection: "Connection[asyncpg.Record]") -> int:
+async def require_current(connection: Connection) -> int:
     """The schema's version, or a `MigrationError` that says what to do."""
     known = migrations()
     applied = await _applied(connection)
@@ -112,7 +111,7 @@ async def require_current(connection: "Connection[asyncpg.Record]") -> int:
     return max(applied)
 
 
-async def _applied(connection: "Connection[asyncpg.Record]") -> dict[int, tuple[str, str]]:
+async def _applied(connection: Connection) -> dict[int, tuple[str, str]]:
     if await connection.fetchval("SELECT to_regclass('public.settlement_migrations')") is None:
         return {}
     rows = await connection.fetch("SELECT number, name, sha256 FROM public.settlement_migrations ORDER BY number")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from worker.postgres.connecting import Connection
 from worker.postgres.values import columns
 
 # One for each combination of statements that a cycle can have; there are some dozens.
@@ -42,12 +43,12 @@ class Together:
         """Nothing of what was gathered shall happen."""
         self._statements, self._arguments = [], []
 
-    async def execute(self, connection: Any) -> None:
+    async def execute(self, connection: Connection) -> None:
         """Everything that was gathered, at once."""
         if self._statements:
             await connection.execute(*self._taken())
 
-    async def fetch(self, connection: Any, statement: str, *arguments: Any) -> Any:
+    async def fetch(self, connection: Connection, statement: str, *arguments: Any) -> Any:
         """Everything that was gathered, and one statement whose rows are returned."""
         self.add(statement, *arguments)
         return await connection.fetch(*self._taken())

@@ -9,6 +9,7 @@ from worker.kafka.names import COMMANDS
 from worker.kafka.records import Record
 from worker.kafka.source import Place
 from worker.ledger.reading import Readable, read_fact
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.values import columns, moment
 from worker.recovery.summary import Summary
@@ -22,7 +23,9 @@ NUMBER_MAX = 10**15
 Known = tuple[str, int, int]
 
 
-async def take_back(connection: Any, page: Sequence[Record], prefix: str, summary: Summary, role: str) -> list[Known]:
+async def take_back(
+    connection: Connection, page: Sequence[Record], prefix: str, summary: Summary, role: str
+) -> list[Known]:
     """Rows for dead letters that are not here yet; returns which records they were."""
     found = [_row(dead, was) for dead in page if (was := original(dead, prefix)) is not None]
     if not found:
@@ -33,7 +36,9 @@ async def take_back(connection: Any, page: Sequence[Record], prefix: str, summar
     return [(row["topic"], row["partition"], row["offset"]) for row in rows]
 
 
-async def account(connection: Any, dead: Sequence[Known], records: Counter[Place], ends: dict[Place, int]) -> None:
+async def account(
+    connection: Connection, dead: Sequence[Known], records: Counter[Place], ends: dict[Place, int]
+) -> None:
     """Each is one record that has its fate, unless it was a fact as well, or had waited in the backup."""
     if not dead:
         return

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
-from typing import Any
 
 from worker.delivery.job import Job
 from worker.delivery.taking import read_jobs
@@ -12,6 +11,7 @@ from worker.kafka import names
 from worker.kafka.records import Outgoing, Record
 from worker.ledger.folder import Folder
 from worker.ledger.publishing import publish, word
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.stream.cycle import Cycle
 
@@ -33,7 +33,7 @@ async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Comma
                 yield folder.order.commands[asked.command.command_id], record
 
 
-async def own_places(connection: Any) -> Iterator[int]:
+async def own_places(connection: Connection) -> Iterator[int]:
     """Places below every command's, for records that their topic no longer has, or never had."""
     return count(await connection.fetchval(_SQL["lowest_place"]) - 1, -1)
 

@@ -1,11 +1,10 @@
 """Where the ledger goes on reading: where the backup had stopped, as far as the topics still reach back."""
 
-from typing import Any
-
 from worker.kafka import names
 from worker.kafka.source import Place
 from worker.kafka.topics import committed_offsets
 from worker.ledger.handler import LedgerHandler
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.values import columns
 from worker.recovery.errors import RecoveryError
@@ -17,7 +16,7 @@ _STREAM = load("worker.stream")
 
 
 async def go_on_from(
-    settings: Settings, connection: Any, role: type[LedgerHandler], bounds: dict[Place, tuple[int, int]]
+    settings: Settings, connection: Connection, role: type[LedgerHandler], bounds: dict[Place, tuple[int, int]]
 ) -> list[str]:
     """What retention has deleted since the backup need not be read again, if it was read before it was deleted.
 

@@ -17,7 +17,7 @@ from worker.kafka.source import Place, Source
 from worker.kafka.tail import read_between
 from worker.ledger.handler import LedgerHandler
 from worker.people.replaying import REPLAYED_TOPICS
-from worker.postgres.connecting import UNLIMITED, connect
+from worker.postgres.connecting import UNLIMITED, Connection, connect
 from worker.postgres.migrations import require_current
 from worker.postgres.queries import load
 from worker.recovery import dead
@@ -62,7 +62,7 @@ async def run_recovery(settings: Settings, told: Progress, *, dry_run: bool = Fa
 class Recovery:
     """Call `run` inside a transaction; whoever commits it has a database that is as old as Kafka."""
 
-    def __init__(self, settings: Settings, connection: "asyncpg.Connection[asyncpg.Record]", told: Progress) -> None:
+    def __init__(self, settings: Settings, connection: Connection, told: Progress) -> None:
         self._settings = settings
         self._connection = connection
         self._told = told

@@ -8,12 +8,10 @@ before it had everything. Going on from here would decide the same facts again, 
 
 from collections.abc import Iterable, Mapping
 
-from asyncpg import Connection
-from asyncpg import Record as Row
-
 from worker.kafka.envelope import is_ours
 from worker.kafka.source import Place
 from worker.kafka.tail import read_between
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream.cycle import Handler
@@ -35,7 +33,7 @@ class DatabaseBehindError(Exception):
 
 
 async def published_offsets(
-    connection: "Connection[Row]", topics: Iterable[str], partitions: Iterable[int]
+    connection: Connection, topics: Iterable[str], partitions: Iterable[int]
 ) -> dict[Place, int]:
     """How far we know to have published, per topic and partition."""
     rows = await connection.fetch(_SQL["read_published"], list(topics), list(partitions))
@@ -55,7 +53,7 @@ def unseen(bounds: Bounds, published: Mapping[Place, int]) -> dict[Place, tuple[
 
 
 async def verify(
-    connection: "Connection[Row]", handler: Handler, settings: Settings, bounds: Bounds, partitions: Iterable[int]
+    connection: Connection, handler: Handler, settings: Settings, bounds: Bounds, partitions: Iterable[int]
 ) -> dict[Place, int]:
     """The ends of our output partitions, everything before which the database knows; else `DatabaseBehindError`.
 

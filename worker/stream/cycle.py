@@ -3,11 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-import asyncpg
 from msgspec import Struct
 
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.records import Outgoing, Record
+from worker.postgres.connecting import Connection
 from worker.postgres.together import Together
 
 
@@ -39,7 +39,7 @@ class Cycle:
 
     def __init__(
         self,
-        connection: "asyncpg.Connection[asyncpg.Record]",
+        connection: Connection,
         records: list[Record],
         epochs: Mapping[int, int],
         now_ms: int,
@@ -101,13 +101,11 @@ class Handler(Protocol):
         """Topics that this worker alone writes and whose records its tables know; dead letters are not among them."""
         ...
 
-    async def unknown(
-        self, connection: "asyncpg.Connection[asyncpg.Record]", records: Sequence[Record]
-    ) -> Record | None:
+    async def unknown(self, connection: Connection, records: Sequence[Record]) -> Record | None:
         """Of records on `outputs` that we wrote, the first that the tables do not know, if there is one."""
         ...
 
-    async def taken(self, connection: "asyncpg.Connection[asyncpg.Record]", taken: Mapping[int, Taken]) -> None:
+    async def taken(self, connection: Connection, taken: Mapping[int, Taken]) -> None:
         """Partitions are ours from here on: load what memory needs. Runs in a fenced transaction."""
         ...
 
@@ -145,7 +143,7 @@ class Handler(Protocol):
         """What waits for a time that the wall clock had almost reached would wait for as long as it was ahead."""
         ...
 
-    async def measure(self, connection: "asyncpg.Connection[asyncpg.Record]", partitions: Collection[int]) -> None:
+    async def measure(self, connection: Connection, partitions: Collection[int]) -> None:
         """Sets gauges of its own, for what the tables hold of these partitions."""
         ...
 

@@ -1,10 +1,9 @@
 """What only tables can tell of how we stand: asked when somebody looks at the metrics, and not more often."""
 
 import time
-from typing import Any
 
 from worker import metrics
-from worker.postgres.connecting import connect
+from worker.postgres.connecting import Connection, connect
 from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream.control import Control
@@ -47,7 +46,7 @@ class Measuring:
                 raise
             log.debug("the tables were not measured", problem=str(problem))
 
-    async def _ask(self, connection: Any, partitions: list[int]) -> None:
+    async def _ask(self, connection: Connection, partitions: list[int]) -> None:
         rows = await connection.fetch(_SQL["count_open_dead_letters"], partitions)
         metrics.dead_letters_open.clear()
         for row in rows:

@@ -2,9 +2,7 @@
 
 import time
 
-import asyncpg
-from asyncpg import Connection
-
+from worker.postgres.connecting import Connection
 from worker.stream import outbox
 from worker.stream.outbox import Row
 from worker.stream.ownership import Ownership
@@ -28,7 +26,7 @@ class Misplaced:
         """When to look outside of a cycle; None: there can be no such row."""
         return self._look_at if self._possible else None
 
-    async def find(self, connection: "Connection[asyncpg.Record]", partitions: list[int]) -> tuple[list[Row], bool]:
+    async def find(self, connection: Connection, partitions: list[int]) -> tuple[list[Row], bool]:
         """These rows, oldest first, and whether there may be more; inside a cycle, after its decisions."""
         if not self._possible:
             return [], False
@@ -37,7 +35,7 @@ class Misplaced:
         self._note(before, nothing=not found)
         return found, more
 
-    async def due(self, connection: "Connection[asyncpg.Record]", partitions: list[int]) -> bool:
+    async def due(self, connection: Connection, partitions: list[int]) -> bool:
         """Whether it is time to look, and there are some."""
         if self.look_at is None or time.monotonic() < self.look_at:
             return False

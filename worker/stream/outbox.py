@@ -6,12 +6,12 @@ from typing import Any
 
 import asyncpg
 import msgspec
-from asyncpg import Connection
 from cramjam import DecompressionError, zstd
 from msgspec import Struct
 
 from worker.kafka.dead_letters import dead_letter, printable
 from worker.kafka.records import Headers, Outgoing
+from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.values import moment
 from worker.stream.cycle import Cycle
@@ -91,7 +91,7 @@ async def write(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int],
 
 
 async def find_misplaced(
-    connection: "Connection[asyncpg.Record]", partitions: Iterable[int], known: Iterable[int]
+    connection: Connection, partitions: Iterable[int], known: Iterable[int]
 ) -> tuple[list[Row], bool]:
     """Rows that others wrote for these partitions, oldest first, and whether there may be more.
 
@@ -102,15 +102,11 @@ async def find_misplaced(
     return [_row(one) for one in found], len(found) == MISPLACED_ROWS_MAX
 
 
-async def misplaced_exist(
-    connection: "Connection[asyncpg.Record]", partitions: Iterable[int], known: Iterable[int]
-) -> bool:
+async def misplaced_exist(connection: Connection, partitions: Iterable[int], known: Iterable[int]) -> bool:
     return bool(await connection.fetchval(_SQL["misplaced_exist"], list(partitions), list(known)))
 
 
-async def left_over(
-    connection: "Connection[asyncpg.Record]", partitions: Iterable[int], known: Iterable[int]
-) -> list[Row]:
+async def left_over(connection: Connection, partitions: Iterable[int], known: Iterable[int]) -> list[Row]:
     """The next page of what a former owner had not seen acknowledged; empty at the end.
 
     Another worker's row may have been committed since the last page and have an id below it: it goes before all rows

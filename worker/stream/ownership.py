@@ -9,11 +9,10 @@ import time
 from datetime import timedelta
 
 import asyncpg
-from asyncpg import Connection
 
 from worker import telemetry
 from worker.cancelled import end, not_by_us
-from worker.postgres.connecting import SESSION_LOST, connect
+from worker.postgres.connecting import SESSION_LOST, Connection, connect
 from worker.postgres.queries import load
 from worker.stream.control import Control
 from worker.stream.cycle import Taken
@@ -37,7 +36,7 @@ class Ownership:
         self._role = role
         self._partitions = partitions
         self._control = control
-        self._connection: Connection[asyncpg.Record] | None = None
+        self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._poke = asyncio.Event()
         self._busy = asyncio.Lock()
@@ -210,7 +209,7 @@ class Ownership:
         self._control.lease_ends = began + LEASE_SECONDS - LEASE_MARGIN_SECONDS
 
     @property
-    def _session(self) -> "Connection[asyncpg.Record]":
+    def _session(self) -> Connection:
         if self._connection is None:
             raise RuntimeError("join comes first")
         return self._connection

@@ -5,13 +5,10 @@ import contextlib
 import time
 from collections.abc import Mapping
 
-import asyncpg
-from asyncpg import Connection
-
 from worker import metrics, telemetry
 from worker.kafka.sink import Sink
 from worker.kafka.source import OffsetGoneError, Place, Source
-from worker.postgres.connecting import connect
+from worker.postgres.connecting import Connection, connect
 from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream import garbage, outbox
@@ -58,7 +55,7 @@ class Session:
         self._publisher = Publisher(sink, control)
         self._misplaced = Misplaced(self._ownership, self._publisher)
         self._committer = Committer(self._source)
-        self._connection: Connection[asyncpg.Record] | None = None
+        self._connection: Connection | None = None
         self._positions: dict[Place, int] = {}
         self._hand_over: HandOver | None = None
         self._tidy_at: float | None = None

@@ -4,14 +4,12 @@ import contextlib
 import time
 from collections.abc import Mapping
 
-import asyncpg
-from asyncpg import Connection
 from msgspec import Struct
 
 from worker import metrics
 from worker.kafka.records import Record
 from worker.kafka.source import Place
-from worker.postgres.connecting import SESSION_LOST
+from worker.postgres.connecting import SESSION_LOST, Connection
 from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream import outbox
@@ -42,7 +40,7 @@ class Transactions:
         self,
         settings: Settings,
         handler: Handler,
-        connection: "Connection[asyncpg.Record]",
+        connection: Connection,
         member_id: str,
         publisher: Publisher,
         misplaced: Misplaced,

@@ -2,7 +2,7 @@
 
 import time
 
-import asyncpg
+from worker.postgres.connecting import Connection
 
 TURN_SECONDS = 0.1
 
@@ -10,7 +10,7 @@ TURN_SECONDS = 0.1
 class Turns:
     """The turns of one cycle, in its transaction."""
 
-    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._over = time.monotonic() + TURN_SECONDS
 

@@ -11,7 +11,8 @@ from tests.integration.ledger.world import LedgerWorld, authorized, invoice
 from worker.console.order import show_order
 from worker.kafka import names
 from worker.people import orders
-from worker.people.orders import Connection, read_order
+from worker.people.orders import read_order
+from worker.postgres.connecting import Connection
 
 
 async def test_the_page_shows_balances_invoices_timeline_and_what_was_asked(ledger: LedgerWorld):
