@@ -3,15 +3,15 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from worker.console.screen import err
-from worker.postgres.connecting import Connection, connect
+from worker.postgres.connecting import Connection, connected
 from worker.postgres.migrations import require_current
 from worker.settings import Settings, load, with_embedded_stack
 
@@ -36,22 +36,12 @@ def with_connection(work: Callable[[Connection, Settings], Awaitable[Result]]) -
     """Runs some work on a connection to a database that has our newest schema."""
     settings = with_embedded_stack(load())
 
-    async def connected() -> Result:
-        async with connection_to(settings) as connection:
+    async def work_on_it() -> Result:
+        async with connected(settings.database, name="settlement-people", schema="ledger") as connection:
+            await require_current(connection)
             return await work(connection, settings)
 
-    return run(connected())
-
-
-@asynccontextmanager
-async def connection_to(settings: Settings) -> AsyncIterator[Connection]:
-    """A session of its own, closed at the end."""
-    connection = await connect(settings.database, name="settlement-people", schema="ledger")
-    try:
-        await require_current(connection)
-        yield connection
-    finally:
-        await connection.close()
+    return run(work_on_it())
 
 
 @contextmanager

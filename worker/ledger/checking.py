@@ -11,7 +11,7 @@ from worker.connector.book import read_book
 from worker.ledger.audit import INVARIANTS, Audit
 from worker.ledger.comparing import compare
 from worker.ledger.rebuild import Rebuild
-from worker.postgres.connecting import UNLIMITED, Connection, connect
+from worker.postgres.connecting import UNLIMITED, Connection, connected
 from worker.postgres.migrations import require_current
 from worker.postgres.queries import load
 from worker.settings import Settings
@@ -75,13 +75,8 @@ async def run_rebuild(settings: Settings, told: Told = _nobody) -> dict[str, Any
 @asynccontextmanager
 async def snapshot(settings: Settings) -> AsyncIterator[Connection]:
     """One unchanging view of the database, also while workers run; nothing can be written in it."""
-    connection = await connect(
-        settings.database, name="settlement-audit", schema="ledger", statement_timeout=UNLIMITED,
-        idle_in_transaction_session_timeout=UNLIMITED,
-    )  # fmt: skip
-    try:
+    limits = {"statement_timeout": UNLIMITED, "idle_in_transaction_session_timeout": UNLIMITED}
+    async with connected(settings.database, name="settlement-audit", schema="ledger", **limits) as connection:
         await require_current(connection)
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             yield connection
-    finally:
-        await connection.close()

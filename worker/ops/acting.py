@@ -23,7 +23,7 @@ from worker.people import commands, dead_letters, replaying
 from worker.people.acting import Action, Actor, Refused
 from worker.people.commands import Earlier
 from worker.people.needs import needs
-from worker.postgres.connecting import Connection, connect
+from worker.postgres.connecting import Connection, connected
 from worker.settings import Settings
 
 # A form has a handful of short fields.
@@ -67,11 +67,8 @@ async def act(site: Site, request: web.Request) -> web.StreamResponse:
         proposal = await _proposal(site, connection, form.get("action", ""), form)
     if proposal.asks_for_result:
         raise Refused("say first what the connector did")
-    connection = await connect(site.settings.database, name="settlement-ops-act")
-    try:
+    async with connected(site.settings.database, name="settlement-ops-act") as connection:
         before = await _ACTS[proposal.action](site.settings, connection, actor, form)
-    finally:
-        await connection.close()
     telemetry.log.info("act", action=proposal.action, by=actor.name, about=proposal.about, order=proposal.order_id)
     noted = proposal.action if before is None else "before"
     answer = web.HTTPSeeOther(URL(proposal.back, encoded=True).update_query(noted=noted))

@@ -1,5 +1,7 @@
 """How every session of ours with PostgreSQL begins, and what tells that it is of no use any more."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 import asyncpg
@@ -44,6 +46,16 @@ async def connect(url: str, *, name: str, schema: str | None = None, **overrides
     return await asyncpg.connect(
         url, timeout=CONNECT_SECONDS_MAX, command_timeout=seconds_max, server_settings=server_settings
     )
+
+
+@asynccontextmanager
+async def connected(url: str, *, name: str, schema: str | None = None, **overrides: str) -> AsyncIterator[Connection]:
+    """As `connect`; closed at the end."""
+    connection = await connect(url, name=name, schema=schema, **overrides)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def read_only_pool(url: str, *, name: str, role: str, size: int) -> "Pool[Record]":

@@ -11,7 +11,7 @@ from pathlib import Path
 import asyncpg
 from msgspec import Struct
 
-from worker.postgres.connecting import UNLIMITED, Connection, connect
+from worker.postgres.connecting import UNLIMITED, Connection, connected
 
 # Any number that nobody else locks; the whole of a migration happens under it.
 _LOCK = 0x5E771E
@@ -60,8 +60,8 @@ def migrations(folder: Traversable | None = None) -> list[Migration]:
 async def migrate(url: str, known: list[Migration] | None = None) -> list[str]:
     """Applies what is missing, makes room, and says what it applied. Of several at once one works, the others wait."""
     known = migrations() if known is None else known
-    connection = await connect(url, name="settlement-migrate", lock_timeout=UNLIMITED, statement_timeout=UNLIMITED)
-    try:
+    limits = {"lock_timeout": UNLIMITED, "statement_timeout": UNLIMITED}
+    async with connected(url, name="settlement-migrate", **limits) as connection:
         await connection.fetch("SELECT pg_advisory_lock($1)", _LOCK)
         applied = await _applied(connection)
         _refuse_disagreement(known, applied)
@@ -70,8 +70,6 @@ async def migrate(url: str, known: list[Migration] | None = None) -> list[str]:
             await _patiently(connection, partial(_apply, connection, one))
         await _patiently(connection, partial(_make_room, connection))
         return [one.name for one in missing]
-    finally:
-        await connection.close()
 
 
 async def _patiently(connection: Connection, work: Callable[[], Awaitable[None]]) -> None:
@@ -135,17 +133,11 @@ def _folder() -> Traversable:
 
 async def applied_version(url: str) -> int:
     """The number of the last migration that a database has; 0 for an empty one."""
-    connection = await connect(url, name="settlement-version")
-    try:
+    async with connected(url, name="settlement-version") as connection:
         return max(await _applied(connection), default=0)
-    finally:
-        await connection.close()
 
 
 async def server_version(url: str) -> str:
     """What the database calls itself."""
-    connection = await connect(url, name="settlement-version")
-    try:
+    async with connected(url, name="settlement-version") as connection:
         return str(await connection.fetchval("SHOW server_version"))
-    finally:
-        await connection.close()

@@ -3,7 +3,7 @@
 import time
 
 from worker import metrics
-from worker.postgres.connecting import Connection, connect
+from worker.postgres.connecting import Connection, connected
 from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream.control import Control
@@ -33,14 +33,11 @@ class Measuring:
             return
         self._again_at = time.monotonic() + PAUSE_SECONDS
         try:
-            connection = await connect(
+            async with connected(
                 self._settings.database, name=f"settlement-{self._handler.role} metrics", schema=self._handler.role,
                 statement_timeout=STATEMENT_TIMEOUT, default_transaction_read_only="on",
-            )  # fmt: skip
-            try:
+            ) as connection:  # fmt: skip
                 await self._ask(connection, list(self._control.epochs))
-            finally:
-                await connection.close()
         except Exception as problem:
             if remedy(problem) is Remedy.BROKEN:
                 raise

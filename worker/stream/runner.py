@@ -17,7 +17,7 @@ from worker.kafka.batches import UnreadableBatchError
 from worker.kafka.sink import Sink
 from worker.kafka.source import OffsetGoneError
 from worker.kafka.topics import TopicsError
-from worker.postgres.connecting import connect
+from worker.postgres.connecting import connected
 from worker.postgres.migrations import MigrationError, require_current
 from worker.settings import Settings
 from worker.stream import garbage
@@ -143,11 +143,8 @@ class Runner:
     async def _prepare(self) -> Sink:
         """Once: schema and topics are as they must be. Again, if it failed: a producer."""
         if not self._dead_letter_bytes:
-            connection = await connect(self.settings.database, name=f"settlement-{self.handler.role}")
-            try:
+            async with connected(self.settings.database, name=f"settlement-{self.handler.role}") as connection:
                 await require_current(connection)
-            finally:
-                await connection.close()
             self._dead_letter_bytes = await topics.verify(self.settings)
         if self._sink is None:
             sink = Sink(self.settings)
