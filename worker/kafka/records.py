@@ -6,6 +6,10 @@ from msgspec import Struct
 
 # As Kafka has them: a name may come more than once, and a value may be missing.
 Headers = Sequence[tuple[str, bytes | None]]
+# A partition of a topic.
+Place = tuple[str, int]
+# Where a record stands: topic, partition, offset.
+Origin = tuple[str, int, int]
 
 
 class Record(Struct, frozen=True, gc=False):

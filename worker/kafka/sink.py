@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
 from worker.kafka.connecting import client_options
-from worker.kafka.records import Outgoing
+from worker.kafka.records import Outgoing, Place
 from worker.settings import Settings
 
 # Below every topic's max.message.bytes, which bounds a batch; a larger record travels alone.
@@ -15,7 +15,6 @@ BATCH_BYTES_MAX = 512 * 1024
 STOP_SECONDS_MAX = 0.5
 
 Ack = asyncio.Future[RecordMetadata]
-Place = tuple[str, int]
 
 
 class Sink:

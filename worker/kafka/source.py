@@ -17,10 +17,8 @@ from aiokafka.structs import ConsumerRecord
 from worker.cancelled import end, not_by_us
 from worker.kafka import names
 from worker.kafka.connecting import client_options
-from worker.kafka.records import Record
+from worker.kafka.records import Place, Record
 from worker.settings import Settings
-
-Place = tuple[str, int]
 
 FETCH_WAIT_MS = 100
 # How long one request for records waits where none come.

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Mapping
 from aiokafka import TopicPartition
 
 from worker.kafka.connecting import consumer
-from worker.kafka.records import Record
-from worker.kafka.source import Place, as_record
+from worker.kafka.records import Place, Record
+from worker.kafka.source import as_record
 from worker.settings import Settings
 
 PAGE_RECORDS_MAX = 2_000

@@ -7,8 +7,7 @@ from msgspec import Raw
 
 from worker.domain.kept import decode_order
 from worker.domain.order import Order
-from worker.kafka.records import Record
-from worker.kafka.source import Place
+from worker.kafka.records import Origin, Place, Record
 from worker.ledger.appending import append
 from worker.ledger.chain import link
 from worker.ledger.folder import Folder, Parked
@@ -34,7 +33,7 @@ class Book:
         self._connection = cycle.connection
         self._writes = cycle.writes
 
-    async def known_places(self, records: Sequence[Record]) -> set[tuple[str, int, int]]:
+    async def known_places(self, records: Sequence[Record]) -> set[Origin]:
         """Which of these records are facts or dead letters already."""
         places = [(one.topic, one.partition, one.offset) for one in records]
         rows = await self._connection.fetch(_SQL["known_places"], *columns(places))
@@ -160,13 +159,13 @@ class Book:
         """What waits for the end of the cycle is written now."""
         await self._writes.execute(self._connection)
 
-    async def returning(self, named: Sequence[tuple[int, Record]]) -> dict[tuple[str, int, int], int]:
+    async def returning(self, named: Sequence[tuple[int, Record]]) -> dict[Origin, int]:
         """Which of these records are judged again: the place of each, and the dead letter that came back with it."""
         rows = [(one, record.topic, record.partition, record.offset) for one, record in named]
         found = await self._connection.fetch(_SQL["returning"], *columns(rows)) if rows else []
         return {(row["topic"], row["partition"], row["offset"]): row["id"] for row in found}
 
-    async def mark_returned(self, returned: Mapping[tuple[str, int, int], int]) -> None:
+    async def mark_returned(self, returned: Mapping[Origin, int]) -> None:
         """These dead letters came back at these places."""
         if returned:
             rows = [(one, partition, offset) for (_, partition, offset), one in returned.items()]

@@ -17,7 +17,7 @@ from worker.domain.facts import (
     authorizations,
 )
 from worker.domain.order import automatic_key
-from worker.kafka.records import Record
+from worker.kafka.records import Origin, Record
 from worker.ledger.connectors import Connectors
 from worker.ledger.folder import Folder, OrderFullError, Parked, WaitsFor
 from worker.ledger.reading import Readable
@@ -29,7 +29,6 @@ UNDECIDABLE = "undecidable_fact"
 ORDER_FULL = "order_full"
 
 RecordFate = Literal["applied", "duplicate", "parked", "dead_lettered"]
-Place = tuple[str, int, int] | None
 
 
 class Deciding:
@@ -37,7 +36,7 @@ class Deciding:
 
     def __init__(
         self, cycle: Cycle, connectors: Connectors, settings: Settings, owners: Mapping[str, str],
-        replays: Container[Place] = frozenset(),
+        replays: Container[Origin | None] = frozenset(),
     ) -> None:  # fmt: skip
         self._cycle = cycle
         self._replays = replays

@@ -12,14 +12,13 @@ from worker.domain.kept import encode
 from worker.domain.order import Command, Order, Payment, Settlement
 from worker.domain.terms import Terms
 from worker.kafka.envelope import Unreadable
-from worker.kafka.records import Record
+from worker.kafka.records import Origin, Record
 from worker.ledger.journal import Journaled
 from worker.ledger.reading import Readable, read_fact
 
 # With more kept of it, an order's state may not fit into a record; the rest is for outcomes, which always count.
 ORDER_BYTES_MAX = 2 << 20
 
-Source = tuple[str, int, int]
 WaitsFor = Literal["order", "payment", "connectors", "judgement"]
 
 
@@ -49,7 +48,7 @@ class Decided(Struct, frozen=True, gc=False):
     fact: bytes
     terms: bytes
     at_ms: int
-    source: Source | None
+    source: Origin | None
     chain: int
     traceparent: str | None
 
@@ -105,7 +104,7 @@ class Folder:
         self.moved: list[Parked] = []
 
     def judge(
-        self, fact: Fact, terms: Terms, source: Source | None, chain: int, traceparent: str | None, *,
+        self, fact: Fact, terms: Terms, source: Origin | None, chain: int, traceparent: str | None, *,
         bounded: bool = False,
     ) -> Decision:  # fmt: skip
         """Decides one fact and keeps what follows from it. `bounded`: only if the order has room for more."""

@@ -10,8 +10,7 @@ from worker.domain.facts import authorizations
 from worker.kafka import names
 from worker.kafka.dead_letters import replay_of
 from worker.kafka.envelope import Unreadable
-from worker.kafka.records import Record
-from worker.kafka.source import Place
+from worker.kafka.records import Origin, Place, Record
 from worker.ledger.book import Book
 from worker.ledger.connectors import Connectors
 from worker.ledger.deciding import Deciding, opened_by
@@ -164,7 +163,7 @@ class LedgerHandler:
 
     async def _deciding(
         self, cycle: Cycle, book: Book, folders: Mapping[str, Folder], facts: Sequence[ReadRecord],
-        returned: Mapping[tuple[str, int, int], int],
+        returned: Mapping[Origin, int],
     ) -> Deciding:  # fmt: skip
         owners = await self._owners(book, facts, folders)
         return Deciding(cycle, self._connectors, self._settings, owners, returned)
@@ -217,7 +216,7 @@ class LedgerHandler:
             found.append((record, one))
         return found
 
-    async def _known(self, cycle: Cycle, book: Book) -> set[tuple[str, int, int]]:
+    async def _known(self, cycle: Cycle, book: Book) -> set[Origin]:
         """Records that are read again (somebody set positions back) and have their fate already."""
         again = [one for one in cycle.records if self._is_read_again(one)]
         return await book.known_places(again) if again else set()

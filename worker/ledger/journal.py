@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Raw, Struct
 
+from worker.kafka.records import Origin
+
 HEADER = "settlement-facts"
 # Above it the header is deflated; below, a person can read it where they read the record.
 PLAIN_BYTES_MAX = 16 * 1024
@@ -22,7 +24,7 @@ class Journaled(Struct, frozen=True, array_like=True):
     """One fact of an order."""
 
     sequence: int
-    source: tuple[str, int, int] | None
+    source: Origin | None
     """The record it came in, topic without prefix; None: time itself, or the connectors file."""
     traceparent: str | None
     fact: Raw

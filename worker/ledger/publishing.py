@@ -6,7 +6,7 @@ from msgspec import Raw
 from worker.domain.published import command_message, event_message, order_state, timestamp
 from worker.kafka import names
 from worker.kafka.envelope import write
-from worker.kafka.records import Outgoing
+from worker.kafka.records import Origin, Outgoing
 from worker.ledger import journal
 from worker.ledger.folder import Decided, Folder
 from worker.ledger.journal import Journaled
@@ -74,5 +74,5 @@ def _journaled(one: Decided) -> Journaled:
     return Journaled(one.sequence, one.source, one.traceparent, Raw(one.fact), Raw(one.terms))
 
 
-def _source(prefix: str, source: tuple[str, int, int] | None) -> tuple[str, int, int] | None:
+def _source(prefix: str, source: Origin | None) -> Origin | None:
     return (prefix + source[0], source[1], source[2]) if source else None

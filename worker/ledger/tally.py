@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from msgspec import Struct, field
 
 from worker import metrics, telemetry
-from worker.kafka.records import Record
-from worker.kafka.source import Place
+from worker.kafka.records import Place, Record
 from worker.ledger.folder import Folder
 from worker.ledger.reading import Readable
 from worker.stream.cycle import Cycle

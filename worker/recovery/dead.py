@@ -6,8 +6,7 @@ from typing import Any
 
 from worker.kafka.dead_letters import Original, original, replay_of
 from worker.kafka.names import COMMANDS
-from worker.kafka.records import Record
-from worker.kafka.source import Place
+from worker.kafka.records import Origin, Place, Record
 from worker.ledger.reading import Readable, read_fact
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
@@ -20,12 +19,10 @@ _SQL = load("worker.recovery")
 # No deployment ever has so many dead letters: a higher number is forged, and must not use up the sequence.
 NUMBER_MAX = 10**15
 
-Known = tuple[str, int, int]
-
 
 async def take_back(
     connection: Connection, page: Sequence[Record], prefix: str, summary: Summary, role: str
-) -> list[Known]:
+) -> list[Origin]:
     """Rows for dead letters that are not here yet; returns which records they were."""
     found = [_row(dead, was) for dead in page if (was := original(dead, prefix)) is not None]
     if not found:
@@ -37,7 +34,7 @@ async def take_back(
 
 
 async def account(
-    connection: Connection, dead: Sequence[Known], records: Counter[Place], ends: dict[Place, int]
+    connection: Connection, dead: Sequence[Origin], records: Counter[Place], ends: dict[Place, int]
 ) -> None:
     """Each is one record that has its fate, unless it was a fact as well, or had waited in the backup."""
     if not dead:

@@ -11,8 +11,7 @@ from worker.domain.kept import decode_fact, decode_terms
 from worker.domain.order import Order, automatic_key
 from worker.kafka import names
 from worker.kafka.envelope import id_of, is_ours, kind_of, numbered, write
-from worker.kafka.records import Outgoing, Record
-from worker.kafka.source import Place
+from worker.kafka.records import Outgoing, Place, Record
 from worker.kafka.tail import read_between
 from worker.ledger import journal
 from worker.ledger.book import Book

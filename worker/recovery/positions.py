@@ -1,7 +1,7 @@
 """Where the ledger goes on reading: where the backup had stopped, as far as the topics still reach back."""
 
 from worker.kafka import names
-from worker.kafka.source import Place
+from worker.kafka.records import Place
 from worker.kafka.topics import committed_offsets
 from worker.ledger.handler import LedgerHandler
 from worker.postgres.connecting import Connection

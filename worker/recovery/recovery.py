@@ -12,8 +12,8 @@ import asyncpg
 
 from worker.delivery.handler import DeliveryHandler
 from worker.kafka import names, topics
-from worker.kafka.records import Record
-from worker.kafka.source import Place, Source
+from worker.kafka.records import Place, Record
+from worker.kafka.source import Source
 from worker.kafka.tail import read_between
 from worker.ledger.handler import LedgerHandler
 from worker.people.replaying import REPLAYED_TOPICS

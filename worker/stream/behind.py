@@ -9,7 +9,7 @@ before it had everything. Going on from here would decide the same facts again, 
 from collections.abc import Iterable, Mapping
 
 from worker.kafka.envelope import is_ours
-from worker.kafka.source import Place
+from worker.kafka.records import Place
 from worker.kafka.tail import read_between
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load

@@ -7,7 +7,8 @@ from collections.abc import Container, Mapping
 from aiokafka.errors import KafkaError
 
 from worker.cancelled import end, not_by_us
-from worker.kafka.source import Place, Source
+from worker.kafka.records import Place
+from worker.kafka.source import Source
 from worker.telemetry import log
 
 # Between two commits under load; an idle worker commits at once.

@@ -5,8 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from worker import telemetry
-from worker.kafka.records import Record
-from worker.kafka.source import Place
+from worker.kafka.records import Place, Record
 from worker.stream.faults import Remedy, remedy
 from worker.stream.transaction import Done, Transactions
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from worker import metrics
 from worker.cancelled import end, not_by_us
-from worker.kafka.sink import Ack, Place, Sink
+from worker.kafka.records import Place
+from worker.kafka.sink import Ack, Sink
 from worker.stream.control import Control
 from worker.stream.outbox import Row
 

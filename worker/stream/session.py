@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping
 
 from worker import metrics, telemetry
+from worker.kafka.records import Place
 from worker.kafka.sink import Sink
-from worker.kafka.source import OffsetGoneError, Place, Source
+from worker.kafka.source import OffsetGoneError, Source
 from worker.postgres.connecting import Connection, connect
 from worker.postgres.queries import load
 from worker.settings import Settings

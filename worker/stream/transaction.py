@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from worker import metrics
-from worker.kafka.records import Record
-from worker.kafka.source import Place
+from worker.kafka.records import Place, Record
 from worker.postgres.connecting import SESSION_LOST, Connection
 from worker.postgres.queries import load
 from worker.settings import Settings

@@ -13,8 +13,8 @@ import uvloop
 from tests.bench.ledger import PARCELS
 from tests.bench.played import told_of_an_invoice, written_of_an_invoice
 from worker.kafka import names
-from worker.kafka.records import Outgoing, Record
-from worker.kafka.sink import Ack, Place, Sink
+from worker.kafka.records import Outgoing, Place, Record
+from worker.kafka.sink import Ack, Sink
 from worker.kafka.source import Source
 from worker.settings import load
 
