@@ -29,13 +29,13 @@ from worker.recovery.positions import go_on_from
 from worker.recovery.summary import Progress, Summary
 from worker.settings import Settings
 from worker.stream import outbox
-from worker.stream.behind import published_offsets, unseen
+from worker.stream.behind import unseen
 from worker.stream.cycle import Cycle
-from worker.stream.transaction import place_columns
+from worker.stream.offsets import advance_positions, note_published, published_offsets, stored_positions
 
-ROLES: tuple[type[LedgerHandler] | type[DeliveryHandler], ...] = (LedgerHandler, DeliveryHandler)
+Role = type[LedgerHandler] | type[DeliveryHandler]
+ROLES: tuple[Role, ...] = (LedgerHandler, DeliveryHandler)
 _SQL = load("worker.recovery")
-_STREAM = load("worker.stream")
 
 Range = tuple[int, int]
 
@@ -116,7 +116,7 @@ class Recovery:
         finally:
             await source.stop()
 
-    async def _choose_ranges(self, role: type[LedgerHandler] | type[DeliveryHandler]) -> None:
+    async def _choose_ranges(self, role: Role) -> None:
         """What has to be read of everything that this role writes: from what it knows to have published."""
         await self._speak_as(role.role)
         mine = _written_by(role)
@@ -127,8 +127,7 @@ class Recovery:
 
     async def _choose_unread(self, topics: Sequence[str]) -> None:
         """What has to be read of these: from where the worker whose tables are meant has stopped reading."""
-        rows = await self._connection.fetch(_STREAM["read_positions"], list(topics), list(self._partitions))
-        stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        stored = await stored_positions(self._connection, topics, self._partitions)
         self._ranges |= unseen({place: bounds for place, bounds in self._bounds.items() if place[0] in topics}, stored)
 
     async def _ledger(self, cycle: Cycle) -> None:
@@ -150,7 +149,7 @@ class Recovery:
                     )
                     await dead.account(self._connection, found, facts.records, facts.next_offsets)
         await facts.account()
-        self.summary.warnings += await go_on_from(self._settings, self._connection, LedgerHandler, self._bounds)
+        self.summary.warnings += await go_on_from(self._settings, self._connection, self._bounds)
 
     async def _number_dead_letters_on(self) -> None:
         """Replays name dead letters by numbers that the lost database gave: no other one may get them."""
@@ -186,7 +185,7 @@ class Recovery:
                 cycle.dead.clear()
         ends = {(names.COMMANDS, partition): self._bounds[names.COMMANDS, partition][1]
                 for partition in self._partitions}  # fmt: skip
-        await self._connection.execute(_STREAM["advance_positions"], *place_columns(ends))
+        await advance_positions(self._connection, ends)
         await self._take_over_forgotten(cycle, deliveries)
 
     async def _take_over_forgotten(self, cycle: Cycle, deliveries: Deliveries) -> None:
@@ -204,11 +203,11 @@ class Recovery:
         cycle.outgoing.clear()
         await self._speak_as("delivery")
 
-    async def _note_published(self, role: type[LedgerHandler] | type[DeliveryHandler]) -> None:
+    async def _note_published(self, role: Role) -> None:
         await self._speak_as(role.role)
         ends = {(topic, partition): self._bounds[topic, partition][1]
                 for topic in _written_by(role) for partition in self._partitions}  # fmt: skip
-        await self._connection.execute(_STREAM["note_published"], *place_columns(ends))
+        await note_published(self._connection, ends)
 
     async def _read(self, topic: str, partition: int) -> Any:
         place = topic, partition
@@ -226,5 +225,5 @@ class Recovery:
         await self._connection.execute(f"SET LOCAL search_path TO {role}")
 
 
-def _written_by(role: type[LedgerHandler] | type[DeliveryHandler]) -> tuple[str, ...]:
+def _written_by(role: Role) -> tuple[str, ...]:
     return (*role.outputs, *(topic + names.DEAD_LETTER_SUFFIX for topic in role.topics))

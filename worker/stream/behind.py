@@ -12,11 +12,9 @@ from worker.kafka.envelope import is_ours
 from worker.kafka.records import Place
 from worker.kafka.tail import read_between
 from worker.postgres.connecting import Connection
-from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream.cycle import Handler
-
-_SQL = load("worker.stream")
+from worker.stream.offsets import published_offsets
 
 Bounds = Mapping[Place, tuple[int, int]]
 
@@ -30,14 +28,6 @@ class DatabaseBehindError(Exception):
             f"holds records of ours up to {end}, and the one at {unknown} is unknown here: this database is older than "
             "Kafka, and nothing is decided or sent until `settlement recover` has taken back what the topics know"
         )
-
-
-async def published_offsets(
-    connection: Connection, topics: Iterable[str], partitions: Iterable[int]
-) -> dict[Place, int]:
-    """How far we know to have published, per topic and partition."""
-    rows = await connection.fetch(_SQL["read_published"], list(topics), list(partitions))
-    return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
 def unseen(bounds: Bounds, published: Mapping[Place, int]) -> dict[Place, tuple[int, int]]:

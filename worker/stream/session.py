@@ -10,7 +10,6 @@ from worker.kafka.records import Place
 from worker.kafka.sink import Sink
 from worker.kafka.source import OffsetGoneError, Source
 from worker.postgres.connecting import Connection, connect
-from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream import garbage, outbox
 from worker.stream.behind import verify
@@ -21,9 +20,10 @@ from worker.stream.cycle import Handler, Taken
 from worker.stream.digesting import Digesting
 from worker.stream.hand_over import HandOver
 from worker.stream.misplaced import Misplaced
+from worker.stream.offsets import note_published, stored_positions
 from worker.stream.ownership import Ownership
 from worker.stream.publisher import Publisher
-from worker.stream.transaction import Done, Transactions, place_columns
+from worker.stream.transaction import Done, Transactions
 
 CYCLE_BYTES_MAX = 8 << 20
 # How long acknowledged rows wait for a cycle that deletes them in passing, before one is run for them alone.
@@ -32,8 +32,6 @@ LOOK_SECONDS = 1.0
 FLUSH_SECONDS_MAX = 2.0
 KAFKA_SILENT_SECONDS_MAX = 5.0
 KAFKA_AWAY = "kafka_away"
-
-_SQL = load("worker.stream")
 
 
 class Session:
@@ -164,7 +162,7 @@ class Session:
         await transactions.connection.execute("BEGIN")
         try:
             await transactions.fence()
-            await transactions.connection.execute(_SQL["note_published"], *place_columns(known))
+            await note_published(transactions.connection, known)
             await self._handler.taken(transactions.connection, taken)
         except BaseException:
             await transactions.roll_back()
@@ -192,8 +190,7 @@ class Session:
     async def _stored_positions(self, taken: Mapping[int, Taken]) -> dict[Place, int]:
         """Where to go on. A position that the topic no longer has ends the worker."""
         topics = self._handler.topics
-        rows = await self._transactions.connection.fetch(_SQL["read_positions"], list(topics), list(taken))
-        stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        stored = await stored_positions(self._transactions.connection, topics, taken)
         bounds = await self._source.bounds([(topic, partition) for topic in topics for partition in taken])
         for place, (first, end) in bounds.items():
             if not first <= stored.setdefault(place, first) <= end:

@@ -15,6 +15,7 @@ from worker.stream import outbox
 from worker.stream.cycle import Cycle, Handler
 from worker.stream.faults import FencedError, Remedy, UncertainCommitError, remedy
 from worker.stream.misplaced import Misplaced
+from worker.stream.offsets import place_columns
 from worker.stream.outbox import Row
 from worker.stream.publisher import Publisher
 
@@ -127,13 +128,3 @@ class Transactions:
             cycle.writes.add(_SQL["advance_positions"], *place_columns(positions))
         written = await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes, behind=more)
         return Done(cycle, found + written, positions, deleted, reached)
-
-
-def place_columns(offsets: Mapping[Place, int]) -> tuple[list[str], list[int], list[int]]:
-    """Offsets as the arrays that `unnest` takes, sorted, so that no two workers wait for each other in a circle."""
-    places = sorted(offsets)
-    return (
-        [topic for topic, _ in places],
-        [partition for _, partition in places],
-        [offsets[one] for one in places],
-    )

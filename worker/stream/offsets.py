@@ -1,0 +1,46 @@
+"""The offsets that the tables keep: how far partitions were read, and how far Kafka has what we wrote to them."""
+
+from collections.abc import Iterable, Mapping
+
+from worker.kafka.records import Place
+from worker.postgres.connecting import Connection
+from worker.postgres.queries import load
+
+_SQL = load("worker.stream")
+
+
+async def stored_positions(
+    connection: Connection, topics: Iterable[str], partitions: Iterable[int]
+) -> dict[Place, int]:
+    """Where reading goes on; a partition that was never read has none."""
+    return await _offsets(connection, "read_positions", topics, partitions)
+
+
+async def published_offsets(
+    connection: Connection, topics: Iterable[str], partitions: Iterable[int]
+) -> dict[Place, int]:
+    """Up to where Kafka has acknowledged what we wrote."""
+    return await _offsets(connection, "read_published", topics, partitions)
+
+
+async def advance_positions(connection: Connection, offsets: Mapping[Place, int]) -> None:
+    """Everything before these offsets was read."""
+    await connection.execute(_SQL["advance_positions"], *place_columns(offsets))
+
+
+async def note_published(connection: Connection, offsets: Mapping[Place, int]) -> None:
+    """Everything before these offsets is known to the tables, also where a topic was made anew and ends earlier."""
+    await connection.execute(_SQL["note_published"], *place_columns(offsets))
+
+
+def place_columns(offsets: Mapping[Place, int]) -> tuple[list[str], list[int], list[int]]:
+    """Offsets as the arrays that `unnest` takes, sorted, so that no two workers wait for each other in a circle."""
+    places = sorted(offsets)
+    return [topic for topic, _ in places], [partition for _, partition in places], [offsets[one] for one in places]
+
+
+async def _offsets(
+    connection: Connection, query: str, topics: Iterable[str], partitions: Iterable[int]
+) -> dict[Place, int]:
+    rows = await connection.fetch(_SQL[query], list(topics), list(partitions))
+    return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
