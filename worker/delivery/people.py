@@ -17,17 +17,22 @@ async def apply(cycle: Cycle, store: Store, decision: Decision) -> tuple[Job | N
         cycle.publish(outcomes.of_decision(decision, None, cycle.partition_of(decision.order_id)))
         return None, None
     job, done = found
-    if refusal := changed_since(decision.changes, job.changes, job.state):
-        return job, refusal
-    # Whoever resolved it as it stands now was let to, because the books doubt it; the ledger has the last word.
-    doubted = decision.action == "resolve" and decision.changes == job.changes
-    if refusal := objection(decision.action, job.state, done, job.command.value, doubted=doubted):
+    if refusal := why_not(job, done, decision):
         return job, refusal
     cycle.publish(outcomes.of_decision(decision, job, job.partition))
     await store.close_dead_letter(job, decision)
     if (standing := changed(job, done, decision, cycle.now_ms)) is not None:
         await store.update([standing])
     return job, None
+
+
+def why_not(job: Job, done: int, decision: Decision) -> str | None:
+    """One sentence on why the command, as it stands now, may not be decided so, or None."""
+    # Whoever resolved it as it stands now was let to, because the books doubt it; the ledger has the last word.
+    doubted = decision.action == "resolve" and decision.changes == job.changes
+    return changed_since(decision.changes, job.changes, job.state) or objection(
+        decision.action, job.state, done, job.command.value, doubted=doubted
+    )
 
 
 def changed(job: Job, done: int, decision: Decision, now_ms: int) -> Standing | None:

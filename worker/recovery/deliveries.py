@@ -7,11 +7,10 @@ import orjson
 
 from worker.delivery.job import Job
 from worker.delivery.outcomes import DECIDED, DECISION
-from worker.delivery.people import changed
+from worker.delivery.people import changed, why_not
 from worker.delivery.store import Decision, Standing, Store
 from worker.delivery.taking import take_over
 from worker.domain.kept import decode_order
-from worker.domain.objection import objection
 from worker.domain.order import Command
 from worker.kafka.envelope import is_ours, kind_of, numbered
 from worker.kafka.records import Record
@@ -103,28 +102,27 @@ class Deliveries:
             return
         action, command_id = _ACTIONS[kind], data["commandId"]
         found = await self._store.command(command_id) if command_id else None
-        changes = found[0].changes if found else None
-        value = data["value"] if action == "resolve" else None
-        names = (data["invoiceNumber"], data["settleId"])
+        one = Decision(
+            number, action, data["orderId"], command_id if found else None, data["invoiceNumber"], data["settleId"],
+            data["value"] if action == "resolve" else None, data["operationId"], data["by"], data["reason"],
+            read_time(data["at"]), found[0].changes if found else None,
+        )  # fmt: skip
         await self._cycle.connection.execute(
-            _SQL["take_back_decision"], number, action, self._cycle.partition_of(data["orderId"]), data["orderId"],
-            command_id if found else None, *names, changes, value, data["operationId"], data["by"], data["reason"],
-            _at(data),
+            _SQL["take_back_decision"], number, action, self._cycle.partition_of(one.order_id), one.order_id,
+            one.command_id, one.invoice_number, one.settle_id, one.changes, one.value, one.operation_id, one.by,
+            one.reason, moment(one.at_ms),
         )  # fmt: skip
         self._summary["decisions"] += 1
-        if found is None:
-            return
-        job, done = found
-        if objection(action, job.state, done, job.command.value, doubted=action == "resolve") is None:
-            decision = Decision(
-                number, action, data["orderId"], command_id, *names, value, data["operationId"], data["by"],
-                data["reason"], read_time(data["at"]),
-            )  # fmt: skip
-            place = job.record.topic, job.record.partition, job.record.offset
-            if not await self._cycle.connection.fetchval(_SQL["died_since"], *place, _at(data)):
-                await self._store.close_dead_letter(job, decision)
-            if (standing := changed(job, done, decision, self._cycle.now_ms)) is not None:
-                await self._store.update([standing])
+        if found is not None and why_not(*found, one) is None:
+            await self._apply(*found, one)
+
+    async def _apply(self, job: Job, done: int, decision: Decision) -> None:
+        """What it did to the command, and to its dead letter, if the command has not died anew since."""
+        place = job.record.topic, job.record.partition, job.record.offset
+        if not await self._cycle.connection.fetchval(_SQL["died_since"], *place, moment(decision.at_ms)):
+            await self._store.close_dead_letter(job, decision)
+        if (standing := changed(job, done, decision, self._cycle.now_ms)) is not None:
+            await self._store.update([standing])
 
 
 def _changes(command: Command) -> int:
