@@ -172,8 +172,7 @@ class Deployment:
         await until(lambda: self.database.fetchval(question, *arguments), STALLED_SECONDS, look_seconds=LOOK_SECONDS)
 
     async def _flush(self, waiting: list[Outgoing]) -> int:
-        for _, _, ack in await self._sink.hand_over(waiting):
-            await ack
+        await self._sink.publish(waiting)
         number = len(waiting)
         waiting.clear()
         return number

@@ -43,13 +43,8 @@ async def everything(settings: Settings) -> list[Record]:
 async def test_what_a_whole_deployment_writes_is_valid(stack: StackEnv, tmp_path: Path):
     told = list(stories(ORDERS, sorted(CONNECTORS), 3, "emitted"))
     async with Rehearsal(f"emitted_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as play:
-        sink = Sink(play.settings)
-        await sink.start()
-        for _, _, ack in await sink.hand_over(
-            Outgoing(topic, 0, b"k", BAD, [("x", b"\xff")]) for topic in names.INPUTS
-        ):
-            await ack
-        await sink.stop()
+        async with Sink(play.settings) as sink:
+            await sink.publish(Outgoing(topic, 0, b"k", BAD, [("x", b"\xff")]) for topic in names.INPUTS)
         await publish(play.settings, told)
         await until_done(play, told)
         assert (await play.verdict(told)).good

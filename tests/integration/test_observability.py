@@ -56,15 +56,13 @@ async def collector() -> AsyncIterator[Collector]:
 
 
 async def publish_traced(play: Rehearsal, story: Story) -> None:
-    sink = Sink(play.settings)
-    await sink.start()
     partition = partition_of(story.order_id, play.settings.topic_partitions)
-    for place, message in enumerate(story.messages):
-        headers = write(message.type, f"{story.order_id}/{place}", "2026-01-15T12:00:00Z", f"00-{TRACE}-{PARENT}-01")
-        out = Outgoing(message.topic, partition, story.order_id.encode(), orjson.dumps(message.data), headers)
-        for _, _, ack in await sink.hand_over([out]):
-            await ack
-    await sink.stop()
+    async with Sink(play.settings) as sink:
+        for place, message in enumerate(story.messages):
+            ce_id, trace = f"{story.order_id}/{place}", f"00-{TRACE}-{PARENT}-01"
+            headers = write(message.type, ce_id, "2026-01-15T12:00:00Z", trace)
+            value = orjson.dumps(message.data)
+            await sink.publish([Outgoing(message.topic, partition, story.order_id.encode(), value, headers)])
 
 
 async def scrape(play: Rehearsal, worker: str) -> dict[str, list[dict[str, str]]]:

@@ -196,8 +196,7 @@ async def test_the_whole_input_read_again_changes_not_one_entry(play: Rehearsal)
 
 async def _send_again_backwards(play: Rehearsal, told: Sequence[Story]) -> None:
     """Returns stay last: a return before its sale would rightly be refused."""
-    dice, sink = random.Random(5), Sink(play.settings)
-    await sink.start()
+    dice = random.Random(5)
     messages = [message for story in told for message in story.messages][::-1]
     records = [
         Outgoing(
@@ -206,6 +205,6 @@ async def _send_again_backwards(play: Rehearsal, told: Sequence[Story]) -> None:
         )
         for message in messages
     ]  # fmt: skip
-    for record in records:
-        await asyncio.gather(*(ack for _, _, ack in await sink.hand_over([record])))
-    await sink.stop()
+    async with Sink(play.settings) as sink:
+        for record in records:
+            await sink.publish([record])

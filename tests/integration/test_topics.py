@@ -50,13 +50,11 @@ async def test_only_the_state_of_orders_is_compacted_and_dead_letters_are_allowe
 @pytest.mark.parametrize("topic", [names.COMMANDS, names.EVENTS, names.ORDERS])
 async def test_what_is_told_of_an_order_with_thousands_of_payments_fits_its_topic(settings: Settings, topic: str):
     await topics.create_missing(settings)
-    sink = Sink(settings)
-    await sink.start()
 
-    [(_, _, ack)] = await sink.hand_over([Outgoing(topic, 0, b"order", b"x" * (6 << 20), [])])
+    async with Sink(settings) as sink:
+        [(_, _, ack)] = await sink.hand_over([Outgoing(topic, 0, b"order", b"x" * (6 << 20), [])])
 
-    assert (await ack).offset == 0
-    await sink.stop()
+        assert (await ack).offset == 0
 
 
 async def test_a_topic_that_others_made_too_narrow_for_a_large_order_is_refused_by_name(settings: Settings):

@@ -181,10 +181,8 @@ async def people(play: Rehearsal, act: Callable[[Any], Awaitable[object]]) -> No
 async def replay(play: Rehearsal, *orders: str) -> None:
     """The dead letters of these orders."""
     ids = dict(await rows(play, "SELECT order_id, id FROM ledger.dead_letters"))
-    sink = Sink(play.settings)
-    await sink.start()
-    await people(play, lambda typed: replaying.replay(typed, sink, ANA, [ids[one] for one in orders]))
-    await sink.stop()
+    async with Sink(play.settings) as sink:
+        await people(play, lambda typed: replaying.replay(typed, sink, ANA, [ids[one] for one in orders]))
 
 
 @asynccontextmanager

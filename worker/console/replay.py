@@ -76,15 +76,11 @@ def _replay(
         plan = await replaying.plan(connection, wanted)
         if not plan.ids:
             return plan, replaying.Replayed()
-        sink = Sink(settings)
-        try:
-            await sink.start()
+        async with Sink(settings) as sink:
             return plan, await replaying.replay(
                 connection, sink, actor, plan.ids, edited=edited, per_second=per_second,
                 told=lambda done: told(done, len(plan.ids)),
             )  # fmt: skip
-        finally:
-            await sink.stop()
 
     with progress("replayed") as told:
         return with_connection(replayed)

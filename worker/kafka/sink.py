@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
@@ -24,6 +25,13 @@ class Sink:
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
 
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
     async def start(self) -> None:
         """Ready to send; where that fails, nothing is left open."""
         producer = AIOKafkaProducer(
@@ -44,6 +52,10 @@ class Sink:
         if self._producer is not None:
             producer, self._producer = self._producer, None
             await _stop_now(producer)
+
+    async def publish(self, records: Iterable[Outgoing]) -> None:
+        """Kafka has all of them for good."""
+        await asyncio.gather(*(ack for _, _, ack in await self.hand_over(records)))
 
     async def hand_over(self, records: Iterable[Outgoing]) -> list[tuple[Place, int, Ack]]:
         """Queues the records in order and returns what to wait for: place, number, acknowledgement.

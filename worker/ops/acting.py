@@ -203,12 +203,8 @@ async def _abandon(_: Settings, connection: Connection, actor: Actor, form: dict
 
 
 async def _replay(settings: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> None:
-    sink = Sink(settings)
-    await sink.start()
-    try:
+    async with Sink(settings) as sink:
         await replaying.replay(connection, sink, actor, [letter_id(form["id"])])
-    finally:
-        await sink.stop()
 
 
 async def _discard(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> None:

@@ -112,16 +112,12 @@ async def _replay(connection: Connection, sink: Sink, actor: Actor, batch: list[
 async def _publish(sink: Sink, outgoing: list[Outgoing]) -> None:
     """All of them are with Kafka; where a batch is refused as a whole, each goes alone to find the one at fault."""
     try:
-        await _acknowledged(sink, outgoing)
+        await sink.publish(outgoing)
     except KafkaError:
         if len(outgoing) == 1:
             raise
         for one in outgoing:
-            await _acknowledged(sink, [one])
-
-
-async def _acknowledged(sink: Sink, outgoing: list[Outgoing]) -> None:
-    await asyncio.gather(*(ack for _, _, ack in await sink.hand_over(outgoing)))
+            await sink.publish([one])
 
 
 def _fits(letter: Letter, edited: bytes | None) -> bool:

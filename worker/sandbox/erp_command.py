@@ -38,9 +38,7 @@ async def publish(
     sent: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Publishes every story's messages in their order; returns when Kafka has all of them."""
-    sink = Sink(settings)
-    await sink.start()
-    try:
+    async with Sink(settings) as sink:
         began = asyncio.get_running_loop().time()
         chunk: list[Story] = []
         for number, story in enumerate(told, 1):
@@ -52,14 +50,11 @@ async def publish(
                     due = began + number / per_second
                     await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
         sent(await _send(sink, settings, chunk))
-    finally:
-        await sink.stop()
 
 
 async def _send(sink: Sink, settings: Settings, chunk: list[Story]) -> int:
     records = [_record(message, settings) for story in chunk for message in story.messages]
-    acks = await sink.hand_over(records)
-    await asyncio.gather(*(ack for _, _, ack in acks))
+    await sink.publish(records)
     return len(records)
 
 

@@ -60,8 +60,7 @@ class Deployment(LedgerWorld):
                      [*write(kind, f"{kind}-{place}", "2026-01-15T12:00:00Z"), *headers])
             for place, one in enumerate(facts)
         ]  # fmt: skip
-        for _, _, ack in await self._sink.hand_over(records):
-            await ack
+        await self._sink.publish(records)
 
     async def consume(self) -> None:
         """The ledger reads and decides what is in Kafka now."""
