@@ -1,7 +1,6 @@
 """Between the tables and the schedule: set-based reading and writing, inside the worker's transaction."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -14,7 +13,7 @@ from worker.kafka.records import Record
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.together import Together
-from worker.postgres.values import columns, milliseconds, moment
+from worker.postgres.values import columns, milliseconds, milliseconds_or_none, moment, moment_or_none
 from worker.stream.outbox import decode_headers, encode_headers
 
 # How many of each one cycle handles; the next one finds the rest.
@@ -153,8 +152,8 @@ class Store:
         ])  # fmt: skip
         both.add_rows(_SQL["update_commands"], [
             (one.job.id, one.job.state, one.job.changes, one.job.uncertain, moment(one.job.due_ms),
-             _moment_or_none(one.job.first_attempt_ms), one.done, one.operation_id, one.code, one.message,
-             _moment_or_none(one.ended_ms), one.attempt)
+             moment_or_none(one.job.first_attempt_ms), one.done, one.operation_id, one.code, one.message,
+             moment_or_none(one.ended_ms), one.attempt)
             for one in standings
         ])  # fmt: skip
         await both.execute(self._connection)
@@ -211,10 +210,6 @@ def write_down(writes: Together, jobs: Sequence[Job], epochs: Mapping[int, int],
     writes.add_rows(_SQL["begin_attempts"], [(job.id, job.attempts, epochs[job.partition], at) for job in jobs])
 
 
-def _moment_or_none(at_ms: int | None) -> datetime | None:
-    return None if at_ms is None else moment(at_ms)
-
-
 def _key(row: Any) -> Key:
     return milliseconds(row["due_at"]), row["command_id"]
 
@@ -228,6 +223,6 @@ def _job(row: Any) -> Job:
         command=decode_command(row["body"]), operation=row["operation"], record=record, partition=row["partition"],
         traceparent=row["traceparent"], state=row["state"], changes=row["changes"], attempts=row["attempts"],
         uncertain=row["uncertain"], due_ms=milliseconds(row["due_at"]), begun=row["begun"],
-        first_attempt_ms=None if row["first_attempt_at"] is None else milliseconds(row["first_attempt_at"]),
+        first_attempt_ms=milliseconds_or_none(row["first_attempt_at"]),
         doubts=row["doubts"],
     )  # fmt: skip

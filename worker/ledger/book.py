@@ -15,7 +15,7 @@ from worker.ledger.journal import Journaled
 from worker.ledger.rows import Row, Rows
 from worker.postgres.queries import load
 from worker.postgres.together import Together
-from worker.postgres.values import columns, milliseconds, moment
+from worker.postgres.values import columns, milliseconds, milliseconds_or_none, moment
 from worker.stream.cycle import Cycle
 from worker.stream.outbox import decode_headers
 
@@ -53,8 +53,7 @@ class Book:
     async def next_wake_ms(self) -> int | None:
         """When time will next be a fact, beyond what is due now."""
         now = moment(self._cycle.now_ms)
-        found = await self._connection.fetchval(_SQL["next_wake"], list(self._cycle.epochs), now)
-        return milliseconds(found) if found else None
+        return milliseconds_or_none(await self._connection.fetchval(_SQL["next_wake"], list(self._cycle.epochs), now))
 
     async def owners_of(self, payments: Iterable[str]) -> dict[str, str]:
         """Which order has which of these payments."""
@@ -122,7 +121,7 @@ class Book:
         for row in await self._connection.fetch(_SQL["left_parked"], shut, [row["id"] for row in rows]):
             folder = folders[row["order_id"]]
             folder.left = waiting[row["order_id"]] - len(folder.parked)
-            folder.left_due_ms = milliseconds(row["expires_at"]) if row["expires_at"] else None
+            folder.left_due_ms = milliseconds_or_none(row["expires_at"])
 
     def _lay_in(self, folders: Mapping[str, Folder], rows: Iterable[Any]) -> None:
         for row in rows:
@@ -130,8 +129,8 @@ class Book:
                 row["topic"], row["partition"], row["offset"], row["key"], row["value"],
                 decode_headers(row["headers"]), milliseconds(row["timestamp"]),
             )  # fmt: skip
-            expires = milliseconds(row["expires_at"]) if row["expires_at"] else None
-            one = Parked(record, row["waits_for"], expires, row["id"], row["subject"])
+            expires_ms = milliseconds_or_none(row["expires_at"])
+            one = Parked(record, row["waits_for"], expires_ms, row["id"], row["subject"])
             folders[row["order_id"]].parked.append(one)
 
     async def write(self, rows: Rows) -> None:

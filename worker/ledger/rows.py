@@ -1,6 +1,5 @@
 """What a cycle writes, table by table. Every order is put into words and rows at once, while it is at hand."""
 
-from datetime import datetime
 from typing import Any
 
 from worker.domain.decide import next_deadline_ms
@@ -8,7 +7,7 @@ from worker.domain.kept import encode
 from worker.domain.published import needs_attention
 from worker.ledger.folder import Folder, sums
 from worker.ledger.publishing import word
-from worker.postgres.values import moment
+from worker.postgres.values import moment, moment_or_none
 from worker.settings import Settings
 from worker.stream.outbox import encode_headers
 
@@ -88,14 +87,14 @@ class Rows:
         waiting = {*folder.parked}
         for one in folder.moved:
             if one.row_id is not None and one in waiting:
-                self.moved.append((one.row_id, one.waits_for, _moment(one.expires_at_ms)))
+                self.moved.append((one.row_id, one.waits_for, moment_or_none(one.expires_at_ms)))
         for one in folder.parked:
             if one.row_id is None:
                 record = one.record
                 self.parked.append((
                     folder.order.order_id, one.waits_for, one.subject, record.topic, record.partition, record.offset,
                     record.key, record.value, encode_headers(record.headers), moment(record.timestamp_ms),
-                    _moment(one.expires_at_ms),
+                    moment_or_none(one.expires_at_ms),
                 ))  # fmt: skip
 
     def _standing(self, folder: Folder, awaits: list[str] | None) -> Row:
@@ -105,13 +104,9 @@ class Rows:
         return (
             order.order_id, order.opened, order.merchant or None, order.phase, needs_attention(order), awaits,
             order.version, folder.facts, folder.told, len(folder.parked) + folder.left,
-            _moment(wake_ms),
+            moment_or_none(wake_ms),
             encode(order) if known else None, moment(order.updated_at_ms) if known else None,
         )  # fmt: skip
-
-
-def _moment(at_ms: int | None) -> datetime | None:
-    return moment(at_ms) if at_ms is not None else None
 
 
 def _earliest(one_ms: int | None, other_ms: int | None) -> int | None:

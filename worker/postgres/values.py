@@ -21,6 +21,14 @@ def milliseconds(at: datetime) -> int:
     return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
+def moment_or_none(at_ms: int | None) -> datetime | None:
+    return None if at_ms is None else moment(at_ms)
+
+
+def milliseconds_or_none(at: datetime | None) -> int | None:
+    return None if at is None else milliseconds(at)
+
+
 def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     """Rows as the arrays that `unnest` takes."""
     return [list(column) for column in zip(*rows, strict=True)]
