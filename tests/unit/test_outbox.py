@@ -6,7 +6,8 @@ import msgspec
 
 from worker.kafka import names
 from worker.kafka.records import Outgoing
-from worker.stream.outbox import decode_headers, encode_headers, pack, unpack
+from worker.stream.keeping import decode_headers, encode_headers
+from worker.stream.outbox import pack, unpack
 
 HEADERS = [("x", None), ("x", b""), ("y", b"\xff\x00")]
 

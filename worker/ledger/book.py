@@ -15,9 +15,9 @@ from worker.ledger.journal import Journaled
 from worker.ledger.rows import Row, Rows
 from worker.postgres.queries import load
 from worker.postgres.together import Together
-from worker.postgres.values import columns, milliseconds, milliseconds_or_none, moment
+from worker.postgres.values import columns, milliseconds_or_none, moment
 from worker.stream.cycle import Cycle
-from worker.stream.outbox import decode_headers
+from worker.stream.keeping import kept_record
 
 # So many facts that gave up are read at once.
 GIVEN_UP_MAX = 100
@@ -125,12 +125,8 @@ class Book:
 
     def _lay_in(self, folders: Mapping[str, Folder], rows: Iterable[Any]) -> None:
         for row in rows:
-            record = Record(
-                row["topic"], row["partition"], row["offset"], row["key"], row["value"],
-                decode_headers(row["headers"]), milliseconds(row["timestamp"]),
-            )  # fmt: skip
             expires_ms = milliseconds_or_none(row["expires_at"])
-            one = Parked(record, row["waits_for"], expires_ms, row["id"], row["subject"])
+            one = Parked(kept_record(row), row["waits_for"], expires_ms, row["id"], row["subject"])
             folders[row["order_id"]].parked.append(one)
 
     async def write(self, rows: Rows) -> None:

@@ -9,7 +9,7 @@ from worker.ledger.folder import Folder, sums
 from worker.ledger.publishing import word
 from worker.postgres.values import moment, moment_or_none
 from worker.settings import Settings
-from worker.stream.outbox import encode_headers
+from worker.stream.keeping import encode_headers
 
 Row = tuple[Any, ...]
 

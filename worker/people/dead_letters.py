@@ -11,8 +11,7 @@ from worker.kafka.records import Record
 from worker.people.acting import Actor, Refused, write_down_all
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
-from worker.postgres.values import milliseconds
-from worker.stream.outbox import decode_headers
+from worker.stream.keeping import kept_record
 
 Status = Literal["open", "replayed", "discarded"]
 Topic = Literal["erp.invoices.v1", "erp.order-changes.v1", "settlement.commands.v1", "settlement.outcomes.v1"]
@@ -158,12 +157,8 @@ async def _became(connection: Connection, letter: Letter) -> str | None:
 
 
 def _letter(row: Any) -> Letter:
-    record = Record(
-        row["topic"], row["partition"], row["offset"], row["key"], row["value"], decode_headers(row["headers"]),
-        milliseconds(row["timestamp"]),
-    )  # fmt: skip
     returned = (row["returned_partition"], row["returned_offset"]) if row["returned_at"] else None
     return Letter(
-        row["id"], record, row["order_id"], row["merchant"], row["reason"], row["message"], row["status"],
+        row["id"], kept_record(row), row["order_id"], row["merchant"], row["reason"], row["message"], row["status"],
         row["dead_at"], row["decided_by"], row["decided_reason"], row["decided_at"], returned,
     )  # fmt: skip

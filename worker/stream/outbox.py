@@ -10,11 +10,12 @@ from cramjam import DecompressionError, zstd
 from msgspec import Struct
 
 from worker.kafka.dead_letters import dead_letter, printable
-from worker.kafka.records import Headers, Outgoing
+from worker.kafka.records import Outgoing
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.values import moment
 from worker.stream.cycle import Cycle
+from worker.stream.keeping import encode_headers
 
 # Rows of others that one cycle reads; while more are left, our own rows wait behind them in the table.
 MISPLACED_ROWS_MAX = 200
@@ -25,8 +26,6 @@ ZSTD = b"\x28\xb5\x2f\xfd"
 _SQL = load("worker.stream")
 _pack = msgspec.msgpack.Encoder()
 _unpack = msgspec.msgpack.Decoder(list[Outgoing])
-_headers_out = msgspec.json.Encoder()
-_headers_in = msgspec.json.Decoder(list[tuple[str, bytes | None]])
 
 
 class UnreadableRowError(Exception):
@@ -44,16 +43,6 @@ class Row(Struct, frozen=True):
     partition: int
     records: Sequence[Outgoing]
     size: int
-
-
-def encode_headers(headers: Headers) -> bytes:
-    """A JSON array of [name, value], values in base64 or null."""
-    return _headers_out.encode(headers)
-
-
-def decode_headers(content: bytes) -> Headers:
-    """What `encode_headers` wrote."""
-    return _headers_in.decode(content)
 
 
 def pack(records: list[Outgoing]) -> bytes:
