@@ -20,11 +20,11 @@ async def listen(runner: web.AppRunner, host: str, port: int, named_by: str = "O
         await web.TCPSite(runner, host, port).start()
     except (OSError, UnicodeError) as problem:
         await runner.cleanup()
-        raise CannotListen(f"cannot listen on {place(host, port)} ({_why(problem)}); {named_by} say where") from None
+        raise CannotListen(f"cannot listen on {address(host, port)} ({_why(problem)}); {named_by} say where") from None
 
 
-def place(host: str, port: int) -> str:
-    """As an address has them: an IPv6 host stands in brackets."""
+def address(host: str, port: int) -> str:
+    """`host:port`; an IPv6 host stands in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -51,31 +51,41 @@ class OpsServer:
         if self._settings.ops_port is None:
             return
         app = web.Application()
-        app.router.add_get("/live", self._live)
+        app.router.add_get("/live", live)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await listen(self._runner, self._settings.ops_host, self._settings.ops_port)
         self.port = port = self._runner.addresses[0][1]
-        print(f"ops server on http://{place(self._settings.ops_host, port)}", flush=True)  # noqa: T201 - the contract
+        print(f"ops server on http://{address(self._settings.ops_host, port)}", flush=True)  # noqa: T201 - the contract
 
     async def stop(self) -> None:
         """Answers nothing more."""
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _live(self, _: web.Request) -> web.Response:
-        return web.json_response({"live": True})
-
     async def _ready(self, _: web.Request) -> web.Response:
-        missing = dict(self._condition())
-        return web.json_response({"ready": not missing, **missing}, status=503 if missing else 200)
+        return readiness(self._condition())
 
-    async def _metrics(self, _: web.Request) -> web.Response:
+    async def _metrics(self, request: web.Request) -> web.Response:
         if self._measure is not None:
             await self._measure()
-        return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return await metrics(request)
+
+
+async def live(_: web.Request) -> web.Response:
+    return web.json_response({"live": True})
+
+
+def readiness(missing: Mapping[str, str]) -> web.Response:
+    """Ready where nothing is missing."""
+    return web.json_response({"ready": not missing, **missing}, status=503 if missing else 200)
+
+
+async def metrics(_: web.Request) -> web.Response:
+    """As Prometheus reads them."""
+    return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _why(problem: OSError | UnicodeError) -> str:

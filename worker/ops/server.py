@@ -7,10 +7,9 @@ from importlib import resources
 import asyncpg
 from aiohttp import web
 from aiokafka.errors import KafkaError
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from worker import telemetry
-from worker.health import listen, place
+from worker.health import address, listen, live, metrics, readiness
 from worker.ops.acting import FORM_BYTES_MAX, act, act_page
 from worker.ops.door import Door, login, login_page, logout
 from worker.ops.guard import HEADERS, SESSION
@@ -59,7 +58,7 @@ class Server:
         self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=2)
         await self._runner.setup()
         await listen(self._runner, host, port)
-        self.address = f"http://{place(host, self._runner.addresses[0][1])}"
+        self.address = f"http://{address(host, self._runner.addresses[0][1])}"
 
     async def stop(self) -> None:
         """Answers nothing more."""
@@ -80,9 +79,9 @@ class Server:
         app.router.add_get("/login", self._page(login_page))
         app.router.add_post("/login", self._page(login))
         app.router.add_post("/logout", logout)
-        app.router.add_get("/live", _live)
+        app.router.add_get("/live", live)
         app.router.add_get("/ready", self._page(_ready))
-        app.router.add_get("/metrics", _metrics)
+        app.router.add_get("/metrics", metrics)
         for name in STATIC:
             app.router.add_get(f"/static/{name}", _static)
         return app
@@ -148,19 +147,10 @@ class Server:
         return self._site.say(request, 500, "This page broke", "The log of `settlement ops` says why.")
 
 
-async def _live(_: web.Request) -> web.Response:
-    return web.json_response({"live": True})
-
-
 async def _ready(site: Site, _: web.Request) -> web.Response:
     """Open to everybody: what a server said of itself is in the log, and on the pages of those who have a session."""
     blind = site.around.problem and "the last look at the database and the brokers failed; the log says why"
-    missing = {name: one for name, one in (("view", site.view.missing()), ("around", blind)) if one}
-    return web.json_response({"ready": not missing, **missing}, status=503 if missing else 200)
-
-
-async def _metrics(_: web.Request) -> web.Response:
-    return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return readiness({name: one for name, one in (("view", site.view.missing()), ("around", blind)) if one})
 
 
 async def _static(request: web.Request) -> web.Response:

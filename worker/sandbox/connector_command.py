@@ -9,7 +9,7 @@ import typer
 from aiohttp import web
 
 from worker.domain.money import EXPONENTS
-from worker.health import listen, place
+from worker.health import address, listen
 from worker.sandbox.book import Book
 from worker.sandbox.connector import FAULTS, Faults, SandboxConnector
 
@@ -54,7 +54,7 @@ async def _serve(connector: SandboxConnector, host: str, port: int) -> None:
     runner = web.AppRunner(connector.application(), access_log=None, shutdown_timeout=1)
     await runner.setup()
     await listen(runner, host, port, "--host and --port")
-    print(f"connector on http://{place(host, runner.addresses[0][1])}", flush=True)  # noqa: T201 - this is its output
+    print(f"connector on http://{address(host, runner.addresses[0][1])}", flush=True)  # noqa: T201 - this is its output
     stopping = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
