@@ -172,8 +172,9 @@ def _positive(most: float) -> Callable[[Any], float | None]:
 def _schedule(value: Any) -> tuple[float, ...] | None:
     if not isinstance(value, list) or not value or len(value) > 1000:
         return None
-    seconds = tuple(_positive(7 * 86_400)(one) for one in value)
-    return None if None in seconds else seconds  # type: ignore[return-value]
+    check = _positive(7 * 86_400)
+    seconds = tuple(good for one in value if (good := check(one)) is not None)
+    return seconds if len(seconds) == len(value) else None
 
 
 def _secret(value: Any) -> Secret | None:

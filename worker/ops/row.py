@@ -4,6 +4,7 @@ Messages come at least once, and those of two topics come in any order between e
 version is higher, an event and a command when their sequence is: so a repeat changes nothing, however late.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
@@ -132,7 +133,7 @@ class Row(Struct, frozen=True, array_like=True, gc=False):
     """Outcomes that came before their commands."""
 
 
-decode = {
+decode: dict[str, Callable[[bytes], Message]] = {
     "state": msgspec.json.Decoder(State).decode,
     "event": msgspec.json.Decoder(Event).decode,
     "command": msgspec.json.Decoder(Command).decode,

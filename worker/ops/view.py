@@ -176,7 +176,7 @@ class View:
     def _folded(
         self, event: Any, fresh: dict[bytes, Row], news: defaultdict[tuple[str, int], list[News]]
     ) -> tuple[bytes, Row]:
-        message: Message = decode[self._kinds[event.message.topic]](event.value)  # type: ignore[assignment]
+        message = decode[self._kinds[event.message.topic]](event.value)
         kind = (event.headers.get("ce_type") or b"").decode()
         key = message.order_id.encode()
         row = fresh.get(key) or self.rows.data.get(key) or Row()
