@@ -47,8 +47,6 @@ def order_command(
 
 
 async def _page(settings: Settings, order_id: str) -> OrderPage | None:
-    if "\0" in order_id:
-        return None
     async with snapshot(settings) as connection:
         return await read_order(connection, order_id)
 

@@ -55,8 +55,6 @@ async def order_page(site: Site, request: web.Request) -> web.Response:
 
 
 async def _read(site: Site, order_id: str) -> tuple[OrderPage | None, list[Need]]:
-    if "\0" in order_id:
-        return None, []  # no id has one, and the database takes none
     async with site.reader.snapshot() as connection:
         page = await read_order(connection, order_id)
         return page, await needs(connection, order_id=order_id) if page is not None else []

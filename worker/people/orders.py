@@ -45,12 +45,14 @@ class OrderPage(Struct, frozen=True):
 
 
 def place(one: Json) -> str:
-    """Where in Kafka the record stands of which a row tells; what time brought came with none."""
+    """Where in Kafka a row's record stands; a fact that time itself brought has none."""
     return f"{one['topic']}[{one['partition']}]@{one['offset']}" if one["topic"] else "the clock"
 
 
 async def read_order(connection: Connection, order_id: str) -> OrderPage | None:
     """The order's page, or None where nothing ever named it. Call inside one snapshot."""
+    if "\0" in order_id:
+        return None  # no id has one, and the database takes none
     row = await connection.fetchrow(_SQL["order_document"], order_id)
     if row is None:
         return None
