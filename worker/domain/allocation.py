@@ -42,21 +42,21 @@ def may_settle(payment: Payment) -> bool:
     return not payment.lapsed and not (payment.once and payment.asked)
 
 
-def headroom_reference(payment: Payment) -> int:
-    """What the room above the authorized amount is worth to the order, whether or not it lapsed."""
+def _headroom_reference(payment: Payment) -> int:
+    """The room above the authorized amount in reference value, whether or not it lapsed."""
     return payment.untouched_headroom * payment.reference // payment.authorized
 
 
 def room_reference(payment: Payment) -> int:
-    """What a settle can take of it."""
-    return 0 if payment.lapsed else lapsed_reference(payment)
+    """What a settle can take of the payment."""
+    return 0 if payment.lapsed else untouched_room(payment)
 
 
-def lapsed_reference(payment: Payment) -> int:
-    """What a settle could take of it, had it not lapsed."""
+def untouched_room(payment: Payment) -> int:
+    """What a settle could take of the payment, whether or not it lapsed."""
     if payment.once and payment.asked:
         return 0
-    return payment.untouched_reference + headroom_reference(payment)
+    return payment.untouched_reference + _headroom_reference(payment)
 
 
 def total_room(order: Order) -> int:
@@ -79,7 +79,7 @@ def allocate_settle(payments: Iterable[Payment], amount: int) -> Allocation:
         taken[payment.payment_id] = Part(payment, reference, value)
         left -= reference
     for payment in candidates if left else ():
-        reference = min(left, headroom_reference(payment))
+        reference = min(left, _headroom_reference(payment))
         value = reference * payment.authorized // payment.reference
         if value == 0:
             crumbs += reference

@@ -38,7 +38,7 @@ def order_authorized(draft: Draft, fact: OrderAuthorized) -> Verdict:
     for authorization in fact.payments:
         _add_payment(draft, authorization, later=False)
     _fix_modes(draft)
-    watch_deadlines(draft)
+    _watch_deadlines(draft)
     tell_missing_room(draft)
     draft.unparks = True
     return "applied"
@@ -62,7 +62,7 @@ def payment_authorized(draft: Draft, fact: PaymentAuthorized) -> Verdict:
         {"value": authorization.value, "paymentId": authorization.payment_id},
     )  # fmt: skip
     _fix_modes(draft)
-    watch_deadlines(draft)
+    _watch_deadlines(draft)
     draft.unparks = True
     return "applied"
 
@@ -76,7 +76,7 @@ def connectors_named(draft: Draft, _fact: ConnectorsNamed) -> Verdict:
 
 
 def time_passed(draft: Draft, _fact: TimePassed) -> Verdict:
-    return "applied" if watch_deadlines(draft) else "duplicate"
+    return "applied" if _watch_deadlines(draft) else "duplicate"
 
 
 def _foreign(terms: Terms) -> Refusal | None:
@@ -125,7 +125,7 @@ def _mode(capability: Capability, splits: bool, terms: Terms) -> Mode:
     return capability.mode
 
 
-def watch_deadlines(draft: Draft) -> bool:
+def _watch_deadlines(draft: Draft) -> bool:
     """Warns before an authorization lapses, and lets it lapse; says whether anything happened (R28)."""
     happened, now = False, draft.terms.now_ms
     for payment in draft.order.payments:

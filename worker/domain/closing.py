@@ -27,7 +27,7 @@ def settle_down(draft: Draft) -> None:
     serve_demands(draft)
     if order.phase == "canceled":
         void_open_rest(draft, ("cancel", order.order_id), "R22")
-    elif order.phase == "finished" or (order.phase == "invoiced" and (_is_ending(order) or not held_up(order))):
+    elif order.phase == "finished" or (order.phase == "invoiced" and (_is_ending(order) or not _held_up(order))):
         _finish(draft)
 
 
@@ -53,7 +53,7 @@ def _is_finishing(command: Command) -> bool:
     return command.operation == "cancel" and command.cause_kind == "finish" and command.state == "sent"
 
 
-def held_up(order: Order) -> bool:
+def _held_up(order: Order) -> bool:
     """Whether anything is in flight, waiting, failed, short, unknown, manual or suspect."""
     return (
         bool(order.demands or order.held)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
-from worker.domain.allocation import lapsed_reference
+from worker.domain.allocation import untouched_room
 from worker.domain.draft import Draft
 from worker.domain.order import Command, Invoice, Lack, LackKind, Order
 
@@ -16,6 +16,7 @@ ABANDONED: frozenset[LackKind] = frozenset(("abandoned",))
 WAITING: frozenset[LackKind] = frozenset(("waiting",))
 LAPSED: frozenset[LackKind] = frozenset(("lapsed",))
 FAILED: frozenset[LackKind] = frozenset(("failed", "short"))
+ROUNDING: frozenset[LackKind] = frozenset(("rounding",))
 
 
 def total(order: Order, kinds: frozenset[LackKind]) -> int:
@@ -63,7 +64,7 @@ def missing_unlisted(order: Order) -> int:
 
 def lapsed_unlisted(order: Order) -> int:
     """What authorizations took with them when they lapsed, beyond what invoices are already known to lack of it."""
-    gone = sum(lapsed_reference(payment) for payment in order.payments if payment.lapsed)
+    gone = sum(untouched_room(payment) for payment in order.payments if payment.lapsed)
     return max(0, gone - total(order, LAPSED))
 
 

@@ -9,8 +9,6 @@ from worker.domain.money import half_even
 from worker.domain.order import Command, Lack, LackKind, Order, Payment, Settlement
 from worker.domain.refunding import cut_demands
 
-_ROUNDING: frozenset[LackKind] = frozenset(("rounding",))
-
 
 def ask_for_lacks(draft: Draft) -> None:
     """Asks for what accepted invoices lack and nobody asked for yet, as far as there is room; the rest waits."""
@@ -71,7 +69,7 @@ def _take(draft: Draft, payments: Iterable[Payment], amount: int, cause: tuple[s
         if value == 0:  # nothing real is left of the payment: it counts as taken
             payment.settled_reference += reference
             continue
-        covers = ((*cause[1:], reference),) if cause[0] == "invoice" else _covered(draft.order, reference)
+        covers = ((cause[1], reference),) if cause[0] == "invoice" else _covered(draft.order, reference)
         _issue(draft, payment, value, reference, cause, rule, covers)
     return allocation.left, allocation.crumbs
 
@@ -90,7 +88,7 @@ def _covered(order: Order, amount: int) -> tuple[tuple[str, int], ...]:
 def _issue(
     draft: Draft, payment: Payment, value: int, reference: int, cause: tuple[str, str], rule: str,
     covers: tuple[tuple[str, int], ...], retry_of: str | None = None,
-) -> Command:  # fmt: skip
+) -> None:  # fmt: skip
     shares = split(payment, value)
     command = draft.issue(
         payment, "settle", value, reference, cause, rule, covers=covers, shares=shares, retry_of=retry_of
@@ -100,7 +98,6 @@ def _issue(
     payment.settling_reference += reference
     payment.asked = payment.once
     with_shares(payment, shares, -1)
-    return command
 
 
 def _name_the_rest(draft: Draft) -> None:
@@ -135,10 +132,10 @@ def _tell_lapsed(draft: Draft, invoice: str, lapsed: int, needed: int) -> None:
         f"Invoice {invoice} lacks {draft.amount(lapsed)}: the authorization has expired (R28)",
         {"lapsed": lapsed, "code": "authorization_expired"}, cause,
     )  # fmt: skip
-    tell_needed(draft, needed, "R28", cause)
+    _tell_needed(draft, needed, "R28", cause)
 
 
-def tell_needed(draft: Draft, amount: int, rule: str, cause: tuple[str, str] | None = None) -> None:
+def _tell_needed(draft: Draft, amount: int, rule: str, cause: tuple[str, str] | None = None) -> None:
     draft.tell(
         "authorization.needed", rule,
         f"Another authorization of {draft.amount(amount)} is needed ({rule})", {"needed": amount}, cause,
@@ -149,13 +146,13 @@ def tell_missing_room(draft: Draft) -> None:
     """Names what the order's value exceeds what was taken and what can still be taken (R16)."""
     order = draft.order
     if (needed := order.value - order.taken - total_room(order)) > 0:
-        tell_needed(draft, needed, "R16")
+        _tell_needed(draft, needed, "R16")
 
 
 def absorb_crumbs(draft: Draft) -> None:
     """What is too small to be asked for and will meet no further command counts as taken (R26)."""
     order = draft.order
-    crumbs = lacking.total(order, _ROUNDING)
+    crumbs = lacking.total(order, lacking.ROUNDING)
     if crumbs and (order.phase != "open" or not any(payment.open or payment.headroom for payment in order.payments)):
         order.payments[0].settled_reference += crumbs
         order.lacks = [lack for lack in order.lacks if lack.kind != "rounding"]
@@ -217,7 +214,7 @@ def settle_succeeded(draft: Draft, command: Command, done: int, settle_id: str, 
          "settleId": settle_id, **where_any(before=before)},
     )  # fmt: skip
     if short:
-        note_loss(draft, command, "short")
+        _note_loss(draft, command, "short")
     else:
         lacking.cover(draft)
 
@@ -236,10 +233,10 @@ def settle_failed(draft: Draft, command: Command, rule: str, code: str | None) -
         f"{code or 'declined'} ({rule})",
         {"value": command.value, "paymentId": payment.payment_id, "commandId": command.command_id, "code": code},
     )  # fmt: skip
-    note_loss(draft, command, "failed")
+    _note_loss(draft, command, "failed")
 
 
-def note_loss(draft: Draft, command: Command, kind: LackKind) -> None:
+def _note_loss(draft: Draft, command: Command, kind: LackKind) -> None:
     """After less was taken than asked: refunds that waited for it fall away (R15), the invoices lack the rest."""
     order = draft.order
     fallen = cut_demands(order, command.missing, lambda one: one.cause_kind != "invoice")

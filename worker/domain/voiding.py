@@ -95,7 +95,7 @@ def _send(
     rule: str,
     told_late: int = 0,
     retry_of: str | None = None,
-) -> Command:
+) -> None:
     payment = part.payment
     shares = split(payment, part.value)
     command = draft.issue(
@@ -106,7 +106,6 @@ def _send(
     with_shares(payment, shares, -1)
     payment.voiding += part.value
     payment.voided_reference += part.reference
-    return command
 
 
 def undo_booked(draft: Draft, payment: Payment, rule: str) -> int:

@@ -7,14 +7,13 @@ from typing import Any
 from msgspec import Struct
 
 from worker.domain import lacking
-from worker.domain.order import Command, LackKind, Order, Payment
+from worker.domain.order import Command, Order, Payment
 from worker.domain.published import needs_attention
 
 Finding = tuple[str, str]
 Row = Mapping[str, Any]
 
 _IN_FLIGHT = {"settle": "settling", "refund": "refunding", "cancel": "voiding"}
-_ROUNDING = frozenset[LackKind](("rounding",))
 
 
 class Books(Struct):
@@ -189,7 +188,7 @@ def _sums(order: Order) -> Iterator[Finding]:
     listed = sum(lack.amount for lack in order.lacks)
     if listed != order.lacking:
         yield "I8", f"its invoices lack {order.lacking}, listed are {listed}"
-    if order.opened and order.taken > order.value + lacking.total(order, _ROUNDING):
+    if order.opened and order.taken > order.value + lacking.total(order, lacking.ROUNDING):
         yield "I8", f"{order.taken} is taken of an order of {order.value}"
 
 
