@@ -97,6 +97,15 @@ class Draft:
         )  # fmt: skip
         return command
 
+    def tell_failed(self, kind: str, what: str, command: Command, rule: str, code: str | None) -> None:
+        """A command was not done; what it held was given back."""
+        self.tell(
+            kind, rule,
+            f"The {what} of {self.amount(command.value)} on payment {command.payment_id} failed: "
+            f"{code or 'declined'} ({rule})",
+            {"value": command.value, "paymentId": command.payment_id, "commandId": command.command_id, "code": code},
+        )  # fmt: skip
+
     def update(self, command: Command, **changes: object) -> Command:
         """The command with other fields, in its place."""
         changed = replace(command, **changes)

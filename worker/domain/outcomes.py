@@ -88,15 +88,17 @@ def _suspicious(draft: Draft, fact: OutcomeReported, reason: str) -> Refusal:
     return Refusal("suspect", "R32", f"{reason} (R32)")
 
 
+def _ended_before(draft: Draft, command: Command, fact: OutcomeReported) -> Refusal:
+    return _suspicious(draft, fact, f"Command {command.command_id} already ended as {command.state}")
+
+
 def _succeeded(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
     operation_id = fact.operation_id or command.request_id
     if not command.reserved:
-        if command.state == "succeeded" and (command.done, command.operation_id) == (
-            fact.value,
-            operation_id,
-        ):
+        booked = command.state, command.done, command.operation_id
+        if booked == ("succeeded", fact.value, operation_id):
             return "duplicate"
-        return _suspicious(draft, fact, f"Command {command.command_id} already ended as {command.state}")
+        return _ended_before(draft, command, fact)
     if not 0 < fact.value <= command.value:
         return _make_suspect(draft, command, f"{draft.amount(fact.value)} done of {draft.amount(command.value)} asked")
     if (whose := _whose(draft, command, operation_id)) is not None:
@@ -157,7 +159,7 @@ def _declined(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
     if not command.reserved:
         if command.state == "declined":
             return "duplicate"
-        return _suspicious(draft, fact, f"Command {command.command_id} already ended as {command.state}")
+        return _ended_before(draft, command, fact)
     _not_done(draft, command, "R35", fact.code or fact.message)
     return "applied"
 
@@ -180,7 +182,7 @@ def _interim(draft: Draft, command: Command, fact: OutcomeReported, interim: Int
         return "duplicate"
     if not command.reserved:
         if fact.outcome == "suspect":
-            return _suspicious(draft, fact, f"Command {command.command_id} already ended as {command.state}")
+            return _ended_before(draft, command, fact)
         return "duplicate"
     draft.update(command, state=interim, marks=(*command.marks, mark))
     rule = _INTERIM[interim]
@@ -233,7 +235,7 @@ def _resolved(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
             return "duplicate"
         if command.state == "declined" and fact.value == 0:
             return "duplicate"
-        return _suspicious(draft, fact, f"Command {command.command_id} already ended as {command.state}")
+        return _ended_before(draft, command, fact)
     if (most := most_done(draft.payment(command.payment_id), command)) < fact.value:
         return refused(
             "R39",

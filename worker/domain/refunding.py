@@ -191,12 +191,7 @@ def refund_failed(draft: Draft, command: Command, rule: str, code: str | None) -
     payment.refunding -= command.value
     draft.move(payment, "refunding", "settled", command.value, rule, command.command_id)
     draft.update(command, state="declined", missing=max(1, command.reference))
-    draft.tell(
-        "refund.failed", rule,
-        f"The refund of {draft.amount(command.value)} on payment {payment.payment_id} failed: "
-        f"{code or 'declined'} ({rule})",
-        {"value": command.value, "paymentId": payment.payment_id, "commandId": command.command_id, "code": code},
-    )  # fmt: skip
+    draft.tell_failed("refund.failed", "refund", command, rule, code)
 
 
 def drop_returns_above(draft: Draft, limit: int) -> None:

@@ -227,12 +227,7 @@ def settle_failed(draft: Draft, command: Command, rule: str, code: str | None) -
     draft.release(payment, "settling", command.value, rule, command.command_id)
     with_shares(payment, command.shares, +1)
     command = draft.update(command, state="declined", missing=command.reference)
-    draft.tell(
-        "settlement.failed", rule,
-        f"The settle of {draft.amount(command.value)} on payment {payment.payment_id} failed: "
-        f"{code or 'declined'} ({rule})",
-        {"value": command.value, "paymentId": payment.payment_id, "commandId": command.command_id, "code": code},
-    )  # fmt: skip
+    draft.tell_failed("settlement.failed", "settle", command, rule, code)
     _note_loss(draft, command, "failed")
 
 

@@ -182,9 +182,4 @@ def void_failed(draft: Draft, command: Command, rule: str, code: str | None) -> 
     draft.release(payment, "voiding", amount, rule, command.command_id)
     with_shares(payment, command.shares, +1)
     draft.update(command, state="declined", missing=max(1, command.reference))
-    draft.tell(
-        "void.failed", rule,
-        f"The void of {draft.amount(command.value)} on payment {payment.payment_id} failed: "
-        f"{code or 'declined'} ({rule})",
-        {"value": command.value, "paymentId": payment.payment_id, "commandId": command.command_id, "code": code},
-    )  # fmt: skip
+    draft.tell_failed("void.failed", "void", command, rule, code)
