@@ -26,7 +26,8 @@ def auto_settled(draft: Draft, fact: PaymentAutoSettled) -> Verdict:
         if known.value == fact.value:
             return "duplicate"
         return conflict(f"Automatic settlement {fact.settle_id} was already reported with {draft.amount(known.value)}")
-    order.held = [one for one in order.held if (one.payment_id, one.settle_id) != (fact.payment_id, fact.settle_id)]
+    for same in _held(order, fact.payment_id, fact.settle_id):
+        order.held.remove(same)
     held = Held(fact.payment_id, fact.settle_id, fact.value)
     match _judge(draft, payment, held):
         case "waits":
@@ -101,7 +102,7 @@ def claim(draft: Draft, command: Command, done: int, settle_id: str) -> int | No
     Returns how much of it was booked, and told, before; None where they cannot be one.
     """
     order = draft.order
-    for held in [one for one in order.held if (one.payment_id, one.settle_id) == (command.payment_id, settle_id)]:
+    for held in _held(order, command.payment_id, settle_id):
         order.held.remove(held)
         if not held.suspect:
             draft.judged.append((held.payment_id, held.settle_id, False))
@@ -134,9 +135,7 @@ def _was_given_back(order: Order, settlement: Settlement) -> bool:
 
 def is_automatic(order: Order, payment_id: str, settle_id: str) -> bool:
     """Whether the gateway reported this settlement as its own, booked or not."""
-    return automatic_key(payment_id, settle_id) in order.automatic or any(
-        (one.payment_id, one.settle_id) == (payment_id, settle_id) for one in order.held
-    )
+    return automatic_key(payment_id, settle_id) in order.automatic or bool(_held(order, payment_id, settle_id))
 
 
 def _is_ours(order: Order, payment_id: str, settle_id: str) -> bool:
@@ -150,5 +149,9 @@ def _known(order: Order, fact: PaymentAutoSettled) -> Held | None:
     """The same automatic settlement as it was reported before."""
     if (value := order.automatic.get(automatic_key(fact.payment_id, fact.settle_id))) is not None:
         return Held(fact.payment_id, fact.settle_id, value)
-    same = (one for one in order.held if (one.payment_id, one.settle_id) == (fact.payment_id, fact.settle_id))
-    return next(same, None)
+    return next(iter(_held(order, fact.payment_id, fact.settle_id)), None)
+
+
+def _held(order: Order, payment_id: str, settle_id: str) -> list[Held]:
+    """The same automatic settlement, not booked yet or suspect; there is at most one."""
+    return [one for one in order.held if (one.payment_id, one.settle_id) == (payment_id, settle_id)]
