@@ -4,7 +4,7 @@ from worker.domain.allocation import room_reference
 from worker.domain.decision import Refusal
 from worker.domain.draft import Draft
 from worker.domain.facts import Authorization, ConnectorsNamed, OrderAuthorized, PaymentAuthorized, TimePassed
-from worker.domain.identity import content_of
+from worker.domain.identity import content_of, order_content
 from worker.domain.ids import digest
 from worker.domain.money import MAX_MINOR
 from worker.domain.order import Order, Payment, Share
@@ -15,7 +15,7 @@ from worker.domain.verdict import Verdict, conflict, refused
 
 def order_authorized(draft: Draft, fact: OrderAuthorized) -> Verdict:
     order = draft.order
-    content = digest(fact.currency, str(fact.value), *(content_of(payment) for payment in fact.payments))
+    content = digest(*order_content(fact))
     if order.opened:
         if content == order.content:
             return "duplicate"
@@ -23,12 +23,7 @@ def order_authorized(draft: Draft, fact: OrderAuthorized) -> Verdict:
     if (refusal := _foreign(draft.terms)) is not None:
         return refusal
     order.opened = True
-    order.merchant, order.currency, order.value, order.content = (
-        fact.merchant,
-        fact.currency,
-        fact.value,
-        content,
-    )
+    order.merchant, order.currency, order.value, order.content = fact.merchant, fact.currency, fact.value, content
     draft.tell(
         "order.opened", "R2",
         f"Order {order.order_id} of {draft.amount(fact.value)} {fact.currency} opened "

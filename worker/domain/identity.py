@@ -27,6 +27,11 @@ def content_of(authorization: Authorization) -> str:
     return digest(one.payment_id, one.transaction_id, one.authorization_id, *amounts, *shares)
 
 
+def order_content(fact: OrderAuthorized) -> tuple[str, ...]:
+    """An order's currency and value, and its payments' contents (R8)."""
+    return fact.currency, str(fact.value), *map(content_of, fact.payments)
+
+
 def fingerprint(fact: Fact, currency: str = "") -> str:
     """A fact by its business key and its content: what moves money (R8). `currency`: of an invoice that names none."""
     content: tuple[str, ...]
@@ -34,10 +39,7 @@ def fingerprint(fact: Fact, currency: str = "") -> str:
         case InvoiceIssued():
             content = (fact.invoice_number, fact.type, str(fact.invoice_value), fact.currency or currency)
         case TrackingUpdated():
-            content = (
-                fact.invoice_number,
-                *(f"{name}={value}" for name, value in sorted(fact.fields.items())),
-            )
+            content = (fact.invoice_number, *(f"{name}={value}" for name, value in sorted(fact.fields.items())))
         case OrderChanged():
             content = (fact.request_id, str(fact.discount_value), str(fact.increment_value))
         case PaymentAutoSettled():
@@ -45,11 +47,7 @@ def fingerprint(fact: Fact, currency: str = "") -> str:
         case PaymentAuthorized():
             content = (content_of(fact.payment),)
         case OrderAuthorized():
-            content = (
-                fact.currency,
-                str(fact.value),
-                *(content_of(one) for one in fact.payments),
-            )
+            content = order_content(fact)
         case OutcomeReported():
             content = (fact.command_id, fact.outcome, fact.at, str(fact.value), fact.operation_id or "")
         case CancelRequested() | TimePassed() | ConnectorsNamed():
