@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from worker.domain.money import divided, half_even, proportional
-from worker.domain.order import Order, Payment
+from worker.domain.order import Order, Payment, Split
 
 
 class Part(NamedTuple):
@@ -111,7 +111,7 @@ def automatic_reference(payment: Payment, value: int) -> int:
     return counted + (value - below) * payment.reference // payment.authorized
 
 
-def split(payment: Payment, value: int) -> tuple[tuple[int, int], ...]:
+def split(payment: Payment, value: int) -> Split:
     """The recipients' shares of a settle or void, each with its commission (R3)."""
     if not payment.shares:
         return ()
@@ -128,14 +128,14 @@ def split(payment: Payment, value: int) -> tuple[tuple[int, int], ...]:
     )
 
 
-def together(some: tuple[tuple[int, int], ...], more: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+def together(some: Split, more: Split) -> Split:
     """Two parts of the same recipients as one."""
     if not some:
         return more
     return tuple((one[0] + two[0], one[1] + two[1]) for one, two in zip(some, more, strict=True))
 
 
-def split_done(shares: tuple[tuple[int, int], ...], done: int) -> tuple[tuple[int, int], ...]:
+def split_done(shares: Split, done: int) -> Split:
     """What came short divides like what was asked."""
     asked = [amount for amount, _ in shares]
     return tuple(

@@ -5,7 +5,7 @@ from worker.domain.allocation import by_amount
 from worker.domain.draft import Draft
 from worker.domain.facts import CancelRequested, OrderChanged
 from worker.domain.money import MAX_MINOR
-from worker.domain.order import Change
+from worker.domain.order import Cause, Change
 from worker.domain.refunding import demand, give_back_all
 from worker.domain.settling import tell_missing_room
 from worker.domain.verdict import Verdict, conflict, refused
@@ -62,7 +62,7 @@ def _objection(draft: Draft, fact: OrderChanged) -> str | None:
     return None
 
 
-def _lower(draft: Draft, after: int, cause: tuple[str, str]) -> None:
+def _lower(draft: Draft, after: int, cause: Cause) -> None:
     """What is open goes first, then what was taken too much; the rest was never authorized (R15)."""
     order = draft.order
     taken = order.taken

@@ -21,7 +21,7 @@ from worker.domain.facts import (
     TrackingUpdated,
 )
 from worker.domain.identity import fingerprint
-from worker.domain.order import Order
+from worker.domain.order import Cause, Order
 from worker.domain.terms import Terms
 from worker.domain.verdict import Verdict
 
@@ -110,7 +110,7 @@ def _rejected(fact: Fact) -> str:  # noqa: PLR0911 - as above
             assert_never(fact)
 
 
-def _cause(fact: Fact) -> tuple[str, str]:
+def _cause(fact: Fact) -> Cause:
     """What an event of this fact names as its cause."""
     match fact:
         case InvoiceIssued() | TrackingUpdated():

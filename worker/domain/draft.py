@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from worker.domain.decision import Account, Decision, Entry, Event, Fate, Number, Refusal
 from worker.domain.ids import command_ids
 from worker.domain.money import to_major
-from worker.domain.order import Command, Operation, Order, Payment, Settlement, Share
+from worker.domain.order import Cause, Command, Covers, Operation, Order, Payment, Settlement, Share, Split
 from worker.domain.terms import Terms
 
 _REQUESTED = {"settle": "settlement.requested", "refund": "refund.requested", "cancel": "void.requested"}
@@ -18,7 +18,7 @@ class Draft:
 
     __slots__ = ("cause", "commands", "entries", "events", "holds", "judged", "order", "terms", "unparks")
 
-    def __init__(self, order: Order, terms: Terms, cause: tuple[str, str]) -> None:
+    def __init__(self, order: Order, terms: Terms, cause: Cause) -> None:
         self.order = _copied(order)
         self.terms = terms
         self.cause = cause
@@ -47,7 +47,7 @@ class Draft:
         rule: str,
         reason: str,
         numbers: dict[str, Number] | None = None,
-        cause: tuple[str, str] | None = None,
+        cause: Cause | None = None,
     ) -> None:
         """Adds an event to the order's timeline."""
         self.order.events += 1
@@ -67,14 +67,14 @@ class Draft:
         operation: Operation,
         value: int,
         reference: int,
-        cause: tuple[str, str],
+        cause: Cause,
         rule: str,
         *,
         settle_id: str | None = None,
         retry_of: str | None = None,
         told_late: int = 0,
-        covers: tuple[tuple[str, int], ...] = (),
-        shares: tuple[tuple[int, int], ...] = (),
+        covers: Covers = (),
+        shares: Split = (),
     ) -> Command:
         """A new command, with the next ordinal of its cause and the next place in its payment's line."""
         order, ordinal = self.order, 1
@@ -172,7 +172,7 @@ def _copied_payment(payment: Payment) -> Payment:
     return new
 
 
-def with_shares(payment: Payment, taken: tuple[tuple[int, int], ...], sign: int) -> None:
+def with_shares(payment: Payment, taken: Split, sign: int) -> None:
     """Takes parts (sign -1) from what the recipients have still to receive, or gives them back (+1)."""
     if taken:
         payment.shares = [

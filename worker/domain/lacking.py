@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from worker.domain.allocation import untouched_room
 from worker.domain.draft import Draft
-from worker.domain.order import Command, Invoice, Lack, LackKind, Order
+from worker.domain.order import Command, Covers, Invoice, Lack, LackKind, Order
 
 UNASKED: frozenset[LackKind] = frozenset(("held", "waiting", "lapsed"))
 UNFOUND: frozenset[LackKind] = frozenset(("waiting", "lapsed"))
@@ -124,7 +124,7 @@ def _list_on(
     return amount - left
 
 
-def take_off(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True) -> tuple[tuple[str, int], ...]:
+def take_off(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True) -> Covers:
     """Strikes up to an amount from the list, oldest invoice first; says how much of which invoice."""
     draft.order.lacks, parts = struck(draft.order.lacks, amount, of)
     return parts
@@ -153,7 +153,7 @@ def per_invoice(lacks: Iterable[Lack]) -> dict[str, list[Lack]]:
     return found
 
 
-def take_off_failed(draft: Draft, amount: int, command_id: str) -> tuple[tuple[str, int], ...]:
+def take_off_failed(draft: Draft, amount: int, command_id: str) -> Covers:
     """Strikes what a command is asked again for: its own lacks first, else any that failed.
 
     Where one settle stands for all invoices, what covered its own may have been counted to another command.

@@ -15,6 +15,9 @@ Phase = Literal["open", "invoiced", "finished", "canceled"]
 Operation = Literal["settle", "refund", "cancel"]
 CommandState = Literal["sent", "succeeded", "declined", "manual", "suspect", "unknown"]
 LackKind = Literal["held", "waiting", "lapsed", "failed", "short", "abandoned", "rounding"]
+Cause = tuple[str, str]  # what a command was asked for: kind and id
+Split = tuple[tuple[int, int], ...]  # of an amount between the recipients: to each, an amount and a commission
+Covers = tuple[tuple[str, int], ...]  # which invoices an amount is for, and how much of each
 
 
 class Settlement(Struct, frozen=True, array_like=True, gc=False):
@@ -28,7 +31,7 @@ class Settlement(Struct, frozen=True, array_like=True, gc=False):
     refunding: int = 0
     reserved: int = 0  # released by a decline; only its retry may take it again (R21)
     reference_taken: int = 0  # of the reference value: refunded, in flight or reserved
-    shares: tuple[tuple[int, int], ...] = ()  # of an automatic one: what it took of each recipient, and commission
+    shares: Split = ()  # of an automatic one: what it took
 
     @property
     def refundable(self) -> int:
@@ -81,7 +84,7 @@ class Payment(Struct, array_like=True):
     booked_reference: int = 0
     settlements: list[Settlement] = field(default_factory=list)
     shares: list[Share] = field(default_factory=list)
-    booked_shares: tuple[tuple[int, int], ...] = ()  # what `booked` took of each recipient, and commission
+    booked_shares: Split = ()  # what `booked` took
 
     @property
     def used(self) -> int:
@@ -136,9 +139,13 @@ class Command(Struct, frozen=True, array_like=True, gc=False):
     missing: int = 0  # reference value that failed or came short, neither retried, covered nor abandoned
     abandoned: bool = False
     told_late: int = 0  # of a cancel: the part that was booked as voided before and is not in flight
-    covers: tuple[tuple[str, int], ...] = ()  # of a settle: how much of which invoice
-    shares: tuple[tuple[int, int], ...] = ()  # of a split settle or void: amount and commission per recipient
+    covers: Covers = ()  # of a settle
+    shares: Split = ()  # of a split settle or void
     marks: tuple[str, ...] = ()  # interim outcomes and decisions already seen
+
+    @property
+    def cause(self) -> Cause:
+        return self.cause_kind, self.cause_id
 
     @property
     def reserved(self) -> bool:
@@ -188,6 +195,10 @@ class Demand(Struct, frozen=True, array_like=True, gc=False):
     cause_id: str
     amount: int
     after_invoiced: bool = False
+
+    @property
+    def cause(self) -> Cause:
+        return self.cause_kind, self.cause_id
 
 
 class Held(Struct, frozen=True, array_like=True, gc=False):

@@ -37,7 +37,7 @@ def outcome_reported(draft: Draft, fact: OutcomeReported) -> Verdict:
     command = draft.order.commands.get(fact.command_id)
     if command is None:
         return _suspicious(draft, fact, f"No command {fact.command_id} was ever issued for this order")
-    draft.cause = (command.cause_kind, command.cause_id)
+    draft.cause = command.cause
     match fact.outcome:
         case "succeeded":
             return _succeeded(draft, command, fact)

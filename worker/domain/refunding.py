@@ -7,19 +7,19 @@ from msgspec.structs import replace
 from worker.domain.allocation import by_settled
 from worker.domain.draft import Draft
 from worker.domain.money import half_even, proportional
-from worker.domain.order import Command, Demand, Order, Payment
+from worker.domain.order import Cause, Command, Demand, Order, Payment
 
 
-def demand(draft: Draft, amount: int, cause: tuple[str, str], rule: str, after_invoiced: bool = False) -> None:
+def demand(draft: Draft, amount: int, cause: Cause, rule: str, after_invoiced: bool = False) -> None:
     """Decides a refund (reference value). What confirmed settlements cover is sent at once, the rest waits."""
     order = draft.order
     if amount <= 0:
         return
     if cause[0] != "invoice":
         order.given_back += amount
-    order.demands.append(Demand(cause[0], cause[1], amount, after_invoiced))
+    order.demands.append(Demand(*cause, amount, after_invoiced))
     serve_demands(draft, rule)
-    if waiting := sum(one.amount for one in order.demands if (one.cause_kind, one.cause_id) == cause):
+    if waiting := sum(one.amount for one in order.demands if one.cause == cause):
         draft.tell(
             "refund.waiting", rule,
             f"A refund of {draft.amount(waiting)} waits "
@@ -78,7 +78,7 @@ def _serve(draft: Draft, one: Demand, rule: str) -> int:
                     payment,
                     value,
                     reference,
-                    (one.cause_kind, one.cause_id),
+                    one.cause,
                     rule,
                     settlement.settle_id,
                 )
@@ -96,7 +96,7 @@ def _serve(draft: Draft, one: Demand, rule: str) -> int:
 
 
 def _issue(
-    draft: Draft, payment: Payment, value: int, reference: int, cause: tuple[str, str], rule: str, settle_id: str,
+    draft: Draft, payment: Payment, value: int, reference: int, cause: Cause, rule: str, settle_id: str,
     retry_of: str | None = None,
 ) -> None:  # fmt: skip
     command = draft.issue(payment, "refund", value, reference, cause, rule, settle_id=settle_id, retry_of=retry_of)
@@ -113,7 +113,7 @@ def refund_surplus(draft: Draft, settle_id: str) -> None:
         demand(draft, order.taken - order.value, cause, "R27")
 
 
-def give_back_all(draft: Draft, cause: tuple[str, str], rule: str) -> None:
+def give_back_all(draft: Draft, cause: Cause, rule: str) -> None:
     """A canceled order keeps nothing of what was captured, be it too small to count for the order (R22, R27)."""
     demand(draft, draft.order.taken, cause, rule)
     for payment in draft.order.payments:
@@ -139,7 +139,7 @@ def retry_refund(draft: Draft, command: Command) -> int:
     reference = command.reference - command.done_reference
     draft.update(command, missing=0)
     _issue(
-        draft, payment, value, reference, (command.cause_kind, command.cause_id), "R39",
+        draft, payment, value, reference, command.cause, "R39",
         settlement.settle_id, command.command_id,
     )  # fmt: skip
     return value
@@ -203,7 +203,7 @@ def drop_returns_above(draft: Draft, limit: int) -> None:
         draft.tell(
             "refund.failed", "R39",
             f"The waiting refund of {draft.amount(part)} is dropped: what it would return was given up (R39)",
-            {"value": part}, (one.cause_kind, one.cause_id),
+            {"value": part}, one.cause,
         )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from worker.domain import lacking
 from worker.domain.allocation import allocate_settle, by_amount, may_settle, split, split_done, total_room
 from worker.domain.draft import Draft, where_any, with_shares
 from worker.domain.money import half_even
-from worker.domain.order import Command, Lack, LackKind, Order, Payment, Settlement
+from worker.domain.order import Cause, Command, Covers, Lack, LackKind, Order, Payment, Settlement
 from worker.domain.refunding import cut_demands
 
 
@@ -62,7 +62,7 @@ def _ask_once(draft: Draft, amount: int) -> None:
         lacking.add(draft, invoice, "rounding", part)
 
 
-def _take(draft: Draft, payments: Iterable[Payment], amount: int, cause: tuple[str, str], rule: str) -> tuple[int, int]:
+def _take(draft: Draft, payments: Iterable[Payment], amount: int, cause: Cause, rule: str) -> tuple[int, int]:
     """Settle commands for an amount, as far as there is room. Returns what is left, and what of it was too small."""
     allocation = allocate_settle(payments, amount)
     for payment, reference, value in allocation.parts:
@@ -74,7 +74,7 @@ def _take(draft: Draft, payments: Iterable[Payment], amount: int, cause: tuple[s
     return allocation.left, allocation.crumbs
 
 
-def _covered(order: Order, amount: int) -> tuple[tuple[str, int], ...]:
+def _covered(order: Order, amount: int) -> Covers:
     """Which invoices' lacks an amount will cover, oldest first."""
     covers, left = [], amount
     for lack in order.lacks:
@@ -86,8 +86,8 @@ def _covered(order: Order, amount: int) -> tuple[tuple[str, int], ...]:
 
 
 def _issue(
-    draft: Draft, payment: Payment, value: int, reference: int, cause: tuple[str, str], rule: str,
-    covers: tuple[tuple[str, int], ...], retry_of: str | None = None,
+    draft: Draft, payment: Payment, value: int, reference: int, cause: Cause, rule: str,
+    covers: Covers, retry_of: str | None = None,
 ) -> None:  # fmt: skip
     shares = split(payment, value)
     command = draft.issue(
@@ -135,7 +135,7 @@ def _tell_lapsed(draft: Draft, invoice: str, lapsed: int, needed: int) -> None:
     _tell_needed(draft, needed, "R28", cause)
 
 
-def _tell_needed(draft: Draft, amount: int, rule: str, cause: tuple[str, str] | None = None) -> None:
+def _tell_needed(draft: Draft, amount: int, rule: str, cause: Cause | None = None) -> None:
     draft.tell(
         "authorization.needed", rule,
         f"Another authorization of {draft.amount(amount)} is needed ({rule})", {"needed": amount}, cause,
@@ -172,7 +172,7 @@ def retry_settle(draft: Draft, command: Command) -> int:
     struck = lacking.take_off_failed(draft, part.reference, command.command_id)
     draft.update(command, missing=command.missing - part.reference)
     _issue(
-        draft, payment, part.value, part.reference, (command.cause_kind, command.cause_id), "R39",
+        draft, payment, part.value, part.reference, command.cause, "R39",
         struck, command.command_id,
     )  # fmt: skip
     lacking.cover(draft)

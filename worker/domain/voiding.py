@@ -5,16 +5,16 @@ from collections import Counter
 from worker.domain.allocation import Part, allocate_void, by_amount, split, split_done, together
 from worker.domain.draft import Draft, where_any, with_shares
 from worker.domain.money import proportional
-from worker.domain.order import Command, Order, Payment
+from worker.domain.order import Cause, Command, Order, Payment
 
 
-def void(draft: Draft, amount: int, cause: tuple[str, str], rule: str) -> None:
+def void(draft: Draft, amount: int, cause: Cause, rule: str) -> None:
     """Voids an amount (reference value) of the open parts, lowest payment first."""
     for part in allocate_void(by_amount(draft.order), amount):
         _void_part(draft, part, cause, rule)
 
 
-def void_open_rest(draft: Draft, cause: tuple[str, str], rule: str) -> None:
+def void_open_rest(draft: Draft, cause: Cause, rule: str) -> None:
     """Voids every payment's open part, except what was declined before and only a person may ask for again."""
     withheld = _withheld(draft.order)
     for payment in by_amount(draft.order):
@@ -62,7 +62,7 @@ def _only_booked(payment: Payment) -> bool:
     return payment.once and payment.settled + payment.settling > 0
 
 
-def _void_part(draft: Draft, part: Part, cause: tuple[str, str], rule: str) -> None:
+def _void_part(draft: Draft, part: Part, cause: Cause, rule: str) -> None:
     """Sent where the connector takes parts; else booked, until all of the payment is voided (TOTAL, HOLD)."""
     payment = part.payment
     if not payment.once:
@@ -91,7 +91,7 @@ def _void_part(draft: Draft, part: Part, cause: tuple[str, str], rule: str) -> N
 def _send(
     draft: Draft,
     part: Part,
-    cause: tuple[str, str],
+    cause: Cause,
     rule: str,
     told_late: int = 0,
     retry_of: str | None = None,
@@ -130,9 +130,8 @@ def retry_void(draft: Draft, command: Command) -> int:
         return 0  # nothing is open, or only a part that the connector is not told
     reference = proportional(payment.open_reference, value, payment.open)
     draft.update(command, missing=0)
-    cause = (command.cause_kind, command.cause_id)
     told_late = payment.booked if payment.once else 0
-    _send(draft, Part(payment, reference, value), cause, "R39", told_late, command.command_id)
+    _send(draft, Part(payment, reference, value), command.cause, "R39", told_late, command.command_id)
     return value
 
 
