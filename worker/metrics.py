@@ -11,9 +11,7 @@ LONG_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120, 600, 3_600, 21
 
 # What was consumed, and what became of it
 facts_total = Counter(
-    "settlement_facts_total",
-    "Consumed records, each counted once, by what became of it (I7)",
-    ["topic", "fate"],
+    "settlement_facts_total", "Consumed records, each counted once, by what became of it (I7)", ["topic", "fate"]
 )
 misplaced_total = Counter(
     "settlement_misplaced_total", "Facts that arrived in a partition that is not their order's", ["topic"]

@@ -60,9 +60,7 @@ class Settings(BaseSettings):
     kafka_sasl_password: SecretStr | None = Field(None, description="a secret")
     kafka_ssl_cafile: Path | None = Field(None, description="the path of a PEM file of certificates")
     topic_prefix: str = Field(
-        "",
-        pattern=r"^[A-Za-z0-9._-]{0,100}$",
-        description="up to 100 letters, digits, dots, dashes and underscores",
+        "", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="up to 100 letters, digits, dots, dashes and underscores"
     )
     topic_partitions: Whole = Field(12, ge=1, le=1000, description="a whole number from 1 to 1000")
     database_url: SecretStr | None = Field(

@@ -72,10 +72,7 @@ def list_command(
     show(console, cell(f"{number(len(found), 'amount')}; `settlement commands show ID` tells more", "dim"))
 
 
-@commands_app.command(
-    "show",
-    epilog=examples("settlement commands show ID"),
-)
+@commands_app.command("show", epilog=examples("settlement commands show ID"))
 def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
     """Show one command: what was asked, each attempt and its answer, what people decided, what may be decided now."""
     page = with_connection(lambda connection, _: commands.look(connection, command_id))

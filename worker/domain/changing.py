@@ -80,8 +80,7 @@ def cancel_requested(draft: Draft, _fact: CancelRequested) -> Verdict:
         return "duplicate"
     if order.invoiced:
         return refused(
-            "R23",
-            f"Cancellation refused: {draft.amount(order.invoiced)} is already invoiced; change the order instead",
+            "R23", f"Cancellation refused: {draft.amount(order.invoiced)} is already invoiced; change the order instead"
         )
     order.phase = "canceled"
     draft.tell("order.canceled", "R22", f"Order {order.order_id} is canceled (R22)", {"taken": order.taken})

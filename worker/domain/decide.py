@@ -148,9 +148,4 @@ def _numbers(fact: Fact) -> dict[str, int | str | None]:
 
 def _standing(order: Order) -> dict[str, int | str | None]:
     """Where the order stood when it refused."""
-    return {
-        "orderValue": order.value,
-        "invoiced": order.invoiced,
-        "returned": order.returned,
-        "taken": order.taken,
-    }
+    return {"orderValue": order.value, "invoiced": order.invoiced, "returned": order.returned, "taken": order.taken}

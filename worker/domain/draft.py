@@ -42,12 +42,7 @@ class Draft:
         return to_major(minor, self.order.currency)
 
     def tell(
-        self,
-        kind: str,
-        rule: str,
-        reason: str,
-        numbers: dict[str, Number] | None = None,
-        cause: Cause | None = None,
+        self, kind: str, rule: str, reason: str, numbers: dict[str, Number] | None = None, cause: Cause | None = None
     ) -> None:
         """Adds an event to the order's timeline."""
         self.order.events += 1

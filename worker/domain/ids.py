@@ -10,12 +10,7 @@ def _hex(parts: tuple[str, ...], size: int) -> str:
 
 
 def command_ids(
-    order_id: str,
-    payment_id: str,
-    operation: str,
-    cause: tuple[str, str],
-    settle_id: str | None,
-    ordinal: int,
+    order_id: str, payment_id: str, operation: str, cause: tuple[str, str], settle_id: str | None, ordinal: int
 ) -> tuple[str, str]:
     """`commandId` and `requestId` of the nth command of one cause on one payment (and settlement)."""
     digits = _hex((order_id, payment_id, operation, *cause, settle_id or "", str(ordinal)), 32)

@@ -12,13 +12,7 @@ from worker.domain.facts import OutcomeReported
 from worker.domain.identity import fingerprint_of_automatic
 from worker.domain.order import Command
 from worker.domain.possible import is_settled_under, lapsed_of, most_done, suspect_settlements
-from worker.domain.refunding import (
-    drop_returns_above,
-    refund_failed,
-    refund_succeeded,
-    refund_surplus,
-    retry_refund,
-)
+from worker.domain.refunding import drop_returns_above, refund_failed, refund_succeeded, refund_surplus, retry_refund
 from worker.domain.settling import retry_settle, settle_failed, settle_succeeded
 from worker.domain.verdict import Verdict, refused
 from worker.domain.voiding import retry_void, void_failed, void_succeeded

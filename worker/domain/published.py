@@ -134,12 +134,7 @@ def _payment_state(payment: Payment, frozen: bool) -> Json:
         "frozen": frozen,
         "lapsed": payment.lapsed,
         "settlements": [
-            {
-                "settleId": one.settle_id,
-                "value": one.value,
-                "refunded": one.refunded,
-                "automatic": one.automatic,
-            }
+            {"settleId": one.settle_id, "value": one.value, "refunded": one.refunded, "automatic": one.automatic}
             for one in payment.settlements
         ],
     }

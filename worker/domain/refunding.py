@@ -73,15 +73,7 @@ def _serve(draft: Draft, one: Demand, rule: str) -> int:
             )  # fmt: skip
             left -= reference
             if value:
-                _issue(
-                    draft,
-                    payment,
-                    value,
-                    reference,
-                    one.cause,
-                    rule,
-                    settlement.settle_id,
-                )
+                _issue(draft, payment, value, reference, one.cause, rule, settlement.settle_id)
     payments = draft.order.payments
     draft.order.refund_crumbs = min(carried, left)
     left -= draft.order.refund_crumbs
@@ -184,9 +176,7 @@ def refund_failed(draft: Draft, command: Command, rule: str, code: str | None) -
     payment = draft.payment(command.payment_id)
     place, settlement = draft.settlement(payment, command.settle_id)
     payment.settlements[place] = replace(
-        settlement,
-        refunding=settlement.refunding - command.value,
-        reserved=settlement.reserved + command.value,
+        settlement, refunding=settlement.refunding - command.value, reserved=settlement.reserved + command.value
     )
     payment.refunding -= command.value
     draft.move(payment, "refunding", "settled", command.value, rule, command.command_id)

@@ -88,14 +88,7 @@ def _void_part(draft: Draft, part: Part, cause: Cause, rule: str) -> None:
     )  # fmt: skip
 
 
-def _send(
-    draft: Draft,
-    part: Part,
-    cause: Cause,
-    rule: str,
-    told_late: int = 0,
-    retry_of: str | None = None,
-) -> None:
+def _send(draft: Draft, part: Part, cause: Cause, rule: str, told_late: int = 0, retry_of: str | None = None) -> None:
     payment = part.payment
     shares = split(payment, part.value)
     command = draft.issue(

@@ -35,10 +35,7 @@ class Sink:
     async def start(self) -> None:
         """Ready to send; where that fails, nothing is left open."""
         producer = AIOKafkaProducer(
-            **client_options(self._settings),
-            acks="all",
-            enable_idempotence=True,
-            max_batch_size=BATCH_BYTES_MAX,
+            **client_options(self._settings), acks="all", enable_idempotence=True, max_batch_size=BATCH_BYTES_MAX
         )
         try:
             await producer.start()

@@ -218,11 +218,5 @@ class Source:
 def as_record(topic: str, record: "ConsumerRecord[bytes, bytes]") -> Record:
     """A record of the client's as ours; the topic by its name without prefix."""
     return Record(
-        topic,
-        record.partition,
-        record.offset,
-        record.key,
-        record.value,
-        list(record.headers),
-        record.timestamp,
+        topic, record.partition, record.offset, record.key, record.value, list(record.headers), record.timestamp
     )

@@ -22,13 +22,7 @@ NEEDS = {
 }
 STATUSES = ("attention", "open", "invoiced", "finished", "canceled")
 OPERATIONS = {"settle": "capture", "refund": "refund", "cancel": "void"}
-BUTTONS = {
-    "retry": "Ask again",
-    "resolve": "Resolve",
-    "abandon": "Give up",
-    "replay": "Replay",
-    "discard": "Discard",
-}
+BUTTONS = {"retry": "Ask again", "resolve": "Resolve", "abandon": "Give up", "replay": "Replay", "discard": "Discard"}
 ACTS = {
     "retry": "ask the connector again for",
     "resolve": "close, as a person found it, the command of",

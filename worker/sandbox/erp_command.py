@@ -32,10 +32,7 @@ def erp_command(
 
 
 async def publish(
-    settings: Settings,
-    told: Iterable[Story],
-    per_second: float = 0,
-    sent: Callable[[int], None] = lambda _: None,
+    settings: Settings, told: Iterable[Story], per_second: float = 0, sent: Callable[[int], None] = lambda _: None
 ) -> None:
     """Publishes every story's messages in their order; returns when Kafka has all of them."""
     async with Sink(settings) as sink:
@@ -63,11 +60,7 @@ def _record(message: Message, settings: Settings) -> Outgoing:
     number = message.data.get("invoiceNumber") or message.data.get("requestId") or message.type
     headers = write(message.type, f"{key}/{number}", str(_time(message)), source=SOURCE)
     return Outgoing(
-        message.topic,
-        partition_of(key, settings.topic_partitions),
-        key.encode(),
-        orjson.dumps(message.data),
-        headers,
+        message.topic, partition_of(key, settings.topic_partitions), key.encode(), orjson.dumps(message.data), headers
     )
 
 

@@ -59,15 +59,7 @@ class Broker(Service):
             self._write_settings(scratch)
             cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=").replace("-", "_")
             done = run(
-                [
-                    *self._java(),
-                    "kafka.tools.StorageTool",
-                    "format",
-                    "-t",
-                    cluster,
-                    "-c",
-                    str(self._settings),
-                ],
+                [*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._settings)],
                 self.folder,
             )
             if done.returncode != 0:

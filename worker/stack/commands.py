@@ -17,9 +17,7 @@ FAILED = 1
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 stack_app = typer.Typer(
-    name="stack",
-    help="The embedded local stack: a real Kafka and a real PostgreSQL on loopback.",
-    no_args_is_help=True,
+    name="stack", help="The embedded local stack: a real Kafka and a real PostgreSQL on loopback.", no_args_is_help=True
 )
 
 
@@ -69,8 +67,7 @@ def env(as_json: AsJson = False) -> None:
 
 @stack_app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def kafka(
-    context: typer.Context,
-    tool: Annotated[str, typer.Argument(help=f"One of {', '.join(stack.TOOLS)}.")],
+    context: typer.Context, tool: Annotated[str, typer.Argument(help=f"One of {', '.join(stack.TOOLS)}.")]
 ) -> None:
     """Run one of Kafka's own tools against the local broker; every further option is the tool's."""
     if tool not in stack.TOOLS:

@@ -105,9 +105,7 @@ class Database(Service):
                 stdin=file.fileno(),
             )
         self._must(
-            data,
-            [self._program("postgres"), "--single", "-D", where, "postgres"],
-            text=f"CREATE DATABASE {DATABASE}\n",
+            data, [self._program("postgres"), "--single", "-D", where, "postgres"], text=f"CREATE DATABASE {DATABASE}\n"
         )
 
     def _must(self, data: Path, command: list[str], stdin: int | None = None, text: str = "") -> None:

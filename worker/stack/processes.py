@@ -31,11 +31,7 @@ def tidy_environment() -> dict[str, str]:
 
 
 def run(
-    command: Sequence[str],
-    folder: Path,
-    account: Account | None = None,
-    stdin: int | None = None,
-    text: str = "",
+    command: Sequence[str], folder: Path, account: Account | None = None, stdin: int | None = None, text: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Runs a helper to its end, in a folder that its account need not be able to reach by name."""
     return subprocess.run(

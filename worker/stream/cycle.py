@@ -38,12 +38,7 @@ class Cycle:
     __slots__ = ("connection", "dead", "epochs", "now_ms", "outgoing", "partitions", "records", "writes")
 
     def __init__(
-        self,
-        connection: Connection,
-        records: list[Record],
-        epochs: Mapping[int, int],
-        now_ms: int,
-        partitions: int,
+        self, connection: Connection, records: list[Record], epochs: Mapping[int, int], now_ms: int, partitions: int
     ) -> None:
         self.connection = connection
         """Already fenced; search_path is the role's schema."""
@@ -64,13 +59,7 @@ class Cycle:
         self.outgoing.append(out)
 
     def dead_letter(
-        self,
-        record: Record,
-        reason: str,
-        message: str,
-        *,
-        order_id: str | None = None,
-        merchant: str | None = None,
+        self, record: Record, reason: str, message: str, *, order_id: str | None = None, merchant: str | None = None
     ) -> None:
         """To `<topic>-dlt`, same partition, byte for byte; and a row in `dead_letters`.
 

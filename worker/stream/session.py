@@ -38,12 +38,7 @@ class Session:
     """One membership, with all that hangs on it."""
 
     def __init__(
-        self,
-        settings: Settings,
-        handler: Handler,
-        control: Control,
-        sink: Sink,
-        dead_letter_bytes: Mapping[str, int],
+        self, settings: Settings, handler: Handler, control: Control, sink: Sink, dead_letter_bytes: Mapping[str, int]
     ) -> None:
         self._settings = settings
         self._handler = handler
@@ -153,10 +148,7 @@ class Session:
         """What was claimed becomes ours: positions, memory, what the outbox holds, and only then records."""
         taken, self._ownership.claimed = self._ownership.claimed, {}
         transactions = self._transactions
-        transactions.epochs = {
-            **transactions.epochs,
-            **{partition: one.epoch for partition, one in taken.items()},
-        }
+        transactions.epochs = {**transactions.epochs, **{partition: one.epoch for partition, one in taken.items()}}
         known = await self._verify_age(taken)
         stored = await self._stored_positions(taken)
         await transactions.connection.execute("BEGIN")

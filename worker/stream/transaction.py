@@ -70,11 +70,7 @@ class Transactions:
         """
         began = time.monotonic()
         cycle = Cycle(
-            self.connection,
-            records,
-            self.epochs,
-            time.time_ns() // 1_000_000,
-            self._settings.topic_partitions,
+            self.connection, records, self.epochs, time.time_ns() // 1_000_000, self._settings.topic_partitions
         )
         await self.connection.execute("BEGIN")
         try:
