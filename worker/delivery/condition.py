@@ -48,9 +48,8 @@ class Condition:
             self.refused = None
 
     def ask_now(self) -> None:
-        """SIGHUP: what refused everybody is asked once more."""
-        if self.state == "refusing":
-            self.not_before_ms = 0
+        """Whatever it was given time for, it may be asked at once."""
+        self.not_before_ms = 0
 
     def _refuses(self, command_id: str, answer: Answer, ask_again_ms: int, *, probed: bool) -> None:
         if self.state != "refusing":

@@ -71,7 +71,8 @@ class DeliveryHandler:
         """
         self._tables_changed |= self._in_force.reload()
         for lane in self._lanes.values():
-            lane.condition.ask_now()
+            if lane.condition.state == "refusing":
+                lane.condition.ask_now()
         self._control.wake()
 
     def clock_set_back(self) -> None:
@@ -172,7 +173,7 @@ class DeliveryHandler:
         """Writes down every attempt that may begin now; it is sent once that is durable."""
         mine = cycle.epochs.keys() - self._leaving
         for lane in self._lanes.values():
-            lane.set_share(len(cycle.epochs) / cycle.partitions)
+            lane.share = len(cycle.epochs) / cycle.partitions
             if asked := lane.window.lacking():
                 lane.window.refill(await store.next_due(lane.name, mine, lane.window.reach, asked), asked)
             self._let_out |= dict.fromkeys(lane.ready(cycle.now_ms, RELEASED_MAX), lane)

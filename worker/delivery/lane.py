@@ -23,7 +23,8 @@ class Lane:
         self.condition = Condition(name)
         self.connector: Connector | None = None
         self.in_flight = 0
-        self._share = 1.0
+        self.share = 1.0
+        """This process's part of the deployment's limits."""
         self._next_token_ms = 0.0
 
     @cached_property
@@ -38,10 +39,6 @@ class Lane:
             telemetry.alert("unknown_connector", self.name)
         else:
             telemetry.clear_alert("unknown_connector", self.name)
-
-    def set_share(self, share: float) -> None:
-        """This process's part of the deployment's limits."""
-        self._share = share
 
     def ready(self, now_ms: int, limit: int) -> list[str]:
         """Commands that may begin now, each counted as in flight."""
@@ -77,7 +74,7 @@ class Lane:
 
     def clock_set_back(self) -> None:
         """Neither pause nor rate was to hold for as long as the clock was ahead: better asked too early, once."""
-        self.condition.not_before_ms = 0
+        self.condition.ask_now()
         self._next_token_ms = 0.0
 
     def unused(self, command_id: str) -> None:
@@ -101,9 +98,9 @@ class Lane:
 
     def _capacity(self) -> float:
         assert self.connector is not None
-        return min(max(1, int(self.connector.max_in_flight * self._share)), self.condition.width)
+        return min(max(1, int(self.connector.max_in_flight * self.share)), self.condition.width)
 
     def _gap_ms(self) -> float:
         assert self.connector is not None
         rate = self.connector.max_per_second
-        return 1000 / (rate * self._share) if rate and self._share else 0.0
+        return 1000 / (rate * self.share) if rate and self.share else 0.0

@@ -59,7 +59,7 @@ def test_no_more_are_under_way_than_the_connector_bears():
 def test_the_limits_hold_for_the_deployment(owned: list[int]):
     lanes = [lane_with(connector=replace(ACME, max_in_flight=10, max_per_second=100.0)) for _ in owned]
     for lane, partitions in zip(lanes, owned, strict=True):
-        lane.set_share(partitions / 12)
+        lane.share = partitions / 12
 
     first = [(lane, lane.ready(0, MANY)) for lane in lanes]
     assert sum(len(ids) for _, ids in first) <= 10 + sum(one * 10 < 12 for one in owned)
