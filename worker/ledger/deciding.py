@@ -75,15 +75,11 @@ class Deciding:
 
     def give_up(self, folder: Folder) -> None:
         """What waited for too long is a dead letter (R29)."""
-        for parked in [one for one in folder.parked if one.expires_at_ms is not None]:
-            if parked.expires_at_ms is not None and parked.expires_at_ms <= self._cycle.now_ms:
-                folder.drop(parked)
-                self._dead_letter(
-                    folder,
-                    parked.record,
-                    "order_unknown",
-                    f"The {parked.waits_for} it names did not come in time (R29)",
-                )
+        now_ms = self._cycle.now_ms
+        for parked in [one for one in folder.parked if one.expires_at_ms is not None and one.expires_at_ms <= now_ms]:
+            folder.drop(parked)
+            message = f"The {parked.waits_for} it names did not come in time (R29)"
+            self._dead_letter(folder, parked.record, "order_unknown", message)
 
     async def _judge(self, folder: Folder, record: Record | None, one: Readable, chain: int) -> RecordFate:
         """One fact, and what it makes of parked ones."""
@@ -150,7 +146,7 @@ class Deciding:
                 continue
             fate, unparks = self._decide(folder, parked.record, one, chain)
             if fate == "parked":
-                folder.goes_on(parked, *self._wait(folder, parked))
+                folder.goes_on(parked, *self._wait(folder, parked.expires_at_ms))
                 tried.append(parked)
                 continue
             folder.forget(parked)
@@ -159,12 +155,11 @@ class Deciding:
                 tried.clear()
         folder.parked += tried
 
-    def _wait(self, folder: Folder, before: Parked | None) -> tuple[WaitsFor, int | None]:
+    def _wait(self, folder: Folder, expires_ms: int | None) -> tuple[WaitsFor, int | None]:
         """For what a fact waits, and until when; only an unknown order or payment is given up."""
         order = folder.order
         if order.opened and order.awaits_connectors:
             return "connectors", None
-        expires_ms = before.expires_at_ms if before is not None else None
         if expires_ms is None:
             expires_ms = self._cycle.now_ms + self._settings.parking_ms
         return "payment" if order.opened else "order", expires_ms

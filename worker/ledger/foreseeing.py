@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from worker.domain.decision import Event
 from worker.domain.facts import authorizations
-from worker.domain.order import Command, Order
+from worker.domain.order import Command
 from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Record
 from worker.ledger.book import Book
@@ -62,7 +62,7 @@ async def _judged(cycle: Cycle, deciding: Deciding, folder: Folder, record: Reco
     fate = await deciding.judge(folder, record, one)
     # Its own dead letter, not one of a fact that waited for it.
     own = next((letter for letter in cycle.dead[dead:] if letter.record is record), None)
-    order: Order = folder.order
+    order = folder.order
     return Foreseen(
         fate, order.order_id, order.currency if order.opened else None, own.reason if own else None,
         own.message if own else None, [asked.command for asked in folder.commands[commands:]],

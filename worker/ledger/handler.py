@@ -94,7 +94,8 @@ class LedgerHandler:
         """What the records come to, one after another."""
         folders = await book.open({one.fact.order_id for _, one in facts}, opened_by(one.fact for _, one in facts))
         returned = await book.returning(_replays(cycle.records, folders.values()))
-        deciding = await self._deciding(cycle, book, folders, facts, returned)
+        owners = await self._owners(book, facts, folders)
+        deciding = Deciding(cycle, self._connectors, self._settings, owners, returned)
         read_from = {one.fact.order_id: record.partition for record, one in reversed(facts)}
         for order_id, folder in folders.items():
             await deciding.catch_up(folder, read_from[order_id])
@@ -144,7 +145,8 @@ class LedgerHandler:
         """
         folders = await book.open(orders, opening=())
         returned = await book.returning(_replays([], folders.values()))
-        deciding = await self._deciding(cycle, book, folders, [], returned)
+        owners = await self._owners(book, (), folders)
+        deciding = Deciding(cycle, self._connectors, self._settings, owners, returned)
         done: list[Folder] = []
         for folder in folders.values():
             await deciding.catch_up(folder, folder.home)
@@ -160,13 +162,6 @@ class LedgerHandler:
         await book.mark_returned(returned)
         await _publish(cycle, book, done, flush=True)
         tally.count_events(done)
-
-    async def _deciding(
-        self, cycle: Cycle, book: Book, folders: Mapping[str, Folder], facts: Sequence[ReadRecord],
-        returned: Mapping[Origin, int],
-    ) -> Deciding:  # fmt: skip
-        owners = await self._owners(book, facts, folders)
-        return Deciding(cycle, self._connectors, self._settings, owners, returned)
 
     def _rows(self, tally: Tally, changed: Iterable[Folder]) -> Rows:
         rows = Rows(self._settings)
