@@ -16,7 +16,7 @@ class Part(NamedTuple):
 class Allocation(NamedTuple):
     parts: list[Part]
     left: int  # reference value that no payment has room for
-    crumbs: int  # all of it, where it only was too small to be a minor unit; with more, it waits for the next command
+    crumbs: int  # all of `left`, where it only is too small to be a minor unit; else 0, and it waits for a command
 
 
 def by_amount(order: Order) -> list[Payment]:

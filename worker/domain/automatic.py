@@ -97,9 +97,9 @@ def _book(draft: Draft, payment: Payment, held: Held, undone: int = 0) -> None:
 
 
 def claim(draft: Draft, command: Command, done: int, settle_id: str) -> int | None:
-    """One of our settles returned the id of an automatic settlement: they are one, if there is one.
+    """Our settle returned this id: if the gateway reported it as its own capture, the two are one.
 
-    Returns how much of it was booked, and told, before; None where they cannot be one.
+    Returns how much of it was booked, and told, before; None where they cannot be the same.
     """
     order = draft.order
     for held in _held(order, command.payment_id, settle_id):
@@ -124,7 +124,7 @@ def claim(draft: Draft, command: Command, done: int, settle_id: str) -> int | No
 
 
 def _was_given_back(order: Order, settlement: Settlement) -> bool:
-    """PARTIAL: whether a refund was decided because of it: without it, less is kept than was asked for sales (I4)."""
+    """PARTIAL: whether it led to a refund: without it we would keep less than was asked for sales (I4)."""
     asked = sum(
         one.reference if one.reserved else min(one.done_reference, one.reference)
         for one in order.commands.values()

@@ -9,7 +9,7 @@ from worker.domain.voiding import void_open_rest
 
 
 def settle_down(draft: Draft) -> None:
-    """Brings the order to rest after a fact: afterwards nothing is left that could be decided by itself."""
+    """Decides everything that follows from a fact without anybody asking."""
     order = draft.order
     if order.awaits_connectors:
         return

@@ -49,7 +49,7 @@ def decide(order: Order, fact: Fact, terms: Terms) -> Decision:
 
 
 def _judge(draft: Draft, fact: Fact) -> Verdict:  # noqa: C901, PLR0911 - a table, of which mypy knows that it is whole
-    """By the rules for facts of its kind; the most frequent kinds are asked for first."""
+    """Applies the rules for its kind of fact; the most frequent kinds come first."""
     match fact:
         case OutcomeReported():
             return outcomes.outcome_reported(draft, fact)

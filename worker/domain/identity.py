@@ -33,7 +33,7 @@ def order_content(fact: OrderAuthorized) -> tuple[str, ...]:
 
 
 def fingerprint(fact: Fact, currency: str = "") -> str:
-    """A fact by its business key and its content: what moves money (R8). `currency`: of an invoice that names none."""
+    """A fact's kind, business key and what of it moves money (R8). `currency`: of an invoice that names none."""
     content: tuple[str, ...]
     match fact:
         case InvoiceIssued():

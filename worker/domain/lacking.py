@@ -58,18 +58,18 @@ def _summed(amounts: Iterable[tuple[str, int]]) -> Counter[str]:
 
 
 def missing_unlisted(order: Order) -> int:
-    """Of it, what no invoice is known to lack: one command's lacks may be listed under another that was given up."""
+    """What is missing and not listed: a command's lacks may be listed under another one that was given up."""
     return max(0, missing_total(order) - total(order, FAILED))
 
 
 def lapsed_unlisted(order: Order) -> int:
-    """What authorizations took with them when they lapsed, beyond what invoices are already known to lack of it."""
+    """What lapsed with its authorizations, beyond what is already listed as lapsed."""
     gone = sum(untouched_room(payment) for payment in order.payments if payment.lapsed)
     return max(0, gone - total(order, LAPSED))
 
 
 def given_up(order: Order) -> int:
-    """TOTAL, HOLD: of what is still to be taken, what nobody shall ask for; at least what is listed as abandoned."""
+    """TOTAL, HOLD: what a person gave up of what is still to be taken; at least what is listed as abandoned."""
     return max(order.given_up, total(order, ABANDONED))
 
 
@@ -168,9 +168,9 @@ def is_unasked(lack: Lack) -> bool:
 
 
 def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> None:
-    """After more was taken: the oldest lacks are covered first, and less is missing (R27).
+    """After more was taken: covers the oldest lacks first, and less is missing (R27).
 
-    TOTAL, HOLD: what the gateway captured of a payment, that payment's failed settle misses no longer.
+    TOTAL, HOLD: what the gateway `captured` on a payment is no longer missing from that payment's failed settle.
     """
     order = draft.order
     unlisted_before = abandoned_unlisted(order)
@@ -224,7 +224,7 @@ def lay_open(draft: Draft) -> None:
 
 
 def _asked_or_done(order: Order) -> Counter[str]:
-    """PARTIAL: how much of which invoice commands were asked for, and may do or did: it needs nothing of the pool."""
+    """PARTIAL: how much of each invoice commands did, or may still do: so much needs nothing of the pool."""
     found: Counter[str] = Counter()
     for command in order.commands.values() if order.mode == "PARTIAL" else ():
         left = command.reference if command.reserved else command.done_reference
@@ -236,7 +236,7 @@ def _asked_or_done(order: Order) -> Counter[str]:
 
 
 def give_up(draft: Draft, command_id: str) -> None:
-    """A person gave up what a command is missing: as much of the lacks is for good, its own first (R39).
+    """A person gave up what a command is missing: so many of the lacks are final, its own first (R39).
 
     Where one settle stands for all invoices, what covered a lack may have been counted to another command.
     """

@@ -225,10 +225,10 @@ class Order(Struct):
     opened: bool = False
     invoiced: int = 0  # O
     returned: int = 0  # R
-    dropped: int = 0  # of R: waiting refunds that a person's decision made void
+    dropped: int = 0  # of R: waiting refunds that were dropped, as what they would return was given up
     given_back: int = 0  # refunds decided by changes, surplus or cancellation
     refund_crumbs: int = 0  # of refunds, too small to be sent alone: taken along by the next one (reference value)
-    given_up: int = 0  # where one settle stands for all invoices: of V − K, what a person said nobody shall ask for
+    given_up: int = 0  # TOTAL, HOLD: of V − K, what a person gave up
     version: int = 0
     events: int = 0  # the last event's sequence
     updated_at_ms: int = 0

@@ -206,7 +206,7 @@ def _retried(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
 
 
 def _is_asked_again(command: Command) -> bool:
-    """Whether its connector left it open; what only the books doubt has its answer, and is not sent again."""
+    """Whether its connector left it open; what only the books doubt has been answered and is not sent again."""
     told = (mark for mark in reversed(command.marks) if not mark.startswith("abandoned"))  # which leaves it as open
     return command.state in ("unknown", "suspect") and next(told, "").startswith(command.state)
 

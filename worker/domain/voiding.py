@@ -48,9 +48,10 @@ def _is_ended_void(command: Command) -> bool:
 
 
 def _stays_open(order: Order, payment: Payment, command: Command) -> bool:
-    """Nothing asks again by itself; a change's void is, once: with the open rest, unless abandoned (R5, R22).
+    """Whether what this void did not free waits for a person.
 
-    Where the connector is asked for no part, the rest of a payment that settled is only booked: nothing is asked.
+    A change's void is asked for once more, with the open rest, unless abandoned (R5, R22). Where voids are only booked,
+    nothing is asked.
     """
     if command.cause_kind == "change":
         return command.abandoned and order.phase != "canceled"
@@ -58,7 +59,7 @@ def _stays_open(order: Order, payment: Payment, command: Command) -> bool:
 
 
 def _only_booked(payment: Payment) -> bool:
-    """Its connector takes a void of the whole only, and something of it is settled, or about to be."""
+    """Its connector voids whole payments only, and part of this one is settled, or about to be."""
     return payment.once and payment.settled + payment.settling > 0
 
 
