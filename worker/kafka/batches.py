@@ -1,4 +1,4 @@
-"""How a batch is read that aiokafka's compiled parser cannot read: the broker takes more than that parser does.
+"""Reads the batches that aiokafka's compiled parser cannot: the broker accepts more than that parser does.
 
 Good batches are left to it. One at which it stumbles is read again here, slowly, record by record: a header's name may
 be any bytes, and so may what stands where Kafka has no meaning yet. What cannot be read here either ends the reading.

@@ -43,7 +43,7 @@ def dead_letter(record: Record, reason: str, message: str, prefix: str, bytes_ma
 
 
 def replay_of(record: Record) -> int | None:
-    """The dead letter that a record says it is the replay of; what is no number names none."""
+    """The dead letter that a record says it replays; None where it names no number."""
     found = next((content for name, content in record.headers if name == REPLAY_HEADER), None)
     return int(found) if found and found.isdigit() and len(found) <= ID_DIGITS_MAX else None
 

@@ -89,7 +89,7 @@ def behind_schema_id(value: bytes) -> tuple[bytes, bytes]:
 
 
 def _says_structured(record: Record) -> bool:
-    """Its content type is that of an envelope, which may be repeated in headers."""
+    """Whether its content type is that of an envelope, whose attributes headers may repeat."""
     for name, content in record.headers:
         if name.lower() == "content-type" and (content or b"").lower().startswith(_ENVELOPE):
             return True
@@ -107,7 +107,7 @@ def id_of(record: Record) -> str:
 
 
 def numbered(record: Record, separator: str = "/") -> tuple[str, int] | None:
-    """Of what its `ce_id` speaks, and its number: `order/7`, `order/v7`; None where it is no such id."""
+    """What its `ce_id` names, and the number behind it: `order/7`, `order/v7`; None where it is no such id."""
     of, _, number = id_of(record).rpartition(separator)
     return (of, int(number)) if of and number.isdecimal() else None
 
@@ -140,7 +140,7 @@ def write(
 
 
 def _attributes(record: Record) -> dict[str, str] | Unreadable:
-    """The headers that we read; a trace that no text is says nothing, and keeps no money from moving."""
+    """The headers that we read; a trace that is no text is left out: it must not keep money from moving."""
     named: dict[str, str] = {}
     for name, content in record.headers:
         if name in _ATTRIBUTES and content is not None:

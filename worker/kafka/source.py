@@ -1,7 +1,7 @@
 """Reads the partitions it is told, from the offsets it is told, and keeps Kafka's own books of offsets.
 
 What a producer's transaction took back is never read, and what one holds back is waited for. Where partitions begin
-and end is asked with the eyes of somebody who sees all of it: a position may lie behind what is held back.
+and end is asked by a second client that reads uncommitted: a position may lie behind what is held back.
 """
 
 import asyncio

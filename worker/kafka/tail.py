@@ -17,7 +17,7 @@ async def read_between(settings: Settings, ranges: Mapping[Place, tuple[int, int
     """Every record from the first offset of a range up to, and without, its second, page by page.
 
     What compaction or a transaction left out is no record; a range ends where the position has passed it. No
-    transaction is waited for: of us it is known that we use none, and nothing is settled by what is read here.
+    transaction is waited for: our own records use none, and nothing is decided from what is read here.
     """
     places = {TopicPartition(settings.topic(place[0]), place[1]): place for place in ranges}
     left = {one: ranges[place][1] for one, place in places.items() if ranges[place][0] < ranges[place][1]}

@@ -1,4 +1,4 @@
-"""The topics of a deployment: made where they are missing, refused where they were cut otherwise."""
+"""The topics of a deployment: made where they are missing, refused where their partitions are not as many as ours."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -39,7 +39,7 @@ async def create_missing(settings: Settings) -> list[str]:
 
 
 async def verify(settings: Settings) -> dict[str, int]:
-    """Every topic is there, cut rightly; returns how large a dead letter may be, by the topic its record is from."""
+    """Every topic is there, as it must be; returns how large a dead letter may be, by the topic its record is from."""
     async with administrator(settings) as admin:
         wanted = names.TOPICS + names.DEAD_LETTER_TOPICS
         found = await partition_counts(admin, settings, wanted)

@@ -1,4 +1,4 @@
-"""How every session of ours with PostgreSQL begins, and what tells that it is of no use any more."""
+"""How we open sessions with PostgreSQL, and which errors mean that one is lost."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ CONNECT_SECONDS_MAX = 10
 # Above statement_timeout: only a network that swallows packets gets this far.
 COMMAND_SECONDS_MAX = 45
 UNLIMITED = "0"
-# It does not serve us, is over, or PostgreSQL has ended it and has not hung up yet.
+# The session does not serve us, is closed, or was ended by a server that has not hung up yet.
 SESSION_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 _SERVER_SETTINGS = {
@@ -27,7 +27,7 @@ _SERVER_SETTINGS = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
-    # What the locks of a cycle promise holds here: each statement sees what was committed before it.
+    # A cycle relies on it: the statement after a lock sees what was committed before.
     "default_transaction_isolation": "read committed",
     "jit": "off",
     "timezone": "UTC",
@@ -37,7 +37,7 @@ _SERVER_SETTINGS = {
 async def connect(url: str, *, name: str, schema: str | None = None, **overrides: str) -> Connection:
     """One session; `name` is what `pg_stat_activity` shows, `schema` whose tables unqualified names mean.
 
-    Whom the server allows a statement of any length (`statement_timeout="0"`), we allow it too.
+    Where the server sets no limit (`statement_timeout="0"`), we set none either.
     """
     server_settings = {**_SERVER_SETTINGS, "application_name": name, **overrides}
     if schema is not None:

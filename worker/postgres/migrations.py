@@ -15,8 +15,8 @@ from worker.postgres.connecting import UNLIMITED, Connection, connected
 
 # Any number that nobody else locks; the whole of a migration happens under it.
 _LOCK = 0x5E771E
-# Whatever comes after someone who waits for a table waits too: workers would stand still behind a migration that waits
-# for a backup or an audit to end. It waits for less than their patience, lets them pass, and tries again.
+# Sessions queue behind one that waits for a table: a migration that waits for a backup or an audit would stop all
+# workers. So it gives up before they lose patience, lets them pass, and tries again.
 _TABLE_LOCK_TIMEOUT = "500ms"
 _PAUSE_SECONDS = 1.0
 _TABLE = """
@@ -73,7 +73,7 @@ async def migrate(url: str, known: list[Migration] | None = None) -> list[str]:
 
 
 async def _patiently(connection: Connection, work: Callable[[], Awaitable[None]]) -> None:
-    """In one transaction, however often another session has a table that it needs."""
+    """Does the work in one transaction, again and again while another session holds a table that it needs."""
     while True:
         try:
             async with connection.transaction():
@@ -138,6 +138,6 @@ async def applied_version(url: str) -> int:
 
 
 async def server_version(url: str) -> str:
-    """What the database calls itself."""
+    """PostgreSQL's own version."""
     async with connected(url, name="settlement-version") as connection:
         return str(await connection.fetchval("SHOW server_version"))

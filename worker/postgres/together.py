@@ -25,22 +25,22 @@ class Together:
         self._arguments: list[Any] = []
 
     def add(self, statement: str, *arguments: Any) -> None:
-        """It joins the others."""
+        """Adds a statement."""
         self._statements.append(statement)
         self._arguments += arguments
 
     def add_rows(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-        """It takes the rows as arrays of their columns; without rows there is nothing to do."""
+        """Adds a statement that takes rows as the arrays of their columns, if there are rows."""
         if rows:
             self.add(statement, *columns(rows))
 
     def add_array(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-        """It takes the rows as one array of them; without rows there is nothing to do."""
+        """Adds a statement that takes rows as one array, if there are rows."""
         if rows:
             self.add(statement, rows)
 
     def forget(self) -> None:
-        """Nothing of what was gathered shall happen."""
+        """Drops what was gathered."""
         self._statements, self._arguments = [], []
 
     async def execute(self, connection: Connection) -> None:

@@ -12,7 +12,7 @@ _FIRST_MS, _LAST_MS = ((edge - _EPOCH) // timedelta(milliseconds=1)
 
 @lru_cache(1_024)  # everything that a cycle decides happens at the same time
 def moment(at_ms: int) -> datetime:
-    """A time for the database; what lies outside its years is their edge."""
+    """A time for the database, clamped to the years that it knows."""
     return _EPOCH + timedelta(milliseconds=min(max(at_ms, _FIRST_MS), _LAST_MS))
 
 

@@ -1,8 +1,8 @@
-"""A wall clock that is set back: what waits for a time that it had almost reached would wait once more as long."""
+"""Notices that the wall clock was set back: whatever waits for a time would wait for that much longer."""
 
 import time
 
-# A clock that is only steered is never moved so far from one look to the next.
+# A clock that is only slewed never moves so far between two looks.
 SET_BACK_SECONDS_MIN = 1.0
 
 
@@ -13,7 +13,7 @@ class Clock:
         self._ahead = _ahead()
 
     def set_back_seconds(self) -> float:
-        """By how much it was set back since the last look; 0 where it was only steered."""
+        """How far it was set back since the last look; 0 where it was only slewed."""
         before, self._ahead = self._ahead, _ahead()
         seconds = before - self._ahead
         return seconds if seconds > SET_BACK_SECONDS_MIN else 0.0

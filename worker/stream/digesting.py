@@ -1,4 +1,4 @@
-"""What becomes of a batch: all of it is durable, or what of it the database refuses is found, and is a dead letter."""
+"""Makes a batch durable; a record that the database refuses is found by halving, and becomes a dead letter."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,7 +25,7 @@ class Digesting:
     ) -> None:
         """The records' fate is durable afterwards; a refused batch is halved until one record is left.
 
-        That one is tried once more: another worker may just have written what it collided with, and is seen now.
+        That one is tried once more: what it collided with another worker may just have written, and is visible now.
         """
         try:
             done = await self._patiently(lambda: self._transactions.cycle(records, passed=passed))
@@ -58,7 +58,7 @@ class Digesting:
         return done
 
     async def _patiently(self, transaction: Callable[[], Awaitable[Done]]) -> Done:
-        """One that lost against another one comes again."""
+        """Repeats a transaction that lost against a concurrent one."""
         for attempt in range(AGAIN_ATTEMPTS_MAX):
             try:
                 return await transaction()

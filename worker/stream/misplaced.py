@@ -51,7 +51,7 @@ class Misplaced:
 
     @property
     def _company(self) -> int | None:
-        """Which time without others this is; None: there are others."""
+        """The number of this time alone; None while there are other workers."""
         return self._ownership.times_alone if self._ownership.alone else None
 
     def _note(self, before: int | None, *, nothing: bool) -> None:

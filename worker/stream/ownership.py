@@ -43,7 +43,7 @@ class Ownership:
         self._held: set[int] = set()
         self.member_id = f"{socket.gethostname()[:20]}-{secrets.token_hex(6)}"
         self.claimed: dict[int, Taken] = {}
-        """Ours since the runner last looked; it takes them out."""
+        """Taken since the session last looked, which then empties it."""
         self.surplus: frozenset[int] = frozenset()
         """What we hold above our fair share; the runner hands it over."""
         self.alone = False
