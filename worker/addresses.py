@@ -1,4 +1,4 @@
-"""Whether an address is one, as its driver reads it; what would be misread is refused before anybody connects."""
+"""Checks addresses as their drivers read them: what would be misread is refused before anybody connects."""
 
 import re
 from pathlib import Path

@@ -12,7 +12,7 @@ class GivenUpError(ConnectionError):
 
 @contextmanager
 def not_by_us() -> Iterator[None]:
-    """It is the library's failure, not the end of our task: unseen, a task would be over that nobody had ended."""
+    """Raises a library's cancellation as its failure; as it came, it would end our task, which nobody had ended."""
     try:
         yield
     except asyncio.CancelledError as problem:
@@ -23,7 +23,7 @@ def not_by_us() -> Iterator[None]:
 
 
 async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """They have ended; what one of them had met before is seen, so that asyncio does not report it as forgotten."""
+    """Cancels them and waits; what they had met before counts as seen, so that asyncio does not report it."""
     ending = list(tasks)
     for task in ending:
         task.cancel()

@@ -10,7 +10,7 @@ from worker.domain.order import Order
 from worker.domain.terms import Capability, Terms
 from worker.kafka.records import Outgoing, Record
 from worker.ledger.folder import Folder
-from worker.ledger.publishing import publish, word
+from worker.ledger.publishing import publish, put_into_words
 from worker.ledger.reading import Readable, read_fact
 from worker.ledger.rows import Rows
 from worker.settings import Settings
@@ -41,7 +41,7 @@ def events_of_an_order(parcels: int, invoiced: int) -> int:
 def told_of_an_invoice(parcels: int, prefix: str) -> list[Outgoing]:
     """What one invoice of an order in so many parcels sends to Kafka: a command, its events, a state."""
     folder = _invoiced(parcels)
-    word(folder, prefix)
+    put_into_words(folder, prefix)
     cycle = Cycle(cast("Connection", None), [], {}, TERMS.now_ms, 1)
     publish(cycle, folder)
     return cycle.outgoing

@@ -18,7 +18,7 @@ class Clients:
         self._retiring: dict[Client, Send] = {}
 
     def of(self, connector: Connector) -> Client:
-        """To be taken while the connector is in force, and given its send at once."""
+        """The client of a connector in force; whoever takes it tells it of the send at once (`busy`)."""
         client = self._in_force.get(connector.name)
         if client is None:
             client = self._in_force[connector.name] = Client(connector, self._tls)

@@ -18,7 +18,7 @@ _NAMES = re.compile(r"INSERT INTO \w+ \(([^)]+)\)")
 
 
 def _columns(table: str) -> list[str]:
-    """As the statement names them that adds few rows."""
+    """As the table's INSERT names them."""
     named = _NAMES.match(_SQL[f"add_{table}"])
     assert named is not None, f"add_{table} does not name its columns"
     return [name.strip().strip('"') for name in named[1].split(",")]

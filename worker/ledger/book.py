@@ -19,7 +19,7 @@ from worker.postgres.values import columns, milliseconds_or_none, moment
 from worker.stream.cycle import Cycle
 from worker.stream.keeping import kept_record
 
-# So many facts that gave up are read at once.
+# How many facts that waited too long are read at once.
 GIVEN_UP_MAX = 100
 
 _SQL = load("worker.ledger")
@@ -144,7 +144,7 @@ class Book:
     def account(
         self, consumed: Mapping[Place, int], duplicates: Mapping[Place, int], next_offsets: Mapping[Place, int]
     ) -> None:
-        """How many records came and how many of them were repeats; its rows may be another worker's too."""
+        """Counts records and the repeats among them; others may count on the same rows."""
         places = sorted({*consumed, *duplicates, *next_offsets})
         self._write("account", [
             (*one, consumed.get(one, 0), duplicates.get(one, 0), next_offsets.get(one, 0)) for one in places

@@ -52,7 +52,7 @@ class Deciding:
     async def catch_up(self, folder: Folder, chain: int) -> None:
         """Facts that no record brings, before any that one does: time has passed, connectors were named.
 
-        `chain` is one of ours, and the order's own may be another worker's: that of the partition where it is named.
+        `chain` is that of the partition whose record names the order: the order's own may be another worker's.
         """
         order_id = folder.order.order_id
         deadline = next_deadline_ms(folder.order, self._settings.expiry_lead_ms)

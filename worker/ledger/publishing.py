@@ -13,7 +13,7 @@ from worker.ledger.journal import Journaled
 from worker.stream.cycle import Cycle
 
 
-def word(folder: Folder, prefix: str) -> None:
+def put_into_words(folder: Folder, prefix: str) -> None:
     """Puts the order's new events into the words that the timeline keeps and the topic carries, with their facts."""
     order = folder.order
     folder.words = [

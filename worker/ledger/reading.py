@@ -255,7 +255,7 @@ def _time(field: str, text: str | None) -> int | None:
 
 
 def _six_digits(iso: str) -> str:
-    """A lone decimal point with fewer than six digits is read by every Python alike only when filled up."""
+    """Fills the fraction up to six digits, which every Python reads alike."""
     return re.sub(r"\.([0-9]+)", lambda found: "." + found[1].ljust(6, "0"), iso)
 
 

@@ -6,7 +6,7 @@ from worker.domain.decide import next_deadline_ms
 from worker.domain.kept import encode
 from worker.domain.published import needs_attention
 from worker.ledger.folder import Folder, sums
-from worker.ledger.publishing import word
+from worker.ledger.publishing import put_into_words
 from worker.postgres.values import moment, moment_or_none
 from worker.settings import Settings
 from worker.stream.keeping import encode_headers
@@ -36,7 +36,7 @@ class Rows:
 
     def add(self, folder: Folder, awaits: list[str] | None) -> None:
         """What became of one order. `awaits`: the connectors that it waits for and nobody named yet; None: for none."""
-        word(folder, self._prefix)
+        put_into_words(folder, self._prefix)
         order_id = folder.order.order_id
         if folder.decided:
             self._add_payments(folder)

@@ -1,4 +1,4 @@
-"""What a cycle will have to say for itself once it is durable: counts, spans, and a warning."""
+"""What a cycle reports once it is durable: counts, spans and a warning."""
 
 import time
 from collections import Counter
@@ -19,7 +19,7 @@ ReadRecord = tuple[Record, Readable]
 
 
 class Tally(Struct):
-    """One cycle's."""
+    """What one cycle gathers for its report."""
 
     cycle: Cycle | None = None
     fates: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -33,11 +33,11 @@ class Tally(Struct):
     named_look_ms: int | None = None
 
     def count_events(self, folders: Iterable[Folder]) -> None:
-        """What was written and not refused."""
+        """Counts what was written and not refused."""
         self.events.update(told.event.type for folder in folders for told in folder.events)
 
     def tell(self, cycle: Cycle) -> None:
-        """To the metrics, and to the traces that were asked for."""
+        """Reports to the metrics, and to the traces that were asked for."""
         for (topic, fate), number in self.fates.items():
             telemetry.count_fact(topic, fate, number)
         for kind, number in self.events.items():
@@ -53,14 +53,14 @@ class Tally(Struct):
 
 
 class MisplacedWarning:
-    """Of records outside their order's partition: once a minute, with how many came since."""
+    """Warns of records outside their order's partition: once a minute, with how many came since."""
 
     def __init__(self) -> None:
         self._unsaid: Counter[str] = Counter()
         self._said_at = -MISPLACED_WARNING_SECONDS
 
     def hear(self, misplaced: Counter[str]) -> None:
-        """Some may have come."""
+        """Takes note of one cycle's."""
         self._unsaid.update(misplaced)
         if misplaced and time.monotonic() - self._said_at >= MISPLACED_WARNING_SECONDS:
             self._said_at = time.monotonic()

@@ -36,7 +36,7 @@ async def take_back(
 async def account(
     connection: Connection, dead: Sequence[Origin], records: Counter[Place], ends: dict[Place, int]
 ) -> None:
-    """Each is one record that has its fate, unless it was a fact as well, or had waited in the backup."""
+    """Counts each as a record with a fate, unless it was a fact as well, or had waited in the backup."""
     if not dead:
         return
     for row in await connection.fetch(_SQL["drop_dead_parked"], *columns(dead)):

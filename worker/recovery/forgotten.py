@@ -10,7 +10,7 @@ from worker.domain.order import Command, Order
 from worker.kafka import names
 from worker.kafka.records import Outgoing, Record
 from worker.ledger.folder import Folder
-from worker.ledger.publishing import publish, word
+from worker.ledger.publishing import publish, put_into_words
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.stream.cycle import Cycle
@@ -24,7 +24,7 @@ async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Comma
         order_id = row["order_id"]
         known = {one["command_id"] for one in await cycle.connection.fetch(_SQL["taken_over_of_order"], order_id)}
         folder = await _folded(cycle, order_id)
-        word(folder, prefix)
+        put_into_words(folder, prefix)
         scratch = Cycle(cycle.connection, [], {}, cycle.now_ms, cycle.partitions)
         publish(scratch, folder)
         records = [record for record in scratch.outgoing if record.topic == names.COMMANDS]
