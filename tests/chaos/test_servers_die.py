@@ -8,15 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.rehearsing import SECONDS_MAX, finished, kill_server, rehearsal, until_told
-from tests.integration.stream.toy import Toy
+from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.world import PARTITIONS, World
 from worker.postgres.migrations import migrate
 from worker.sandbox.erp import stories
 from worker.sandbox.erp_command import publish
 from worker.sandbox.rehearsal import CONNECTORS
 from worker.stack import down, up
-from worker.stream.control import Control
-from worker.stream.runner import Runner
 
 ORDERS = 300
 SECONDS = 10
@@ -58,18 +56,16 @@ async def test_beside_a_broker_that_says_nothing_a_worker_is_not_ready_and_goes_
     await migrate(stack.database_url)
     world = World(stack.as_settings() | {"TOPIC_PREFIX": "silent.", "TOPIC_PARTITIONS": str(PARTITIONS)}, tmp_path)
     await world.open()
-    control = Control(world.settings)
-    runner = Runner(world.settings, Toy(control), control)
-    running = asyncio.create_task(runner.run())
+    worker = Hosted(world.settings)
     records = [(f"order-{number % 10}", b"{}", None) for number in range(50)]
     await world.send_many(records)
     await world.until_seen(50)
 
     async def red() -> bool:
-        return bool(runner.condition())
+        return bool(worker.runner.condition())
 
     async def green() -> bool:
-        return not runner.condition()
+        return not worker.runner.condition()
 
     kill_server(own_home, "kafka", signal.SIGSTOP)
     try:
@@ -80,6 +76,5 @@ async def test_beside_a_broker_that_says_nothing_a_worker_is_not_ready_and_goes_
     await world.send_many(records)
 
     await world.check_orders({f"order-{number}": 10 for number in range(10)})
-    runner.stop()
-    await running
+    await worker.stop()
     await world.close()

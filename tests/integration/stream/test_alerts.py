@@ -5,6 +5,7 @@ import json
 
 import asyncpg
 
+from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import World
 from tests.until import until
@@ -12,7 +13,6 @@ from worker import telemetry
 from worker.settings import load
 from worker.stream.control import Control
 from worker.stream.ownership import Ownership
-from worker.stream.runner import Runner
 from worker.stream.session import KAFKA_AWAY
 
 
@@ -53,21 +53,17 @@ async def test_a_worker_that_stops_does_not_say_that_kafka_is_back(world: World)
         async def release(self, partitions: frozenset[int]) -> None:
             telemetry.alert(KAFKA_AWAY)
             for _ in range(5):
-                control.changed.set()  # the runner looks again
+                self.control.changed.set()  # the runner looks again
                 await asyncio.sleep(0.02)
             self.lasting = any(one["code"] == KAFKA_AWAY for one in telemetry.lasting_alerts())
             await super().release(partitions)
 
-    control = Control(world.settings)
-    toy = AlertsAsItLeaves(control)
-    runner = Runner(world.settings, toy, control)
-    running = asyncio.create_task(runner.run())
+    worker = Hosted(world.settings, AlertsAsItLeaves)
     await world.send("order-1")
     await world.until_seen(1)
     try:
-        runner.stop()
-        await running
+        await worker.stop()
     finally:
         telemetry.clear_alert(KAFKA_AWAY)
 
-    assert toy.lasting
+    assert worker.toy.lasting

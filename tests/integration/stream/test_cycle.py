@@ -9,6 +9,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka import Producer
 
+from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import PARTITIONS, PATIENCE_SECONDS, World
 from tests.until import until
@@ -18,18 +19,10 @@ from worker.kafka.source import OffsetGoneError, Source
 from worker.stream import clock
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle
-from worker.stream.runner import Runner
-
-
-async def _run(world: World, feature: type[Toy] = Toy) -> tuple[Runner, Toy, asyncio.Task[None]]:
-    control = Control(world.settings)
-    toy = feature(control)
-    runner = Runner(world.settings, toy, control)
-    return runner, toy, asyncio.create_task(runner.run())
 
 
 async def test_every_record_advances_its_order_once_and_is_published(world: World):
-    runner, toy, running = await _run(world)
+    worker = Hosted(world.settings)
     orders = [f"order-{n % 10}" for n in range(200)]
 
     await world.send_many([(order, b"{}", None) for order in orders])
@@ -37,9 +30,8 @@ async def test_every_record_advances_its_order_once_and_is_published(world: Worl
 
     await world.check_orders({f"order-{n}": 20 for n in range(10)})
     await world.until_quiet()
-    runner.stop()
-    await running
-    assert set(toy.released[0]) == set(range(PARTITIONS))
+    await worker.stop()
+    assert set(worker.toy.released[0]) == set(range(PARTITIONS))
     assert set((await world.owners()).values()) == {None}
     reached = await world.database.fetchval(
         "SELECT sum(next_offset) FROM ledger.published WHERE topic = $1", names.ORDERS
@@ -48,7 +40,7 @@ async def test_every_record_advances_its_order_once_and_is_published(world: Worl
 
 
 async def test_what_the_database_refuses_costs_one_dead_letter(world: World):
-    runner, _, running = await _run(world)
+    worker = Hosted(world.settings)
     wanted = [(f"order-{n}", b"poison" if n == 13 else b"{}", 0) for n in range(40)]
 
     sent = await world.send_many(wanted)
@@ -60,8 +52,7 @@ async def test_what_the_database_refuses_costs_one_dead_letter(world: World):
     assert (row["topic"], row["partition"], row["offset"]) == (names.INVOICES, 0, sent[13].offset)
     [dead] = world.dead()
     assert (dead.key, dead.value, dead.partition) == (b"order-13", b"poison", 0)
-    runner.stop()
-    await running
+    await worker.stop()
 
 
 async def test_what_collides_with_another_worker_is_tried_again_before_it_is_given_up(world: World):
@@ -74,18 +65,17 @@ async def test_what_collides_with_another_worker_is_tried_again_before_it_is_giv
                 await cycle.connection.execute("INSERT INTO public.toy_orders VALUES ('same'), ('same')")
             await super().handle(cycle)
 
-    runner, _, running = await _run(world, CollidesOnce)
+    worker = Hosted(world.settings, CollidesOnce)
 
     await world.send("order-1")
 
     await world.check_orders({"order-1": 1})
     assert await world.database.fetchval("SELECT count(*) FROM ledger.dead_letters") == 0
-    runner.stop()
-    await running
+    await worker.stop()
 
 
 async def test_a_dead_letter_carries_what_existing_tools_read(world: World):
-    runner, _, running = await _run(world)
+    worker = Hosted(world.settings)
 
     await world.send("order-1", b"refuse", partition=3)
 
@@ -104,12 +94,11 @@ async def test_a_dead_letter_carries_what_existing_tools_read(world: World):
     assert headers["kafka_dlt-exception-fqcn"] == headers["__connect.errors.exception.class.name"] == b"rejected"
     row = await world.database.fetchrow("SELECT * FROM ledger.dead_letters")
     assert (row["order_id"], row["merchant"], row["message"]) == ("order-1", "shop", "it was asked for")
-    runner.stop()
-    await running
+    await worker.stop()
 
 
 async def test_offsets_reach_the_lag_tools_after_the_commit(world: World):
-    runner, _, running = await _run(world)
+    worker = Hosted(world.settings)
     group = world.settings.topic("settlement-ledger")
     sent = await world.send("order-1", partition=2)
     await world.until_seen(1)
@@ -118,25 +107,22 @@ async def test_offsets_reach_the_lag_tools_after_the_commit(world: World):
         return (await _committed(world, group)).get(2) == sent.offset + 1
 
     await world.until(committed, "a committed offset")
-    runner.stop()
-    await running
+    await worker.stop()
 
 
 async def test_a_restart_goes_on_where_the_database_says(world: World):
-    runner, _, running = await _run(world)
+    worker = Hosted(world.settings)
     await world.send_many([("order-1", b"{}", None)] * 5)
     await world.until_seen(5)
-    runner.stop()
-    await running
+    await worker.stop()
 
-    runner, toy, running = await _run(world)
+    worker = Hosted(world.settings)
     await world.send_many([("order-1", b"{}", None)] * 5)
     await world.until_seen(10)
 
     await world.check_orders({"order-1": 10})
-    assert {one.epoch for one in toy.taken_partitions.values()} == {2}
-    runner.stop()
-    await running
+    assert {one.epoch for one in worker.toy.taken_partitions.values()} == {2}
+    await worker.stop()
 
 
 class Remembering(Toy):
@@ -158,19 +144,18 @@ async def test_a_wide_record_arrives_alone_and_whole(world: World, monkeypatch: 
     values = [b"{}", b"[]", wide, b"{}", b"[]"]
     await world.send_many([("order-1", value, None) for value in values])
 
-    runner, toy, running = await _run(world, Remembering)
+    worker = Hosted(world.settings, Remembering)
     await world.until_seen(len(values))
 
     await world.check_orders({"order-1": len(values)})
-    assert [value for batch in toy.batches for value in batch] == values
-    assert [wide] in toy.batches
-    runner.stop()
-    await running
+    assert [value for batch in worker.toy.batches for value in batch] == values
+    assert [wide] in worker.toy.batches
+    await worker.stop()
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 async def test_what_a_producer_compressed_is_read(world: World, codec: str):
-    runner, _, running = await _run(world)
+    worker = Hosted(world.settings)
     producer = Producer({"bootstrap.servers": world.settings.bootstrap, "compression.type": codec})
     told = []
     producer.produce(world.settings.topic(names.INVOICES), b"{" + b" " * 9_000 + b"}", b"order-1",
@@ -181,8 +166,7 @@ async def test_what_a_producer_compressed_is_read(world: World, codec: str):
 
     await world.check_orders({"order-1": 1})
     assert [problem for problem, _ in told] == [None]
-    runner.stop()
-    await running
+    await worker.stop()
 
 
 async def _committed(world: World, group: str) -> dict[int, int]:
@@ -229,12 +213,11 @@ async def test_a_worker_whose_clock_is_set_back_by_an_hour_does_not_wait_until_i
             set_back.append(self.cycles)
 
     set_back: list[int] = []
-    runner, toy, running = await _run(world, Waits)
-    await until(lambda: toy.cycles > 0, PATIENCE_SECONDS)
+    worker = Hosted(world.settings, Waits)
+    await until(lambda: worker.toy.cycles > 0, PATIENCE_SECONDS)
 
     monkeypatch.setattr(clock, "time", SimpleNamespace(time=lambda: time.time() - 3_600, monotonic=time.monotonic))
 
-    await until(lambda: set_back and toy.cycles > set_back[0], PATIENCE_SECONDS)
-    runner.stop()
-    await running
+    await until(lambda: set_back and worker.toy.cycles > set_back[0], PATIENCE_SECONDS)
+    await worker.stop()
     assert len(set_back) == 1

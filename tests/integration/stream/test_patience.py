@@ -2,55 +2,46 @@
 
 import asyncio
 
+from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.proxy import Proxy
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import World
 from worker.settings import load
-from worker.stream.control import Control
 from worker.stream.cycle import Cycle
-from worker.stream.runner import Runner
 
 
 async def test_a_database_that_goes_away_costs_time_and_nothing_else(world: World):
     proxy = Proxy(world.settings.database)
     await proxy.open()
-    settings = load(world.environment | {"DATABASE_URL": proxy.url})
-    control = Control(settings)
-    toy = Toy(control)
-    runner = Runner(settings, toy, control)
-    running = asyncio.create_task(runner.run())
+    worker = Hosted(load(world.environment | {"DATABASE_URL": proxy.url}))
     await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(100)])
     await world.until_seen(50)
 
     await proxy.cut()
 
     async def red() -> bool:
-        return bool(runner.condition())
+        return bool(worker.runner.condition())
 
     await world.until(red, "readiness gone")
     await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(100)])
-    assert not any(control.lease_valid(partition) for partition in range(6))
+    assert not any(worker.control.lease_valid(partition) for partition in range(6))
     await proxy.open()
     await world.check_orders({f"order-{n}": 20 for n in range(10)})
-    assert not runner.condition()
-    assert toy.drops >= 1
-    runner.stop()
-    await running
+    assert not worker.runner.condition()
+    assert worker.toy.drops >= 1
+    await worker.stop()
     await proxy.cut()
 
 
 async def test_a_session_that_was_ended_and_is_not_closed_yet_is_dropped_like_any_other(world: World):
     proxy = Proxy(world.settings.database)
     await proxy.open()
-    control = Control(load(world.environment | {"DATABASE_URL": proxy.url}))
-    toy = Toy(control)
-    runner = Runner(control.settings, toy, control)
-    running = asyncio.create_task(runner.run())
+    worker = Hosted(load(world.environment | {"DATABASE_URL": proxy.url}))
     await world.send("order-1")
     await world.until_seen(1)
 
     async def dropped() -> bool:
-        return toy.drops > 0
+        return worker.toy.drops > 0
 
     proxy.lingers = True
     await world.database.execute(
@@ -62,25 +53,21 @@ async def test_a_session_that_was_ended_and_is_not_closed_yet_is_dropped_like_an
     await world.send("order-1")
 
     await world.check_orders({"order-1": 2})
-    runner.stop()
-    await running
+    await worker.stop()
     await proxy.cut()
 
 
 async def test_a_worker_that_is_stopped_while_the_database_is_away_ends_at_once(world: World):
     proxy = Proxy(world.settings.database)
     await proxy.open()
-    settings = load(world.environment | {"DATABASE_URL": proxy.url})
-    control = Control(settings)
-    runner = Runner(settings, Toy(control), control)
-    running = asyncio.create_task(runner.run())
+    worker = Hosted(load(world.environment | {"DATABASE_URL": proxy.url}))
     await world.send("order-1")
     await world.until_seen(1)
     await proxy.cut()
 
-    runner.stop()
+    worker.runner.stop()
 
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(worker.running, 5)
 
 
 async def test_a_library_that_gives_up_what_was_waited_for_does_not_end_the_worker(world: World):
@@ -95,15 +82,12 @@ async def test_a_library_that_gives_up_what_was_waited_for_does_not_end_the_work
                 raise asyncio.CancelledError
             await super().handle(cycle)
 
-    control = Control(world.settings)
-    runner = Runner(world.settings, GivesUpOnce(control), control)
-    running = asyncio.create_task(runner.run())
+    worker = Hosted(world.settings, GivesUpOnce)
 
     await world.send("order-1")
 
     await world.check_orders({"order-1": 1})
-    runner.stop()
-    await running
+    await worker.stop()
 
 
 async def test_a_broken_invariant_of_the_feature_ends_the_worker(world: World):
@@ -111,26 +95,22 @@ async def test_a_broken_invariant_of_the_feature_ends_the_worker(world: World):
         async def handle(self, _: object) -> None:
             raise AssertionError("what cannot be")
 
-    control = Control(world.settings)
-    runner = Runner(world.settings, Broken(control), control)
-    running = asyncio.create_task(runner.run())
+    worker = Hosted(world.settings, Broken)
 
-    await asyncio.wait([running], timeout=30)
+    await asyncio.wait([worker.running], timeout=30)
 
-    assert str(running.exception()) == "what cannot be"
+    assert str(worker.running.exception()) == "what cannot be"
 
 
 async def test_a_failed_background_task_of_the_feature_ends_the_worker(world: World):
-    control = Control(world.settings)
-    runner = Runner(world.settings, Toy(control), control)
-    running = asyncio.create_task(runner.run())
+    worker = Hosted(world.settings)
     await world.send("order-1")
     await world.until_seen(1)
 
-    control.fail(RuntimeError("the sender died"))
+    worker.control.fail(RuntimeError("the sender died"))
 
-    await asyncio.wait([running], timeout=30)
-    assert str(running.exception()) == "the sender died"
+    await asyncio.wait([worker.running], timeout=30)
+    assert str(worker.running.exception()) == "the sender died"
 
 
 async def test_a_worker_whose_work_never_ends_leaves_when_its_time_to_drain_is_over(world: World):
@@ -139,15 +119,11 @@ async def test_a_worker_whose_work_never_ends_leaves_when_its_time_to_drain_is_o
             await super().release(partitions)
             await asyncio.Event().wait()
 
-    settings = load(world.environment | {"DRAIN_SECONDS": "0.2"})
-    control = Control(settings)
-    toy = Endless(control)
-    runner = Runner(settings, toy, control)
-    running = asyncio.create_task(runner.run())
+    worker = Hosted(load(world.environment | {"DRAIN_SECONDS": "0.2"}), Endless)
     await world.send("order-1")
     await world.until_seen(1)
 
-    runner.stop()
+    worker.runner.stop()
 
-    await asyncio.wait_for(running, 10)
-    assert toy.released == [frozenset(range(6))]
+    await asyncio.wait_for(worker.running, 10)
+    assert worker.toy.released == [frozenset(range(6))]

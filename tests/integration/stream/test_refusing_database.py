@@ -1,17 +1,14 @@
 """A database that is there and refuses: the worker waits, says so, loses nothing, and goes on by itself."""
 
-import asyncio
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from tests.integration.login import login
-from tests.integration.stream.toy import Toy
+from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.world import World
 from worker.settings import Settings, load
-from worker.stream.control import Control
-from worker.stream.runner import Runner
 
 END_SESSIONS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -53,9 +50,7 @@ async def test_a_database_out_of_connections_costs_time_and_nothing_else(world: 
 
 async def costs_time_only(world: World, settings: Settings, befall: str, mend: str, says: str = "") -> None:
     """A worker is at work when the trouble comes, is not ready while it lasts, and goes on by itself."""
-    control = Control(settings)
-    runner = Runner(settings, Toy(control), control)
-    running = asyncio.create_task(runner.run())
+    worker = Hosted(settings)
     await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(50)])
     await world.until_seen(50)
     server = await asyncpg.connect(urlsplit(world.settings.database)._replace(path="/postgres").geturl())
@@ -64,7 +59,7 @@ async def costs_time_only(world: World, settings: Settings, befall: str, mend: s
     await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(50)])
 
     async def red() -> bool:
-        problem = runner.condition().get("problem")
+        problem = worker.runner.condition().get("problem")
         return problem is not None and says in problem
 
     await world.until(red, "readiness gone")
@@ -72,9 +67,8 @@ async def costs_time_only(world: World, settings: Settings, befall: str, mend: s
     await server.close()
 
     await world.check_orders({f"order-{n}": 10 for n in range(10)})
-    assert not runner.condition()
-    runner.stop()
-    await running
+    assert not worker.runner.condition()
+    await worker.stop()
 
 
 async def test_a_slow_database_is_waited_for_in_the_same_session(world: World):
@@ -82,14 +76,10 @@ async def test_a_slow_database_is_waited_for_in_the_same_session(world: World):
         "CREATE FUNCTION public.trouble() RETURNS trigger LANGUAGE plpgsql AS "
         f"$$ BEGIN PERFORM pg_sleep(0.2); RETURN NEW; END $$; {ON_EACH_ROW}"
     )
-    control = Control(world.settings)
-    toy = Toy(control)
-    runner = Runner(world.settings, toy, control)
-    running = asyncio.create_task(runner.run())
+    worker = Hosted(world.settings)
 
     await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(50)])
 
     await world.check_orders({f"order-{n}": 5 for n in range(10)})
-    assert toy.drops == 0
-    runner.stop()
-    await running
+    assert worker.toy.drops == 0
+    await worker.stop()

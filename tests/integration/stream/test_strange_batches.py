@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tests.batches import CODECS, Handmade, batch, send
+from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import World
 from worker.kafka import names
@@ -12,7 +13,6 @@ from worker.kafka.records import Record
 from worker.kafka.tail import read_between
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle
-from worker.stream.runner import Runner
 
 GOOD = [("ce_id", b"7"), ("empty", None)]
 
@@ -29,13 +29,6 @@ class Remembering(Toy):
         self.given += cycle.records
 
 
-async def _run(world: World) -> tuple[Runner, Remembering, asyncio.Task[None]]:
-    control = Control(world.settings)
-    toy = Remembering(control)
-    runner = Runner(world.settings, toy, control)
-    return runner, toy, asyncio.create_task(runner.run())
-
-
 def _order(number: int, value: bytes, name: bytes = b"ce_id") -> Handmade:
     return Handmade(b"order-%d" % number, value, [(name, b"7"), (b"empty", None)])
 
@@ -46,38 +39,35 @@ async def test_a_header_whose_name_is_no_text_costs_nothing(world: World, codec:
     await send(world.settings, names.INVOICES, 3, batch(strange, codec))
     await send(world.settings, names.INVOICES, 3, batch([_order(40, b"after")]))
 
-    runner, toy, running = await _run(world)
+    worker = Hosted(world.settings, Remembering)
     await world.until_seen(41)
-    runner.stop()
-    await running
+    await worker.stop()
 
-    assert [one.offset for one in toy.given] == list(range(41))
-    assert [one.value for one in toy.given] == [b"{%d}" % n for n in range(40)] + [b"after"]
-    assert [one.key for one in toy.given] == [b"order-%d" % n for n in range(41)]
-    assert {one.timestamp_ms for one in toy.given} == {strange[0].timestamp_ms}
-    assert toy.given[20].headers == [("\\xff\\xfe-naïve", b"7"), ("empty", None)]
-    assert all(one.headers == GOOD for one in toy.given if one.offset != 20)
+    assert [one.offset for one in worker.toy.given] == list(range(41))
+    assert [one.value for one in worker.toy.given] == [b"{%d}" % n for n in range(40)] + [b"after"]
+    assert [one.key for one in worker.toy.given] == [b"order-%d" % n for n in range(41)]
+    assert {one.timestamp_ms for one in worker.toy.given} == {strange[0].timestamp_ms}
+    assert worker.toy.given[20].headers == [("\\xff\\xfe-naïve", b"7"), ("empty", None)]
+    assert all(one.headers == GOOD for one in worker.toy.given if one.offset != 20)
 
 
 async def test_records_with_strange_bits_are_read_like_others(world: World):
     """No bit of a record's attributes means anything yet, and the broker takes all of them."""
     await send(world.settings, names.INVOICES, 3, batch([Handmade(b"order-1", b"{}", attributes=0x80)] * 3))
 
-    runner, toy, running = await _run(world)
+    worker = Hosted(world.settings, Remembering)
     await world.until_seen(3)
-    runner.stop()
-    await running
+    await worker.stop()
 
-    assert [(one.offset, one.value) for one in toy.given] == [(0, b"{}"), (1, b"{}"), (2, b"{}")]
+    assert [(one.offset, one.value) for one in worker.toy.given] == [(0, b"{}"), (1, b"{}"), (2, b"{}")]
 
 
 async def test_strange_records_go_to_the_dead_letters_and_come_back_as_they_were(world: World):
     await send(world.settings, names.INVOICES, 3, batch([_order(1, b"refuse", b"\xffname"), _order(1, b"{}")]))
 
-    runner, _, running = await _run(world)
+    worker = Hosted(world.settings, Remembering)
     await world.check_orders({"order-1": 1})
-    runner.stop()
-    await running
+    await worker.stop()
 
     [dead] = world.dead()
     assert dead.value == b"refuse"
@@ -88,10 +78,9 @@ async def test_a_dead_letter_may_have_been_written_at_a_time_that_no_table_takes
     old = Handmade(b"order-1", b"refuse", timestamp_ms=-(10**17))
     await send(world.settings, names.INVOICES, 3, batch([old, _order(1, b"{}")]))
 
-    runner, _, running = await _run(world)
+    worker = Hosted(world.settings, Remembering)
     await world.check_orders({"order-1": 1})
-    runner.stop()
-    await running
+    await worker.stop()
 
     [dead] = world.dead()
     assert dict(dead.headers)["kafka_dlt-original-timestamp"] == old.timestamp_ms.to_bytes(8, "big", signed=True)

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from prometheus_client import REGISTRY
 
+from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import World
 from tests.transactions import transactional
@@ -15,9 +16,7 @@ from worker.kafka import names
 from worker.kafka.connecting import client_options
 from worker.kafka.lag import LagReader
 from worker.kafka.tail import read_between
-from worker.stream.control import Control
 from worker.stream.cycle import Cycle
-from worker.stream.runner import Runner
 
 PARTITION = 2
 
@@ -46,12 +45,6 @@ async def _aborted(world: World, erp: AIOKafkaProducer, *orders: str) -> None:
     await erp.abort_transaction()
 
 
-async def _run(world: World) -> tuple[Runner, asyncio.Task[None]]:
-    control = Control(world.settings)
-    runner = Runner(world.settings, Toy(control), control)
-    return runner, asyncio.create_task(runner.run())
-
-
 async def _seen(world: World) -> list[str]:
     rows = await world.database.fetch('SELECT order_id FROM public.toy_seen ORDER BY "offset"')
     return [row["order_id"] for row in rows]
@@ -75,10 +68,9 @@ async def test_what_a_transaction_took_back_never_was(world: World, erp: AIOKafk
     await _aborted(world, erp, "taken-back")
     await world.send("order-3", partition=PARTITION)
 
-    runner, running = await _run(world)
+    worker = Hosted(world.settings)
     await world.until_seen(3)
-    runner.stop()
-    await running
+    await worker.stop()
 
     assert await _seen(world) == ["order-1", "order-2", "order-3"]
     await world.check_orders({"order-1": 1, "order-2": 1, "order-3": 1})
@@ -87,7 +79,7 @@ async def test_what_a_transaction_took_back_never_was(world: World, erp: AIOKafk
 async def test_an_idle_worker_is_at_the_end_of_a_topic_that_ends_with_what_is_no_record(
     world: World, erp: AIOKafkaProducer
 ):
-    runner, running = await _run(world)
+    worker = Hosted(world.settings)
     lag = LagReader(world.settings, {"ledger": (names.INVOICES,)})
     await _committed(world, erp, "order-1")  # offset 0, and a marker
     await _aborted(world, erp, "taken-back")  # offset 2, and a marker
@@ -98,13 +90,12 @@ async def test_an_idle_worker_is_at_the_end_of_a_topic_that_ends_with_what_is_no
         return (await lag.read())["ledger"][PARTITION] == 0
 
     await world.until(caught_up, "no lag for the lag tools")
-    await runner.measure()
+    await worker.runner.measure()
     place = {"topic": names.INVOICES, "partition": str(PARTITION)}
     assert REGISTRY.get_sample_value("settlement_consumer_lag_records", place) == 0
     assert await _seen(world) == ["order-1"]
     await lag.close()
-    runner.stop()
-    await running
+    await worker.stop()
 
 
 async def test_a_worker_that_is_never_idle_passes_the_end_of_a_transaction_too(world: World, erp: AIOKafkaProducer):
@@ -113,40 +104,35 @@ async def test_a_worker_that_is_never_idle_passes_the_end_of_a_transaction_too(w
             await super().committed(cycle)
             self.control.wake()  # one cycle after another, as while other partitions have much to read
 
-    control = Control(world.settings)
-    runner = Runner(world.settings, Busy(control), control)
-    running = asyncio.create_task(runner.run())
+    worker = Hosted(world.settings, Busy)
 
     await _committed(world, erp, "order-1")  # offset 0, and a marker
 
     await _until_position(world, 2)
     assert await _seen(world) == ["order-1"]
-    runner.stop()
-    await running
+    await worker.stop()
 
 
 async def test_a_topic_that_lost_nothing_but_markers_has_lost_nothing(world: World, erp: AIOKafkaProducer):
-    runner, running = await _run(world)
+    worker = Hosted(world.settings)
     await _committed(world, erp, "order-1")
     await _until_position(world, 2)
-    runner.stop()
-    await running
+    await worker.stop()
     admin = AIOKafkaAdminClient(**client_options(world.settings))
     await admin.start()
     place = TopicPartition(world.settings.topic(names.INVOICES), PARTITION)
     await admin.delete_records({place: RecordsToDelete(before_offset=-1)})  # as retention does
     await admin.close()
 
-    runner, running = await _run(world)
+    worker = Hosted(world.settings)
     await _committed(world, erp, "order-2")
 
     await world.until_seen(2)
-    runner.stop()
-    await running
+    await worker.stop()
 
 
 async def test_what_a_transaction_holds_back_is_waited_for_and_shows_as_lag(world: World, erp: AIOKafkaProducer):
-    runner, running = await _run(world)
+    worker = Hosted(world.settings)
     lag = LagReader(world.settings, {"ledger": (names.INVOICES,)})
     await world.send("order-1", partition=PARTITION)
     await world.until_seen(1)
@@ -162,12 +148,11 @@ async def test_what_a_transaction_holds_back_is_waited_for_and_shows_as_lag(worl
 
     await world.until(behind, "a lag of the two records that wait")
     assert await _seen(world) in (["order-1", "elsewhere"], ["elsewhere", "order-1"])
-    assert runner.condition() == {}
+    assert worker.runner.condition() == {}
     await erp.commit_transaction()
     await world.until_seen(4)
     await lag.close()
-    runner.stop()
-    await running
+    await worker.stop()
 
 
 async def test_a_position_behind_the_beginning_of_an_open_transaction_is_a_position(
@@ -179,7 +164,7 @@ async def test_a_position_behind_the_beginning_of_an_open_transaction_is_a_posit
     insert = "INSERT INTO ledger.positions VALUES ($1, $2, 2)"
     await world.database.execute(insert, names.INVOICES, PARTITION)
 
-    runner, running = await _run(world)
+    worker = Hosted(world.settings)
     await world.send("elsewhere", partition=PARTITION + 1)
     await world.until_seen(1)
     await _publish(world, erp, "order-3")
@@ -187,8 +172,7 @@ async def test_a_position_behind_the_beginning_of_an_open_transaction_is_a_posit
 
     await world.until_seen(2)
     assert sorted(await _seen(world)) == ["elsewhere", "order-3"]
-    runner.stop()
-    await running
+    await worker.stop()
 
 
 async def test_who_reads_a_topic_to_its_end_waits_for_no_transaction(world: World, erp: AIOKafkaProducer):
