@@ -12,6 +12,17 @@ async def confirm(page: Page, by: str, reason: str) -> None:
     await page.locator("button.sure").click()
 
 
+async def troubled(deployment: Deployment, name: str, answer: str, value: int) -> str:
+    """An order that needs a person, since this is how its connector answered the first capture."""
+    order = unique(name)
+    await deployment.send(authorized(order))
+    await deployment.until_status(order, "open")
+    deployment.next_answers(answer)
+    await deployment.send(invoice(order, "NF-1", value))
+    await deployment.until_status(order, "attention")
+    return order
+
+
 async def test_a_refused_return_is_replayed_once_the_invoice_is_there(deployment: Deployment, page: Page) -> None:
     order = unique("replay")
     await deployment.send(authorized(order), invoice(order, "R-1", 4_000, "Input"))
@@ -34,12 +45,7 @@ async def test_a_refused_return_is_replayed_once_the_invoice_is_there(deployment
 
 
 async def test_a_suspect_capture_is_resolved_with_the_amount_in_words(deployment: Deployment, page: Page) -> None:
-    order = unique("resolve")
-    await deployment.send(authorized(order))
-    await deployment.until_status(order, "open")
-    deployment.next_answers("echo")
-    await deployment.send(invoice(order, "NF-1", 6_050))
-    await deployment.until_status(order, "attention")
+    order = await troubled(deployment, "resolve", "echo", 6_050)
 
     await page.goto(f"{deployment.open}/order?id={order}")
     await page.get_by_role("link", name=f"Resolve for {order}").click()
@@ -59,12 +65,7 @@ async def test_a_suspect_capture_is_resolved_with_the_amount_in_words(deployment
 async def test_a_declined_capture_is_asked_again_and_the_form_sent_twice_acts_once(
     deployment: Deployment, page: Page
 ) -> None:
-    order = unique("retry")
-    await deployment.send(authorized(order))
-    await deployment.until_status(order, "open")
-    deployment.next_answers("decline")
-    await deployment.send(invoice(order, "NF-1", 6_000))
-    await deployment.until_status(order, "attention")
+    order = await troubled(deployment, "retry", "decline", 6_000)
 
     await page.goto(f"{deployment.open}/needs?need=failed")
     await page.get_by_role("link", name=f"Ask again for {order}").click()
@@ -104,12 +105,7 @@ async def test_a_dead_letter_is_discarded_with_a_reason(deployment: Deployment, 
 
 
 async def test_a_viewer_may_look_and_not_decide(deployment: Deployment, page: Page) -> None:
-    order = unique("viewer")
-    await deployment.send(authorized(order))
-    await deployment.until_status(order, "open")
-    deployment.next_answers("manual")
-    await deployment.send(invoice(order, "NF-1", 1_000))
-    await deployment.until_status(order, "attention")
+    order = await troubled(deployment, "viewer", "manual", 1_000)
 
     await page.goto(f"{deployment.closed}/order?id={order}")
     await page.get_by_label("Token").fill(VIEWER)
