@@ -1,7 +1,7 @@
 """Orders and payments come to be, and their authorizations run out (R1, R2, R3, R26, R28)."""
 
 from worker.domain.allocation import room_reference
-from worker.domain.decision import Refusal
+from worker.domain.decision import Refusal, Verdict, conflict, refused
 from worker.domain.draft import Draft
 from worker.domain.facts import Authorization, ConnectorsNamed, OrderAuthorized, PaymentAuthorized, TimePassed
 from worker.domain.identity import content_of, order_content
@@ -10,7 +10,6 @@ from worker.domain.money import MAX_MINOR
 from worker.domain.order import Order, Payment, Share
 from worker.domain.settling import tell_missing_room
 from worker.domain.terms import Capability, Mode, Terms
-from worker.domain.verdict import Verdict, conflict, refused
 
 
 def order_authorized(draft: Draft, fact: OrderAuthorized) -> Verdict:

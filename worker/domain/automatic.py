@@ -4,12 +4,11 @@ from typing import Literal
 
 from worker.domain import lacking
 from worker.domain.allocation import automatic_reference, split
-from worker.domain.decision import Refusal
+from worker.domain.decision import Refusal, Verdict, conflict
 from worker.domain.draft import Draft, where_any, with_shares
 from worker.domain.facts import PaymentAutoSettled
 from worker.domain.order import Command, Held, Order, Payment, Settlement, automatic_key
 from worker.domain.refunding import refund_surplus
-from worker.domain.verdict import Verdict, conflict
 from worker.domain.voiding import undo_booked
 
 

@@ -2,13 +2,13 @@
 
 from worker.domain import lacking
 from worker.domain.allocation import by_amount
+from worker.domain.decision import Verdict, conflict, refused
 from worker.domain.draft import Draft
 from worker.domain.facts import CancelRequested, OrderChanged
 from worker.domain.money import MAX_MINOR
 from worker.domain.order import Cause, Change
 from worker.domain.refunding import demand, give_back_all
 from worker.domain.settling import tell_missing_room
-from worker.domain.verdict import Verdict, conflict, refused
 from worker.domain.voiding import void, void_open_rest
 
 

@@ -5,7 +5,7 @@ from typing import assert_never
 from worker.domain import authorizing, automatic, changing, invoicing, outcomes
 from worker.domain.authorizing import next_deadline_ms
 from worker.domain.closing import settle_down
-from worker.domain.decision import Decision, Refusal
+from worker.domain.decision import Decision, Refusal, Verdict
 from worker.domain.draft import Draft
 from worker.domain.facts import (
     CancelRequested,
@@ -23,7 +23,6 @@ from worker.domain.facts import (
 from worker.domain.identity import fingerprint
 from worker.domain.order import Cause, Order
 from worker.domain.terms import Terms
-from worker.domain.verdict import Verdict
 
 __all__ = ["decide", "next_deadline_ms"]
 

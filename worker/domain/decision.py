@@ -46,6 +46,19 @@ class Refusal(Struct, frozen=True):
     reason: str
 
 
+Verdict = Literal["applied", "duplicate", "parked"] | Refusal
+"""What a rule answers to a fact."""
+
+
+def refused(rule: str, reason: str) -> Refusal:
+    return Refusal("rejected", rule, f"{reason} ({rule})")
+
+
+def conflict(reason: str) -> Refusal:
+    """The same business key with other content (R8)."""
+    return Refusal("conflicting_duplicate", "R8", f"{reason} (R8)")
+
+
 class Decision(Struct):
     """`order` is a new value; the one that was given is untouched.
 

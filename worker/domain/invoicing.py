@@ -3,11 +3,11 @@
 from msgspec.structs import replace
 
 from worker.domain import lacking
+from worker.domain.decision import Verdict, conflict, refused
 from worker.domain.draft import Draft
 from worker.domain.facts import InvoiceIssued, TrackingUpdated
 from worker.domain.order import Invoice
 from worker.domain.refunding import demand
-from worker.domain.verdict import Verdict, conflict, refused
 
 
 def invoice_issued(draft: Draft, fact: InvoiceIssued) -> Verdict:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from worker.domain import lacking
 from worker.domain.automatic import claim, is_automatic
-from worker.domain.decision import Refusal
+from worker.domain.decision import Refusal, Verdict, refused
 from worker.domain.draft import Draft
 from worker.domain.facts import OutcomeReported
 from worker.domain.identity import fingerprint_of_automatic
@@ -14,7 +14,6 @@ from worker.domain.order import Command
 from worker.domain.possible import is_settled_under, lapsed_of, most_done, suspect_settlements
 from worker.domain.refunding import drop_returns_above, refund_failed, refund_succeeded, refund_surplus, retry_refund
 from worker.domain.settling import retry_settle, settle_failed, settle_succeeded
-from worker.domain.verdict import Verdict, refused
 from worker.domain.voiding import retry_void, void_failed, void_succeeded
 
 Interim = Literal["unknown", "manual", "suspect"]
