@@ -1,9 +1,9 @@
 """What the world is told of an order: the data of commands, events and snapshots, as the contract names them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 from worker.domain import lacking
 from worker.domain.decision import Event
@@ -11,7 +11,6 @@ from worker.domain.money import proportional
 from worker.domain.order import Command, Lack, Order, Payment
 
 Json = dict[str, Any]
-T = TypeVar("T")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # All facts of one poll cycle are decided at the same time.
