@@ -31,6 +31,7 @@ class Collector:
     def __init__(self) -> None:
         self.url = ""
         self.spans: list[tuple[str, str, str, str]] = []
+        self.messages: set[str] = set()
 
     async def receive(self, request: web.Request) -> web.Response:
         """Service, name, trace and parent of each span."""
@@ -39,6 +40,10 @@ class Collector:
             service = {one.key: one.value.string_value for one in resource.resource.attributes}["service.name"]
             for scope in resource.scope_spans:
                 self.spans += [(service, one.name, one.trace_id.hex(), one.parent_span_id.hex()) for one in scope.spans]
+                self.messages |= {
+                    one.value.string_value for span in scope.spans for one in span.attributes
+                    if one.key == "messaging.message.id"
+                }  # fmt: skip
         return web.Response()
 
 
@@ -100,3 +105,4 @@ async def test_an_invoice_is_seen_in_the_metrics_of_both_workers_and_in_one_trac
         ("settlement-delivery", "POST settlements"),
     }
     assert {(trace, parent) for _, _, trace, parent in collector.spans} == {(TRACE, PARENT)}
+    assert collector.messages >= {f"{story.order_id}/{place}" for place in range(len(story.messages))}

@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.kafka import names
-from worker.kafka.envelope import SOURCE, VALUE_BYTES_MAX, Event, Unreadable, id_of, is_ours, kind_of, read, write
+from worker.kafka.envelope import (
+    SOURCE,
+    VALUE_BYTES_MAX,
+    Event,
+    Unreadable,
+    id_of,
+    is_ours,
+    kind_of,
+    name_of,
+    read,
+    write,
+)
 from worker.kafka.records import Headers, Record
 
 DATA = b'{"orderId": "o-1", "type": "Output"}'
@@ -163,6 +174,18 @@ def test_above_a_million_bytes_only_our_own_commands_and_outcomes_are_read(topic
     assert isinstance(found, Event) if is_read else found == Unreadable(
         "too_large", f"{VALUE_BYTES_MAX + 2} bytes, at most {VALUE_BYTES_MAX} are read"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "name"),
+    [
+        (DATA, BINARY, "id-1"), (b'{"specversion": "1.0", "id": "id-1", "type": "t", "data": {}}', [], "id-1"),
+        (b"no JSON", BINARY, "id-1"), (DATA, [], "erp.order-changes.v1-3-14"), (None, [], "erp.order-changes.v1-3-14"),
+        (DATA, [("ce_type", b"t"), ("ce_id", b"x" * 300)], "x" * 256),
+    ],
+)  # fmt: skip
+def test_logs_and_traces_name_a_message_by_its_id_else_by_its_place(value: bytes | None, headers: Headers, name: str):
+    assert name_of(_record(value, headers)) == name
 
 
 def test_what_is_written_is_read():

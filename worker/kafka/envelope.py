@@ -15,6 +15,7 @@ VALUE_BYTES_MAX = 1_000_000
 # A command repeats what an input said, in more words; what we wrote here ourselves is bounded by its topic alone.
 WRITTEN_BY_US = (names.COMMANDS, names.OUTCOMES)
 TRACE_CHARACTERS_MAX = 256  # a server refuses long headers for good, and a refusal is believed (R35)
+NAME_CHARACTERS_MAX = 256
 SOURCE = b"/partial-settlement"
 # Producers that publish the bare body of an invoice, as they always did.
 TYPE_WITHOUT_ENVELOPE = {names.INVOICES: "invoice.issued"}
@@ -80,6 +81,13 @@ def read(record: Record) -> Event | Unreadable:
         return named
     binary = ("ce_type" in named or "ce_specversion" in named) and not _says_structured(record)
     return _binary(record, named, value) if binary else _structured_or_bare(record, named, value)
+
+
+def name_of(record: Record) -> str:
+    """What logs and traces call a message: its `ce_id`, in whichever mode it came, else its place."""
+    event = read(record)
+    name = event.id if isinstance(event, Event) else id_of(record) or _place(record)
+    return name[:NAME_CHARACTERS_MAX]
 
 
 def behind_schema_id(value: bytes) -> tuple[bytes, bytes]:

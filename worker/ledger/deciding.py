@@ -17,6 +17,7 @@ from worker.domain.facts import (
     authorizations,
 )
 from worker.domain.order import automatic_key
+from worker.kafka.envelope import name_of
 from worker.kafka.records import Origin, Record
 from worker.ledger.connectors import Connectors
 from worker.ledger.folder import Folder, OrderFullError, Parked, WaitsFor
@@ -168,7 +169,9 @@ class Deciding:
         """The order stays as it was: a decision has no effect before it is whole."""
         order_id = folder.order.order_id
         telemetry.alert(UNDECIDABLE, order_id=order_id)
-        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset} if record else {}
+        place = {} if record is None else {
+            "ce_id": name_of(record), "topic": record.topic, "partition": record.partition, "offset": record.offset,
+        }  # fmt: skip
         telemetry.log.error("a fact could not be decided", order_id=order_id, **place, exc_info=problem)
         if record is not None:
             self._dead_letter(folder, record, "internal", f"{type(problem).__name__}: {problem}")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from msgspec import Struct, field
 
 from worker import metrics, telemetry
+from worker.kafka.envelope import name_of
 from worker.kafka.records import Place, Record
 from worker.ledger.folder import Folder
 from worker.ledger.reading import Readable
@@ -47,7 +48,8 @@ class Tally(Struct):
         for record, one in self.traced:
             tracing.span(
                 f"decide {one.fact.__struct_config__.tag}", one.traceparent, cycle.now_ms * 1_000_000, time.time_ns(),
-                {"settlement.order_id": one.fact.order_id, "messaging.destination.name": record.topic},
+                {"settlement.order_id": one.fact.order_id, "messaging.destination.name": record.topic,
+                 "messaging.message.id": name_of(record)},
             )  # fmt: skip
         _measure_delay(cycle.records)
 

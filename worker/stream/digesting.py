@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from worker import telemetry
+from worker.kafka.envelope import name_of
 from worker.kafka.records import Place, Record
 from worker.stream.faults import Remedy, remedy
 from worker.stream.transaction import Done, Transactions
@@ -49,7 +50,9 @@ class Digesting:
 
     async def _refuse(self, record: Record, problem: Exception) -> Done:
         """What the database does not take is a dead letter, and a person has to know why."""
-        place: dict[str, Any] = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        place: dict[str, Any] = {
+            "ce_id": name_of(record), "topic": record.topic, "partition": record.partition, "offset": record.offset,
+        }  # fmt: skip
         telemetry.alert(INTERNAL, **place, problem=str(problem))
         telemetry.log.error("the database refuses a record; it becomes a dead letter", **place, exc_info=problem)
         why = f"{type(problem).__name__}: {problem}"
