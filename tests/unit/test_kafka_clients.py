@@ -4,7 +4,7 @@ import gc
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 
 from worker.console.problems import sentence_for
 from worker.kafka.connecting import administrator, consumer
@@ -27,6 +27,13 @@ async def test_brokers_that_do_not_answer_in_time_are_not_taken_for_the_database
     assert said is not None
     assert "Kafka" in said[0]
     assert "PostgreSQL" not in said[0]
+
+
+def test_whoever_publishes_before_the_topics_are_there_is_told_what_creates_them():
+    said = sentence_for(UnknownTopicOrPartitionError())
+
+    assert said is not None
+    assert said[0].endswith("lacks a topic of ours: `settlement topics` creates what is missing")
 
 
 async def test_a_client_that_cannot_start_is_closed():

@@ -7,7 +7,12 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 import asyncpg
-from aiokafka.errors import AuthenticationFailedError, KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    UnknownTopicOrPartitionError,
+)
 
 from worker.console.screen import err, show
 from worker.kafka.batches import UnreadableBatchError
@@ -71,6 +76,8 @@ def _of_kafka(problem: BaseException) -> str:
             return f"{where} does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
         case KafkaConnectionError():
             return f"{where} does not answer: is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
+        case UnknownTopicOrPartitionError():
+            return f"{where} lacks a topic of ours: `settlement topics` creates what is missing"
         case _:
             return f"{where}: {problem}"
 
