@@ -176,6 +176,22 @@ def test_the_schema_of_the_envelope_and_the_reader_agree(envelope: dict[str, Any
     assert (not isinstance(found, Unreadable)) is valid
 
 
+@pytest.mark.parametrize(("headers", "valid"), [
+    ({"ce_type": "order.changed"}, True),
+    ({"ce_type": "order.changed", "content-type": "application/json; charset=utf-8"}, True),
+    ({"ce_type": "order.changed", "ce_specversion": "1.0.2", "ce_id": "", "ce_time": "yesterday"}, True),
+    ({"ce_type": "order.changed", "settlement-replay": "the first"}, True),
+    ({"ce_type": ""}, False),
+    ({"ce_specversion": "1.0", "ce_id": "1"}, False),
+])  # fmt: skip
+def test_the_schema_of_headers_in_binary_mode_and_the_reader_agree(headers: dict[str, str], valid: bool):
+    sent = [(name, content.encode()) for name, content in headers.items()]
+    found = read(Record(names.ORDER_CHANGES, 0, 0, None, b"{}", sent, 0))
+
+    assert (problems("headers", headers) == []) is valid
+    assert (not isinstance(found, Unreadable)) is valid
+
+
 def test_every_type_that_is_read_stands_on_one_topic():
     assert {topic_of(one) for one in READ} == set(names.INPUTS)
 
