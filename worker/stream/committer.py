@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Container, Mapping
 
 from aiokafka.errors import KafkaError
@@ -14,14 +15,18 @@ from worker.telemetry import log
 # Between two commits under load; an idle worker commits at once.
 PAUSE_SECONDS = 0.5
 RETRY_SECONDS = 1.0
+# Kafka forgets what nobody commits for `offsets.retention.minutes`, a week unless set; also of a worker that runs.
+AGAIN_SECONDS = 3_600.0
 
 
 class Committer:
-    """Commits the latest offset of each partition that it was told."""
+    """Commits the latest offset of each partition that it was told, and now and then all of them again."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._offsets: dict[Place, int] = {}
+        self._told_ever: dict[Place, int] = {}
+        self._again_at = time.monotonic() + AGAIN_SECONDS
         self._told = asyncio.Event()
         self._busy = asyncio.Lock()
         self._task = asyncio.create_task(self._run(), name="committer")
@@ -35,11 +40,13 @@ class Committer:
         """Everything before these offsets is durable, and may be told to Kafka."""
         if offsets:
             self._offsets.update(offsets)
+            self._told_ever.update(offsets)
             self._told.set()
 
     def forget(self, partitions: Container[int]) -> None:
         """These are somebody else's to report: Kafka's client refuses a commit that names one it no longer reads."""
         self._offsets = {place: at for place, at in self._offsets.items() if place[1] not in partitions}
+        self._told_ever = {place: at for place, at in self._told_ever.items() if place[1] not in partitions}
 
     async def flush(self, seconds_max: float) -> None:
         """What was told is with Kafka, or the time is over: nothing depends on it."""
@@ -53,8 +60,12 @@ class Committer:
 
     async def _run(self) -> None:
         while True:
-            await self._told.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN_SECONDS):
+                    await self._told.wait()
             self._told.clear()
+            if time.monotonic() >= self._again_at:
+                self._offsets, self._again_at = dict(self._told_ever), time.monotonic() + AGAIN_SECONDS
             try:
                 with not_by_us():
                     await self._commit()
