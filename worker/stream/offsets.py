@@ -12,7 +12,7 @@ _SQL = load("worker.stream")
 async def stored_positions(
     connection: Connection, topics: Iterable[str], partitions: Iterable[int]
 ) -> dict[Place, int]:
-    """Where reading goes on; a partition that was never read has none."""
+    """Where reading goes on; a partition that no worker has owned yet has none."""
     return await _offsets(connection, "read_positions", topics, partitions)
 
 
@@ -21,6 +21,11 @@ async def published_offsets(
 ) -> dict[Place, int]:
     """Up to where Kafka has acknowledged what we wrote."""
     return await _offsets(connection, "read_published", topics, partitions)
+
+
+async def begin_positions(connection: Connection, offsets: Mapping[Place, int]) -> None:
+    """Reading begins at these offsets, where it has not begun yet."""
+    await connection.execute(_SQL["begin_positions"], *place_columns(offsets))
 
 
 async def advance_positions(connection: Connection, offsets: Mapping[Place, int]) -> None:

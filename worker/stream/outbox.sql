@@ -42,6 +42,12 @@ INSERT INTO positions (topic, partition, next_offset)
 SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[])
 ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset;
 
+-- name: begin_positions
+-- What was never read begins here: should it be gone before it is read, that is noticed.
+INSERT INTO positions (topic, partition, next_offset)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[])
+ON CONFLICT (topic, partition) DO NOTHING;
+
 -- name: read_published
 -- How far Kafka has acknowledged what we wrote.
 SELECT topic, partition, next_offset FROM published WHERE topic = ANY($1::text[]) AND partition = ANY($2::integer[]);

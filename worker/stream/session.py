@@ -20,7 +20,7 @@ from worker.stream.cycle import Handler, Taken
 from worker.stream.digesting import Digesting
 from worker.stream.hand_over import HandOver
 from worker.stream.misplaced import Misplaced
-from worker.stream.offsets import note_published, stored_positions
+from worker.stream.offsets import begin_positions, note_published, stored_positions
 from worker.stream.ownership import Ownership
 from worker.stream.publisher import Publisher
 from worker.stream.transaction import Done, Transactions
@@ -155,6 +155,7 @@ class Session:
         try:
             await transactions.fence()
             await note_published(transactions.connection, known)
+            await begin_positions(transactions.connection, stored)
             await self._handler.taken(transactions.connection, taken)
         except BaseException:
             await transactions.roll_back()

@@ -4,9 +4,13 @@ import asyncio
 import random
 import signal
 
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
+
 from tests.integration.stream.toy import WAIT_LOCK
 from tests.integration.stream.world import PARTITIONS, World
 from worker.kafka import names
+from worker.kafka.connecting import administrator
 from worker.kafka.records import Outgoing
 from worker.stream import outbox
 from worker.stream.ownership import LEASE_SECONDS
@@ -158,7 +162,8 @@ async def test_a_position_that_the_topic_no_longer_has_ends_the_worker(world: Wo
     world.start("a")
     await world.until_shared(PARTITIONS)
     assert await world.stop("a") == 0
-    await world.database.execute("INSERT INTO ledger.positions VALUES ($1, 2, 99)", names.INVOICES)
+    moved = "UPDATE ledger.positions SET next_offset = 99 WHERE topic = $1 AND partition = 2"
+    await world.database.execute(moved, names.INVOICES)
 
     process = world.start("b")
     code = await asyncio.to_thread(process.wait, 30)
@@ -167,3 +172,19 @@ async def test_a_position_that_the_topic_no_longer_has_ends_the_worker(world: Wo
     assert f"{world.settings.topic(names.INVOICES)} partition 2" in world.log("b")
     assert "offset 99" in world.log("b")
     assert "offsets 0 to 0" in world.log("b")
+
+
+async def test_first_records_that_are_gone_before_they_were_read_end_the_worker(world: World):
+    world.start("a")
+    await world.until_shared(PARTITIONS)
+    assert await world.stop("a") == 0
+    sent = await world.send("never-read")
+    place = TopicPartition(world.settings.topic(names.INVOICES), sent.partition)
+    async with administrator(world.settings) as admin:
+        await admin.delete_records({place: RecordsToDelete(before_offset=-1)})  # as retention does
+
+    process = world.start("b")
+    code = await asyncio.to_thread(process.wait, 30)
+
+    assert code == 1
+    assert "the stored position is offset 0, but the topic has offsets 1 to 1" in world.log("b")
