@@ -1,5 +1,8 @@
 """`settlement topics` creates what is missing and refuses what was cut otherwise."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -10,6 +13,8 @@ from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.settings import Settings, load
 from worker.stack import StackEnv
+from worker.stack.broker import Broker
+from worker.stack.home import Home
 
 
 @pytest.fixture
@@ -22,6 +27,38 @@ async def test_all_topics_of_the_contract_are_made_once(settings: Settings):
 
     assert sorted(made) == sorted(settings.topic(name) for name in names.TOPICS + names.DEAD_LETTER_TOPICS)
     assert await topics.create_missing(settings) == []
+
+
+class BrokerAsItComes(Broker):
+    """Kafka's own default: whoever asks about a topic that is missing makes it, with the broker's partitions."""
+
+    def _write_settings(self, data: Path) -> None:
+        super()._write_settings(data)
+        self._settings.write_text(self._settings.read_text() + "auto.create.topics.enable=true\n")
+
+
+@pytest.fixture
+def broker_as_it_comes(tmp_path: Path) -> Iterator[str]:
+    home = Home(tmp_path / "home")
+    home.make()
+    broker = BrokerAsItComes(home)
+    broker.start()
+    yield broker.address
+    broker.stop()
+
+
+async def test_topics_are_cut_as_they_must_be_where_the_broker_makes_each_that_is_asked_for(
+    settings: Settings, broker_as_it_comes: str
+):
+    settings = settings.model_copy(update={"kafka_bootstrap_servers": broker_as_it_comes})
+    with pytest.raises(topics.TopicsError, match="is missing"):
+        await topics.verify(settings)
+
+    made = await topics.create_missing(settings)
+
+    assert len(made) == len(names.TOPICS + names.DEAD_LETTER_TOPICS)
+    await topics.verify(settings)
+    assert (await _config(settings, names.ORDERS))["cleanup.policy"] == "compact"
 
 
 async def test_a_wrong_number_of_partitions_is_refused(settings: Settings):
