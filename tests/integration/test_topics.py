@@ -109,14 +109,31 @@ async def test_a_topic_that_others_made_too_narrow_for_a_large_order_is_refused_
     await topics.verify(settings)
 
 
-async def test_a_worker_refuses_a_topic_that_became_too_narrow(settings: Settings):
+@pytest.mark.parametrize("name", [names.EVENTS, names.OUTCOMES, names.INVOICES + "-dlt"])
+async def test_a_worker_refuses_a_topic_that_became_too_narrow(settings: Settings, name: str):
     await topics.create_missing(settings)
-    async with administrator(settings) as admin:
-        narrow = {"max.message.bytes": "1000000"}
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(names.EVENTS), narrow)])
+    await _alter(settings, name, "max.message.bytes", "500000")
 
-    with pytest.raises(topics.TopicsError, match=r"takes records of 1000000 bytes at most, .* set its max\.message"):
+    with pytest.raises(topics.TopicsError, match=r"takes records of 500000 bytes at most, .* set its max\.message"):
         await topics.verify(settings)
+
+
+@pytest.mark.parametrize("name", [names.INVOICES, names.COMMANDS, names.OUTCOMES + "-dlt"])
+@pytest.mark.parametrize("policy", ["compact", "compact,delete"])
+async def test_a_topic_that_would_lose_commands_nobody_has_read_is_refused_by_name(
+    settings: Settings, name: str, policy: str
+):
+    await topics.create_missing(settings)
+    await _alter(settings, name, "cleanup.policy", policy)
+
+    for look in (topics.create_missing, topics.verify):
+        with pytest.raises(topics.TopicsError, match="keeps only the last record of each key: set its cleanup"):
+            await look(settings)
+
+
+async def _alter(settings: Settings, name: str, config: str, value: str) -> None:
+    async with administrator(settings) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(name), {config: value})])
 
 
 async def _config(settings: Settings, name: str) -> dict[str, str]:

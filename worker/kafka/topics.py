@@ -1,7 +1,7 @@
 """The topics of a deployment: made where they are missing, refused where their partitions are not as many as ours."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -11,12 +11,14 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from worker.kafka import names
 from worker.kafka.connecting import administrator
+from worker.kafka.sink import BATCH_BYTES_MAX
 from worker.settings import Settings
 
 DEAD_LETTER_MARGIN_BYTES = 64 * 1024
 # What we tell of an order grows with it, and carries the facts that caused it: more than one input record may hold.
 TOLD_BYTES_MAX = 8 << 20
 TOLD = (names.COMMANDS, names.EVENTS, names.ORDERS)
+LARGEST, CLEANUP = "max.message.bytes", "cleanup.policy"
 VISIBLE_SECONDS_MAX = 15
 VISIBLE_POLL_SECONDS = 0.05
 _LONG_MS = 365 * 24 * 3_600_000
@@ -31,7 +33,7 @@ async def create_missing(settings: Settings) -> list[str]:
     async with administrator(settings) as admin:
         found = await partition_counts(admin, settings, names.TOPICS + names.DEAD_LETTER_TOPICS)
         refuse_wrong_counts(settings, found)
-        await _refuse_narrow(admin, [name for name in map(settings.topic, TOLD) if name in found])
+        await _refuse_unfit(admin, settings, found)
         made = await _create(admin, settings, [name for name in names.TOPICS if settings.topic(name) not in found], {})
         # Only now it can be known how large a record each input takes: brokers differ in that.
         limits = await message_bytes(admin, [settings.topic(name) for name in names.INPUTS])
@@ -48,7 +50,7 @@ async def verify(settings: Settings) -> dict[str, int]:
         for name in wanted:
             if settings.topic(name) not in found:
                 raise TopicsError(f"the topic {settings.topic(name)} is missing: `settlement topics` creates it")
-        await _refuse_narrow(admin, [settings.topic(name) for name in TOLD])
+        await _refuse_unfit(admin, settings, found)
         limits = await message_bytes(admin, [settings.topic(name) for name in names.DEAD_LETTER_TOPICS])
         return {name: limits[settings.topic(name + names.DEAD_LETTER_SUFFIX)] for name in names.INPUTS}
 
@@ -79,27 +81,42 @@ def refuse_wrong_counts(settings: Settings, found: dict[str, int]) -> None:
             )
 
 
-async def _refuse_narrow(admin: AIOKafkaAdminClient, told: Sequence[str]) -> None:
-    """A record that is too large for its topic would stop whoever owns its partition, one worker after another."""
-    for name, limit in (await message_bytes(admin, told)).items():
-        if limit < TOLD_BYTES_MAX:
+async def _refuse_unfit(admin: AIOKafkaAdminClient, settings: Settings, found: Container[str]) -> None:
+    """What others set otherwise would lose what nobody has read yet, or stop whoever writes there."""
+    ours = {settings.topic(name): name for name in names.TOPICS + names.DEAD_LETTER_TOPICS}
+    for topic, config in (await _configs(admin, [topic for topic in ours if topic in found])).items():
+        name = ours[topic]
+        if name != names.ORDERS and "compact" in config[CLEANUP]:
+            raise TopicsError(f"the topic {topic} keeps only the last record of each key: set its {CLEANUP} to delete")
+        if int(config[LARGEST]) < (wanted := _written_bytes_max(name)):
             raise TopicsError(
-                f"the topic {name} takes records of {limit} bytes at most, and what is told of an order may have "
-                f"{TOLD_BYTES_MAX}: set its max.message.bytes to that"
+                f"the topic {topic} takes records of {config[LARGEST]} bytes at most, and what is written there may "
+                f"have {wanted}: set its {LARGEST} to that"
             )
+
+
+def _written_bytes_max(name: str) -> int:
+    """What is too large for its topic would stop whoever owns its partition, one worker after another."""
+    if name in TOLD:
+        return TOLD_BYTES_MAX
+    return BATCH_BYTES_MAX if name == names.OUTCOMES or name.endswith(names.DEAD_LETTER_SUFFIX) else 0
 
 
 async def message_bytes(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:
     """Each topic's `max.message.bytes`."""
+    return {name: int(config[LARGEST]) for name, config in (await _configs(admin, topics)).items()}
+
+
+async def _configs(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
     if not topics:
         return {}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": ""}) for name in topics]
-    limits: dict[str, int] = {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name, {LARGEST: "", CLEANUP: ""}) for name in topics]
+    configs: dict[str, dict[str, str]] = {}
     for response in await admin.describe_configs(resources):
         for code, _, _, name, entries in response.resources:
             _raise_for(code, name)
-            limits[name] = next(int(entry[1]) for entry in entries if entry[0] == "max.message.bytes")
-    return limits
+            configs[name] = {entry[0]: entry[1] for entry in entries}
+    return configs
 
 
 async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, wanted: Iterable[str]) -> dict[str, int]:
@@ -116,12 +133,12 @@ async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, wante
 
 
 def _topic(settings: Settings, name: str, limits: dict[str, int]) -> NewTopic:
-    config: dict[str, Any] = {"cleanup.policy": "compact" if name == names.ORDERS else "delete"}
+    config: dict[str, Any] = {CLEANUP: "compact" if name == names.ORDERS else "delete"}
     if name.endswith(names.DEAD_LETTER_SUFFIX):
         original = settings.topic(name.removesuffix(names.DEAD_LETTER_SUFFIX))
-        config["max.message.bytes"] = str(limits[original] + DEAD_LETTER_MARGIN_BYTES)
+        config[LARGEST] = str(limits[original] + DEAD_LETTER_MARGIN_BYTES)
     if name in TOLD:
-        config["max.message.bytes"] = str(TOLD_BYTES_MAX)
+        config[LARGEST] = str(TOLD_BYTES_MAX)
     if name == names.EVENTS or name.endswith(names.DEAD_LETTER_SUFFIX):
         config["retention.ms"] = str(_LONG_MS)
     # An empty assignment lets the broker choose both replicas and their number.
