@@ -98,6 +98,13 @@ async def empty_database(stack: StackEnv) -> AsyncIterator[str]:
 
 
 @pytest.fixture
+async def latin_database(stack: StackEnv) -> AsyncIterator[str]:
+    """An empty one that stores only the letters of Western Europe."""
+    async with _database(stack, "latin", "ENCODING 'WIN1252' LOCALE 'C' TEMPLATE template0") as name:
+        yield _named(stack, name)
+
+
+@pytest.fixture
 def topic_prefix() -> str:
     """Goes before every topic and group of this test."""
     return f"t{secrets.token_hex(4)}."

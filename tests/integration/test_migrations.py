@@ -122,6 +122,25 @@ async def test_a_worker_names_what_is_missing(empty_database: str):
     await connection.close()
 
 
+async def test_a_database_that_cannot_store_every_text_is_refused(latin_database: str):
+    with pytest.raises(MigrationError, match=r"encoded in WIN1252, .* make it with ENCODING 'UTF8'"):
+        await migrate(latin_database)
+
+
+async def test_what_somebody_set_for_the_database_costs_neither_the_schema_nor_what_was_committed(empty_database: str):
+    somebody = await asyncpg.connect(empty_database)
+    name = await somebody.fetchval("SELECT quote_ident(current_database())")
+    for setting in ("standard_conforming_strings = off", "synchronous_commit = off"):
+        await somebody.execute(f"ALTER DATABASE {name} SET {setting}")
+    await somebody.close()
+
+    await migrate(empty_database)
+
+    worker = await connecting.connect(empty_database, name="worker")
+    assert await worker.fetchval("SHOW synchronous_commit") == "on"
+    await worker.close()
+
+
 async def test_both_workers_have_the_same_tables_of_the_stream(database_url: str):
     connection = await asyncpg.connect(database_url)
 

@@ -29,6 +29,10 @@ _SERVER_SETTINGS = {
     "tcp_keepalives_count": "3",
     # A cycle relies on it: the statement after a lock sees what was committed before.
     "default_transaction_isolation": "read committed",
+    # What was published or sent was committed before, also when the server lost its power right after.
+    "synchronous_commit": "on",
+    # Our statements are written for it.
+    "standard_conforming_strings": "on",
     "jit": "off",
     "timezone": "UTC",
 }

@@ -19,6 +19,8 @@ _LOCK = 0x5E771E
 # workers. So it gives up before they lose patience, lets them pass, and tries again.
 _TABLE_LOCK_TIMEOUT = "500ms"
 _PAUSE_SECONDS = 1.0
+# Encodings of a database that keep every text as it came.
+_ENCODINGS = ("UTF8", "SQL_ASCII")
 _TABLE = """
 CREATE TABLE IF NOT EXISTS public.settlement_migrations (
     number integer PRIMARY KEY,
@@ -62,6 +64,7 @@ async def migrate(url: str, known: list[Migration] | None = None) -> list[str]:
     known = migrations() if known is None else known
     limits = {"lock_timeout": UNLIMITED, "statement_timeout": UNLIMITED}
     async with connected(url, name="settlement-migrate", **limits) as connection:
+        _refuse_encoding(connection)
         await connection.fetch("SELECT pg_advisory_lock($1)", _LOCK)
         applied = await _applied(connection)
         _refuse_disagreement(known, applied)
@@ -106,6 +109,7 @@ async def require_current(connection: Connection) -> int:
     if missing := [one.name for one in known if one.number not in applied]:
         what = f"migration {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else "")
         raise MigrationError(f"the database lacks {what}: `settlement migrate` applies what is missing")
+    _refuse_encoding(connection)
     return max(applied)
 
 
@@ -114,6 +118,14 @@ async def _applied(connection: Connection) -> dict[int, tuple[str, str]]:
         return {}
     rows = await connection.fetch("SELECT number, name, sha256 FROM public.settlement_migrations ORDER BY number")
     return {row["number"]: (row["name"], row["sha256"]) for row in rows}
+
+
+def _refuse_encoding(connection: "Connection[asyncpg.Record]") -> None:
+    """One answer of a connector that cannot be stored would be asked for again and again."""
+    if (encoding := connection.get_settings().server_encoding) not in _ENCODINGS:
+        raise MigrationError(
+            f"the database is encoded in {encoding}, which cannot store every text: make it with ENCODING 'UTF8'"
+        )
 
 
 def _refuse_disagreement(known: list[Migration], applied: dict[int, tuple[str, str]]) -> None:
