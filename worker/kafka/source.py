@@ -157,6 +157,11 @@ class Source:
         last_ms = max((self._consumer.last_poll_timestamp(one) or 0 for one in places), default=0)
         return max(0.0, time.time() - max(last_ms / 1000, self._assigned_at))
 
+    def widened(self) -> dict[str, int]:
+        """Topics that were given more partitions than anybody reads, and how many, as far as the broker has said."""
+        known = {one: len(self._client.partitions_for_topic(one) or ()) for one in self._logical}
+        return {topic: count for topic, count in known.items() if count > self._settings.topic_partitions}
+
     async def commit(self, offsets: Mapping[Place, int]) -> None:
         """Tells Kafka's lag tools how far we are."""
         await self._client.commit({self._partition(place): offset for place, offset in offsets.items()})

@@ -32,6 +32,7 @@ LOOK_SECONDS = 1.0
 FLUSH_SECONDS_MAX = 2.0
 KAFKA_SILENT_SECONDS_MAX = 5.0
 KAFKA_AWAY = "kafka_away"
+TOPIC_WIDENED = "topic_widened"
 
 
 class Session:
@@ -255,8 +256,16 @@ class Session:
         if now < self._passed_at + LOOK_SECONDS:
             return {}
         self._passed_at = now
+        self._look_at_width()
         reached = await self._source.passed()
         return {place: at for place, at in reached.items() if at > self._positions.get(place, at)}
+
+    def _look_at_width(self) -> None:
+        """What is written to partitions that came later waits in silence: nobody owns them."""
+        if widened := self._source.widened():
+            telemetry.alert(TOPIC_WIDENED, topics=widened, read=self._settings.topic_partitions)
+        else:
+            telemetry.clear_alert(TOPIC_WIDENED)
 
     def _tidy_due(self, now: float) -> bool:
         if not self._publisher.acknowledged()[0]:

@@ -4,16 +4,19 @@ import asyncio
 import json
 
 import asyncpg
+from aiokafka.admin import NewPartitions
 
 from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.toy import Toy
-from tests.integration.stream.world import World
+from tests.integration.stream.world import PARTITIONS, World
 from tests.until import until
 from worker import telemetry
+from worker.kafka import names
+from worker.kafka.connecting import administrator
 from worker.settings import load
 from worker.stream.control import Control
 from worker.stream.ownership import Ownership
-from worker.stream.session import KAFKA_AWAY
+from worker.stream.session import KAFKA_AWAY, TOPIC_WIDENED
 
 
 async def test_an_alert_stands_beside_its_workers_lease_until_it_is_over(database_url: str) -> None:
@@ -67,3 +70,24 @@ async def test_a_worker_that_stops_does_not_say_that_kafka_is_back(world: World)
         telemetry.clear_alert(KAFKA_AWAY)
 
     assert worker.toy.lasting
+
+
+async def test_a_topic_that_is_given_partitions_nobody_reads_is_an_alert(world: World) -> None:
+    worker = Hosted(world.settings)
+    await world.send("order-1")
+    await world.until_seen(1)
+    topic = world.settings.topic(names.INVOICES)
+    async with administrator(world.settings) as admin:
+        await admin.create_partitions({topic: NewPartitions(PARTITIONS + 1)})
+
+    async def told() -> list[dict[str, str]]:
+        await worker.runner._session._source._consumer._client.force_metadata_update()  # else: every five minutes
+        return [one for one in telemetry.lasting_alerts() if one["code"] == TOPIC_WIDENED]
+
+    try:
+        [alert] = await until(told, seconds=20)
+        await worker.stop()
+    finally:
+        telemetry.clear_alert(TOPIC_WIDENED)
+
+    assert alert["topics"] == str({topic: PARTITIONS + 1})
