@@ -18,6 +18,8 @@ from worker.ledger.reading import Readable, read_fact
 
 # With more kept of it, an order's state may not fit into a record; the rest is for outcomes, which always count.
 ORDER_BYTES_MAX = 2 << 20
+# About as much is kept of each recipient's share in a command.
+SHARE_BYTES = 16
 
 WaitsFor = Literal["order", "payment", "connectors", "judgement"]
 
@@ -123,7 +125,7 @@ class Folder:
             self.facts, decision.fate, encode(fact), encode(terms), terms.now_ms, source, chain, traceparent
         )
         self.decided.append(decided)
-        self.size += len(decided.fact)
+        self.size += len(decided.fact) + sum(SHARE_BYTES * len(one.shares) for one in decision.commands)
         self.entries += [(decided, entry) for entry in decision.entries]
         self.commands += [Asked(command, decided) for command in decision.commands]
         self.events += [Told(event, decided) for event in decision.events]

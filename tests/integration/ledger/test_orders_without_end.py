@@ -1,8 +1,9 @@
 """An ERP that goes on and on about one order: it gets its answer, and the others never notice."""
 
-from tests.integration.ledger.world import LedgerWorld, authorized, invoice
+from tests.integration.ledger.world import CONNECTORS, LedgerWorld, authorized, invoice
 from worker.kafka import names
 from worker.kafka.topics import TOLD_BYTES_MAX
+from worker.ledger.folder import ORDER_BYTES_MAX
 
 LONG_NUMBER = "🧾" * 250
 INVOICES = 2_500
@@ -33,6 +34,25 @@ async def test_an_order_that_grows_without_end_is_full_and_only_what_becomes_of_
     assert ledger.state("endless")["settled"] == 10_000
     await ledger.apply("order.authorized", authorized("another"))
     assert ledger.state("another")["open"] == 10_000
+
+
+async def test_an_order_of_a_thousand_recipients_is_bounded_by_what_is_kept_of_its_commands_too(ledger: LedgerWorld):
+    ledger.file.write_text(CONNECTORS + "partial_split = true\n")
+    ledger.handler.reload()
+    recipients = [
+        {"id": f"r{number}", "name": "n", "documentType": "d", "document": "d", "role": "seller", "amount": 10_000}
+        for number in range(1_000)
+    ]
+    split = {"value": 10_000_000, "recipients": recipients}
+    await ledger.apply("order.authorized", authorized("split", 10_000_000, [split]))
+
+    for number in range(INVOICES // 5):
+        ledger.send("invoice.issued", invoice("split", str(number), 1_000))
+    await ledger.cycle()
+
+    kept = await ledger.value("SELECT length(document) FROM orders WHERE order_id = 'split'")
+    assert kept < 1.1 * ORDER_BYTES_MAX
+    assert ledger.dead()
 
 
 async def test_what_waited_for_an_order_is_no_way_around_its_bound(ledger: LedgerWorld):
