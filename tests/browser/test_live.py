@@ -3,6 +3,7 @@
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import Deployment, authorized, invoice, opened, unique
+from tests.until import until
 
 
 async def test_an_order_and_its_captures_show_on_open_pages_without_reloading(
@@ -62,6 +63,45 @@ async def test_whoever_reads_is_not_disturbed_by_what_changes(deployment: Deploy
     await deployment.send(invoice(first, "NF-1", 100))
     await deployment.until(lambda: deployment.site.view.row(first).state.settled == 100, 120)
     await expect(page.locator("#lag-table")).to_have_attribute("open", "")
+
+
+async def test_an_open_order_says_that_it_needs_a_person_and_no_longer_once_somebody_decided(
+    deployment: Deployment, browser: Browser
+) -> None:
+    order = unique("needing")
+    await deployment.send(invoice(order, "NF-1", 6_000))  # only waits: nothing of its money is there yet
+    async with opened(browser) as one, opened(browser) as colleague:
+        await _until_known(deployment, order)
+        await one.goto(f"{deployment.open}/order?id={order}")
+        await expect(one.locator("#live")).to_have_text("Live")
+        await expect(one.locator("#needing")).to_be_hidden()
+        deployment.next_answers("manual")
+        await deployment.send(authorized(order))
+
+        await expect(one.locator("#needing")).to_contain_text("manual 60.00 BRL")
+        await expect(one.locator("#used")).to_contain_text("100.00 BRL authorized")
+        await expect(one.locator("#invoices")).to_contain_text("NF-1")
+        await expect(one.locator("#cents")).to_contain_text("60.00 BRL")
+
+        await colleague.goto(f"{deployment.open}/order?id={order}")
+        await colleague.get_by_role("link", name=f"Resolve for {order}").click()
+        await colleague.get_by_label("How much, in BRL").fill("60.00")
+        await colleague.get_by_label("Under which id at the connector").fill("by-hand")
+        await colleague.get_by_role("button", name="It was done").click()
+        await colleague.get_by_label("Your name").fill("Ana Souza")
+        await colleague.get_by_label("Why").fill("did it by hand")
+        await colleague.locator("button.sure").click()
+
+        await expect(one.locator("#needing")).to_be_hidden()
+
+
+async def _until_known(deployment: Deployment, order_id: str) -> None:
+    """The ledger has kept what came for the order."""
+
+    async def kept() -> bool:
+        return bool(await deployment.rows("SELECT 1 FROM ledger.parked WHERE order_id = $1", order_id))
+
+    await until(kept, 60)
 
 
 async def _look(page: Page, *, away: bool) -> None:
