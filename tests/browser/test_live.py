@@ -1,8 +1,13 @@
 """What happens shows on an open page by itself; a page that nobody looks at asks for nothing."""
 
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from asyncpg import Connection
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.conftest import Deployment, authorized, invoice, opened, unique
+from tests.browser.conftest import OPERATOR, Deployment, authorized, invoice, opened, unique
 from tests.until import until
 
 
@@ -93,6 +98,60 @@ async def test_an_open_order_says_that_it_needs_a_person_and_no_longer_once_some
         await colleague.locator("button.sure").click()
 
         await expect(one.locator("#needing")).to_be_hidden()
+
+
+async def test_a_page_that_could_not_be_fetched_for_a_while_says_when_it_is_live_again(
+    deployment: Deployment, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, later = unique("away"), unique("away")
+    await deployment.send(authorized(order))
+    await deployment.until_status(order, "open")
+    page = await browser.new_page()  # it complains, and has to
+    await page.goto(f"{deployment.open}/needs")
+    await expect(page.locator("#live")).to_have_text("Live")
+
+    @contextlib.asynccontextmanager
+    async def away() -> AsyncIterator[Connection]:
+        raise ConnectionRefusedError
+        yield
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(deployment.site.reader, "snapshot", away)
+        await deployment.send(authorized(later))
+        await expect(page.locator("#live")).to_contain_text("Connection lost")
+
+    await expect(page.locator("#live")).to_have_text("Live")
+    await page.close()
+
+
+async def test_whose_session_is_over_is_led_to_the_door_and_sees_no_old_figures_as_live(
+    deployment: Deployment, browser: Browser
+) -> None:
+    page = await browser.new_page()
+    await page.goto(deployment.closed)
+    await page.get_by_label("Token").fill(OPERATOR)
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.locator("#live")).to_have_text("Live")
+
+    await page.context.clear_cookies()
+    await deployment.send(authorized(unique("news")))
+
+    await expect(page.get_by_label("Token")).to_be_visible()
+    await page.close()
+
+
+async def test_a_page_whose_stream_is_refused_is_opened_anew(deployment: Deployment, browser: Browser) -> None:
+    page = await browser.new_page()
+    await page.goto(deployment.open)
+    await expect(page.locator("#live")).to_have_text("Live")
+    await _look(page, away=True)
+    await expect(page.locator("#live")).to_have_text("Paused")
+
+    await page.context.clear_cookies()  # as after a restart of the view: no session is known any more
+    await _look(page, away=False)
+
+    await expect(page.locator("#live")).to_have_text("Live")
+    await page.close()
 
 
 async def _until_known(deployment: Deployment, order_id: str) -> None:

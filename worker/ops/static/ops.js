@@ -10,6 +10,8 @@
   let source = null;
   let fetching = false;
   let again = false;
+  let timer = 0;
+  let wait = 1000;
   let patience = 1000;
   let since = null;
 
@@ -26,7 +28,12 @@
     request.open("GET", location.href);
     request.responseType = "document";
     request.timeout = 15000;
-    request.onload = () => (request.status === 200 && request.response ? done(request.response) : failed(request.status));
+    request.onload = () => {
+      // A session that is over is led to the door, whose page would be taken for ours without news.
+      if (request.responseURL && new URL(request.responseURL).pathname !== location.pathname) failed(401);
+      else if (request.status === 200 && request.response) done(request.response);
+      else failed(request.status);
+    };
     request.onerror = request.ontimeout = () => failed(0);
     request.send();
   });
@@ -65,17 +72,22 @@
   };
 
   const refresh = async () => {
+    if (document.hidden) return;
     if (fetching) { again = true; return; }
     fetching = true;
     try {
       replace(await fetchPage());
       since = null;
+      wait = 1000;
+      if (source && source.readyState === EventSource.OPEN) tell("live", "Live");
     } catch (status) {
       if (status === 401 || status === 403) location.reload();
       lost();
+      again = true;
+      wait = Math.min(wait * 2, 30000);
     } finally {
       fetching = false;
-      if (again) { again = false; setTimeout(refresh, 1000); }
+      if (again) { again = false; clearTimeout(timer); timer = setTimeout(refresh, wait); }
     }
   };
 
@@ -93,6 +105,7 @@
       lost();
       if (source && source.readyState === EventSource.CLOSED) {
         source = null;
+        refresh(); // a stream that is refused does not say why: the page does, whoever is no longer let in sees the door
         setTimeout(listen, patience);
         patience = Math.min(patience * 2, 30000);
       }
