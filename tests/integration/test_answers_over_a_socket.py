@@ -304,6 +304,29 @@ async def test_a_port_that_refuses_was_not_sent_to():
     assert (answer.fate, answer.code) == ("not_sent", "connect")
 
 
+async def test_whoever_is_called_reads_what_was_met_where_httpx_calls_everything_a_timeout():
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(http(400, b""))
+        await writer.drain()
+        writer.close()
+
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        refused = await ask(acme(port := unused.getsockname()[1]))
+    async with listening(cut) as other:
+        broken = await ask(acme(other))
+    async with listening(no_tls) as other:
+        plain = await ask(msgspec.structs.replace(acme(other), url=f"https://127.0.0.1:{other}"))
+
+    assert refused.message == f"connect: Connect call failed ('127.0.0.1', {port})"
+    assert broken.message == "reset: ServerDisconnectedError"
+    assert "WRONG_VERSION_NUMBER" in plain.message
+
+
 async def test_a_name_that_does_not_resolve_was_not_sent_to():
     connector = msgspec.structs.replace(acme(1), url="http://nobody.invalid/", timeout_seconds=10.0)
 

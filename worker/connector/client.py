@@ -218,12 +218,13 @@ def _as_written(credentials: Iterable[str]) -> Iterator[str]:
 
 
 def _broken(begun: bool, problem: BaseException) -> Broken:
-    """Name the deepest cause; its text never carries headers."""
+    """What the system says of the deepest cause, which never carries headers; httpx calls most of it a timeout."""
     chain = list(_causes(problem))
-    for kinds, code in _CODES:
-        if any(isinstance(one, kinds) for one in chain):
-            return Broken(begun, code, f"{code}: {type(problem).__name__}")
-    return Broken(begun, "broken", f"broken: {type(problem).__name__}")
+    met, code = next(
+        ((one, code) for kinds, code in _CODES for one in chain if isinstance(one, kinds)), (problem, "broken")
+    )
+    says = next((one.strerror for one in reversed(chain) if isinstance(one, OSError) and one.strerror), None)
+    return Broken(begun, code, f"{code}: {says or type(met).__name__}")
 
 
 def _causes(problem: BaseException | None) -> Sequence[BaseException]:
