@@ -1,12 +1,14 @@
 """The ops view goes on looking around, whatever a look met; the pages say what is wrong meanwhile."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from structlog.testing import capture_logs
 
 from worker.ops import surroundings
@@ -43,9 +45,11 @@ async def test_a_look_that_ends_in_what_nobody_foresaw_is_told_with_its_cause_an
             await went_on.wait()
     await around.stop()
 
-    assert problems == [None, "KeyError: 'alerts'", None]
-    assert [(one["log_level"], bool(one["exc_info"])) for one in logged] == [("error", True), ("error", True)]
-    assert logged[0]["problem"] == "KeyError: 'alerts'"
+    assert problems == [None, "PostgreSQL: KeyError: 'alerts'", None]
+    assert [(one["log_level"], bool(one.get("exc_info"))) for one in logged] == [
+        ("error", True), ("error", True), ("info", False),
+    ]  # fmt: skip
+    assert logged[0]["problem"] == "PostgreSQL: KeyError: 'alerts'"
     assert around.stamp == 2
 
 
@@ -75,6 +79,51 @@ async def test_a_session_that_the_server_ended_is_no_defect_of_a_look(monkeypatc
     logged = await _looked_once(around, monkeypatch)
 
     assert [(one["log_level"], one.get("exc_info")) for one in logged] == [("warning", None)]
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (TimeoutError(), "Kafka did not answer in time"),
+        (KafkaConnectionError("Unable to bootstrap"), "Kafka: KafkaConnectionError: Unable to bootstrap"),
+    ],
+)
+async def test_a_server_that_is_away_is_named_and_told_once_and_what_the_other_knows_is_of_now(
+    monkeypatch: pytest.MonkeyPatch, problem: Exception, told: str
+) -> None:
+    reader: Any = EmptyDatabase()
+    around = Surroundings(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), reader)
+    member = {"role": "ledger", "member_id": "m", "host": "h", "joined_at": None, "partitions": 12,
+              "alerts": json.dumps([{"code": "kafka_away", "connector": "", "since": "2026-01-01T00:00:00Z"}])
+              }  # fmt: skip
+    looks, looked_again = [0], asyncio.Event()
+
+    async def rows(*_: Any) -> list[Any]:
+        return [member]
+
+    async def letters(_: Any) -> list[Any]:
+        return []
+
+    async def lag() -> Any:
+        looks[0] += 1
+        if looks[0] == 3:
+            looked_again.set()
+        raise problem
+
+    monkeypatch.setattr(surroundings, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(surroundings.dead_letters, "counted", letters)
+    monkeypatch.setattr(reader, "rows", rows, raising=False)
+    monkeypatch.setattr(around, "_fits", True)
+    monkeypatch.setattr(around._lag, "read", lag)
+    with capture_logs() as logged:
+        await around.start()
+        async with asyncio.timeout(5):
+            await looked_again.wait()
+    await around.stop()
+
+    assert [one["problem"] for one in logged] == [told]
+    assert around.problem == told
+    assert [one.code for one in around.alerts] == ["kafka_away"]
 
 
 class EmptyDatabase:

@@ -44,7 +44,7 @@ class Worker(Struct, frozen=True):
 
 
 class Surroundings:
-    """Keeps the last look; a look that failed keeps the former one, and says since when."""
+    """Keeps the last look; what of a look failed stays as it was, and `problem` says who did not answer."""
 
     def __init__(self, settings: Settings, reader: Reader) -> None:
         self._reader = reader
@@ -55,6 +55,7 @@ class Surroundings:
         self.alerts: list[Alert] = []
         self.dead_letters: dict[str, int] = {}
         self._fits = False
+        self._asked = "PostgreSQL"
         self.problem: str | None = None
         self.stamp = 0
         """Another number, another look with another result."""
@@ -75,13 +76,17 @@ class Surroundings:
             try:
                 async with asyncio.timeout(LOOK_SECONDS_MAX):
                     await self._look()
+                if self.problem is not None:
+                    telemetry.log.info("can look around again")
                 self.problem = None
             except EXPECTED as problem:
-                self.problem = _sentence(problem)
-                telemetry.log.warning("could not look around", problem=self.problem)
+                met = _sentence(problem, self._asked)
+                if met != self.problem:  # every two seconds the same would hide what else the log has
+                    telemetry.log.warning("could not look around", problem=met)
+                self.problem = met
                 await self._let_go()
             except Exception as problem:  # noqa: BLE001 - nobody waits for this task: its end would be seen by nobody
-                self.problem = _sentence(problem)
+                self.problem = _sentence(problem, self._asked)
                 telemetry.log.exception("could not look around, for a reason that nobody foresaw", problem=self.problem)
                 await self._let_go()
             if self._seen() != before:
@@ -96,6 +101,7 @@ class Surroundings:
             telemetry.log.exception("could not let go of the brokers")
 
     async def _look(self) -> None:
+        self._asked = "PostgreSQL"
         async with self._reader.snapshot() as connection:
             if not self._fits:  # as the workers, once: while another version is rolled out this one goes on
                 await require_current(connection)
@@ -109,16 +115,20 @@ class Surroundings:
         self.dead_letters = {}
         for one in letters:
             self.dead_letters[one["reason"]] = self.dead_letters.get(one["reason"], 0) + one["open"]
+        self._asked = "Kafka"
         self.lags = await self._lag.read()
 
     def _seen(self) -> tuple[Any, ...]:
         return self.lags, self.workers, self.alerts, self.dead_letters, self.problem
 
 
-def _sentence(problem: Exception) -> str:
+def _sentence(problem: Exception, asked: str) -> str:
     if isinstance(problem, MigrationError):
         return str(problem)
-    return f"{type(problem).__name__}: {problem}".strip(": ")
+    if isinstance(problem, TimeoutError):
+        return f"{asked} did not answer in time"
+    kind = type(problem).__name__
+    return f"{asked}: {kind}: {str(problem).removeprefix(kind).strip(': ')}".rstrip(": ")
 
 
 def _alert(said: dict[str, str], host: str) -> Alert:

@@ -111,11 +111,14 @@ class Runner:
                     raise
                 if time.monotonic() - began > STEADY_SECONDS:
                     pause = PAUSE_SECONDS_MIN
-                self._problem = f"{type(problem).__name__}: {problem}"
-                telemetry.log.warning("the session ended, another one begins", problem=self._problem, pause=pause)
+                kafka = isinstance(problem, KafkaError | GivenUpError)
+                met = f"{'Kafka' if kafka else 'PostgreSQL'}: {type(problem).__name__}: {problem}"
+                if met != self._problem:  # the same again every two seconds would hide what else the log has
+                    telemetry.log.warning("the session ended, another one begins", problem=met, pause=pause)
+                self._problem = met
                 if pause > ALERT_PAUSE_SECONDS:
-                    code = KAFKA_AWAY if isinstance(problem, KafkaError | GivenUpError) else DATABASE_AWAY
-                    telemetry.alert(code, problem=self._problem)
+                    code = KAFKA_AWAY if kafka else DATABASE_AWAY
+                    telemetry.alert(code, problem=met)
                 await self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
                 pause = min(pause * 2, PAUSE_SECONDS_MAX)
 

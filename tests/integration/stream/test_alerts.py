@@ -4,7 +4,9 @@ import asyncio
 import json
 
 import asyncpg
+import pytest
 from aiokafka.admin import NewPartitions
+from structlog.testing import capture_logs
 
 from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.toy import Toy
@@ -16,6 +18,7 @@ from worker.kafka.connecting import administrator
 from worker.settings import load
 from worker.stream.control import Control
 from worker.stream.ownership import Ownership
+from worker.stream.runner import DATABASE_AWAY, Runner
 from worker.stream.session import KAFKA_AWAY, TOPIC_WIDENED
 
 
@@ -45,6 +48,31 @@ async def test_an_alert_stands_beside_its_workers_lease_until_it_is_over(databas
     assert [(one["code"], one["connector"], one["why"]) for one in found] == [
         ("breaker_open", "alone", "connection refused")
     ]
+
+
+async def test_a_database_that_stays_away_is_named_and_told_once_and_not_every_two_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d"})
+    control = Control(settings)
+    runner = Runner(settings, Toy(control), control)
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 8:
+            runner.stop()
+
+    monkeypatch.setattr(runner, "_sleep", sleep)
+    try:
+        with capture_logs() as logged:
+            await runner.run()
+    finally:
+        telemetry.clear_alert(DATABASE_AWAY)
+
+    told = [(one["event"], one["problem"].startswith("PostgreSQL: ConnectionRefusedError")) for one in logged]
+    assert told == [("the session ended, another one begins", True), ("alert", True)]
+    assert runner.condition()["problem"] == logged[0]["problem"]
 
 
 async def test_a_worker_that_stops_does_not_say_that_kafka_is_back(world: World) -> None:
