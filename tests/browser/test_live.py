@@ -9,6 +9,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import OPERATOR, Deployment, authorized, invoice, opened, unique
 from tests.until import until
+from worker.ops import orders as order_pages
 
 
 async def test_an_order_and_its_captures_show_on_open_pages_without_reloading(
@@ -98,6 +99,24 @@ async def test_an_open_order_says_that_it_needs_a_person_and_no_longer_once_some
         await colleague.locator("button.sure").click()
 
         await expect(one.locator("#needing")).to_be_hidden()
+
+
+async def test_of_an_order_with_more_than_anybody_reads_the_latest_is_shown_and_all_on_request(
+    deployment: Deployment, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_pages, "LATEST_MAX", 2)
+    order = unique("long")
+    await deployment.send(authorized(order), *(invoice(order, f"NF-{number}", 2_500) for number in range(1, 5)))
+    await deployment.until_status(order, "finished")
+    await page.goto(f"{deployment.open}/order?id={order}")
+
+    for part in ("invoices", "requests", "timeline", "cents"):
+        await expect(page.locator(f"#{part} > .quiet", has_text="The latest 2 of")).to_be_visible()
+    await expect(page.locator("#invoices tbody th")).to_have_text(["NF-3", "NF-4"])
+    await page.get_by_role("link", name="show all invoices").click()
+
+    await expect(page.locator("#invoices tbody th")).to_have_text(["NF-1", "NF-2", "NF-3", "NF-4"])
+    await expect(page.locator("#timeline")).to_contain_text("Order")
 
 
 async def test_a_page_that_could_not_be_fetched_for_a_while_says_when_it_is_live_again(

@@ -1,6 +1,7 @@
 """Lists of orders from the live view, any order from the tables, and one order with everything about it."""
 
 import heapq
+import sys
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from worker.people.orders import OrderPage, read_order
 PAGE_ORDERS = 50
 PAGES_MAX = 200
 FOUND_MAX = 50
+LATEST_MAX = 200
 LIVE = frozenset(STATUSES) - {"finished", "canceled"}
 
 
@@ -39,7 +41,7 @@ async def orders_page(site: Site, request: web.Request) -> web.Response:
 
 
 async def order_page(site: Site, request: web.Request) -> web.Response:
-    """Everything about one order."""
+    """Everything about one order; of what there is thousands of, the latest, and all with `all`."""
     order_id = request.query.get("id", "")
     page, needing = await _read(site, order_id)
     if page is None:
@@ -51,6 +53,7 @@ async def order_page(site: Site, request: web.Request) -> web.Response:
         request, "order.html", order_id=order_id, page=page, state=state, bars=bars,
         whole=pictures.authorization(_together(state)) if state else [], steps=pictures.steps(page.entries),
         needing=needing, currency=state["currency"] if state else None,
+        most=sys.maxsize if "all" in request.query else LATEST_MAX,
     )  # fmt: skip
 
 
