@@ -120,7 +120,7 @@ async def _applied(connection: Connection) -> dict[int, tuple[str, str]]:
     return {row["number"]: (row["name"], row["sha256"]) for row in rows}
 
 
-def _refuse_encoding(connection: "Connection[asyncpg.Record]") -> None:
+def _refuse_encoding(connection: Connection) -> None:
     """One answer of a connector that cannot be stored would be asked for again and again."""
     if (encoding := connection.get_settings().server_encoding) not in _ENCODINGS:
         raise MigrationError(
