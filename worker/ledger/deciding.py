@@ -1,5 +1,6 @@
 """The facts of one cycle, decided one after another; what must be written is gathered in each order's folder."""
 
+import math
 from collections import Counter, deque
 from collections.abc import Container, Iterable, Mapping
 from typing import Literal
@@ -23,9 +24,11 @@ from worker.ledger.connectors import Connectors
 from worker.ledger.folder import Folder, OrderFullError, Parked, WaitsFor
 from worker.ledger.reading import Readable
 from worker.settings import Settings
-from worker.stream.cycle import Cycle
+from worker.stream.cycle import TOLD_BYTES_MAX, Cycle
 from worker.stream.turns import Turns
 
+# So many facts that waited for one order are tried in one cycle, fewer where much is told of each.
+TRIED_MAX = 1_000
 UNDECIDABLE = "undecidable_fact"
 ORDER_FULL = "order_full"
 
@@ -61,12 +64,16 @@ class Deciding:
             await self._judge(folder, None, Readable(TimePassed(order_id=order_id), None), chain)
         if self._connectors.unnamed(folder.order) == []:
             await self._judge(folder, None, Readable(ConnectorsNamed(order_id=order_id), None), chain)
-        if folder.order.opened and any(parked.waits_for == "order" for parked in folder.parked):
-            await self._unpark(folder, chain)  # the order was opened by a recovery, which decides nothing
+        if folder.order.opened and any(_can_be_tried(folder, parked) for parked in folder.parked):
+            # Too many waited for one cycle, or a recovery opened the order, which decides nothing.
+            await self._unpark(folder, chain, untried=True)
 
     async def judge(self, folder: Folder, record: Record, one: Readable) -> RecordFate:
         """The fate of one record."""
         await self._turns.pass_on()
+        if folder.unfinished:  # others wait before it
+            folder.park(Parked(record, "order", None, known=one))
+            return "parked"
         # A chain is written by the owner of its partition alone: of the record that is read, not of one it unparks.
         fate = await self._judge(folder, record, one, record.partition)
         if fate == "parked":
@@ -78,6 +85,8 @@ class Deciding:
         """What waited for too long is a dead letter (R29)."""
         now_ms = self._cycle.now_ms
         for parked in [one for one in folder.parked if one.expires_at_ms is not None and one.expires_at_ms <= now_ms]:
+            if _can_be_tried(folder, parked):
+                continue
             folder.drop(parked)
             message = f"The {parked.waits_for} it names did not come in time (R29)"
             self._dead_letter(folder, parked.record, "order_unknown", message)
@@ -131,13 +140,18 @@ class Deciding:
                     reason = f"Automatic settlement {settle_id} does not fit payment {payment_id} (R27)"
                     self._dead_letter(folder, parked.record, "suspect", reason)
 
-    async def _unpark(self, folder: Folder, chain: int) -> None:
+    async def _unpark(self, folder: Folder, chain: int, *, untried: bool = False) -> None:
         """Tries what waits, in the order in which it was stored; what must go on waiting keeps its place (R29).
 
-        What one of them adds may be what those before it wait for: they are tried again.
+        What one of them adds may be what others wait for: they are tried again. `untried`: begins with those only that
+        could be tried before and were not. What is too much for one cycle is left to the next.
         """
-        line, tried = deque(folder.take_out_waiting()), list[Parked]()
-        while line:
+        waiting = folder.take_out_waiting()
+        line = deque(one for one in waiting if not untried or _can_be_tried(folder, one))
+        resting = [one for one in waiting if untried and not _can_be_tried(folder, one)]
+        for _ in range(TRIED_MAX):
+            if not line or folder.told_bytes > TOLD_BYTES_MAX:
+                break
             await self._turns.pass_on()
             parked = line.popleft()
             one = parked.read
@@ -148,13 +162,15 @@ class Deciding:
             fate, unparks = self._decide(folder, parked.record, one, chain)
             if fate == "parked":
                 folder.goes_on(parked, *self._wait(folder, parked.expires_at_ms))
-                tried.append(parked)
+                resting.append(parked)
                 continue
             folder.forget(parked)
-            if unparks:
-                line.extendleft(reversed(tried))
-                tried.clear()
-        folder.parked += tried
+            if unparks and resting:
+                line, resting = deque(sorted([*resting, *line], key=_stored)), []
+        for parked in line:
+            folder.goes_on(parked, "order", parked.expires_at_ms)
+        folder.parked += [*resting, *line]
+        folder.unfinished = bool(line)
 
     def _wait(self, folder: Folder, expires_ms: int | None) -> tuple[WaitsFor, int | None]:
         """For what a fact waits, and until when; only an unknown order or payment is given up."""
@@ -187,6 +203,18 @@ class Deciding:
     def _dead_letter(self, folder: Folder, record: Record, reason: str, message: str) -> None:
         order = folder.order
         self._cycle.dead_letter(record, reason, message, order_id=order.order_id, merchant=order.merchant or None)
+
+
+def _can_be_tried(folder: Folder, parked: Parked) -> bool:
+    """Whether nothing keeps it waiting any more but that it was not tried yet."""
+    if parked.waits_for == "connectors":
+        return not folder.order.awaits_connectors
+    return parked.waits_for == "order" and folder.order.opened
+
+
+def _stored(parked: Parked) -> float:
+    """What is not stored yet came last."""
+    return math.inf if parked.row_id is None else parked.row_id
 
 
 def opened_by(facts: Iterable[Fact]) -> set[str]:

@@ -95,6 +95,10 @@ class Folder:
         self.left = 0
         """How many more wait that were not read, since nothing can become of them in this cycle."""
         self.left_due_ms: int | None = None
+        self.unfinished = False
+        """Some that wait could be tried, and were not yet: the next cycle goes on."""
+        self.told_bytes = 0
+        """About how much the commands say that are split among recipients, who are all named in each."""
         self.changed = False
         self.decided: list[Decided] = []
         self.entries: list[tuple[Decided, Entry]] = []
@@ -126,6 +130,7 @@ class Folder:
         )
         self.decided.append(decided)
         self.size += len(decided.fact) + sum(SHARE_BYTES * len(one.shares) for one in decision.commands)
+        self.told_bytes += self.size * sum(1 for one in decision.commands if one.shares)
         self.entries += [(decided, entry) for entry in decision.entries]
         self.commands += [Asked(command, decided) for command in decision.commands]
         self.events += [Told(event, decided) for event in decision.events]

@@ -108,6 +108,8 @@ class LedgerHandler:
         for folder in folders.values():
             deciding.give_up(folder)
         changed = [folder for folder in folders.values() if folder.changed]
+        if any(folder.unfinished for folder in changed):
+            tally.look_at_ms = cycle.now_ms
         await book.write(self._rows(tally, changed))
         book.account(tally.consumed, deciding.duplicates, tally.next_offsets)
         await book.mark_returned(returned)
@@ -124,7 +126,7 @@ class LedgerHandler:
 
     async def _try_timed(self, cycle: Cycle, book: Book, tally: Tally, orders: set[str]) -> Exception | None:
         """Returns why the database refused it; then nothing of it was done."""
-        outgoing, dead = len(cycle.outgoing), len(cycle.dead)
+        before = cycle.mark()
         await cycle.connection.execute("SAVEPOINT timed")  # the transaction itself is the stream's
         try:
             await self._decide_timed(cycle, book, tally, orders)
@@ -132,8 +134,7 @@ class LedgerHandler:
             if remedy(problem) is not Remedy.REFUSED:
                 raise
             await cycle.connection.execute("ROLLBACK TO SAVEPOINT timed")
-            del cycle.outgoing[outgoing:], cycle.dead[dead:]
-            cycle.writes.forget()  # nothing was gathered before: these are a cycle's first decisions
+            cycle.back_to(before)  # nothing waited to be written before: these are a cycle's first decisions
             return problem
         await cycle.connection.execute("RELEASE SAVEPOINT timed")
         return None
@@ -152,8 +153,8 @@ class LedgerHandler:
             await deciding.catch_up(folder, folder.home)
             deciding.give_up(folder)
             stays_due = folder.left_due_ms is not None and folder.left_due_ms <= cycle.now_ms
-            if stays_due:
-                tally.look_at_ms = cycle.now_ms  # more gives up than one cycle takes
+            if stays_due or folder.unfinished:
+                tally.look_at_ms = cycle.now_ms  # more gives up, or can be tried, than one cycle takes
             if folder.changed or not stays_due:
                 done.append(folder)
         await book.write(self._rows(tally, done))

@@ -9,6 +9,10 @@ from worker.kafka.murmur2 import partition_of
 from worker.kafka.records import Outgoing, Record
 from worker.postgres.connecting import Connection
 from worker.postgres.together import Together
+from worker.stream.faults import TellsTooMuchError
+
+# A cycle that publishes more than this is made of fewer records: each may cause far more than it says.
+TOLD_BYTES_MAX = 64 << 20
 
 
 class Taken(Struct, frozen=True):
@@ -35,7 +39,7 @@ class DeadLetter(Struct, frozen=True):
 class Cycle:
     """One transaction under way. What is published here leaves only after its commit."""
 
-    __slots__ = ("connection", "dead", "epochs", "now_ms", "outgoing", "partitions", "records", "writes")
+    __slots__ = ("connection", "dead", "epochs", "now_ms", "outgoing", "partitions", "records", "told_bytes", "writes")
 
     def __init__(
         self, connection: Connection, records: list[Record], epochs: Mapping[int, int], now_ms: int, partitions: int
@@ -52,11 +56,15 @@ class Cycle:
         self.writes = Together()
         """What may wait for the end of the cycle: it goes with the outbox, in one statement."""
         self.outgoing: list[Outgoing] = []
+        self.told_bytes = 0
         self.dead: list[DeadLetter] = []
 
     def publish(self, out: Outgoing) -> None:
         """Joins the outbox of `out.partition`, whoever owns that."""
         self.outgoing.append(out)
+        self.told_bytes += len(out.value or b"")
+        if self.told_bytes > TOLD_BYTES_MAX and len(self.records) > 1:
+            raise TellsTooMuchError(f"{len(self.records)} records cause more than {TOLD_BYTES_MAX:,} bytes")
 
     def dead_letter(
         self, record: Record, reason: str, message: str, *, order_id: str | None = None, merchant: str | None = None
@@ -66,6 +74,16 @@ class Cycle:
         The record need not be one of this cycle: a parked fact that gave up comes as it was.
         """
         self.dead.append(DeadLetter(record, reason, message, order_id, merchant))
+
+    def mark(self) -> tuple[int, int, int]:
+        """For `back_to`."""
+        return len(self.outgoing), len(self.dead), self.told_bytes
+
+    def back_to(self, mark: tuple[int, int, int]) -> None:
+        """What was published and dead-lettered since is forgotten, with all that waits to be written."""
+        outgoing, dead, self.told_bytes = mark
+        del self.outgoing[outgoing:], self.dead[dead:]
+        self.writes.forget()
 
     def partition_of(self, order_id: str) -> int:
         """The home partition of an order."""

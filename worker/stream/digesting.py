@@ -17,9 +17,13 @@ INTERNAL = "internal"
 class Digesting:
     """Repeats, halves and refuses, until each record has its fate; anything worse is raised."""
 
-    def __init__(self, transactions: Transactions, durable: Callable[[Done], Awaitable[None]]) -> None:
+    def __init__(
+        self, transactions: Transactions, durable: Callable[[Done], Awaitable[None]],
+        room: Callable[[], Awaitable[None]],
+    ) -> None:  # fmt: skip
         self._transactions = transactions
         self._durable = durable
+        self._room = room
 
     async def digest(
         self, records: list[Record], *, again: bool = False, passed: Mapping[Place, int] | None = None
@@ -28,21 +32,29 @@ class Digesting:
 
         That one is tried once more: what it collided with another worker may just have written, and is visible now.
         """
+        if (problem := await self._refusal(records, passed)) is None:
+            return
+        if len(records) > 1:
+            del problem  # it holds all that the batch had caused
+            half = len(records) // 2
+            for part in (records[:half], records[half:]):
+                await self._room()
+                await self.digest(part)
+        elif not again:
+            await self.digest(records, again=True)
+        else:
+            await self._durable(await self._refuse(records[0], problem))
+
+    async def _refusal(self, records: list[Record], passed: Mapping[Place, int] | None) -> Exception | None:
+        """Why the batch does not go through as it is; None: it is durable."""
         try:
             done = await self._patiently(lambda: self._transactions.cycle(records, passed=passed))
         except Exception as problem:
             if remedy(problem) is not Remedy.REFUSED or not records:
                 raise
-            if len(records) > 1:
-                half = len(records) // 2
-                await self.digest(records[:half])
-                await self.digest(records[half:])
-                return
-            if not again:
-                await self.digest(records, again=True)
-                return
-            done = await self._refuse(records[0], problem)
+            return problem
         await self._durable(done)
+        return None
 
     async def tidy(self, passed: Mapping[Place, int]) -> None:
         """Nothing is handled: what was acknowledged is deleted, and positions advance."""

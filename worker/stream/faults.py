@@ -18,7 +18,7 @@ class Remedy(Enum):
     """What to do about a problem."""
 
     REFUSED = auto()
-    """The database refuses the content: in smaller pieces, until one record is left."""
+    """It does not go through as it is: in smaller pieces, until one record is left."""
     AGAIN = auto()
     """The same once more, now."""
     AWAY = auto()
@@ -31,6 +31,10 @@ class FencedError(Exception):
     """A partition we wrote for is no longer ours."""
 
 
+class TellsTooMuchError(Exception):
+    """What a batch causes is more than memory should hold."""
+
+
 class UncertainCommitError(Exception):
     """COMMIT was sent and no clear answer came: it may have happened."""
 
@@ -40,6 +44,8 @@ def remedy(problem: BaseException) -> Remedy:
     match problem:
         case FencedError() | UncertainCommitError() | KafkaError() | OSError() | TimeoutError():
             return Remedy.AWAY
+        case TellsTooMuchError():
+            return Remedy.REFUSED
         case asyncpg.PostgresError():
             return _by_state(problem.sqlstate or "")
         case asyncpg.InterfaceError() if isinstance(problem, ValueError):

@@ -70,7 +70,7 @@ class Session:
             self._settings, self._handler, self._connection, self._ownership.member_id, self._publisher,
             self._misplaced, self._dead_letter_bytes,
         )  # fmt: skip
-        self._digesting = Digesting(self._transactions, self._durable)
+        self._digesting = Digesting(self._transactions, self._durable, self._room)
 
     async def run(self) -> None:
         """Until it was told to stop and everything was handed over."""
@@ -193,11 +193,15 @@ class Session:
 
     async def _publish_left_over(self, taken: Mapping[int, Taken]) -> None:
         while rows := await outbox.left_over(self._transactions.connection, taken, self._publisher.known):
-            while not self._publisher.has_room():
-                self._raise_failures()
-                self._control.changed.clear()
-                await self._wait()
+            await self._room()
             self._publisher.enqueue(rows)
+
+    async def _room(self) -> None:
+        """Waits while too much is committed that Kafka does not have yet."""
+        while not self._publisher.has_room():
+            self._raise_failures()
+            self._control.changed.clear()
+            await self._wait()
 
     async def _hand_over_finished(self) -> bool:
         """One step of an orderly hand-over, if one is due; true when all is over."""

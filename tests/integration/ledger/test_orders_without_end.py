@@ -1,6 +1,8 @@
 """An ERP that goes on and on about one order: it gets its answer, and the others never notice."""
 
-from tests.integration.ledger.world import CONNECTORS, LedgerWorld, authorized, invoice
+import pytest
+
+from tests.integration.ledger.world import CONNECTORS, LedgerWorld, authorized, invoice, payment
 from worker.kafka import names
 from worker.kafka.topics import TOLD_BYTES_MAX
 from worker.ledger.folder import ORDER_BYTES_MAX
@@ -61,8 +63,76 @@ async def test_what_waited_for_an_order_is_no_way_around_its_bound(ledger: Ledge
     await ledger.cycle()
 
     await ledger.apply("order.authorized", authorized("endless", 100))
+    await nothing_waits(ledger)
 
     accepted = len(ledger.state("endless")["invoices"])
     assert 100 < accepted < INVOICES
     assert len(ledger.dead()) == INVOICES - accepted
-    assert await ledger.value("SELECT count(*) FROM parked") == 0
+
+
+async def test_thousands_of_facts_that_waited_for_their_order_are_applied_over_some_cycles_in_their_order(
+    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("worker.ledger.deciding.TRIED_MAX", 10)
+    for number in range(25):
+        ledger.send("invoice.issued", invoice("o1", str(number), 100))
+    await ledger.cycle()
+
+    await ledger.apply("order.authorized", authorized("o1"))
+    assert await ledger.value("SELECT count(*) FROM parked") == 15
+    ledger.now_ms += 80 * 3_600_000  # later than what waits would be given up, had its order not come
+    await ledger.apply("invoice.issued", invoice("o1", "late", 100))
+    await ledger.apply("invoice.issued", invoice("o1", "3", 100))
+    await nothing_waits(ledger)
+
+    accepted = [one["cause"]["id"] for one in ledger.of(names.EVENTS) if one["type"] == "invoice.accepted"]
+    assert accepted == [*map(str, range(25)), "late"]
+    assert ledger.dead() == []
+
+
+async def test_thousands_of_facts_that_wait_for_a_payment_keep_no_later_one_from_being_tried(
+    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("worker.ledger.deciding.TRIED_MAX", 10)
+    for number in range(25):
+        settled = {"orderId": "o1", "paymentId": "later", "settleId": str(number), "value": 1}
+        ledger.send("payment.auto_settled", settled)
+    ledger.send("invoice.issued", invoice("o1", "1", 100))
+    await ledger.cycle()
+
+    await ledger.apply("order.authorized", authorized("o1"))
+    for _ in range(3):
+        await ledger.cycle()
+    assert ledger.commands() == [("settle", 100)]
+    assert await ledger.value("SELECT count(*) FROM parked WHERE waits_for = 'payment'") == 25
+
+    await ledger.apply("payment.authorized", {"orderId": "o1", "payment": payment("later", 100)})
+    await nothing_waits(ledger)
+    later = next(one for one in ledger.state("o1")["payments"] if one["paymentId"] == "later")
+    assert later["settled"] == 25
+
+
+async def test_what_is_told_of_an_order_of_many_recipients_goes_out_over_some_cycles(
+    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("worker.ledger.deciding.TOLD_BYTES_MAX", 100_000)
+    ledger.file.write_text(CONNECTORS + "partial_split = true\n")
+    ledger.handler.reload()
+    for number in range(25):
+        ledger.send("invoice.issued", invoice("split", str(number), 100))
+    await ledger.cycle()
+
+    one = {"id": "r", "name": "n" * 4_000, "documentType": "d", "document": "d", "role": "seller", "amount": 10_000}
+    split = {"value": 10_000, "recipients": [one]}
+    first = await ledger.apply("order.authorized", authorized("split", 10_000, [split]))
+    await nothing_waits(ledger)
+
+    assert 0 < sum(len(one.value or b"") for one in first if one.topic == names.COMMANDS) < 150_000
+    assert ledger.commands() == [("settle", 100)] * 25
+
+
+async def nothing_waits(ledger: LedgerWorld) -> None:
+    """After as many cycles as it takes, one after another: each leaves less."""
+    while left := await ledger.value("SELECT count(*) FROM parked"):
+        await ledger.cycle()
+        assert await ledger.value("SELECT count(*) FROM parked") < left

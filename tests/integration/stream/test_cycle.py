@@ -1,6 +1,7 @@
 """One cycle after another: every record once, its consequences published, its fate durable."""
 
 import asyncio
+import json
 import random
 import time
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka import Producer
+from msgspec import structs
 
 from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.toy import Toy
@@ -15,6 +17,7 @@ from tests.integration.stream.world import PARTITIONS, PATIENCE_SECONDS, World
 from tests.until import until
 from worker.kafka import names
 from worker.kafka.connecting import client_options
+from worker.kafka.records import Outgoing
 from worker.kafka.source import OffsetGoneError, Source
 from worker.stream import clock
 from worker.stream.control import Control
@@ -221,3 +224,27 @@ async def test_a_worker_whose_clock_is_set_back_by_an_hour_does_not_wait_until_i
     await until(lambda: set_back and worker.toy.cycles > set_back[0], PATIENCE_SECONDS)
     await worker.stop()
     assert len(set_back) == 1
+
+
+async def test_records_that_cause_more_than_memory_should_hold_are_decided_a_few_at_a_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    class Talkative(Toy):
+        def _state(self, cycle: Cycle, order_id: str, version: int) -> Outgoing:
+            out = super()._state(cycle, order_id, version)
+            return structs.replace(out, value=json.dumps(json.loads(out.value) | {"more": "x" * 1_000}).encode())
+
+        async def committed(self, cycle: Cycle) -> None:
+            told.append(sum(len(one.value or b"") for one in cycle.outgoing))
+            await super().committed(cycle)
+
+    monkeypatch.setattr("worker.stream.cycle.TOLD_BYTES_MAX", 5_000)
+    told: list[int] = []
+    await world.send_many([("order-1", b"{}", None)] * 40)
+
+    worker = Hosted(world.settings, Talkative)
+    await world.until_seen(40)
+    await worker.stop()
+
+    assert max(told) <= 5_000
+    await world.check_orders({"order-1": 40})
