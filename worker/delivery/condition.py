@@ -53,7 +53,7 @@ class Condition:
 
     def _refuses(self, command_id: str, answer: Answer, ask_again_ms: int, *, probed: bool) -> None:
         if self.state != "refusing":
-            telemetry.alert("connector_stopped", self._name, reason=answer.message)
+            telemetry.alert("connector_stopped", self._name, why=f"{answer.message} ({answer.code})")
             self.state, self.refused = "refusing", command_id
         elif not probed:
             return

@@ -129,8 +129,11 @@ class Folder:
             self.facts, decision.fate, encode(fact), encode(terms), terms.now_ms, source, chain, traceparent
         )
         self.decided.append(decided)
-        self.size += len(decided.fact) + sum(SHARE_BYTES * len(one.shares) for one in decision.commands)
-        self.told_bytes += self.size * sum(1 for one in decision.commands if one.shares)
+        self.size += len(decided.fact)
+        for one in decision.commands:
+            if one.shares:
+                self.size += SHARE_BYTES * len(one.shares)
+                self.told_bytes += self.size
         self.entries += [(decided, entry) for entry in decision.entries]
         self.commands += [Asked(command, decided) for command in decision.commands]
         self.events += [Told(event, decided) for event in decision.events]
