@@ -38,10 +38,12 @@ def test_a_refund_names_its_settlement_and_a_retry_what_it_repeats() -> None:
 
 
 def test_a_refund_for_a_change_that_has_the_id_of_a_return_is_none_of_that_return() -> None:
-    world = World().say("auto 8000; discount 5000 as x; Out 5000; return 500 as x")
+    world = World().say("auto 8000; discount 5000 as x; Out 5000; hold; return 500 as x")
 
     refunds = [(one.cause_kind, one.cause_id, one.value) for one in world.issued if one.operation == "refund"]
     assert refunds == [("change", "x", 3000), ("invoice", "x", 500)]
+    assert world.invoice("x")["done"] == 0
+    world.say("go")
     assert world.invoice("x")["done"] == 500
 
 

@@ -13,6 +13,14 @@ def test_r27_where_a_capture_turns_out_to_be_ours_the_sale_it_had_paid_is_settle
     world.say("go").shows("S 10000, finished")
 
 
+def test_r27_where_a_capture_turns_out_to_be_ours_what_had_failed_of_the_sale_it_had_paid_stays_failed() -> None:
+    """Of sale 1 the gateway paid 3000, and the other 3000 failed: only the gateway's part is asked again."""
+    world = World().say("auto 3000 as g1; hold; Out 6000; declined settle 3000; Out 3000; ok settle 3000 #2 as g1")
+
+    assert world.told == "settle 3000, settle 3000, settle 3000"
+    assert [(one.invoice, one.kind, one.amount) for one in world.order.lacks] == [("1", "failed", 3000)]
+
+
 def test_r27_what_fits_the_open_part_is_settled_under_its_id() -> None:
     world = World().say("auto 4000 as g7").shows("S 4000, U 4000, K 4000")
 

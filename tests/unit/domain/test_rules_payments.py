@@ -118,6 +118,22 @@ def test_r26_a_refund_too_small_for_a_minor_unit_goes_with_the_next_one() -> Non
     world.shows("F 40, R 100, finished")
 
 
+def test_r26_refunds_too_small_for_a_minor_unit_add_up() -> None:
+    """100 are worth 10: five returns of 1 are half a unit, which rounds to the even 0; six are more."""
+    world = World(pay("p1", 10, reference=100), value=100).say("Out 100" + "; return 1" * 5)
+    assert world.told == "settle 10"
+
+    assert world.say("return 1").told == "settle 10, refund 1"
+
+
+def test_r26_a_refund_too_small_for_a_minor_unit_does_not_make_more_wait_than_was_returned() -> None:
+    world = World(pay("p1", 40, reference=100), value=100).say("Out 40; return 1; hold; Out 60; return 45")
+    assert world.told == "settle 16, settle 24, refund 16"
+    assert sum(one.amount for one in world.order.demands) == 5
+
+    world.say("go").shows("F 18, R 46, finished")
+
+
 def test_r26_a_refund_too_small_for_a_minor_unit_makes_no_later_one_wait() -> None:
     world = World(pay("p1", 40, reference=100), value=100).say("Out 100; return 1; return 98; return 1")
 
