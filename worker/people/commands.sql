@@ -38,6 +38,19 @@ FROM delivery.attempts WHERE command_id = $1 ORDER BY attempt
 SELECT action, value, operation_id, decided_by, reason, decided_at, applied_at, refused
 FROM delivery.decisions WHERE command_id = $1 ORDER BY id
 
+-- name: heard
+-- Whether the books have heard how this command of the order ended, as the delivery worker has it: its success, or each
+-- resolution by a person.
+WITH heard AS (
+    SELECT said ->> 'outcome' AS outcome FROM ledger.facts, LATERAL (SELECT convert_from(fact, 'UTF8')::jsonb AS said) AS _
+    WHERE order_id = $1 AND said ->> 'command_id' = $2
+)
+SELECT (SELECT count(*) FROM heard WHERE outcome = state) >= CASE state
+    WHEN 'resolved' THEN (SELECT count(*) FROM delivery.decisions d WHERE d.command_id = $2 AND d.action = 'resolve'
+        AND d.applied_at IS NOT NULL AND d.refused IS NULL)
+    ELSE 1 END
+FROM delivery.commands WHERE command_id = $2
+
 -- name: home_of_order
 -- The partition whose owner applies what is decided about this order; no row where nothing ever named it.
 SELECT partition FROM ledger.orders WHERE order_id = $1

@@ -73,10 +73,12 @@ def acts_on(state: str, done: int, value: int, *, doubted: bool = False) -> tupl
 
 
 async def is_doubted(connection: Connection, order_id: str, command_id: str) -> bool:
-    """Whether the books hold the command for open, whatever its connector or a person said."""
+    """Whether the books have heard what its connector or a person said was done, and hold the command for open."""
     order = await order_in_the_books(connection, order_id)
     command = order.commands.get(command_id) if order else None
-    return command is not None and command.state in RESOLVED_STATES
+    if command is None or command.state not in RESOLVED_STATES:
+        return False
+    return bool(await connection.fetchval(_SQL["heard"], order_id, command_id))
 
 
 async def order_in_the_books(connection: Connection, order_id: str) -> Order | None:

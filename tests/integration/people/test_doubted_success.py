@@ -1,10 +1,12 @@
 """A success that the connector reported and the books do not believe (R32): a person closes it, and nobody else's."""
 
 import json
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.integration.ledger.world import LedgerWorld, authorized, invoice, outcome
+from tests.integration.people.test_decisions import taken_over
 from worker.delivery.people import apply
 from worker.delivery.store import Store
 from worker.kafka import names
@@ -45,8 +47,8 @@ async def reported_as_succeeded(
     return str(command["commandId"])
 
 
-async def applied_and_told(ledger: LedgerWorld) -> None:
-    """The delivery worker takes the decision over, and the books hear of it."""
+async def applied(ledger: LedgerWorld) -> bytes:
+    """The delivery worker takes the decision over; what the books will hear of it."""
     delivery = await connect(ledger.url, name="delivery", schema="delivery")
     try:
         store, cycle = Store(delivery), Cycle(delivery, [], ledger.epochs, ledger.now_ms, len(ledger.epochs))
@@ -57,7 +59,12 @@ async def applied_and_told(ledger: LedgerWorld) -> None:
         await delivery.close()
     assert (job and job.state, refusal) == ("resolved", None)
     (told,) = cycle.outgoing
-    await ledger.apply("command.resolved", json.loads(told.value or b""))
+    return told.value or b""
+
+
+async def applied_and_told(ledger: LedgerWorld) -> None:
+    """The delivery worker takes the decision over, and the books hear of it."""
+    await ledger.apply("command.resolved", json.loads(await applied(ledger)))
 
 
 async def test_the_books_doubt_it_and_a_person_says_what_was_done(ledger: LedgerWorld):
@@ -116,3 +123,22 @@ async def test_what_was_asked_again_before_the_books_doubted_it_is_still_for_a_p
 
     assert len(ledger.of(names.COMMANDS)) == 1
     assert [one["code"] for one in ledger.state("o1")["attention"]] == ["suspect"]
+
+
+@pytest.mark.parametrize(("done", "decide"), [(None, commands.abandon), (3_000, commands.retry)])
+async def test_what_the_books_have_not_heard_yet_they_do_not_doubt(
+    ledger: LedgerWorld, done: int | None, decide: Callable[..., Awaitable[object]]
+):
+    """Whoever closed a command goes on with what failed or came short of it, however slow the ledger worker is."""
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "1", 6_000))
+    command_id = await taken_over(ledger, "manual")
+    await ledger.apply("command.manual", outcome(ledger.of(names.COMMANDS)[-1], value=0))
+    operation_id = "by hand" if done else None
+    await commands.resolve(ledger.connection, ANA, command_id, done=done, operation_id=operation_id)
+    told = await applied(ledger)
+
+    await decide(ledger.connection, ANA, command_id)
+
+    await ledger.apply("command.resolved", json.loads(told))
+    await decide(ledger.connection, ANA, command_id)
