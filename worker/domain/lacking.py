@@ -45,7 +45,7 @@ def settles_missing(order: Order) -> list[Command]:
     return [one for one in order.commands.values() if one.operation == "settle" and one.missing]
 
 
-def _per_invoice(order: Order) -> Counter[str]:
+def _known(order: Order) -> Counter[str]:
     """What each invoice is known to lack."""
     return _summed((lack.invoice, lack.amount) for lack in order.lacks)
 
@@ -113,7 +113,7 @@ def _list_on(
 ) -> int:
     """Lists an amount on sales, up to what each may be given and is not yet known to lack; returns how much."""
     order, left = draft.order, amount
-    known, found = _per_invoice(order), list[Lack]()
+    known, found = _known(order), list[Lack]()
     for invoice, most in invoices:
         part = min(left, most, invoice.due - known[invoice.number]) if invoice.output else 0
         if part > 0:
@@ -132,7 +132,7 @@ def take_off(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: T
 
 def struck(
     lacks: Iterable[Lack], amount: int, of: Callable[[Lack], bool] = lambda _: True
-) -> tuple[list[Lack], tuple[tuple[str, int], ...]]:
+) -> tuple[list[Lack], Covers]:
     """What stays of these when up to an amount is struck, and how much of which invoice was."""
     kept, parts, left = list[Lack](), [], amount
     for lack in lacks:
@@ -218,7 +218,7 @@ def _miss_no_more_than_lacks(draft: Draft) -> None:
 def lay_open(draft: Draft) -> None:
     """Lists what is newly lacking as not yet asked for: on the newest invoices that no command was asked for."""
     order = draft.order
-    asked = _per_invoice(order) + _asked_or_done(order)
+    asked = _known(order) + _asked_or_done(order)
     unasked = ((invoice, most - asked[invoice.number]) for invoice, most in _newest_first(order))
     _list_on(draft, unasked, unlisted(order), "held")
 

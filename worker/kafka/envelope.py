@@ -90,6 +90,11 @@ def name_of(record: Record) -> str:
     return name[:NAME_CHARACTERS_MAX]
 
 
+def log_fields(record: Record) -> dict[str, Any]:
+    """What a log line says of a record: its name, and where it stands."""
+    return {"ce_id": name_of(record), "topic": record.topic, "partition": record.partition, "offset": record.offset}
+
+
 def behind_schema_id(value: bytes) -> tuple[bytes, bytes]:
     """Confluent's prefix, if there is one, and what stands behind it."""
     at = _CONFLUENT_PREFIX_BYTES if value[:1] == b"\0" and len(value) >= _CONFLUENT_PREFIX_BYTES else 0

@@ -1,7 +1,7 @@
-"""The topics of a deployment: made where they are missing, refused where their partitions are not as many as ours."""
+"""The topics of a deployment: made where they are missing, refused where they are not as they must be."""
 
 import asyncio
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -33,7 +33,7 @@ async def create_missing(settings: Settings) -> list[str]:
     async with administrator(settings) as admin:
         found = await partition_counts(admin, settings, names.TOPICS + names.DEAD_LETTER_TOPICS)
         refuse_wrong_counts(settings, found)
-        await _refuse_unfit(admin, settings, found)
+        _refuse_unfit(settings, await _configs(admin, list(found)))
         made = await _create(admin, settings, [name for name in names.TOPICS if settings.topic(name) not in found], {})
         # Only now it can be known how large a record each input takes: brokers differ in that.
         limits = await message_bytes(admin, [settings.topic(name) for name in names.INPUTS])
@@ -50,9 +50,10 @@ async def verify(settings: Settings) -> dict[str, int]:
         for name in wanted:
             if settings.topic(name) not in found:
                 raise TopicsError(f"the topic {settings.topic(name)} is missing: `settlement topics` creates it")
-        await _refuse_unfit(admin, settings, found)
-        limits = await message_bytes(admin, [settings.topic(name) for name in names.DEAD_LETTER_TOPICS])
-        return {name: limits[settings.topic(name + names.DEAD_LETTER_SUFFIX)] for name in names.INPUTS}
+        configs = await _configs(admin, list(found))
+        _refuse_unfit(settings, configs)
+        dead = {name: configs[settings.topic(name + names.DEAD_LETTER_SUFFIX)] for name in names.INPUTS}
+        return {name: int(config[LARGEST]) for name, config in dead.items()}
 
 
 async def broker_version(settings: Settings) -> str:
@@ -81,11 +82,10 @@ def refuse_wrong_counts(settings: Settings, found: dict[str, int]) -> None:
             )
 
 
-async def _refuse_unfit(admin: AIOKafkaAdminClient, settings: Settings, found: Container[str]) -> None:
+def _refuse_unfit(settings: Settings, configs: Mapping[str, Mapping[str, str]]) -> None:
     """What others set otherwise would lose what nobody has read yet, or stop whoever writes there."""
-    ours = {settings.topic(name): name for name in names.TOPICS + names.DEAD_LETTER_TOPICS}
-    for topic, config in (await _configs(admin, [topic for topic in ours if topic in found])).items():
-        name = ours[topic]
+    for topic, config in configs.items():
+        name = topic.removeprefix(settings.topic_prefix)
         if name != names.ORDERS and "compact" in config[CLEANUP]:
             raise TopicsError(f"the topic {topic} keeps only the last record of each key: set its {CLEANUP} to delete")
         if int(config[LARGEST]) < (wanted := _written_bytes_max(name)):

@@ -18,7 +18,7 @@ from worker.domain.facts import (
     authorizations,
 )
 from worker.domain.order import automatic_key
-from worker.kafka.envelope import name_of
+from worker.kafka.envelope import log_fields
 from worker.kafka.records import Origin, Record
 from worker.ledger.connectors import Connectors
 from worker.ledger.folder import Folder, OrderFullError, Parked, WaitsFor
@@ -64,7 +64,7 @@ class Deciding:
             await self._judge(folder, None, Readable(TimePassed(order_id=order_id), None), chain)
         if self._connectors.unnamed(folder.order) == []:
             await self._judge(folder, None, Readable(ConnectorsNamed(order_id=order_id), None), chain)
-        if folder.order.opened and any(_can_be_tried(folder, parked) for parked in folder.parked):
+        if any(_can_be_tried(folder, parked) for parked in folder.parked):
             # Too many waited for one cycle, or a recovery opened the order, which decides nothing.
             await self._unpark(folder, chain, untried=True)
 
@@ -185,9 +185,7 @@ class Deciding:
         """The order stays as it was: a decision has no effect before it is whole."""
         order_id = folder.order.order_id
         telemetry.alert(UNDECIDABLE, order_id=order_id)
-        place = {} if record is None else {
-            "ce_id": name_of(record), "topic": record.topic, "partition": record.partition, "offset": record.offset,
-        }  # fmt: skip
+        place = log_fields(record) if record is not None else {}
         telemetry.log.error("a fact could not be decided", order_id=order_id, **place, exc_info=problem)
         if record is not None:
             self._dead_letter(folder, record, "internal", f"{type(problem).__name__}: {problem}")

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from worker import telemetry
-from worker.kafka.envelope import name_of
+from worker.kafka.envelope import log_fields
 from worker.kafka.records import Place, Record
 from worker.stream.faults import Remedy, remedy
 from worker.stream.transaction import Done, Transactions
@@ -62,9 +61,7 @@ class Digesting:
 
     async def _refuse(self, record: Record, problem: Exception) -> Done:
         """What the database does not take is a dead letter, and a person has to know why."""
-        place: dict[str, Any] = {
-            "ce_id": name_of(record), "topic": record.topic, "partition": record.partition, "offset": record.offset,
-        }  # fmt: skip
+        place = log_fields(record)
         telemetry.alert(INTERNAL, **place, problem=str(problem))
         telemetry.log.error("the database refuses a record; it becomes a dead letter", **place, exc_info=problem)
         why = f"{type(problem).__name__}: {problem}"
