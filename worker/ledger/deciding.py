@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, deque
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from worker import telemetry
@@ -40,11 +40,11 @@ class Deciding:
 
     def __init__(
         self, cycle: Cycle, connectors: Connectors, settings: Settings, owners: Mapping[str, str],
-        replays: Container[Origin | None] = frozenset(),
+        returned: Mapping[Origin, int],
     ) -> None:  # fmt: skip
         self._cycle = cycle
-        self._replays = replays
-        """Where the records stand that a person asked to judge again (R8)."""
+        self.returned = returned
+        """Where the records stand that a person asked to judge again (R8), and the dead letter that each was."""
         self._connectors = connectors
         self._settings = settings
         self._turns = Turns(cycle.connection)
@@ -123,7 +123,7 @@ class Deciding:
             if self._owners.get(one.payment_id, fact.order_id) != fact.order_id
         )  # fmt: skip
         source = (record.topic, record.partition, record.offset) if record else None
-        terms = self._connectors.terms(folder.order, fact, self._cycle.now_ms, foreign, source in self._replays)
+        terms = self._connectors.terms(folder.order, fact, self._cycle.now_ms, foreign, source in self.returned)
         bounded = record is not None and not isinstance(fact, OutcomeReported)  # whose money has moved already
         return folder.judge(fact, terms, source, chain, read.traceparent, bounded=bounded)
 

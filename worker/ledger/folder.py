@@ -169,7 +169,9 @@ class Folder:
         self.changed = True
 
     def due_ms(self) -> int | None:
-        """The earliest deadline of what waits."""
+        """The earliest deadline of what waits: at once, if some of it could be tried and was not yet."""
+        if self.unfinished:
+            return 0
         deadlines = (self.left_due_ms, *(one.expires_at_ms for one in self.parked))
         return min((one for one in deadlines if one is not None), default=None)
 

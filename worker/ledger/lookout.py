@@ -1,9 +1,11 @@
 """When the tables are looked at for what no record brings: time has passed, connectors were named."""
 
+from collections.abc import Collection
+
 from worker import telemetry
-from worker.ledger.book import Book
+from worker.ledger.cycle import LedgerCycle
 from worker.ledger.tally import Tally
-from worker.stream.cycle import Cycle
+from worker.stream.faults import Remedy, remedy
 
 LOOK_MS = 1_000  # how often the tables are asked whether time has become a fact
 TIMED_ORDERS_MAX = 500
@@ -26,26 +28,35 @@ class Lookout:
         """The next cycle looks, whatever was known."""
         self.at_ms = self._named_at_ms = 0
 
-    async def due(self, cycle: Cycle, book: Book, named: list[str], tally: Tally) -> set[str]:
+    async def pass_time(self, work: LedgerCycle) -> None:
+        """What no record brings, in a savepoint: an order that the database refuses must not take others along."""
+        due = await self._due(work)
+        if due and await _try(work, due) is not None:
+            for order_id in due:
+                if (problem := await _try(work, {order_id})) is not None:
+                    self._leave_alone(order_id, work.cycle.now_ms, problem)
+
+    async def _due(self, work: LedgerCycle) -> set[str]:
         """Orders for which something has happened that no record brings."""
-        self._quarantine = {one: until for one, until in self._quarantine.items() if until > cycle.now_ms}
+        now_ms, book, tally = work.cycle.now_ms, work.book, work.tally
+        self._quarantine = {one: until for one, until in self._quarantine.items() if until > now_ms}
         due = await book.due_orders(TIMED_ORDERS_MAX, self._quarantine)
         awaiting: list[str] = []
-        if cycle.now_ms >= self._named_at_ms:  # any number may wait for what no file names: not in each look
-            tally.named_look_ms = cycle.now_ms + NAMED_LOOK_MS
-            awaiting = await book.named_orders(named, TIMED_ORDERS_MAX, self._quarantine)
+        if now_ms >= self._named_at_ms:  # any number may wait for what no file names: not in each look
+            tally.named_look_ms = now_ms + NAMED_LOOK_MS
+            awaiting = await book.named_orders(work.connectors.names, TIMED_ORDERS_MAX, self._quarantine)
             if len(awaiting) == TIMED_ORDERS_MAX:
-                tally.named_look_ms = cycle.now_ms
+                tally.named_look_ms = now_ms
         if max(len(due), len(awaiting)) == TIMED_ORDERS_MAX:
-            tally.look_at_ms = cycle.now_ms
+            tally.look_at_ms = now_ms
         else:
             next_ms = await book.next_wake_ms()
-            tally.look_at_ms = min(cycle.now_ms + LOOK_MS, next_ms if next_ms is not None else 1 << 60)
+            tally.look_at_ms = min(now_ms + LOOK_MS, next_ms if next_ms is not None else 1 << 60)
         return {*due, *awaiting}
 
-    def leave_alone(self, order_id: str, cycle: Cycle, problem: Exception) -> None:
+    def _leave_alone(self, order_id: str, now_ms: int, problem: Exception) -> None:
         """The database refuses what time makes of this order: others must not wait for it."""
-        self._quarantine[order_id] = cycle.now_ms + QUARANTINE_MS
+        self._quarantine[order_id] = now_ms + QUARANTINE_MS
         telemetry.alert(REFUSED, order_id=order_id)
         telemetry.log.error(
             "the database refuses what time makes of an order; it is left alone for a while",
@@ -58,3 +69,20 @@ class Lookout:
             self.at_ms = tally.look_at_ms
         if tally.named_look_ms is not None:
             self._named_at_ms = tally.named_look_ms
+
+
+async def _try(work: LedgerCycle, orders: Collection[str]) -> Exception | None:
+    """Returns why the database refused it; then nothing of it was done."""
+    cycle = work.cycle
+    before = cycle.mark()
+    await cycle.connection.execute("SAVEPOINT timed")  # the transaction itself is the stream's
+    try:
+        await work.decide_timed(orders)
+    except Exception as problem:
+        if remedy(problem) is not Remedy.REFUSED:
+            raise
+        await cycle.connection.execute("ROLLBACK TO SAVEPOINT timed")
+        cycle.back_to(before)  # nothing waited to be written before: these are a cycle's first decisions
+        return problem
+    await cycle.connection.execute("RELEASE SAVEPOINT timed")
+    return None

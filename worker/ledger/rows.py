@@ -12,7 +12,6 @@ from worker.settings import Settings
 from worker.stream.keeping import encode_headers
 
 Row = tuple[Any, ...]
-AT_ONCE_MS = 0
 
 
 class Rows:
@@ -100,8 +99,7 @@ class Rows:
 
     def _standing(self, folder: Folder, awaits: list[str] | None) -> Row:
         order = folder.order
-        deadline_ms = next_deadline_ms(order, self._expiry_lead_ms)
-        wake_ms = AT_ONCE_MS if folder.unfinished else _earliest(deadline_ms, folder.due_ms())
+        wake_ms = _earliest(next_deadline_ms(order, self._expiry_lead_ms), folder.due_ms())
         known = folder.facts > 0
         return (
             order.order_id, order.opened, order.merchant or None, order.phase, needs_attention(order), awaits,

@@ -22,7 +22,6 @@ ReadRecord = tuple[Record, Readable]
 class Tally(Struct):
     """What one cycle gathers for its report."""
 
-    cycle: Cycle | None = None
     fates: Counter[tuple[str, str]] = field(default_factory=Counter)
     consumed: Counter[Place] = field(default_factory=Counter)
     next_offsets: dict[Place, int] = field(default_factory=dict)
