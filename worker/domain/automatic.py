@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from worker.domain import lacking
+from worker.domain import lacking, missing
 from worker.domain.allocation import automatic_reference, split
 from worker.domain.decision import Refusal, Verdict, conflict
 from worker.domain.draft import Draft, where_any, with_shares
@@ -91,7 +91,7 @@ def _book(draft: Draft, payment: Payment, held: Held, undone: int = 0) -> None:
          **where_any(undone=undone)},
         ("surplus", held.settle_id),
     )  # fmt: skip
-    lacking.cover(draft, reference, payment.payment_id)
+    missing.cover(draft, reference, payment.payment_id)
     refund_surplus(draft, held.settle_id)
 
 

@@ -1,6 +1,6 @@
 """Order changes and cancellation (R13–R17, R22–R24)."""
 
-from worker.domain import lacking
+from worker.domain import missing
 from worker.domain.allocation import by_amount
 from worker.domain.decision import Verdict, conflict, refused
 from worker.domain.draft import Draft
@@ -71,7 +71,7 @@ def _lower(draft: Draft, after: int, cause: Cause) -> None:
     void(draft, min(order.value - after - refund, max(0, spare)), cause, "R15")
     order.value = after
     demand(draft, refund, cause, "R15")
-    lacking.cover(draft)  # what a settle of the total failed to take is no longer missing as far as the total shrank
+    missing.cover(draft)  # what a settle of the total failed to take is no longer missing as far as the total shrank
 
 
 def cancel_requested(draft: Draft, _fact: CancelRequested) -> Verdict:

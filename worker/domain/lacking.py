@@ -35,47 +35,23 @@ def unlisted(order: Order) -> int:
     return order.lacking - sum(lack.amount for lack in order.lacks)
 
 
-def missing_total(order: Order) -> int:
-    """TOTAL, HOLD: what failed or came short and may be asked for again only by a person."""
-    return sum(command.missing for command in settles_missing(order))
-
-
-def settles_missing(order: Order) -> list[Command]:
-    """Settles that failed or came short, the oldest first."""
-    return [one for one in order.commands.values() if one.operation == "settle" and one.missing]
-
-
 def _known(order: Order) -> Counter[str]:
     """What each invoice is known to lack."""
-    return _summed((lack.invoice, lack.amount) for lack in order.lacks)
+    return summed((lack.invoice, lack.amount) for lack in order.lacks)
 
 
-def _summed(amounts: Iterable[tuple[str, int]]) -> Counter[str]:
+def summed(amounts: Iterable[tuple[str, int]]) -> Counter[str]:
+    """The sum of each name's amounts."""
     found: Counter[str] = Counter()
     for name, amount in amounts:
         found[name] += amount
     return found
 
 
-def missing_unlisted(order: Order) -> int:
-    """What is missing and not listed: a command's lacks may be listed under another one that was given up."""
-    return max(0, missing_total(order) - total(order, FAILED))
-
-
 def lapsed_unlisted(order: Order) -> int:
     """What lapsed with its authorizations, beyond what is already listed as lapsed."""
     gone = sum(untouched_room(payment) for payment in order.payments if payment.lapsed)
     return max(0, gone - total(order, LAPSED))
-
-
-def given_up(order: Order) -> int:
-    """TOTAL, HOLD: what a person gave up of what is still to be taken; at least what is listed as abandoned."""
-    return max(order.given_up, total(order, ABANDONED))
-
-
-def abandoned_unlisted(order: Order) -> int:
-    """What was given up before an invoice lacked it."""
-    return max(0, order.given_up - total(order, ABANDONED))
 
 
 def add(draft: Draft, invoice: str, kind: LackKind, amount: int, command_id: str = "") -> None:
@@ -167,54 +143,6 @@ def is_unasked(lack: Lack) -> bool:
     return lack.kind in UNASKED
 
 
-def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> None:
-    """After more was taken: covers the oldest lacks first, and less is missing (R27).
-
-    TOTAL, HOLD: what the gateway `captured` on a payment is no longer missing from that payment's failed settle.
-    """
-    order = draft.order
-    unlisted_before = abandoned_unlisted(order)
-    if order.lacks and (excess := -unlisted(order)) > 0:
-        take_off(draft, excess)
-    if order.mode == "PARTIAL":
-        _miss_no_more_than_lacks(draft)
-    else:
-        order.given_up = unlisted_before + total(order, ABANDONED)
-        _miss_less(draft, min(captured, missing_unlisted(order)), payment_id)
-        _miss_no_more_than_is_left(draft)
-
-
-def _miss_less(draft: Draft, amount: int, payment_id: str = "") -> None:
-    """Settles that failed (of one payment, or of any) are missing less, the oldest first."""
-    for command in settles_missing(draft.order):
-        part = min(amount, command.missing) if payment_id in ("", command.payment_id) else 0
-        if part:
-            draft.update(command, missing=command.missing - part)
-        amount -= part
-
-
-def _miss_no_more_than_is_left(draft: Draft) -> None:
-    """TOTAL, HOLD: what failed and what was given up is at most what is still to be taken and waits for no payment.
-
-    First goes what failed before an invoice lacked it: what invoices lack must stay with a command that a person can
-    ask again or give up (R39).
-    """
-    order = draft.order
-    left = max(0, order.value - order.taken - total(order, UNFOUND))
-    excess = max(0, missing_total(order) + order.given_up - left)
-    fewer = min(excess, missing_unlisted(order))
-    order.given_up -= excess - fewer
-    _miss_less(draft, fewer)
-
-
-def _miss_no_more_than_lacks(draft: Draft) -> None:
-    """PARTIAL: what a failed settle is missing is what its invoices still lack of it."""
-    known = _summed((lack.command_id, lack.amount) for lack in draft.order.lacks)
-    for command in settles_missing(draft.order):
-        if known[command.command_id] != command.missing:
-            draft.update(command, missing=known[command.command_id])
-
-
 def lay_open(draft: Draft) -> None:
     """Lists what is newly lacking as not yet asked for: on the newest invoices that no command was asked for."""
     order = draft.order
@@ -233,22 +161,3 @@ def _asked_or_done(order: Order) -> Counter[str]:
             found[number] += part
             left -= part
     return found
-
-
-def give_up(draft: Draft, command_id: str) -> None:
-    """A person gave up what a command is missing: so many of the lacks are final, its own first (R39).
-
-    Where one settle stands for all invoices, what covered a lack may have been counted to another command.
-    """
-    order = draft.order
-    mine = [lack for lack in order.lacks if lack.command_id == command_id]
-    own = sum(lack.amount for lack in mine)
-    left = own if order.mode == "PARTIAL" else total(order, FAILED) - missing_total(order)
-    others = [lack for lack in order.lacks if lack.kind in FAILED and lack.command_id != command_id]
-    for lack in [*mine, *others]:
-        part = min(left, lack.amount)
-        if part > 0:
-            place = order.lacks.index(lack)
-            rest = [replace(lack, amount=lack.amount - part)] if part < lack.amount else []
-            order.lacks[place : place + 1] = [Lack(lack.invoice, "abandoned", part), *rest]
-            left -= part

@@ -4,7 +4,7 @@ from typing import Literal, assert_never
 
 from msgspec.structs import replace
 
-from worker.domain import lacking
+from worker.domain import lacking, missing
 from worker.domain.automatic import claim, is_automatic
 from worker.domain.decision import Refusal, Verdict, refused
 from worker.domain.draft import Draft
@@ -251,7 +251,7 @@ def _abandoned(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict
     order = draft.order
     if command.operation == "settle" and order.mode != "PARTIAL":
         order.given_up += given_up
-    lacking.give_up(draft, command.command_id)
+    missing.give_up(draft, command.command_id)
     _tell_decision(draft, command, fact, f"{draft.amount(given_up)} given up", given_up)
     drop_returns_above(draft, order.invoiced - lacking.lost(order))
     return "applied"

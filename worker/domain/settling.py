@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from worker.domain import lacking
+from worker.domain import lacking, missing
 from worker.domain.allocation import allocate_settle, by_amount, may_settle, split, split_done, total_room
 from worker.domain.draft import Draft, where_any, with_shares
 from worker.domain.money import half_even
@@ -19,7 +19,7 @@ def ask_for_lacks(draft: Draft) -> None:
             _ask_once(draft, lacking.total(order, lacking.UNASKED))
     elif order.mode == "TOTAL" or order.invoiced >= order.value:
         if lacking.total(order, lacking.UNASKED) > 0:
-            _ask_once(draft, order.value - order.taken - lacking.missing_total(order) - lacking.given_up(order))
+            _ask_once(draft, order.value - order.taken - missing.total(order) - missing.given_up(order))
     else:
         return  # HOLD: nothing is asked until the order is invoiced
     _name_the_rest(draft)
@@ -57,7 +57,7 @@ def _ask_once(draft: Draft, amount: int) -> None:
         return
     left, crumbs = _take(draft, once, amount, ("total", order.order_id), "R4" if order.mode == "TOTAL" else "R5")
     lacking.take_off(draft, amount - left, lacking.is_unasked)
-    lacking.cover(draft)
+    missing.cover(draft)
     for invoice, part in lacking.take_off(draft, crumbs, lacking.is_unasked):
         lacking.add(draft, invoice, "rounding", part)
 
@@ -107,15 +107,15 @@ def _name_the_rest(draft: Draft) -> None:
     if not unnamed:
         return
     order.lacks = [lack for lack in order.lacks if lack.kind != "held"]
-    failed = lacking.settles_missing(order) if order.mode != "PARTIAL" else ()
+    failed = missing.settles(order) if order.mode != "PARTIAL" else ()
     for lack in unnamed:
         left = lack.amount
         for command in failed:
             known = sum(other.amount for other in order.lacks if other.command_id == command.command_id)
-            part = min(left, max(0, command.missing - known), lacking.missing_unlisted(order))
+            part = min(left, max(0, command.missing - known), missing.unlisted(order))
             lacking.add(draft, lack.invoice, "short" if command.done else "failed", part, command.command_id)
             left -= part
-        part = min(left, lacking.abandoned_unlisted(order))
+        part = min(left, missing.abandoned_unlisted(order))
         lacking.add(draft, lack.invoice, "abandoned", part)
         left -= part
         part = min(left, lacking.lapsed_unlisted(order))
@@ -175,7 +175,7 @@ def retry_settle(draft: Draft, command: Command) -> int:
         draft, payment, part.value, part.reference, command.cause, "R39",
         struck, command.command_id,
     )  # fmt: skip
-    lacking.cover(draft)
+    missing.cover(draft)
     return part.value
 
 
@@ -216,7 +216,7 @@ def settle_succeeded(draft: Draft, command: Command, done: int, settle_id: str, 
     if short:
         _note_loss(draft, command, "short")
     else:
-        lacking.cover(draft)
+        missing.cover(draft)
 
 
 def settle_failed(draft: Draft, command: Command, rule: str, code: str | None) -> None:
@@ -240,4 +240,4 @@ def _note_loss(draft: Draft, command: Command, kind: LackKind) -> None:
     if order.mode == "PARTIAL":
         draft.update(command, missing=lost)
     else:
-        lacking.cover(draft)
+        missing.cover(draft)

@@ -1,0 +1,99 @@
+"""What settles that failed are missing, until it is asked again, covered otherwise, or given up (R27, R39)."""
+
+from msgspec.structs import replace
+
+from worker.domain import lacking
+from worker.domain.draft import Draft
+from worker.domain.order import Command, Lack, Order
+
+
+def settles(order: Order) -> list[Command]:
+    """Settles that failed or came short, the oldest first."""
+    return [one for one in order.commands.values() if one.operation == "settle" and one.missing]
+
+
+def total(order: Order) -> int:
+    """TOTAL, HOLD: what failed or came short and may be asked for again only by a person."""
+    return sum(command.missing for command in settles(order))
+
+
+def unlisted(order: Order) -> int:
+    """What is missing and not listed: a command's lacks may be listed under another one that was given up."""
+    return max(0, total(order) - lacking.total(order, lacking.FAILED))
+
+
+def given_up(order: Order) -> int:
+    """TOTAL, HOLD: what a person gave up of what is still to be taken; at least what is listed as abandoned."""
+    return max(order.given_up, lacking.total(order, lacking.ABANDONED))
+
+
+def abandoned_unlisted(order: Order) -> int:
+    """What was given up before an invoice lacked it."""
+    return max(0, order.given_up - lacking.total(order, lacking.ABANDONED))
+
+
+def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> None:
+    """After more was taken: covers the oldest lacks first, and less is missing (R27).
+
+    TOTAL, HOLD: what the gateway `captured` on a payment is no longer missing from that payment's failed settle.
+    """
+    order = draft.order
+    unlisted_before = abandoned_unlisted(order)
+    if order.lacks and (excess := -lacking.unlisted(order)) > 0:
+        lacking.take_off(draft, excess)
+    if order.mode == "PARTIAL":
+        _miss_no_more_than_lacks(draft)
+    else:
+        order.given_up = unlisted_before + lacking.total(order, lacking.ABANDONED)
+        _miss_less(draft, min(captured, unlisted(order)), payment_id)
+        _miss_no_more_than_is_left(draft)
+
+
+def _miss_less(draft: Draft, amount: int, payment_id: str = "") -> None:
+    """Settles that failed (of one payment, or of any) are missing less, the oldest first."""
+    for command in settles(draft.order):
+        part = min(amount, command.missing) if payment_id in ("", command.payment_id) else 0
+        if part:
+            draft.update(command, missing=command.missing - part)
+        amount -= part
+
+
+def _miss_no_more_than_is_left(draft: Draft) -> None:
+    """TOTAL, HOLD: what failed and what was given up is at most what is still to be taken and waits for no payment.
+
+    First goes what failed before an invoice lacked it: what invoices lack must stay with a command that a person can
+    ask again or give up (R39).
+    """
+    order = draft.order
+    left = max(0, order.value - order.taken - lacking.total(order, lacking.UNFOUND))
+    excess = max(0, total(order) + order.given_up - left)
+    fewer = min(excess, unlisted(order))
+    order.given_up -= excess - fewer
+    _miss_less(draft, fewer)
+
+
+def _miss_no_more_than_lacks(draft: Draft) -> None:
+    """PARTIAL: what a failed settle is missing is what its invoices still lack of it."""
+    known = lacking.summed((lack.command_id, lack.amount) for lack in draft.order.lacks)
+    for command in settles(draft.order):
+        if known[command.command_id] != command.missing:
+            draft.update(command, missing=known[command.command_id])
+
+
+def give_up(draft: Draft, command_id: str) -> None:
+    """A person gave up what a command is missing: so many of the lacks are final, its own first (R39).
+
+    Where one settle stands for all invoices, what covered a lack may have been counted to another command.
+    """
+    order = draft.order
+    mine = [lack for lack in order.lacks if lack.command_id == command_id]
+    own = sum(lack.amount for lack in mine)
+    left = own if order.mode == "PARTIAL" else lacking.total(order, lacking.FAILED) - total(order)
+    others = [lack for lack in order.lacks if lack.kind in lacking.FAILED and lack.command_id != command_id]
+    for lack in [*mine, *others]:
+        part = min(left, lack.amount)
+        if part > 0:
+            place = order.lacks.index(lack)
+            rest = [replace(lack, amount=lack.amount - part)] if part < lack.amount else []
+            order.lacks[place : place + 1] = [Lack(lack.invoice, "abandoned", part), *rest]
+            left -= part
