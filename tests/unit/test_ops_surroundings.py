@@ -61,10 +61,14 @@ async def _looked_once(around: Surroundings, monkeypatch: pytest.MonkeyPatch) ->
         let_go.set()
 
     monkeypatch.setattr(around._lag, "close", close)
+    return await _logged_until(let_go, around)
+
+
+async def _logged_until(signal: asyncio.Event, around: Surroundings) -> list[Any]:
     with capture_logs() as logged:
         await around.start()
         async with asyncio.timeout(5):
-            await let_go.wait()
+            await signal.wait()
     await around.stop()
     return logged
 
@@ -115,11 +119,7 @@ async def test_a_server_that_is_away_is_named_and_told_once_and_what_the_other_k
     monkeypatch.setattr(reader, "rows", rows, raising=False)
     monkeypatch.setattr(around, "_fits", True)
     monkeypatch.setattr(around._lag, "read", lag)
-    with capture_logs() as logged:
-        await around.start()
-        async with asyncio.timeout(5):
-            await looked_again.wait()
-    await around.stop()
+    logged = await _logged_until(looked_again, around)
 
     assert [one["problem"] for one in logged] == [told]
     assert around.problem == told

@@ -39,17 +39,16 @@ SELECT action, value, operation_id, decided_by, reason, decided_at, applied_at, 
 FROM delivery.decisions WHERE command_id = $1 ORDER BY id
 
 -- name: heard
--- Whether the books have heard how this command of the order ended, as the delivery worker has it: its success, or each
+-- Of these commands those of which the books have heard how they ended, as the delivery worker has it: the success, or each
 -- resolution by a person.
-WITH heard AS (
-    SELECT said ->> 'outcome' AS outcome FROM ledger.facts, LATERAL (SELECT convert_from(fact, 'UTF8')::jsonb AS said) AS _
-    WHERE order_id = $1 AND said ->> 'command_id' = $2
-)
-SELECT (SELECT count(*) FROM heard WHERE outcome = state) >= CASE state
-    WHEN 'resolved' THEN (SELECT count(*) FROM delivery.decisions d WHERE d.command_id = $2 AND d.action = 'resolve'
-        AND d.applied_at IS NOT NULL AND d.refused IS NULL)
+SELECT c.command_id FROM delivery.commands c
+WHERE c.command_id = ANY ($1::text[]) AND (
+    SELECT count(*) FROM ledger.facts f, LATERAL (SELECT convert_from(f.fact, 'UTF8')::jsonb AS said) AS _
+    WHERE f.order_id = c.order_id COLLATE "C" AND said ->> 'command_id' = c.command_id AND said ->> 'outcome' = c.state
+) >= CASE c.state
+    WHEN 'resolved' THEN (SELECT count(*) FROM delivery.decisions d WHERE d.command_id = c.command_id
+        AND d.action = 'resolve' AND d.applied_at IS NOT NULL AND d.refused IS NULL)
     ELSE 1 END
-FROM delivery.commands WHERE command_id = $2
 
 -- name: home_of_order
 -- The partition whose owner applies what is decided about this order; no row where nothing ever named it.

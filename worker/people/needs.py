@@ -1,6 +1,6 @@
 """What needs a person: commands that wait for one, and amounts that failed, came short, lapsed or do not fit."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -60,7 +60,10 @@ async def needs(
     rows = await connection.fetch(
         _SQL["commands_needing_people"], list(named), order_id, need, merchant, ORDERS_LOOKED_AT_MAX
     )
-    commands = [_of_command(row, named.get(row["command_id"])) for row in rows]
+    open_in_the_books = {one for one, (_, said) in named.items() if said["code"] in RESOLVED_STATES}
+    ended = (row["command_id"] for row in rows if row["state"] not in RESOLVED_STATES)
+    doubted = await _heard(connection, [one for one in ended if one in open_in_the_books])
+    commands = [_of_command(row, named.get(row["command_id"]), doubted) for row in rows]
     taken_over = {one.command_id for one in commands}
     amounts = [_of_amount(order, one) for order, one in found if one["commandId"] not in taken_over]
     wanted = (one for one in [*_latest_first(commands), *amounts] if need in (None, one.need))
@@ -78,7 +81,13 @@ async def is_doubted(connection: Connection, order_id: str, command_id: str) -> 
     command = order.commands.get(command_id) if order else None
     if command is None or command.state not in RESOLVED_STATES:
         return False
-    return bool(await connection.fetchval(_SQL["heard"], order_id, command_id))
+    return command_id in await _heard(connection, [command_id])
+
+
+async def _heard(connection: Connection, commands: list[str]) -> set[str]:
+    """Of these commands those of which the books have heard how they ended."""
+    rows = await connection.fetch(_SQL["heard"], commands) if commands else ()
+    return {row["command_id"] for row in rows}
 
 
 async def order_in_the_books(connection: Connection, order_id: str) -> Order | None:
@@ -87,7 +96,7 @@ async def order_in_the_books(connection: Connection, order_id: str) -> Order | N
     return decode_order(document) if document else None
 
 
-def _of_command(row: Any, known: tuple[Order, dict[str, Any]] | None) -> Need:
+def _of_command(row: Any, known: tuple[Order, dict[str, Any]] | None, doubted: Container[str]) -> Need:
     names = ("command_id", "order_id", "payment_id", "connector", "operation", "value", "done", "state", "attempts",
              "code", "message", "first_attempt_at", "ended_at", "merchant", "currency", "noted")  # fmt: skip
     said = known[1] if known else None
@@ -96,9 +105,7 @@ def _of_command(row: Any, known: tuple[Order, dict[str, Any]] | None) -> Need:
         amount=row["value"] if said is None else said["amount"],
         invoice_number=said["invoiceNumber"] if said else None,
         settle_id=said["settleId"] if said else None,
-        acts=acts_on(
-            row["state"], row["done"], row["value"], doubted=said is not None and said["code"] in RESOLVED_STATES
-        ),
+        acts=acts_on(row["state"], row["done"], row["value"], doubted=row["command_id"] in doubted),
         **{name: row[name] for name in names},
     )
 

@@ -137,6 +137,8 @@ async def test_what_the_books_have_not_heard_yet_they_do_not_doubt(
     operation_id = "by hand" if done else None
     await commands.resolve(ledger.connection, ANA, command_id, done=done, operation_id=operation_id)
     told = await applied(ledger)
+    (need,) = await needs(ledger.connection)
+    assert need.acts == ("retry", "abandon")
 
     await decide(ledger.connection, ANA, command_id)
 
