@@ -107,6 +107,7 @@ def test_a_wrong_key_is_named_with_its_rule(line: str, said: str):
         '[connectors.acme]\nurl = "ftp://a"\nprotocol = "ppp"\nmode = "TOTAL"\n',
         '[connectors.acme]\nurl = "http://a?b=c"\nprotocol = "ppp"\nmode = "TOTAL"\n',
         '[connectors.acme]\nurl = "http://a/b?"\nprotocol = "ppp"\nmode = "TOTAL"\n',
+        '[connectors.acme]\nurl = "http://a/b#"\nprotocol = "ppp"\nmode = "TOTAL"\n',
         '[connectors.acme]\nurl = "http://a:99999"\nprotocol = "ppp"\nmode = "TOTAL"\n',
         "connectors = 1",
         "[connectors]\nacme = 1",

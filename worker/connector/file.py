@@ -193,7 +193,7 @@ def _url(value: Any) -> str | None:
     except ValueError:
         return None
     good = parts.scheme in ("http", "https") and parts.hostname and port != 0 and "@" not in parts.netloc
-    return value.rstrip("/") if good and "?" not in value and not parts.fragment else None
+    return value.rstrip("/") if good and "?" not in value and "#" not in value else None
 
 
 def _one_of(*words: str) -> Check:
