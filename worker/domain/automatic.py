@@ -82,7 +82,6 @@ def _book(draft: Draft, payment: Payment, held: Held, undone: int = 0) -> None:
     with_shares(payment, shares, -1)
     payment.settled += held.value
     payment.settled_reference += reference
-    payment.settlements.append(Settlement(held.settle_id, held.value, reference, automatic=True, shares=shares))
     draft.order.automatic[automatic_key(held.payment_id, held.settle_id)] = held.value
     draft.tell(
         "payment.auto_settled", "R27",
@@ -91,7 +90,11 @@ def _book(draft: Draft, payment: Payment, held: Held, undone: int = 0) -> None:
          **where_any(undone=undone)},
         ("surplus", held.settle_id),
     )  # fmt: skip
-    missing.cover(draft, reference, payment.payment_id)
+    covered = missing.cover(draft, reference, payment.payment_id)
+    final = tuple(lack for lack in covered if not lacking.is_unasked(lack))
+    payment.settlements.append(
+        Settlement(held.settle_id, held.value, reference, automatic=True, shares=shares, covered=final)
+    )
     refund_surplus(draft, held.settle_id)
 
 
@@ -118,6 +121,7 @@ def claim(draft: Draft, command: Command, done: int, settle_id: str) -> int | No
     payment.settled -= settlement.value
     payment.settled_reference -= settlement.reference
     draft.release(payment, "settled", settlement.value, "R27", command.command_id)
+    missing.uncover(draft, settlement.covered)
     lacking.lay_open(draft)
     return settlement.value
 

@@ -100,25 +100,25 @@ def _list_on(
     return amount - left
 
 
-def take_off(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True) -> Covers:
-    """Strikes up to an amount from the list, oldest invoice first; says how much of which invoice."""
-    draft.order.lacks, parts = struck(draft.order.lacks, amount, of)
-    return parts
+def take_off(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True) -> list[Lack]:
+    """Strikes up to an amount from the list, oldest invoice first; returns what was struck."""
+    draft.order.lacks, gone = struck(draft.order.lacks, amount, of)
+    return gone
 
 
 def struck(
     lacks: Iterable[Lack], amount: int, of: Callable[[Lack], bool] = lambda _: True
-) -> tuple[list[Lack], Covers]:
-    """What stays of these when up to an amount is struck, and how much of which invoice was."""
-    kept, parts, left = list[Lack](), [], amount
+) -> tuple[list[Lack], list[Lack]]:
+    """What stays of these when up to an amount is struck, and what does not."""
+    kept, gone, left = list[Lack](), list[Lack](), amount
     for lack in lacks:
         part = min(left, lack.amount) if of(lack) else 0
         left -= part
         if part:
-            parts.append((lack.invoice, part))
+            gone.append(replace(lack, amount=part))
         if part < lack.amount:
             kept.append(replace(lack, amount=lack.amount - part) if part else lack)
-    return kept, tuple(parts)
+    return kept, gone
 
 
 def per_invoice(lacks: Iterable[Lack]) -> dict[str, list[Lack]]:
@@ -130,13 +130,14 @@ def per_invoice(lacks: Iterable[Lack]) -> dict[str, list[Lack]]:
 
 
 def take_off_failed(draft: Draft, amount: int, command_id: str) -> Covers:
-    """Strikes what a command is asked again for: its own lacks first, else any that failed.
+    """Strikes what a command is asked again for, its own lacks first, else any that failed; how much of which invoice.
 
     Where one settle stands for all invoices, what covered its own may have been counted to another command.
     """
     own = take_off(draft, amount, lambda lack: lack.command_id == command_id)
-    left = amount - sum(part for _, part in own)
-    return own + take_off(draft, left, lambda lack: lack.kind in FAILED)
+    left = amount - sum(lack.amount for lack in own)
+    others = take_off(draft, left, lambda lack: lack.kind in FAILED)
+    return tuple((lack.invoice, lack.amount) for lack in own + others)
 
 
 def is_unasked(lack: Lack) -> bool:

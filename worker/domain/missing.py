@@ -1,5 +1,7 @@
 """What settles that failed are missing, until it is asked again, covered otherwise, or given up (R27, R39)."""
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from worker.domain import lacking
@@ -32,21 +34,36 @@ def abandoned_unlisted(order: Order) -> int:
     return max(0, order.given_up - lacking.total(order, lacking.ABANDONED))
 
 
-def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> None:
-    """After more was taken: covers the oldest lacks first, and less is missing (R27).
+def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> list[Lack]:
+    """After more was taken: covers the oldest lacks first, and less is missing (R27); returns what was covered.
 
     TOTAL, HOLD: what the gateway `captured` on a payment is no longer missing from that payment's failed settle.
     """
     order = draft.order
     unlisted_before = abandoned_unlisted(order)
-    if order.lacks and (excess := -lacking.unlisted(order)) > 0:
-        lacking.take_off(draft, excess)
+    excess = max(0, -lacking.unlisted(order)) if order.lacks else 0
+    covered = lacking.take_off(draft, excess)
     if order.mode == "PARTIAL":
         _miss_no_more_than_lacks(draft)
     else:
         order.given_up = unlisted_before + lacking.total(order, lacking.ABANDONED)
         _miss_less(draft, min(captured, unlisted(order)), payment_id)
         _miss_no_more_than_is_left(draft)
+    return covered
+
+
+def uncover(draft: Draft, covered: Iterable[Lack]) -> None:
+    """Nothing stands in for these any more: they lack again as they had, the newest first, as far as anything does."""
+    order = draft.order
+    left, again = lacking.unlisted(order), list[Lack]()
+    for lack in reversed([*covered]):
+        part = min(left, lack.amount)
+        left -= part
+        if part > 0:
+            again.append(replace(lack, amount=part))
+        if part > 0 and (command := order.commands.get(lack.command_id)) is not None:
+            draft.update(command, missing=command.missing + part)
+    lacking.add_all(order, again)
 
 
 def _miss_less(draft: Draft, amount: int, payment_id: str = "") -> None:

@@ -20,6 +20,15 @@ Split = tuple[tuple[int, int], ...]  # of an amount between the recipients: to e
 Covers = tuple[tuple[str, int], ...]  # which invoices an amount is for, and how much of each
 
 
+class Lack(Struct, frozen=True, array_like=True, gc=False):
+    """What one accepted invoice lacks, in reference value, and why."""
+
+    invoice: str
+    kind: LackKind
+    amount: int
+    command_id: str = ""
+
+
 class Settlement(Struct, frozen=True, array_like=True, gc=False):
     """One confirmed capture, and what of it can still be refunded."""
 
@@ -32,6 +41,7 @@ class Settlement(Struct, frozen=True, array_like=True, gc=False):
     reserved: int = 0  # released by a decline; only its retry may take it again (R21)
     reference_taken: int = 0  # of the reference value: refunded, in flight or reserved
     shares: Split = ()  # of an automatic one: what it took
+    covered: tuple[Lack, ...] = ()  # of an automatic one: what had failed or was given up, and it stood in for
 
     @property
     def refundable(self) -> int:
@@ -177,15 +187,6 @@ class Invoice(Struct, frozen=True, array_like=True, gc=False):
 class Change(Struct, frozen=True, array_like=True, gc=False):
     discount: int
     increment: int
-
-
-class Lack(Struct, frozen=True, array_like=True, gc=False):
-    """What one accepted invoice lacks, in reference value, and why."""
-
-    invoice: str
-    kind: LackKind
-    amount: int
-    command_id: str = ""
 
 
 class Demand(Struct, frozen=True, array_like=True, gc=False):

@@ -58,8 +58,8 @@ def _ask_once(draft: Draft, amount: int) -> None:
     left, crumbs = _take(draft, once, amount, ("total", order.order_id), "R4" if order.mode == "TOTAL" else "R5")
     lacking.take_off(draft, amount - left, lacking.is_unasked)
     missing.cover(draft)
-    for invoice, part in lacking.take_off(draft, crumbs, lacking.is_unasked):
-        lacking.add(draft, invoice, "rounding", part)
+    for lack in lacking.take_off(draft, crumbs, lacking.is_unasked):
+        lacking.add(draft, lack.invoice, "rounding", lack.amount)
 
 
 def _take(draft: Draft, payments: Iterable[Payment], amount: int, cause: Cause, rule: str) -> tuple[int, int]:

@@ -21,6 +21,28 @@ def test_r27_where_a_capture_turns_out_to_be_ours_what_had_failed_of_the_sale_it
     assert [(one.invoice, one.kind, one.amount) for one in world.order.lacks] == [("1", "failed", 3000)]
 
 
+@pytest.mark.parametrize(
+    ("came", "lacks"),
+    [
+        ("declined settle 4000", [("failed", 500), ("failed", 3500)]),
+        ("short 1000 settle 4000", [("short", 3000)]),
+        ("declined settle 4000; abandon settle 4000", [("abandoned", 500), ("abandoned", 3500)]),
+    ],
+)
+def test_r27_where_a_capture_turns_out_to_be_ours_what_it_stood_in_for_is_as_it_was(
+    came: str, lacks: list[tuple[str, int]]
+) -> None:
+    """The gateway reports our second settle before its reply comes; of the first one's money a person decides (R39)."""
+    world = World().say(f"hold; Out 4000; Out 3500; {came}; auto 3500 as g1")
+    world.say("ok settle 3500 as g1")
+
+    assert world.told == "settle 4000, settle 3500"
+    assert [(one.kind, one.amount) for one in world.order.lacks] == lacks
+    assert sum(one.missing for one in world.order.commands.values()) == sum(
+        amount for kind, amount in lacks if kind != "abandoned"
+    )
+
+
 def test_r27_what_fits_the_open_part_is_settled_under_its_id() -> None:
     world = World().say("auto 4000 as g7").shows("S 4000, U 4000, K 4000")
 

@@ -133,7 +133,9 @@ def _held(world: World) -> dict[str, dict[str, Any]]:
         hidden = ("reference",) if payment.authorized == payment.reference else ()  # the same as the real value (R26)
         more = {"open": payment.open, "headroom": payment.headroom, "frozen": shown["frozen"]}
         held[f"payment {payment.payment_id}"] = _fields(payment, *hidden) | more
-        held |= {f"settlement {one.settle_id}": _fields(one, *hidden) for one in payment.settlements}
+        for one in payment.settlements:
+            covered = "; ".join(_plain(asdict(lack), names) for lack in one.covered)
+            held[f"settlement {one.settle_id}"] = _fields(one, *hidden) | {"covered": covered}
         held |= {f"recipient {one.recipient.id}": _fields(one) for one in payment.shares}
     held |= {names[key]: {name: getattr(one, name) for name in _OF_A_COMMAND} for key, one in order.commands.items()}
     held |= {f"invoice {one.pop('invoiceNumber')}": one for one in state["invoices"]}
