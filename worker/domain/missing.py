@@ -1,6 +1,6 @@
 """What settles that failed are missing, until it is asked again, covered otherwise, or given up (R27, R39)."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -41,8 +41,7 @@ def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> list[Lack]:
     """
     order = draft.order
     unlisted_before = abandoned_unlisted(order)
-    excess = max(0, -lacking.unlisted(order)) if order.lacks else 0
-    covered = lacking.take_off(draft, excess)
+    covered = lacking.take_off(draft, max(0, -lacking.unlisted(order)))
     if order.mode == "PARTIAL":
         _miss_no_more_than_lacks(draft)
     else:
@@ -52,17 +51,13 @@ def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> list[Lack]:
     return covered
 
 
-def uncover(draft: Draft, covered: Iterable[Lack]) -> None:
+def uncover(draft: Draft, covered: Sequence[Lack]) -> None:
     """Nothing stands in for these any more: they lack again as they had, the newest first, as far as anything does."""
     order = draft.order
-    left, again = lacking.unlisted(order), list[Lack]()
-    for lack in reversed([*covered]):
-        part = min(left, lack.amount)
-        left -= part
-        if part > 0:
-            again.append(replace(lack, amount=part))
-        if part > 0 and (command := order.commands.get(lack.command_id)) is not None:
-            draft.update(command, missing=command.missing + part)
+    _, again = lacking.struck(reversed(covered), lacking.unlisted(order))
+    for lack in again:
+        if (command := order.commands.get(lack.command_id)) is not None:
+            draft.update(command, missing=command.missing + lack.amount)
     lacking.add_all(order, again)
 
 

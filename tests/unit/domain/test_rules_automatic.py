@@ -43,6 +43,17 @@ def test_r27_where_a_capture_turns_out_to_be_ours_what_it_stood_in_for_is_as_it_
     )
 
 
+def test_r27_what_another_capture_has_covered_since_does_not_lack_again() -> None:
+    """Of 4000 that failed, g1 stood in for 3000, and g2 of 1500 for the rest: 500 more than that, which stay."""
+    world = World().say("hold; Out 2000; Out 2000; Out 3000; declined settle 2000; declined settle 2000 #2")
+    world.say("auto 3000 as g1; auto 1500 as g2; ok settle 3000 as g1")
+
+    assert world.told == "settle 2000, settle 2000, settle 3000"
+    assert [(one.invoice, one.kind, one.amount) for one in world.order.lacks] == [
+        ("1", "failed", 1500), ("2", "failed", 1000),
+    ]  # fmt: skip
+
+
 def test_r27_what_fits_the_open_part_is_settled_under_its_id() -> None:
     world = World().say("auto 4000 as g7").shows("S 4000, U 4000, K 4000")
 
