@@ -99,6 +99,16 @@ def test_what_is_informational_may_be_anything(informational: dict[str, Any]):
     assert fact("invoice.issued", INVOICE | informational) == fact("invoice.issued", INVOICE)
 
 
+def test_caps_may_each_be_the_largest_amount_and_what_is_authorized_may_reach_it_together() -> None:
+    unlimited = PAYMENT | {"maxValue": 2**53 - 1}
+    other = unlimited | {"paymentId": "q"}
+
+    assert isinstance(fact("order.authorized", ORDER | {"payments": [unlimited, other]}), OrderAuthorized)
+    assert refusal("order.authorized", ORDER | {"payments": [unlimited, other | {"value": 2**53 - 100}]}) == (
+        "invalid", "payments: together at most 9007199254740991 can be authorized (R9)",
+    )  # fmt: skip
+
+
 def test_an_invoice_number_loses_its_outer_blanks():
     found = fact("invoice.issued", INVOICE | {"invoiceNumber": " A 1/#é\t"})
     assert isinstance(found, InvoiceIssued)

@@ -47,8 +47,8 @@ def payment_authorized(draft: Draft, fact: PaymentAuthorized) -> Verdict:
         return conflict(f"Payment {authorization.payment_id} is already known with other content")
     if (refusal := _foreign(draft.terms)) is not None:
         return refusal
-    if sum(max(payment.cap, payment.reference) for payment in order.payments) + authorization.most > MAX_MINOR:
-        return refused("R9", f"Payment refused: all payments of an order together are at most {MAX_MINOR}")
+    if sum(max(payment.authorized, payment.reference) for payment in order.payments) + authorization.most > MAX_MINOR:
+        return refused("R9", f"Payment refused: together an order has at most {MAX_MINOR} authorized")
     _add_payment(draft, authorization, later=True)
     draft.tell(
         "payment.added", "R16",

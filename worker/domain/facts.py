@@ -42,8 +42,8 @@ class Authorization(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
     @property
     def most(self) -> int:
-        """The most that it can ever count for, in either value."""
-        return max(self.value, self.max_value, self.reference_value)
+        """What it is authorized for, in the larger of its values; a cap may say that there is no limit."""
+        return max(self.value, self.reference_value)
 
 
 class _Fact(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="fact"):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.unit.domain.world import World, out, pay, tracking
+from tests.unit.domain.world import World, added, out, pay, tracking
+from worker.domain.money import MAX_MINOR
 
 INTEREST = pay("p1", 10800, reference=10000)
 
@@ -42,6 +43,14 @@ def test_r25_open_parts_first_then_the_room_above_in_the_same_order() -> None:
 
     assert world.told_of("b") == "settle 3100, settle 400"
     assert world.told_of("a") == "settle 7000, settle 700"
+
+
+def test_r25_payments_without_a_limit_stand_beside_each_other() -> None:
+    world = World(pay("a", 7000, cap=MAX_MINOR), pay("b", 3000, cap=MAX_MINOR))
+
+    assert world.give(added(pay("c", 500, cap=MAX_MINOR))).fate == "applied"
+    world.say("increase 5000; Out 15000")
+    assert (world.told_of("b"), world.told_of("a"), world.told_of("c")) == ("settle 7500", "settle 7000", "settle 500")
 
 
 def test_r25_room_above_stays_below_the_cap_when_a_part_was_voided() -> None:
