@@ -9,15 +9,17 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError, UnknownTopicOrPartitionError
 from aiokafka.structs import ConsumerRecord
 
 from worker.cancelled import end, not_by_us
 from worker.kafka import names
 from worker.kafka.connecting import client_options
 from worker.kafka.records import Place, Record
+from worker.kafka.topic_ids import topic_ids
 from worker.settings import Settings
 
 FETCH_WAIT_MS = 100
@@ -28,6 +30,8 @@ PARTITION_FETCH_BYTES_MAX = 1 << 20
 # What waits here for the next cycle; the client's own buffer comes on top.
 WAITING_RECORDS_MAX = 4_000
 WAITING_BYTES_MAX = 16 << 20
+# How often the topics that are read are asked whether they are still the same.
+IDS_SECONDS = 1.0
 STOP_SECONDS_MAX = 2.0
 COORDINATOR_SECONDS_MAX = 2.0
 NOT_STARTED = "the source was not started"
@@ -36,9 +40,12 @@ NOT_STARTED = "the source was not started"
 class OffsetGoneError(Exception):
     """A stored position that the topic no longer has; nothing is skipped."""
 
-    def __init__(self, topic: str, partition: int, stored: int, first: int, end: int) -> None:
+    def __init__(
+        self, topic: str, partition: int, stored: int, first: int, end: int, *, made_anew: bool = False
+    ) -> None:
+        anew = "was deleted and made anew, and " if made_anew else ""
         super().__init__(
-            f"{topic} partition {partition}: the stored position is offset {stored}, but the topic has "
+            f"{topic} partition {partition}: the stored position is offset {stored}, but the topic {anew}has "
             f"offsets {first} to {end}"
         )
 
@@ -58,6 +65,8 @@ class Source:
         self._waiting: deque[Record] = deque()
         self._waiting_bytes = 0
         self._assigned_at = 0.0
+        self._ids: dict[str, UUID] = {}
+        self._ids_at = 0.0
         self._room = asyncio.Event()
 
     async def start(self) -> None:
@@ -98,6 +107,12 @@ class Source:
         first = await self._looker.beginning_offsets(wanted)
         end = await self._looker.end_offsets(wanted)
         return {place: (first[one], end[one]) for place, one in zip(places, wanted, strict=True)}
+
+    async def ids(self) -> dict[str, UUID]:
+        """What tells each topic from a later one of its name. From here on it is an error that one becomes another."""
+        self._ids = await self._ask_ids()
+        self._ids_at = time.monotonic()
+        return self._ids
 
     async def assign(self, positions: Mapping[Place, int]) -> None:
         """From here on exactly these partitions are read, each from its offset; what waited is forgotten."""
@@ -195,6 +210,7 @@ class Source:
                     found = await self._client.getmany(timeout_ms=POLL_MS, max_records=WAITING_RECORDS_MAX)
             except OffsetOutOfRangeError as problem:
                 raise await self._gone(problem) from problem
+            await self._look_at_ids()
             if not found:
                 continue
             for partition, records in found.items():
@@ -203,6 +219,21 @@ class Source:
                     self._waiting.append(as_record(topic, record))
                     self._waiting_bytes += len(record.value or b"")
             self._arrived()
+
+    async def _look_at_ids(self) -> None:
+        """Now and then: a fetch goes on in whatever topic has the name. Who takes the partitions again judges it."""
+        if self._ids and time.monotonic() > self._ids_at + IDS_SECONDS:
+            known = self._ids
+            for topic, now in (await self.ids()).items():
+                if known.get(topic, now) != now:
+                    made_anew = f"the topic {self._settings.topic(topic)} was deleted and made anew"
+                    raise UnknownTopicOrPartitionError(made_anew)
+
+    async def _ask_ids(self) -> dict[str, UUID]:
+        if self._looker is None:
+            raise RuntimeError(NOT_STARTED)
+        found = await topic_ids(self._looker._client, list(self._logical))  # noqa: SLF001 - there is no public way
+        return {self._logical[topic]: one for topic, one in found.items()}
 
     def _ended(self, pump: asyncio.Task[None]) -> None:
         if not pump.cancelled():

@@ -1,6 +1,7 @@
 """The offsets that the tables keep: how far partitions were read, and how far Kafka has what we wrote to them."""
 
 from collections.abc import Iterable, Mapping
+from uuid import UUID
 
 from worker.kafka.records import Place
 from worker.postgres.connecting import Connection
@@ -23,9 +24,16 @@ async def published_offsets(
     return await _offsets(connection, "read_published", topics, partitions)
 
 
-async def begin_positions(connection: Connection, offsets: Mapping[Place, int]) -> None:
-    """Reading begins at these offsets, where it has not begun yet."""
-    await connection.execute(_SQL["begin_positions"], *place_columns(offsets))
+async def stored_ids(connection: Connection, topics: Iterable[str], partitions: Iterable[int]) -> dict[Place, UUID]:
+    """In which topic of its name a position lies; none where that was never known."""
+    rows = await connection.fetch(_SQL["read_position_ids"], list(topics), list(partitions))
+    return {(row["topic"], row["partition"]): row["topic_id"] for row in rows}
+
+
+async def begin_positions(connection: Connection, offsets: Mapping[Place, int], ids: Mapping[str, UUID]) -> None:
+    """Reading begins at these offsets, where it has not begun yet, and goes on in these topics."""
+    topics, partitions, at = place_columns(offsets)
+    await connection.execute(_SQL["begin_positions"], topics, partitions, at, [ids.get(topic) for topic in topics])
 
 
 async def advance_positions(connection: Connection, offsets: Mapping[Place, int]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
+from uuid import UUID
 
 from worker import metrics, telemetry
 from worker.kafka.records import Place
@@ -20,7 +21,7 @@ from worker.stream.cycle import Handler, Taken
 from worker.stream.digesting import Digesting
 from worker.stream.hand_over import HandOver
 from worker.stream.misplaced import Misplaced
-from worker.stream.offsets import begin_positions, note_published, stored_positions
+from worker.stream.offsets import begin_positions, note_published, stored_ids, stored_positions
 from worker.stream.ownership import Ownership
 from worker.stream.publisher import Publisher
 from worker.stream.transaction import Done, Transactions
@@ -151,12 +152,13 @@ class Session:
         transactions = self._transactions
         transactions.epochs = {**transactions.epochs, **{partition: one.epoch for partition, one in taken.items()}}
         known = await self._verify_age(taken)
-        stored = await self._stored_positions(taken)
+        ids = await self._source.ids()
+        stored = await self._stored_positions(taken, ids)
         await transactions.connection.execute("BEGIN")
         try:
             await transactions.fence()
             await note_published(transactions.connection, known)
-            await begin_positions(transactions.connection, stored)
+            await begin_positions(transactions.connection, stored, ids)
             await self._handler.taken(transactions.connection, taken)
         except BaseException:
             await transactions.roll_back()
@@ -181,14 +183,20 @@ class Session:
         bounds = await self._source.bounds([(topic, partition) for topic in handler.outputs for partition in taken])
         return await verify(self._transactions.connection, handler, self._settings, bounds, taken)
 
-    async def _stored_positions(self, taken: Mapping[int, Taken]) -> dict[Place, int]:
-        """Where to go on. A position that the topic no longer has ends the worker."""
+    async def _stored_positions(self, taken: Mapping[int, Taken], ids: Mapping[str, UUID]) -> dict[Place, int]:
+        """Where to go on. A position that the topic no longer has ends the worker, as does one of an older topic.
+
+        Nothing was read before offset 0, so that it is the beginning of any topic.
+        """
         topics = self._handler.topics
         stored = await stored_positions(self._transactions.connection, topics, taken)
+        of = await stored_ids(self._transactions.connection, topics, taken)
         bounds = await self._source.bounds([(topic, partition) for topic in topics for partition in taken])
         for place, (first, end) in bounds.items():
-            if not first <= stored.setdefault(place, first) <= end:
-                raise OffsetGoneError(self._settings.topic(place[0]), place[1], stored[place], first, end)
+            at = stored.setdefault(place, first)
+            made_anew = at > 0 and place in of and of[place] != ids.get(place[0], of[place])
+            if made_anew or not first <= at <= end:
+                raise OffsetGoneError(self._settings.topic(place[0]), place[1], at, first, end, made_anew=made_anew)
         return stored
 
     async def _publish_left_over(self, taken: Mapping[int, Taken]) -> None:

@@ -14,7 +14,7 @@ WHERE table_schema = 'ledger' ORDER BY table_name, ordinal_position
 CHANGED = {
     "bigint": "{} + 1", "integer": "{} + 1", "boolean": "NOT {}", "text": "coalesce({}, '') || 'x'",
     "bytea": "coalesce({}, '') || ' '::bytea", "timestamp with time zone": "coalesce({}, now()) + interval '1 hour'",
-    "ARRAY": "array['x']", "jsonb": "'[1]'",
+    "ARRAY": "array['x']", "jsonb": "'[1]'", "uuid": "gen_random_uuid()",
 }  # fmt: skip
 # What neither finds, by why. Whatever a later migration adds must be found, or join a line here.
 UNSEEN = {
@@ -33,6 +33,7 @@ UNSEEN = {
     ],
     "where to go on: back is harmless, it repeats; forward skips a record, which only Kafka could tell": [
         "consumed.next_offset", "positions.next_offset", "positions.partition", "positions.topic",
+        "positions.topic_id",
     ],
     "when the clock has to look next: it depends on a setting, and the audit does not know that": ["orders.wake_at"],
 }  # fmt: skip

@@ -1,0 +1,71 @@
+"""Somebody deletes a topic and makes it anew: nothing that stands there is passed over in silence."""
+
+import asyncio
+
+from tests.integration.stream.world import PARTITIONS, World
+from worker.kafka import names
+from worker.kafka.connecting import administrator
+from worker.kafka.topics import create_missing, partition_counts
+
+
+async def test_what_stands_in_a_topic_that_was_made_anew_is_not_passed_over(world: World):
+    """Its offsets are those of the old one again: a position would lie behind records that nobody has read."""
+    world.start("a")
+    await world.until_shared(PARTITIONS)
+    await world.send_many([("order-1", b"{}", 2)] * 3)
+    await world.until_seen(3)
+    assert await world.stop("a") == 0
+    await make_anew(world)
+    await world.send_many([("order-1", b"{}", 2)] * 5)
+
+    process = world.start("b")
+    code = await asyncio.to_thread(process.wait, 30)
+
+    assert code == 1
+    place = f"{world.settings.topic(names.INVOICES)} partition 2"
+    said = "the stored position is offset 3, but the topic was deleted and made anew, and has offsets 0 to 5"
+    assert f"{place}: {said}" in world.log("b")
+
+    await world.database.execute("TRUNCATE public.toy_seen")
+    answered = "UPDATE ledger.positions SET next_offset = 0, topic_id = NULL WHERE topic = $1"
+    await world.database.execute(answered, names.INVOICES)
+    world.start("c")
+    await world.until_seen(5)
+
+
+async def test_a_topic_that_is_made_anew_under_a_running_worker_ends_it(world: World):
+    process = world.start("a")
+    await world.until_shared(PARTITIONS)
+    await world.send("order-1", partition=2)
+    await world.until_seen(1)
+
+    await make_anew(world)
+    await world.send_many([("order-1", b"{}", 2)] * 5)
+    code = await asyncio.to_thread(process.wait, 30)
+
+    assert code == 1
+    assert "the topic was deleted and made anew, and has offsets 0 to 5" in world.log("a")
+
+
+async def test_a_topic_that_is_made_anew_before_anything_was_read_of_it_is_read_from_its_beginning(world: World):
+    world.start("a")
+    await world.until_shared(PARTITIONS)
+    assert await world.stop("a") == 0
+    await make_anew(world)
+    await world.send_many([("order-1", b"{}", 2)] * 2)
+
+    world.start("b")
+    await world.until_seen(2)
+
+
+async def make_anew(world: World) -> None:
+    """The invoices' topic is deleted, and another one has its name."""
+    topic = world.settings.topic(names.INVOICES)
+    async with administrator(world.settings) as admin:
+        await admin.delete_topics([topic])
+
+        async def gone() -> bool:
+            return topic not in await partition_counts(admin, world.settings, [names.INVOICES])
+
+        await world.until(gone, "the topic is gone")
+    assert await create_missing(world.settings) == [topic]

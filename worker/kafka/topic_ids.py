@@ -1,0 +1,92 @@
+"""What tells a topic from another one of its name: the id that Kafka gives each topic that is made.
+
+Fetches go by name: of a topic that was deleted and made anew they go on at an offset of the old one. aiokafka asks for
+metadata in a form that has no ids yet; this is the first that has them.
+"""
+
+from collections.abc import Iterable
+from io import BytesIO
+from uuid import UUID
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import IncompatibleBrokerVersion, NoError, for_code
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    TaggedFields,
+)
+
+_NONE = UUID(int=0)
+
+
+class _Id:
+    @classmethod
+    def encode(cls, value: bytes) -> bytes:
+        return value
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> bytes:
+        return data.read(16)
+
+
+_BROKER = (("node_id", Int32), ("host", CompactString()), ("port", Int32), ("rack", CompactString()))
+_PARTITION = (
+    ("error_code", Int16), ("partition", Int32), ("leader", Int32), ("leader_epoch", Int32),
+    ("replicas", CompactArray(Int32)), ("isr", CompactArray(Int32)), ("offline", CompactArray(Int32)),
+)  # fmt: skip
+_TOPIC = (
+    ("error_code", Int16), ("topic", CompactString()), ("topic_id", _Id), ("internal", Boolean),
+    ("partitions", CompactArray(*_PARTITION, ("tags", TaggedFields))), ("operations", Int32),
+)  # fmt: skip
+
+
+class _Answer(Response):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 10
+    SCHEMA = Schema(
+        ("throttle_ms", Int32), ("brokers", CompactArray(*_BROKER, ("tags", TaggedFields))),
+        ("cluster_id", CompactString()), ("controller", Int32),
+        ("topics", CompactArray(*_TOPIC, ("tags", TaggedFields))), ("operations", Int32), ("tags", TaggedFields),
+    )  # fmt: skip
+
+
+class _Question(RequestStruct):  # type: ignore[misc]
+    FLEXIBLE_VERSION = True
+    API_KEY = 3
+    API_VERSION = 10
+    RESPONSE_TYPE = _Answer
+    SCHEMA = Schema(
+        ("topics", CompactArray(("topic_id", _Id), ("name", CompactString()), ("tags", TaggedFields))),
+        ("create", Boolean), ("cluster_operations", Boolean), ("topic_operations", Boolean), ("tags", TaggedFields),
+    )  # fmt: skip
+
+
+class _Metadata(Request[_Question]):  # type: ignore[misc]
+    API_KEY = 3
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        self._topics = topics
+
+    def build(self, request_struct_class: type[_Question]) -> _Question:
+        return request_struct_class([(_NONE.bytes, name, {}) for name in self._topics], False, False, False, {})
+
+
+async def topic_ids(client: AIOKafkaClient, topics: Iterable[str]) -> dict[str, UUID]:
+    """The id of each of these; none where the broker knows no ids (before 2.8). Raises for a topic it does not show."""
+    try:
+        answer = await client.send(client.get_random_node(), _Metadata(topics))
+    except (IncompatibleBrokerVersion, NotImplementedError):
+        return {}
+    found = {}
+    for topic in answer.to_object()["topics"]:
+        error = for_code(topic["error_code"])
+        if error is not NoError:
+            raise error(f"the topic {topic['topic']}")
+        if (known := UUID(bytes=topic["topic_id"])) != _NONE:
+            found[topic["topic"]] = known
+    return found
