@@ -6,7 +6,13 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import (
+    MessageSizeTooLargeError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from aiokafka.protocol.metadata import MetadataRequest
 
 from worker.kafka import names
@@ -21,6 +27,8 @@ TOLD = (names.COMMANDS, names.EVENTS, names.ORDERS)
 LARGEST, CLEANUP = "max.message.bytes", "cleanup.policy"
 VISIBLE_SECONDS_MAX = 15
 VISIBLE_POLL_SECONDS = 0.05
+# What Kafka says when a topic that was right has been changed.
+DOUBTFUL = (MessageSizeTooLargeError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError)
 _LONG_MS = 365 * 24 * 3_600_000
 
 

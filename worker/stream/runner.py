@@ -56,6 +56,7 @@ class Runner:
         self._session: Session | None = None
         self._sink: Sink | None = None
         self._dead_letter_bytes: Mapping[str, int] = {}
+        self._topics_doubted = False
         self._problem: str | None = "starting"
         self._measuring = Measuring(settings, handler, self.control)
 
@@ -89,8 +90,8 @@ class Runner:
         """What is missing for readiness; nothing when all is well."""
         if self._problem is not None or self._session is None:
             return {"problem": self._problem or "starting"}
-        silent = self._session.kafka_silent_seconds()
-        return {"problem": f"Kafka has not answered for {silent:.0f} s"} if silent else {}
+        problem = self._session.kafka_problem()
+        return {"problem": problem} if problem else {}
 
     async def measure(self) -> None:
         """Brings up to date what is measured only when somebody looks."""
@@ -107,12 +108,16 @@ class Runner:
                 with not_by_us():
                     await self._one_session()
             except Exception as problem:
-                if remedy(problem) is Remedy.BROKEN:
+                # Topics that were right once can be so again: the worker waits for whoever changed them.
+                of_topics = self._topics_doubted and isinstance(problem, TopicsError)
+                if remedy(problem) is Remedy.BROKEN and not of_topics:
                     raise
+                self._topics_doubted |= isinstance(problem, topics.DOUBTFUL)
                 if time.monotonic() - began > STEADY_SECONDS:
                     pause = PAUSE_SECONDS_MIN
-                kafka = isinstance(problem, KafkaError | GivenUpError)
-                met = f"{'Kafka' if kafka else 'PostgreSQL'}: {type(problem).__name__}: {problem}"
+                kafka = isinstance(problem, KafkaError | GivenUpError | TopicsError)
+                named = str(problem) if of_topics else f"{type(problem).__name__}: {problem}"
+                met = f"{'Kafka' if kafka else 'PostgreSQL'}: {named}"
                 if met != self._problem:  # the same again every two seconds would hide what else the log has
                     telemetry.log.warning("the session ended, another one begins", problem=met, pause=pause)
                 self._problem = met
@@ -144,11 +149,14 @@ class Runner:
             self._session = None
 
     async def _prepare(self) -> Sink:
-        """Once: schema and topics are as they must be. Again, if it failed: a producer."""
+        """Once, and of topics also when Kafka doubts one: all is as it must be. Again, if it failed: a producer."""
         if not self._dead_letter_bytes:
             async with connected(self.settings.database, name=f"settlement-{self.handler.role}") as connection:
                 await require_current(connection)
             self._dead_letter_bytes = await topics.verify(self.settings)
+        elif self._topics_doubted:
+            self._dead_letter_bytes = await topics.verify(self.settings)
+            self._topics_doubted = False
         if self._sink is None:
             sink = Sink(self.settings)
             await sink.start()

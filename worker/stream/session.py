@@ -117,10 +117,13 @@ class Session:
             metrics.consumer_lag.labels(topic=topic, partition=partition).set(behind)
         metrics.outbox_age_seconds.set(self._publisher.waiting_seconds())
 
-    def kafka_silent_seconds(self) -> float:
-        """How long the broker has owed us an answer, once that is too long."""
-        silent = max(self._source.silent_seconds() or 0.0, self._publisher.waiting_seconds())
-        return silent if silent > KAFKA_SILENT_SECONDS_MAX else 0.0
+    def kafka_problem(self) -> str | None:
+        """What the broker has owed us for too long: any answer, or one to what we wrote."""
+        if (silent := self._source.silent_seconds() or 0.0) > KAFKA_SILENT_SECONDS_MAX:
+            return f"Kafka has not answered for {silent:.0f} s"
+        if (waiting := self._publisher.waiting_seconds()) > KAFKA_SILENT_SECONDS_MAX:
+            return f"Kafka has not taken what was written for {waiting:.0f} s"
+        return None
 
     async def _let_go(self) -> None:
         self._control.epochs = {}
@@ -296,8 +299,8 @@ class Session:
         await self._handler.committed(done.cycle)
 
     async def _wait(self) -> None:
-        if silent := self.kafka_silent_seconds():
-            telemetry.alert(KAFKA_AWAY, problem=f"no answer for {silent:.0f} s")
+        if problem := self.kafka_problem():
+            telemetry.alert(KAFKA_AWAY, problem=problem)
         elif self._source.silent_seconds() is not None:  # a worker that stops asks nothing more, and hears nothing
             telemetry.clear_alert(KAFKA_AWAY)
         now = time.monotonic()

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.world import PARTITIONS, World
 from worker.kafka import names
 from worker.kafka.connecting import administrator
@@ -58,14 +59,40 @@ async def test_a_topic_that_is_made_anew_before_anything_was_read_of_it_is_read_
     await world.until_seen(2)
 
 
+async def test_a_topic_that_somebody_deletes_is_named_until_it_is_there_again(world: World):
+    worker = Hosted(world.settings)
+    await world.send("order-1")
+    await world.until_seen(1)
+    topic = world.settings.topic(names.INVOICES + names.DEAD_LETTER_SUFFIX)
+    missing = f"Kafka: the topic {topic} is missing: `settlement topics` creates it"
+    await delete(world, names.INVOICES + names.DEAD_LETTER_SUFFIX)
+    await world.send("order-1", b"refuse")
+
+    async def named() -> bool:
+        return worker.runner.condition().get("problem") == missing
+
+    await world.until(named, "the worker names the topic")
+    await create_missing(world.settings)
+
+    async def told() -> bool:
+        return not await world.database.fetchval("SELECT count(*) FROM ledger.outbox") and not worker.runner.condition()
+
+    await world.until(told, "the dead letter is told")
+    await worker.stop()
+
+
 async def make_anew(world: World) -> None:
     """The invoices' topic is deleted, and another one has its name."""
-    topic = world.settings.topic(names.INVOICES)
+    await delete(world, names.INVOICES)
+    assert await create_missing(world.settings) == [world.settings.topic(names.INVOICES)]
+
+
+async def delete(world: World, name: str) -> None:
+    """No broker knows the topic any more."""
     async with administrator(world.settings) as admin:
-        await admin.delete_topics([topic])
+        await admin.delete_topics([world.settings.topic(name)])
 
         async def gone() -> bool:
-            return topic not in await partition_counts(admin, world.settings, [names.INVOICES])
+            return not await partition_counts(admin, world.settings, [name])
 
         await world.until(gone, "the topic is gone")
-    assert await create_missing(world.settings) == [topic]
