@@ -1,13 +1,24 @@
 """What a client of Kafka's met is told apart from what the database does, and no client is left open."""
 
 import gc
+import ssl
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    UnsupportedSaslMechanismError,
+)
 
 from worker.console.problems import sentence_for
 from worker.kafka.connecting import administrator, consumer
+from worker.kafka.refusals import TOPIC_RIGHTS, refusal
 from worker.kafka.sink import Sink
 from worker.settings import load
 
@@ -34,6 +45,38 @@ def test_whoever_publishes_before_the_topics_are_there_is_told_what_creates_them
 
     assert said is not None
     assert said[0].endswith("lacks a topic of ours: `settlement topics` creates what is missing")
+
+
+@pytest.mark.parametrize(
+    ("met", "said"),
+    [
+        (SaslAuthenticationFailed(), "does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"),
+        (UnsupportedSaslMechanismError(), "takes another log-in than KAFKA_SASL_MECHANISM says"),
+        (ssl.SSLError("self-signed certificate"), "we do not agree on TLS: ('self-signed certificate',)"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_a_broker_that_refuses_us_is_not_told_as_one_that_is_away(
+    met: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+):
+    async def refuse(_: AIOKafkaConnection) -> None:
+        raise met
+
+    monkeypatch.setattr(AIOKafkaConnection, "connect", refuse)
+    with pytest.raises(KafkaError) as problem:
+        async with administrator(SETTINGS):
+            pass
+
+    told = sentence_for(problem.value)
+    assert told is not None
+    assert said in told[0]
+
+
+def test_what_our_user_may_not_use_is_named_with_the_rights_that_it_needs():
+    topic, group = TopicAuthorizationFailedError("erp.invoices.v1"), GroupAuthorizationFailedError("settlement-ledger")
+
+    assert refusal(topic) == "does not allow our user the topic erp.invoices.v1: it needs " + TOPIC_RIGHTS
+    assert refusal(group) == "does not allow our user the group settlement-ledger: it needs Describe and Read"
 
 
 async def test_a_client_that_cannot_start_is_closed():

@@ -2,13 +2,13 @@
 
 import errno
 import socket
+import ssl
 import sys
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 import asyncpg
 from aiokafka.errors import (
-    AuthenticationFailedError,
     KafkaConnectionError,
     KafkaError,
     UnknownTopicOrPartitionError,
@@ -16,6 +16,7 @@ from aiokafka.errors import (
 
 from worker.console.screen import err, show
 from worker.kafka.batches import UnreadableBatchError
+from worker.kafka.refusals import refusal
 from worker.kafka.topics import TopicsError
 from worker.people.acting import Refused
 from worker.postgres.migrations import MigrationError
@@ -71,9 +72,11 @@ def _of_database(problem: BaseException) -> str:
 
 def _of_kafka(problem: BaseException) -> str:
     where = f"Kafka at {_settings().kafka_bootstrap_servers}"
+    if said := refusal(problem):
+        return f"{where} {said}"
     match problem:
-        case AuthenticationFailedError():
-            return f"{where} does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+        case KafkaConnectionError() if isinstance(problem.__cause__, ssl.SSLError):
+            return f"{where} cannot be talked to, {problem}: check KAFKA_SSL_CAFILE"
         case KafkaConnectionError():
             return f"{where} does not answer: is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
         case UnknownTopicOrPartitionError():

@@ -1,12 +1,14 @@
 """What every client of ours tells aiokafka about the way to the broker."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import RequestTimedOutError
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 from aiokafka.helpers import create_ssl_context
 
 from worker.kafka import batches
@@ -38,6 +40,28 @@ def client_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
+async def start(client: AIOKafkaAdminClient | AIOKafkaConsumer | AIOKafkaProducer, settings: Settings) -> None:
+    """Connects; of a broker that is there and refuses us, aiokafka tells as of one that is away."""
+    try:
+        await client.start()
+    except KafkaConnectionError:
+        await _refused(settings)
+        raise
+
+
+async def _refused(settings: Settings) -> None:
+    """Raises what the first broker that answers has against us."""
+    options = client_options(settings)
+    del options["retry_backoff_ms"]
+    for host, port, _ in collect_hosts(options.pop("bootstrap_servers")):
+        try:
+            (await create_conn(host, port, **options)).close()
+        except ssl.SSLError as problem:
+            raise KafkaConnectionError(f"{host}:{port} and we do not agree on TLS: {problem}") from problem
+        except (KafkaConnectionError, OSError):
+            continue
+
+
 @asynccontextmanager
 async def administrator(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """A client that asks about topics and groups; it is closed at the end, also where it could not start.
@@ -46,7 +70,7 @@ async def administrator(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient
     """
     admin = AIOKafkaAdminClient(**client_options(settings))
     try:
-        await admin.start()
+        await start(admin, settings)
         yield admin
     except TimeoutError as problem:
         raise RequestTimedOutError("no broker answered in time") from problem
@@ -59,7 +83,7 @@ async def consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafka
     """A client that reads; it is stopped at the end, also where it could not start."""
     reading = AIOKafkaConsumer(**client_options(settings), **options)
     try:
-        await reading.start()
+        await start(reading, settings)
         yield reading
     finally:
         await reading.stop()

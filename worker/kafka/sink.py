@@ -7,7 +7,7 @@ from typing import Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
-from worker.kafka.connecting import client_options
+from worker.kafka.connecting import client_options, start
 from worker.kafka.records import Outgoing, Place
 from worker.settings import Settings
 
@@ -38,7 +38,7 @@ class Sink:
             **client_options(self._settings), acks="all", enable_idempotence=True, max_batch_size=BATCH_BYTES_MAX
         )
         try:
-            await producer.start()
+            await start(producer, self._settings)
         except BaseException:
             await _stop_now(producer)
             raise

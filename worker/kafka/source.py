@@ -17,7 +17,7 @@ from aiokafka.structs import ConsumerRecord
 
 from worker.cancelled import end, not_by_us
 from worker.kafka import names
-from worker.kafka.connecting import client_options
+from worker.kafka.connecting import client_options, start
 from worker.kafka.records import Place, Record
 from worker.kafka.topic_ids import topic_ids
 from worker.settings import Settings
@@ -82,13 +82,13 @@ class Source:
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
         )
         self._consumer = consumer
-        await consumer.start()
+        await start(consumer, self._settings)
         # Who leads which partition; aiokafka would ask for one topic after another, with a pause between.
         await consumer._client.set_topics(list(self._logical))  # noqa: SLF001 - there is no public way
         await self._find_coordinator(consumer)
         looker = AIOKafkaConsumer(**client_options(self._settings), isolation_level="read_uncommitted")
         self._looker = looker
-        await looker.start()
+        await start(looker, self._settings)
 
     async def stop(self) -> None:
         """Reads nothing more."""

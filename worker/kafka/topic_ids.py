@@ -86,7 +86,7 @@ async def topic_ids(client: AIOKafkaClient, topics: Iterable[str]) -> dict[str, 
     for topic in answer.to_object()["topics"]:
         error = for_code(topic["error_code"])
         if error is not NoError:
-            raise error(f"the topic {topic['topic']}")
+            raise error(topic["topic"])
         if (known := UUID(bytes=topic["topic_id"])) != _NONE:
             found[topic["topic"]] = known
     return found

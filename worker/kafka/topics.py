@@ -17,6 +17,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from worker.kafka import names
 from worker.kafka.connecting import administrator
+from worker.kafka.refusals import topic_refusal
 from worker.kafka.sink import BATCH_BYTES_MAX
 from worker.settings import Settings
 
@@ -188,5 +189,7 @@ def _led(topic: dict[str, Any]) -> bool:
 
 def _raise_for(code: int, name: str) -> None:
     error = for_code(code)
+    if error is TopicAuthorizationFailedError:
+        raise TopicsError(f"Kafka {topic_refusal(name)}")
     if code:
         raise TopicsError(f"the topic {name}: {error.description or error.__name__}")

@@ -14,6 +14,7 @@ from worker.cancelled import GivenUpError, not_by_us
 from worker.health import OpsServer
 from worker.kafka import topics
 from worker.kafka.batches import UnreadableBatchError
+from worker.kafka.refusals import refusal
 from worker.kafka.sink import Sink
 from worker.kafka.source import OffsetGoneError
 from worker.kafka.topics import TopicsError
@@ -116,8 +117,11 @@ class Runner:
                 if time.monotonic() - began > STEADY_SECONDS:
                     pause = PAUSE_SECONDS_MIN
                 kafka = isinstance(problem, KafkaError | GivenUpError | TopicsError)
-                named = str(problem) if of_topics else f"{type(problem).__name__}: {problem}"
-                met = f"{'Kafka' if kafka else 'PostgreSQL'}: {named}"
+                met = f"{'Kafka' if kafka else 'PostgreSQL'}: {type(problem).__name__}: {problem}"
+                if isinstance(problem, TopicsError):
+                    met = str(problem)
+                elif said := refusal(problem):
+                    met = f"Kafka {said}"
                 if met != self._problem:  # the same again every two seconds would hide what else the log has
                     telemetry.log.warning("the session ended, another one begins", problem=met, pause=pause)
                 self._problem = met

@@ -64,7 +64,7 @@ async def test_a_topic_that_somebody_deletes_is_named_until_it_is_there_again(wo
     await world.send("order-1")
     await world.until_seen(1)
     topic = world.settings.topic(names.INVOICES + names.DEAD_LETTER_SUFFIX)
-    missing = f"Kafka: the topic {topic} is missing: `settlement topics` creates it"
+    missing = f"the topic {topic} is missing: `settlement topics` creates it"
     await delete(world, names.INVOICES + names.DEAD_LETTER_SUFFIX)
     await world.send("order-1", b"refuse")
 
