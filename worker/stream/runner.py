@@ -36,6 +36,8 @@ PAUSE_SECONDS_MIN = 0.1
 PAUSE_SECONDS_MAX = 2.0
 # A session that lived so long has shown that the trouble was over.
 STEADY_SECONDS = 10.0
+# After so many in a row that began and ended sooner, a beginning shows nothing.
+FALLS_MAX = 3
 ALERT_PAUSE_SECONDS = 1.0
 DATABASE_AWAY = "database_away"
 
@@ -58,6 +60,7 @@ class Runner:
         self._sink: Sink | None = None
         self._dead_letter_bytes: Mapping[str, int] = {}
         self._topics_doubted = False
+        self._falls = 0
         self._problem: str | None = "starting"
         self._measuring = Measuring(settings, handler, self.control)
 
@@ -115,7 +118,7 @@ class Runner:
                     raise
                 self._topics_doubted |= isinstance(problem, topics.DOUBTFUL)
                 if time.monotonic() - began > STEADY_SECONDS:
-                    pause = PAUSE_SECONDS_MIN
+                    pause, self._falls = PAUSE_SECONDS_MIN, 0
                 kafka = isinstance(problem, KafkaError | GivenUpError | TopicsError)
                 met = f"{'Kafka' if kafka else 'PostgreSQL'}: {type(problem).__name__}: {problem}"
                 if isinstance(problem, TopicsError):
@@ -135,12 +138,13 @@ class Runner:
         sink = await self._prepare()
         session = Session(self.settings, self.handler, self.control, sink, self._dead_letter_bytes)
         self._session = session
+        falls, self._falls, well = self._falls, 0, None
         try:
             await session.open()
             session.stopping = self._stopping.is_set()
-            self._problem = None
-            telemetry.clear_alert(KAFKA_AWAY)
-            telemetry.clear_alert(DATABASE_AWAY)
+            self._falls = falls + 1
+            seconds = STEADY_SECONDS if falls >= FALLS_MAX else 0
+            well = asyncio.get_running_loop().call_later(seconds, self._well, session)
             await session.run()
             await session.close()
         except BaseException:
@@ -150,7 +154,16 @@ class Runner:
                 await sink.stop()
             raise
         finally:
+            if well is not None:
+                well.cancel()
             self._session = None
+
+    def _well(self, session: Session) -> None:
+        """What was met is over: said at once, and only later where sessions begin and fall one after another."""
+        session.trusted = True
+        self._problem = None
+        telemetry.clear_alert(KAFKA_AWAY)
+        telemetry.clear_alert(DATABASE_AWAY)
 
     async def _prepare(self) -> Sink:
         """Once, and of topics also when Kafka doubts one: all is as it must be. Again, if it failed: a producer."""

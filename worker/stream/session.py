@@ -58,6 +58,8 @@ class Session:
         self._passed_at = 0.0
         self._clock = Clock()
         self.stopping = False
+        self.trusted = False
+        """Whether what ended the sessions before it is over."""
 
     async def open(self) -> None:
         """Ready to take partitions."""
@@ -301,7 +303,8 @@ class Session:
     async def _wait(self) -> None:
         if problem := self.kafka_problem():
             telemetry.alert(KAFKA_AWAY, problem=problem)
-        elif self._source.silent_seconds() is not None:  # a worker that stops asks nothing more, and hears nothing
+        # A worker that stops asks nothing more, and hears nothing.
+        elif self.trusted and self._source.silent_seconds() is not None:
             telemetry.clear_alert(KAFKA_AWAY)
         now = time.monotonic()
         until = now + LOOK_SECONDS

@@ -6,6 +6,7 @@ import json
 import asyncpg
 import pytest
 from aiokafka.admin import NewPartitions
+from aiokafka.errors import TopicAuthorizationFailedError
 from structlog.testing import capture_logs
 
 from tests.integration.stream.hosted import Hosted
@@ -17,8 +18,9 @@ from worker.kafka import names
 from worker.kafka.connecting import administrator
 from worker.settings import load
 from worker.stream.control import Control
+from worker.stream.cycle import Cycle
 from worker.stream.ownership import Ownership
-from worker.stream.runner import DATABASE_AWAY, Runner
+from worker.stream.runner import DATABASE_AWAY, FALLS_MAX, STEADY_SECONDS, Runner
 from worker.stream.session import KAFKA_AWAY, TOPIC_WIDENED
 
 
@@ -98,6 +100,35 @@ async def test_a_worker_that_stops_does_not_say_that_kafka_is_back(world: World)
         telemetry.clear_alert(KAFKA_AWAY)
 
     assert worker.toy.lasting
+
+
+async def test_trouble_that_lets_sessions_begin_and_ends_each_is_not_over_whenever_one_begins(world: World) -> None:
+    """Else the alert lasts for a moment each time, and nothing that waits for it to last ever tells anybody."""
+
+    class Denied(Toy):
+        denied = 0
+
+        async def handle(self, cycle: Cycle) -> None:
+            if cycle.records and self.denied < FALLS_MAX + 4:
+                self.denied += 1
+                raise TopicAuthorizationFailedError("settlement.commands.v1")
+            await super().handle(cycle)
+
+    with capture_logs() as logged:
+        worker = Hosted(world.settings, Denied)
+        await world.send("order-1")
+        await world.until_seen(1)
+        said = worker.runner.condition()["problem"]
+
+        async def well() -> bool:
+            return not worker.runner.condition()
+
+        await until(well, seconds=STEADY_SECONDS + 10)
+        await worker.stop()
+
+    assert said.startswith("Kafka does not allow our user the topic settlement.commands.v1")
+    told = [(one["event"], one["code"]) for one in logged if one["event"].startswith("alert")]
+    assert told == [("alert", KAFKA_AWAY), ("alert over", KAFKA_AWAY)]
 
 
 async def test_a_topic_that_is_given_partitions_nobody_reads_is_an_alert(world: World) -> None:
