@@ -5,16 +5,19 @@ import contextlib
 import time
 from collections.abc import Container, Mapping
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import CommitFailedError, IllegalGenerationError, KafkaError, UnknownMemberIdError
 
 from worker.cancelled import end, not_by_us
 from worker.kafka.records import Place
+from worker.kafka.refusals import refusal
 from worker.kafka.source import Source
 from worker.telemetry import log
 
 # Between two commits under load; an idle worker commits at once.
 PAUSE_SECONDS = 0.5
 RETRY_SECONDS = 1.0
+# A broker that restarts is back before that.
+UNHEARD_SECONDS_MAX = 10.0
 # Kafka forgets what nobody commits for `offsets.retention.minutes`, a week unless set; also of a worker that runs.
 AGAIN_SECONDS = 3_600.0
 
@@ -28,6 +31,8 @@ class Committer:
         self._told_ever: dict[Place, int] = {}
         self._again_at = time.monotonic() + AGAIN_SECONDS
         self._told = asyncio.Event()
+        self._unheard_since: float | None = None
+        self._unheard_told = False
         self._busy = asyncio.Lock()
         self._task = asyncio.create_task(self._run(), name="committer")
 
@@ -69,14 +74,34 @@ class Committer:
             try:
                 with not_by_us():
                     await self._commit()
+                self._heard()
                 await asyncio.sleep(PAUSE_SECONDS)
             except (KafkaError, OSError, TimeoutError) as problem:
-                log.debug("offsets not committed to Kafka yet", problem=str(problem))
+                self._unheard(problem)
                 self._told.set()
                 await asyncio.sleep(RETRY_SECONDS)
+
+    def _heard(self) -> None:
+        if self._unheard_told:
+            log.info("Kafka takes our offsets again")
+        self._unheard_since, self._unheard_told = None, False
+
+    def _unheard(self, problem: Exception) -> None:
+        """Work goes on; but whoever looks at a lag tool sees a worker that stands still."""
+        now = time.monotonic()
+        self._unheard_since = now if self._unheard_since is None else self._unheard_since
+        if now >= self._unheard_since + UNHEARD_SECONDS_MAX and not self._unheard_told:
+            self._unheard_told = True
+            log.warning("Kafka does not take our offsets: lag tools show what was read long ago", problem=_why(problem))
 
     async def _commit(self) -> None:
         async with self._busy:
             if offsets := dict(self._offsets):
                 await self._source.commit(offsets)
                 self._offsets = {place: now for place, now in self._offsets.items() if offsets.get(place) != now}
+
+
+def _why(problem: Exception) -> str:
+    if isinstance(problem, CommitFailedError | IllegalGenerationError | UnknownMemberIdError):
+        return "somebody else is a member of our consumer group: its name is for the workers alone"
+    return refusal(problem) or f"{type(problem).__name__}: {problem}"
