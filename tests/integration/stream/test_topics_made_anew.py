@@ -81,6 +81,29 @@ async def test_a_topic_that_somebody_deletes_is_named_until_it_is_there_again(wo
     await worker.stop()
 
 
+async def test_a_dead_letter_of_a_topic_that_was_made_anew_is_the_one_that_died_there(world: World):
+    """It has the place of one that died in the old topic: shown and replayed was that one."""
+    world.start("a")
+    await world.until_shared(PARTITIONS)
+    await world.send("order-old", b"refuse", 2)
+    kept = "SELECT convert_from(key, 'UTF8') FROM ledger.dead_letters WHERE status = 'open' AND returned_at IS NULL"
+
+    async def dead(order_id: str) -> bool:
+        return await world.database.fetchval(kept) == order_id
+
+    await world.until(lambda: dead("order-old"), "the first one is dead")
+    replayed = "UPDATE ledger.dead_letters SET returned_partition = 2, returned_offset = 7, returned_at = now()"
+    await world.database.execute(replayed)
+    assert await world.stop("a") == 0
+    await make_anew(world)
+    await world.send("order-new", b"refuse", 2)
+    answered = "UPDATE ledger.positions SET next_offset = 0, topic_id = NULL WHERE topic = $1"
+    await world.database.execute(answered, names.INVOICES)
+
+    world.start("b")
+    await world.until(lambda: dead("order-new"), "the other one is dead")
+
+
 async def make_anew(world: World) -> None:
     """The invoices' topic is deleted, and another one has its name."""
     await delete(world, names.INVOICES)
