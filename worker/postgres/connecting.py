@@ -14,6 +14,7 @@ CONNECT_SECONDS_MAX = 10
 # Above statement_timeout: only a network that swallows packets gets this far.
 COMMAND_SECONDS_MAX = 45
 UNLIMITED = "0"
+_WITH_SET = 16
 # The session does not serve us, is closed, or was ended by a server that has not hung up yet.
 SESSION_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
@@ -62,12 +63,18 @@ async def connected(url: str, *, name: str, schema: str | None = None, **overrid
         await connection.close()
 
 
+def right_to_take(major: int) -> str:
+    """What a server of this version calls the right to SET ROLE; before 16 every member had it."""
+    return "SET" if major >= _WITH_SET else "MEMBER"
+
+
 async def read_only_pool(url: str, *, name: str, role: str, size: int) -> "Pool[Record]":
     """Up to `size` sessions that cannot write, with no more rights than `role` where the database has it."""
 
     async def take_the_role(connection: Connection) -> None:
+        right = right_to_take(connection.get_server_version().major)
         if await connection.fetchval(
-            "SELECT pg_has_role(current_user, oid, 'SET') FROM pg_roles WHERE rolname = $1", role
+            "SELECT pg_has_role(current_user, oid, $2) FROM pg_roles WHERE rolname = $1", role, right
         ):
             await connection.execute(f'SET ROLE "{role}"')
 
