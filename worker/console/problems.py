@@ -37,6 +37,8 @@ _DATABASE: dict[tuple[type[BaseException], ...], str] = {
         "{where} lacks our tables ({problem}): `settlement migrate` makes them",
     (asyncpg.InsufficientPrivilegeError,): "{where} does not allow it ({problem}): this role may look, not act",
     (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError): "{where} took too long ({problem}): try again",
+    (asyncpg.TargetServerAttributeNotMatched,):
+        "{where} cannot be reached: {problem}; check which server is the primary, and target_session_attrs",
     (asyncpg.InternalClientError,): "{where} ended the session ({problem}): try again",
     (asyncpg.exceptions.ClientConfigurationError,): "DATABASE_URL cannot be used: {problem}",
 }  # fmt: skip
@@ -91,6 +93,8 @@ def _of_network(problem: BaseException) -> str:
     if isinstance(problem, OSError) and problem.errno in _NOT_WRITTEN:
         return f"what is to be shown cannot be written ({problem.strerror})"
     why = "its host name is not known" if isinstance(problem, socket.gaierror) else "it does not answer"
+    if isinstance(problem, ssl.SSLError | FileNotFoundError) or type(problem) is ConnectionError:
+        why = str(problem)  # it answered, but not as sslmode asks; or a file that DATABASE_URL names is missing
     return f"{_database()} cannot be reached, {why}: is it running, and is DATABASE_URL right?"
 
 

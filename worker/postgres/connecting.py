@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 from asyncpg import Pool, Record
+from asyncpg.exceptions import ClientConfigurationError
 
 Connection: TypeAlias = "asyncpg.Connection[Record]"
 """One session with PostgreSQL."""
@@ -15,6 +16,8 @@ CONNECT_SECONDS_MAX = 10
 COMMAND_SECONDS_MAX = 45
 UNLIMITED = "0"
 _WITH_SET = 16
+# How a server refuses what a URL sets behind its `?`; no session begins.
+_NOT_TAKEN = (asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError, asyncpg.CantChangeRuntimeParamError)
 # The session does not serve us, is closed, or was ended by a server that has not hung up yet.
 SESSION_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
@@ -48,9 +51,7 @@ async def connect(url: str, *, name: str, schema: str | None = None, **overrides
     if schema is not None:
         server_settings["search_path"] = schema
     seconds_max = None if server_settings["statement_timeout"] == UNLIMITED else COMMAND_SECONDS_MAX
-    return await asyncpg.connect(
-        url, timeout=CONNECT_SECONDS_MAX, command_timeout=seconds_max, server_settings=server_settings
-    )
+    return await _open(url, timeout=CONNECT_SECONDS_MAX, command_timeout=seconds_max, server_settings=server_settings)
 
 
 @asynccontextmanager
@@ -79,7 +80,15 @@ async def read_only_pool(url: str, *, name: str, role: str, size: int) -> "Pool[
             await connection.execute(f'SET ROLE "{role}"')
 
     return await asyncpg.create_pool(
-        url, min_size=0, max_size=size, init=take_the_role, timeout=CONNECT_SECONDS_MAX,
+        url, min_size=0, max_size=size, connect=_open, init=take_the_role, timeout=CONNECT_SECONDS_MAX,
         command_timeout=COMMAND_SECONDS_MAX,
         server_settings={**_SERVER_SETTINGS, "application_name": name, "default_transaction_read_only": "on"},
     )  # fmt: skip
+
+
+async def _open(url: str, **options: Any) -> Connection:
+    try:
+        return await asyncpg.connect(url, **options)
+    except _NOT_TAKEN as problem:
+        what = "PostgreSQL does not take a parameter, ours or one behind its ?"
+        raise ClientConfigurationError(f"{what}: {problem}") from problem

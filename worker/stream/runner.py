@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from aiokafka.errors import KafkaError
+from asyncpg.exceptions import ClientConfigurationError
 
 from worker import metrics, telemetry
 from worker.cancelled import GivenUpError, not_by_us
@@ -111,6 +112,8 @@ class Runner:
             try:
                 with not_by_us():
                     await self._one_session()
+            except ClientConfigurationError:
+                raise
             except Exception as problem:
                 # Topics that were right once can be so again: the worker waits for whoever changed them.
                 of_topics = self._topics_doubted and isinstance(problem, TopicsError)
@@ -201,6 +204,9 @@ async def run_worker(settings: Settings, handler_factory: Callable[[Control], Ha
         await runner.run()
     except EXPLAINED as problem:
         telemetry.log.error(str(problem))
+        return 1
+    except ClientConfigurationError as problem:
+        telemetry.log.error(f"DATABASE_URL cannot be used: {problem}")
         return 1
     except Exception:  # noqa: BLE001 - the last line of the program
         telemetry.log.exception("the worker met what it cannot mend")
