@@ -18,6 +18,7 @@ from worker.settings import load
 
 FROM_THE_TABLES = sorted(PAGES.keys() - {"/", "/orders"})
 AWAY, LACKS, BROKE = "No answer from the database", "The database lacks what this page shows", "This page broke"
+READS = "The database only reads"
 
 
 async def page(path: str, problem: Exception) -> tuple[int, str, list[Any]]:
@@ -49,6 +50,9 @@ async def page(path: str, problem: Exception) -> tuple[int, str, list[Any]]:
     (asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress"), AWAY),
     (asyncpg.TooManyConnectionsError("too many clients already"), AWAY),
     (asyncpg.LockNotAvailableError("lock timeout"), AWAY),
+    (asyncpg.SerializationError("canceling statement due to conflict with recovery"), AWAY),
+    (asyncpg.TransactionTimeoutError("terminating connection due to transaction timeout"), AWAY),
+    (asyncpg.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction"), READS),
     (ConnectionRefusedError(111, "Connection refused"), AWAY),
     (asyncpg.UndefinedTableError('relation "ledger.orders" does not exist'), LACKS),
     (asyncpg.InsufficientPrivilegeError("permission denied for schema ledger"), LACKS),

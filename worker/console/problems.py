@@ -36,11 +36,17 @@ _DATABASE: dict[tuple[type[BaseException], ...], str] = {
     (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError):
         "{where} lacks our tables ({problem}): `settlement migrate` makes them",
     (asyncpg.InsufficientPrivilegeError,): "{where} does not allow it ({problem}): this role may look, not act",
-    (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError): "{where} took too long ({problem}): try again",
+    (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, asyncpg.TransactionTimeoutError,
+     asyncpg.IdleInTransactionSessionTimeoutError): "{where} took too long ({problem}): try again",
+    (asyncpg.SerializationError,):
+        "{where} gave up what it read for what it has to write ({problem}): try again, or set hot_standby_feedback or "
+        "max_standby_streaming_delay there, as it is a standby",
+    (asyncpg.ReadOnlySQLTransactionError,):
+        "{where} only reads ({problem}): it is a standby, or set so; DATABASE_URL has to name the primary",
+    (asyncpg.exceptions.ClientConfigurationError,): "DATABASE_URL cannot be used: {problem}",
     (asyncpg.TargetServerAttributeNotMatched,):
         "{where} cannot be reached: {problem}; check which server is the primary, and target_session_attrs",
-    (asyncpg.InternalClientError,): "{where} ended the session ({problem}): try again",
-    (asyncpg.exceptions.ClientConfigurationError,): "DATABASE_URL cannot be used: {problem}",
+    (asyncpg.InterfaceError, asyncpg.InternalClientError): "{where} ended the session ({problem}): try again",
 }  # fmt: skip
 
 

@@ -32,10 +32,12 @@ STATIC = {"ops.css": "text/css", "ops.js": "text/javascript", "icon.svg": "image
 OPEN = frozenset(("/live", "/ready", "/metrics", "/login", *(f"/static/{name}" for name in STATIC)))
 
 
-# What passes, or is mended where the database is: no answer, no entry, no room, its operator, a lock.
+# What passes, or is mended where the database is: no answer, no entry, no room, its operator, a lock, a limit
+# of time, a standby that gave up what was read for what it has to write.
 AWAY = (
     asyncpg.PostgresConnectionError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientResourcesError, asyncpg.OperatorInterventionError, asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError, asyncpg.InvalidTransactionStateError,
     asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError,
 )  # fmt: skip
 # A database that was not migrated, or a login without the rights of its role: no page is at fault.
@@ -134,6 +136,10 @@ class Server:
 
     def _broken_off(self, request: web.Request, problem: Exception) -> web.Response:
         """A database that does not serve is a line of the log; a defect of ours comes with its cause."""
+        if isinstance(problem, asyncpg.ReadOnlySQLTransactionError):
+            telemetry.log.warning("the database takes nothing from a page", problem=str(problem), path=request.path)
+            why = "Nothing was done. It is a standby, or set to read only: DATABASE_URL has to name the primary."
+            return self._site.say(request, 503, "The database only reads", why)
         if isinstance(problem, AWAY):
             telemetry.log.warning("the database did not answer a page", problem=str(problem), path=request.path)
             return self._site.say(request, 503, "No answer from the database", "It will be there when it is back.")
