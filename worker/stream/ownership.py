@@ -162,7 +162,9 @@ class Ownership:
         async with connection.transaction():
             if await connection.fetchval(_SQL["lock_member"], self.member_id) is None:
                 raise FencedError("this member was declared dead")
-            rows = await connection.fetch(_SQL["claim_partitions"], self.member_id, number)
+            rows = await connection.fetch(
+                _SQL["claim_partitions"], self.member_id, number, timedelta(seconds=LEASE_SECONDS)
+            )
         now_ms = time.time_ns() // 1_000_000
         for row in rows:
             rest = row["former_lease_rest"]

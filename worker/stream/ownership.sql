@@ -57,11 +57,12 @@ WHERE owner = $1;
 SELECT lease_until FROM members WHERE member_id = $1 FOR KEY SHARE;
 
 -- name: claim_partitions
--- Up to $2 free partitions are ours, each with a new epoch.
+-- Up to $2 free partitions are ours, each with a new epoch. No lease of a former owner lasts longer than one ($3), also where a
+-- server's clock was set back, or that of the standby that was promoted is slower.
 UPDATE partitions SET owner = $1, epoch = epoch + 1
 WHERE partition IN (
     SELECT partition FROM partitions WHERE owner IS NULL ORDER BY partition LIMIT $2 FOR UPDATE SKIP LOCKED)
-RETURNING partition, epoch, former_lease_until - clock_timestamp() AS former_lease_rest;
+RETURNING partition, epoch, least(former_lease_until - clock_timestamp(), $3::interval) AS former_lease_rest;
 
 -- name: release_partitions
 -- What was ours is free, orderly.
