@@ -33,6 +33,7 @@ from worker.stream.faults import FencedError, Remedy, UncertainCommitError, reme
         (RequestTimedOutError(), Remedy.AWAY),
         (FencedError("x"), Remedy.AWAY),
         (UncertainCommitError("x"), Remedy.AWAY),
+        (asyncpg.InsufficientPrivilegeError("x"), Remedy.AWAY),
         (asyncpg.UndefinedTableError("x"), Remedy.BROKEN),
         (AssertionError("x"), Remedy.BROKEN),
         (KeyError("x"), Remedy.BROKEN),

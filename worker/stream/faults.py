@@ -9,9 +9,9 @@ from aiokafka.errors import KafkaError
 _CONTENT = ("22", "23")
 # 40 transaction rollback (deadlock, serialization), 55P03 lock not available.
 _AGAIN = ("40", "55P03")
-# 08 connection, 25 a replica, 28 not let in, 3D no such database yet, 53 resources, 55 object state,
-# 57 operator, 58 system, XX internal.
-_AWAY = ("08", "25", "28", "3D", "53", "55", "57", "58", "XX")
+# 08 connection, 25 a replica, 28 not let in, 3D no such database yet, 42501 a right is missing,
+# 53 resources, 55 object state, 57 operator, 58 system, XX internal.
+_AWAY = ("08", "25", "28", "3D", "42501", "53", "55", "57", "58", "XX")
 
 
 class Remedy(Enum):

@@ -48,6 +48,15 @@ async def test_a_database_out_of_connections_costs_time_and_nothing_else(world: 
         await costs_time_only(world, settings, f"{limit} 0;\n{END_SESSIONS}", f"{limit} -1", "TooManyConnectionsError")
 
 
+async def test_a_worker_without_a_right_waits_for_it_and_says_which(world: World):
+    async with login(world.settings.database, "settlement_ledger") as url:
+        await world.database.execute("GRANT ALL ON toy_orders, toy_seen TO settlement_ledger")
+        settings = load(world.environment | {"DATABASE_URL": url})
+        right = "INSERT ON ledger.outbox {} settlement_ledger"
+        befall, mend = f"REVOKE {right.format('FROM')}", f"GRANT {right.format('TO')}"
+        await costs_time_only(world, settings, befall, mend, "permission denied for table outbox")
+
+
 async def costs_time_only(world: World, settings: Settings, befall: str, mend: str, says: str = "") -> None:
     """A worker is at work when the trouble comes, is not ready while it lasts, and goes on by itself."""
     worker = Hosted(settings)
