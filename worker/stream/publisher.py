@@ -61,6 +61,10 @@ class Publisher:
         """Whether rows of these partitions are not yet acknowledged and deleted."""
         return not partitions.isdisjoint(self._known.values())
 
+    def waits_for(self, ids: frozenset[int]) -> bool:
+        """Whether Kafka has not acknowledged all of these rows yet."""
+        return not ids.isdisjoint(self._unacknowledged)
+
     def acknowledged(self) -> tuple[list[int], dict[Place, int]]:
         """Rows to delete, and how far each partition was written; stays until `forget`."""
         return list(self._acknowledged), dict(self._reached)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import random
 import signal
 import time
@@ -35,11 +36,13 @@ from worker.tracing import tracing
 
 PAUSE_SECONDS_MIN = 0.1
 PAUSE_SECONDS_MAX = 2.0
-# A session that lived so long has shown that the trouble was over.
+# A session that worked so long has shown that the trouble was over.
 STEADY_SECONDS = 10.0
 # After so many in a row that began and ended sooner, a beginning shows nothing.
 FALLS_MAX = 3
-ALERT_PAUSE_SECONDS = 1.0
+# Longer is an alert: the pause before another attempt, or one that could not even begin to work.
+ALERT_SECONDS = 1.0
+NEVER = math.inf
 DATABASE_AWAY = "database_away"
 
 # What one sentence explains and no patience mends.
@@ -62,6 +65,7 @@ class Runner:
         self._dead_letter_bytes: Mapping[str, int] = {}
         self._topics_doubted = False
         self._falls = 0
+        self._settled_at = NEVER
         self._problem: str | None = "starting"
         self._measuring = Measuring(settings, handler, self.control)
 
@@ -108,7 +112,7 @@ class Runner:
     async def _work(self) -> None:
         pause = PAUSE_SECONDS_MIN
         while not self._stopping.is_set():
-            began = time.monotonic()
+            began, self._settled_at = time.monotonic(), NEVER
             try:
                 with not_by_us():
                     await self._one_session()
@@ -120,7 +124,8 @@ class Runner:
                 if remedy(problem) is Remedy.BROKEN and not of_topics:
                     raise
                 self._topics_doubted |= isinstance(problem, topics.DOUBTFUL)
-                if time.monotonic() - began > STEADY_SECONDS:
+                now = time.monotonic()
+                if now - self._settled_at > STEADY_SECONDS:
                     pause, self._falls = PAUSE_SECONDS_MIN, 0
                 kafka = isinstance(problem, KafkaError | GivenUpError | TopicsError)
                 met = f"{'Kafka' if kafka else 'PostgreSQL'}: {type(problem).__name__}: {problem}"
@@ -131,7 +136,7 @@ class Runner:
                 if met != self._problem:  # the same again every two seconds would hide what else the log has
                     telemetry.log.warning("the session ended, another one begins", problem=met, pause=pause)
                 self._problem = met
-                if pause > ALERT_PAUSE_SECONDS:
+                if pause > ALERT_SECONDS or (self._settled_at > now and now - began > ALERT_SECONDS):
                     code = KAFKA_AWAY if kafka else DATABASE_AWAY
                     telemetry.alert(code, problem=met)
                 await self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
@@ -141,14 +146,19 @@ class Runner:
         sink = await self._prepare()
         session = Session(self.settings, self.handler, self.control, sink, self._dead_letter_bytes)
         self._session = session
-        falls, self._falls, well = self._falls, 0, None
+        falls, self._falls = self._falls, 0
+        well: asyncio.TimerHandle | None = None
+
+        def settled() -> None:
+            nonlocal well
+            self._settled_at, self._falls = time.monotonic(), falls + 1
+            seconds = STEADY_SECONDS if falls >= FALLS_MAX else 0
+            well = asyncio.get_running_loop().call_later(seconds, self._well, session)
+
         try:
             await session.open()
             session.stopping = self._stopping.is_set()
-            self._falls = falls + 1
-            seconds = STEADY_SECONDS if falls >= FALLS_MAX else 0
-            well = asyncio.get_running_loop().call_later(seconds, self._well, session)
-            await session.run()
+            await session.run(settled)
             await session.close()
         except BaseException:
             await session.drop()

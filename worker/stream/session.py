@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from worker import metrics, telemetry
@@ -56,6 +56,8 @@ class Session:
         self._hand_over: HandOver | None = None
         self._tidy_at: float | None = None
         self._passed_at = 0.0
+        self._left_over: frozenset[int] = frozenset()
+        self._settled = False
         self._clock = Clock()
         self.stopping = False
         self.trusted = False
@@ -75,14 +77,20 @@ class Session:
         )  # fmt: skip
         self._digesting = Digesting(self._transactions, self._durable, self._room)
 
-    async def run(self) -> None:
-        """Until it was told to stop and everything was handed over."""
+    async def run(self, settled: Callable[[], None]) -> None:
+        """Until it was told to stop and everything was handed over.
+
+        Calls `settled` once what it claimed is taken, and what was left over there is with Kafka.
+        """
         while True:
             self._control.changed.clear()
             self._raise_failures()
             self._look_at_clock()
             if self._ownership.claimed:
                 await self._take()
+            if not self._settled and not self._publisher.waits_for(self._left_over):
+                self._settled = True
+                settled()
             if await self._hand_over_finished():
                 return
             if not await self._work():
@@ -208,6 +216,7 @@ class Session:
         while rows := await outbox.left_over(self._transactions.connection, taken, self._publisher.known):
             await self._room()
             self._publisher.enqueue(rows)
+            self._left_over |= {row.id for row in rows}
 
     async def _room(self) -> None:
         """Waits while too much is committed that Kafka does not have yet."""

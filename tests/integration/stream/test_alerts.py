@@ -6,7 +6,7 @@ import json
 import asyncpg
 import pytest
 from aiokafka.admin import NewPartitions
-from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from structlog.testing import capture_logs
 
 from tests.integration.stream.hosted import Hosted
@@ -16,7 +16,10 @@ from tests.until import until
 from worker import telemetry
 from worker.kafka import names
 from worker.kafka.connecting import administrator
+from worker.kafka.records import Place
+from worker.kafka.source import Source
 from worker.settings import load
+from worker.stream import runner
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle
 from worker.stream.ownership import Ownership
@@ -150,3 +153,35 @@ async def test_a_topic_that_is_given_partitions_nobody_reads_is_an_alert(world: 
         telemetry.clear_alert(TOPIC_WIDENED)
 
     assert alert["topics"] == str({topic: PARTITIONS + 1})
+
+
+async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_however_long_each_attempt_takes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A partition without a leader lets Kafka's client ask for 15 seconds: the worker was ready, and no alert told."""
+    monkeypatch.setattr(runner, "STEADY_SECONDS", 0.0)  # each attempt takes longer than that
+    bounds = Source.bounds
+    conditions: list[dict[str, str]] = []
+
+    def alerts() -> list[dict[str, str]]:
+        return [one for one in telemetry.lasting_alerts() if one["code"] == KAFKA_AWAY]
+
+    async def no_leader(source: Source, places: list[Place]) -> dict[Place, tuple[int, int]]:
+        conditions.append(dict(worker.runner.condition()))
+        if alerts():
+            return await bounds(source, places)
+        raise KafkaTimeoutError("Failed to get offsets by times in 15000 ms")
+
+    monkeypatch.setattr(Source, "bounds", no_leader)
+    worker = Hosted(world.settings)
+    await world.send("order-1")
+    try:
+        [alert] = await until(alerts, seconds=20)
+        await world.check_orders({"order-1": 1})
+        await until(lambda: not worker.runner.condition() and not alerts(), seconds=20)
+        await worker.stop()
+    finally:
+        telemetry.clear_alert(KAFKA_AWAY)
+
+    assert "Failed to get offsets" in alert["problem"]
+    assert all(conditions), "never ready before the partitions were taken"
