@@ -162,9 +162,8 @@ class Runner:
             await session.close()
         except BaseException:
             await session.drop()
-            if session.sink_failed:
-                self._sink = None
-                await sink.stop()
+            self._sink = None  # it may ask for ever where brokers no longer are; a new one asks the bootstrap servers
+            await sink.stop()
             raise
         finally:
             if well is not None:

@@ -114,11 +114,6 @@ class Session:
         await self._let_go()
         self._handler.dropped()
 
-    @property
-    def sink_failed(self) -> bool:
-        """Whether the producer is of no use any more."""
-        return self._publisher.failure is not None
-
     def measure(self) -> None:
         """Says how far behind we are, to whoever asks."""
         metrics.consumer_lag.clear()

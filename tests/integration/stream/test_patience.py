@@ -90,6 +90,35 @@ async def test_a_library_that_gives_up_what_was_waited_for_does_not_end_the_work
     await worker.stop()
 
 
+async def test_a_broker_that_comes_back_at_another_address_is_written_to_again(world: World):
+    """A producer that was idle meanwhile knows the old address only: what it was given later stayed in the outbox."""
+
+    class GivesUp(Toy):
+        gives_up = False
+
+        async def handle(self, cycle: Cycle) -> None:
+            if cycle.records and self.gives_up:
+                self.gives_up = False
+                raise asyncio.CancelledError
+            await super().handle(cycle)
+
+    worker = Hosted(world.settings, GivesUp)
+    await world.send("order-1")
+    await world.until_published({"order-1": 1})
+    await world.until_quiet()
+    producing = worker.runner._sink._producer.client
+    for connection in list(producing._conns.values()):
+        connection.close()
+    known = producing.cluster._brokers
+    producing.cluster._brokers = {node: broker._replace(port=9) for node, broker in known.items()}
+    worker.toy.gives_up = True
+
+    await world.send("order-1")
+
+    await world.check_orders({"order-1": 2})
+    await worker.stop()
+
+
 async def test_a_broken_invariant_of_the_feature_ends_the_worker(world: World):
     class Broken(Toy):
         async def handle(self, _: object) -> None:
