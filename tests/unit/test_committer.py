@@ -3,8 +3,6 @@
 import asyncio
 
 import pytest
-from aiokafka.errors import CommitFailedError
-from structlog.testing import capture_logs
 
 from worker.kafka import names
 from worker.kafka.source import Place
@@ -59,35 +57,3 @@ async def test_within_the_hour_only_what_is_new_is_told(monkeypatch: pytest.Monk
     await one.discard()
 
     assert source.commits == [{QUIET: 7}, {BUSY: 8}]
-
-
-async def test_offsets_that_kafka_does_not_take_are_told_once_and_once_more_when_it_does(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in ("PAUSE_SECONDS", "RETRY_SECONDS", "UNHEARD_SECONDS_MAX"):
-        monkeypatch.setattr(committer, name, 0.0)
-
-    class Occupied(Told):
-        refused = 3
-
-        async def commit(self, offsets: dict[Place, int]) -> None:
-            if self.refused:
-                self.refused -= 1
-                raise CommitFailedError("the group has rebalanced")
-            await super().commit(offsets)
-
-    source = Occupied(1)
-    with capture_logs() as logged:
-        one = Committer(source)  # type: ignore[arg-type]
-        one.note({QUIET: 7})
-        async with asyncio.timeout(10):
-            await source.enough.wait()
-        await one.discard()
-
-    assert [(entry["event"][:31], entry.get("problem")) for entry in logged] == [
-        (
-            "Kafka does not take our offsets",
-            "somebody else is a member of our consumer group: its name is for the workers alone",
-        ),
-        ("Kafka takes our offsets again"[:31], None),
-    ]

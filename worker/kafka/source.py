@@ -55,7 +55,7 @@ class Source:
 
     def __init__(self, settings: Settings, role: str, topics: tuple[str, ...], arrived: Callable[[], None]) -> None:
         self._settings = settings
-        self._group = settings.topic(names.group(role))
+        self.group = settings.topic(names.group(role))
         self._topics = topics
         self._arrived = arrived
         self._logical = {settings.topic(name): name for name in topics}
@@ -73,7 +73,7 @@ class Source:
         """Ready to be assigned partitions."""
         consumer = AIOKafkaConsumer(
             **client_options(self._settings),
-            group_id=self._group,
+            group_id=self.group,
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",

@@ -7,17 +7,18 @@ from collections.abc import Container, Mapping
 
 from aiokafka.errors import CommitFailedError, IllegalGenerationError, KafkaError, UnknownMemberIdError
 
+from worker import telemetry
 from worker.cancelled import end, not_by_us
 from worker.kafka.records import Place
 from worker.kafka.refusals import refusal
 from worker.kafka.source import Source
-from worker.telemetry import log
 
 # Between two commits under load; an idle worker commits at once.
 PAUSE_SECONDS = 0.5
 RETRY_SECONDS = 1.0
-# A broker that restarts is back before that.
-UNHEARD_SECONDS_MAX = 10.0
+# A refusal that passes sooner, as while a coordinator moves, is nobody's business.
+REFUSED_SECONDS_MAX = 10.0
+OFFSETS_REFUSED = "offsets_refused"
 # Kafka forgets what nobody commits for `offsets.retention.minutes`, a week unless set; also of a worker that runs.
 AGAIN_SECONDS = 3_600.0
 
@@ -31,8 +32,7 @@ class Committer:
         self._told_ever: dict[Place, int] = {}
         self._again_at = time.monotonic() + AGAIN_SECONDS
         self._told = asyncio.Event()
-        self._unheard_since: float | None = None
-        self._unheard_told = False
+        self._refused_since: float | None = None
         self._busy = asyncio.Lock()
         self._task = asyncio.create_task(self._run(), name="committer")
 
@@ -74,25 +74,28 @@ class Committer:
             try:
                 with not_by_us():
                     await self._commit()
-                self._heard()
+                self._taken()
                 await asyncio.sleep(PAUSE_SECONDS)
             except (KafkaError, OSError, TimeoutError) as problem:
-                self._unheard(problem)
+                self._not_taken(problem)
                 self._told.set()
                 await asyncio.sleep(RETRY_SECONDS)
 
-    def _heard(self) -> None:
-        if self._unheard_told:
-            log.info("Kafka takes our offsets again")
-        self._unheard_since, self._unheard_told = None, False
+    def _taken(self) -> None:
+        self._refused_since = None
+        telemetry.clear_alert(OFFSETS_REFUSED)
 
-    def _unheard(self, problem: Exception) -> None:
-        """Work goes on; but whoever looks at a lag tool sees a worker that stands still."""
+    def _not_taken(self, problem: Exception) -> None:
+        """A refusal that lasts is an alert: work goes on, but whoever looks at a lag tool believes something wrong."""
+        telemetry.log.debug("offsets not committed to Kafka yet", problem=str(problem))
+        if not isinstance(problem, KafkaError) or problem.retriable:
+            self._refused_since = None  # Kafka is away, which others say
+            return
         now = time.monotonic()
-        self._unheard_since = now if self._unheard_since is None else self._unheard_since
-        if now >= self._unheard_since + UNHEARD_SECONDS_MAX and not self._unheard_told:
-            self._unheard_told = True
-            log.warning("Kafka does not take our offsets: lag tools show what was read long ago", problem=_why(problem))
+        if self._refused_since is None:
+            self._refused_since = now
+        if now - self._refused_since >= REFUSED_SECONDS_MAX:
+            telemetry.alert(OFFSETS_REFUSED, group=self._source.group, problem=_why(problem))
 
     async def _commit(self) -> None:
         async with self._busy:
@@ -103,5 +106,5 @@ class Committer:
 
 def _why(problem: Exception) -> str:
     if isinstance(problem, CommitFailedError | IllegalGenerationError | UnknownMemberIdError):
-        return "somebody else is a member of our consumer group: its name is for the workers alone"
+        return "somebody else has joined it"
     return refusal(problem) or f"{type(problem).__name__}: {problem}"

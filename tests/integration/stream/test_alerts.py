@@ -5,6 +5,7 @@ import json
 
 import asyncpg
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import NewPartitions
 from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from structlog.testing import capture_logs
@@ -15,11 +16,13 @@ from tests.integration.stream.world import PARTITIONS, World
 from tests.until import until
 from worker import telemetry
 from worker.kafka import names
-from worker.kafka.connecting import administrator
+from worker.kafka.connecting import administrator, client_options
 from worker.kafka.records import Place
 from worker.kafka.source import Source
+from worker.kafka.topics import committed_offsets
 from worker.settings import load
-from worker.stream import runner
+from worker.stream import committer, runner
+from worker.stream.committer import OFFSETS_REFUSED
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle
 from worker.stream.ownership import Ownership
@@ -185,3 +188,34 @@ async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_however_lon
 
     assert "Failed to get offsets" in alert["problem"]
     assert all(conditions), "never ready before the partitions were taken"
+
+
+async def test_offsets_that_kafka_refuses_because_somebody_else_joined_the_group_are_an_alert(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lag tools show the other one's offsets, and nobody was told that they are not ours."""
+    monkeypatch.setattr(committer, "REFUSED_SECONDS_MAX", 0.0)
+    group = world.settings.topic(names.group("ledger"))
+    stranger = AIOKafkaConsumer(
+        world.settings.topic(names.INVOICES), **client_options(world.settings), group_id=group, enable_auto_commit=False
+    )
+    await stranger.start()
+    worker = Hosted(world.settings)
+    await world.send("order-1")
+
+    def lasting() -> list[dict[str, str]]:
+        return [one for one in telemetry.lasting_alerts() if one["code"] == OFFSETS_REFUSED]
+
+    try:
+        [alert] = await until(lasting, seconds=20)
+        assert not worker.runner.condition(), "nothing depends on it"
+        await stranger.stop()
+        await until(lambda: not lasting(), seconds=20)
+        await worker.stop()
+    finally:
+        await stranger.stop()
+        telemetry.clear_alert(OFFSETS_REFUSED)
+
+    assert (alert["group"], alert["problem"]) == (group, "somebody else has joined it")
+    committed = await committed_offsets(world.settings, names.group("ledger"))
+    assert committed[names.INVOICES, world.home("order-1")] == 1
