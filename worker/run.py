@@ -59,6 +59,7 @@ def _run_worker(factory: Any) -> NoReturn:
     from worker.stream.runner import run_worker
 
     settings = with_embedded_stack(load())
+    settings.require_both()
     telemetry.configure(settings)
     raise SystemExit(run(run_worker(settings, factory)))
 

@@ -144,6 +144,12 @@ class Settings(BaseSettings):
             raise SettingsError(_missing("DATABASE_URL"))
         return self.database_url.get_secret_value()
 
+    def require_both(self) -> None:
+        """A worker needs Kafka and the database: a `SettingsError` names the one that is missing."""
+        for name in ("kafka_bootstrap_servers", "database_url"):
+            if getattr(self, name) is None:
+                raise SettingsError(_missing(name.upper()))
+
     @property
     def parking_ms(self) -> int:
         """How long a fact waits for its order."""

@@ -1,6 +1,9 @@
 """A setting is what the contract says, or the program stops with one line about it."""
 
+import os
 import re
+import subprocess
+import sys
 from inspect import signature
 from pathlib import Path
 
@@ -248,6 +251,28 @@ def test_only_one_of_kafka_and_database_is_not_enough_for_both():
     assert not settings.embedded
     with pytest.raises(SettingsError, match="KAFKA_BOOTSTRAP_SERVERS is missing"):
         _ = settings.bootstrap
+
+
+@pytest.mark.parametrize("worker", ["ledger", "delivery"])
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d"}, "KAFKA_BOOTSTRAP_SERVERS"),
+    ],
+)
+def test_a_worker_that_is_told_only_one_of_both_servers_stops_at_once_and_names_the_other(
+    worker: str, given: dict[str, str], missing: str, tmp_path: Path
+):
+    (tmp_path / "c.toml").write_text('[connectors.c]\nurl = "http://127.0.0.1:9/"\nprotocol = "ppp"\nmode = "TOTAL"\n')
+    others = {name: value for name, value in os.environ.items() if name not in NAMES}
+
+    ended = subprocess.run([sys.executable, "-m", "worker", worker], capture_output=True, text=True, timeout=60,
+                           env=others | given | {"CONNECTORS_FILE": str(tmp_path / "c.toml")}, check=False)  # fmt: skip
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"settlement: {missing} is missing")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_every_setting_says_what_it_takes():
