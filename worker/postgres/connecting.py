@@ -42,6 +42,10 @@ _SERVER_SETTINGS = {
 }
 
 
+# Older servers than PostgreSQL 17 have no such setting, and let nobody in who names it.
+_NO_TRANSACTION_TIMEOUT = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'"
+
+
 async def connect(url: str, *, name: str, schema: str | None = None, **overrides: str) -> Connection:
     """One session; `name` is what `pg_stat_activity` shows, `schema` whose tables unqualified names mean.
 
@@ -51,7 +55,12 @@ async def connect(url: str, *, name: str, schema: str | None = None, **overrides
     if schema is not None:
         server_settings["search_path"] = schema
     seconds_max = None if server_settings["statement_timeout"] == UNLIMITED else COMMAND_SECONDS_MAX
-    return await _open(url, timeout=CONNECT_SECONDS_MAX, command_timeout=seconds_max, server_settings=server_settings)
+    connection = await _open(
+        url, timeout=CONNECT_SECONDS_MAX, command_timeout=seconds_max, server_settings=server_settings
+    )
+    if seconds_max is None:
+        await connection.execute(_NO_TRANSACTION_TIMEOUT)
+    return connection
 
 
 @asynccontextmanager

@@ -1,12 +1,13 @@
 """`settlement audit` is green on honest books, and names what was tampered with."""
 
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.integration.ledger.world import GUARD, UNGUARD, LedgerWorld, authorized, invoice, outcome, payment
 from worker.kafka import names
-from worker.ledger.checking import run_audit, run_rebuild
+from worker.ledger.checking import run_audit, run_rebuild, snapshot
 
 
 async def busy(ledger: LedgerWorld) -> None:
@@ -149,6 +150,14 @@ async def test_the_database_refuses_to_rewrite_history_whoever_asks(
         await ledger.connection.execute(statement.format(table))
 
     assert await ledger.value(f"SELECT count(*) FROM {table}") == before
+
+
+async def test_the_audit_of_a_large_ledger_may_take_longer_than_the_database_lets_others_take(ledger: LedgerWorld):
+    name = urlsplit(ledger.settings.database).path.removeprefix("/")
+    await ledger.connection.execute(f"ALTER DATABASE \"{name}\" SET transaction_timeout = '9s'")
+
+    async with snapshot(ledger.settings) as connection:
+        assert await connection.fetchval("SHOW transaction_timeout") == "0"
 
 
 async def test_the_audit_reads_one_snapshot_while_a_worker_writes(ledger: LedgerWorld):
