@@ -35,18 +35,21 @@ _DATABASE: dict[tuple[type[BaseException], ...], str] = {
         "{where} has no such database ({problem}): create it, or name another one in DATABASE_URL",
     (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError):
         "{where} lacks our tables ({problem}): `settlement migrate` makes them",
+    (asyncpg.ReadOnlySQLTransactionError,):
+        "{where} only lets us read ({problem}): it is a standby, or set so; DATABASE_URL names the primary, or all of "
+        "them and `?target_session_attrs=primary`",
     (asyncpg.InsufficientPrivilegeError,): "{where} does not allow it ({problem}): this role may look, not act",
-    (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, asyncpg.TransactionTimeoutError,
-     asyncpg.IdleInTransactionSessionTimeoutError): "{where} took too long ({problem}): try again",
+    (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError): "{where} took too long ({problem}): try again",
     (asyncpg.SerializationError,):
         "{where} gave up what it read for what it has to write ({problem}): try again, or set hot_standby_feedback or "
         "max_standby_streaming_delay there, as it is a standby",
-    (asyncpg.ReadOnlySQLTransactionError,):
-        "{where} only reads ({problem}): it is a standby, or set so; DATABASE_URL has to name the primary",
-    (asyncpg.exceptions.ClientConfigurationError,): "DATABASE_URL cannot be used: {problem}",
     (asyncpg.TargetServerAttributeNotMatched,):
-        "{where} cannot be reached: {problem}; check which server is the primary, and target_session_attrs",
-    (asyncpg.InterfaceError, asyncpg.InternalClientError): "{where} ended the session ({problem}): try again",
+        "no server of {where} is what `target_session_attrs` in DATABASE_URL asks for: try again when one is",
+    (asyncpg.exceptions.ClientConfigurationError,): "DATABASE_URL cannot be used: {problem}",
+    (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.ConnectionDoesNotExistError,
+     asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.TransactionTimeoutError,
+     asyncpg.IdleInTransactionSessionTimeoutError, asyncpg.exceptions.IdleSessionTimeoutError):
+        "{where} ended the session ({problem}): try again",
 }  # fmt: skip
 
 
@@ -72,6 +75,8 @@ def sentence_for(problem: BaseException) -> tuple[str, int] | None:
 
 def _of_database(problem: BaseException) -> str:
     where = _database()
+    if type(problem) is asyncpg.InterfaceError and isinstance(problem.__context__, asyncpg.PostgresError):
+        problem = problem.__context__  # why the session ended, not what could not be said to it any more
     for kinds, sentence in _DATABASE.items():
         if isinstance(problem, kinds):
             return sentence.format(where=where, problem=problem)
@@ -98,9 +103,17 @@ def _of_network(problem: BaseException) -> str:
         return f"{problem.filename}: {problem.strerror or problem}"
     if isinstance(problem, OSError) and problem.errno in _NOT_WRITTEN:
         return f"what is to be shown cannot be written ({problem.strerror})"
+    if isinstance(problem, ssl.SSLError) or type(problem) is ConnectionError:  # so asyncpg tells of a refused upgrade
+        return (
+            f"{_database()} and this program agree on no encrypted connection ({problem}): check sslmode and "
+            "sslrootcert in DATABASE_URL"
+        )
+    if isinstance(problem, FileNotFoundError):  # neither OpenSSL nor a socket says which
+        return (
+            f"{_database()} cannot be reached, a file that DATABASE_URL names is not there ({problem}): check "
+            "sslrootcert, sslcert and sslkey, and the folder of a socket"
+        )
     why = "its host name is not known" if isinstance(problem, socket.gaierror) else "it does not answer"
-    if isinstance(problem, ssl.SSLError | FileNotFoundError) or type(problem) is ConnectionError:
-        why = str(problem)  # it answered, but not as sslmode asks; or a file that DATABASE_URL names is missing
     return f"{_database()} cannot be reached, {why}: is it running, and is DATABASE_URL right?"
 
 
