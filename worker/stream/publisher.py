@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from worker import metrics
 from worker.cancelled import end, not_by_us
@@ -30,6 +31,8 @@ class Publisher:
         self._known: dict[int, int] = {}
         self._acknowledged: list[int] = []
         self._reached: dict[Place, int] = {}
+        self._ends: dict[Place, int] = {}
+        self._interrupted: set[Place] = set()
         self._unacknowledged: dict[int, tuple[int, float]] = {}
         self._bytes = 0
         self._waiters: set[asyncio.Task[None]] = set()
@@ -47,6 +50,20 @@ class Publisher:
             self._queue.append(row)
         if rows:
             self._queued.set()
+
+    def follow(self, ends: Mapping[Place, int]) -> None:
+        """The tables know what stands before these offsets; what we write comes next, unless somebody else writes."""
+        self._ends |= ends
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody else wrote between our records; how far we were noted stays before that until `resume`."""
+        return bool(self._interrupted)
+
+    def resume(self) -> set[Place]:
+        """Where somebody else wrote; from here on it is looked at."""
+        places, self._interrupted = self._interrupted, set()
+        return places
 
     @property
     def known(self) -> Iterable[int]:
@@ -95,6 +112,8 @@ class Publisher:
                 await self._lease()
                 with not_by_us():
                     acks = await self._sink.hand_over(record for row in rows for record in row.records)
+                for place, number, ack in acks:
+                    ack.add_done_callback(partial(self._note, place, number))
                 waiter = asyncio.create_task(self._await(rows, acks), name="acknowledgements")
                 self._waiters.add(waiter)
                 waiter.add_done_callback(self._waiters.discard)
@@ -118,11 +137,9 @@ class Publisher:
 
     async def _await(self, rows: list[Row], acks: list[tuple[Place, int, Ack]]) -> None:
         try:
-            for place, number, ack in acks:
+            for _, _, ack in acks:
                 with not_by_us():
-                    metadata = await ack
-                if metadata.offset >= 0:  # a repeated batch is acknowledged without its offset
-                    self._reached[place] = max(self._reached.get(place, 0), metadata.offset + number)
+                    await ack
         except Exception as problem:  # noqa: BLE001 - told to the runner, which decides
             self._fail(problem)
             return
@@ -134,6 +151,20 @@ class Publisher:
             metrics.publish_seconds.observe(now - since)
         metrics.outbox_rows.set(len(self._unacknowledged))
         self._control.changed.set()
+
+    def _note(self, place: Place, number: int, ack: Ack) -> None:
+        """Called in the order in which the partition has them."""
+        if ack.cancelled() or ack.exception() is not None:
+            return
+        offset, expected = ack.result().offset, self._ends.get(place)
+        if offset < 0:  # a repeated batch is acknowledged without its offset
+            offset = expected if expected is not None else -number
+        elif expected is not None and offset > expected:
+            self._interrupted.add(place)
+        if expected is not None:
+            self._ends[place] = offset + number
+        if place not in self._interrupted:
+            self._reached[place] = max(self._reached.get(place, 0), offset + number)
 
     def _fail(self, problem: BaseException) -> None:
         self.failure = self.failure or problem

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from uuid import UUID
 
 from worker import metrics, telemetry
@@ -30,6 +30,8 @@ CYCLE_BYTES_MAX = 8 << 20
 # How long acknowledged rows wait for a cycle that deletes them in passing, before one is run for them alone.
 TIDY_SECONDS = 0.1
 LOOK_SECONDS = 1.0
+# Who writes to our topics without end must not make us read them without end.
+LOOK_AT_OTHERS_SECONDS = 5.0
 FLUSH_SECONDS_MAX = 2.0
 KAFKA_SILENT_SECONDS_MAX = 5.0
 KAFKA_AWAY = "kafka_away"
@@ -58,6 +60,7 @@ class Session:
         self._passed_at = 0.0
         self._left_over: frozenset[int] = frozenset()
         self._settled = False
+        self._others_at = 0.0
         self._clock = Clock()
         self.stopping = False
         self.trusted = False
@@ -88,6 +91,7 @@ class Session:
             self._look_at_clock()
             if self._ownership.claimed:
                 await self._take()
+            await self._look_at_others()
             if not self._settled and not self._publisher.waits_for(self._left_over):
                 self._settled = True
                 settled()
@@ -159,7 +163,8 @@ class Session:
         taken, self._ownership.claimed = self._ownership.claimed, {}
         transactions = self._transactions
         transactions.epochs = {**transactions.epochs, **{partition: one.epoch for partition, one in taken.items()}}
-        known = await self._verify_age(taken)
+        ends, known = await self._verify_age(taken)
+        self._publisher.follow(ends)
         ids = await self._source.ids()
         stored = await self._stored_positions(taken, ids)
         await transactions.connection.execute("BEGIN")
@@ -185,11 +190,29 @@ class Session:
         self._control.epochs = epochs
         metrics.owned_partitions.set(len(epochs))
 
-    async def _verify_age(self, taken: Mapping[int, Taken]) -> dict[Place, int]:
-        """How far our output topics reach. Records there that the database does not know end the worker."""
+    async def _look_at_others(self) -> None:
+        """Whoever writes between our records may be a worker whose database is another: a primary that came back."""
+        if not self._publisher.interrupted or time.monotonic() < self._others_at + LOOK_AT_OTHERS_SECONDS:
+            return
+        self._others_at = time.monotonic()
+        transactions = self._transactions
+        partitions = {partition for _, partition in self._publisher.resume()} & transactions.epochs.keys()
+        _, known = await self._verify_age(partitions)
+        await transactions.connection.execute("BEGIN")
+        try:
+            await transactions.fence()
+            await note_published(transactions.connection, known)
+        except BaseException:
+            await transactions.roll_back()
+            raise
+        await transactions.commit()
+
+    async def _verify_age(self, partitions: Collection[int]) -> tuple[dict[Place, int], dict[Place, int]]:
+        """How far our output topics reach, and where that was not noted; an unknown record there ends the worker."""
         handler = self._handler
-        bounds = await self._source.bounds([(topic, partition) for topic in handler.outputs for partition in taken])
-        return await verify(self._transactions.connection, handler, self._settings, bounds, taken)
+        bounds = await self._source.bounds([(topic, one) for topic in handler.outputs for one in partitions])
+        known = await verify(self._transactions.connection, handler, self._settings, bounds, partitions)
+        return {place: end for place, (_, end) in bounds.items()}, known
 
     async def _stored_positions(self, taken: Mapping[int, Taken], ids: Mapping[str, UUID]) -> dict[Place, int]:
         """Where to go on. A position that the topic no longer has ends the worker, as does one of an older topic.

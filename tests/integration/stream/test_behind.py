@@ -94,6 +94,36 @@ async def test_what_others_wrote_there_is_no_alarm(world: World):
     assert await world.stop("b") == 0
 
 
+async def test_another_database_at_work_for_the_same_topics_is_noticed_while_both_are(world: World):
+    worker = world.start("a")
+    await world.send_many([("order-1", b"{}", None)] * 30)
+    await world.until_published({"order-1": 30})
+    await _publish(world, _state(world, 99, b"/partial-settlement"))  # decided by a primary that came back
+    await world.send("order-1")
+
+    code = await asyncio.to_thread(worker.wait, 30)
+
+    assert code == 1
+    assert "and the one at 30 is unknown here" in world.log("a")
+    assert "`settlement recover`" in world.log("a")
+    assert (await _published(world)).get(world.home("order-1"), 0) <= 30
+
+
+async def test_what_others_write_between_our_records_is_looked_at_and_no_alarm(world: World):
+    world.start("a")
+    await world.send_many([("order-1", b"{}", None)] * 30)
+    await world.until_published({"order-1": 30})
+    await _publish(world, _state(world, 99, b"/somebody-else"), _state(world, 7, b"/partial-settlement"))
+    await world.send("order-1")
+    await world.until_published({"order-1": 31})
+
+    async def noted() -> bool:
+        return (await _published(world)).get(world.home("order-1")) == 33
+
+    await world.until(noted, "what others wrote looked at")
+    assert await world.stop("a") == 0
+
+
 async def test_a_topic_that_was_made_anew_is_no_alarm_and_is_watched_again(world: World):
     await _worked_and_stopped(world)
     admin = AIOKafkaAdminClient(**client_options(world.settings))
