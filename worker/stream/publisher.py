@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from worker import metrics
@@ -12,6 +12,7 @@ from worker.kafka.records import Place
 from worker.kafka.sink import Ack, Sink
 from worker.stream.control import Control
 from worker.stream.outbox import Row
+from worker.stream.written import Written
 
 # Above this no new cycle begins; what is committed and not published costs memory.
 UNACKNOWLEDGED_BYTES_MAX = 48 << 20
@@ -30,9 +31,7 @@ class Publisher:
         self._queued = asyncio.Event()
         self._known: dict[int, int] = {}
         self._acknowledged: list[int] = []
-        self._reached: dict[Place, int] = {}
-        self._ends: dict[Place, int] = {}
-        self._interrupted: set[Place] = set()
+        self.written = Written()
         self._unacknowledged: dict[int, tuple[int, float]] = {}
         self._bytes = 0
         self._waiters: set[asyncio.Task[None]] = set()
@@ -50,20 +49,6 @@ class Publisher:
             self._queue.append(row)
         if rows:
             self._queued.set()
-
-    def follow(self, ends: Mapping[Place, int]) -> None:
-        """The tables know what stands before these offsets; what we write comes next, unless somebody else writes."""
-        self._ends |= ends
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether somebody else wrote between our records; how far we were noted stays before that until `resume`."""
-        return bool(self._interrupted)
-
-    def resume(self) -> set[Place]:
-        """Where somebody else wrote; from here on it is looked at."""
-        places, self._interrupted = self._interrupted, set()
-        return places
 
     @property
     def known(self) -> Iterable[int]:
@@ -84,16 +69,14 @@ class Publisher:
 
     def acknowledged(self) -> tuple[list[int], dict[Place, int]]:
         """Rows to delete, and how far each partition was written; stays until `forget`."""
-        return list(self._acknowledged), dict(self._reached)
+        return list(self._acknowledged), dict(self.written.reached)
 
     def forget(self, ids: list[int], reached: dict[Place, int]) -> None:
         """These are deleted."""
         del self._acknowledged[: len(ids)]
         for row_id in ids:
             self._known.pop(row_id, None)
-        for place, offset in reached.items():
-            if self._reached.get(place) == offset:
-                del self._reached[place]
+        self.written.noted(reached)
 
     def waiting_seconds(self) -> float:
         """Since when the oldest row waits for Kafka."""
@@ -153,18 +136,8 @@ class Publisher:
         self._control.changed.set()
 
     def _note(self, place: Place, number: int, ack: Ack) -> None:
-        """Called in the order in which the partition has them."""
-        if ack.cancelled() or ack.exception() is not None:
-            return
-        offset, expected = ack.result().offset, self._ends.get(place)
-        if offset < 0:  # a repeated batch is acknowledged without its offset
-            offset = expected if expected is not None else -number
-        elif expected is not None and offset > expected:
-            self._interrupted.add(place)
-        if expected is not None:
-            self._ends[place] = offset + number
-        if place not in self._interrupted:
-            self._reached[place] = max(self._reached.get(place, 0), offset + number)
+        if not ack.cancelled() and ack.exception() is None:
+            self.written.acknowledged(place, ack.result().offset, number)
 
     def _fail(self, problem: BaseException) -> None:
         self.failure = self.failure or problem

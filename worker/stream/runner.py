@@ -2,21 +2,16 @@
 
 import asyncio
 import contextlib
-import math
-import random
 import signal
-import time
 from collections.abc import Callable, Mapping
 
-from aiokafka.errors import KafkaError
 from asyncpg.exceptions import ClientConfigurationError
 
 from worker import metrics, telemetry
-from worker.cancelled import GivenUpError, not_by_us
+from worker.cancelled import not_by_us
 from worker.health import OpsServer
 from worker.kafka import topics
 from worker.kafka.batches import UnreadableBatchError
-from worker.kafka.refusals import refusal
 from worker.kafka.sink import Sink
 from worker.kafka.source import OffsetGoneError
 from worker.kafka.topics import TopicsError
@@ -31,19 +26,9 @@ from worker.stream.faults import Remedy, remedy
 from worker.stream.measuring import Measuring
 from worker.stream.outbox import UnreadableRowError
 from worker.stream.ownership import WrongPartitionsError
-from worker.stream.session import KAFKA_AWAY, Session
+from worker.stream.patience import Patience
+from worker.stream.session import Session
 from worker.tracing import tracing
-
-PAUSE_SECONDS_MIN = 0.1
-PAUSE_SECONDS_MAX = 2.0
-# A session that worked so long has shown that the trouble was over.
-STEADY_SECONDS = 10.0
-# After so many in a row that began and ended sooner, a beginning shows nothing.
-FALLS_MAX = 3
-# Longer is an alert: the pause before another attempt, or one that could not even begin to work.
-ALERT_SECONDS = 1.0
-NEVER = math.inf
-DATABASE_AWAY = "database_away"
 
 # What one sentence explains and no patience mends.
 EXPLAINED = (
@@ -64,9 +49,7 @@ class Runner:
         self._sink: Sink | None = None
         self._dead_letter_bytes: Mapping[str, int] = {}
         self._topics_doubted = False
-        self._falls = 0
-        self._settled_at = NEVER
-        self._problem: str | None = "starting"
+        self._patience = Patience()
         self._measuring = Measuring(settings, handler, self.control)
 
     async def run(self) -> None:
@@ -97,8 +80,8 @@ class Runner:
 
     def condition(self) -> Mapping[str, str]:
         """What is missing for readiness; nothing when all is well."""
-        if self._problem is not None or self._session is None:
-            return {"problem": self._problem or "starting"}
+        if self._patience.problem is not None or self._session is None:
+            return {"problem": self._patience.problem or "starting"}
         problem = self._session.kafka_problem()
         return {"problem": problem} if problem else {}
 
@@ -110,55 +93,31 @@ class Runner:
         await self._measuring.look()
 
     async def _work(self) -> None:
-        pause = PAUSE_SECONDS_MIN
         while not self._stopping.is_set():
-            began, self._settled_at = time.monotonic(), NEVER
+            self._patience.begins()
             try:
                 with not_by_us():
                     await self._one_session()
-            except ClientConfigurationError:
-                raise
             except Exception as problem:
-                # Topics that were right once can be so again: the worker waits for whoever changed them.
-                of_topics = self._topics_doubted and isinstance(problem, TopicsError)
-                if remedy(problem) is Remedy.BROKEN and not of_topics:
+                if not self._passes(problem):
                     raise
-                self._topics_doubted |= isinstance(problem, topics.DOUBTFUL)
-                now = time.monotonic()
-                if now - self._settled_at > STEADY_SECONDS:
-                    pause, self._falls = PAUSE_SECONDS_MIN, 0
-                kafka = isinstance(problem, KafkaError | GivenUpError | TopicsError)
-                met = f"{'Kafka' if kafka else 'PostgreSQL'}: {type(problem).__name__}: {problem}"
-                if isinstance(problem, TopicsError):
-                    met = str(problem)
-                elif said := refusal(problem):
-                    met = f"Kafka {said}"
-                if met != self._problem:  # the same again every two seconds would hide what else the log has
-                    telemetry.log.warning("the session ended, another one begins", problem=met, pause=pause)
-                self._problem = met
-                if pause > ALERT_SECONDS or (self._settled_at > now and now - began > ALERT_SECONDS):
-                    code = KAFKA_AWAY if kafka else DATABASE_AWAY
-                    telemetry.alert(code, problem=met)
-                await self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
-                pause = min(pause * 2, PAUSE_SECONDS_MAX)
+                await self._sleep(self._patience.falls(problem))
+
+    def _passes(self, problem: Exception) -> bool:
+        """Whether waiting helps. Topics that were right once can be so again: whoever changed them is waited for."""
+        if isinstance(problem, TopicsError):
+            return self._topics_doubted
+        self._topics_doubted |= isinstance(problem, topics.DOUBTFUL)
+        return remedy(problem) is not Remedy.BROKEN
 
     async def _one_session(self) -> None:
         sink = await self._prepare()
-        session = Session(self.settings, self.handler, self.control, sink, self._dead_letter_bytes)
+        session = Session(self.settings, self.handler, self.control, self._patience, sink, self._dead_letter_bytes)
         self._session = session
-        falls, self._falls = self._falls, 0
-        well: asyncio.TimerHandle | None = None
-
-        def settled() -> None:
-            nonlocal well
-            self._settled_at, self._falls = time.monotonic(), falls + 1
-            seconds = STEADY_SECONDS if falls >= FALLS_MAX else 0
-            well = asyncio.get_running_loop().call_later(seconds, self._well, session)
-
         try:
             await session.open()
             session.stopping = self._stopping.is_set()
-            await session.run(settled)
+            await session.run()
             await session.close()
         except BaseException:
             await session.drop()
@@ -166,16 +125,8 @@ class Runner:
             await sink.stop()
             raise
         finally:
-            if well is not None:
-                well.cancel()
+            self._patience.ends()
             self._session = None
-
-    def _well(self, session: Session) -> None:
-        """What was met is over: said at once, and only later where sessions begin and fall one after another."""
-        session.trusted = True
-        self._problem = None
-        telemetry.clear_alert(KAFKA_AWAY)
-        telemetry.clear_alert(DATABASE_AWAY)
 
     async def _prepare(self) -> Sink:
         """Once, and of topics also when Kafka doubts one: all is as it must be. Again, if it failed: a producer."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from worker import metrics, telemetry
@@ -23,6 +23,7 @@ from worker.stream.hand_over import HandOver
 from worker.stream.misplaced import Misplaced
 from worker.stream.offsets import begin_positions, note_published, stored_ids, stored_positions
 from worker.stream.ownership import Ownership
+from worker.stream.patience import KAFKA_AWAY, Patience
 from worker.stream.publisher import Publisher
 from worker.stream.transaction import Done, Transactions
 
@@ -34,7 +35,6 @@ LOOK_SECONDS = 1.0
 LOOK_AT_OTHERS_SECONDS = 5.0
 FLUSH_SECONDS_MAX = 2.0
 KAFKA_SILENT_SECONDS_MAX = 5.0
-KAFKA_AWAY = "kafka_away"
 TOPIC_WIDENED = "topic_widened"
 
 
@@ -42,11 +42,13 @@ class Session:
     """One membership, with all that hangs on it."""
 
     def __init__(
-        self, settings: Settings, handler: Handler, control: Control, sink: Sink, dead_letter_bytes: Mapping[str, int]
-    ) -> None:
+        self, settings: Settings, handler: Handler, control: Control, patience: Patience, sink: Sink,
+        dead_letter_bytes: Mapping[str, int],
+    ) -> None:  # fmt: skip
         self._settings = settings
         self._handler = handler
         self._control = control
+        self._patience = patience
         self._dead_letter_bytes = dead_letter_bytes
         self._ownership = Ownership(settings.database, handler.role, settings.topic_partitions, control)
         self._source = Source(settings, handler.role, (*handler.topics, *handler.outputs), control.changed.set)
@@ -59,12 +61,10 @@ class Session:
         self._tidy_at: float | None = None
         self._passed_at = 0.0
         self._left_over: frozenset[int] = frozenset()
-        self._settled = False
+        self._works = False
         self._others_at = 0.0
         self._clock = Clock()
         self.stopping = False
-        self.trusted = False
-        """Whether what ended the sessions before it is over."""
 
     async def open(self) -> None:
         """Ready to take partitions."""
@@ -80,10 +80,10 @@ class Session:
         )  # fmt: skip
         self._digesting = Digesting(self._transactions, self._durable, self._room)
 
-    async def run(self, settled: Callable[[], None]) -> None:
+    async def run(self) -> None:
         """Until it was told to stop and everything was handed over.
 
-        Calls `settled` once what it claimed is taken, and what was left over there is with Kafka.
+        It works once what it claimed is taken, and what was left over there is with Kafka.
         """
         while True:
             self._control.changed.clear()
@@ -92,9 +92,9 @@ class Session:
             if self._ownership.claimed:
                 await self._take()
             await self._look_at_others()
-            if not self._settled and not self._publisher.waits_for(self._left_over):
-                self._settled = True
-                settled()
+            if not self._works and not self._publisher.waits_for(self._left_over):
+                self._works = True
+                self._patience.works()
             if await self._hand_over_finished():
                 return
             if not await self._work():
@@ -164,19 +164,13 @@ class Session:
         transactions = self._transactions
         transactions.epochs = {**transactions.epochs, **{partition: one.epoch for partition, one in taken.items()}}
         ends, known = await self._verify_age(taken)
-        self._publisher.follow(ends)
+        self._publisher.written.follow(ends)
         ids = await self._source.ids()
         stored = await self._stored_positions(taken, ids)
-        await transactions.connection.execute("BEGIN")
-        try:
-            await transactions.fence()
+        async with transactions.fenced():
             await note_published(transactions.connection, known)
             await begin_positions(transactions.connection, stored, ids)
             await self._handler.taken(transactions.connection, taken)
-        except BaseException:
-            await transactions.roll_back()
-            raise
-        await transactions.commit()
         await self._publish_left_over(taken)
         self._own(transactions.epochs)
         self._positions |= stored
@@ -192,20 +186,14 @@ class Session:
 
     async def _look_at_others(self) -> None:
         """Whoever writes between our records may be a worker whose database is another: a primary that came back."""
-        if not self._publisher.interrupted or time.monotonic() < self._others_at + LOOK_AT_OTHERS_SECONDS:
+        written, now = self._publisher.written, time.monotonic()
+        if not written.interrupted or now < self._others_at + LOOK_AT_OTHERS_SECONDS:
             return
-        self._others_at = time.monotonic()
+        self._others_at = now
         transactions = self._transactions
-        partitions = {partition for _, partition in self._publisher.resume()} & transactions.epochs.keys()
-        _, known = await self._verify_age(partitions)
-        await transactions.connection.execute("BEGIN")
-        try:
-            await transactions.fence()
+        _, known = await self._verify_age({partition for _, partition in written.resume()} & transactions.epochs.keys())
+        async with transactions.fenced():
             await note_published(transactions.connection, known)
-        except BaseException:
-            await transactions.roll_back()
-            raise
-        await transactions.commit()
 
     async def _verify_age(self, partitions: Collection[int]) -> tuple[dict[Place, int], dict[Place, int]]:
         """How far our output topics reach, and where that was not noted; an unknown record there ends the worker."""
@@ -331,7 +319,7 @@ class Session:
         if problem := self.kafka_problem():
             telemetry.alert(KAFKA_AWAY, problem=problem)
         # A worker that stops asks nothing more, and hears nothing.
-        elif self.trusted and self._source.silent_seconds() is not None:
+        elif self._patience.problem is None and self._source.silent_seconds() is not None:
             telemetry.clear_alert(KAFKA_AWAY)
         now = time.monotonic()
         until = now + LOOK_SECONDS

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from msgspec import Struct
 
@@ -72,41 +72,46 @@ class Transactions:
         cycle = Cycle(
             self.connection, records, self.epochs, time.time_ns() // 1_000_000, self._settings.topic_partitions
         )
-        await self.connection.execute("BEGIN")
-        try:
-            await self.fence()
+        async with self.fenced():
             if refused is not None:
                 cycle.dead_letter(records[0], "internal", refused)
             elif handled:
                 await self._handler.handle(cycle)
             done = await self._book(cycle, passed or {})
-        except BaseException:
-            await self.roll_back()
-            raise
-        await self.commit()
         metrics.cycle_seconds.observe(time.monotonic() - began)
         metrics.cycle_records.observe(len(records))
         return done
 
-    async def fence(self) -> None:
+    @contextlib.asynccontextmanager
+    async def fenced(self) -> AsyncIterator[None]:
         """All our partitions are still ours, and stay so until this transaction ends."""
+        await self.connection.execute("BEGIN")
+        try:
+            await self._fence()
+            yield
+        except BaseException:
+            await self._roll_back()
+            raise
+        await self._commit()
+
+    async def _fence(self) -> None:
         held = await self.connection.fetchval(
             _SQL["fence"], self._member_id, list(self.epochs), list(self.epochs.values())
         )
         if held != len(self.epochs):
             raise FencedError(f"{len(self.epochs) - held} of {len(self.epochs)} partitions are no longer ours")
 
-    async def commit(self) -> None:
+    async def _commit(self) -> None:
         """An error here is no rollback, except where the database says why it refused."""
         try:
             await self.connection.execute("COMMIT")
         except Exception as problem:
             if remedy(problem) in (Remedy.REFUSED, Remedy.AGAIN):
-                await self.roll_back()
+                await self._roll_back()
                 raise
             raise UncertainCommitError(str(problem)) from problem
 
-    async def roll_back(self) -> None:
+    async def _roll_back(self) -> None:
         """As far as the connection still stands; what fails here fails louder in the next statement."""
         with contextlib.suppress(*SESSION_LOST):
             if not self.connection.is_closed():

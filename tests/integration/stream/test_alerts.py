@@ -21,13 +21,14 @@ from worker.kafka.records import Place
 from worker.kafka.source import Source
 from worker.kafka.topics import committed_offsets
 from worker.settings import load
-from worker.stream import committer, runner
+from worker.stream import committer, patience
 from worker.stream.committer import OFFSETS_REFUSED
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle
 from worker.stream.ownership import Ownership
-from worker.stream.runner import DATABASE_AWAY, FALLS_MAX, STEADY_SECONDS, Runner
-from worker.stream.session import KAFKA_AWAY, TOPIC_WIDENED
+from worker.stream.patience import DATABASE_AWAY, FALLS_MAX, KAFKA_AWAY
+from worker.stream.runner import Runner
+from worker.stream.session import TOPIC_WIDENED
 
 
 async def test_an_alert_stands_beside_its_workers_lease_until_it_is_over(database_url: str) -> None:
@@ -108,8 +109,11 @@ async def test_a_worker_that_stops_does_not_say_that_kafka_is_back(world: World)
     assert worker.toy.lasting
 
 
-async def test_trouble_that_lets_sessions_begin_and_ends_each_is_not_over_whenever_one_begins(world: World) -> None:
+async def test_trouble_that_lets_sessions_begin_and_ends_each_is_not_over_whenever_one_begins(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else the alert lasts for a moment each time, and nothing that waits for it to last ever tells anybody."""
+    monkeypatch.setattr(patience, "STEADY_SECONDS", 3.0)
 
     class Denied(Toy):
         denied = 0
@@ -129,7 +133,7 @@ async def test_trouble_that_lets_sessions_begin_and_ends_each_is_not_over_whenev
         async def well() -> bool:
             return not worker.runner.condition()
 
-        await until(well, seconds=STEADY_SECONDS + 10)
+        await until(well, seconds=20)
         await worker.stop()
 
     assert said.startswith("Kafka does not allow our user the topic settlement.commands.v1")
@@ -162,7 +166,7 @@ async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_however_lon
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A partition without a leader lets Kafka's client ask for 15 seconds: the worker was ready, and no alert told."""
-    monkeypatch.setattr(runner, "STEADY_SECONDS", 0.0)  # each attempt takes longer than that
+    monkeypatch.setattr(patience, "STEADY_SECONDS", 0.0)  # each attempt takes longer than that
     bounds = Source.bounds
     conditions: list[dict[str, str]] = []
 
