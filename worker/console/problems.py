@@ -19,6 +19,7 @@ from worker.kafka.batches import UnreadableBatchError
 from worker.kafka.refusals import refusal
 from worker.kafka.topics import TopicsError
 from worker.people.acting import Refused
+from worker.postgres.connecting import DatabaseUrlError
 from worker.postgres.migrations import MigrationError
 from worker.recovery.errors import RecoveryError
 from worker.settings import Settings, SettingsError, load
@@ -27,7 +28,7 @@ FAILED, USAGE, STOPPED = 1, 2, 130
 
 # Of all that people and programs write to only our own output: no server answers so.
 _NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-_OURS = (Refused, MigrationError, RecoveryError, TopicsError, UnreadableBatchError)
+_OURS = (DatabaseUrlError, Refused, MigrationError, RecoveryError, TopicsError, UnreadableBatchError)
 _DATABASE: dict[tuple[type[BaseException], ...], str] = {
     (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidPasswordError):
         "{where} does not let us in ({problem}): check the user and the password in DATABASE_URL",
@@ -45,7 +46,6 @@ _DATABASE: dict[tuple[type[BaseException], ...], str] = {
         "max_standby_streaming_delay there, as it is a standby",
     (asyncpg.TargetServerAttributeNotMatched,):
         "no server of {where} is what `target_session_attrs` in DATABASE_URL asks for: try again when one is",
-    (asyncpg.exceptions.ClientConfigurationError,): "DATABASE_URL cannot be used: {problem}",
     (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.ConnectionDoesNotExistError,
      asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.TransactionTimeoutError,
      asyncpg.IdleInTransactionSessionTimeoutError, asyncpg.exceptions.IdleSessionTimeoutError):

@@ -19,6 +19,7 @@ from worker.ops.orders import order_page, orders_page
 from worker.ops.site import Site
 from worker.ops.stream import Streams
 from worker.people.acting import Refused
+from worker.postgres.connecting import DatabaseUrlError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Page = Callable[[Site, web.Request], Awaitable[web.StreamResponse]]
@@ -38,7 +39,7 @@ AWAY = (
     asyncpg.PostgresConnectionError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientResourcesError, asyncpg.OperatorInterventionError, asyncpg.LockNotAvailableError,
     asyncpg.TransactionRollbackError, asyncpg.InvalidTransactionStateError,
-    asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError,
+    asyncpg.InterfaceError, asyncpg.InternalClientError, DatabaseUrlError, OSError, TimeoutError,
 )  # fmt: skip
 # A database that was not migrated, or a login without the rights of its role: no page is at fault.
 NOT_OURS = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError,

@@ -16,10 +16,11 @@ CONNECT_SECONDS_MAX = 10
 COMMAND_SECONDS_MAX = 45
 UNLIMITED = "0"
 _WITH_SET = 16
-# How a server refuses what a URL sets behind its `?`; no session begins.
-_NOT_TAKEN = (asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError, asyncpg.CantChangeRuntimeParamError)
-# The session does not serve us, is closed, or was ended by a server that has not hung up yet.
-SESSION_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+# How the driver, or a server, refuses what a URL sets; no session begins.
+_NOT_TAKEN = (
+    ClientConfigurationError, asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError,
+    asyncpg.CantChangeRuntimeParamError,
+)  # fmt: skip
 
 _SERVER_SETTINGS = {
     # A frozen worker must not hold its rows, a queue of waiters must not build up behind a lock.
@@ -44,6 +45,17 @@ _SERVER_SETTINGS = {
 
 # Older servers than PostgreSQL 17 have no such setting, and let nobody in who names it.
 _NO_TRANSACTION_TIMEOUT = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'"
+
+
+class DatabaseUrlError(Exception):
+    """Where DATABASE_URL points to is there, but not as it asks."""
+
+
+# The session does not serve us, is closed, or was ended by a server that has not hung up yet.
+SESSION_LOST = (
+    asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, DatabaseUrlError, OSError,
+    TimeoutError,
+)  # fmt: skip
 
 
 async def connect(url: str, *, name: str, schema: str | None = None, **overrides: str) -> Connection:
@@ -99,5 +111,4 @@ async def _open(url: str, **options: Any) -> Connection:
     try:
         return await asyncpg.connect(url, **options)
     except _NOT_TAKEN as problem:
-        what = "PostgreSQL does not take a parameter, ours or one behind its ?"
-        raise ClientConfigurationError(f"{what}: {problem}") from problem
+        raise DatabaseUrlError(f"DATABASE_URL cannot be used: {problem}") from problem

@@ -4,7 +4,6 @@ from enum import Enum, auto
 
 import asyncpg
 from aiokafka.errors import KafkaError
-from asyncpg.exceptions import ClientConfigurationError
 
 # PostgreSQL's classes: 22 data exception, 23 integrity constraint violation.
 _CONTENT = ("22", "23")
@@ -13,8 +12,6 @@ _AGAIN = ("40", "55P03")
 # 08 connection, 25 a replica, 28 not let in, 3D no such database yet, 42501 a right is missing,
 # 53 resources, 55 object state, 57 operator, 58 system, XX internal.
 _AWAY = ("08", "25", "28", "3D", "42501", "53", "55", "57", "58", "XX")
-# DATABASE_URL cannot be used.
-_SETTING = ClientConfigurationError
 
 
 class Remedy(Enum):
@@ -51,9 +48,9 @@ def remedy(problem: BaseException) -> Remedy:
             return Remedy.REFUSED
         case asyncpg.PostgresError():
             return _by_state(problem.sqlstate or "")
-        case asyncpg.InterfaceError() if isinstance(problem, ValueError) and not isinstance(problem, _SETTING):
+        case asyncpg.InterfaceError() if isinstance(problem, ValueError):
             return Remedy.REFUSED  # what the column's type cannot hold, seen before it was sent
-        case asyncpg.InterfaceError() | asyncpg.InternalClientError() if not isinstance(problem, _SETTING):
+        case asyncpg.InterfaceError() | asyncpg.InternalClientError():
             return Remedy.AWAY  # the connection was closed under us
         case _:
             return Remedy.BROKEN

@@ -5,8 +5,6 @@ import contextlib
 import signal
 from collections.abc import Callable, Mapping
 
-from asyncpg.exceptions import ClientConfigurationError
-
 from worker import metrics, telemetry
 from worker.cancelled import not_by_us
 from worker.health import OpsServer
@@ -15,7 +13,7 @@ from worker.kafka.batches import UnreadableBatchError
 from worker.kafka.sink import Sink
 from worker.kafka.source import OffsetGoneError
 from worker.kafka.topics import TopicsError
-from worker.postgres.connecting import connected
+from worker.postgres.connecting import DatabaseUrlError, connected
 from worker.postgres.migrations import MigrationError, require_current
 from worker.settings import Settings
 from worker.stream import garbage
@@ -32,8 +30,8 @@ from worker.tracing import tracing
 
 # What one sentence explains and no patience mends.
 EXPLAINED = (
-    DatabaseBehindError, MigrationError, OffsetGoneError, TopicsError, UnreadableBatchError, UnreadableRowError,
-    WrongPartitionsError,
+    DatabaseBehindError, DatabaseUrlError, MigrationError, OffsetGoneError, TopicsError, UnreadableBatchError,
+    UnreadableRowError, WrongPartitionsError,
 )  # fmt: skip
 
 
@@ -164,9 +162,6 @@ async def run_worker(settings: Settings, handler_factory: Callable[[Control], Ha
         await runner.run()
     except EXPLAINED as problem:
         telemetry.log.error(str(problem))
-        return 1
-    except ClientConfigurationError as problem:
-        telemetry.log.error(f"DATABASE_URL cannot be used: {problem}")
         return 1
     except Exception:  # noqa: BLE001 - the last line of the program
         telemetry.log.exception("the worker met what it cannot mend")
