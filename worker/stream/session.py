@@ -163,8 +163,8 @@ class Session:
         taken, self._ownership.claimed = self._ownership.claimed, {}
         transactions = self._transactions
         transactions.epochs = {**transactions.epochs, **{partition: one.epoch for partition, one in taken.items()}}
-        ends, known = await self._verify_age(taken)
-        self._publisher.written.follow(ends)
+        known = await self._verify_age(taken)
+        self._publisher.written.follow(known)
         ids = await self._source.ids()
         stored = await self._stored_positions(taken, ids)
         async with transactions.fenced():
@@ -191,16 +191,15 @@ class Session:
             return
         self._others_at = now
         transactions = self._transactions
-        _, known = await self._verify_age({partition for _, partition in written.resume()} & transactions.epochs.keys())
+        known = await self._verify_age({partition for _, partition in written.resume()} & transactions.epochs.keys())
         async with transactions.fenced():
             await note_published(transactions.connection, known)
 
-    async def _verify_age(self, partitions: Collection[int]) -> tuple[dict[Place, int], dict[Place, int]]:
-        """How far our output topics reach, and where that was not noted; an unknown record there ends the worker."""
+    async def _verify_age(self, partitions: Collection[int]) -> dict[Place, int]:
+        """How far our output topics reach. Records there that the database does not know end the worker."""
         handler = self._handler
         bounds = await self._source.bounds([(topic, one) for topic in handler.outputs for one in partitions])
-        known = await verify(self._transactions.connection, handler, self._settings, bounds, partitions)
-        return {place: end for place, (_, end) in bounds.items()}, known
+        return await verify(self._transactions.connection, handler, self._settings, bounds, partitions)
 
     async def _stored_positions(self, taken: Mapping[int, Taken], ids: Mapping[str, UUID]) -> dict[Place, int]:
         """Where to go on. A position that the topic no longer has ends the worker, as does one of an older topic.
