@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -11,6 +11,7 @@ from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 from aiokafka.helpers import create_ssl_context
 
+from worker.cancelled import GivenUpError, not_by_us
 from worker.kafka import batches
 from worker.settings import Settings
 
@@ -86,4 +87,11 @@ async def consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafka
         await start(reading, settings)
         yield reading
     finally:
+        await stop(reading)
+
+
+async def stop(reading: AIOKafkaConsumer) -> None:
+    """Reads nothing more. aiokafka gives up half way, connections open, where one of its fetches is to be repeated."""
+    with suppress(GivenUpError), not_by_us():
         await reading.stop()
+    await reading._client.close()  # noqa: SLF001 - there is no public way to close what it left

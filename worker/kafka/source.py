@@ -17,7 +17,7 @@ from aiokafka.structs import ConsumerRecord
 
 from worker.cancelled import end, not_by_us
 from worker.kafka import names
-from worker.kafka.connecting import client_options, start
+from worker.kafka.connecting import client_options, start, stop
 from worker.kafka.records import Place, Record
 from worker.kafka.topic_ids import topic_ids
 from worker.settings import Settings
@@ -97,7 +97,7 @@ class Source:
         self._consumer = self._looker = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS_MAX):
-                await asyncio.gather(*(one.stop() for one in clients))
+                await asyncio.gather(*(stop(one) for one in clients))
 
     async def bounds(self, places: list[Place]) -> dict[Place, tuple[int, int]]:
         """The first offset that each partition still has, and the one that the next record will get."""

@@ -2,10 +2,13 @@
 
 import asyncio
 
+from aiokafka.errors import NodeNotReadyError
+from structlog.testing import capture_logs
+
 from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.proxy import Proxy
 from tests.integration.stream.toy import Toy
-from tests.integration.stream.world import World
+from tests.integration.stream.world import PARTITIONS, World
 from worker.settings import load
 from worker.stream.cycle import Cycle
 
@@ -116,6 +119,35 @@ async def test_a_broker_that_comes_back_at_another_address_is_written_to_again(w
     await world.send("order-1")
 
     await world.check_orders({"order-1": 2})
+    await worker.stop()
+
+
+async def test_everything_of_a_session_is_let_go_also_while_kafka_is_to_be_asked_again(world: World):
+    """aiokafka gives up half way where a fetch of its own waits: the memory and the connections of before stayed."""
+
+    class FallsOnce(Toy):
+        fell = False
+
+        async def handle(self, cycle: Cycle) -> None:
+            if cycle.records and not self.fell:
+                self.fell = True
+                raise NodeNotReadyError("the broker restarts")
+            await super().handle(cycle)
+
+    worker = Hosted(world.settings, FallsOnce)
+    await world.until_shared(PARTITIONS)
+    session, producing = worker.runner._session, worker.runner._sink
+    session._source._consumer._fetcher._pending_tasks.add(asyncio.create_task(asyncio.Event().wait()))
+
+    with capture_logs() as logged:
+        await world.send("order-1")
+        await world.check_orders({"order-1": 1})
+
+    told = [one["problem"] for one in logged if one["event"].startswith("the session ended")]
+    assert told == ["Kafka: NodeNotReadyError: NodeNotReadyError: the broker restarts"]
+    assert worker.toy.drops == 1
+    assert session._connection.is_closed()
+    assert worker.runner._sink is not producing
     await worker.stop()
 
 
