@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    OffsetOutOfRangeError,
+    RequestTimedOutError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.structs import ConsumerRecord
 
 from worker.cancelled import end, not_by_us
@@ -32,6 +39,11 @@ WAITING_RECORDS_MAX = 4_000
 WAITING_BYTES_MAX = 16 << 20
 # How often the topics that are read are asked whether they are still the same.
 IDS_SECONDS = 1.0
+# A broker that restarts or hangs does not answer: another one does, or it does soon.
+IDS_ANSWER_SECONDS_MAX = 10.0
+IDS_ATTEMPT_SECONDS_MAX = 2.0
+IDS_PAUSE_SECONDS = 0.1
+NO_ANSWER = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError, TimeoutError)
 STOP_SECONDS_MAX = 2.0
 COORDINATOR_SECONDS_MAX = 2.0
 NOT_STARTED = "the source was not started"
@@ -110,9 +122,13 @@ class Source:
 
     async def ids(self) -> dict[str, UUID]:
         """What tells each topic from a later one of its name. From here on it is an error that one becomes another."""
-        self._ids = await self._ask_ids()
-        self._ids_at = time.monotonic()
-        return self._ids
+        found = await self._ask_ids()
+        for topic, known in self._ids.items():
+            if found.get(topic, known) != known:
+                made_anew = f"the topic {self._settings.topic(topic)} was deleted and made anew"
+                raise UnknownTopicOrPartitionError(made_anew)
+        self._ids, self._ids_at = found, time.monotonic()
+        return found
 
     async def assign(self, positions: Mapping[Place, int]) -> None:
         """From here on exactly these partitions are read, each from its offset; what waited is forgotten."""
@@ -223,17 +239,22 @@ class Source:
     async def _look_at_ids(self) -> None:
         """Now and then: a fetch goes on in whatever topic has the name. Who takes the partitions again judges it."""
         if self._ids and time.monotonic() > self._ids_at + IDS_SECONDS:
-            known = self._ids
-            for topic, now in (await self.ids()).items():
-                if known.get(topic, now) != now:
-                    made_anew = f"the topic {self._settings.topic(topic)} was deleted and made anew"
-                    raise UnknownTopicOrPartitionError(made_anew)
+            await self.ids()
 
     async def _ask_ids(self) -> dict[str, UUID]:
         if self._looker is None:
             raise RuntimeError(NOT_STARTED)
-        found = await topic_ids(self._looker._client, list(self._logical))  # noqa: SLF001 - there is no public way
-        return {self._logical[topic]: one for topic, one in found.items()}
+        client, until = self._looker._client, time.monotonic() + IDS_ANSWER_SECONDS_MAX  # noqa: SLF001 - no public way
+        while True:
+            try:
+                async with asyncio.timeout(IDS_ATTEMPT_SECONDS_MAX):
+                    found = await topic_ids(client, list(self._logical))
+            except NO_ANSWER:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(IDS_PAUSE_SECONDS)
+            else:
+                return {self._logical[topic]: one for topic, one in found.items()}
 
     def _ended(self, pump: asyncio.Task[None]) -> None:
         if not pump.cancelled():

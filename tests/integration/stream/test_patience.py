@@ -2,13 +2,16 @@
 
 import asyncio
 
-from aiokafka.errors import NodeNotReadyError
+import pytest
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, RequestTimedOutError
 from structlog.testing import capture_logs
 
 from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.proxy import Proxy
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import PARTITIONS, World
+from worker.kafka import source
+from worker.kafka.topic_ids import topic_ids
 from worker.settings import load
 from worker.stream.cycle import Cycle
 
@@ -148,6 +151,30 @@ async def test_everything_of_a_session_is_let_go_also_while_kafka_is_to_be_asked
     assert worker.toy.drops == 1
     assert session._connection.is_closed()
     assert worker.runner._sink is not producing
+    await worker.stop()
+
+
+async def test_a_broker_that_does_not_answer_for_a_moment_costs_no_session(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """Whichever broker was asked for the topics' ids just as it restarted: all that was in flight became unknown."""
+    monkeypatch.setattr(source, "IDS_SECONDS", 0.0)
+    answers: list[Exception] = [NodeNotReadyError(), RequestTimedOutError(), KafkaConnectionError(), TimeoutError()]
+    worker = Hosted(world.settings)
+    await world.send("order-1")
+    await world.until_seen(1)
+
+    async def restarting(*asked: object) -> object:
+        if answers:
+            raise answers.pop()
+        return await topic_ids(*asked)
+
+    monkeypatch.setattr(source, "topic_ids", restarting)
+    await world.send("order-1")
+
+    await world.check_orders({"order-1": 2})
+    assert not answers
+    assert worker.toy.drops == 0
     await worker.stop()
 
 

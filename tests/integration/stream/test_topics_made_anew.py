@@ -2,10 +2,14 @@
 
 import asyncio
 
+import pytest
+from aiokafka.errors import UnknownTopicOrPartitionError
+
 from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.world import PARTITIONS, World
 from worker.kafka import names
 from worker.kafka.connecting import administrator
+from worker.kafka.source import Source
 from worker.kafka.topics import create_missing, partition_counts
 
 
@@ -46,6 +50,19 @@ async def test_a_topic_that_is_made_anew_under_a_running_worker_ends_it(world: W
 
     assert code == 1
     assert "the topic was deleted and made anew, and has offsets 0 to 5" in world.log("a")
+
+
+async def test_a_topic_that_is_made_anew_is_noticed_also_by_who_takes_more_of_its_partitions_just_then(world: World):
+    """Of those that it had before it would go on at offsets of the old topic."""
+    source = Source(world.settings, "ledger", (names.INVOICES,), lambda: None)
+    await source.start()
+    await source.ids()
+    await make_anew(world)
+
+    with pytest.raises(UnknownTopicOrPartitionError, match="was deleted and made anew"):
+        await source.ids()
+
+    await source.stop()
 
 
 async def test_a_topic_that_is_made_anew_before_anything_was_read_of_it_is_read_from_its_beginning(world: World):
