@@ -27,7 +27,8 @@ async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     ending = list(tasks)
     for task in ending:
         task.cancel()
-    await asyncio.wait(ending)
+    if ending:
+        await asyncio.wait(ending)
     for task in ending:
         if not task.cancelled():
             task.exception()

@@ -73,12 +73,11 @@ class Source:
         self._logical = {settings.topic(name): name for name in topics}
         self._consumer: AIOKafkaConsumer | None = None
         self._looker: AIOKafkaConsumer | None = None
-        self._pump: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._waiting: deque[Record] = deque()
         self._waiting_bytes = 0
         self._assigned_at = 0.0
         self._ids: dict[str, UUID] = {}
-        self._ids_at = 0.0
         self._room = asyncio.Event()
 
     async def start(self) -> None:
@@ -104,7 +103,7 @@ class Source:
 
     async def stop(self) -> None:
         """Reads nothing more."""
-        await self._stop_pump()
+        await self._stop_reading()
         clients = [one for one in (self._consumer, self._looker) if one is not None]
         self._consumer = self._looker = None
         with contextlib.suppress(TimeoutError):
@@ -127,12 +126,12 @@ class Source:
             if found.get(topic, known) != known:
                 made_anew = f"the topic {self._settings.topic(topic)} was deleted and made anew"
                 raise UnknownTopicOrPartitionError(made_anew)
-        self._ids, self._ids_at = found, time.monotonic()
+        self._ids = found
         return found
 
     async def assign(self, positions: Mapping[Place, int]) -> None:
         """From here on exactly these partitions are read, each from its offset; what waited is forgotten."""
-        await self._stop_pump()
+        await self._stop_reading()
         self._waiting.clear()
         self._waiting_bytes = 0
         self._assigned_at = time.time()
@@ -140,17 +139,21 @@ class Source:
         for place, offset in positions.items():
             self._client.seek(self._partition(place), offset)
         if positions:
-            self._pump = asyncio.create_task(self._fill(), name="source")
-            self._pump.add_done_callback(self._ended)
+            self._tasks = [asyncio.create_task(self._fill(), name="source")]
+            if self._ids:
+                self._tasks.append(asyncio.create_task(self._watch(), name="topics"))
+            for task in self._tasks:
+                task.add_done_callback(self._ended)
 
     def waiting(self) -> bool:
         """Whether `take` has something to give, be it an error."""
-        return bool(self._waiting) or (self._pump is not None and self._pump.done())
+        return bool(self._waiting) or self._has_ended()
 
     def take(self, records_max: int, bytes_max: int) -> list[Record]:
         """What has arrived, in order per partition, one at least if any. Raises what the reader met."""
-        if self._pump is not None and self._pump.done() and not self._pump.cancelled():
-            self._pump.result()
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                task.result()
         taken: list[Record] = []
         size = 0
         while self._waiting and len(taken) < records_max:
@@ -167,7 +170,7 @@ class Source:
 
         Behind the last record that was taken may lie what is none: the end of a transaction, or what one took back.
         """
-        assigned = () if self._pump is None or self._pump.done() else self._client.assignment()
+        assigned = () if not self._tasks or self._has_ended() else self._client.assignment()
         reached = {(self._logical[one.topic], one.partition): await self._client.position(one) for one in assigned}
         for record in self._waiting:
             reached.pop((record.topic, record.partition), None)
@@ -182,7 +185,7 @@ class Source:
 
     def silent_seconds(self) -> float | None:
         """How long ago the broker last answered; None: nothing is asked of it, or what it answered waits for us."""
-        if self._consumer is None or self._pump is None or self._waiting:
+        if self._consumer is None or not self._tasks or self._waiting:
             return None
         places = self._consumer.assignment()
         last_ms = max((self._consumer.last_poll_timestamp(one) or 0 for one in places), default=0)
@@ -226,9 +229,9 @@ class Source:
                     found = await self._client.getmany(timeout_ms=POLL_MS, max_records=WAITING_RECORDS_MAX)
             except OffsetOutOfRangeError as problem:
                 raise await self._gone(problem) from problem
-            await self._look_at_ids()
             if not found:
                 continue
+            # Until it waits here, nothing may be awaited: `passed` takes what was fetched and does not wait for taken.
             for partition, records in found.items():
                 topic = self._logical[partition.topic]
                 for record in records:
@@ -236,10 +239,12 @@ class Source:
                     self._waiting_bytes += len(record.value or b"")
             self._arrived()
 
-    async def _look_at_ids(self) -> None:
-        """Now and then: a fetch goes on in whatever topic has the name. Who takes the partitions again judges it."""
-        if self._ids and time.monotonic() > self._ids_at + IDS_SECONDS:
-            await self.ids()
+    async def _watch(self) -> None:
+        """A fetch goes on in whatever topic has the name. Who takes the partitions again judges it."""
+        while True:
+            await asyncio.sleep(IDS_SECONDS)
+            with not_by_us():
+                await self.ids()
 
     async def _ask_ids(self) -> dict[str, UUID]:
         if self._looker is None:
@@ -249,15 +254,18 @@ class Source:
             try:
                 async with asyncio.timeout(IDS_ATTEMPT_SECONDS_MAX):
                     found = await topic_ids(client, list(self._logical))
-            except NO_ANSWER:
+            except NO_ANSWER as problem:
                 if time.monotonic() > until:
-                    raise
+                    raise RequestTimedOutError("no broker says which topics these are") from problem
                 await asyncio.sleep(IDS_PAUSE_SECONDS)
             else:
                 return {self._logical[topic]: one for topic, one in found.items()}
 
-    def _ended(self, pump: asyncio.Task[None]) -> None:
-        if not pump.cancelled():
+    def _has_ended(self) -> bool:
+        return any(task.done() for task in self._tasks)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
             self._arrived()
 
     async def _gone(self, problem: OffsetOutOfRangeError) -> OffsetGoneError:
@@ -266,10 +274,9 @@ class Source:
         first, end = (await self.bounds([place]))[place]
         return OffsetGoneError(partition.topic, partition.partition, stored, first, end)
 
-    async def _stop_pump(self) -> None:
-        if self._pump is not None:
-            pump, self._pump = self._pump, None
-            await end([pump])
+    async def _stop_reading(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        await end(tasks)
 
 
 def as_record(topic: str, record: "ConsumerRecord[bytes, bytes]") -> Record:

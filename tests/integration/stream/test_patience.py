@@ -10,6 +10,7 @@ from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.proxy import Proxy
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import PARTITIONS, World
+from tests.until import until
 from worker.kafka import source
 from worker.kafka.topic_ids import topic_ids
 from worker.settings import load
@@ -173,8 +174,30 @@ async def test_a_broker_that_does_not_answer_for_a_moment_costs_no_session(
     await world.send("order-1")
 
     await world.check_orders({"order-1": 2})
-    assert not answers
+    await until(lambda: not answers, seconds=20)
     assert worker.toy.drops == 0
+    await worker.stop()
+
+
+async def test_what_arrives_is_read_while_no_broker_says_which_topics_they_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(source, "IDS_SECONDS", 0.0)
+    worker = Hosted(world.settings)
+    await world.send("order-1")
+    await world.until_seen(1)
+    asked = asyncio.Event()
+
+    async def silent(*_: object) -> object:
+        asked.set()
+        await asyncio.Event().wait()
+        return {}
+
+    monkeypatch.setattr(source, "topic_ids", silent)
+    await asked.wait()
+    await world.send("order-1")
+
+    await world.check_orders({"order-1": 2})
     await worker.stop()
 
 
