@@ -184,9 +184,11 @@ class Source:
         return {(self._logical[one.topic], one.partition): end for one, end in ends.items() if end is not None}
 
     def silent_seconds(self) -> float | None:
-        """How long ago the broker last answered; None: nothing is asked of it, or what it answered waits for us."""
-        if self._consumer is None or not self._tasks or self._waiting:
+        """How long the broker has owed an answer: 0 while what it answered waits here. None: nothing is asked of it."""
+        if self._consumer is None or not self._tasks:
             return None
+        if self._waiting:
+            return 0.0
         places = self._consumer.assignment()
         last_ms = max((self._consumer.last_poll_timestamp(one) or 0 for one in places), default=0)
         return max(0.0, time.time() - max(last_ms / 1000, self._assigned_at))

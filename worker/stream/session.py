@@ -97,7 +97,9 @@ class Session:
                 self._patience.works()
             if await self._hand_over_finished():
                 return
-            if not await self._work():
+            if await self._work():
+                self._look_at_kafka()
+            else:
                 await self._wait()
             garbage.look()
 
@@ -314,12 +316,15 @@ class Session:
         self._tidy_at = None
         await self._handler.committed(done.cycle)
 
-    async def _wait(self) -> None:
+    def _look_at_kafka(self) -> None:
         if problem := self.kafka_problem():
             telemetry.alert(KAFKA_AWAY, problem=problem)
         # A worker that stops asks nothing more, and hears nothing.
         elif self._patience.problem is None and self._source.silent_seconds() is not None:
             telemetry.clear_alert(KAFKA_AWAY)
+
+    async def _wait(self) -> None:
+        self._look_at_kafka()
         now = time.monotonic()
         until = now + LOOK_SECONDS
         if self._tidy_at is not None:

@@ -109,6 +109,31 @@ async def test_a_worker_that_stops_does_not_say_that_kafka_is_back(world: World)
     assert worker.toy.lasting
 
 
+async def test_an_alert_is_over_as_soon_as_kafka_is_back_however_much_waits_to_be_read(world: World) -> None:
+    """It lasted until the worker had caught up, as only one that found nothing to do looked."""
+
+    lasting: list[bool] = []
+
+    class OneByOne(Toy):
+        async def handle(self, cycle: Cycle) -> None:
+            self.control.pace.records_max = 1
+            if cycle.records and not lasting:
+                telemetry.alert(KAFKA_AWAY)
+            if cycle.records:
+                lasting.append(any(one["code"] == KAFKA_AWAY for one in telemetry.lasting_alerts()))
+            await super().handle(cycle)
+
+    await world.send_many([("order-1", b"{}", None)] * 50)
+    worker = Hosted(world.settings, OneByOne)
+    try:
+        await world.check_orders({"order-1": 50})
+        await worker.stop()
+    finally:
+        telemetry.clear_alert(KAFKA_AWAY)
+
+    assert lasting.count(True) <= 2, lasting
+
+
 async def test_trouble_that_lets_sessions_begin_and_ends_each_is_not_over_whenever_one_begins(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
