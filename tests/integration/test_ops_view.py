@@ -23,13 +23,14 @@ from tests.integration.restoring import rows
 from tests.until import until
 from worker.domain.order import Order
 from worker.domain.published import order_state
-from worker.kafka.connecting import client_options
+from worker.kafka.connecting import administrator, client_options
+from worker.kafka.topics import TopicsError, create_missing, partition_counts
 from worker.ops.row import State, decode
 from worker.ops.view import CHANGELOGS, View
 from worker.sandbox.erp import stories
 from worker.sandbox.erp_command import publish
 from worker.sandbox.rehearsal import CONNECTORS, Rehearsal
-from worker.settings import Settings
+from worker.settings import Settings, load
 from worker.stack import StackEnv
 
 ORDERS = 150
@@ -180,3 +181,18 @@ async def _lose_tables(settings: Settings) -> None:
         await admin.delete_topics([settings.topic(next(iter(CHANGELOGS)))])
     finally:
         await admin.close()
+
+
+async def test_a_view_that_is_told_of_another_number_of_partitions_takes_no_tables_away(
+    stack: StackEnv, topic_prefix: str
+) -> None:
+    environment = {**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2"}
+    settings = load(environment)
+    await create_missing(settings)
+    async with watching(settings), administrator(settings) as admin:
+        before = await partition_counts(admin, settings, CHANGELOGS)
+
+        with pytest.raises(TopicsError, match="has 2 partitions, but TOPIC_PARTITIONS is 1"):
+            await View(load(environment | {"TOPIC_PARTITIONS": "1"})).start()
+
+        assert await partition_counts(admin, settings, CHANGELOGS) == before

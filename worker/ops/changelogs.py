@@ -10,7 +10,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from faust import SASLCredentials, SSLCredentials
 
 from worker.kafka.connecting import administrator, client_options, consumer
-from worker.kafka.topics import VISIBLE_POLL_SECONDS, VISIBLE_SECONDS_MAX, TopicsError, make, partition_counts
+from worker.kafka.topics import (
+    VISIBLE_POLL_SECONDS,
+    VISIBLE_SECONDS_MAX,
+    TopicsError,
+    make,
+    partition_counts,
+    refuse_wrong_counts,
+)
 from worker.settings import Settings
 
 SESSION_SECONDS = 10.0
@@ -53,9 +60,11 @@ async def prepare(
         for name in map(settings.topic, sources):
             if name not in found:
                 raise TopicsError(f"the topic {name} is missing: `settlement topics` creates it")
+        refuse_wrong_counts(settings, {name: found[name] for name in map(settings.topic, sources)})
         there = [name for name in changelogs if found.get(settings.topic(name)) == settings.topic_partitions]
         if len(there) == len(changelogs) and not await _emptied(settings, group, sources, changelogs):
             return False
+        await _until_alone(admin, settings.topic(group))
         await _remove(admin, settings, [name for name in changelogs if settings.topic(name) in found])
         await make(admin, [
             NewTopic(settings.topic(name), settings.topic_partitions, -1, {}, dict(config))
@@ -82,6 +91,23 @@ async def _begin_again(settings: Settings, group: str, sources: Sequence[str]) -
         places = _places(settings, sources)
         member.assign(places)
         await member.commit(await member.beginning_offsets(places))
+
+
+async def _until_alone(admin: AIOKafkaAdminClient, group: str) -> None:
+    """One that was killed stays a member until its session is over; from one that lives no table is taken away."""
+    try:
+        async with asyncio.timeout(2 * SESSION_SECONDS):
+            while not await _is_empty(admin, group):  # noqa: ASYNC110 - only the brokers know
+                await asyncio.sleep(VISIBLE_POLL_SECONDS)
+    except TimeoutError:
+        raise TopicsError(
+            f"the tables of the ops view have to be made anew, and one of the group {group} is running: stop it"
+        ) from None
+
+
+async def _is_empty(admin: AIOKafkaAdminClient, group: str) -> bool:
+    states = [one[2] for answer in await admin.describe_consumer_groups([group]) for one in answer.groups]
+    return all(state in ("Empty", "Dead") for state in states)
 
 
 def _member(settings: Settings, group: str) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
