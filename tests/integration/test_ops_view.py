@@ -24,6 +24,7 @@ from tests.until import until
 from worker.domain.order import Order
 from worker.domain.published import order_state
 from worker.kafka.connecting import administrator, client_options
+from worker.kafka.names import ORDERS as STATES
 from worker.kafka.topics import TopicsError, create_missing, partition_counts
 from worker.ops.row import State, decode
 from worker.ops.view import CHANGELOGS, View
@@ -196,3 +197,27 @@ async def test_a_view_that_is_told_of_another_number_of_partitions_takes_no_tabl
             await View(load(environment | {"TOPIC_PARTITIONS": "1"})).start()
 
         assert await partition_counts(admin, settings, CHANGELOGS) == before
+
+
+async def test_a_topic_that_is_gone_under_the_view_is_named_and_the_one_made_anew_ends_it(
+    stack: StackEnv, topic_prefix: str
+) -> None:
+    settings = load({**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2"})
+    orders = settings.topic(STATES)
+    await create_missing(settings)
+    async with watching(settings) as view, administrator(settings) as admin:
+
+        async def whole() -> bool:
+            return view.missing() is None
+
+        async def names_it() -> bool:
+            return view.missing() == f"the topic {orders} is missing: `settlement topics` creates it"
+
+        async def has_to_begin_again() -> bool:
+            return view.lost() == f"the topic {orders} was deleted and made anew: the view begins with it again"
+
+        await until(whole, SECONDS_MAX)
+        await admin.delete_topics([orders])
+        await until(names_it, SECONDS_MAX)
+        await create_missing(settings)
+        await until(has_to_begin_again, SECONDS_MAX)

@@ -5,12 +5,14 @@ What an open transaction holds back counts: it waits, and whoever looks has to s
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from worker.kafka import names
 from worker.kafka.connecting import administrator, consumer
+from worker.kafka.topic_ids import topic_ids
 from worker.settings import Settings
 
 Lags = dict[str, list[int]]
@@ -42,6 +44,11 @@ class LagReader:
                 done = firsts[place] if known is None or known.offset < 0 else known.offset
                 found[role][place.partition] += max(0, ends[place] - done)
         return found
+
+    async def ids(self, topics: Sequence[str]) -> dict[str, UUID]:
+        """What tells these topics from others of the same name, over the same connections."""
+        admin, _ = self._clients = self._clients or await self._connected()
+        return await topic_ids(admin._client, topics)  # noqa: SLF001 - there is no public way to its connections
 
     async def close(self) -> None:
         """Lets go of the brokers; the next `read` comes back to them."""

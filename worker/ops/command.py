@@ -50,12 +50,12 @@ async def run_ops(settings: Settings) -> int:
 
 
 async def _until_stopped(view: View, stopping: asyncio.Event) -> int:
-    """A view that has crashed ends the program: whoever runs it starts it again, and the tables are in Kafka."""
+    """A view that cannot go on ends the program: whoever runs it starts it again, and the tables are in Kafka."""
     waiting = asyncio.create_task(stopping.wait())
     while not waiting.done():
         await asyncio.wait([waiting], timeout=LOOK_SECONDS)
-        if view.app.crashed:
-            telemetry.log.error("the view has crashed", problem=repr(view.app.crash_reason))
+        if problem := view.lost():
+            telemetry.log.error(problem)
             waiting.cancel()
             return 1
     return 0

@@ -16,6 +16,7 @@ from faust.serializers import codecs
 
 from worker import telemetry
 from worker.kafka.murmur2 import partition_of
+from worker.kafka.refusals import refusal
 
 REFUSED_PAUSE_SECONDS = 1.0
 TURN = 200
@@ -60,6 +61,8 @@ class HomeTable(faust.Table[Any, Any]):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._changed: set[Any] = set()
+        self.refusal: str | None = None
+        """What Kafka has against our writes, as the end of a sentence; None: nothing."""
 
     def partition_for_key(self, key: Any) -> int:
         """An order's row lies where its records lie."""
@@ -86,9 +89,12 @@ class HomeTable(faust.Table[Any, Any]):
         while changes:
             refused = await self._refused(changes)
             if refused:
-                why = repr(next(iter(refused.values())))
-                telemetry.log.warning("Kafka refused a write of the view, it is written again", problem=why)
+                why = next(iter(refused.values()))
+                telemetry.log.warning("Kafka refused a write of the view, it is written again", problem=repr(why))
+                self.refusal = refusal(why)
                 await asyncio.sleep(REFUSED_PAUSE_SECONDS)
+            else:
+                self.refusal = None
             changes = {key: changes[key] for key in refused}
 
     async def _refused(self, changes: Changes) -> Mapping[Any, BaseException]:

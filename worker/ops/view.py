@@ -24,6 +24,7 @@ from worker.ops.count import Count, News, counted
 from worker.ops.row import Command, Event, Message, Outcome, Row, decode, fold, is_over, milliseconds
 from worker.ops.table import HomeTable, Model, in_turns
 from worker.ops.totals import Totals
+from worker.ops.watch import Progress, Watch
 from worker.settings import Settings
 
 ROLE = "ops"
@@ -84,6 +85,8 @@ class View:
         self.app.on_partitions_revoked.connect(self._interrupted)
         self._whole = False
         self._unkept: list[Any] = []
+        self._kept = 0
+        self._watch = Watch(settings, ROLE, list(TOPICS), list(CHANGELOGS), self._progress)
 
     async def start(self) -> None:
         """Tables are recovered in the background; `missing` says when."""
@@ -93,9 +96,11 @@ class View:
         consumer: Any = self.app.consumer
         consumer.seek_to_committed = _sought(consumer)
         await self.app.start()
+        await self._watch.start()
 
     async def stop(self) -> None:
         """Commits what Kafka has; the rest is read again."""
+        await self._watch.stop()
         await self.app.stop()
         self._scratch.cleanup()
 
@@ -105,10 +110,26 @@ class View:
             return "the view has crashed; the log says why"
         if not self._whole:
             return "the view is reading its tables from Kafka"
-        held = {partition for topic, partition in self.app.consumer.assignment() if topic in self._kinds}
-        if (lacking := self._settings.topic_partitions - len(held)) > 0:
+        if (lacking := self._settings.topic_partitions - len(self._held())) > 0:
             return f"{lacking} partitions are with another ops view of this group; each shows its own part only"
-        return None
+        return self.refused() or self._watch.lacking
+
+    def refused(self) -> str | None:
+        """Why Kafka does not take what the view keeps there, where it answers at all."""
+        why = self.rows.refusal or self.rates.table.refusal
+        return f"what the view knows is not kept: Kafka {why}" if why else None
+
+    def lost(self) -> str | None:
+        """Why the view has to begin anew; None: it goes on."""
+        if self.app.crashed:
+            return f"the view has crashed: {self.app.crash_reason!r}"
+        return self._watch.lost
+
+    def _held(self) -> frozenset[int]:
+        return frozenset(place.partition for place in self.app.consumer.assignment() if place.topic in self._kinds)
+
+    def _progress(self) -> Progress | None:
+        return Progress(self._held(), self._kept) if self._whole and not self.refused() else None
 
     def row(self, order_id: str) -> Row | None:
         """One order as the view knows it."""
@@ -150,6 +171,7 @@ class View:
             await self.rows.keep(rows)
             async for event in in_turns(events):
                 await acknowledge(event)
+            self._kept += len(events)
             async with self.changed:
                 self.changed.notify_all()
 
