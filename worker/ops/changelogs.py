@@ -7,6 +7,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from faust import SASLCredentials, SSLCredentials
 
 from worker.kafka.connecting import administrator, client_options, consumer
@@ -106,8 +107,11 @@ async def _until_alone(admin: AIOKafkaAdminClient, group: str) -> None:
 
 
 async def _is_empty(admin: AIOKafkaAdminClient, group: str) -> bool:
-    states = [one[2] for answer in await admin.describe_consumer_groups([group]) for one in answer.groups]
-    return all(state in ("Empty", "Dead") for state in states)
+    try:
+        answers = await admin.describe_consumer_groups([group])
+    except GroupCoordinatorNotAvailableError:  # of a new cluster, whose first group this is
+        return False
+    return all(one[2] in ("Empty", "Dead") for answer in answers for one in answer.groups)
 
 
 def _member(settings: Settings, group: str) -> AbstractAsyncContextManager[AIOKafkaConsumer]:

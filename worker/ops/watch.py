@@ -49,6 +49,7 @@ class Watch:
         self._ids: dict[str, UUID] = {}
         self._goal: int | None = None
         self._last, self._since, self._waited = -1, 0.0, 0
+        self._looked_at = 0.0
         self.lacking: str | None = "the view is reading its tables from Kafka"
         """What the view does not know, in words; None: nothing."""
         self.lost: str | None = None
@@ -106,6 +107,9 @@ class Watch:
     def _judge(self, lags: Sequence[int]) -> None:
         """Whether what waits becomes less."""
         progress, now = self._progress(), time.monotonic()
+        before, self._looked_at = self._looked_at, now
+        if now - before > LOOK_SECONDS + LOOK_SECONDS_MAX:
+            self._since = now  # this process stood still itself
         if progress is None:
             self._goal, self._last = None, -1
             return
