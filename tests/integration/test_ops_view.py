@@ -221,3 +221,14 @@ async def test_a_topic_that_is_gone_under_the_view_is_named_and_the_one_made_ane
         await until(names_it, SECONDS_MAX)
         await create_missing(settings)
         await until(has_to_begin_again, SECONDS_MAX)
+
+
+async def test_a_view_whose_clients_do_not_end_ends_all_the_same(
+    stack: StackEnv, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = View(load({**stack.as_settings(), "TOPIC_PREFIX": topic_prefix}))
+    monkeypatch.setattr("worker.ops.view.STOP_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(view.app, "stop", asyncio.Event().wait)
+
+    async with asyncio.timeout(10):
+        await view.stop()

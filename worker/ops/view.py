@@ -38,6 +38,7 @@ RATES_KEPT_SECONDS = 26 * 3600
 SWEEP_SECONDS = 300.0
 # An order's state comes with its first event; where it never does, the order came to its end long ago.
 STATELESS_SECONDS_MAX = 600.0
+STOP_SECONDS_MAX = 10.0
 # Where Kafka keeps the tables, and how.
 CHANGELOGS = {
     f"{names.group(ROLE)}-orders-changelog": {"cleanup.policy": "compact"},
@@ -101,7 +102,11 @@ class View:
     async def stop(self) -> None:
         """Commits what Kafka has; the rest is read again."""
         await self._watch.stop()
-        await self.app.stop()
+        try:
+            async with asyncio.timeout(STOP_SECONDS_MAX):
+                await self.app.stop()
+        except TimeoutError:  # Faust waits for ever for the end of its clients' thread where that thread has failed
+            telemetry.log.warning("Faust did not stop in time: what Kafka has not acknowledged is read again")
         self._scratch.cleanup()
 
     def missing(self) -> str | None:
