@@ -146,9 +146,7 @@ class Settings(BaseSettings):
 
     def require_both(self) -> None:
         """A worker needs Kafka and the database: a `SettingsError` names the one that is missing."""
-        for name in ("kafka_bootstrap_servers", "database_url"):
-            if getattr(self, name) is None:
-                raise SettingsError(_missing(name.upper()))
+        _ = self.bootstrap, self.database
 
     @property
     def parking_ms(self) -> int:

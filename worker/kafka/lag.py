@@ -10,6 +10,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from worker import telemetry
 from worker.kafka import names
 from worker.kafka.connecting import administrator, consumer
 from worker.kafka.topic_ids import topic_ids
@@ -54,6 +55,13 @@ class LagReader:
         """Lets go of the brokers; the next `read` comes back to them."""
         self._clients = None
         await self._open.aclose()
+
+    async def let_go(self) -> None:
+        """As `close`; a connection that cannot even be closed is no reason to stop looking."""
+        try:
+            await self.close()
+        except Exception:  # noqa: BLE001 - whatever it is, the next `read` begins with other connections
+            telemetry.log.exception("could not let go of the brokers")
 
     async def _connected(self) -> tuple[AIOKafkaAdminClient, AIOKafkaConsumer]:
         async with AsyncExitStack() as opening:

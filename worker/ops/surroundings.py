@@ -84,21 +84,14 @@ class Surroundings:
                 if met != self.problem:  # every two seconds the same would hide what else the log has
                     telemetry.log.warning("could not look around", problem=met)
                 self.problem = met
-                await self._let_go()
+                await self._lag.let_go()
             except Exception as problem:  # noqa: BLE001 - nobody waits for this task: its end would be seen by nobody
                 self.problem = _sentence(problem, self._asked)
                 telemetry.log.exception("could not look around, for a reason that nobody foresaw", problem=self.problem)
-                await self._let_go()
+                await self._lag.let_go()
             if self._seen() != before:
                 self.stamp += 1
             await asyncio.sleep(LOOK_SECONDS)
-
-    async def _let_go(self) -> None:
-        """The next look comes back to the brokers; a connection that cannot even be closed is no reason to stop."""
-        try:
-            await self._lag.close()
-        except Exception:  # noqa: BLE001 - as above
-            telemetry.log.exception("could not let go of the brokers")
 
     async def _look(self) -> None:
         self._asked = "PostgreSQL"

@@ -72,17 +72,11 @@ class Watch:
                     await self._look()
             except (KafkaError, OSError):  # whoever looks around says so on every page
                 self._since = time.monotonic()
-                await self._let_go()
+                await self._lag.let_go()
             except Exception:  # noqa: BLE001 - nobody waits for this task: its end would be seen by nobody
                 telemetry.log.exception("could not watch the view, for a reason that nobody foresaw")
-                await self._let_go()
+                await self._lag.let_go()
             await asyncio.sleep(LOOK_SECONDS)
-
-    async def _let_go(self) -> None:
-        try:
-            await self._lag.close()
-        except Exception:  # noqa: BLE001 - as above
-            telemetry.log.exception("could not let go of the brokers")
 
     async def _look(self) -> None:
         if (gone := await self._gone(self._tables)) is not None:
@@ -94,14 +88,13 @@ class Watch:
 
     async def _gone(self, topics: Sequence[str]) -> str | None:
         """One of these that is missing. One that was made anew is lost: Faust would not read it."""
-        for topic in topics:
-            try:
-                found = await self._lag.ids([topic])
-            except UnknownTopicOrPartitionError:
-                return topic
-            for name, its in found.items():
-                if self._ids.setdefault(name, its) != its:
-                    self.lost = f"the topic {name} was deleted and made anew: the view begins with it again"
+        try:
+            found = await self._lag.ids(topics)
+        except UnknownTopicOrPartitionError as problem:
+            return str(problem.args[0])
+        for name, its in found.items():
+            if self._ids.setdefault(name, its) != its:
+                self.lost = f"the topic {name} was deleted and made anew: the view begins with it again"
         return None
 
     def _judge(self, lags: Sequence[int]) -> None:

@@ -140,17 +140,9 @@ async def test_trouble_that_lets_sessions_begin_and_ends_each_is_not_over_whenev
     """Else the alert lasts for a moment each time, and nothing that waits for it to last ever tells anybody."""
     monkeypatch.setattr(patience, "STEADY_SECONDS", 3.0)
 
-    class Denied(Toy):
-        denied = 0
-
-        async def handle(self, cycle: Cycle) -> None:
-            if cycle.records and self.denied < FALLS_MAX + 4:
-                self.denied += 1
-                raise TopicAuthorizationFailedError("settlement.commands.v1")
-            await super().handle(cycle)
-
     with capture_logs() as logged:
-        worker = Hosted(world.settings, Denied)
+        worker = Hosted(world.settings)
+        worker.toy.meets = [TopicAuthorizationFailedError("settlement.commands.v1") for _ in range(FALLS_MAX + 4)]
         await world.send("order-1")
         await world.until_seen(1)
         said = worker.runner.condition()["problem"]

@@ -14,7 +14,6 @@ from tests.until import until
 from worker.kafka import source
 from worker.kafka.topic_ids import topic_ids
 from worker.settings import load
-from worker.stream.cycle import Cycle
 
 
 async def test_a_database_that_goes_away_costs_time_and_nothing_else(world: World):
@@ -80,16 +79,8 @@ async def test_a_worker_that_is_stopped_while_the_database_is_away_ends_at_once(
 async def test_a_library_that_gives_up_what_was_waited_for_does_not_end_the_worker(world: World):
     """Its work was over as if somebody had asked for it: exit code 0, and nothing in the log."""
 
-    class GivesUpOnce(Toy):
-        gave_up = False
-
-        async def handle(self, cycle: Cycle) -> None:
-            if cycle.records and not self.gave_up:
-                self.gave_up = True
-                raise asyncio.CancelledError
-            await super().handle(cycle)
-
-    worker = Hosted(world.settings, GivesUpOnce)
+    worker = Hosted(world.settings)
+    worker.toy.meets = [asyncio.CancelledError()]
 
     await world.send("order-1")
 
@@ -100,16 +91,7 @@ async def test_a_library_that_gives_up_what_was_waited_for_does_not_end_the_work
 async def test_a_broker_that_comes_back_at_another_address_is_written_to_again(world: World):
     """A producer that was idle meanwhile knows the old address only: what it was given later stayed in the outbox."""
 
-    class GivesUp(Toy):
-        gives_up = False
-
-        async def handle(self, cycle: Cycle) -> None:
-            if cycle.records and self.gives_up:
-                self.gives_up = False
-                raise asyncio.CancelledError
-            await super().handle(cycle)
-
-    worker = Hosted(world.settings, GivesUp)
+    worker = Hosted(world.settings)
     await world.send("order-1")
     await world.until_published({"order-1": 1})
     await world.until_quiet()
@@ -118,7 +100,7 @@ async def test_a_broker_that_comes_back_at_another_address_is_written_to_again(w
         connection.close()
     known = producing.cluster._brokers
     producing.cluster._brokers = {node: broker._replace(port=9) for node, broker in known.items()}
-    worker.toy.gives_up = True
+    worker.toy.meets = [asyncio.CancelledError()]
 
     await world.send("order-1")
 
@@ -129,16 +111,8 @@ async def test_a_broker_that_comes_back_at_another_address_is_written_to_again(w
 async def test_everything_of_a_session_is_let_go_also_while_kafka_is_to_be_asked_again(world: World):
     """aiokafka gives up half way where a fetch of its own waits: the memory and the connections of before stayed."""
 
-    class FallsOnce(Toy):
-        fell = False
-
-        async def handle(self, cycle: Cycle) -> None:
-            if cycle.records and not self.fell:
-                self.fell = True
-                raise NodeNotReadyError("the broker restarts")
-            await super().handle(cycle)
-
-    worker = Hosted(world.settings, FallsOnce)
+    worker = Hosted(world.settings)
+    worker.toy.meets = [NodeNotReadyError("the broker restarts")]
     await world.until_shared(PARTITIONS)
     session, producing = worker.runner._session, worker.runner._sink
     session._source._consumer._fetcher._pending_tasks.add(asyncio.create_task(asyncio.Event().wait()))

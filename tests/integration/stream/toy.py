@@ -44,6 +44,8 @@ class Toy:
         self.cycles = 0
         self.drops = 0
         self.released: list[frozenset[int]] = []
+        self.meets: list[BaseException] = []
+        """What the next cycles with records meet, one each."""
 
     async def unknown(self, connection: asyncpg.Connection, records: Sequence[Record]) -> Record | None:
         rows = await connection.fetch("SELECT order_id, version FROM public.toy_orders")
@@ -68,6 +70,8 @@ class Toy:
         return None
 
     async def handle(self, cycle: Cycle) -> None:
+        if cycle.records and self.meets:
+            raise self.meets.pop(0)
         if not cycle.records:
             return
         orders = sorted({_order(record) for record in cycle.records})
