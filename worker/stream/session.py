@@ -3,36 +3,32 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Mapping
-from uuid import UUID
+from collections.abc import Mapping
 
 from worker import metrics, telemetry
 from worker.kafka.records import Place
 from worker.kafka.sink import Sink
-from worker.kafka.source import OffsetGoneError, Source
+from worker.kafka.source import Source
 from worker.postgres.connecting import Connection, connect
 from worker.settings import Settings
-from worker.stream import garbage, outbox
-from worker.stream.behind import verify
+from worker.stream import garbage
 from worker.stream.clock import Clock
 from worker.stream.committer import Committer
 from worker.stream.control import Control
-from worker.stream.cycle import Handler, Taken
+from worker.stream.cycle import Handler
 from worker.stream.digesting import Digesting
 from worker.stream.hand_over import HandOver
 from worker.stream.misplaced import Misplaced
-from worker.stream.offsets import begin_positions, note_published, stored_ids, stored_positions
 from worker.stream.ownership import Ownership
 from worker.stream.patience import KAFKA_AWAY, Patience
 from worker.stream.publisher import Publisher
+from worker.stream.taking import Taking
 from worker.stream.transaction import Done, Transactions
 
 CYCLE_BYTES_MAX = 8 << 20
 # How long acknowledged rows wait for a cycle that deletes them in passing, before one is run for them alone.
 TIDY_SECONDS = 0.1
 LOOK_SECONDS = 1.0
-# Who writes to our topics without end must not make us read them without end.
-LOOK_AT_OTHERS_SECONDS = 5.0
 FLUSH_SECONDS_MAX = 2.0
 KAFKA_SILENT_SECONDS_MAX = 5.0
 TOPIC_WIDENED = "topic_widened"
@@ -60,9 +56,7 @@ class Session:
         self._hand_over: HandOver | None = None
         self._tidy_at: float | None = None
         self._passed_at = 0.0
-        self._left_over: frozenset[int] = frozenset()
         self._works = False
-        self._others_at = 0.0
         self._clock = Clock()
         self.stopping = False
 
@@ -78,6 +72,9 @@ class Session:
             self._settings, self._handler, self._connection, self._ownership.member_id, self._publisher,
             self._misplaced, self._dead_letter_bytes,
         )  # fmt: skip
+        self._taking = Taking(
+            self._settings, self._handler, self._source, self._publisher, self._transactions, self._room
+        )  # fmt: skip
         self._digesting = Digesting(self._transactions, self._durable, self._room)
 
     async def run(self) -> None:
@@ -91,8 +88,8 @@ class Session:
             self._look_at_clock()
             if self._ownership.claimed:
                 await self._take()
-            await self._look_at_others()
-            if not self._works and not self._publisher.waits_for(self._left_over):
+            await self._taking.look_at_others()
+            if not self._works and self._taking.left_over_is_published():
                 self._works = True
                 self._patience.works()
             if await self._hand_over_finished():
@@ -161,69 +158,20 @@ class Session:
             self._control.wake()
 
     async def _take(self) -> None:
-        """What was claimed becomes ours: positions, memory, what the outbox holds, and only then records."""
+        """What was claimed becomes ours, and is read from then on."""
         taken, self._ownership.claimed = self._ownership.claimed, {}
-        transactions = self._transactions
-        transactions.epochs = {**transactions.epochs, **{partition: one.epoch for partition, one in taken.items()}}
-        known = await self._verify_age(taken)
-        self._publisher.written.follow(known)
-        ids = await self._source.ids()
-        stored = await self._stored_positions(taken, ids)
-        async with transactions.fenced():
-            await note_published(transactions.connection, known)
-            await begin_positions(transactions.connection, stored, ids)
-            await self._handler.taken(transactions.connection, taken)
-        await self._publish_left_over(taken)
-        self._own(transactions.epochs)
+        stored = await self._taking.take(taken)
+        self._own(self._transactions.epochs)
         self._positions |= stored
         await self._source.assign(self._positions)
         self._committer.note({place: offset for place, offset in stored.items() if offset > 0})
         self._control.wake()
-        telemetry.log.info("partitions taken", partitions=sorted(taken), owned=len(transactions.epochs))
+        telemetry.log.info("partitions taken", partitions=sorted(taken), owned=len(self._transactions.epochs))
 
     def _own(self, epochs: Mapping[int, int]) -> None:
         self._transactions.epochs = epochs
         self._control.epochs = epochs
         metrics.owned_partitions.set(len(epochs))
-
-    async def _look_at_others(self) -> None:
-        """Whoever writes between our records may be a worker whose database is another: a primary that came back."""
-        written, now = self._publisher.written, time.monotonic()
-        if not written.interrupted or now < self._others_at + LOOK_AT_OTHERS_SECONDS:
-            return
-        self._others_at = now
-        transactions = self._transactions
-        known = await self._verify_age({partition for _, partition in written.resume()} & transactions.epochs.keys())
-        async with transactions.fenced():
-            await note_published(transactions.connection, known)
-
-    async def _verify_age(self, partitions: Collection[int]) -> dict[Place, int]:
-        """How far our output topics reach. Records there that the database does not know end the worker."""
-        handler = self._handler
-        bounds = await self._source.bounds([(topic, one) for topic in handler.outputs for one in partitions])
-        return await verify(self._transactions.connection, handler, self._settings, bounds, partitions)
-
-    async def _stored_positions(self, taken: Mapping[int, Taken], ids: Mapping[str, UUID]) -> dict[Place, int]:
-        """Where to go on. A position that the topic no longer has ends the worker, as does one of an older topic.
-
-        Nothing was read before offset 0, so that it is the beginning of any topic.
-        """
-        topics = self._handler.topics
-        stored = await stored_positions(self._transactions.connection, topics, taken)
-        of = await stored_ids(self._transactions.connection, topics, taken)
-        bounds = await self._source.bounds([(topic, partition) for topic in topics for partition in taken])
-        for place, (first, end) in bounds.items():
-            at = stored.setdefault(place, first)
-            made_anew = at > 0 and place in of and of[place] != ids.get(place[0], of[place])
-            if made_anew or not first <= at <= end:
-                raise OffsetGoneError(self._settings.topic(place[0]), place[1], at, first, end, made_anew=made_anew)
-        return stored
-
-    async def _publish_left_over(self, taken: Mapping[int, Taken]) -> None:
-        while rows := await outbox.left_over(self._transactions.connection, taken, self._publisher.known):
-            await self._room()
-            self._publisher.enqueue(rows)
-            self._left_over |= {row.id for row in rows}
 
     async def _room(self) -> None:
         """Waits while too much is committed that Kafka does not have yet."""

@@ -1,0 +1,93 @@
+"""What was claimed becomes ours: the tables and the topics agree, memory is loaded, what was left over goes out."""
+
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from uuid import UUID
+
+from worker.kafka.records import Place
+from worker.kafka.source import OffsetGoneError, Source
+from worker.settings import Settings
+from worker.stream import outbox
+from worker.stream.behind import verify
+from worker.stream.cycle import Handler, Taken
+from worker.stream.offsets import begin_positions, note_published, stored_ids, stored_positions
+from worker.stream.publisher import Publisher
+from worker.stream.transaction import Transactions
+
+# Who writes to our topics without end must not make us read them without end.
+LOOK_AT_OTHERS_SECONDS = 5.0
+
+
+class Taking:
+    """One session's; nothing is read of a partition before it was taken here."""
+
+    def __init__(
+        self, settings: Settings, handler: Handler, source: Source, publisher: Publisher, transactions: Transactions,
+        room: Callable[[], Awaitable[None]],
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._handler = handler
+        self._source = source
+        self._publisher = publisher
+        self._transactions = transactions
+        self._room = room
+        self._left_over: frozenset[int] = frozenset()
+        self._others_at = 0.0
+
+    async def take(self, taken: Mapping[int, Taken]) -> dict[Place, int]:
+        """From here on we write for these partitions, and read them from the offsets returned."""
+        transactions = self._transactions
+        transactions.epochs = {**transactions.epochs, **{partition: one.epoch for partition, one in taken.items()}}
+        known = await self._verify_age(taken)
+        self._publisher.written.follow(known)
+        ids = await self._source.ids()
+        stored = await self._stored_positions(taken, ids)
+        async with transactions.fenced():
+            await note_published(transactions.connection, known)
+            await begin_positions(transactions.connection, stored, ids)
+            await self._handler.taken(transactions.connection, taken)
+        await self._publish_left_over(taken)
+        return stored
+
+    def left_over_is_published(self) -> bool:
+        """Whether Kafka has all that former owners had committed and nobody saw acknowledged."""
+        return not self._publisher.waits_for(self._left_over)
+
+    async def look_at_others(self) -> None:
+        """Whoever writes between our records may be a worker whose database is another: a primary that came back."""
+        written, now = self._publisher.written, time.monotonic()
+        if not written.interrupted or now < self._others_at + LOOK_AT_OTHERS_SECONDS:
+            return
+        self._others_at = now
+        transactions = self._transactions
+        known = await self._verify_age({partition for _, partition in written.resume()} & transactions.epochs.keys())
+        async with transactions.fenced():
+            await note_published(transactions.connection, known)
+
+    async def _verify_age(self, partitions: Collection[int]) -> dict[Place, int]:
+        """How far our output topics reach. Records there that the database does not know end the worker."""
+        handler = self._handler
+        bounds = await self._source.bounds([(topic, one) for topic in handler.outputs for one in partitions])
+        return await verify(self._transactions.connection, handler, self._settings, bounds, partitions)
+
+    async def _stored_positions(self, taken: Collection[int], ids: Mapping[str, UUID]) -> dict[Place, int]:
+        """Where to go on. A position that the topic no longer has ends the worker, as does one of an older topic.
+
+        Nothing was read before offset 0, so that it is the beginning of any topic.
+        """
+        topics = self._handler.topics
+        stored = await stored_positions(self._transactions.connection, topics, taken)
+        of = await stored_ids(self._transactions.connection, topics, taken)
+        bounds = await self._source.bounds([(topic, partition) for topic in topics for partition in taken])
+        for place, (first, end) in bounds.items():
+            at = stored.setdefault(place, first)
+            made_anew = at > 0 and place in of and of[place] != ids.get(place[0], of[place])
+            if made_anew or not first <= at <= end:
+                raise OffsetGoneError(self._settings.topic(place[0]), place[1], at, first, end, made_anew=made_anew)
+        return stored
+
+    async def _publish_left_over(self, taken: Collection[int]) -> None:
+        while rows := await outbox.left_over(self._transactions.connection, taken, self._publisher.known):
+            await self._room()
+            self._publisher.enqueue(rows)
+            self._left_over |= {row.id for row in rows}
