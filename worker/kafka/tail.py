@@ -1,8 +1,10 @@
 """What stands on topics between two offsets: read once, in order, without a group and without anybody's position."""
 
+import time
 from collections.abc import AsyncIterator, Mapping
 
 from aiokafka import TopicPartition
+from aiokafka.errors import RequestTimedOutError
 
 from worker.kafka.connecting import consumer
 from worker.kafka.records import Place, Record
@@ -11,6 +13,8 @@ from worker.settings import Settings
 
 PAGE_RECORDS_MAX = 2_000
 FETCH_WAIT_MS = 500
+# A partition without a leader is waited for, but who waits here does nothing else.
+SILENT_SECONDS_MAX = 30.0
 
 
 async def read_between(settings: Settings, ranges: Mapping[Place, tuple[int, int]]) -> AsyncIterator[list[Record]]:
@@ -28,6 +32,7 @@ async def read_between(settings: Settings, ranges: Mapping[Place, tuple[int, int
         reading.assign(list(left))
         for one in left:
             reading.seek(one, ranges[places[one]][0])
+        moved_at = time.monotonic()
         while left:
             found = await reading.getmany(*left, timeout_ms=2 * FETCH_WAIT_MS, max_records=PAGE_RECORDS_MAX)
             page = [
@@ -38,4 +43,9 @@ async def read_between(settings: Settings, ranges: Mapping[Place, tuple[int, int
             ]
             if page:
                 yield page
-            left = {one: end for one, end in left.items() if await reading.position(one) < end}
+            before, left = left, {one: end for one, end in left.items() if await reading.position(one) < end}
+            if found or left != before:
+                moved_at = time.monotonic()
+            elif time.monotonic() > moved_at + SILENT_SECONDS_MAX:
+                missing = ", ".join(f"{one.topic} partition {one.partition}" for one in left)
+                raise RequestTimedOutError(f"no broker says what stands at the end of {missing}")

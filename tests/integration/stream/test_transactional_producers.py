@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.errors import RequestTimedOutError
 from prometheus_client import REGISTRY
 
 from tests.integration.stream.hosted import Hosted
@@ -191,3 +192,16 @@ async def test_who_reads_a_topic_to_its_end_waits_for_no_transaction(world: Worl
     async with asyncio.timeout(20):
         async for _ in read_between(world.settings, {place: (sent.offset + 1, sent.offset + 2)}):
             raise AssertionError("a marker is no record")
+
+
+async def test_who_reads_a_topic_to_its_end_gives_up_where_no_broker_tells_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("worker.kafka.tail.SILENT_SECONDS_MAX", 0.1)
+    sent = await world.send("order-1", partition=PARTITION)
+    beyond = sent.offset + 10
+    reading = read_between(world.settings, {(names.INVOICES, PARTITION): (0, beyond)})
+    async with asyncio.timeout(20):
+        assert [one.offset for one in await anext(reading)] == [sent.offset]
+        with pytest.raises(RequestTimedOutError, match=f"{names.INVOICES} partition {PARTITION}"):
+            await anext(reading)
