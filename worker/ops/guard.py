@@ -64,7 +64,7 @@ class Guard:
         # Another token, other sessions. Without the operator's they last as long as the process: what viewers know
         # signs nothing, or any of them could write an operator's session.
         seed = "\n".join(token for _, token in self._tokens) if operator is not None else secrets.token_hex(32)
-        self._key = hashlib.sha256(b"settlement ops session\n" + seed.encode()).digest()
+        self._key = _session_key(seed)
         self._failures: deque[tuple[float, str]] = deque()
 
     @property
@@ -120,6 +120,11 @@ class Guard:
 
     def _sign(self, purpose: str, text: str) -> str:
         return hmac.new(self._key, f"{purpose}\n{text}".encode(), hashlib.sha256).hexdigest()
+
+
+def _session_key(seed: str) -> bytes:
+    """Slow on purpose: whoever has a cookie can try tokens against its signature, and nobody counts those."""
+    return hashlib.scrypt(seed.encode(), salt=b"settlement ops session", n=1 << 14, r=8, p=1, dklen=32)
 
 
 SESSION: web.RequestKey[Session | None] = web.RequestKey("session", Session)
