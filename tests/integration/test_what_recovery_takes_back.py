@@ -400,6 +400,33 @@ async def test_what_began_to_wait_since_the_backup_and_is_deleted_is_told_and_ma
     await each_was_done_once(play, 2 * TOTAL)
 
 
+async def test_an_automatic_settlement_that_is_held_comes_back_also_where_retention_has_deleted_its_record(
+    play: Rehearsal,
+):
+    [order] = orders_of(0, 1)
+    await say(play, authorized(order, 5_000, [("cielo", TOTAL)]))
+    await until_told(play, "order.opened", 1)
+    await everything_is_answered(play, "error")
+    await say(play, invoice(order, "1", 4_000))
+    await until_asked(play, 1, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting' AND uncertain")
+    await back_up(play)
+    held = {"orderId": order, "paymentId": f"{order}-cielo", "settleId": "by-itself", "value": TOTAL}
+    await say(play, Message(names.ORDER_CHANGES, "payment.auto_settled", held))
+    await until_asked(play, 1, "SELECT count(*) FROM ledger.parked WHERE waits_for = 'judgement'")
+    await say(play, *changed(3_000, order))
+    await until_told(play, "change.accepted", 1)
+    await until_kafka_knows(play, names.ORDER_CHANGES)
+    await crash_and_restore(play)
+    await lose_records(play, names.ORDER_CHANGES)
+
+    play.processes.must_run("recover")
+    await everything_is_answered(play, "ok")
+    play.start_workers()
+
+    await until_told(play, "payment.suspect", 1)
+    await is_sound(play)
+
+
 async def test_while_a_worker_runs_nothing_is_taken_back_and_the_worker_is_not_disturbed(play: Rehearsal):
     await say(play, *opened("order-1"))
     await until_told(play, "order.opened", 1)

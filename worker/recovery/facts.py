@@ -1,9 +1,11 @@
 """The ledger's part: facts are folded again as their records carry them, and must give what Kafka holds."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import orjson
+from aiokafka.errors import OffsetOutOfRangeError
 
 from worker.domain.decision import Decision
 from worker.domain.facts import PaymentAutoSettled
@@ -156,8 +158,9 @@ class Facts:
     async def _read(self, one: Journaled) -> Record | None:
         assert one.source is not None
         topic, partition, offset = one.source
-        async for page in read_between(self._settings, {(topic, partition): (offset, offset + 1)}):
-            return next((record for record in page if record.offset == offset), None)
+        with contextlib.suppress(OffsetOutOfRangeError):
+            async for page in read_between(self._settings, {(topic, partition): (offset, offset + 1)}):
+                return next((record for record in page if record.offset == offset), None)
         return None
 
     async def _must_agree(self, told: dict[str, dict[int, Journaled]]) -> None:
