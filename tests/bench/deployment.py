@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -158,18 +158,18 @@ class Deployment:
 
     async def until_shared(self, workers: int) -> None:
         """So many workers own the ledger's partitions, all of them, in equal shares."""
-        await self._until(
+        shared = (
             "SELECT count(*) = $1 AND sum(mine) = $2 AND max(mine) - min(mine) <= 1 "
-            "FROM (SELECT count(*) AS mine FROM ledger.partitions WHERE owner IS NOT NULL GROUP BY owner) AS shares",
-            workers, PARTITIONS,
-        )  # fmt: skip
+            "FROM (SELECT count(*) AS mine FROM ledger.partitions WHERE owner IS NOT NULL GROUP BY owner) AS shares"
+        )
+        await until(
+            lambda: self.database.fetchval(shared, workers, PARTITIONS), STALLED_SECONDS, look_seconds=LOOK_SECONDS
+        )
 
     async def until_consumed(self, topic: str, number: int) -> None:
         """What so many records of a topic caused is durable."""
-        await self._until("SELECT sum(next_offset) >= $2 FROM ledger.positions WHERE topic = $1", topic, number)
-
-    async def _until(self, question: str, *arguments: object) -> None:
-        await until(lambda: self.database.fetchval(question, *arguments), STALLED_SECONDS, look_seconds=LOOK_SECONDS)
+        read = "SELECT coalesce(sum(next_offset), 0)::bigint FROM ledger.positions WHERE topic = $1"
+        await self._until_many(number, lambda: self.database.fetchval(read, topic), f"the reading of {topic}")
 
     async def _flush(self, waiting: list[Outgoing]) -> int:
         await self._sink.publish(waiting)
@@ -184,18 +184,22 @@ class Deployment:
 
     async def until_written(self, topic: str, number: int) -> float:
         """Waits for the topic to have so many records and returns the rate from the first look that saw some."""
-        before = seen = await self.written(topic)
+        return await self._until_many(number, lambda: self.written(topic), topic)
+
+    async def _until_many(self, number: int, look: Callable[[], Awaitable[int]], what: str) -> float:
+        """The rate from the first look that saw more; ends the benchmark where it stands or a program has ended."""
+        before = seen = await look()
         began = moved = time.monotonic()
         first: tuple[float, int] | None = None
         while seen < number:
             await asyncio.sleep(LOOK_SECONDS)
-            now, found = time.monotonic(), await self.written(topic)
+            now, found = time.monotonic(), await look()
             if found > seen:
                 seen, moved = found, now
                 first = first or (now, found)
             self.look_after()
             if now - moved > STALLED_SECONDS:
-                raise SystemExit(f"{topic} stands at {seen} of {number} records: {self._last_words()}")
+                raise SystemExit(f"{what} stands at {seen} of {number} records: {self._last_words()}")
         since, offset = first or (began, before)
         return (seen - offset) / (time.monotonic() - since) if seen > offset else 0.0
 

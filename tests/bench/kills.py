@@ -106,6 +106,7 @@ async def _look(here: Deployment, points: Points, seconds: float = 0.0) -> None:
         with contextlib.suppress(TimeoutError, KafkaError):  # it was killed: the picture has a gap there
             async with asyncio.timeout(LOOK_SECONDS * 4):
                 points.append((time.monotonic(), await here.written(names.COMMANDS)))
+        here.look_after()
         await asyncio.sleep(LOOK_SECONDS)
         if time.monotonic() >= until:
             return
