@@ -230,7 +230,8 @@ class Source:
                 with not_by_us():
                     found = await self._client.getmany(timeout_ms=POLL_MS, max_records=WAITING_RECORDS_MAX)
             except OffsetOutOfRangeError as problem:
-                raise await self._gone(problem) from problem
+                await self._raise_gone(problem)
+                raise
             if not found:
                 continue
             # Until it waits here, nothing may be awaited: `passed` takes what was fetched and does not wait for taken.
@@ -270,11 +271,12 @@ class Source:
         if not task.cancelled():
             self._arrived()
 
-    async def _gone(self, problem: OffsetOutOfRangeError) -> OffsetGoneError:
-        partition, stored = next(iter(problem.args[0].items()))
-        place = self._logical[partition.topic], partition.partition
-        first, end = (await self.bounds([place]))[place]
-        return OffsetGoneError(partition.topic, partition.partition, stored, first, end)
+    async def _raise_gone(self, problem: OffsetOutOfRangeError) -> None:
+        """Returns where the topic has the position all the same: it was said by a broker that does not lead it."""
+        stored = {(self._logical[one.topic], one.partition): at for one, at in problem.args[0].items()}
+        for place, bounds in (await self.bounds(list(stored))).items():
+            if not bounds[0] <= stored[place] <= bounds[1]:
+                raise OffsetGoneError(self._settings.topic(place[0]), place[1], stored[place], *bounds) from problem
 
     async def _stop_reading(self) -> None:
         tasks, self._tasks = self._tasks, []

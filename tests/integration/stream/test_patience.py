@@ -1,9 +1,11 @@
 """While the database is away a worker waits, says so, loses nothing, and comes back by itself."""
 
 import asyncio
+from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, RequestTimedOutError
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, OffsetOutOfRangeError, RequestTimedOutError
 from structlog.testing import capture_logs
 
 from tests.integration.stream.hosted import Hosted
@@ -11,7 +13,7 @@ from tests.integration.stream.proxy import Proxy
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import PARTITIONS, World
 from tests.until import until
-from worker.kafka import source
+from worker.kafka import names, source
 from worker.kafka.topic_ids import topic_ids
 from worker.settings import load
 
@@ -150,6 +152,30 @@ async def test_a_broker_that_does_not_answer_for_a_moment_costs_no_session(
     await world.check_orders({"order-1": 2})
     await until(lambda: not answers, seconds=20)
     assert worker.toy.drops == 0
+    await worker.stop()
+
+
+async def test_a_broker_that_knows_nothing_of_a_position_and_does_not_lead_it_ends_no_worker(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """One that came back with an empty disk says so, for a moment, of everything that the others have."""
+    worker = Hosted(world.settings)
+    await world.send("order-1")
+    await world.until_seen(1)
+    place = TopicPartition(world.settings.topic(names.INVOICES), world.home("order-1"))
+    asking = AIOKafkaConsumer.getmany
+    answers = [OffsetOutOfRangeError({place: 1})]
+
+    async def wiped(*asked: Any, **how: Any) -> Any:
+        if answers:
+            raise answers.pop()
+        return await asking(*asked, **how)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", wiped)
+    await world.send("order-1")
+
+    await world.check_orders({"order-1": 2})
+    assert not answers
     await worker.stop()
 
 
