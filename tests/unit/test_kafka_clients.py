@@ -79,6 +79,19 @@ def test_what_our_user_may_not_use_is_named_with_the_rights_that_it_needs():
     assert refusal(group) == "does not allow our user the group settlement-ledger: it needs Describe and Read"
 
 
+async def test_several_brokers_that_are_away_are_one_problem_however_often_they_are_tried():
+    """A worker says each problem once: in other words each time, it would fill the log."""
+    several = SETTINGS.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:9,127.0.0.1:10,127.0.0.1:11"})
+    told = set()
+    for _ in range(12):
+        with pytest.raises(KafkaConnectionError) as met:
+            async with consumer(several):
+                pass
+        told.add(str(met.value))
+
+    assert told == {"KafkaConnectionError: no broker answers at 127.0.0.1:9,127.0.0.1:10,127.0.0.1:11"}
+
+
 async def test_a_client_that_cannot_start_is_closed():
     """Else it is reported from within the garbage collector, which the warning filter makes a failure."""
     for _ in range(2):

@@ -42,12 +42,15 @@ def client_options(settings: Settings) -> dict[str, Any]:
 
 
 async def start(client: AIOKafkaAdminClient | AIOKafkaConsumer | AIOKafkaProducer, settings: Settings) -> None:
-    """Connects; of a broker that is there and refuses us, aiokafka tells as of one that is away."""
+    """Connects; of a broker that is there and refuses us, aiokafka tells as of one that is away.
+
+    It names several brokers in another order each time, which would be told as another problem each time.
+    """
     try:
         await client.start()
-    except KafkaConnectionError:
+    except KafkaConnectionError as problem:
         await _refused(settings)
-        raise
+        raise KafkaConnectionError(f"no broker answers at {settings.bootstrap}") from problem
 
 
 async def _refused(settings: Settings) -> None:
