@@ -17,8 +17,11 @@ PAUSE_SECONDS_MAX = 2.0
 STEADY_SECONDS = 10.0
 # After so many in a row that began to work and fell sooner, a beginning shows nothing.
 FALLS_MAX = 3
+# One that owns nothing shows little sooner: the partitions may be with another worker that fails to take them.
+IDLE_SECONDS = 60.0
 # Longer is an alert: the pause before another attempt, or one that could not even begin to work.
 ALERT_SECONDS = 1.0
+STARTING = "starting"
 KAFKA_AWAY = "kafka_away"
 DATABASE_AWAY = "database_away"
 
@@ -27,7 +30,7 @@ class Patience:
     """Outlives the sessions, and hears of each that it begins, works and falls."""
 
     def __init__(self) -> None:
-        self.problem: str | None = "starting"
+        self.problem: str | None = STARTING
         """What is missing for readiness."""
         self._pause = PAUSE_SECONDS_MIN
         self._falls = 0
@@ -36,13 +39,16 @@ class Patience:
         self._well: asyncio.TimerHandle | None = None
 
     def begins(self) -> None:
-        """Another session tries."""
+        """Another session tries, or one takes partitions."""
+        self.ends()
         self._began_at, self._works_since = time.monotonic(), None
 
-    def works(self) -> None:
+    def works(self, *, owns: bool) -> None:
         """What was met is over: said at once, and only later where sessions begin and fall one after another."""
         self._works_since = time.monotonic()
         seconds = STEADY_SECONDS if self._falls >= FALLS_MAX else 0
+        if not owns and self.problem != STARTING:
+            seconds = IDLE_SECONDS
         self._well = asyncio.get_running_loop().call_later(seconds, self._say_well)
 
     def ends(self) -> None:

@@ -91,7 +91,7 @@ class Session:
             await self._taking.look_at_others()
             if not self._works and self._taking.left_over_is_published():
                 self._works = True
-                self._patience.works()
+                self._patience.works(owns=bool(self._transactions.epochs))
             if await self._hand_over_finished():
                 return
             if await self._work():
@@ -160,6 +160,8 @@ class Session:
     async def _take(self) -> None:
         """What was claimed becomes ours, and is read from then on."""
         taken, self._ownership.claimed = self._ownership.claimed, {}
+        self._works = False
+        self._patience.begins()
         stored = await self._taking.take(taken)
         self._own(self._transactions.epochs)
         self._positions |= stored

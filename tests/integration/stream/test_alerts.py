@@ -211,6 +211,37 @@ async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_however_lon
     assert all(conditions), "never ready before the partitions were taken"
 
 
+async def test_two_workers_that_fail_in_turn_to_take_the_partitions_are_neither_ready_nor_well(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever had failed owned nothing while the other one tried, which went well."""
+    monkeypatch.setattr(patience, "PAUSE_SECONDS_MAX", patience.PAUSE_SECONDS_MIN)
+    bounds = Source.bounds
+    workers = [Hosted(world.settings), Hosted(world.settings)]
+    await world.until_shared(PARTITIONS // 2, PARTITIONS // 2)
+    ready: list[bool] = []
+
+    async def no_leader(*_: object) -> dict[Place, tuple[int, int]]:
+        if all(worker.toy.drops for worker in workers):
+            ready.append(not all(worker.runner.condition() for worker in workers))
+        raise KafkaTimeoutError("Failed to get offsets by times in 15000 ms")
+
+    monkeypatch.setattr(Source, "bounds", no_leader)
+    await world.database.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name LIKE 'settlement-ledger %'"
+    )
+    try:
+        await until(lambda: len(ready) > 20, seconds=40)
+        monkeypatch.setattr(Source, "bounds", bounds)
+        await until(lambda: not any(worker.runner.condition() for worker in workers), seconds=20)
+        await asyncio.gather(*(worker.stop() for worker in workers))
+    finally:
+        telemetry.clear_alert(KAFKA_AWAY)
+
+    assert not any(ready)
+
+
 async def test_offsets_that_kafka_refuses_because_somebody_else_joined_the_group_are_an_alert(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
