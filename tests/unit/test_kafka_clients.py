@@ -4,6 +4,7 @@ import gc
 import ssl
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
@@ -20,6 +21,7 @@ from worker.console.problems import sentence_for
 from worker.kafka.connecting import administrator, consumer
 from worker.kafka.refusals import TOPIC_RIGHTS, refusal
 from worker.kafka.sink import Sink
+from worker.kafka.source import Source
 from worker.settings import load
 
 SETTINGS = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://127.0.0.1:9/none"})
@@ -101,3 +103,21 @@ async def test_a_client_that_cannot_start_is_closed():
             async with consumer(SETTINGS):
                 pass
     gc.collect()
+
+
+async def test_a_client_whose_fetches_ended_long_ago_is_closed_like_any_other(monkeypatch: pytest.MonkeyPatch):
+    """What it raises would take the place of what ended the session, and leave the rest of the session open."""
+
+    stopping = AIOKafkaConsumer.stop
+
+    async def broken(consumer: AIOKafkaConsumer) -> None:
+        await stopping(consumer)
+        raise KafkaError("Unexpected error during data retrieval")
+
+    monkeypatch.setattr(AIOKafkaConsumer, "start", broken)
+    monkeypatch.setattr(AIOKafkaConsumer, "stop", broken)
+    source = Source(SETTINGS, "ledger", ("erp.invoices.v1",), lambda: None)
+    with pytest.raises(KafkaError):
+        await source.start()
+
+    await source.stop()

@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
+from aiokafka.errors import KafkaConnectionError, KafkaError, RequestTimedOutError
 from aiokafka.helpers import create_ssl_context
 
 from worker.cancelled import GivenUpError, not_by_us
@@ -94,7 +94,10 @@ async def consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafka
 
 
 async def stop(reading: AIOKafkaConsumer) -> None:
-    """Reads nothing more. aiokafka gives up half way, connections open, where one of its fetches is to be repeated."""
-    with suppress(GivenUpError), not_by_us():
+    """Reads nothing more. aiokafka gives up half way, connections open, where one of its fetches is to be repeated.
+
+    And it raises what ended its fetches long ago: two brokers that refuse the same offset are enough for that.
+    """
+    with suppress(GivenUpError, KafkaError), not_by_us():
         await reading.stop()
     await reading._client.close()  # noqa: SLF001 - there is no public way to close what it left
