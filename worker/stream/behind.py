@@ -15,6 +15,7 @@ from worker.postgres.connecting import Connection
 from worker.settings import Settings
 from worker.stream.cycle import Handler
 from worker.stream.offsets import published_offsets
+from worker.stream.written import tell_lost
 
 Bounds = Mapping[Place, tuple[int, int]]
 
@@ -50,6 +51,9 @@ async def verify(
     Costs nothing where the stored offsets are the ends, as after every orderly stop.
     """
     published = await published_offsets(connection, handler.outputs, partitions)
+    for place, (_, end) in bounds.items():
+        if end < published.get(place, 0):
+            tell_lost(place, end, published[place])
     async for page in read_between(settings, unseen(bounds, published)):
         unknown = await handler.unknown(connection, [record for record in page if is_ours(record)])
         if unknown is not None:

@@ -1,8 +1,18 @@
-"""How far Kafka has what we write, and where somebody else wrote between our records."""
+"""How far Kafka has what we write, where somebody else wrote between our records, and where some of them vanished."""
 
 from collections.abc import Mapping
 
+from worker import telemetry
 from worker.kafka.records import Place
+
+RECORDS_LOST = "records_lost"
+
+
+def tell_lost(place: Place, first: int, end: int) -> None:
+    """Kafka no longer has what it had acknowledged there, from the first offset up to, and without, the end."""
+    topic, partition = place
+    telemetry.log.error("Kafka lost what it had acknowledged", topic=topic, partition=partition, first=first, end=end)
+    telemetry.alert(RECORDS_LOST)
 
 
 class Written:
@@ -29,6 +39,8 @@ class Written:
             self._ends[place] = offset + number
             if offset > expected:
                 self._interrupted.add(place)
+            elif offset < expected:
+                tell_lost(place, offset, expected)
         if place not in self._interrupted:
             self.reached[place] = max(self.reached.get(place, 0), offset + number)
 

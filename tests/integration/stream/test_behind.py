@@ -2,6 +2,7 @@
 
 import asyncio
 
+import orjson
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.integration.stream.world import PARTITIONS, World
@@ -75,6 +76,25 @@ async def test_what_was_acknowledged_and_never_noted_is_no_alarm_and_is_looked_a
     await world.check_orders({"order-1": 31})
     assert (await _published(world))[world.home("order-1")] >= 31
     assert await world.stop("b") == 0
+
+
+async def test_what_kafka_had_acknowledged_and_no_longer_has_is_told_and_work_goes_on(world: World):
+    """A replica that lacked the newest records came to lead: nobody who had not read them yet will."""
+    await _worked_and_stopped(world)
+    home = world.home("order-1")
+    acknowledged = "UPDATE ledger.published SET next_offset = 40 WHERE topic = $1 AND partition = $2"
+    await world.database.execute(acknowledged, names.ORDERS, home)
+
+    world.start("b")
+    await world.until_shared(PARTITIONS)
+
+    await world.send("order-1")
+    await world.until_seen(31)
+    assert await world.stop("b") == 0
+    [lost] = [line for line in map(orjson.loads, world.log("b").splitlines()) if "first" in line]
+    assert lost["event"] == "Kafka lost what it had acknowledged"
+    assert (lost["topic"], lost["partition"], lost["first"], lost["end"]) == (names.ORDERS, home, 30, 40)
+    assert '"code": "records_lost"' in world.log("b")
 
 
 async def test_what_others_wrote_there_is_no_alarm(world: World):
