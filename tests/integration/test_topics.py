@@ -131,6 +131,18 @@ async def test_a_topic_that_would_lose_commands_nobody_has_read_is_refused_by_na
             await look(settings)
 
 
+@pytest.mark.parametrize("name", [names.INVOICES, names.COMMANDS])
+async def test_a_topic_that_a_broker_may_lead_that_lacks_its_newest_records_is_refused_by_name(
+    settings: Settings, name: str
+):
+    await topics.create_missing(settings)
+    await _alter(settings, name, "unclean.leader.election.enable", "true")
+
+    for look in (topics.create_missing, topics.verify):
+        with pytest.raises(topics.TopicsError, match=r"lacks its newest records: set its unclean\.leader\.election"):
+            await look(settings)
+
+
 async def _alter(settings: Settings, name: str, config: str, value: str) -> None:
     async with administrator(settings) as admin:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(name), {config: value})])

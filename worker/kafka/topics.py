@@ -25,7 +25,7 @@ DEAD_LETTER_MARGIN_BYTES = 64 * 1024
 # What we tell of an order grows with it, and carries the facts that caused it: more than one input record may hold.
 TOLD_BYTES_MAX = 8 << 20
 TOLD = (names.COMMANDS, names.EVENTS, names.ORDERS)
-LARGEST, CLEANUP = "max.message.bytes", "cleanup.policy"
+LARGEST, CLEANUP, UNCLEAN = "max.message.bytes", "cleanup.policy", "unclean.leader.election.enable"
 VISIBLE_SECONDS_MAX = 15
 VISIBLE_POLL_SECONDS = 0.05
 # What Kafka says when a topic that was right has been changed.
@@ -97,6 +97,11 @@ def _refuse_unfit(settings: Settings, configs: Mapping[str, Mapping[str, str]]) 
         name = topic.removeprefix(settings.topic_prefix)
         if name != names.ORDERS and "compact" in config[CLEANUP]:
             raise TopicsError(f"the topic {topic} keeps only the last record of each key: set its {CLEANUP} to delete")
+        if config.get(UNCLEAN) == "true":
+            raise TopicsError(
+                f"the topic {topic} may come to be led by a broker that lacks its newest records: set its {UNCLEAN} to "
+                "false"
+            )
         if int(config[LARGEST]) < (wanted := _written_bytes_max(name)):
             raise TopicsError(
                 f"the topic {topic} takes records of {config[LARGEST]} bytes at most, and what is written there may "
@@ -119,7 +124,8 @@ async def message_bytes(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> di
 async def _configs(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
     if not topics:
         return {}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name, {LARGEST: "", CLEANUP: ""}) for name in topics]
+    wanted = dict.fromkeys((LARGEST, CLEANUP, UNCLEAN), "")
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name, wanted) for name in topics]
     configs: dict[str, dict[str, str]] = {}
     for response in await admin.describe_configs(resources):
         for code, _, _, name, entries in response.resources:
