@@ -5,13 +5,15 @@ from typing import Any
 
 from msgspec import Raw
 
-from worker.domain.kept import decode_order
+from worker.domain.kept import decode_order, encode
 from worker.domain.order import Order
+from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Origin, Place, Record
 from worker.ledger.appending import append
 from worker.ledger.chain import link
 from worker.ledger.folder import Folder, Parked
 from worker.ledger.journal import Journaled
+from worker.ledger.reading import Readable
 from worker.ledger.rows import Row, Rows
 from worker.postgres.queries import load
 from worker.postgres.together import Together
@@ -33,11 +35,19 @@ class Book:
         self._connection = cycle.connection
         self._writes = cycle.writes
 
-    async def known_places(self, records: Sequence[Record]) -> set[Origin]:
-        """Which of these records are facts or dead letters already."""
-        places = [(one.topic, one.partition, one.offset) for one in records]
-        rows = await self._connection.fetch(_SQL["known_places"], *columns(places))
-        return {(row["topic"], row["partition"], row["offset"]) for row in rows}
+    async def known_places(self, records: Sequence[tuple[Record, Readable | Unreadable]]) -> dict[Origin, bool]:
+        """Which of these places have their fate already; true: of these very records, and not of others before them."""
+        rows = [
+            (record.topic, record.partition, record.offset, record.key, record.value)
+            + ((one.fact.order_id, encode(one.fact)) if isinstance(one, Readable) else (None, None))
+            for record, one in records
+        ]
+        found = await self._connection.fetch(_SQL["known_places"], *columns(rows))
+        return {(row["topic"], row["partition"], row["offset"]): bool(row["same"]) for row in found}
+
+    async def lowest_place(self, place: Place) -> int:
+        """Below it nothing stands."""
+        return int(await self._connection.fetchval(_SQL["lowest_place"], *place))
 
     async def due_orders(self, limit: int, without: Iterable[str]) -> list[str]:
         """Orders for which time has become a fact."""

@@ -158,14 +158,26 @@ ON CONFLICT (topic, partition) DO UPDATE SET
 SELECT topic, partition, next_offset FROM consumed WHERE partition = ANY ($1::integer[])
 
 -- name: known_places
--- Which of these records are facts or dead letters already, or wait.
-SELECT topic, partition, "offset" FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS again (topic, partition, "offset")
-WHERE EXISTS (SELECT FROM facts f
-        WHERE (f.topic, f.partition, f."offset") = (again.topic, again.partition, again."offset"))
-    OR EXISTS (SELECT FROM dead_letters d
-        WHERE (d.topic, d.partition, d."offset") = (again.topic, again.partition, again."offset"))
-    OR EXISTS (SELECT FROM parked p
-        WHERE (p.topic, p.partition, p."offset") = (again.topic, again.partition, again."offset"))
+-- Which of these places have a fact, a dead letter or what waits, and whether of these very records.
+SELECT topic, partition, "offset", bool_or(same) AS same
+FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[], $5::bytea[], $6::text[], $7::bytea[])
+    AS again (topic, partition, "offset", key, value, order_id, fact),
+LATERAL (
+    SELECT f.order_id = again.order_id AND f.fact = again.fact FROM facts f
+    WHERE (f.topic, f.partition, f."offset") = (again.topic, again.partition, again."offset")
+    UNION ALL
+    SELECT (d.key, d.value) IS NOT DISTINCT FROM (again.key, again.value) FROM dead_letters d
+    WHERE (d.topic, d.partition, d."offset") = (again.topic, again.partition, again."offset")
+    UNION ALL
+    SELECT (p.key, p.value) IS NOT DISTINCT FROM (again.key, again.value) FROM parked p
+    WHERE (p.topic, p.partition, p."offset") = (again.topic, again.partition, again."offset")) AS found (same)
+GROUP BY topic, partition, "offset"
+
+-- name: lowest_place
+-- Records whose places others had have places of their own, before all others.
+SELECT least(0, (SELECT min("offset") FROM facts WHERE topic = $1 AND partition = $2),
+    (SELECT min("offset") FROM dead_letters WHERE topic = $1 AND partition = $2),
+    (SELECT min("offset") FROM parked WHERE topic = $1 AND partition = $2))
 
 -- name: returning
 -- Which of these records are the first to be read of the dead letters they name; a discarded one is not judged again.

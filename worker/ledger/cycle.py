@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 
+from msgspec.structs import replace
+
 from worker.domain.facts import authorizations
 from worker.kafka.dead_letters import replay_of
 from worker.kafka.envelope import Unreadable
@@ -58,9 +60,10 @@ class LedgerCycle:
 
     async def decide_records(self) -> None:
         """What the records come to, one after another."""
-        facts = await self._read()
+        records = await self._placed()
+        facts = self._read(records)
         folders = await self.book.open({one.fact.order_id for _, one in facts}, opened_by(one.fact for _, one in facts))
-        deciding = await self._deciding(folders, facts, self.cycle.records)
+        deciding = await self._deciding(folders, facts, [record for record, _, _ in records])
         read_from = {one.fact.order_id: record.partition for record, one in reversed(facts)}
         for order_id, folder in folders.items():
             await deciding.catch_up(folder, read_from[order_id])
@@ -77,18 +80,38 @@ class LedgerCycle:
             self.tally.look_at_ms = self.cycle.now_ms
         await self._write(changed, deciding, flush=len(changed) > FEW_ORDERS)
 
-    async def _read(self) -> list[ReadRecord]:
-        """The records as facts; what cannot be read is a dead letter."""
-        again = [one for one in self.cycle.records if self._is_read_again(one)]
-        known = await self.book.known_places(again) if again else ()
-        found: list[ReadRecord] = []
-        for record in self.cycle.records:
+    async def _placed(self) -> list[tuple[Record, Readable | Unreadable, bool]]:
+        """The records, what they say, and whether they have their fate already.
+
+        Where another record had stood, in a topic that was made anew since, or that lost what it had acknowledged, this
+        one gets a place of its own, before all others.
+        """
+        read = [(record, read_fact(record)) for record in self.cycle.records]
+        again = [one for one in read if self._is_read_again(one[0])]
+        known = await self.book.known_places(again) if again else {}
+        lowest: dict[Place, int] = {}
+        placed: list[tuple[Record, Readable | Unreadable, bool]] = []
+        for record, one in read:
+            same = known.get((record.topic, record.partition, record.offset))
+            if same is not False:
+                placed.append((record, one, same or False))
+                continue
             place = (record.topic, record.partition)
-            if (*place, record.offset) in known:
+            if place not in lowest:
+                lowest[place] = await self.book.lowest_place(place)
+            lowest[place] -= 1
+            placed.append((replace(record, offset=lowest[place]), one, False))
+        return placed
+
+    def _read(self, records: Iterable[tuple[Record, Readable | Unreadable, bool]]) -> list[ReadRecord]:
+        """The records as facts; what cannot be read is a dead letter."""
+        found: list[ReadRecord] = []
+        for record, one, known in records:
+            place = (record.topic, record.partition)
+            if known:
                 self.tally.fates[record.topic, "duplicate"] += 1
                 continue
-            self.tally.next_offsets[place] = record.offset + 1
-            one = read_fact(record)
+            self.tally.next_offsets[place] = max(record.offset + 1, self.tally.next_offsets.get(place, 0))
             if isinstance(one, Unreadable):
                 self.cycle.dead_letter(record, one.reason, one.message)
                 self._count(record, "dead_lettered")

@@ -285,6 +285,30 @@ async def test_a_record_that_waits_and_is_read_again_goes_on_waiting_once(ledger
     assert await ledger.rows("SELECT records, duplicates FROM consumed") == [(1, 0)]
 
 
+async def test_what_stands_where_another_record_had_stood_is_no_repeat_of_it(ledger: LedgerWorld):
+    """A topic was made anew, or lost what it had acknowledged, and the position was set back: the places come again."""
+    await ledger.apply("order.authorized", authorized("o1"))
+    for number, value in (("1", 4000), ("1", 4000), ("1", 5000)):  # a fact, a repeat, a dead letter
+        ledger.send("invoice.issued", invoice("o1", number, value))
+    ledger.send("invoice.issued", invoice("o9", "1", 100), partition=ledger.home("o1"))  # waits
+    await ledger.cycle()
+    ledger._offsets.clear()
+
+    for number, value in (("2", 1000), ("3", 1100), ("4", 1200), ("5", 1300), ("5", 1400)):
+        ledger.send("invoice.issued", invoice("o1", number, value))
+    ledger.send("invoice.issued", invoice("o8", "1", 100), partition=ledger.home("o1"))
+    again = list(ledger._waiting)
+    await ledger.cycle()
+    ledger._waiting = again  # somebody sets the position back once more
+    await ledger.cycle()
+
+    settled = [value for _, value in ledger.commands()]
+    assert settled == [4000, 1000, 1100, 1200, 1300]
+    assert ledger.dead() == [(names.INVOICES, "conflicting_duplicate")] * 2
+    assert await ledger.value("SELECT count(*) FROM parked") == 2
+    assert (await run_audit(ledger.settings))["findings"] == []
+
+
 async def test_a_fact_whose_producer_sent_a_header_without_a_value_waits_and_dies_as_it_came(ledger: LedgerWorld):
     nothing = [("x", None), ("x", b"")]
     await ledger.apply("invoice.issued", invoice("o1", "1", 4000), headers=nothing)
