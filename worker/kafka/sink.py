@@ -1,10 +1,11 @@
 """Writes records where they were told to go, in order, and says when Kafka has them for good."""
 
 import asyncio
-from collections.abc import Iterable
-from typing import Self
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import RecordMetadata
 
 from worker.kafka.connecting import client_options, start
@@ -14,15 +15,21 @@ from worker.settings import Settings
 # Below every topic's max.message.bytes, which bounds a batch; a larger record travels alone.
 BATCH_BYTES_MAX = 512 * 1024
 STOP_SECONDS_MAX = 0.5
+# How often it is asked whether what is held back may leave.
+HELD_SECONDS = 0.05
 
 Ack = asyncio.Future[RecordMetadata]
 
 
 class Sink:
-    """An idempotent producer, `acks=all`, that is always told the partition."""
+    """An idempotent producer, `acks=all`, that is always told the partition.
 
-    def __init__(self, settings: Settings) -> None:
+    `may_write` is asked whenever something is about to leave: what was handed over before is held back until then.
+    """
+
+    def __init__(self, settings: Settings, may_write: Callable[[], bool] = lambda: True) -> None:
         self._settings = settings
+        self._may_write = may_write
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> Self:
@@ -37,6 +44,7 @@ class Sink:
         producer = AIOKafkaProducer(
             **client_options(self._settings), acks="all", enable_idempotence=True, max_batch_size=BATCH_BYTES_MAX
         )
+        _hold_back(producer, self._may_write)
         try:
             await start(producer, self._settings)
         except BaseException:
@@ -82,6 +90,21 @@ class Sink:
         return acks
 
 
+def _hold_back(producer: AIOKafkaProducer, may_write: Callable[[], bool]) -> None:
+    """What waits in the client leaves for the broker only while it may."""
+    waiting = producer._message_accumulator  # noqa: SLF001 - there is no public way between it and the broker
+    drain = waiting.drain_by_nodes
+
+    def drain_by_nodes(ignore_nodes: Any, muted_partitions: Any = frozenset()) -> Any:
+        if may_write():
+            return drain(ignore_nodes, muted_partitions)
+        nothing = drain(ignore_nodes, waiting._batches.keys())  # noqa: SLF001
+        asyncio.get_running_loop().call_later(HELD_SECONDS, waiting._wakeup, waiting.waiter())  # noqa: SLF001
+        return nothing
+
+    waiting.drain_by_nodes = drain_by_nodes
+
+
 async def _stop_now(producer: AIOKafkaProducer) -> None:
     """`stop` of aiokafka flushes first, which never ends while the broker is away."""
     try:
@@ -93,3 +116,5 @@ async def _stop_now(producer: AIOKafkaProducer) -> None:
         if sender is not None and sender.sender_task is not None:
             sender.sender_task.cancel()
             await asyncio.wait([sender.sender_task], timeout=STOP_SECONDS_MAX)
+        # Else its flush is found waiting for ever, and reported, by the garbage collector.
+        producer._message_accumulator.fail_all(KafkaConnectionError("the producer was stopped"))  # noqa: SLF001

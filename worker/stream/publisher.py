@@ -18,7 +18,6 @@ from worker.stream.written import Written
 UNACKNOWLEDGED_BYTES_MAX = 48 << 20
 # What goes to the client in one step.
 STEP_BYTES_MAX = 8 << 20
-_LEASE_POLL_SECONDS = 0.05
 
 
 class Publisher:
@@ -92,7 +91,6 @@ class Publisher:
             while True:
                 await self._queued.wait()
                 rows = self._step()
-                await self._lease()
                 with not_by_us():
                     acks = await self._sink.hand_over(record for row in rows for record in row.records)
                 for place, number, ack in acks:
@@ -112,11 +110,6 @@ class Publisher:
         if not self._queue:
             self._queued.clear()
         return rows
-
-    async def _lease(self) -> None:
-        """A process that was frozen publishes nothing before the database has confirmed its lease."""
-        while not self._control.lease_runs():  # noqa: ASYNC110 - rare, and time is what ends a lease
-            await asyncio.sleep(_LEASE_POLL_SECONDS)
 
     async def _await(self, rows: list[Row], acks: list[tuple[Place, int, Ack]]) -> None:
         try:

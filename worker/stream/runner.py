@@ -136,7 +136,8 @@ class Runner:
             self._dead_letter_bytes = await topics.verify(self.settings)
             self._topics_doubted = False
         if self._sink is None:
-            sink = Sink(self.settings)
+            # A process that was frozen publishes nothing before the database has confirmed its lease.
+            sink = Sink(self.settings, self.control.lease_runs)
             await sink.start()
             self._sink = sink
         return self._sink

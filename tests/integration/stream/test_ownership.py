@@ -3,16 +3,20 @@
 import asyncio
 import random
 import signal
+import time
 
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
+from aiokafka.errors import KafkaConnectionError
 
 from tests.integration.stream.toy import WAIT_LOCK
 from tests.integration.stream.world import PARTITIONS, World
 from worker.kafka import names
 from worker.kafka.connecting import administrator
 from worker.kafka.records import Outgoing
+from worker.kafka.sink import Sink
 from worker.stream import outbox
+from worker.stream.control import Control
 from worker.stream.ownership import LEASE_SECONDS
 
 
@@ -80,6 +84,35 @@ async def test_a_worker_frozen_in_its_transaction_writes_nothing_after_waking(wo
     await world.check_orders({f"order-{n}": 10 + (n == 1) for n in range(20)})
     workers = await world.database.fetchval("SELECT worker FROM public.toy_seen WHERE value = 'wait'")
     assert workers == "heir"
+
+
+async def test_an_older_state_that_a_frozen_worker_had_yet_to_send_is_not_written_behind_a_newer_one(world: World):
+    control = Control(world.settings)
+    async with Sink(world.settings, control.lease_runs) as sink:
+        control.lease_ends = time.monotonic() + 3600
+        await sink.publish([_state(world, 1)])
+        ((_, _, held),) = await sink.hand_over([_state(world, 2)])
+        control.lease_ends = 0.0  # it stood still until now
+        await world.sink.publish([_state(world, 3)])  # whoever took over
+
+    assert isinstance(held.exception(), KafkaConnectionError)
+    await world.sink.publish([_state(world, 4)])
+    await world.until_published({"order-1": 4})
+    assert world.states() == [("order-1", 1), ("order-1", 3), ("order-1", 4)]
+
+
+async def test_what_was_held_back_leaves_once_the_lease_is_confirmed(world: World):
+    control = Control(world.settings)
+    async with Sink(world.settings, control.lease_runs) as sink:
+        ((_, _, ack),) = await sink.hand_over([_state(world, 1)])
+        await world.sink.publish([_state(world, 2)])
+        assert not ack.done()
+        control.lease_ends = time.monotonic() + 3600
+        await ack
+
+    await world.sink.publish([_state(world, 3)])
+    await world.until_published({"order-1": 3})
+    assert world.states() == [("order-1", 2), ("order-1", 1), ("order-1", 3)]
 
 
 async def test_a_take_over_publishes_what_was_left_before_anything_else(world: World):
@@ -188,3 +221,8 @@ async def test_first_records_that_are_gone_before_they_were_read_end_the_worker(
 
     assert code == 1
     assert "the stored position is offset 0, but the topic has offsets 1 to 1" in world.log("b")
+
+
+def _state(world: World, version: int) -> Outgoing:
+    value = b'{"orderId": "order-1", "version": %d}' % version
+    return Outgoing(names.ORDERS, world.home("order-1"), b"order-1", value, [])
