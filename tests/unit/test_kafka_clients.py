@@ -6,11 +6,13 @@ import ssl
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
+    NodeNotReadyError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
@@ -121,3 +123,21 @@ async def test_a_client_whose_fetches_ended_long_ago_is_closed_like_any_other(mo
         await source.start()
 
     await source.stop()
+
+
+class _NamesNone:
+    """A consumer of a broker that has just started, whose first answer names no broker, not even itself."""
+
+    async def commit(self, _: object) -> None:
+        await AIOKafkaClient(bootstrap_servers=SETTINGS.bootstrap).coordinator_lookup(0, "settlement-ledger")
+
+    committed = commit
+
+
+async def test_a_broker_that_has_just_started_and_names_none_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+    source = Source(SETTINGS, "ledger", ("erp.invoices.v1",), lambda: None)
+    monkeypatch.setattr(source, "_consumer", _NamesNone())
+
+    await source._find_coordinator(_NamesNone())
+    with pytest.raises(NodeNotReadyError):
+        await source.commit({("erp.invoices.v1", 0): 1})

@@ -1,14 +1,14 @@
 """What every client of ours tells aiokafka about the way to the broker."""
 
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import KafkaConnectionError, KafkaError, RequestTimedOutError
+from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, RequestTimedOutError
 from aiokafka.helpers import create_ssl_context
 
 from worker.cancelled import GivenUpError, not_by_us
@@ -88,9 +88,21 @@ async def consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafka
     reading = AIOKafkaConsumer(**client_options(settings), **options)
     try:
         await start(reading, settings)
-        yield reading
+        with brokers_known():
+            yield reading
     finally:
         await stop(reading)
+
+
+@contextmanager
+def brokers_known() -> Iterator[None]:
+    """A broker that has just started may name none, not even itself, which aiokafka takes for a defect of its user."""
+    try:
+        yield
+    except AssertionError as problem:
+        if "bootstrap" not in str(problem):
+            raise
+        raise NodeNotReadyError("no broker has named any yet") from problem
 
 
 async def stop(reading: AIOKafkaConsumer) -> None:

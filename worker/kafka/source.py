@@ -24,7 +24,7 @@ from aiokafka.structs import ConsumerRecord
 
 from worker.cancelled import end, not_by_us
 from worker.kafka import names
-from worker.kafka.connecting import client_options, start, stop
+from worker.kafka.connecting import brokers_known, client_options, start, stop
 from worker.kafka.records import Place, Record
 from worker.kafka.topic_ids import topic_ids
 from worker.settings import Settings
@@ -200,7 +200,8 @@ class Source:
 
     async def commit(self, offsets: Mapping[Place, int]) -> None:
         """Tells Kafka's lag tools how far we are."""
-        await self._client.commit({self._partition(place): offset for place, offset in offsets.items()})
+        with brokers_known():
+            await self._client.commit({self._partition(place): offset for place, offset in offsets.items()})
 
     @property
     def _client(self) -> AIOKafkaConsumer:
@@ -216,7 +217,7 @@ class Source:
 
         Without an answer it is looked for later, as only the lag tools depend on it.
         """
-        with contextlib.suppress(KafkaError, TimeoutError):
+        with contextlib.suppress(KafkaError, TimeoutError), brokers_known():
             async with asyncio.timeout(COORDINATOR_SECONDS_MAX):
                 await consumer.committed(self._partition((self._topics[0], 0)))
 
