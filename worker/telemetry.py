@@ -94,5 +94,5 @@ def _is_not_aiokafkas(record: logging.LogRecord) -> bool:
 
     Nor does anybody await its futures of what waits in the producer's queue, once the session has ended by the first.
     """
-    met, said = record.exc_info is not None and record.exc_info[1], record.getMessage()
+    met, said = record.exc_info and record.exc_info[1], record.getMessage()  # False where the loop met no exception
     return not (isinstance(met, KafkaError) and ("aiokafka" in said or said.startswith("Future exception")))

@@ -112,6 +112,21 @@ asyncio.run(main())
     assert [line.count(b"of ours") > 0 for line in said] == [True]
 
 
+async def test_what_the_loop_says_without_an_exception_is_told_in_its_words():
+    source = """
+import asyncio
+from worker import telemetry
+from worker.settings import load
+
+telemetry.configure(load({"LOG_FORMAT": "json"}))
+asyncio.new_event_loop().call_exception_handler({"message": "a task was destroyed"})
+"""
+
+    (line,) = await _said_by(source)
+
+    assert b"a task was destroyed" in line
+
+
 async def test_the_ops_server_answers_on_a_free_port_and_prints_it(capsys: pytest.CaptureFixture[str]):
     missing: dict[str, str] = {}
     server = OpsServer(load({"OPS_PORT": "0"}), lambda: missing)
