@@ -75,4 +75,5 @@ def _journaled(one: Decided) -> Journaled:
 
 
 def _source(prefix: str, source: Origin | None) -> Origin | None:
-    return (prefix + source[0], source[1], source[2]) if source else None
+    """Where the record was read; None where that place is another record's, and this one has one of its own."""
+    return (prefix + source[0], source[1], source[2]) if source and source[2] >= 0 else None

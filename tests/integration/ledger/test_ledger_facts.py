@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.contract.emitted import complaints
 from tests.integration.ledger.world import NOON_MS, PARTITIONS, LedgerWorld, authorized, invoice, kind, payment
 from worker import metrics
 from worker.domain.decide import decide
@@ -307,6 +308,23 @@ async def test_what_stands_where_another_record_had_stood_is_no_repeat_of_it(led
     assert ledger.dead() == [(names.INVOICES, "conflicting_duplicate")] * 2
     assert await ledger.value("SELECT count(*) FROM parked") == 2
     assert (await run_audit(ledger.settings))["findings"] == []
+
+
+async def test_what_is_told_of_a_record_whose_place_is_another_ones_follows_the_schemas(ledger: LedgerWorld):
+    await ledger.apply("order.authorized", authorized("o1"))
+    for number, value in (("1", 4000), ("2", 1000)):
+        ledger.send("invoice.issued", invoice("o1", number, value))
+    await ledger.cycle()
+    ledger._offsets.clear()
+
+    for number, value in (("1", 9000), ("3", 1100)):
+        ledger.send("invoice.issued", invoice("o1", number, value))
+    await ledger.cycle()
+
+    assert ledger.dead() == [(names.INVOICES, "conflicting_duplicate")]
+    assert ledger.commands()[-1] == ("settle", 1100)
+    assert ledger.of(names.EVENTS)[-1]["source"] is None
+    assert complaints(ledger.outgoing) == []
 
 
 async def test_a_fact_whose_producer_sent_a_header_without_a_value_waits_and_dies_as_it_came(ledger: LedgerWorld):
