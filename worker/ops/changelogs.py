@@ -50,8 +50,8 @@ def faust_options(settings: Settings) -> dict[str, Any]:
 
 async def prepare(
     settings: Settings, group: str, sources: Sequence[str], changelogs: Mapping[str, Mapping[str, str]]
-) -> bool:
-    """Changelogs stand beside the sources, alike in partitions; true where the view begins from the beginning.
+) -> None:
+    """Changelogs stand beside the sources, alike in partitions.
 
     Faust makes changelogs with one replica, and never notices that one is gone: it would go on from the committed
     offsets with empty tables. So where one is lost all are made anew, and the sources are read from their beginning.
@@ -64,7 +64,7 @@ async def prepare(
         refuse_wrong_counts(settings, {name: found[name] for name in map(settings.topic, sources)})
         there = [name for name in changelogs if found.get(settings.topic(name)) == settings.topic_partitions]
         if len(there) == len(changelogs) and not await _emptied(settings, group, sources, changelogs):
-            return False
+            return
         await _until_alone(admin, settings.topic(group))
         await _remove(admin, settings, [name for name in changelogs if settings.topic(name) in found])
         await make(admin, [
@@ -72,7 +72,6 @@ async def prepare(
             for name, config in changelogs.items()
         ])  # fmt: skip
     await _begin_again(settings, group, sources)
-    return True
 
 
 async def _emptied(

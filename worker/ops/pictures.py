@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from worker.people.orders import place
 
-WIDTH = 1000
+WIDTH = HEIGHT = 1000
 Json = dict[str, Any]
 
 # In the order in which an authorization is used up, from what is done to what is left.
@@ -98,15 +98,15 @@ class Column(Struct, frozen=True):
     """Class, y from above, height."""
 
 
-def stacked(minutes: Sequence[Sequence[int]], names: Sequence[str], height: int = 1000) -> list[Column]:
+def stacked(minutes: Sequence[Sequence[int]], names: Sequence[str]) -> list[Column]:
     """Stacked columns, oldest first."""
     most = max((sum(one) for one in minutes), default=0)
     found = []
     for minute, one in enumerate(minutes):
-        y, parts = height, []
+        y, parts = HEIGHT, []
         for name, number in zip(names, one, strict=True):
             if number:
-                tall = max(12, number * height // most)
+                tall = max(12, number * HEIGHT // most)
                 y -= tall
                 parts.append((name, max(0, y), tall))
         found.append(Column(minute, parts))

@@ -101,8 +101,8 @@ async def _make_room(connection: Connection) -> None:
         await connection.execute("SELECT ledger.add_entries_tables()")
 
 
-async def require_current(connection: Connection) -> int:
-    """The schema's version, or a `MigrationError` that says what to do."""
+async def require_current(connection: Connection) -> None:
+    """The schema is the one of this program; else a `MigrationError` says what to do."""
     known = migrations()
     applied = await _applied(connection)
     _refuse_disagreement(known, applied)
@@ -110,7 +110,6 @@ async def require_current(connection: Connection) -> int:
         what = f"migration {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else "")
         raise MigrationError(f"the database lacks {what}: `settlement migrate` applies what is missing")
     _refuse_encoding(connection)
-    return max(applied)
 
 
 async def _applied(connection: Connection) -> dict[int, tuple[str, str]]:

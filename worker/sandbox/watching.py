@@ -1,7 +1,6 @@
 """Reads the output topics of a deployment, as any dashboard would, and keeps what a summary needs."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import orjson
@@ -48,11 +47,11 @@ class View:
 class Watcher:
     """Follows the output topics from their beginning, without a group."""
 
-    def __init__(self, settings: Settings, arrived: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.view = View()
         self._settings = settings
         self._topics = (names.ORDERS, names.EVENTS, names.INVOICES)
-        self._source = Source(settings, "watch", self._topics, arrived)
+        self._source = Source(settings, "watch", self._topics, lambda: None)
 
     async def start(self) -> None:
         """Reads from here on, until `stop`."""

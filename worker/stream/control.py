@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from worker.kafka.murmur2 import partition_of
 from worker.settings import Settings
 from worker.stream.pace import Pace
 
@@ -37,10 +36,6 @@ class Control:
     def lease_runs(self) -> bool:
         """Whether this process may act at all; after it was frozen, only once the database says so."""
         return time.monotonic() < self.lease_ends
-
-    def partition_of(self, order_id: str) -> int:
-        """The home partition of an order."""
-        return partition_of(order_id, self.settings.topic_partitions)
 
     def fail(self, problem: BaseException) -> None:
         """A background task of the handler met what cannot be: the worker ends with it."""

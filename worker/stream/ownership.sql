@@ -67,8 +67,7 @@ RETURNING partition, epoch, least(former_lease_until - clock_timestamp(), $3::in
 -- name: release_partitions
 -- What was ours is free, orderly.
 UPDATE partitions SET owner = NULL
-WHERE owner = $1 AND partition = ANY($2::integer[])
-RETURNING partition;
+WHERE owner = $1 AND partition = ANY($2::integer[]);
 
 -- name: leave
 -- We are no member any more.
