@@ -41,7 +41,7 @@ async def test_a_refused_return_is_replayed_once_the_invoice_is_there(deployment
     assert [(one["action"], one["decided_by"], one["reason"], one["through"]) for one in acts] == [
         ("replay", "Ana Souza", "the sale came after its return", "ops view")
     ]
-    await deployment.until(lambda: deployment.site.view.row(order).state.refunded == 4_000)
+    await deployment.until(lambda: deployment.site.view.row(order).moved.refunded == 4_000)
 
 
 async def test_a_suspect_capture_is_resolved_with_the_amount_in_words(deployment: Deployment, page: Page) -> None:

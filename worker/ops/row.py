@@ -27,15 +27,9 @@ class Attention(Struct, frozen=True, rename="camel", gc=False):
     """One thing that a person must look at."""
 
     code: str
-    amount: int
-    payment_id: str | None = None
-    command_id: str | None = None
-    invoice_number: str | None = None
-    settle_id: str | None = None
 
 
 class PaymentState(Struct, frozen=True, rename="camel", gc=False):
-    payment_id: str
     connector: str
 
 
@@ -45,17 +39,12 @@ class State(Struct, frozen=True, rename="camel", gc=False):
     order_id: str
     merchant: str
     currency: str
-    mode: str | None
     status: str
-    phase: str
     value: int
-    invoiced: int
     authorized: int
     settled: int
     settling: int
-    refunded: int
     refunding: int
-    voided: int
     voiding: int
     open: int
     version: int
@@ -86,7 +75,6 @@ class Command(Struct, frozen=True, rename="camel", gc=False):
     command_id: str
     payment_id: str
     connector: str
-    currency: str
     value: int
     sequence: int
     issued_at: datetime
