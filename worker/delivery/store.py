@@ -87,9 +87,9 @@ class Store:
         """New commands join the schedule; returns the id of each, and whether it is its turn."""
         rows = await self._connection.fetch(_SQL["take_over"], *columns([
             (job.id, job.partition, job.command.order_id, job.command.payment_id, job.command.sequence, job.operation,
-             job.command.connector, job.command.value, job.record.topic, job.record.partition, job.record.offset,
-             job.record.key, job.record.value, encode_headers(job.record.headers), moment(job.record.timestamp_ms),
-             job.traceparent, moment(job.due_ms), moment(now_ms))
+             job.command.connector, job.command.value, *job.record.origin, job.record.key, job.record.value,
+             encode_headers(job.record.headers), moment(job.record.timestamp_ms), job.traceparent, moment(job.due_ms),
+             moment(now_ms))
             for job in jobs
         ]))  # fmt: skip
         return {row["command_id"]: row["turn"] for row in rows}
@@ -196,11 +196,10 @@ class Store:
 
     async def close_dead_letter(self, job: Job, decision: Decision) -> None:
         """Asked again, or closed: the command's dead letter waits for nobody any more."""
-        status, record = "replayed" if decision.action == "retry" else "discarded", job.record
+        status = "replayed" if decision.action == "retry" else "discarded"
         await self._connection.execute(
-            _SQL["close_dead_letter"], record.topic, record.partition, record.offset, status, decision.by,
-            decision.reason, moment(decision.at_ms),
-        )  # fmt: skip
+            _SQL["close_dead_letter"], *job.record.origin, status, decision.by, decision.reason, moment(decision.at_ms)
+        )
 
 
 def write_down(writes: Together, jobs: Sequence[Job], epochs: Mapping[int, int], now_ms: int) -> None:

@@ -23,6 +23,14 @@ class Record(Struct, frozen=True, gc=False):
     headers: Headers
     timestamp_ms: int
 
+    @property
+    def place(self) -> Place:
+        return self.topic, self.partition
+
+    @property
+    def origin(self) -> Origin:
+        return self.topic, self.partition, self.offset
+
 
 class Outgoing(Struct, frozen=True, gc=False, array_like=True):
     """One record that leaves through the outbox; its partition is `Cycle.partition_of` the order id."""

@@ -38,7 +38,7 @@ class Book:
     async def known_places(self, records: Sequence[tuple[Record, Readable | Unreadable]]) -> dict[Origin, bool]:
         """Which of these places have their fate already; true: of these very records, and not of others before them."""
         rows = [
-            (record.topic, record.partition, record.offset, record.key, record.value)
+            (*record.origin, record.key, record.value)
             + ((one.fact.order_id, encode(one.fact)) if isinstance(one, Readable) else (None, None))
             for record, one in records
         ]
@@ -166,7 +166,7 @@ class Book:
 
     async def returning(self, named: Sequence[tuple[int, Record]]) -> dict[Origin, int]:
         """Which of these records are judged again: the place of each, and the dead letter that came back with it."""
-        rows = [(one, record.topic, record.partition, record.offset) for one, record in named]
+        rows = [(one, *record.origin) for one, record in named]
         found = await self._connection.fetch(_SQL["returning"], *columns(rows)) if rows else []
         return {(row["topic"], row["partition"], row["offset"]): row["id"] for row in found}
 

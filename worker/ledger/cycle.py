@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 
-from msgspec.structs import replace
-
 from worker.domain.facts import authorizations
 from worker.kafka.dead_letters import replay_of
 from worker.kafka.envelope import Unreadable
@@ -15,8 +13,9 @@ from worker.ledger.book import Book
 from worker.ledger.connectors import Connectors
 from worker.ledger.deciding import Deciding, opened_by
 from worker.ledger.folder import Folder
+from worker.ledger.places import Placed, placed
 from worker.ledger.publishing import publish
-from worker.ledger.reading import Readable, read_fact
+from worker.ledger.reading import Readable
 from worker.ledger.rows import Rows
 from worker.ledger.tally import ReadRecord, Tally
 from worker.settings import Settings
@@ -60,10 +59,10 @@ class LedgerCycle:
 
     async def decide_records(self) -> None:
         """What the records come to, one after another."""
-        records = await self._placed()
-        facts = self._read(records)
+        records = await placed(self.book, self.cycle.records, self._is_read_again)
+        facts = self._facts(records)
         folders = await self.book.open({one.fact.order_id for _, one in facts}, opened_by(one.fact for _, one in facts))
-        deciding = await self._deciding(folders, facts, [record for record, _, _ in records])
+        deciding = await self._deciding(folders, facts, [one.record for one in records])
         read_from = {one.fact.order_id: record.partition for record, one in reversed(facts)}
         for order_id, folder in folders.items():
             await deciding.catch_up(folder, read_from[order_id])
@@ -80,43 +79,21 @@ class LedgerCycle:
             self.tally.look_at_ms = self.cycle.now_ms
         await self._write(changed, deciding, flush=len(changed) > FEW_ORDERS)
 
-    async def _placed(self) -> list[tuple[Record, Readable | Unreadable, bool]]:
-        """The records, what they say, and whether they have their fate already.
-
-        Where another record had stood, in a topic that was made anew since, or that lost what it had acknowledged, this
-        one gets a place of its own, before all others.
-        """
-        read = [(record, read_fact(record)) for record in self.cycle.records]
-        again = [one for one in read if self._is_read_again(one[0])]
-        known = await self.book.known_places(again) if again else {}
-        lowest: dict[Place, int] = {}
-        placed: list[tuple[Record, Readable | Unreadable, bool]] = []
-        for record, one in read:
-            same = known.get((record.topic, record.partition, record.offset))
-            if same is not False:
-                placed.append((record, one, same or False))
-                continue
-            place = (record.topic, record.partition)
-            if place not in lowest:
-                lowest[place] = await self.book.lowest_place(place)
-            lowest[place] -= 1
-            placed.append((replace(record, offset=lowest[place]), one, False))
-        return placed
-
-    def _read(self, records: Iterable[tuple[Record, Readable | Unreadable, bool]]) -> list[ReadRecord]:
-        """The records as facts; what cannot be read is a dead letter."""
+    def _facts(self, records: Iterable[Placed]) -> list[ReadRecord]:
+        """What the records say; what cannot be read is a dead letter."""
         found: list[ReadRecord] = []
-        for record, one, known in records:
-            place = (record.topic, record.partition)
-            if known:
+        for one in records:
+            record, says = one.record, one.says
+            if one.known:
                 self.tally.fates[record.topic, "duplicate"] += 1
                 continue
-            self.tally.next_offsets[place] = max(record.offset + 1, self.tally.next_offsets.get(place, 0))
-            if isinstance(one, Unreadable):
-                self.cycle.dead_letter(record, one.reason, one.message)
+            before = self.tally.next_offsets.get(record.place, 0)
+            self.tally.next_offsets[record.place] = max(before, record.offset + 1)
+            if isinstance(says, Unreadable):
+                self.cycle.dead_letter(record, says.reason, says.message)
                 self._count(record, "dead_lettered")
                 continue
-            found.append((record, one))
+            found.append((record, says))
         return found
 
     async def _deciding(
@@ -159,13 +136,13 @@ class LedgerCycle:
         """A record has its fate. A repeat that is read again was accounted for when it came first."""
         self.tally.fates[record.topic, fate] += 1
         if fate == "duplicate" and duplicates is not None and self._is_read_again(record):
-            duplicates[record.topic, record.partition] -= 1
+            duplicates[record.place] -= 1
         else:
-            self.tally.consumed[record.topic, record.partition] += 1
+            self.tally.consumed[record.place] += 1
 
     def _is_read_again(self, record: Record) -> bool:
         """Somebody set positions back: it may have its fate already."""
-        return record.offset < self._reached.get((record.topic, record.partition), 0)
+        return record.offset < self._reached.get(record.place, 0)
 
 
 def _replays(records: Iterable[Record], folders: Iterable[Folder]) -> list[tuple[int, Record]]:

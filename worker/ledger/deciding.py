@@ -19,7 +19,7 @@ from worker.domain.facts import (
 )
 from worker.domain.order import automatic_key
 from worker.kafka.envelope import log_fields
-from worker.kafka.records import Origin, Record
+from worker.kafka.records import Origin, Place, Record
 from worker.ledger.connectors import Connectors
 from worker.ledger.folder import Folder, OrderFullError, Parked, WaitsFor
 from worker.ledger.reading import Readable
@@ -50,7 +50,7 @@ class Deciding:
         self._turns = Turns(cycle.connection)
         self._owners = dict(owners)
         """Payment → its order, of all payments that a fact of this cycle might add."""
-        self.duplicates: Counter[tuple[str, int]] = Counter()
+        self.duplicates: Counter[Place] = Counter()
         """Repeats per topic and partition, those among facts that had waited included."""
 
     async def catch_up(self, folder: Folder, chain: int) -> None:
@@ -110,7 +110,7 @@ class Deciding:
             for added in authorizations(one.fact):
                 self._owners[added.payment_id] = one.fact.order_id
         if decision.fate == "duplicate" and record is not None:
-            self.duplicates[record.topic, record.partition] += 1
+            self.duplicates[record.place] += 1
         self._follow(folder, record, one.fact, decision)
         if decision.refusal is not None or decision.fate == "refused":
             return "dead_lettered", decision.unparks
@@ -122,7 +122,7 @@ class Deciding:
             one.payment_id for one in authorizations(fact)
             if self._owners.get(one.payment_id, fact.order_id) != fact.order_id
         )  # fmt: skip
-        source = (record.topic, record.partition, record.offset) if record else None
+        source = record.origin if record else None
         terms = self._connectors.terms(folder.order, fact, self._cycle.now_ms, foreign, source in self.returned)
         bounded = record is not None and not isinstance(fact, OutcomeReported)  # whose money has moved already
         return folder.judge(fact, terms, source, chain, read.traceparent, bounded=bounded)

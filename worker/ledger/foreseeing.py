@@ -45,7 +45,7 @@ async def foresee(connection: Connection, settings: Settings, records: Sequence[
     readable = [one.fact for one in facts if isinstance(one, Readable)]
     folders = await book.look({one.order_id for one in readable}, opened_by(readable))
     owners = await book.owners_of({payment.payment_id for fact in readable for payment in authorizations(fact)})
-    returned = {(record.topic, record.partition, record.offset): 0 for record in records}
+    returned = {record.origin: 0 for record in records}
     deciding = Deciding(cycle, connectors, settings, owners, returned)
     for folder in folders.values():
         await deciding.catch_up(folder, folder.home)

@@ -92,9 +92,8 @@ class Rows:
             if one.row_id is None:
                 record = one.record
                 self.parked.append((
-                    folder.order.order_id, one.waits_for, one.subject, record.topic, record.partition, record.offset,
-                    record.key, record.value, encode_headers(record.headers), moment(record.timestamp_ms),
-                    moment_or_none(one.expires_at_ms),
+                    folder.order.order_id, one.waits_for, one.subject, *record.origin, record.key, record.value,
+                    encode_headers(record.headers), moment(record.timestamp_ms), moment_or_none(one.expires_at_ms),
                 ))  # fmt: skip
 
     def _standing(self, folder: Folder, awaits: list[str] | None) -> Row:

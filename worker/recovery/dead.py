@@ -57,8 +57,8 @@ def last_replayed(page: Sequence[Record]) -> int:
 def _row(dead: Record, was: Original) -> tuple[Any, ...]:
     record = was.record
     return (
-        record.topic, record.partition, record.offset, _order(record), was.reason, was.message, record.key,
-        record.value, encode_headers(record.headers), moment(record.timestamp_ms), moment(dead.timestamp_ms),
+        *record.origin, _order(record), was.reason, was.message, record.key, record.value,
+        encode_headers(record.headers), moment(record.timestamp_ms), moment(dead.timestamp_ms),
     )  # fmt: skip
 
 

@@ -118,8 +118,7 @@ class Deliveries:
 
     async def _apply(self, job: Job, done: int, decision: Decision) -> None:
         """What it did to the command, and to its dead letter, if the command has not died anew since."""
-        place = job.record.topic, job.record.partition, job.record.offset
-        if not await self._cycle.connection.fetchval(_SQL["died_since"], *place, moment(decision.at_ms)):
+        if not await self._cycle.connection.fetchval(_SQL["died_since"], *job.record.origin, moment(decision.at_ms)):
             await self._store.close_dead_letter(job, decision)
         if (standing := changed(job, done, decision, self._cycle.now_ms)) is not None:
             await self._store.update([standing])

@@ -143,8 +143,7 @@ class Facts:
         for parked in [waiting for waiting in folder.parked if waiting.subject in judged]:
             folder.drop(parked)
         for parked in folder.parked:
-            record = parked.record
-            if parked.subject is None and (record.topic, record.partition, record.offset) == one.source:
+            if parked.subject is None and parked.record.origin == one.source:
                 folder.drop(parked)
                 return parked
         return None

@@ -57,7 +57,7 @@ async def verify(
     async for page in read_between(settings, unseen(bounds, published)):
         unknown = await handler.unknown(connection, [record for record in page if is_ours(record)])
         if unknown is not None:
-            place = unknown.topic, unknown.partition
+            place = unknown.place
             raise DatabaseBehindError(
                 settings.topic(place[0]), place[1], published.get(place, 0), unknown.offset, bounds[place][1]
             )

@@ -113,9 +113,8 @@ async def _write_dead_letters(cycle: Cycle, prefix: str, bytes_max: Mapping[str,
         out, reason = dead_letter(record, one.reason, one.message, prefix, bytes_max[record.topic])
         outgoing.append(out)
         rows.append((
-            record.topic, record.partition, record.offset, one.order_id, one.merchant, reason,
-            printable(one.message), record.key, record.value, encode_headers(record.headers),
-            moment(record.timestamp_ms), moment(cycle.now_ms),
+            *record.origin, one.order_id, one.merchant, reason, printable(one.message), record.key, record.value,
+            encode_headers(record.headers), moment(record.timestamp_ms), moment(cycle.now_ms),
         ))  # fmt: skip
     if rows:
         await cycle.connection.executemany(_SQL["write_dead_letter"], rows)

@@ -119,7 +119,7 @@ class Transactions:
 
     async def _book(self, cycle: Cycle, passed: Mapping[Place, int]) -> Done:
         found, more = await self._misplaced.find(self.connection, list(self.epochs))
-        positions = {**passed, **{(record.topic, record.partition): record.offset + 1 for record in cycle.records}}
+        positions = {**passed, **{record.place: record.offset + 1 for record in cycle.records}}
         deleted, reached = self._publisher.acknowledged()
         if deleted:
             cycle.writes.add(_SQL["delete_rows"], deleted)
