@@ -18,9 +18,10 @@ import pytest
 
 from worker.connector.answers import Answer, classify, refuse_used_id
 from worker.connector.client import RESPONSE_BYTES_MAX, Client, Reply, tls_context
-from worker.connector.command import Command, Operation
+from worker.connector.command import Command
 from worker.connector.file import Connector, parse
 from worker.connector.secret import Secret
+from worker.domain.order import Operation
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 COMMAND = Command(

@@ -16,8 +16,9 @@ from typing import Any, get_args
 
 from worker.connector.answers import Answer, AttemptFate, classify
 from worker.connector.client import Client, tls_context
-from worker.connector.command import ID_FIELDS, OPERATIONS, Command, Operation
+from worker.connector.command import ID_FIELDS, OPERATIONS, Command
 from worker.connector.file import Connector
+from worker.domain.order import Operation
 
 FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "5"))
 FUZZ_SEED = int(os.environ.get("FUZZ_SEED", "0"))

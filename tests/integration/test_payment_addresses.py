@@ -7,8 +7,9 @@ import pytest
 
 from tests.integration.test_answers_over_a_socket import COMMAND, GOOD, TLS, http, listening, saying
 from worker.connector.client import Client, NotTried, Reply
-from worker.connector.command import OPERATIONS, Operation, action
+from worker.connector.command import OPERATIONS, action
 from worker.connector.file import Connector
+from worker.domain.order import Operation
 
 UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 ASCII = "".join(map(chr, range(128)))

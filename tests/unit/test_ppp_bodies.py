@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 from jsonschema import Draft202012Validator
 
-from worker.connector.command import OPERATIONS, Command, Operation, body
+from worker.connector.command import OPERATIONS, Command, body
 from worker.connector.file import Connector
 from worker.domain.money import EXPONENTS, MAX_MINOR
+from worker.domain.order import Operation
 
 DOCUMENT = json.loads((Path(__file__).parent / "ppp.openapi.json").read_text())
 SCHEMAS = {"settle": "SettlePayment", "refund": "RefundPayment", "cancel": "CancelPaymentRequest"}

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from worker.connector import client
 from worker.connector.client import Broken, Happened, NotTried, Reply
-from worker.connector.command import ID_FIELDS, Command, Operation
+from worker.connector.command import ID_FIELDS, Command
 from worker.connector.file import Connector
 from worker.domain.money import EXPONENTS
+from worker.domain.order import Operation
 from worker.text import storable
 
 RETRY_AFTER_SECONDS_MAX = 3_600.0

@@ -4,7 +4,7 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from worker.connector.command import Operation
+from worker.domain.order import Operation
 
 READ_SECONDS_MAX = 60.0
 

@@ -21,9 +21,10 @@ from httpx_aiohttp import AiohttpTransport
 from msgspec import Struct
 from msgspec.structs import replace
 
-from worker.connector.command import Command, Operation, action, body
+from worker.connector.command import Command, action, body
 from worker.connector.file import Connector
 from worker.connector.secret import SecretError
+from worker.domain.order import Operation
 
 RESPONSE_BYTES_MAX = 1 << 20
 # Shorter than what servers keep an idle connection for: one that they close while we write counts as unknown.

@@ -1,15 +1,15 @@
 """A command as it is read from its topic, and the body that asks a connector for it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
 from worker.connector.file import Connector
 from worker.domain.money import EXPONENTS, MAX_MINOR, to_major
+from worker.domain.order import Operation
 
-Operation = Literal["settle", "refund", "cancel"]
-OPERATIONS: tuple[Operation, ...] = ("settle", "refund", "cancel")
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Text = Annotated[str, Meta(max_length=4096)]
 Amount = Annotated[int, Meta(ge=1, le=MAX_MINOR)]

@@ -2,8 +2,9 @@
 
 from msgspec import Struct
 
-from worker.connector.command import Command, Operation
+from worker.connector.command import Command
 from worker.delivery.window import Key
+from worker.domain.order import Operation
 from worker.kafka.records import Record
 
 IN_LINE = ("waiting", "suspect", "unknown")  # holds back what follows it on its payment (I6)

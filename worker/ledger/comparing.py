@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct, field
 
 from worker.connector.book import Effect
-from worker.connector.command import OPERATIONS, Operation
+from worker.connector.command import OPERATIONS
 from worker.domain.kept import decode_order
-from worker.domain.order import Payment
+from worker.domain.order import Operation, Payment
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
