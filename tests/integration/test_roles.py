@@ -166,7 +166,7 @@ async def test_both_workers_do_their_whole_work_under_logins_with_nothing_but_th
         for handler, address in ((LedgerHandler, ledger), (DeliveryHandler, delivery)):
             settings = load(world.environment | {"DATABASE_URL": address})
             control = Control(settings)
-            runners.append(Runner(settings, handler(control), control))
+            runners.append(Runner(handler(control), control))
         running = [asyncio.create_task(one.run()) for one in runners]
         for kind, data, topic in (
             ("order.authorized", authorized("o1"), names.ORDER_CHANGES),

@@ -5,7 +5,6 @@ import time
 from worker import metrics
 from worker.postgres.connecting import Connection, connected
 from worker.postgres.queries import load
-from worker.settings import Settings
 from worker.stream.control import Control
 from worker.stream.cycle import Handler
 from worker.stream.faults import Remedy, remedy
@@ -21,8 +20,7 @@ _SQL = load("worker.stream")
 class Measuring:
     """Asks in a session of its own: a slow look holds up no cycle. What cannot be asked keeps its last value."""
 
-    def __init__(self, settings: Settings, handler: Handler, control: Control) -> None:
-        self._settings = settings
+    def __init__(self, handler: Handler, control: Control) -> None:
         self._handler = handler
         self._control = control
         self._again_at = 0.0
@@ -32,9 +30,10 @@ class Measuring:
         if time.monotonic() < self._again_at or not self._control.epochs:
             return
         self._again_at = time.monotonic() + PAUSE_SECONDS
+        role = self._handler.role
         try:
             async with connected(
-                self._settings.database, name=f"settlement-{self._handler.role} metrics", schema=self._handler.role,
+                self._control.settings.database, name=f"settlement-{role} metrics", schema=role,
                 statement_timeout=STATEMENT_TIMEOUT, default_transaction_read_only="on",
             ) as connection:  # fmt: skip
                 await self._ask(connection, list(self._control.epochs))

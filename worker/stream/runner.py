@@ -38,17 +38,17 @@ EXPLAINED = (
 class Runner:
     """From joining to draining. Comes back by itself when PostgreSQL or Kafka were away."""
 
-    def __init__(self, settings: Settings, handler: Handler, control: Control | None = None) -> None:
-        self.settings = settings
+    def __init__(self, handler: Handler, control: Control) -> None:
         self.handler = handler
-        self.control = control or Control(settings)
+        self._control = control
+        self._settings = control.settings
         self._stopping = asyncio.Event()
         self._session: Session | None = None
         self._sink: Sink | None = None
         self._dead_letter_bytes: Mapping[str, int] = {}
         self._topics_doubted = False
         self._patience = Patience()
-        self._measuring = Measuring(settings, handler, self.control)
+        self._measuring = Measuring(handler, control)
 
     async def run(self) -> None:
         """Until `stop`; raises what no patience mends."""
@@ -56,7 +56,7 @@ class Runner:
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-            seconds = self.settings.drain_seconds
+            seconds = self._settings.drain_seconds
             _, late = await asyncio.wait([working], timeout=seconds)
             if late:
                 telemetry.log.warning("not drained in time; the others find what is left", seconds=seconds)
@@ -74,7 +74,7 @@ class Runner:
         self._stopping.set()
         if self._session is not None:
             self._session.stopping = True
-        self.control.changed.set()
+        self._control.changed.set()
 
     def condition(self) -> Mapping[str, str]:
         """What is missing for readiness; nothing when all is well."""
@@ -110,7 +110,7 @@ class Runner:
 
     async def _one_session(self) -> None:
         sink = await self._prepare()
-        session = Session(self.settings, self.handler, self.control, self._patience, sink, self._dead_letter_bytes)
+        session = Session(self._settings, self.handler, self._control, self._patience, sink, self._dead_letter_bytes)
         self._session = session
         try:
             await session.open()
@@ -129,15 +129,15 @@ class Runner:
     async def _prepare(self) -> Sink:
         """Once, and of topics also when Kafka doubts one: all is as it must be. Again, if it failed: a producer."""
         if not self._dead_letter_bytes:
-            async with connected(self.settings.database, name=f"settlement-{self.handler.role}") as connection:
+            async with connected(self._settings.database, name=f"settlement-{self.handler.role}") as connection:
                 await require_current(connection)
-            self._dead_letter_bytes = await topics.verify(self.settings)
+            self._dead_letter_bytes = await topics.verify(self._settings)
         elif self._topics_doubted:
-            self._dead_letter_bytes = await topics.verify(self.settings)
+            self._dead_letter_bytes = await topics.verify(self._settings)
             self._topics_doubted = False
         if self._sink is None:
             # A process that was frozen publishes nothing before the database has confirmed its lease.
-            sink = Sink(self.settings, self.control.lease_runs)
+            sink = Sink(self._settings, self._control.lease_runs)
             await sink.start()
             self._sink = sink
         return self._sink
@@ -154,7 +154,7 @@ async def run_worker(settings: Settings, handler_factory: Callable[[Control], Ha
     garbage.look_between_cycles()
     control = Control(settings)
     handler = handler_factory(control)
-    runner = Runner(settings, handler, control)
+    runner = Runner(handler, control)
     tracing.configure(f"settlement-{handler.role}")
     ops = OpsServer(settings, runner.condition, runner.measure)
     await ops.start()

@@ -72,7 +72,7 @@ async def test_the_whole_corpus_is_accounted_for_byte_by_byte_and_the_next_order
 ):
     before = fates()
     control = Control(world.settings)
-    runner = Runner(world.settings, LedgerHandler(control), control)
+    runner = Runner(LedgerHandler(control), control)
     running = asyncio.create_task(runner.run())
     for case in OPENED:
         await send(world, [case])

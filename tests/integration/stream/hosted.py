@@ -17,7 +17,7 @@ class Hosted(Generic[Feature]):
     def __init__(self, settings: Settings, feature: type[Feature] = Toy) -> None:
         self.control = Control(settings)
         self.toy = feature(self.control)
-        self.runner = Runner(settings, self.toy, self.control)
+        self.runner = Runner(self.toy, self.control)
         self.running = asyncio.create_task(self.runner.run())
 
     async def stop(self) -> None:

@@ -64,7 +64,7 @@ async def test_a_database_that_stays_away_is_named_and_told_once_and_not_every_t
 ) -> None:
     settings = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d"})
     control = Control(settings)
-    runner = Runner(settings, Toy(control), control)
+    runner = Runner(Toy(control), control)
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
