@@ -30,9 +30,9 @@ from tests.integration.restoring import (
 )
 from tests.until import until
 from worker.kafka import names
+from worker.kafka.lag import committed_offsets
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.sink import Sink
-from worker.kafka.topics import committed_offsets
 from worker.ledger.checking import run_audit, run_rebuild
 from worker.ledger.handler import LedgerHandler
 from worker.people import commands, replaying

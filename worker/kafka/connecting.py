@@ -82,6 +82,14 @@ async def administrator(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient
         await admin.close()
 
 
+async def cluster(settings: Settings) -> str:
+    """Which one answers; Kafka's protocol does not tell a client the version of the brokers."""
+    async with administrator(settings) as admin:
+        found = await admin.describe_cluster()
+    number = len(found["brokers"])
+    return f"Kafka cluster {found.get('cluster_id') or 'without a name'}, {number} broker{'s' * (number != 1)}"
+
+
 @asynccontextmanager
 async def consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
     """A client that reads; it is stopped at the end, also where it could not start."""

@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from worker import telemetry
 from worker.kafka import names
 from worker.kafka.connecting import administrator, consumer
+from worker.kafka.records import Place
 from worker.kafka.topic_ids import topic_ids
 from worker.settings import Settings
 
@@ -70,3 +71,11 @@ class LagReader:
             both = admin, await opening.enter_async_context(reading)
             self._open = opening.pop_all()
         return both
+
+
+async def committed_offsets(settings: Settings, group: str) -> dict[Place, int]:
+    """How far a worker has told Kafka that it has read; topics without prefix."""
+    async with administrator(settings) as admin:
+        found = await admin.list_consumer_group_offsets(settings.topic(group))
+    prefix = settings.topic_prefix
+    return {(place.topic.removeprefix(prefix), place.partition): at.offset for place, at in found.items()}

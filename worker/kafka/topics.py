@@ -43,11 +43,14 @@ async def create_missing(settings: Settings) -> list[str]:
         found = await partition_counts(admin, settings, names.TOPICS + names.DEAD_LETTER_TOPICS)
         refuse_wrong_counts(settings, found)
         _refuse_unfit(settings, await _configs(admin, list(found)))
-        made = await _create(admin, settings, [name for name in names.TOPICS if settings.topic(name) not in found], {})
+        made = await make(admin, [
+            _topic(settings, name, {}) for name in names.TOPICS if settings.topic(name) not in found
+        ])  # fmt: skip
         # Only now it can be known how large a record each input takes: brokers differ in that.
-        limits = await message_bytes(admin, [settings.topic(name) for name in names.INPUTS])
-        dead = [name for name in names.DEAD_LETTER_TOPICS if settings.topic(name) not in found]
-        return made + await _create(admin, settings, dead, limits)
+        configs = await _configs(admin, [settings.topic(name) for name in names.INPUTS])
+        return made + await make(admin, [
+            _topic(settings, name, configs) for name in names.DEAD_LETTER_TOPICS if settings.topic(name) not in found
+        ])  # fmt: skip
 
 
 async def verify(settings: Settings) -> dict[str, int]:
@@ -63,22 +66,6 @@ async def verify(settings: Settings) -> dict[str, int]:
         _refuse_unfit(settings, configs)
         dead = {name: configs[settings.topic(name + names.DEAD_LETTER_SUFFIX)] for name in names.INPUTS}
         return {name: int(config[LARGEST]) for name, config in dead.items()}
-
-
-async def broker_version(settings: Settings) -> str:
-    """Which cluster answers; Kafka's protocol does not tell a client the version of the brokers."""
-    async with administrator(settings) as admin:
-        found = await admin.describe_cluster()
-    number = len(found["brokers"])
-    return f"Kafka cluster {found.get('cluster_id') or 'without a name'}, {number} broker{'s' * (number != 1)}"
-
-
-async def committed_offsets(settings: Settings, group: str) -> dict[tuple[str, int], int]:
-    """How far a worker has told Kafka that it has read; topics without prefix."""
-    async with administrator(settings) as admin:
-        found = await admin.list_consumer_group_offsets(settings.topic(group))
-    prefix = settings.topic_prefix
-    return {(place.topic.removeprefix(prefix), place.partition): at.offset for place, at in found.items()}
 
 
 def refuse_wrong_counts(settings: Settings, found: dict[str, int]) -> None:
@@ -116,11 +103,6 @@ def _written_bytes_max(name: str) -> int:
     return BATCH_BYTES_MAX if name == names.OUTCOMES or name.endswith(names.DEAD_LETTER_SUFFIX) else 0
 
 
-async def message_bytes(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:
-    """Each topic's `max.message.bytes`."""
-    return {name: int(config[LARGEST]) for name, config in (await _configs(admin, topics)).items()}
-
-
 async def _configs(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
     if not topics:
         return {}
@@ -147,23 +129,18 @@ async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, wante
     return found
 
 
-def _topic(settings: Settings, name: str, limits: dict[str, int]) -> NewTopic:
+def _topic(settings: Settings, name: str, inputs: Mapping[str, Mapping[str, str]]) -> NewTopic:
+    """`inputs`: how the topics are configured whose dead letters this one takes."""
     config: dict[str, Any] = {CLEANUP: "compact" if name == names.ORDERS else "delete"}
     if name.endswith(names.DEAD_LETTER_SUFFIX):
         original = settings.topic(name.removesuffix(names.DEAD_LETTER_SUFFIX))
-        config[LARGEST] = str(limits[original] + DEAD_LETTER_MARGIN_BYTES)
+        config[LARGEST] = str(int(inputs[original][LARGEST]) + DEAD_LETTER_MARGIN_BYTES)
     if name in TOLD:
         config[LARGEST] = str(TOLD_BYTES_MAX)
     if name == names.EVENTS or name.endswith(names.DEAD_LETTER_SUFFIX):
         config["retention.ms"] = str(_LONG_MS)
     # An empty assignment lets the broker choose both replicas and their number.
     return NewTopic(settings.topic(name), settings.topic_partitions, -1, {}, config)
-
-
-async def _create(
-    admin: AIOKafkaAdminClient, settings: Settings, wanted: list[str], limits: dict[str, int]
-) -> list[str]:
-    return await make(admin, [_topic(settings, name, limits) for name in wanted])
 
 
 async def make(admin: AIOKafkaAdminClient, wanted: Sequence[NewTopic]) -> list[str]:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from worker.kafka import names
+from worker.kafka.lag import committed_offsets
 from worker.kafka.records import Place
-from worker.kafka.topics import committed_offsets
 from worker.ledger.handler import LedgerHandler
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load

@@ -17,9 +17,9 @@ from tests.until import until
 from worker import telemetry
 from worker.kafka import names
 from worker.kafka.connecting import administrator, client_options
+from worker.kafka.lag import committed_offsets
 from worker.kafka.records import Place
 from worker.kafka.source import Source
-from worker.kafka.topics import committed_offsets
 from worker.settings import load
 from worker.stream import committer, patience
 from worker.stream.committer import OFFSETS_REFUSED
