@@ -9,7 +9,8 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 # A capture may wait for a connector that is away for hours.
 LONG_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120, 600, 3_600, 21_600, 86_400)
 
-# What was consumed, and what became of it
+# What was consumed, and what became of it: applied, duplicate, parked, dead_lettered, or internal, which is a dead
+# letter too, of a record that the database refused.
 facts_total = Counter(
     "settlement_facts_total", "Consumed records, each counted once, by what became of it (I7)", ["topic", "fate"]
 )

@@ -65,14 +65,6 @@ def lasting_alerts() -> list[dict[str, str]]:
     return [{**said, "code": code, "connector": connector} for (code, connector), said in _lasting.items()]
 
 
-def count_fact(topic: str, fate: str, number: int = 1) -> None:
-    """Every consumed message is accounted for exactly once: applied, duplicate, parked, dead-lettered or internal.
-
-    `internal` is a dead letter too, of a record that the database refused.
-    """
-    metrics.facts_total.labels(topic=topic, fate=fate).inc(number)
-
-
 def _adopt_standard_logging(shared: list[structlog.typing.Processor], render: list[structlog.typing.Processor]) -> None:
     """Libraries log in our shape, and only what is worth a look."""
     handler = logging.StreamHandler(sys.stderr)

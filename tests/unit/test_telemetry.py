@@ -39,12 +39,6 @@ def test_an_alert_is_one_error_line_and_a_gauge_while_it_lasts(lines: list[dict[
     assert REGISTRY.get_sample_value("settlement_alert", {"code": "test_code", "connector": "acme"}) == 0
 
 
-def test_facts_are_counted_by_topic_and_fate():
-    telemetry.count_fact("t", "applied", 3)
-
-    assert REGISTRY.get_sample_value("settlement_facts_total", {"topic": "t", "fate": "applied"}) == 3
-
-
 async def test_a_commit_that_was_given_up_when_a_connection_broke_is_no_defect_in_the_log():
     source = """
 import asyncio, gc

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from worker import metrics, telemetry
+from worker import metrics
 from worker.connector.in_force import ConnectorsInForce
 from worker.delivery import booking, schedule
 from worker.delivery.job import IN_LINE, Job
@@ -122,7 +122,7 @@ class DeliveryHandler:
             return
         self._open = None
         for fate, number in self._fates.items():
-            telemetry.count_fact(names.COMMANDS, fate, number)
+            metrics.facts_total.labels(topic=names.COMMANDS, fate=fate).inc(number)
         del self._sending.results[: self._booked]
         for job in self._released:
             begin = self._sending.do_not if job.partition in self._leaving else self._sending.begin

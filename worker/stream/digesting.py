@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from worker import telemetry
+from worker import metrics, telemetry
 from worker.kafka.envelope import log_fields
 from worker.kafka.records import Place, Record
 from worker.stream.faults import Remedy, remedy
@@ -66,7 +66,7 @@ class Digesting:
         telemetry.log.error("the database refuses a record; it becomes a dead letter", **place, exc_info=problem)
         why = f"{type(problem).__name__}: {problem}"
         done = await self._patiently(lambda: self._transactions.cycle([record], refused=why))
-        telemetry.count_fact(record.topic, INTERNAL)
+        metrics.facts_total.labels(topic=record.topic, fate=INTERNAL).inc()
         return done
 
     async def _patiently(self, transaction: Callable[[], Awaitable[Done]]) -> Done:
