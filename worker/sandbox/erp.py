@@ -7,7 +7,8 @@ from typing import Any
 
 from worker.kafka import names
 
-_DATE = "2026-01-15T12:00:00Z"
+# Of every message: the same seed gives the same bytes.
+DATE = "2026-01-15T12:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +68,14 @@ def _authorized(order_id: str, connector: str, value: int) -> Message:
     }  # fmt: skip
     data = {
         "orderId": order_id, "merchant": "sandbox-store", "currency": "BRL", "value": value,
-        "payments": [payment], "createdAt": _DATE,
+        "payments": [payment], "createdAt": DATE,
     }  # fmt: skip
     return Message(names.ORDER_CHANGES, "order.authorized", data)
 
 
 def _invoice(order_id: str, number: str, value: int, kind: str = "Output") -> Message:
     data = {
-        "orderId": order_id, "type": kind, "invoiceNumber": number, "invoiceValue": value, "issuanceDate": _DATE,
+        "orderId": order_id, "type": kind, "invoiceNumber": number, "invoiceValue": value, "issuanceDate": DATE,
         "items": [{"id": "sku-1", "price": value, "quantity": 1}],
     }  # fmt: skip
     return Message(names.INVOICES, "invoice.issued", data)

@@ -12,7 +12,7 @@ from worker.kafka.envelope import write
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
-from worker.sandbox.erp import Message, Story, stories
+from worker.sandbox.erp import DATE, Message, Story, stories
 from worker.settings import Settings, load, with_embedded_stack
 
 SOURCE = b"/sandbox/erp"
@@ -58,11 +58,7 @@ async def _send(sink: Sink, settings: Settings, chunk: list[Story]) -> int:
 def _record(message: Message, settings: Settings) -> Outgoing:
     key = message.order_id
     number = message.data.get("invoiceNumber") or message.data.get("requestId") or message.type
-    headers = write(message.type, f"{key}/{number}", str(_time(message)), source=SOURCE)
+    headers = write(message.type, f"{key}/{number}", DATE, source=SOURCE)
     return Outgoing(
         message.topic, partition_of(key, settings.topic_partitions), key.encode(), orjson.dumps(message.data), headers
     )
-
-
-def _time(message: Message) -> str:
-    return str(message.data.get("issuanceDate") or message.data.get("createdAt") or "2026-01-15T12:00:00Z")
