@@ -52,7 +52,7 @@ def list_command(
 ) -> None:
     """List what needs a person: commands that wait for one, and amounts that failed, came short or lapsed."""
     found = with_connection(
-        lambda connection, _: needs(connection, need=need, order_id=order, merchant=merchant, limit=LISTED_MAX)
+        lambda connection: needs(connection, need=need, order_id=order, merchant=merchant, limit=LISTED_MAX)
     )
     if as_json:
         show_json(found)
@@ -75,7 +75,7 @@ def list_command(
 @commands_app.command("show", epilog=examples("settlement commands show ID"))
 def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
     """Show one command: what was asked, each attempt and its answer, what people decided, what may be decided now."""
-    page = with_connection(lambda connection, _: commands.look(connection, command_id))
+    page = with_connection(lambda connection: commands.look(connection, command_id))
     if as_json:
         show_json(page.as_json())
         return
@@ -113,7 +113,7 @@ def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
 def retry_command(command_id: CommandId, by: By, reason: Reason, changes: Changes = None) -> None:
     """Ask again: a declined or short command as a new one, an unknown or suspect one under the same request id."""
     before = with_connection(
-        lambda connection, _: commands.retry(connection, Actor(by, reason), command_id, changes=changes)
+        lambda connection: commands.retry(connection, Actor(by, reason), command_id, changes=changes)
     )
     show(out(), str(before or "noted; it will be asked again"))
 
@@ -141,7 +141,7 @@ def resolve_command(
     if not_done == (done is not None) or (done is not None) != bool(operation_id):
         fail("say either --done VALUE --operation-id X, or --not-done", USAGE)
     before = with_connection(
-        lambda connection, _: commands.resolve(
+        lambda connection: commands.resolve(
             connection, Actor(by, reason), command_id, done=done, operation_id=operation_id, changes=changes
         )
     )
@@ -178,11 +178,11 @@ def abandon_command(
         fail("name ID, or --order O --invoice N, or --order O --settle-id S", USAGE)
     if command_id is not None:
         before = with_connection(
-            lambda connection, _: commands.abandon(connection, Actor(by, reason), command_id, changes=changes)
+            lambda connection: commands.abandon(connection, Actor(by, reason), command_id, changes=changes)
         )
     else:
         before = with_connection(
-            lambda connection, _: commands.abandon_amount(
+            lambda connection: commands.abandon_amount(
                 connection, Actor(by, reason), str(order), invoice=invoice, settle_id=settle_id
             )
         )

@@ -72,7 +72,9 @@ def _replay(
     """Behind a bar that shows how many are published."""
     from worker.kafka.sink import Sink
 
-    async def replayed(connection: Connection, settings: Settings) -> tuple[replaying.Plan, replaying.Replayed]:
+    settings = with_embedded_stack(load())
+
+    async def replayed(connection: Connection) -> tuple[replaying.Plan, replaying.Replayed]:
         plan = await replaying.plan(connection, wanted)
         if not plan.ids:
             return plan, replaying.Replayed()
@@ -109,7 +111,7 @@ def _edited(wanted: Wanted, edit: bool, patch: str | None) -> bytes | None:
     if isinstance(wanted, Filter) or len(wanted) != 1 or (edit and patch is not None):
         fail("--edit or --patch changes one dead letter: give one number and one of the two", USAGE)
 
-    async def one(connection: Connection, _: Settings) -> Letter:
+    async def one(connection: Connection) -> Letter:
         [letter] = await dead_letters.letters(connection, wanted)
         replaying.refuse_replay(letter)
         return letter

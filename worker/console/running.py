@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from worker.console.screen import err
 from worker.postgres.connecting import Connection, connected
 from worker.postgres.migrations import require_current
-from worker.settings import Settings, load, with_embedded_stack
+from worker.settings import load, with_embedded_stack
 
 # What is over sooner shows no bar.
 QUIET_SECONDS = 0.5
@@ -32,14 +32,14 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
         return runner.run(work)
 
 
-def with_connection(work: Callable[[Connection, Settings], Awaitable[Result]]) -> Result:
+def with_connection(work: Callable[[Connection], Awaitable[Result]]) -> Result:
     """Runs some work on a connection to a database that has our newest schema."""
-    settings = with_embedded_stack(load())
+    url = with_embedded_stack(load()).database
 
     async def work_on_it() -> Result:
-        async with connected(settings.database, name="settlement-people", schema="ledger") as connection:
+        async with connected(url, name="settlement-people", schema="ledger") as connection:
             await require_current(connection)
-            return await work(connection, settings)
+            return await work(connection)
 
     return run(work_on_it())
 
