@@ -8,11 +8,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 import asyncpg
-from aiokafka.errors import (
-    KafkaConnectionError,
-    KafkaError,
-    UnknownTopicOrPartitionError,
-)
+from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 
 from worker.console.screen import err, show
 from worker.kafka.batches import UnreadableBatchError
@@ -22,7 +18,7 @@ from worker.people.acting import Refused
 from worker.postgres.connecting import DatabaseUrlError
 from worker.postgres.migrations import MigrationError
 from worker.recovery.errors import RecoveryError
-from worker.settings import Settings, SettingsError, load
+from worker.settings import Settings, SettingsError, load, with_embedded_stack
 
 FAILED, USAGE, STOPPED = 1, 2, 130
 
@@ -128,8 +124,6 @@ def _database() -> str:
 
 def _settings() -> Settings:
     """As the command had them; where they do not even load, there is nothing to name."""
-    from worker.settings import with_embedded_stack
-
     try:
         return with_embedded_stack(load())
     except Exception:  # noqa: BLE001 - a second problem must not hide the first
