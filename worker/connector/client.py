@@ -1,4 +1,4 @@
-"""The one place that knows HTTP: sends one command, and says what happened, without judging it."""
+"""Sends one command to its connector, and says what happened, without judging it."""
 
 import asyncio
 import ssl

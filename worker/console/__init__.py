@@ -1,1 +1,1 @@
-"""What people type: each command wires rooms together and draws what they say. Imported by `cli.py` and `run.py`."""
+"""What people type: each command wires rooms together and draws what they say."""

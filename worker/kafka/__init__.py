@@ -1,1 +1,1 @@
-"""The one place that knows aiokafka: source, sink, topics, envelopes, headers of dead letters."""
+"""Where Kafka is read and written: source, sink, topics, envelopes, headers of dead letters."""

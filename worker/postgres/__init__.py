@@ -1,1 +1,1 @@
-"""The one place that knows asyncpg: connections, migrations, named queries."""
+"""How sessions with PostgreSQL begin, migrations, named queries, and how our values stand in tables."""
