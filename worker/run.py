@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, NoReturn
 
-from worker import telemetry
 from worker.console.problems import fail
 from worker.console.running import AsJson, run
 from worker.console.screen import out, show, show_json
@@ -45,9 +44,7 @@ def ops_command() -> None:
         from worker.ops.command import run_ops
     except ModuleNotFoundError as missing:
         fail(f"{missing.name} is not installed: `pip install partial-settlement[ops]` brings what the view needs")
-    settings = with_embedded_stack(load())
-    telemetry.configure(settings)
-    raise SystemExit(run(run_ops(settings)))
+    raise SystemExit(run(run_ops(with_embedded_stack(load()))))
 
 
 def _hold_hang_ups() -> None:
@@ -60,7 +57,6 @@ def _run_worker(factory: Any) -> NoReturn:
 
     settings = with_embedded_stack(load())
     settings.require_both()
-    telemetry.configure(settings)
     raise SystemExit(run(run_worker(settings, factory)))
 
 

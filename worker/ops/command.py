@@ -21,6 +21,7 @@ LOOK_SECONDS = 1.0
 
 async def run_ops(settings: Settings) -> int:
     """Until SIGTERM; the exit code."""
+    telemetry.configure(settings)
     guard = Guard(settings)
     reader = Reader(settings.database)
     site = Site(settings, guard, View(settings), Surroundings(settings, reader), reader)
