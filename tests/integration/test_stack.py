@@ -145,7 +145,7 @@ def test_ports_are_kept_and_a_taken_one_is_exchanged(home: Path) -> None:
 
 
 def test_env_is_ready_for_eval_and_names_what_is_needed_and_no_more(home: Path) -> None:
-    script = 'eval "$("$1" -m worker.stack env)" && printf "%s %s" "$KAFKA_BOOTSTRAP_SERVERS" "$DATABASE_URL"'
+    script = 'eval "$("$1" -m worker stack env)" && printf "%s %s" "$KAFKA_BOOTSTRAP_SERVERS" "$DATABASE_URL"'
     clean = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "SETTLEMENT_HOME": str(home)}
 
     said = subprocess.run(
