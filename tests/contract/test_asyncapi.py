@@ -82,11 +82,11 @@ def test_nothing_is_described_that_nobody_uses():
 
 def test_its_channels_are_the_programs_topics_cut_and_kept_alike():
     found = channels()
-    limits = dict.fromkeys(names.INPUTS, 1_000_000)
+    inputs = dict.fromkeys(names.INPUTS, {"max.message.bytes": "1000000"})
 
     assert set(found) == set(ALL_TOPICS)
     for name, channel in found.items():
-        made = _topic(load({}), name, limits).topic_configs
+        made = _topic(load({}), name, inputs).topic_configs
         said = channel["bindings"]["kafka"]["topicConfiguration"]
         assert [made["cleanup.policy"]] == said["cleanup.policy"]
         assert made.get("retention.ms") == (str(said["retention.ms"]) if "retention.ms" in said else None)
