@@ -82,7 +82,7 @@ def test_nothing_is_described_that_nobody_uses():
 
 def test_its_channels_are_the_programs_topics_cut_and_kept_alike():
     found = channels()
-    inputs = dict.fromkeys(names.INPUTS, {"max.message.bytes": "1000000"})
+    inputs = {name: {"max.message.bytes": "1000000"} for name in names.INPUTS}
 
     assert set(found) == set(ALL_TOPICS)
     for name, channel in found.items():

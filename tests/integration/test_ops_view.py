@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -182,6 +184,33 @@ async def _lose_tables(settings: Settings) -> None:
         await admin.delete_topics([settings.topic(next(iter(CHANGELOGS)))])
     finally:
         await admin.close()
+
+
+async def test_a_view_that_is_told_to_stop_while_it_still_waits_for_kafka_stops(stack: StackEnv) -> None:
+    asked = asyncio.Event()
+
+    async def says_nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await gone.wait()
+        writer.close()
+
+    gone = asyncio.Event()
+    broker = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
+    host, port = broker.sockets[0].getsockname()
+    environment = {**os.environ, **stack.as_settings(), "KAFKA_BOOTSTRAP_SERVERS": f"{host}:{port}", "OPS_PORT": "0"}
+    view = await asyncio.create_subprocess_exec(sys.executable, "-m", "worker", "ops", env=environment)
+    try:
+        async with asyncio.timeout(30):
+            await asked.wait()
+            view.terminate()
+            assert await view.wait() == 0
+    finally:
+        if view.returncode is None:
+            view.kill()
+            await view.wait()
+        gone.set()
+        broker.close()
+        await broker.wait_closed()
 
 
 async def test_a_view_that_is_told_of_another_number_of_partitions_takes_no_tables_away(

@@ -2,10 +2,12 @@
 
 import asyncio
 import signal
+from typing import Any
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from worker import telemetry
+from worker.cancelled import end
 from worker.kafka.topics import TopicsError
 from worker.ops.guard import Guard
 from worker.ops.reading import Reader
@@ -33,9 +35,7 @@ async def run_ops(settings: Settings) -> int:
     await server.start(PORT if settings.ops_port is None else settings.ops_port)
     print(f"ops view on {server.address}", flush=True)  # noqa: T201 - this is its output
     try:
-        await site.view.start()
-        await site.around.start()
-        return await _until_stopped(site.view, stopping)
+        return await _run(site, asyncio.create_task(stopping.wait()))
     except KafkaConnectionError as problem:
         telemetry.log.error("Kafka does not answer: is it running, and is KAFKA_BOOTSTRAP_SERVERS right?",
                             problem=str(problem))  # fmt: skip
@@ -50,13 +50,29 @@ async def run_ops(settings: Settings) -> int:
         await reader.stop()
 
 
-async def _until_stopped(view: View, stopping: asyncio.Event) -> int:
+async def _run(site: Site, stopping: "asyncio.Task[Any]") -> int:
+    """A start may wait for long: for the end of a dead view's session."""
+    starting = asyncio.create_task(_start(site))
+    try:
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            return 0
+        starting.result()
+        return await _until_stopped(site.view, stopping)
+    finally:
+        await end([starting, stopping])
+
+
+async def _start(site: Site) -> None:
+    await site.view.start()
+    await site.around.start()
+
+
+async def _until_stopped(view: View, stopping: "asyncio.Task[Any]") -> int:
     """A view that cannot go on ends the program: whoever runs it starts it again, and the tables are in Kafka."""
-    waiting = asyncio.create_task(stopping.wait())
-    while not waiting.done():
-        await asyncio.wait([waiting], timeout=LOOK_SECONDS)
+    while not stopping.done():
+        await asyncio.wait([stopping], timeout=LOOK_SECONDS)
         if problem := view.lost():
             telemetry.log.error(problem)
-            waiting.cancel()
             return 1
     return 0
