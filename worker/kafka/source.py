@@ -43,6 +43,8 @@ IDS_SECONDS = 1.0
 IDS_ANSWER_SECONDS_MAX = 10.0
 IDS_ATTEMPT_SECONDS_MAX = 2.0
 IDS_PAUSE_SECONDS = 0.1
+# How long fetches may stay without an answer while a broker answers what else is asked.
+FETCHES_SILENT_SECONDS_MAX = 30.0
 NO_ANSWER = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError, TimeoutError)
 STOP_SECONDS_MAX = 2.0
 COORDINATOR_SECONDS_MAX = 2.0
@@ -244,11 +246,19 @@ class Source:
             self._arrived()
 
     async def _watch(self) -> None:
-        """A fetch goes on in whatever topic has the name. Who takes the partitions again judges it."""
+        """A fetch goes on in whatever topic has the name. Who takes the partitions again judges it.
+
+        And aiokafka's task that fetches may have died: then nothing is read any more, and nobody is told.
+        """
+        silent_before = False
         while True:
             await asyncio.sleep(IDS_SECONDS)
             with not_by_us():
                 await self.ids()
+            silent = (self.silent_seconds() or 0.0) > FETCHES_SILENT_SECONDS_MAX
+            if silent and silent_before:  # once may be the moment between a long cycle and the next fetch
+                raise RequestTimedOutError("fetches get no answer, though a broker answers")
+            silent_before = silent
 
     async def _ask_ids(self) -> dict[str, UUID]:
         if self._looker is None:

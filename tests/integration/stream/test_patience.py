@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, OffsetOutOfRangeError, RequestTimedOutError
 from structlog.testing import capture_logs
 
@@ -163,19 +163,33 @@ async def test_a_broker_that_knows_nothing_of_a_position_and_does_not_lead_it_en
     await world.send("order-1")
     await world.until_seen(1)
     place = TopicPartition(world.settings.topic(names.INVOICES), world.home("order-1"))
-    asking = AIOKafkaConsumer.getmany
-    answers = [OffsetOutOfRangeError({place: 1})]
 
-    async def wiped(*asked: Any, **how: Any) -> Any:
-        if answers:
-            raise answers.pop()
-        return await asking(*asked, **how)
+    async def wiped(*_: Any, **__: Any) -> Any:
+        raise OffsetOutOfRangeError({place: 1})
 
-    monkeypatch.setattr(AIOKafkaConsumer, "getmany", wiped)
+    monkeypatch.setattr(worker.runner._session._source._consumer, "getmany", wiped)
     await world.send("order-1")
 
     await world.check_orders({"order-1": 2})
-    assert not answers
+    assert worker.toy.drops == 1
+    await worker.stop()
+
+
+async def test_a_client_that_no_longer_fetches_is_replaced_by_one_that_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """Its task that fetches ends where two brokers refuse the same offset, and says so to nobody."""
+    monkeypatch.setattr(source, "IDS_SECONDS", 0.1)
+    monkeypatch.setattr(source, "FETCHES_SILENT_SECONDS_MAX", 0.5)
+    worker = Hosted(world.settings)
+    await world.send("order-1")
+    await world.until_seen(1)
+    worker.runner._session._source._consumer._fetcher._fetch_task.cancel()
+
+    await world.send("order-1")
+
+    await world.check_orders({"order-1": 2})
+    assert worker.toy.drops == 1
     await worker.stop()
 
 
