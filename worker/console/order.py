@@ -14,8 +14,8 @@ from worker.console.problems import fail
 from worker.console.running import AsJson, run
 from worker.console.screen import Cell, cell, moment, out, plain, show, show_json, table
 from worker.domain.money import to_major
-from worker.ledger.checking import snapshot
 from worker.people.orders import OrderPage, place, read_order
+from worker.postgres.snapshot import snapshot
 from worker.settings import Settings, load, with_embedded_stack
 
 BAR_CELLS = 40
@@ -47,7 +47,7 @@ def order_command(
 
 
 async def _page(settings: Settings, order_id: str) -> OrderPage | None:
-    async with snapshot(settings) as connection:
+    async with snapshot(settings.database, name="settlement-order") as connection:
         return await read_order(connection, order_id)
 
 

@@ -123,10 +123,10 @@ def _edited(wanted: Wanted, edit: bool, patch: str | None) -> bytes | None:
 
 
 async def _foresee(settings: Settings, wanted: Wanted, edited: bytes | None) -> tuple[list[int], list["Foreseen"]]:
-    from worker.ledger.checking import snapshot
     from worker.ledger.foreseeing import foresee
+    from worker.postgres.snapshot import snapshot
 
-    async with snapshot(settings) as connection:
+    async with snapshot(settings.database, name="settlement-dlq") as connection:
         ids = (await replaying.plan(connection, wanted)).ids
         records = await replaying.records(connection, ids, edited)
         return ids, await foresee(connection, settings, records, time.time_ns() // 1_000_000)

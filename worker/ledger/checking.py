@@ -1,8 +1,7 @@
 """Are the books right, and do the facts say the same? Each in one snapshot, so that it may run beside the workers."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import to_builtins
@@ -11,9 +10,8 @@ from worker.connector.book import read_book
 from worker.ledger.audit import INVARIANTS, Audit
 from worker.ledger.comparing import compare
 from worker.ledger.rebuild import Rebuild
-from worker.postgres.connecting import UNLIMITED, Connection, connected
-from worker.postgres.migrations import require_current
 from worker.postgres.queries import load
+from worker.postgres.snapshot import snapshot
 from worker.settings import Settings
 
 FINDINGS_SHOWN_MAX = 200
@@ -33,7 +31,7 @@ async def run_audit(settings: Settings, told: Told = _nobody, books: Mapping[str
 
     `books`: connectors whose own book, at this address, is compared to the cent; then `connectors` has their sums.
     """
-    async with snapshot(settings) as connection:
+    async with snapshot(settings.database, name="settlement-audit") as connection:
         orders = await connection.fetchval(_SQL["count_orders"])
         audit = Audit(connection, settings.topic_partitions, lambda done: told(done, orders))
         broken: Counter[str] = Counter()
@@ -58,7 +56,7 @@ async def run_audit(settings: Settings, told: Told = _nobody, books: Mapping[str
 
 async def run_rebuild(settings: Settings, told: Told = _nobody) -> dict[str, Any]:
     """`ok`, the number of `orders` and `facts`, how many were `differing`, and the first `differences`."""
-    async with snapshot(settings) as connection:
+    async with snapshot(settings.database, name="settlement-rebuild") as connection:
         orders = await connection.fetchval(_SQL["count_orders"])
         rebuild = Rebuild(connection, lambda done: told(done, orders))
         differing, shown = 0, list[str]()
@@ -70,13 +68,3 @@ async def run_rebuild(settings: Settings, told: Told = _nobody) -> dict[str, Any
         "ok": not differing, "orders": rebuild.orders, "facts": rebuild.facts, "differing": differing,
         "differences": shown,
     }  # fmt: skip
-
-
-@asynccontextmanager
-async def snapshot(settings: Settings) -> AsyncIterator[Connection]:
-    """One unchanging view of the database, also while workers run; nothing can be written in it."""
-    limits = {"statement_timeout": UNLIMITED, "idle_in_transaction_session_timeout": UNLIMITED}
-    async with connected(settings.database, name="settlement-audit", schema="ledger", **limits) as connection:
-        await require_current(connection)
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            yield connection

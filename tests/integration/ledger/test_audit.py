@@ -7,7 +7,8 @@ import pytest
 
 from tests.integration.ledger.world import GUARD, UNGUARD, LedgerWorld, authorized, invoice, outcome, payment
 from worker.kafka import names
-from worker.ledger.checking import run_audit, run_rebuild, snapshot
+from worker.ledger.checking import run_audit, run_rebuild
+from worker.postgres.snapshot import snapshot
 
 
 async def busy(ledger: LedgerWorld) -> None:
@@ -156,7 +157,7 @@ async def test_the_audit_of_a_large_ledger_may_take_longer_than_the_database_let
     name = urlsplit(ledger.settings.database).path.removeprefix("/")
     await ledger.connection.execute(f"ALTER DATABASE \"{name}\" SET transaction_timeout = '9s'")
 
-    async with snapshot(ledger.settings) as connection:
+    async with snapshot(ledger.settings.database, name="test") as connection:
         assert await connection.fetchval("SHOW transaction_timeout") == "0"
 
 
