@@ -1,4 +1,4 @@
-"""Cancellations: the end of our own background tasks, and one that nobody asked us for."""
+"""How background tasks of ours end: by us, by what they met, or by a cancellation that nobody asked for."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -32,3 +32,8 @@ async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     for task in ending:
         if not task.cancelled():
             task.exception()
+
+
+def failure_of(task: "asyncio.Task[Any] | None") -> BaseException | None:
+    """What a background task has met, where that ended it."""
+    return task.exception() if task is not None and task.done() and not task.cancelled() else None

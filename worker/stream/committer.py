@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping
 from aiokafka.errors import CommitFailedError, IllegalGenerationError, KafkaError, UnknownMemberIdError
 
 from worker import telemetry
-from worker.cancelled import end, not_by_us
+from worker.cancelled import end, failure_of, not_by_us
 from worker.kafka.records import Place
 from worker.kafka.refusals import refusal
 from worker.kafka.source import Source
@@ -39,7 +39,7 @@ class Committer:
     @property
     def failure(self) -> BaseException | None:
         """Why it commits nothing more."""
-        return self._task.exception() if self._task.done() and not self._task.cancelled() else None
+        return failure_of(self._task)
 
     def note(self, offsets: Mapping[Place, int]) -> None:
         """Everything before these offsets is durable, and may be told to Kafka."""

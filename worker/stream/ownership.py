@@ -11,7 +11,7 @@ from datetime import timedelta
 import asyncpg
 
 from worker import telemetry
-from worker.cancelled import end, not_by_us
+from worker.cancelled import end, failure_of, not_by_us
 from worker.postgres.connecting import SESSION_LOST, Connection, connect
 from worker.postgres.queries import load
 from worker.stream.control import Control
@@ -60,9 +60,7 @@ class Ownership:
     @property
     def failure(self) -> BaseException | None:
         """Why there are no more beats."""
-        if self._task is None or not self._task.done() or self._task.cancelled():
-            return None
-        return self._task.exception()
+        return failure_of(self._task)
 
     async def join(self) -> None:
         """Becomes a member and takes what is free of its share; beats from here on."""
