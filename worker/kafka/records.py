@@ -40,3 +40,7 @@ class Outgoing(Struct, frozen=True, gc=False, array_like=True):
     key: bytes | None
     value: bytes | None
     headers: Headers
+
+    @property
+    def place(self) -> Place:
+        return self.topic, self.partition

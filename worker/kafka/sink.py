@@ -72,7 +72,7 @@ class Sink:
             raise RuntimeError("the sink was not started")
         by_place: dict[Place, list[Outgoing]] = {}
         for record in records:
-            by_place.setdefault((record.topic, record.partition), []).append(record)
+            by_place.setdefault(record.place, []).append(record)
         acks: list[tuple[Place, int, Ack]] = []
         for place, mine in by_place.items():
             name = self._settings.topic(place[0])

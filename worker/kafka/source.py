@@ -175,7 +175,7 @@ class Source:
         assigned = () if not self._tasks or self._has_ended() else self._client.assignment()
         reached = {(self._logical[one.topic], one.partition): await self._client.position(one) for one in assigned}
         for record in self._waiting:
-            reached.pop((record.topic, record.partition), None)
+            reached.pop(record.place, None)
         return reached
 
     def ends(self) -> dict[Place, int]:

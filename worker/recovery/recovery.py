@@ -192,8 +192,8 @@ class Recovery:
         """What a whole topic does not have it never had: that is published. Else it may have been sent."""
         places = await own_places(self._connection)
         async for command, record in not_taken_over(cycle, self._settings.topic_prefix):
-            first, end = self._bounds[record.topic, record.partition]
-            if first == 0 and end >= self._published.get((record.topic, record.partition), 0):
+            first, end = self._bounds[record.place]
+            if first == 0 and end >= self._published.get(record.place, 0):
                 cycle.publish(record)
             else:
                 await deliveries.take_over_as(command, await as_job(cycle, record, places))
