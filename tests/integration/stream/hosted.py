@@ -4,6 +4,7 @@ import asyncio
 from typing import Generic, TypeVar
 
 from tests.integration.stream.toy import Toy
+from tests.integration.stream.world import World
 from worker.settings import Settings
 from worker.stream.control import Control
 from worker.stream.runner import Runner
@@ -24,3 +25,11 @@ class Hosted(Generic[Feature]):
         """Drains."""
         self.runner.stop()
         await self.running
+
+
+async def at_work(world: World) -> Hosted[Toy]:
+    """A worker that has read its first record."""
+    worker = Hosted(world.settings)
+    await world.send("order-1")
+    await world.until_seen(1)
+    return worker

@@ -10,7 +10,7 @@ from aiokafka.admin import NewPartitions
 from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from structlog.testing import capture_logs
 
-from tests.integration.stream.hosted import Hosted
+from tests.integration.stream.hosted import Hosted, at_work
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import PARTITIONS, World
 from tests.until import until
@@ -159,9 +159,7 @@ async def test_trouble_that_lets_sessions_begin_and_ends_each_is_not_over_whenev
 
 
 async def test_a_topic_that_is_given_partitions_nobody_reads_is_an_alert(world: World) -> None:
-    worker = Hosted(world.settings)
-    await world.send("order-1")
-    await world.until_seen(1)
+    worker = await at_work(world)
     topic = world.settings.topic(names.INVOICES)
     async with administrator(world.settings) as admin:
         await admin.create_partitions({topic: NewPartitions(PARTITIONS + 1)})

@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, OffsetOutOfRangeError, RequestTimedOutError
 from structlog.testing import capture_logs
 
-from tests.integration.stream.hosted import Hosted
+from tests.integration.stream.hosted import Hosted, at_work
 from tests.integration.stream.proxy import Proxy
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import PARTITIONS, World
@@ -137,9 +137,7 @@ async def test_a_broker_that_does_not_answer_for_a_moment_costs_no_session(
     """Whichever broker was asked for the topics' ids just as it restarted: all that was in flight became unknown."""
     monkeypatch.setattr(source, "IDS_SECONDS", 0.0)
     answers: list[Exception] = [NodeNotReadyError(), RequestTimedOutError(), KafkaConnectionError(), TimeoutError()]
-    worker = Hosted(world.settings)
-    await world.send("order-1")
-    await world.until_seen(1)
+    worker = await at_work(world)
 
     async def restarting(*asked: object) -> object:
         if answers:
@@ -159,9 +157,7 @@ async def test_a_broker_that_knows_nothing_of_a_position_and_does_not_lead_it_en
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     """One that came back with an empty disk says so, for a moment, of everything that the others have."""
-    worker = Hosted(world.settings)
-    await world.send("order-1")
-    await world.until_seen(1)
+    worker = await at_work(world)
     place = TopicPartition(world.settings.topic(names.INVOICES), world.home("order-1"))
 
     async def wiped(*_: Any, **__: Any) -> Any:
@@ -181,9 +177,7 @@ async def test_a_client_that_no_longer_fetches_is_replaced_by_one_that_does(
     """Its task that fetches ends where two brokers refuse the same offset, and says so to nobody."""
     monkeypatch.setattr(source, "IDS_SECONDS", 0.1)
     monkeypatch.setattr(source, "FETCHES_SILENT_SECONDS_MAX", 0.5)
-    worker = Hosted(world.settings)
-    await world.send("order-1")
-    await world.until_seen(1)
+    worker = await at_work(world)
     worker.runner._session._source._consumer._fetcher._fetch_task.cancel()
 
     await world.send("order-1")
@@ -197,9 +191,7 @@ async def test_what_arrives_is_read_while_no_broker_says_which_topics_they_are(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(source, "IDS_SECONDS", 0.0)
-    worker = Hosted(world.settings)
-    await world.send("order-1")
-    await world.until_seen(1)
+    worker = await at_work(world)
     asked = asyncio.Event()
 
     async def silent(*_: object) -> object:
@@ -228,9 +220,7 @@ async def test_a_broken_invariant_of_the_feature_ends_the_worker(world: World):
 
 
 async def test_a_failed_background_task_of_the_feature_ends_the_worker(world: World):
-    worker = Hosted(world.settings)
-    await world.send("order-1")
-    await world.until_seen(1)
+    worker = await at_work(world)
 
     worker.control.fail(RuntimeError("the sender died"))
 

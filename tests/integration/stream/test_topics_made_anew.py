@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from tests.integration.stream.hosted import Hosted
+from tests.integration.stream.hosted import at_work
 from tests.integration.stream.world import PARTITIONS, World
 from worker.kafka import names
 from worker.kafka.connecting import administrator
@@ -77,9 +77,7 @@ async def test_a_topic_that_is_made_anew_before_anything_was_read_of_it_is_read_
 
 
 async def test_a_topic_that_somebody_deletes_is_named_until_it_is_there_again(world: World):
-    worker = Hosted(world.settings)
-    await world.send("order-1")
-    await world.until_seen(1)
+    worker = await at_work(world)
     topic = world.settings.topic(names.INVOICES + names.DEAD_LETTER_SUFFIX)
     missing = f"the topic {topic} is missing: `settlement topics` creates it"
     await delete(world, names.INVOICES + names.DEAD_LETTER_SUFFIX)
