@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from tests.until import until
 from worker.kafka import names, topics
-from worker.kafka.connecting import administrator, client_options
+from worker.kafka.connecting import administrator
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.settings import Settings, load
@@ -102,9 +103,7 @@ async def test_a_topic_that_others_made_too_narrow_for_a_large_order_is_refused_
     with pytest.raises(topics.TopicsError, match=narrow):
         await topics.create_missing(settings)
 
-    async with administrator(settings) as admin:
-        wide = {"max.message.bytes": str(topics.TOLD_BYTES_MAX)}
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(names.ORDERS), wide)])
+    await _alter(settings, names.ORDERS, "max.message.bytes", str(topics.TOLD_BYTES_MAX))
     await topics.create_missing(settings)
     await topics.verify(settings)
 
@@ -144,14 +143,18 @@ async def test_a_topic_that_a_broker_may_lead_that_lacks_its_newest_records_is_r
 
 
 async def _alter(settings: Settings, name: str, config: str, value: str) -> None:
+    """Acknowledged is a change once the controller has it; the broker that is asked next hears of it a little later."""
     async with administrator(settings) as admin:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(name), {config: value})])
 
+    async def told() -> bool:
+        return (await _config(settings, name))[config] == value
+
+    await until(told, seconds=20)
+
 
 async def _config(settings: Settings, name: str) -> dict[str, str]:
-    admin = AIOKafkaAdminClient(**client_options(settings))
-    await admin.start()
-    wanted = {"cleanup.policy": "", "max.message.bytes": ""}
-    [found] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(name), wanted)])
-    await admin.close()
+    wanted = dict.fromkeys((topics.CLEANUP, topics.LARGEST, topics.UNCLEAN), "")
+    async with administrator(settings) as admin:
+        [found] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(name), wanted)])
     return {entry[0]: entry[1] for entry in found.resources[0][4]}
