@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import time
 from collections.abc import Iterable
 from itertools import pairwise
@@ -15,7 +16,7 @@ from tests.bench import load, page, picture
 from tests.bench.deployment import PARTITIONS, STALLED_SECONDS, Deployment, deployment
 from tests.bench.ledger import opened
 from tests.bench.rounds import Figure
-from tests.chaos.rehearsing import kill_server
+from tests.striking import strike
 from worker.kafka import names
 from worker.stack import StackEnv, down, up
 
@@ -83,7 +84,7 @@ async def _round(home: Path, stack: StackEnv, backlog: int, killed: Iterable[str
         await _look(here, points, FIRST_SECONDS)
         for service in killed:
             stood, at = points[-1][1], time.monotonic()
-            kill_server(home, service)
+            await strike(home, service, signal.SIGKILL)
             await asyncio.to_thread(up, home)
             await _moves(here, points, stood)
             silent = time.monotonic() - at

@@ -1,8 +1,6 @@
 """What the chaos tests share: a deployment of their own, and the wait for its orders' end."""
 
-import os
 import secrets
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,20 +8,12 @@ from tests.until import until
 from worker.sandbox.erp import Story
 from worker.sandbox.rehearsal import Rehearsal, Verdict, is_done
 from worker.stack import StackEnv
-from worker.stack.control import status
 
 SECONDS_MAX = 270
 
 
 def rehearsal(home: Path, stack: StackEnv) -> Rehearsal:
     return Rehearsal(f"chaos_{secrets.token_hex(3)}", home, stack.as_settings())
-
-
-def kill_server(home: Path, service: str, how: signal.Signals = signal.SIGKILL) -> None:
-    """To this home's `postgres` or `kafka`; what it started dies with it."""
-    pid = next(look.pid for look in status(home) if look.service == service)
-    assert pid is not None, f"{service} does not run"
-    os.kill(pid, how)
 
 
 async def until_told(play: Rehearsal, kind: str, number: int) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.rehearsing import SECONDS_MAX, finished, kill_server, rehearsal, until_told
+from tests.chaos.rehearsing import SECONDS_MAX, finished, rehearsal, until_told
 from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.world import PARTITIONS, World
+from tests.striking import strike
 from worker.postgres.migrations import migrate
 from worker.sandbox.erp import stories
 from worker.sandbox.erp_command import publish
@@ -41,7 +42,7 @@ async def test_no_cent_is_lost_or_moved_twice_when_the_database_and_the_broker_a
         for service in ("postgres", "kafka", "postgres"):
             before = play.look().events["settlement.confirmed"]
             await until_told(play, "settlement.confirmed", before + ORDERS // 8)
-            kill_server(own_home, service)
+            await strike(own_home, service, signal.SIGKILL)
             await asyncio.to_thread(up, own_home)
         await sending
         verdict = await finished(play, told)
@@ -67,11 +68,11 @@ async def test_beside_a_broker_that_says_nothing_a_worker_is_not_ready_and_goes_
     async def green() -> bool:
         return not worker.runner.condition()
 
-    kill_server(own_home, "kafka", signal.SIGSTOP)
+    await strike(own_home, "kafka", signal.SIGSTOP)
     try:
         await world.until(red, "readiness gone")
     finally:
-        kill_server(own_home, "kafka", signal.SIGCONT)
+        await strike(own_home, "kafka", signal.SIGCONT)
     await world.until(green, "readiness back")
     await world.send_many(records)
 

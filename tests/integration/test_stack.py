@@ -16,6 +16,7 @@ import psutil
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from tests.striking import strike
 from worker.stack import StackEnv, down, status, up
 
 PROJECT = Path(__file__).parents[2]
@@ -98,21 +99,18 @@ async def test_down_and_up_keep_the_data(home: Path) -> None:
 
 async def test_a_broker_and_a_database_that_were_killed_come_back_with_their_data(home: Path) -> None:
     await remember(up(home), "survivor")
-    for pid in pids(home).values():
-        assert pid
-        os.kill(pid, signal.SIGKILL)
+    for service in ("kafka", "postgres"):
+        await strike(home, service, signal.SIGKILL)
 
     env = await asyncio.to_thread(up, home)
 
     assert await remembers(env, "survivor")
 
 
-def test_a_broker_that_hangs_is_replaced(home: Path) -> None:
-    hanging = pids(home)["kafka"]
-    assert hanging
-    os.kill(hanging, signal.SIGSTOP)
+async def test_a_broker_that_hangs_is_replaced(home: Path) -> None:
+    hanging = await strike(home, "kafka", signal.SIGSTOP)
 
-    up(home)
+    await asyncio.to_thread(up, home)
 
     assert states(home) == {(True, True)}
     assert pids(home)["kafka"] != hanging
