@@ -1,31 +1,12 @@
-"""The small server that shows how a worker is, and how every server of ours begins to listen."""
+"""The small server that shows how a worker is."""
 
-import os
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
-from worker.settings import Settings, SettingsError
-
-
-class CannotListen(SettingsError):
-    """One sentence: where nobody can listen, why, and what names another place. The program ends with 2."""
-
-
-async def listen(runner: web.AppRunner, host: str, port: int, named_by: str = "OPS_HOST and OPS_PORT") -> None:
-    """Accepts connections from here on, or raises `CannotListen`."""
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except (OSError, UnicodeError) as problem:
-        await runner.cleanup()
-        raise CannotListen(f"cannot listen on {address(host, port)} ({_why(problem)}); {named_by} say where") from None
-
-
-def address(host: str, port: int) -> str:
-    """`host:port`; an IPv6 host stands in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+from worker.listening import address, listen
+from worker.settings import Settings
 
 
 class OpsServer:
@@ -86,10 +67,3 @@ def readiness(missing: Mapping[str, str]) -> web.Response:
 async def metrics(_: web.Request) -> web.Response:
     """As Prometheus reads them."""
     return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def _why(problem: OSError | UnicodeError) -> str:
-    """In the system's words; those of a driver repeat the address."""
-    if isinstance(problem, UnicodeError | socket.gaierror) or problem.errno is None:
-        return "this host is not known here"
-    return os.strerror(problem.errno).lower()

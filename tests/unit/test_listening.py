@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.health import CannotListen, OpsServer
+from worker.health import OpsServer
+from worker.listening import CannotListen
 from worker.settings import load
 
 CONNECTORS = '[connectors.c1]\nurl = "http://127.0.0.1:9/"\nprotocol = "ppp"\nmode = "PARTIAL"\n'

@@ -9,7 +9,8 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 
 from worker import telemetry
-from worker.health import address, listen, live, metrics, readiness
+from worker.health import live, metrics, readiness
+from worker.listening import address, listen
 from worker.ops.acting import FORM_BYTES_MAX, act, act_page
 from worker.ops.door import Door, login, login_page, logout
 from worker.ops.guard import HEADERS, SESSION

@@ -9,7 +9,7 @@ import typer
 from aiohttp import web
 
 from worker.domain.money import EXPONENTS
-from worker.health import address, listen
+from worker.listening import address, listen
 from worker.sandbox.book import Book
 from worker.sandbox.connector import FAULTS, Faults, SandboxConnector
 

@@ -1,0 +1,33 @@
+"""How every server of ours begins to listen, and what it says where it cannot."""
+
+import os
+import socket
+
+from aiohttp import web
+
+from worker.settings import SettingsError
+
+
+class CannotListen(SettingsError):
+    """One sentence: where nobody can listen, why, and what names another place. The program ends with 2."""
+
+
+async def listen(runner: web.AppRunner, host: str, port: int, named_by: str = "OPS_HOST and OPS_PORT") -> None:
+    """Accepts connections from here on, or raises `CannotListen`."""
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except (OSError, UnicodeError) as problem:
+        await runner.cleanup()
+        raise CannotListen(f"cannot listen on {address(host, port)} ({_why(problem)}); {named_by} say where") from None
+
+
+def address(host: str, port: int) -> str:
+    """`host:port`; an IPv6 host stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _why(problem: OSError | UnicodeError) -> str:
+    """In the system's words; those of a driver repeat the address."""
+    if isinstance(problem, UnicodeError | socket.gaierror) or problem.errno is None:
+        return "this host is not known here"
+    return os.strerror(problem.errno).lower()
