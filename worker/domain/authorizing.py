@@ -97,7 +97,7 @@ def _add_payment(draft: Draft, authorization: Authorization, later: bool) -> Non
 def _fix_modes(draft: Draft) -> bool:
     """The order's mode is fixed once; a later payment that cannot do it settles once (R2). False: a name is missing."""
     order, terms = draft.order, draft.terms
-    undecided = [payment for payment in order.payments if not payment.decided]
+    undecided = order.undecided
     order.awaits_connectors = any(payment.connector not in terms.capabilities for payment in undecided)
     if order.awaits_connectors:
         return False

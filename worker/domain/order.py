@@ -259,6 +259,11 @@ class Order(Struct):
         """What accepted invoices lack in all."""
         return max(0, self.invoiced - self.taken)
 
+    @property
+    def undecided(self) -> list[Payment]:
+        """Payments of which nobody knows yet how they can be settled."""
+        return [payment for payment in self.payments if not payment.decided]
+
     def payment(self, payment_id: str) -> Payment | None:
         for payment in self.payments:
             if payment.payment_id == payment_id:

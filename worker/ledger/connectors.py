@@ -48,7 +48,7 @@ class Connectors:
         """Connectors that an order waits for and the file does not name; None: it waits for none."""
         if not order.awaits_connectors:
             return None
-        undecided = {payment.connector for payment in order.payments if not payment.decided}
+        undecided = {payment.connector for payment in order.undecided}
         return sorted(name for name in undecided if self._in_force.file.capability(name) is None)
 
     def terms(self, order: Order, fact: Fact, now_ms: int, foreign_payments: tuple[str, ...], replayed: bool) -> Terms:

@@ -217,6 +217,4 @@ def _told(records: Iterable[Record]) -> dict[str, dict[int, Journaled]]:
 
 def _awaited(order: Order) -> list[str] | None:
     """The connectors that an order waits for; whether the file names them, the worker sees when it starts."""
-    if not order.awaits_connectors:
-        return None
-    return sorted({payment.connector for payment in order.payments if not payment.decided})
+    return sorted({payment.connector for payment in order.undecided}) if order.awaits_connectors else None
