@@ -18,6 +18,11 @@ def look_between_cycles() -> None:
     gc.freeze()
 
 
+def clear_away() -> None:
+    """After a session was lost: all that it had read, and had yet to send, hangs together in circles."""
+    gc.collect()
+
+
 def look() -> None:
     """One collection, if enough values were made and kept since the last one."""
     young, young_looks, middle_looks = gc.get_count()

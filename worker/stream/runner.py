@@ -99,7 +99,11 @@ class Runner:
             except Exception as problem:
                 if not self._passes(problem):
                     raise
-                await self._sleep(self._patience.falls(problem))
+                pause = self._patience.falls(problem)
+            else:
+                return
+            garbage.clear_away()
+            await self._sleep(pause)
 
     def _passes(self, problem: Exception) -> bool:
         """Whether waiting helps. Topics that were right once can be so again: whoever changed them is waited for."""

@@ -1,6 +1,8 @@
 """While the database is away a worker waits, says so, loses nothing, and comes back by itself."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -39,6 +41,25 @@ async def test_a_database_that_goes_away_costs_time_and_nothing_else(world: Worl
     assert worker.toy.drops >= 1
     await worker.stop()
     await proxy.cut()
+
+
+async def test_a_session_that_was_lost_is_not_kept_in_memory(world: World):
+    """Its queues alone are 70 MB where much waits: a database that came and went took a worker's memory all up."""
+    worker = await at_work(world)
+    session = weakref.ref(worker.runner._session)
+    gc.disable()
+    try:
+        await world.database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name LIKE 'settlement-ledger %'"
+        )
+        await world.send("order-1")
+        await world.until_seen(2)
+
+        assert session() is None
+    finally:
+        gc.enable()
+    await worker.stop()
 
 
 async def test_a_session_that_was_ended_and_is_not_closed_yet_is_dropped_like_any_other(world: World):
