@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument(
         "--open", type=int, default=ops.ORDERS, help="orders in front of which the ops view is looked at"
     )
-    parser.add_argument("--backlog", type=int, default=450_000, help="invoices in front of a worker, for kills")
+    parser.add_argument("--backlog", type=int, default=600_000, help="invoices in front of a worker, for kills")
     parser.add_argument("--passing", type=int, default=100_000, help="orders that pass while memory is looked at")
     parser.add_argument("--entries", type=int, default=10_000_000, help="that the full ledger holds, for growth")
     parser.add_argument("--outage", type=int, default=60, help="seconds for which the connector is away")
