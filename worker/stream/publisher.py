@@ -14,8 +14,8 @@ from worker.stream.control import Control
 from worker.stream.outbox import Row
 from worker.stream.written import Written
 
-# Above this no new cycle begins; what is committed and not published costs memory.
-UNACKNOWLEDGED_BYTES_MAX = 48 << 20
+# Above this no new cycle begins: what is committed and not published costs memory, some eight times as much.
+UNACKNOWLEDGED_BYTES_MAX = 12 << 20
 # What goes to the client in one step.
 STEP_BYTES_MAX = 8 << 20
 
@@ -90,16 +90,18 @@ class Publisher:
         try:
             while True:
                 await self._queued.wait()
-                rows = self._step()
-                with not_by_us():
-                    acks = await self._sink.hand_over(record for row in rows for record in row.records)
-                for place, number, ack in acks:
-                    ack.add_done_callback(partial(self._note, place, number))
-                waiter = asyncio.create_task(self._await(rows, acks), name="acknowledgements")
-                self._waiters.add(waiter)
-                waiter.add_done_callback(self._waiters.discard)
+                await self._hand_over(self._step())
         except Exception as problem:  # noqa: BLE001 - told to the runner, which decides
             self._fail(problem)
+
+    async def _hand_over(self, rows: list[Row]) -> None:
+        with not_by_us():
+            acks = await self._sink.hand_over(record for row in rows for record in row.records)
+        for place, number, ack in acks:
+            ack.add_done_callback(partial(self._note, place, number))
+        waiter = asyncio.create_task(self._await([row.id for row in rows], acks), name="acknowledgements")
+        self._waiters.add(waiter)
+        waiter.add_done_callback(self._waiters.discard)
 
     def _step(self) -> list[Row]:
         rows: list[Row] = []
@@ -111,7 +113,7 @@ class Publisher:
             self._queued.clear()
         return rows
 
-    async def _await(self, rows: list[Row], acks: list[tuple[Place, int, Ack]]) -> None:
+    async def _await(self, ids: list[int], acks: list[tuple[Place, int, Ack]]) -> None:
         try:
             for _, _, ack in acks:
                 with not_by_us():
@@ -120,10 +122,10 @@ class Publisher:
             self._fail(problem)
             return
         now = time.monotonic()
-        for row in rows:
-            size, since = self._unacknowledged.pop(row.id)
+        for row_id in ids:
+            size, since = self._unacknowledged.pop(row_id)
             self._bytes -= size
-            self._acknowledged.append(row.id)
+            self._acknowledged.append(row_id)
             metrics.publish_seconds.observe(now - since)
         metrics.outbox_rows.set(len(self._unacknowledged))
         self._control.changed.set()
