@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,108 +19,83 @@ from tests.striking import strike
 from worker.kafka import names
 from worker.stack import StackEnv, down, up
 
-KILLED = {"postgres": "PostgreSQL", "kafka": "Kafka broker"}
+NOBODY = "nobody"
+NAMES = {"postgres": "PostgreSQL", "kafka": "Kafka broker", NOBODY: "nobody, to compare"}
+# Between two kills nobody is, and the rate is seen again: it changes by itself.
+IN_TURN = (NOBODY, "postgres", NOBODY, "kafka", NOBODY)
 # After commands flow; the broker's virtual machine begins uncompiled, and compiles on the cores we work on.
-WARM_SECONDS = {"postgres": 4.0, "kafka": 20.0}
-FIRST_SECONDS, WINDOW_SECONDS = 4.0, 16.0
+WARM_SECONDS = {"postgres": 4.0, "kafka": 20.0, NOBODY: 4.0}
+WINDOW_SECONDS = 8.0
 PARCELS = 2
 LOOK_SECONDS = 0.25
 
 Points = list[tuple[float, int]]
-Span = tuple[int, int]
-"""From so many commands written to so many."""
 
 
 class Kill(Struct):
-    """What one kill did to a worker's rate, and how the rate of one that nobody disturbs changed between the same
-    invoices: it changes by itself while the tables grow and the database cleans up."""
+    """The rate right before and right after."""
 
     before: float
     after: float
-    alone_before: float
-    alone_after: float
     silent_seconds: float
-
-
-class Run(Struct):
-    """One worker over the whole backlog."""
-
-    points: Points
-    """Seconds, and commands written so far."""
-    before: Span
-    after: dict[str, Span]
-    silent_seconds: dict[str, float]
-
-    def rate(self, span: Span) -> float:
-        """How fast the invoices between these two were done."""
-        first, last = (next(at for at, done in self.points if done >= number) for number in span)
-        return (span[1] - span[0]) / (last - first)
 
 
 class Found(Struct):
     kills: dict[str, list[Kill]]
     points: Points
-    """Of the last round's worker whose servers were killed."""
+    """Of the last round: seconds, and commands written so far."""
     invoices: int
 
 
 async def run(rounds: int, backlog: int) -> Found:
-    """Twice per round, undisturbed and with kills, in turn the first, each with a stack of its own."""
-    kills: dict[str, list[Kill]] = {service: [] for service in KILLED}
+    """One worker per round, with a stack of its own."""
+    kills: dict[str, list[Kill]] = {killed: [] for killed in NAMES}
     points: Points = []
     for number in range(rounds):
-        both = {service: await _on_a_stack_of_its_own(backlog, service)
-                for service in ((), tuple(KILLED))[:: -1 if number % 2 else 1]}  # fmt: skip
-        alone, struck = both[()], both[tuple(KILLED)]
-        points = struck.points
-        for service, span in struck.after.items():
-            kills[service].append(Kill(
-                struck.rate(struck.before), struck.rate(span), alone.rate(struck.before), alone.rate(span),
-                struck.silent_seconds[service],
-            ))  # fmt: skip
-        told = ", ".join(f"{service} {_of_before(found).values[-1]:.2f}" for service, found in kills.items())
-        print(f"  round {number + 1}, rate after a kill of the one before it: {told}", flush=True)
+        with TemporaryDirectory(prefix="bench-") as folder:
+            home = Path(folder) / "home"
+            try:
+                points, found = await _round(home, up(home), backlog)
+            finally:
+                down(home)
+        for killed, one in found:
+            kills[killed].append(one)
+        told = ", ".join(f"{killed} {one.after / one.before:.2f}" for killed, one in found)
+        print(f"  round {number + 1}, rate after of before: {told}", flush=True)
     return Found(kills, points, backlog)
 
 
-async def _on_a_stack_of_its_own(backlog: int, killed: Iterable[str]) -> Run:
-    with TemporaryDirectory(prefix="bench-") as folder:
-        home = Path(folder) / "home"
-        try:
-            return await _run(home, up(home), backlog, killed)
-        finally:
-            down(home)
-
-
-async def _run(home: Path, stack: StackEnv, backlog: int, killed: Iterable[str]) -> Run:
+async def _round(home: Path, stack: StackEnv, backlog: int) -> tuple[Points, list[tuple[str, Kill]]]:
     async with deployment(stack) as here:
         ids = await opened(here, backlog // PARCELS)
         sent = await here.send(load.invoices(ids, range(PARCELS), PARTITIONS))
         points: Points = []
         here.start("worker", "ledger")
         await _moves(here, points, 0)
-        found = Run(points, await _span(here, points, FIRST_SECONDS), {}, {})
-        for service in killed:
+        before = await _rate(here, points, WARM_SECONDS[NOBODY])
+        found: list[tuple[str, Kill]] = []
+        for killed in IN_TURN:
             stood, at = points[-1][1], time.monotonic()
-            await strike(home, service, signal.SIGKILL)
-            await asyncio.to_thread(up, home)
-            await _moves(here, points, stood)
-            found.silent_seconds[service] = time.monotonic() - at
-            found.after[service] = await _span(here, points, WARM_SECONDS[service])
+            if killed != NOBODY:
+                await strike(home, killed, signal.SIGKILL)
+                await asyncio.to_thread(up, home)
+                await _moves(here, points, stood)
+            silent = time.monotonic() - at
+            after = await _rate(here, points, WARM_SECONDS[killed])
+            found.append((killed, Kill(before, after, silent)))
+            before = after
         if points[-1][1] >= sent:
             raise SystemExit(f"{sent} invoices are too few: all were done before the last rate was seen: --backlog")
-        while points[-1][1] < sent:
-            await _moves(here, points, points[-1][1])
         await _everything_once(here, sent)
-        return found
+        return points, found
 
 
-async def _span(here: Deployment, points: Points, warm_seconds: float) -> Span:
-    """What is done in a window that begins in so many seconds."""
+async def _rate(here: Deployment, points: Points, warm_seconds: float) -> float:
+    """Commands per second in a window that begins in so many seconds."""
     await _look(here, points, warm_seconds)
-    first = points[-1][1]
+    first = points[-1]
     await _look(here, points, WINDOW_SECONDS)
-    return first, points[-1][1]
+    return (points[-1][1] - first[1]) / (points[-1][0] - first[0])
 
 
 async def _look(here: Deployment, points: Points, seconds: float = 0.0) -> None:
@@ -156,32 +130,24 @@ async def _everything_once(here: Deployment, sent: int) -> None:
         raise SystemExit(f"after the kills the books say {dict(found)} of {sent} invoices of {load.PARCEL}")
 
 
-def _of_before(kills: list[Kill]) -> Figure:
-    """The rate after a kill of the one before it, where the rate of an undisturbed worker is level."""
-    return Figure([one.after / one.before / (one.alone_after / one.alone_before) for one in kills])
-
-
 def section(found: Found) -> page.Section:
     rows = []
-    for service, kills in found.kills.items():
-        ratio, silent = _of_before(kills), Figure([one.silent_seconds for one in kills])
+    for killed, kills in found.kills.items():
+        before, after = Figure([one.before for one in kills]), Figure([one.after for one in kills])
+        ratio, silent = after.ratio_to(before), Figure([one.silent_seconds for one in kills])
         rows.append((
-            KILLED[service],
-            Figure([one.before for one in kills]), Figure([one.after for one in kills]),
-            Figure([one.alone_before for one in kills]), Figure([one.alone_after for one in kills]),
-            f"**{ratio.median:.2f}** ({ratio.low:.2f}–{ratio.high:.2f})",
-            f"{silent.median:.1f} s (at most {silent.high:.1f} s)",
+            NAMES[killed], before, after, f"**{ratio.median:.2f}** ({ratio.low:.2f}–{ratio.high:.2f})",
+            "" if killed == NOBODY else f"{silent.median:.1f} s (at most {silent.high:.1f} s)",
         ))  # fmt: skip
-    head = ("killed with SIGKILL, started again", "invoices/s before", "invoices/s after", "undisturbed, then",
-            "undisturbed, later", "after of before", "until commands flow again")  # fmt: skip
-    postgres, kafka = WARM_SECONDS.values()
+    head = ("killed with SIGKILL, started again", "invoices/s before", "invoices/s after", "after of before",
+            "until commands flow again")  # fmt: skip
+    postgres, kafka = (WARM_SECONDS[killed] for killed in ("postgres", "kafka"))
     text = (
-        f"{page.table(head, rows)}\n\nEach rate over {WINDOW_SECONDS:.0f} s, {postgres:.0f} s after commands flowed "
-        f"again, {kafka:.0f} s where the broker had died, whose virtual machine has to compile everything anew on the "
-        f"same cores; both servers killed in every round, from a backlog of {found.invoices:,} invoices. Undisturbed "
-        "is another worker of the same round, with its own stack, between the same invoices: the rate changes by "
-        "itself while the tables grow and the database cleans up. *After of before* is held against that change. "
-        "Afterwards the books hold each invoice's command once."
+        f"{page.table(head, rows)}\n\nOne worker per round, from a backlog of {found.invoices:,} invoices. Each rate "
+        f"over {WINDOW_SECONDS:.0f} s, {postgres:.0f} s after commands flowed again, {kafka:.0f} s where the broker "
+        "had died, whose virtual machine has to compile everything anew on the same cores. Between the kills the same "
+        "is seen where nobody was killed: the rate changes by itself while the tables grow, the database cleans up, "
+        "and the machine has other guests. Afterwards the books hold each invoice's command once."
     )
     start = found.points[0][0]
     rates = [(after[0] - start, (after[1] - before[1]) / (after[0] - before[0]))
