@@ -18,6 +18,7 @@ from tests.until import until
 from worker.kafka import names, source
 from worker.kafka.topic_ids import topic_ids
 from worker.settings import load
+from worker.stream import pace, publisher
 
 
 async def test_a_database_that_goes_away_costs_time_and_nothing_else(world: World):
@@ -59,6 +60,29 @@ async def test_a_session_that_was_lost_is_not_kept_in_memory(world: World):
         assert session() is None
     finally:
         gc.enable()
+    await worker.stop()
+
+
+async def test_while_kafka_takes_nothing_no_more_is_committed_than_there_is_room_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    a_cycle, takes = 50, list[bool]()
+    monkeypatch.setattr(publisher, "UNACKNOWLEDGED_BYTES_MAX", 1)
+    monkeypatch.setattr(pace, "RECORDS_MAX", a_cycle)
+    worker = Hosted(world.settings)
+    worker.control.pace.records_max = a_cycle
+    monkeypatch.setattr(worker.control, "lease_runs", lambda: bool(takes))
+    await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(1_000)])
+    await world.until_seen(1)
+
+    async def red() -> bool:
+        return bool(worker.runner.condition())
+
+    await world.until(red, "Kafka has not taken what was written for long")
+    assert await world.database.fetchval("SELECT count(*) FROM public.toy_seen") <= a_cycle
+
+    takes.append(True)
+    await world.check_orders({f"order-{n}": 100 for n in range(10)})
     await worker.stop()
 
 
