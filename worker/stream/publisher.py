@@ -95,6 +95,7 @@ class Publisher:
             self._fail(problem)
 
     async def _hand_over(self, rows: list[Row]) -> None:
+        """From here on the client has the records, packed: of the rows only the ids are kept."""
         with not_by_us():
             acks = await self._sink.hand_over(record for row in rows for record in row.records)
         for place, number, ack in acks:
