@@ -225,10 +225,7 @@ async def test_two_workers_that_fail_in_turn_to_take_the_partitions_are_neither_
         raise KafkaTimeoutError("Failed to get offsets by times in 15000 ms")
 
     monkeypatch.setattr(Source, "bounds", no_leader)
-    await world.database.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND application_name LIKE 'settlement-ledger %'"
-    )
+    await world.end_sessions()
     try:
         await until(lambda: len(ready) > 20, seconds=40)
         monkeypatch.setattr(Source, "bounds", bounds)

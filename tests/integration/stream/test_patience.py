@@ -50,10 +50,7 @@ async def test_a_session_that_was_lost_is_not_kept_in_memory(world: World):
     session = weakref.ref(worker.runner._session)
     gc.disable()
     try:
-        await world.database.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND application_name LIKE 'settlement-ledger %'"
-        )
+        await world.end_sessions()
         await world.send("order-1")
         await world.until_seen(2)
 
@@ -97,10 +94,7 @@ async def test_a_session_that_was_ended_and_is_not_closed_yet_is_dropped_like_an
         return worker.toy.drops > 0
 
     proxy.lingers = True
-    await world.database.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND application_name LIKE 'settlement-ledger %'"
-    )
+    await world.end_sessions()
     await world.until(dropped, "the session dropped")
     proxy.lingers = False
     await world.send("order-1")

@@ -99,6 +99,13 @@ class World:
         process.kill()
         process.wait()
 
+    async def end_sessions(self) -> None:
+        """The database ends those of all workers."""
+        await self.database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name LIKE 'settlement-ledger %'"
+        )
+
     async def send(
         self, order_id: str, value: bytes = b"{}", partition: int | None = None, topic: str = names.INVOICES
     ) -> Record:
