@@ -17,7 +17,7 @@ def ledger_command() -> None:
 
     Runs until SIGTERM, then drains and ends with 0.
     """
-    _hold_hang_ups()
+    _hold_signals()
     from worker.ledger.handler import LedgerHandler
 
     _run_worker(LedgerHandler)
@@ -28,7 +28,7 @@ def delivery_command() -> None:
 
     Runs until SIGTERM, then lets what is in flight finish and ends with 0.
     """
-    _hold_hang_ups()
+    _hold_signals()
     from worker.delivery.handler import DeliveryHandler
 
     _run_worker(DeliveryHandler)
@@ -47,9 +47,9 @@ def ops_command() -> None:
     raise SystemExit(run(run_ops(with_embedded_stack(load()))))
 
 
-def _hold_hang_ups() -> None:
-    """A SIGHUP that comes before the worker listens waits until it does, instead of ending it."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+def _hold_signals() -> None:
+    """One that comes before the worker listens waits until it does, instead of ending it where it stands."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGTERM])
 
 
 def _run_worker(factory: Any) -> NoReturn:

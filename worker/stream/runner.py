@@ -183,4 +183,4 @@ def _listen(runner: Runner) -> None:
     loop.add_signal_handler(signal.SIGTERM, runner.stop)
     loop.add_signal_handler(signal.SIGINT, runner.stop)
     loop.add_signal_handler(signal.SIGHUP, runner.handler.reload)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])  # one that came earlier is heard now
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP, signal.SIGTERM])  # one that came earlier is heard now

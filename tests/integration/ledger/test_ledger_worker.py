@@ -1,5 +1,6 @@
 """The worker as a process, on a real broker: reads, waits for the connectors file, and drains."""
 
+import asyncio
 import json
 import os
 import signal
@@ -15,9 +16,9 @@ from tests.integration.stream.world import World
 from worker.kafka import names
 
 
-def holds_hang_ups(pid: int) -> bool:
+def holds_back(pid: int, number: signal.Signals) -> bool:
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return bool(int(status["SigBlk"], 16) & 1 << (signal.SIGHUP - 1))
+    return bool(int(status["SigBlk"], 16) & 1 << (number - 1))
 
 
 def start(world: World) -> subprocess.Popen[bytes]:
@@ -38,14 +39,24 @@ def states(world: World) -> list[dict[str, Any]]:
     return [orjson.loads(one.value or b"") for one in world.outputs if one.topic == names.ORDERS]
 
 
-async def test_a_worker_that_is_told_to_read_its_file_again_while_it_starts_goes_on_starting(world: World):
+async def signaled_while_it_starts(world: World, number: signal.Signals) -> subprocess.Popen[bytes]:
     process = start(world)
 
     async def listens_later() -> bool:
-        return holds_hang_ups(process.pid)
+        return holds_back(process.pid, number)
 
-    await world.until(listens_later, "a worker that holds hang-ups back until it listens")
-    process.send_signal(signal.SIGHUP)
+    await world.until(listens_later, "a worker that holds signals back until it listens")
+    process.send_signal(number)
+    return process
+
+
+async def test_a_worker_that_is_told_to_end_while_it_starts_ends_in_order(world: World):
+    process = await signaled_while_it_starts(world, signal.SIGTERM)
+    assert await asyncio.to_thread(process.wait, 30) == 0
+
+
+async def test_a_worker_that_is_told_to_read_its_file_again_while_it_starts_goes_on_starting(world: World):
+    await signaled_while_it_starts(world, signal.SIGHUP)
 
     async def owns_partitions() -> bool:
         owners = await world.owners()
