@@ -21,6 +21,7 @@ from tests.bench.load import CONNECTORS
 from tests.until import until
 from worker.kafka import names, topics
 from worker.kafka.connecting import client_options
+from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.postgres.migrations import migrate
@@ -154,7 +155,7 @@ class Deployment:
 
     async def hand_over(self, records: list[Outgoing]) -> None:
         """The records are on their way; nobody waits for the acknowledgement."""
-        await self._sink.hand_over(records)
+        await self._sink.hand_over(pack(records))
 
     async def until_shared(self, workers: int) -> None:
         """So many workers own the ledger's partitions, all of them, in equal shares."""

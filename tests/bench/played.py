@@ -8,6 +8,7 @@ from tests.bench import load
 from worker.domain.facts import Fact, OutcomeReported
 from worker.domain.order import Order
 from worker.domain.terms import Capability, Terms
+from worker.kafka.packing import unpacked
 from worker.kafka.records import Outgoing, Record
 from worker.ledger.folder import Folder
 from worker.ledger.publishing import publish, put_into_words
@@ -44,7 +45,7 @@ def told_of_an_invoice(parcels: int, prefix: str) -> list[Outgoing]:
     put_into_words(folder, prefix)
     cycle = Cycle(cast("Connection", None), [], {}, TERMS.now_ms, 1)
     publish(cycle, folder)
-    return cycle.outgoing
+    return unpacked(cycle.outgoing)
 
 
 def written_of_an_invoice(parcels: int) -> list[int]:

@@ -1,5 +1,6 @@
 """`settlement topics` creates what is missing and refuses what was cut otherwise."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from tests.until import until
 from worker.kafka import names, topics
 from worker.kafka.connecting import administrator
+from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.settings import Settings, load
@@ -90,7 +92,7 @@ async def test_what_is_told_of_an_order_with_thousands_of_payments_fits_its_topi
     await topics.create_missing(settings)
 
     async with Sink(settings) as sink:
-        [(_, _, ack)] = await sink.hand_over([Outgoing(topic, 0, b"order", b"x" * (6 << 20), [])])
+        [(_, _, ack)] = await sink.hand_over(pack([Outgoing(topic, 0, b"order", os.urandom(6 << 20), [])]))
 
         assert (await ack).offset == 0
 

@@ -3,12 +3,16 @@
 import zlib
 
 import msgspec
+import pytest
+from cramjam import zstd
 
 from worker.kafka import names
+from worker.kafka.packing import pack, unpacked
 from worker.kafka.records import Outgoing
 from worker.stream.keeping import decode_headers, encode_headers
-from worker.stream.outbox import pack, unpack
+from worker.stream.outbox import restored, stored
 
+PARTITION = 3
 HEADERS = [("x", None), ("x", b""), ("y", b"\xff\x00")]
 
 
@@ -18,13 +22,25 @@ def test_a_header_without_a_value_stays_one_without_a_value():
 
 
 def test_a_dead_letter_left_over_in_the_outbox_keeps_its_headers_byte_for_byte():
-    dead = Outgoing(names.INVOICES + "-dlt", 3, None, None, HEADERS)
+    dead = Outgoing(names.INVOICES + "-dlt", PARTITION, None, None, HEADERS)
 
-    assert unpack(pack([dead])) == [dead]
+    assert unpacked(restored(PARTITION, stored(pack([dead])))) == [dead]
 
 
-def test_a_row_that_an_older_program_left_in_the_outbox_is_still_published():
-    record = Outgoing(names.ORDERS, 3, b"order", b"{}", [("ce_id", b"order/1")])
-    as_it_was_packed = zlib.compress(msgspec.msgpack.encode([record]), 1)
+@pytest.mark.parametrize(
+    "packed_by", [lambda content: zlib.compress(content, 1), lambda content: bytes(zstd.compress(content, 1))]
+)
+def test_a_row_that_an_older_program_left_in_the_outbox_is_still_published(packed_by):
+    record = Outgoing(names.ORDERS, PARTITION, b"order", b"{}", [("ce_id", b"order/1")])
+    as_it_was_packed = packed_by(msgspec.msgpack.encode([record]))
 
-    assert unpack(as_it_was_packed) == [record]
+    assert unpacked(restored(PARTITION, as_it_was_packed)) == [record]
+
+
+@pytest.mark.parametrize("place", range(-1, -80, -7))
+def test_a_row_whose_records_are_not_what_was_written_is_not_published(place):
+    content = bytearray(stored(pack([Outgoing(names.ORDERS, PARTITION, b"order", b"{}", HEADERS)])))
+    content[place] ^= 1
+
+    with pytest.raises(msgspec.DecodeError):
+        restored(PARTITION, bytes(content))

@@ -1,7 +1,7 @@
 """Writes records where they were told to go, in order, and says when Kafka has them for good."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
@@ -9,11 +9,10 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import RecordMetadata
 
 from worker.kafka.connecting import client_options, start
+from worker.kafka.packing import Batch, joined, pack
 from worker.kafka.records import Outgoing, Place
 from worker.settings import Settings
 
-# Below every topic's max.message.bytes, which bounds a batch; a larger record travels alone.
-BATCH_BYTES_MAX = 512 * 1024
 STOP_SECONDS_MAX = 0.5
 # How often it is asked whether what is held back may leave.
 HELD_SECONDS = 0.05
@@ -41,9 +40,7 @@ class Sink:
 
     async def start(self) -> None:
         """Ready to send; where that fails, nothing is left open."""
-        producer = AIOKafkaProducer(
-            **client_options(self._settings), acks="all", enable_idempotence=True, max_batch_size=BATCH_BYTES_MAX
-        )
+        producer = AIOKafkaProducer(**client_options(self._settings), acks="all", enable_idempotence=True)
         _hold_back(producer, self._may_write)
         try:
             await start(producer, self._settings)
@@ -60,33 +57,25 @@ class Sink:
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
         """Kafka has all of them for good."""
-        await asyncio.gather(*(ack for _, _, ack in await self.hand_over(records)))
+        await asyncio.gather(*(ack for _, _, ack in await self.hand_over(pack(records))))
 
-    async def hand_over(self, records: Iterable[Outgoing]) -> list[tuple[Place, int, Ack]]:
-        """Queues the records in order and returns what to wait for: place, number, acknowledgement.
+    async def hand_over(self, batches: Sequence[Batch]) -> list[tuple[Place, int, Ack]]:
+        """Queues the batches in order and returns what to wait for: place, number of records, acknowledgement.
 
         Waits while an earlier batch of the same partition is not yet on its way to the broker.
         """
         producer = self._producer
         if producer is None:
             raise RuntimeError("the sink was not started")
-        by_place: dict[Place, list[Outgoing]] = {}
-        for record in records:
-            by_place.setdefault(record.place, []).append(record)
+        by_place: dict[Place, list[Batch]] = {}
+        for batch in batches:
+            by_place.setdefault(batch.place, []).append(batch)
         acks: list[tuple[Place, int, Ack]] = []
         for place, mine in by_place.items():
             name = self._settings.topic(place[0])
-            batch = producer.create_batch()
-            for record in mine:
-                while batch.append(
-                    timestamp=None, key=record.key, value=record.value, headers=record.headers
-                ) is None:  # fmt: skip
-                    acks.append(
-                        (place, batch.record_count(), await producer.send_batch(batch, name, partition=place[1]))
-                    )
-                    batch = producer.create_batch()
-            batch.close()
-            acks.append((place, batch.record_count(), await producer.send_batch(batch, name, partition=place[1])))
+            for batch in joined(mine):
+                ack = await producer.send_batch(batch, name, partition=place[1])
+                acks.append((place, batch.record_count(), ack))
         return acks
 
 

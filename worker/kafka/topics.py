@@ -17,8 +17,8 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from worker.kafka import names
 from worker.kafka.connecting import administrator
+from worker.kafka.packing import BATCH_BYTES_MAX
 from worker.kafka.refusals import topic_refusal
-from worker.kafka.sink import BATCH_BYTES_MAX
 from worker.settings import Settings
 
 DEAD_LETTER_MARGIN_BYTES = 64 * 1024

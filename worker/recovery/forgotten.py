@@ -8,6 +8,7 @@ from worker.delivery.taking import read_jobs
 from worker.domain.kept import decode_fact, decode_terms
 from worker.domain.order import Command, Order
 from worker.kafka import names
+from worker.kafka.packing import unpacked
 from worker.kafka.records import Outgoing, Record
 from worker.ledger.folder import Folder
 from worker.ledger.publishing import publish, put_into_words
@@ -27,7 +28,7 @@ async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Comma
         put_into_words(folder, prefix)
         scratch = Cycle(cycle.connection, [], {}, cycle.now_ms, cycle.partitions)
         publish(scratch, folder)
-        records = [record for record in scratch.outgoing if record.topic == names.COMMANDS]
+        records = [record for record in unpacked(scratch.outgoing) if record.topic == names.COMMANDS]
         for asked, record in zip(folder.commands, records, strict=True):
             if asked.command.command_id not in known:
                 yield folder.order.commands[asked.command.command_id], record

@@ -181,8 +181,7 @@ class Recovery:
             async for page in self._read(names.COMMANDS, partition):
                 await deliveries.of_commands(page)
                 await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
-                cycle.outgoing.clear()
-                cycle.dead.clear()
+                cycle.clear()
         ends = {(names.COMMANDS, partition): self._bounds[names.COMMANDS, partition][1]
                 for partition in self._partitions}  # fmt: skip
         await advance_positions(self._connection, ends)
@@ -198,9 +197,9 @@ class Recovery:
             else:
                 await deliveries.take_over_as(command, await as_job(cycle, record, places))
         await self._speak_as("ledger")
-        self.summary["unpublished"] += len(cycle.outgoing)
+        self.summary["unpublished"] += sum(batch.record_count() for batch in cycle.outgoing)
         await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
-        cycle.outgoing.clear()
+        cycle.clear()
         await self._speak_as("delivery")
 
     async def _note_published(self, role: Role) -> None:

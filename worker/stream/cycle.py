@@ -6,6 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from worker.kafka.murmur2 import partition_of
+from worker.kafka.packing import Batch, Packing
 from worker.kafka.records import Outgoing, Record
 from worker.postgres.connecting import Connection
 from worker.postgres.together import Together
@@ -39,7 +40,7 @@ class DeadLetter(Struct, frozen=True):
 class Cycle:
     """One transaction under way. What is published here leaves only after its commit."""
 
-    __slots__ = ("connection", "dead", "epochs", "now_ms", "outgoing", "partitions", "records", "told_bytes", "writes")
+    __slots__ = ("_packing", "connection", "dead", "epochs", "now_ms", "partitions", "records", "told_bytes", "writes")
 
     def __init__(
         self, connection: Connection, records: list[Record], epochs: Mapping[int, int], now_ms: int, partitions: int
@@ -55,13 +56,13 @@ class Cycle:
         self.partitions = partitions
         self.writes = Together()
         """What may wait for the end of the cycle: it goes with the outbox, in one statement."""
-        self.outgoing: list[Outgoing] = []
+        self._packing = Packing()
         self.told_bytes = 0
         self.dead: list[DeadLetter] = []
 
     def publish(self, out: Outgoing) -> None:
         """Joins the outbox of `out.partition`, whoever owns that."""
-        self.outgoing.append(out)
+        self._packing.add(out, self.now_ms)
         self.told_bytes += len(out.value or b"")
         if self.told_bytes > TOLD_BYTES_MAX and len(self.records) > 1:
             raise TellsTooMuchError(f"{len(self.records)} records cause more than {TOLD_BYTES_MAX:,} bytes")
@@ -75,6 +76,11 @@ class Cycle:
         """
         self.dead.append(DeadLetter(record, reason, message, order_id, merchant))
 
+    @property
+    def outgoing(self) -> list[Batch]:
+        """What was published so far; what comes later begins new batches."""
+        return self._packing.batches()
+
     def mark(self) -> tuple[int, int, int]:
         """For `back_to`."""
         return len(self.outgoing), len(self.dead), self.told_bytes
@@ -82,8 +88,13 @@ class Cycle:
     def back_to(self, mark: tuple[int, int, int]) -> None:
         """What was published and dead-lettered since is forgotten, with all that waits to be written."""
         outgoing, dead, self.told_bytes = mark
-        del self.outgoing[outgoing:], self.dead[dead:]
+        self._packing.back_to(outgoing)
+        del self.dead[dead:]
         self.writes.forget()
+
+    def clear(self) -> None:
+        """What was published and dead-lettered is in the tables: what comes next is another row."""
+        self.back_to((0, 0, 0))
 
     def partition_of(self, order_id: str) -> int:
         """The home partition of an order."""

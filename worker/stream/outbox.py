@@ -10,6 +10,7 @@ from cramjam import DecompressionError, zstd
 from msgspec import Struct
 
 from worker.kafka.dead_letters import dead_letter, printable
+from worker.kafka.packing import Batch, pack
 from worker.kafka.records import Outgoing
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
@@ -20,12 +21,15 @@ from worker.stream.keeping import encode_headers
 # Rows of others that one cycle reads; while more are left, our own rows wait behind them in the table.
 MISPLACED_ROWS_MAX = 200
 LEFT_OVER_PAGE_ROWS = 20
-ZSTD_LEVEL = 1
-ZSTD = b"\x28\xb5\x2f\xfd"
+# What Python's values around the bytes of a batch take.
+BATCH_OVERHEAD_BYTES = 1_000
 
 _SQL = load("worker.stream")
-_pack = msgspec.msgpack.Encoder()
-_unpack = msgspec.msgpack.Decoder(list[Outgoing])
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
+# What an earlier program left: records, packed by it with zstd, or with zlib by one before it.
+_ZSTD, _ZLIB = b"\x28\xb5\x2f\xfd", b"\x78"
+_decode_records = msgspec.msgpack.Decoder(list[Outgoing]).decode
 
 
 class UnreadableRowError(Exception):
@@ -41,19 +45,29 @@ class Row(Struct, frozen=True):
 
     id: int
     partition: int
-    records: Sequence[Outgoing]
-    size: int
+    batches: Sequence[Batch]
+
+    @property
+    def size(self) -> int:
+        """About what it costs in memory."""
+        return sum(batch.size() + BATCH_OVERHEAD_BYTES for batch in self.batches)
 
 
-def pack(records: list[Outgoing]) -> bytes:
-    """The content of a row. A batch repeats itself so much that packing is cheaper than what it saves."""
-    return bytes(zstd.compress(_pack.encode(records), ZSTD_LEVEL))
+def stored(batches: Sequence[Batch]) -> bytes:
+    """The content of a row."""
+    return _encode([(batch.place[0], batch.content) for batch in batches])
 
 
-def unpack(content: bytes) -> list[Outgoing]:
-    """What `pack` packed, or zlib as an older program did."""
-    plain = bytes(zstd.decompress(content)) if content.startswith(ZSTD) else zlib.decompress(content)
-    return _unpack.decode(plain)
+def restored(partition: int, content: bytes) -> list[Batch]:
+    """What `stored` was given; raises where it is not what was stored."""
+    if content.startswith(_ZSTD):
+        return pack(_decode_records(bytes(zstd.decompress(content))))
+    if content.startswith(_ZLIB):
+        return pack(_decode_records(zlib.decompress(content)))
+    batches = [Batch((topic, partition), bytearray(batch)) for topic, batch in _decode(content)]
+    if not all(batch.intact() for batch in batches):
+        raise msgspec.DecodeError("a batch's checksum is another")
+    return batches
 
 
 async def write(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int], *, behind: bool = False) -> list[Row]:
@@ -62,18 +76,18 @@ async def write(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int],
     `behind`: others' rows for our partitions are still unread, so ours are marked like theirs, to be found
     after them, and nothing is returned.
     """
-    outgoing = [*cycle.outgoing, *await _write_dead_letters(cycle, prefix, dead_letter_bytes)]
-    if not outgoing:
+    await _write_dead_letters(cycle, prefix, dead_letter_bytes)
+    by_partition: dict[int, list[Batch]] = {}
+    for batch in cycle.outgoing:
+        by_partition.setdefault(batch.place[1], []).append(batch)
+    if not by_partition:
         await cycle.writes.execute(cycle.connection)
         return []
-    by_partition: dict[int, list[Outgoing]] = {}
-    for record in outgoing:
-        by_partition.setdefault(record.partition, []).append(record)
     misplaced = [behind or partition not in cycle.epochs for partition in by_partition]
-    packed = [pack(records) for records in by_partition.values()]
-    ids = await cycle.writes.fetch(cycle.connection, _SQL["write_rows"], list(by_partition), misplaced, packed)
+    contents = [stored(batches) for batches in by_partition.values()]
+    ids = await cycle.writes.fetch(cycle.connection, _SQL["write_rows"], list(by_partition), misplaced, contents)
     return [
-        Row(row["id"], partition, by_partition[partition], _size(by_partition[partition]))
+        Row(row["id"], partition, by_partition[partition])
         for row in ids
         if not behind and (partition := row["partition"]) in cycle.epochs
     ]
@@ -105,29 +119,22 @@ async def left_over(connection: Connection, partitions: Iterable[int], known: It
     return [_row(one) for one in found]
 
 
-async def _write_dead_letters(cycle: Cycle, prefix: str, bytes_max: Mapping[str, int]) -> list[Outgoing]:
-    outgoing: list[Outgoing] = []
+async def _write_dead_letters(cycle: Cycle, prefix: str, bytes_max: Mapping[str, int]) -> None:
     rows: list[tuple[Any, ...]] = []
     for one in cycle.dead:
         record = one.record
         out, reason = dead_letter(record, one.reason, one.message, prefix, bytes_max[record.topic])
-        outgoing.append(out)
+        cycle.publish(out)
         rows.append((
             *record.origin, one.order_id, one.merchant, reason, printable(one.message), record.key, record.value,
             encode_headers(record.headers), moment(record.timestamp_ms), moment(cycle.now_ms),
         ))  # fmt: skip
     if rows:
         await cycle.connection.executemany(_SQL["write_dead_letter"], rows)
-    return outgoing
 
 
 def _row(found: asyncpg.Record) -> Row:
     try:
-        records = unpack(found["records"])
+        return Row(found["id"], found["partition"], restored(found["partition"], found["records"]))
     except (DecompressionError, zlib.error, msgspec.DecodeError) as problem:
         raise UnreadableRowError(found["id"], found["partition"]) from problem
-    return Row(found["id"], found["partition"], records, _size(records))
-
-
-def _size(records: list[Outgoing]) -> int:
-    return sum(len(record.value or b"") for record in records) + 200 * len(records)

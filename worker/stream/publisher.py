@@ -14,7 +14,7 @@ from worker.stream.control import Control
 from worker.stream.outbox import Row
 from worker.stream.written import Written
 
-# Above this no new cycle begins: what is committed and not published costs memory, some eight times as much.
+# Above this no new cycle begins: what is committed and not published costs memory.
 UNACKNOWLEDGED_BYTES_MAX = 12 << 20
 # What goes to the client in one step.
 STEP_BYTES_MAX = 8 << 20
@@ -95,9 +95,9 @@ class Publisher:
             self._fail(problem)
 
     async def _hand_over(self, rows: list[Row]) -> None:
-        """From here on the client has the records, packed: of the rows only the ids are kept."""
+        """From here on the client has the batches: of the rows only the ids are kept."""
         with not_by_us():
-            acks = await self._sink.hand_over(record for row in rows for record in row.records)
+            acks = await self._sink.hand_over([batch for row in rows for batch in row.batches])
         for place, number, ack in acks:
             ack.add_done_callback(partial(self._note, place, number))
         waiter = asyncio.create_task(self._await([row.id for row in rows], acks), name="acknowledgements")

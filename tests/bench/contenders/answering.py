@@ -7,6 +7,7 @@ import uvloop
 
 from tests.bench.load import outcome
 from worker.kafka import envelope, names
+from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
@@ -33,7 +34,7 @@ async def main() -> None:
             said = outcome(orjson.loads(record.value or b""))
             headers = envelope.write("command.succeeded", said["operationId"], said["at"])
             answers.append(Outgoing(names.OUTCOMES, record.partition, record.key, orjson.dumps(said), headers))
-        await sink.hand_over(answers)
+        await sink.hand_over(pack(answers))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import uvloop
 from tests.bench.ledger import PARCELS
 from tests.bench.played import told_of_an_invoice, written_of_an_invoice
 from worker.kafka import names
+from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing, Place, Record
 from worker.kafka.sink import Ack, Sink
 from worker.kafka.source import Source
@@ -50,7 +51,7 @@ async def main(rows: list[bytes]) -> None:
             (one.topic, one.partition, one.offset, one.key, row) for one in records for row in rows or [one.value]
         ]
         await connection.execute(INSERT, *map(list, zip(*written, strict=True)))
-        acks = await sink.hand_over(_told(told, records))
+        acks = await sink.hand_over(pack(_told(told, records)))
         publishing.append(asyncio.create_task(_acknowledged(acks)))
         if len(publishing) == UNACKNOWLEDGED_MAX:
             await publishing.pop(0)

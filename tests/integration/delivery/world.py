@@ -18,6 +18,7 @@ from aiohttp import web
 from worker.delivery.handler import DeliveryHandler
 from worker.kafka import names
 from worker.kafka.envelope import write
+from worker.kafka.packing import unpacked
 from worker.kafka.records import Outgoing, Record
 from worker.sandbox.book import Book
 from worker.sandbox.connector import Faults, SandboxConnector
@@ -128,7 +129,7 @@ class DeliveryWorld:
             self._waiting = records
             raise
         await self.connection.execute("COMMIT")
-        self.outgoing += [one for row in rows for one in row.records]
+        self.outgoing += [one for row in rows for one in unpacked(row.batches)]
         await self.handler.committed(cycle)
 
     async def until(self, *states: tuple[str, str]) -> None:

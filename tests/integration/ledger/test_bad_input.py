@@ -20,6 +20,7 @@ from tests.integration.ledger.world import LedgerWorld
 from tests.integration.stream.world import PARTITIONS, World
 from worker import metrics
 from worker.kafka import names
+from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing, Record
 from worker.ledger.checking import run_audit
 from worker.ledger.handler import LedgerHandler
@@ -62,7 +63,7 @@ async def send(world: World, cases: list[Case]) -> dict[tuple[str, int, int], Ca
     dice, waiting = random.Random(5), []
     for case in cases:
         partition = dice.randrange(PARTITIONS)
-        acks = await world.sink.hand_over([Outgoing(case.topic, partition, b"any key", case.value, case.headers)])
+        acks = await world.sink.hand_over(pack([Outgoing(case.topic, partition, b"any key", case.value, case.headers)]))
         waiting.append((case, partition, acks[0][2]))
     return {(case.topic, partition, (await ack).offset): case for case, partition, ack in waiting}
 

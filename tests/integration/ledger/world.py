@@ -13,6 +13,7 @@ import orjson
 
 from worker.kafka import names
 from worker.kafka.envelope import write
+from worker.kafka.packing import unpacked
 from worker.kafka.records import Headers, Outgoing, Record
 from worker.ledger.handler import LedgerHandler
 from worker.postgres.connecting import connect
@@ -92,8 +93,8 @@ class LedgerWorld:
             raise
         await self.connection.execute("COMMIT")
         await self.handler.committed(cycle)
-        found = [one for row in rows for one in row.records]
-        misplaced = [one for one in cycle.outgoing if one.partition not in self.epochs]
+        found = [one for row in rows for one in unpacked(row.batches)]
+        misplaced = [one for one in unpacked(cycle.outgoing) if one.partition not in self.epochs]
         self.outgoing += found + misplaced
         return found + misplaced
 

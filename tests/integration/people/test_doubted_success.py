@@ -10,6 +10,7 @@ from tests.integration.people.test_decisions import taken_over
 from worker.delivery.people import apply
 from worker.delivery.store import Store
 from worker.kafka import names
+from worker.kafka.packing import unpacked
 from worker.people import commands
 from worker.people.acting import Actor, Refused
 from worker.people.needs import needs
@@ -58,7 +59,7 @@ async def applied(ledger: LedgerWorld) -> bytes:
     finally:
         await delivery.close()
     assert (job and job.state, refusal) == ("resolved", None)
-    (told,) = cycle.outgoing
+    (told,) = unpacked(cycle.outgoing)
     return told.value or b""
 
 

@@ -17,6 +17,7 @@ from tests.integration.stream.world import PARTITIONS, PATIENCE_SECONDS, World
 from tests.until import until
 from worker.kafka import names
 from worker.kafka.connecting import client_options
+from worker.kafka.packing import unpacked
 from worker.kafka.records import Outgoing
 from worker.kafka.source import OffsetGoneError, Source
 from worker.stream import clock
@@ -235,7 +236,7 @@ async def test_records_that_cause_more_than_memory_should_hold_are_decided_a_few
             return structs.replace(out, value=json.dumps(json.loads(out.value) | {"more": "x" * 1_000}).encode())
 
         async def committed(self, cycle: Cycle) -> None:
-            told.append(sum(len(one.value or b"") for one in cycle.outgoing))
+            told.append(sum(len(one.value or b"") for one in unpacked(cycle.outgoing)))
             await super().committed(cycle)
 
     monkeypatch.setattr("worker.stream.cycle.TOLD_BYTES_MAX", 5_000)

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from worker.kafka import names
+from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing
 from worker.postgres.connecting import connect
 from worker.stream import misplaced, outbox
@@ -34,7 +35,7 @@ async def theirs(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 async def write(connection: asyncpg.Connection, value: bytes = b"{}") -> int:
     """A row of another worker for our partition."""
-    records = outbox.pack([Outgoing(names.ORDERS, PARTITION, b"order", value, [])])
+    records = outbox.stored(pack([Outgoing(names.ORDERS, PARTITION, b"order", value, [])]))
     return await connection.fetchval(
         "INSERT INTO outbox (partition, misplaced, records) VALUES ($1, true, $2) RETURNING id", PARTITION, records
     )

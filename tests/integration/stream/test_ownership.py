@@ -14,6 +14,7 @@ from tests.integration.stream.toy import WAIT_LOCK
 from tests.integration.stream.world import PARTITIONS, World
 from worker.kafka import names
 from worker.kafka.connecting import administrator
+from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.stream import outbox
@@ -92,7 +93,7 @@ async def test_an_older_state_that_a_frozen_worker_had_yet_to_send_is_not_writte
     async with Sink(world.settings, control.lease_runs) as sink:
         control.lease_ends = time.monotonic() + 3600
         await sink.publish([_state(world, 1)])
-        ((_, _, held),) = await sink.hand_over([_state(world, 2)])
+        ((_, _, held),) = await sink.hand_over(pack([_state(world, 2)]))
         control.lease_ends = 0.0  # it stood still until now
         await world.sink.publish([_state(world, 3)])  # whoever took over
 
@@ -106,7 +107,7 @@ async def test_an_older_state_that_a_frozen_worker_had_yet_to_send_is_not_writte
 async def test_what_was_held_back_leaves_once_the_lease_is_confirmed(world: World):
     control = Control(world.settings)
     async with Sink(world.settings, control.lease_runs) as sink:
-        ((_, _, ack),) = await sink.hand_over([_state(world, 1)])
+        ((_, _, ack),) = await sink.hand_over(pack([_state(world, 1)]))
         await world.sink.publish([_state(world, 2)])
         assert not ack.done()
         control.lease_ends = time.monotonic() + 3600
@@ -126,7 +127,7 @@ async def test_a_take_over_publishes_what_was_left_before_anything_else(world: W
         value = b'{"orderId": "order-1", "version": %d}' % version
         await world.database.execute(
             "INSERT INTO ledger.outbox (partition, misplaced, records) VALUES ($1, $2, $3)",
-            home, version == 2, outbox.pack([Outgoing(names.ORDERS, home, b"order-1", value, [("x", None)])]),
+            home, version == 2, outbox.stored(pack([Outgoing(names.ORDERS, home, b"order-1", value, [("x", None)])])),
         )  # fmt: skip
     await world.database.execute("INSERT INTO public.toy_orders VALUES ('order-1', 2)")
 

@@ -19,6 +19,7 @@ from tests.integration.stream.toy import TABLES
 from worker.kafka import names, topics
 from worker.kafka.connecting import client_options
 from worker.kafka.murmur2 import partition_of
+from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing, Record
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
@@ -116,7 +117,7 @@ class World:
         sent = []
         for order_id, value, partition in wanted:
             home = self.home(order_id) if partition is None else partition
-            acks = await self.sink.hand_over([Outgoing(topic, home, order_id.encode(), value, [])])
+            acks = await self.sink.hand_over(pack([Outgoing(topic, home, order_id.encode(), value, [])]))
             sent.append((order_id, value, home, acks[0][2]))
         return [Record(topic, home, (await ack).offset, order_id.encode(), value, [], 0)
                 for order_id, value, home, ack in sent]  # fmt: skip

@@ -1,0 +1,95 @@
+"""Records in the bytes in which Kafka keeps them: in order, bounded, and sealed by whoever sends them."""
+
+import os
+
+import pytest
+from aiokafka.record.default_records import DefaultRecordBatch
+
+from worker.kafka import names, packing
+from worker.kafka.packing import Batch, Packing, joined, pack, unpacked
+from worker.kafka.records import Outgoing
+
+PLACE = (names.ORDERS, 3)
+HEADERS = [("ce_id", b"order/1"), ("x", None), ("x", b"")]
+
+
+def record(value: bytes = b"{}", topic: str = names.ORDERS, partition: int = 3) -> Outgoing:
+    return Outgoing(topic, partition, b"order", value, HEADERS)
+
+
+def numbered(numbers: range) -> list[Outgoing]:
+    return [record(b"%d" % number) for number in numbers]
+
+
+def times(batch: Batch) -> list[int]:
+    return [at_ms for _, at_ms in batch.timed()]
+
+
+def test_each_partition_of_each_topic_gets_its_records_in_their_order():
+    records = [record(b"%d" % number, topic, partition)
+               for number in range(5) for topic in (names.ORDERS, names.EVENTS) for partition in (0, 1)]  # fmt: skip
+
+    batches = pack(records)
+
+    assert len(batches) == 4
+    for batch in batches:
+        assert unpacked([batch]) == [one for one in records if one.place == batch.place]
+        assert batch.record_count() == 5
+
+
+def test_a_full_batch_is_followed_by_another_and_a_record_that_is_larger_travels_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(packing, "BATCH_BYTES_MAX", 1_000)
+    records = [record(os.urandom(size)) for size in (300, 300, 300, 5_000, 300)]
+
+    batches = pack(records)
+
+    assert [batch.record_count() for batch in batches] == [2, 1, 1, 1]
+    assert unpacked(batches) == records
+
+
+def test_what_is_taken_back_is_gone_and_what_comes_after_it_begins_a_batch_of_its_own():
+    packed = Packing()
+    packed.add(record(b"stays"), 1)
+    before = len(packed.batches())
+    packed.add(record(b"goes"), 2)
+    packed.batches()
+    packed.add(record(b"goes too"), 3)
+
+    packed.back_to(before)
+
+    packed.add(record(b"comes after"), 4)
+    assert [one.value for one in unpacked(packed.batches())] == [b"stays", b"comes after"]
+
+
+def test_small_batches_that_wait_for_the_same_partition_become_one_and_keep_their_times():
+    waiting = Packing()
+    for number in range(20):
+        waiting.add(record(b"%d" % number), 1_000 + number)
+        waiting.batches()
+
+    [batch] = joined(waiting.batches())
+
+    assert unpacked([batch]) == numbered(range(20))
+    assert times(batch) == [1_000 + number for number in range(20)]
+
+
+def test_a_batch_that_is_large_already_is_sent_as_it_is_in_its_place():
+    large = record(os.urandom(packing.JOINED_BYTES_MAX))
+    [first], [second], [third], [fourth] = (pack([one]) for one in (record(b"1"), record(b"2"), large, record(b"3")))
+
+    batches = joined([first, second, third, fourth])
+
+    assert batches[1] is third
+    assert batches[2] is fourth
+    assert [one.value for one in unpacked(batches)] == [b"1", b"2", large.value, b"3"]
+
+
+def test_whoever_sends_a_batch_seals_it_with_its_own_numbers():
+    [batch] = pack(numbered(range(3)))
+
+    batch._set_producer_state(producer_id=4711, producer_epoch=2, base_sequence=30)
+
+    sent = DefaultRecordBatch(bytes(batch._build()))
+    assert sent.validate_crc()
+    assert (sent.producer_id, sent.producer_epoch, sent.base_sequence) == (4711, 2, 30)
+    assert unpacked([batch]) == numbered(range(3))

@@ -1,0 +1,145 @@
+"""Records as Kafka keeps them: packed once, into the bytes that are stored until they have left, and that leave."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from struct import Struct
+from typing import Protocol
+
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c
+
+from worker.kafka.records import Headers, Outgoing, Place
+
+# What a batch holds before it is compressed, below every topic's max.message.bytes; a larger record travels alone.
+BATCH_BYTES_MAX = 512 * 1024
+# So many bytes of small batches become one, where several wait: a broker takes one batch of a partition at a time.
+JOINED_BYTES_MAX = 16 * 1024
+
+_MAGIC, _ZSTD = 2, 4
+_NOBODY = -1
+# Where a batch of format 2 has what only its sender knows, and the checksum of all that stands behind the checksum.
+_PRODUCER, _PRODUCER_AT = Struct(">qhi"), 43
+_CHECKSUM, _CHECKSUM_AT, _CHECKED_FROM = Struct(">I"), 17, 21
+_COUNT, _COUNT_AT = Struct(">i"), 57
+
+
+class Batch:
+    """Records of one partition. aiokafka's producer takes it for one of its own, and seals it when it sends it."""
+
+    __slots__ = ("_content", "place")
+
+    def __init__(self, place: Place, content: bytearray) -> None:
+        self.place = place
+        self._content = content
+
+    @property
+    def content(self) -> bytes:
+        """As it is stored."""
+        return bytes(self._content)
+
+    def intact(self) -> bool:
+        """Whether it is what was packed."""
+        return len(self._content) > _COUNT_AT + _COUNT.size and self._opened().validate_crc()
+
+    def timed(self) -> Iterator[tuple[Outgoing, int]]:
+        """What it holds, each with its time."""
+        for one in self._opened():
+            yield Outgoing(*self.place, one.key, one.value, one.headers), one.timestamp
+
+    def _opened(self) -> DefaultRecordBatch:
+        return DefaultRecordBatch(self.content)
+
+    # What aiokafka's producer asks of a batch.
+
+    def size(self) -> int:
+        return len(self._content)
+
+    def record_count(self) -> int:
+        return int(_COUNT.unpack_from(self._content, _COUNT_AT)[0])
+
+    def closed(self) -> bool:
+        return True
+
+    def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
+        _PRODUCER.pack_into(self._content, _PRODUCER_AT, producer_id, producer_epoch, base_sequence)
+        checksum = calc_crc32c(memoryview(self._content)[_CHECKED_FROM:])
+        _CHECKSUM.pack_into(self._content, _CHECKSUM_AT, checksum)
+
+    def _build(self) -> bytearray:
+        return self._content
+
+
+class _Builder(Protocol):
+    def append(
+        self, offset: int, timestamp: int, key: bytes | None, value: bytes | None, headers: Headers
+    ) -> object | None: ...
+
+    def build(self) -> bytearray: ...
+
+
+class Packing:
+    """Packs record by record, a batch at a time for each partition of each topic, in order."""
+
+    def __init__(self) -> None:
+        self._packed: list[Batch] = []
+        self._open: dict[Place, tuple[_Builder, int]] = {}
+
+    def add(self, record: Outgoing, at_ms: int) -> None:
+        """One more, behind those of its place."""
+        place = record.place
+        builder, number = self._open.get(place) or (_builder(), 0)
+        if builder.append(number, at_ms, record.key, record.value, record.headers) is None:
+            self._packed.append(Batch(place, builder.build()))
+            builder, number = _builder(), 0
+            builder.append(number, at_ms, record.key, record.value, record.headers)
+        self._open[place] = builder, number + 1
+
+    def batches(self) -> list[Batch]:
+        """All so far; what comes later begins new ones."""
+        self._packed += [Batch(place, builder.build()) for place, (builder, _) in self._open.items()]
+        self._open = {}
+        return list(self._packed)
+
+    def back_to(self, number: int) -> None:
+        """Only so many batches are left."""
+        self._open = {}
+        del self._packed[number:]
+
+
+def _builder() -> _Builder:
+    builder: _Builder = DefaultRecordBatchBuilder(_MAGIC, _ZSTD, 0, _NOBODY, _NOBODY, _NOBODY, BATCH_BYTES_MAX)
+    return builder
+
+
+def pack(records: Iterable[Outgoing]) -> list[Batch]:
+    """These records, as of now."""
+    packing, now_ms = Packing(), time.time_ns() // 1_000_000
+    for record in records:
+        packing.add(record, now_ms)
+    return packing.batches()
+
+
+def unpacked(batches: Iterable[Batch]) -> list[Outgoing]:
+    """What these hold."""
+    return [record for batch in batches for record, _ in batch.timed()]
+
+
+def joined(batches: Sequence[Batch]) -> list[Batch]:
+    """The batches of one place, small neighbours as one."""
+    found, group = list[Batch](), list[Batch]()
+    for batch in batches:
+        if sum(one.size() for one in group) + batch.size() > JOINED_BYTES_MAX:
+            found += _as_one(group)
+            group = []
+        group.append(batch)
+    return found + _as_one(group)
+
+
+def _as_one(batches: list[Batch]) -> list[Batch]:
+    if len(batches) <= 1:
+        return batches
+    packing = Packing()
+    for batch in batches:
+        for record, at_ms in batch.timed():
+            packing.add(record, at_ms)
+    return packing.batches()
