@@ -37,6 +37,9 @@ PARTITION_FETCH_BYTES_MAX = 1 << 20
 # What waits here for the next cycle; the client's own buffer comes on top.
 WAITING_RECORDS_MAX = 4_000
 WAITING_BYTES_MAX = 16 << 20
+# What is asked of the client at once, learned from what came: a batch may inflate to many times what was fetched.
+PAGE_RECORDS_FIRST = 100
+PAGE_BYTES_MAX = 4 << 20
 # How often the topics that are read are asked whether they are still the same.
 IDS_SECONDS = 1.0
 # A broker that restarts or hangs does not answer: another one does, or it does soon.
@@ -78,6 +81,7 @@ class Source:
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting: deque[Record] = deque()
         self._waiting_bytes = 0
+        self._page_records = PAGE_RECORDS_FIRST
         self._assigned_at = 0.0
         self._ids: dict[str, UUID] = {}
         self._room = asyncio.Event()
@@ -231,18 +235,21 @@ class Source:
                 await self._room.wait()
             try:
                 with not_by_us():
-                    found = await self._client.getmany(timeout_ms=POLL_MS, max_records=WAITING_RECORDS_MAX)
+                    found = await self._client.getmany(timeout_ms=POLL_MS, max_records=self._page_records)
             except OffsetOutOfRangeError as problem:
                 await self._raise_gone(problem)
                 raise
             if not found:
                 continue
             # Until it waits here, nothing may be awaited: `passed` takes what was fetched and does not wait for taken.
+            number, size = len(self._waiting), self._waiting_bytes
             for partition, records in found.items():
                 topic = self._logical[partition.topic]
                 for record in records:
                     self._waiting.append(as_record(topic, record))
                     self._waiting_bytes += len(record.value or b"")
+            fit = PAGE_BYTES_MAX * (len(self._waiting) - number) // max(1, self._waiting_bytes - size)
+            self._page_records = max(1, min(fit, 2 * self._page_records, WAITING_RECORDS_MAX))
             self._arrived()
 
     async def _watch(self) -> None:
