@@ -5,6 +5,7 @@ import gzip
 import json
 import socket
 import ssl
+import threading
 import time
 import tracemalloc
 import zlib
@@ -31,6 +32,7 @@ COMMAND = Command(
 GOOD = {"paymentId": "p1", "requestId": "r1", "settleId": "s-9", "value": 60.0, "code": None, "message": "done"}
 NOW_MS = 1_700_000_000_000
 TLS = tls_context()
+THREADS_OF_A_LOOP = 32  # at most, for whatever would block it
 
 
 def acme(port: int, **changed: Any) -> Connector:
@@ -332,6 +334,30 @@ async def test_a_name_that_does_not_resolve_was_not_sent_to():
     connector = msgspec.structs.replace(acme(1), url="http://nobody.invalid/", timeout_seconds=10.0)
 
     assert (await ask(connector)).fate == "not_sent"
+
+
+async def test_names_that_no_server_answers_for_hold_up_only_their_own_connectors(monkeypatch: pytest.MonkeyPatch):
+    look_up, given_up = socket.getaddrinfo, threading.Event()
+
+    def unless_nobody_answers(host: Any, *of: Any, **how: Any) -> Any:
+        if str(host).endswith(".example"):
+            given_up.wait()
+        return look_up(host, *of, **how)
+
+    monkeypatch.setattr(socket, "getaddrinfo", unless_nobody_answers)
+    async with listening(saying(http(200, GOOD))) as port:
+        lost = [
+            msgspec.structs.replace(acme(port), url=f"http://lost-{number}.example:{port}")
+            for number in range(THREADS_OF_A_LOOP + 1)
+        ]
+        found = msgspec.structs.replace(acme(port), url=f"http://localhost:{port}", timeout_seconds=10.0)
+        try:
+            *unanswered, good = await asyncio.gather(*map(ask, [*lost, found]))
+        finally:
+            given_up.set()
+
+    assert {(one.fate, one.code) for one in unanswered} == {("not_sent", "timeout")}
+    assert good.fate == "succeeded", good.message
 
 
 @pytest.mark.parametrize("host", ["256.256.256.256", "..", "127.1"])

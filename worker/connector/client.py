@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from worker.connector.command import Command, action, body
 from worker.connector.file import Connector
+from worker.connector.resolving import Resolver
 from worker.connector.secret import SecretError
 from worker.domain.order import Operation
 
@@ -168,7 +169,7 @@ def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_note_first_byte)
     return aiohttp.ClientSession(
-        connector=_Connections(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ssl=tls),
+        connector=_Connections(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ssl=tls, resolver=Resolver()),
         cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[trace], middlewares=[_keep_path],
     )  # fmt: skip
 
