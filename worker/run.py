@@ -1,6 +1,8 @@
 """The commands that run the workers and prepare what they need: each wires settings, rooms and an exit code."""
 
+import contextlib
 import platform
+import resource
 import signal
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -29,6 +31,7 @@ def delivery_command() -> None:
     Runs until SIGTERM, then lets what is in flight finish and ends with 0.
     """
     _hold_signals()
+    _allow_open_files()
     from worker.delivery.handler import DeliveryHandler
 
     _run_worker(DeliveryHandler)
@@ -50,6 +53,13 @@ def ops_command() -> None:
 def _hold_signals() -> None:
     """One that comes before the worker listens waits until it does, instead of ending it where it stands."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGTERM])
+
+
+def _allow_open_files() -> None:
+    """As many as this program may give itself: of the few that it begins with, connectors that hang would take all."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some systems name a limit that they do not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _run_worker(factory: Any) -> NoReturn:
