@@ -176,6 +176,7 @@ class DeliveryHandler:
             lane.share = len(cycle.epochs) / cycle.partitions
             if asked := lane.window.lacking():
                 lane.window.refill(await store.next_due(lane.name, mine, lane.window.reach, asked), asked)
+            lane.tell_who_waits()
             self._let_out |= dict.fromkeys(lane.ready(cycle.now_ms, RELEASED_MAX), lane)
         jobs = await store.sendable(self._let_out, mine, cycle.now_ms) if self._let_out else []
         self._not_now(self._let_out.keys() - {job.id for job in jobs})

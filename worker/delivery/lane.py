@@ -35,7 +35,10 @@ class Lane:
     def set_connector(self, connector: Connector | None) -> None:
         """What the file says of it now; nothing goes out while it says nothing."""
         self.connector = connector
-        if connector is None:
+
+    def tell_who_waits(self) -> None:
+        """Whoever takes a connector out of the file is told of it only while commands wait for that connector."""
+        if self.connector is None and len(self.window):
             telemetry.alert("unknown_connector", self.name)
         else:
             telemetry.clear_alert("unknown_connector", self.name)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.integration.delivery.world import PARTITIONS, DeliveryWorld
-from worker import metrics
+from worker import metrics, telemetry
 from worker.delivery import window as windows
 from worker.kafka import names
 from worker.sandbox.connector import Faults
@@ -275,6 +275,29 @@ async def test_a_connector_that_the_file_stops_naming_while_a_command_is_let_out
     await world.until(("b", "succeeded"))
 
     assert world.asked() == ["a", "b"]
+
+
+async def test_a_connector_that_the_file_no_longer_names_is_missed_only_while_commands_wait_for_it(
+    world: DeliveryWorld,
+):
+    def missed() -> list[str]:
+        return [one["connector"] for one in telemetry.lasting_alerts() if one["code"] == "unknown_connector"]
+
+    world.take("a")
+    await world.until(("a", "succeeded"))
+    world.connectors(other="")
+    world.handler.reload()
+    await world.cycle()
+    assert missed() == []
+
+    world.take("b")
+    await world.cycle()
+    assert missed() == ["acme"]
+
+    world.connectors(acme="")
+    world.handler.reload()
+    await world.until(("b", "succeeded"))
+    assert missed() == []
 
 
 async def test_a_command_within_an_envelope_or_behind_a_schema_id_is_sent_like_any_other(world: DeliveryWorld):
