@@ -79,7 +79,7 @@ class DeliveryHandler:
         """People's decisions are looked for at once, and no connector is left alone for longer than it was to be."""
         self._look_at_ms = 0
         for lane in self._lanes.values():
-            lane.clock_set_back()
+            lane.ask_now()
 
     async def measure(self, connection: Connection, partitions: Collection[int]) -> None:
         """How many commands have no definite answer, and for how long."""

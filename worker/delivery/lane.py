@@ -34,6 +34,8 @@ class Lane:
 
     def set_connector(self, connector: Connector | None) -> None:
         """What the file says of it now; nothing goes out while it says nothing."""
+        if connector != self.connector:
+            self.ask_now()
         self.connector = connector
 
     def tell_who_waits(self) -> None:
@@ -75,8 +77,8 @@ class Lane:
         self._gauge.dec()
         self.condition.ended(command_id, answer, connector, now_ms, replied=replied)
 
-    def clock_set_back(self) -> None:
-        """Neither pause nor rate was to hold for as long as the clock was ahead: better asked too early, once."""
+    def ask_now(self) -> None:
+        """Pause and rate were meant for another clock, or by another table: better asked too early, once."""
         self.condition.ask_now()
         self._next_token_ms = 0.0
 

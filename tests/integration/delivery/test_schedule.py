@@ -277,6 +277,28 @@ async def test_a_connector_that_the_file_stops_naming_while_a_command_is_let_out
     assert world.asked() == ["a", "b"]
 
 
+async def test_a_changed_table_is_gone_by_at_once_whatever_the_old_one_had_to_wait_for(world: DeliveryWorld):
+    world.connectors(acme="max_per_second = 0.001")
+    world.handler.reload()
+    world.take("a")
+    world.take("b")
+    await world.until(("a", "succeeded"), ("b", "waiting"))
+    world.connectors(acme="max_per_second = 1000")
+    world.handler.reload()
+    await world.until(("b", "succeeded"))
+
+    moved_away = world.file.read_text().replace(world.url, "http://127.0.0.1:1")
+    world.file.write_text(f"{moved_away}breaker_failures = 1\nbreaker_seconds = 3600\n")
+    world.handler.reload()
+    world.take("c")
+    await world.until(("c", "waiting"))
+    while "not_sent" not in [row["fate"] for row in await world.connection.fetch("SELECT fate FROM attempts")]:
+        await world.run_once()
+    world.connectors(acme="")
+    world.handler.reload()
+    await world.until(("c", "succeeded"))
+
+
 async def test_a_connector_that_the_file_no_longer_names_is_missed_only_while_commands_wait_for_it(
     world: DeliveryWorld,
 ):
