@@ -21,6 +21,7 @@ from worker.stream.behind import DatabaseBehindError
 from worker.stream.control import Control
 from worker.stream.cycle import Handler
 from worker.stream.faults import Remedy, remedy
+from worker.stream.hang_ups import HangUps
 from worker.stream.measuring import Measuring
 from worker.stream.outbox import UnreadableRowError
 from worker.stream.ownership import WrongPartitionsError
@@ -182,5 +183,5 @@ def _listen(runner: Runner) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, runner.stop)
     loop.add_signal_handler(signal.SIGINT, runner.stop)
-    loop.add_signal_handler(signal.SIGHUP, runner.handler.reload)
+    loop.add_signal_handler(signal.SIGHUP, HangUps(runner.handler.reload).hear)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP, signal.SIGTERM])  # one that came earlier is heard now

@@ -1,0 +1,26 @@
+"""SIGHUP asks a worker to read its connectors file again."""
+
+import asyncio
+import signal
+
+from tests.until import until
+from worker.stream.hang_ups import HangUps
+
+MANY = 200
+
+
+async def test_a_storm_of_hang_ups_has_the_file_read_once_and_one_that_comes_later_once_more() -> None:
+    read: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, HangUps(lambda: read.append("read")).hear)
+    try:
+        for _ in range(MANY):
+            signal.raise_signal(signal.SIGHUP)
+        await until(lambda: read, 10)
+        assert len(read) == 1
+        signal.raise_signal(signal.SIGHUP)
+        await until(lambda: len(read) > 1, 10)
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+    assert len(read) == 2
