@@ -205,6 +205,15 @@ async def test_a_refusal_needs_no_body(answer: bytes):
     assert (await answer_to(answer)).fate == "declined"
 
 
+async def test_a_refusal_whose_reason_has_letters_of_its_country_is_a_refusal():
+    reason = "Requisi\u00e7\u00e3o inv\u00e1lida".encode("latin-1")
+    answer = http(400, {"code": "expired", "message": "not with us"}).replace(b"400 Status", b"400 " + reason)
+
+    assert (await answer_to(answer)).fate == "declined"
+    assert (await answer_to(answer.replace(b"400", b"401", 1))).fate == "stopped"
+    assert (await answer_to(http(200, GOOD).replace(b"Status", "\u00c9".encode("latin-1")))).fate == "succeeded"
+
+
 async def test_a_refusal_that_breaks_off_may_have_gone_on_to_say_manual_and_is_unknown():
     refusal = {"settleId": None, "code": "refund-manually", "message": "no"}
 

@@ -170,7 +170,7 @@ def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
     trace.on_request_headers_sent.append(_note_first_byte)
     return aiohttp.ClientSession(
         connector=_Connections(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ssl=tls, resolver=Resolver()),
-        cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[trace], middlewares=[_keep_path],
+        cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[trace], middlewares=[_keep_path, _drop_reason],
     )  # fmt: skip
 
 
@@ -182,6 +182,13 @@ async def _keep_path(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
     """The path as we wrote it: aiohttp decodes %3B and its like, and many a server ends a path at the first `;`."""
     request.url = request.url.with_path(_call.get().path, encoded=True)
     return await handler(request)
+
+
+async def _drop_reason(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """The words behind the status may be in any letters; httpx takes UTF-8 alone, and nobody needs them."""
+    response = await handler(request)
+    response.reason = None
+    return response
 
 
 async def _read(response: httpx.Response) -> Reply:
