@@ -51,9 +51,14 @@ class Condition:
         """Whatever it was given time for, it may be asked at once."""
         self.not_before_ms = 0
 
+    def calm(self) -> None:
+        """Nobody is told any longer that it is not well; the next answer of that kind tells it again."""
+        telemetry.clear_alert("connector_stopped", self._name)
+        telemetry.clear_alert("breaker_open", self._name)
+
     def _refuses(self, command_id: str, answer: Answer, ask_again_ms: int, *, probed: bool) -> None:
+        telemetry.alert("connector_stopped", self._name, why=f"{answer.message} ({answer.code})")
         if self.state != "refusing":
-            telemetry.alert("connector_stopped", self._name, why=f"{answer.message} ({answer.code})")
             self.state, self.refused = "refusing", command_id
         elif not probed:
             return
@@ -75,6 +80,5 @@ class Condition:
             self.width += 1
             return
         telemetry.log.info("connector is back", connector=self._name)
-        telemetry.clear_alert("connector_stopped", self._name)
-        telemetry.clear_alert("breaker_open", self._name)
+        self.calm()
         self.state, self.refused, self.not_before_ms, self.width = "well", None, 0, 1

@@ -39,7 +39,9 @@ class Lane:
         self.connector = connector
 
     def tell_who_waits(self) -> None:
-        """Whoever takes a connector out of the file is told of it only while commands wait for that connector."""
+        """Whoever takes a connector out of the file is told only that commands wait for it, while any does."""
+        if self.connector is None:
+            self.condition.calm()
         if self.connector is None and len(self.window):
             telemetry.alert("unknown_connector", self.name)
         else:

@@ -179,3 +179,24 @@ def test_a_connector_that_the_file_does_not_name_gets_nothing():
 
     assert lane.ready(0, MANY) == []
     assert lane.next_due_ms() is None
+
+
+@pytest.mark.parametrize(("answer", "alert"), [(AWAY, "breaker_open"), (REFUSED, "connector_stopped")])
+def test_of_a_connector_that_the_file_stops_naming_only_those_who_wait_for_it_are_told(answer: Answer, alert: str):
+    def told() -> list[str]:
+        lane.tell_who_waits()
+        return [one["code"] for one in telemetry.lasting_alerts()]
+
+    lane = lane_with()
+    *sent, late = lane.ready(0, 4)
+    ended(lane, answer, *sent)
+    assert told() == [alert]
+
+    lane.set_connector(None)
+    ended(lane, answer, late)
+    assert told() == ["unknown_connector"]
+
+    lane.set_connector(ACME)
+    [first] = lane.ready(0, MANY)
+    ended(lane, answer, first)
+    assert told() == [alert]
