@@ -22,6 +22,7 @@ from worker.kafka.topics import (
 from worker.settings import Settings
 
 SESSION_SECONDS = 10.0
+POLL_RECORDS_MAX = 1_000
 WRITE_LINGER_SECONDS = 0.02
 WRITE_BYTES_MAX = 256 * 1024  # of one partition in one request
 
@@ -35,6 +36,8 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         "topic_allow_declare": False,
         "topic_disable_leader": True,
         "consumer_auto_offset_reset": "earliest",
+        # Else it takes all that was fetched at once, and a batch inflates to many times what was fetched.
+        "broker_max_poll_records": POLL_RECORDS_MAX,
         # How long the group waits for a member that was killed.
         "broker_session_timeout": SESSION_SECONDS,
         "broker_heartbeat_interval": SESSION_SECONDS / 4,
