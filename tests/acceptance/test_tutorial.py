@@ -35,9 +35,10 @@ def test_whoever_follows_the_page_sees_what_it_says(project: Path, tmp_path: Pat
         f"echo '{_MARK.format(place)}'\n{commands}" for place, (commands, _) in enumerate(told)
     )
     script = script.replace(_PORT, str(_free_port()))  # another run of this test may have the page's own
-    own = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "USER": "ana",
+    own = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
            "SETTLEMENT_HOME": str(tmp_path / "home"), "OPS_PORT": "0"}  # fmt: skip
-    others = {"KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "TOPIC_PREFIX", "CONNECTORS_FILE"}
+    # In a container nothing sets USER.
+    others = {"KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "TOPIC_PREFIX", "CONNECTORS_FILE", "USER"}
     environment = {name: value for name, value in os.environ.items() if name not in others} | own
 
     with subprocess.Popen(
