@@ -82,6 +82,17 @@ async def test_a_view_that_lacks_nothing_is_ready():
     assert await readiness(view, around) == (200, {"ready": True})
 
 
+@pytest.mark.parametrize(("token", "status"), [(None, 200), (TOKEN, 303)])
+async def test_whoever_asks_for_the_head_of_a_page_is_answered_as_for_the_page(token: str | None, status: int):
+    view = SimpleNamespace(totals=Totals(), missing=lambda: None, rows=SimpleNamespace(data={}))
+    async with (
+        door(view, NOTHING_NEW[1], token) as client,
+        client.head("/orders", allow_redirects=False) as head,
+        client.get("/orders", allow_redirects=False) as page,
+    ):
+        assert (head.status, page.status) == (status, status)
+
+
 @pytest.mark.parametrize("path", ["/act", "/logout"])
 async def test_a_form_sent_after_its_session_is_over_says_that_nothing_was_done(path: str):
     async with door(*NOTHING_NEW) as client:

@@ -56,7 +56,7 @@ class Door:
         """Where nobody logs in, everybody gets a session on the way; elsewhere it begins with a token."""
         if request.path == "/stream":
             return web.Response(status=401, text="log in first\n")
-        if request.method != "GET":
+        if request.method not in ("GET", "HEAD"):
             again = "log in and open the page again" if self._site.guard.asks_for_a_token else "open the page again"
             return self._site.say(request, 401, "Your session is over", f"Nothing was done; {again}.")
         if self._site.guard.asks_for_a_token:
