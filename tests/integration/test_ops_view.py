@@ -16,7 +16,7 @@ import asyncpg
 import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
 from faust.transport.consumer import Consumer
 
@@ -26,7 +26,10 @@ from tests.until import until
 from worker.domain.order import Order
 from worker.domain.published import order_state
 from worker.kafka.connecting import administrator, client_options
+from worker.kafka.names import EVENTS
 from worker.kafka.names import ORDERS as STATES
+from worker.kafka.records import Outgoing
+from worker.kafka.sink import Sink
 from worker.kafka.topics import TopicsError, create_missing, partition_counts
 from worker.ops.row import State, decode
 from worker.ops.view import CHANGELOGS, View
@@ -250,6 +253,22 @@ async def test_a_topic_that_is_gone_under_the_view_is_named_and_the_one_made_ane
         await until(names_it, SECONDS_MAX)
         await create_missing(settings)
         await until(has_to_begin_again, SECONDS_MAX)
+
+
+async def test_a_view_that_was_away_for_longer_than_records_are_kept_lacks_nothing_that_it_could_read(
+    stack: StackEnv, topic_prefix: str
+) -> None:
+    settings = load({**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2"})
+    await create_missing(settings)
+    async with watching(settings) as view:
+        await until(lambda: view.missing() is None, SECONDS_MAX)
+    async with Sink(settings) as sink, administrator(settings) as admin:
+        await sink.publish([Outgoing(EVENTS, 0, b"A-1", b"{}", [])])
+        place = TopicPartition(settings.topic(EVENTS), 0)
+        await admin.delete_records({place: RecordsToDelete(before_offset=-1)})  # as retention does
+
+    async with watching(settings) as view:
+        await until(lambda: view.missing() is None, SECONDS_MAX)
 
 
 async def test_a_view_whose_clients_do_not_end_ends_all_the_same(

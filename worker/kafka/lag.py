@@ -1,6 +1,7 @@
 """How far the groups are behind the ends of their topics, partition by partition, as every lag tool counts it.
 
-What an open transaction holds back counts: it waits, and whoever looks has to see that.
+What an open transaction holds back counts: it waits, and whoever looks has to see that. What retention has deleted does
+not: nobody can read it any more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ class LagReader:
         self._open = AsyncExitStack()
 
     async def read(self) -> Lags:
-        """Role → records that wait in each partition; nothing committed counts from the partition's first record."""
+        """Role → records that wait in each partition, of those that are still there."""
         admin, reading = self._clients = self._clients or await self._connected()
         found: Lags = {}
         for role, topics in self._read.items():
@@ -43,7 +44,7 @@ class LagReader:
             found[role] = [0] * self._settings.topic_partitions
             for place in places:
                 known = committed.get(place)
-                done = firsts[place] if known is None or known.offset < 0 else known.offset
+                done = max(firsts[place], known.offset if known else 0)  # -1: nothing was committed
                 found[role][place.partition] += max(0, ends[place] - done)
         return found
 
