@@ -271,12 +271,25 @@ async def test_a_view_that_was_away_for_longer_than_records_are_kept_lacks_nothi
         await until(lambda: view.missing() is None, SECONDS_MAX)
 
 
-async def test_a_view_whose_clients_do_not_end_ends_all_the_same(
-    stack: StackEnv, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+async def _never() -> None:
+    await asyncio.Event().wait()
+
+
+async def _fails() -> None:
+    raise RuntimeError("Event loop is closed")
+
+
+async def _given_up() -> None:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("stop", [_never, _fails, _given_up])
+async def test_a_view_whose_clients_do_not_end_as_they_should_ends_all_the_same(
+    stack: StackEnv, topic_prefix: str, monkeypatch: pytest.MonkeyPatch, stop: Callable[[], Awaitable[None]]
 ) -> None:
     view = View(load({**stack.as_settings(), "TOPIC_PREFIX": topic_prefix}))
     monkeypatch.setattr("worker.ops.view.STOP_SECONDS_MAX", 0.01)
-    monkeypatch.setattr(view.app, "stop", asyncio.Event().wait)
+    monkeypatch.setattr(view.app, "stop", stop)
 
     async with asyncio.timeout(10):
         await view.stop()

@@ -18,6 +18,7 @@ import faust
 import msgspec
 
 from worker import telemetry
+from worker.cancelled import end
 from worker.kafka import names
 from worker.ops import changelogs
 from worker.ops.count import Count, News, counted
@@ -102,11 +103,12 @@ class View:
     async def stop(self) -> None:
         """Commits what Kafka has; the rest is read again."""
         await self._watch.stop()
-        try:
-            async with asyncio.timeout(STOP_SECONDS_MAX):
-                await self.app.stop()
-        except TimeoutError:  # Faust waits for ever for the end of its clients' thread where that thread has failed
-            telemetry.log.warning("Faust did not stop in time: what Kafka has not acknowledged is read again")
+        # Where its clients' thread has failed, Faust waits for ever for that thread, or ends with what it met there.
+        stopping = asyncio.create_task(self.app.stop(), name="stop of Faust")
+        await asyncio.wait([stopping], timeout=STOP_SECONDS_MAX)
+        if not stopping.done() or stopping.cancelled() or stopping.exception():
+            telemetry.log.warning("Faust did not stop as it should: what Kafka has not acknowledged is read again")
+        await end([stopping])
         self._scratch.cleanup()
 
     def missing(self) -> str | None:
