@@ -25,14 +25,14 @@ from tests.integration.restoring import rows
 from tests.until import until
 from worker.domain.order import Order
 from worker.domain.published import order_state
-from worker.kafka.connecting import administrator, client_options
-from worker.kafka.names import EVENTS
+from worker.kafka.connecting import administrator, client_options, consumer
+from worker.kafka.names import EVENTS, group
 from worker.kafka.names import ORDERS as STATES
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.kafka.topics import TopicsError, create_missing, partition_counts
 from worker.ops.row import State, decode
-from worker.ops.view import CHANGELOGS, View
+from worker.ops.view import CHANGELOGS, ROLE, View
 from worker.sandbox.erp import stories
 from worker.sandbox.erp_command import publish
 from worker.sandbox.rehearsal import CONNECTORS, Rehearsal
@@ -269,6 +269,34 @@ async def test_a_view_that_was_away_for_longer_than_records_are_kept_lacks_nothi
 
     async with watching(settings) as view:
         await until(lambda: view.missing() is None, SECONDS_MAX)
+
+
+async def test_a_view_that_its_group_does_not_take_says_so_and_does_not_wait_for_ever(
+    stack: StackEnv, topic_prefix: str
+) -> None:
+    environment = {**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2", "OPS_PORT": "0"}
+    settings = load(environment)
+    await create_missing(settings)
+    async with watching(settings) as view:
+        await until(lambda: view.missing() is None, SECONDS_MAX)
+    async with consumer(settings, group_id=settings.topic(group(ROLE))) as other:  # which divides partitions otherwise
+        other.subscribe([settings.topic(STATES)])
+        await until(other.assignment, SECONDS_MAX)
+
+        refused = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "worker", "ops", env=os.environ | environment, stderr=asyncio.subprocess.PIPE
+        )
+        try:
+            async with asyncio.timeout(60):
+                _, said = await refused.communicate()
+        finally:
+            if refused.returncode is None:
+                refused.kill()
+                await refused.wait()
+
+    assert refused.returncode == 1
+    assert "the view has crashed: InconsistentGroupProtocolError()" in said.decode()
+    assert "Traceback" not in said.decode()
 
 
 async def _never() -> None:

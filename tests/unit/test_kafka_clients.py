@@ -81,6 +81,9 @@ def test_what_our_user_may_not_use_is_named_with_the_rights_that_it_needs():
 
     assert refusal(topic) == "does not allow our user the topic erp.invoices.v1: it needs " + TOPIC_RIGHTS
     assert refusal(group) == "does not allow our user the group settlement-ledger: it needs Describe and Read"
+    assert refusal(TopicAuthorizationFailedError({"b.v1", "a.v1"})) == (
+        "does not allow our user the topic a.v1, b.v1: it needs " + TOPIC_RIGHTS
+    )
 
 
 async def test_several_brokers_that_are_away_are_one_problem_however_often_they_are_tried():

@@ -1,16 +1,28 @@
 """The view stands on Kafka: without it the program ends, and its last line says which setting names what is away."""
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import GroupAuthorizationFailedError, SaslAuthenticationFailed
+from structlog.testing import capture_logs
+
+from worker import telemetry
+from worker.ops.command import run_ops
+from worker.ops.view import View
+from worker.settings import load
+
+PLACES = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d", "OPS_PORT": "0"}
 
 
 def test_without_kafka_the_last_line_of_the_log_names_the_setting():
-    settings = {
-        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d", "OPS_PORT": "0",
-        "LOG_FORMAT": "json",
-    }  # fmt: skip
+    settings = PLACES | {"LOG_FORMAT": "json"}
 
     ended = subprocess.run([sys.executable, "-m", "worker", "ops"], env=os.environ | settings, capture_output=True,
                            text=True, timeout=60, check=False)  # fmt: skip
@@ -18,3 +30,25 @@ def test_without_kafka_the_last_line_of_the_log_names_the_setting():
     assert ended.returncode == 1
     last = json.loads(ended.stderr.splitlines()[-1])
     assert last["event"] == "Kafka does not answer: is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
+
+
+async def test_a_view_that_kafka_does_not_let_in_ends_with_the_settings_to_check(monkeypatch: pytest.MonkeyPatch):
+    async def refused(_: View) -> None:
+        raise SaslAuthenticationFailed("Invalid username or password")
+
+    monkeypatch.setattr(telemetry, "configure", lambda _: None)  # it would undo the capturing
+    monkeypatch.setattr(View, "start", refused)
+    try:
+        with capture_logs() as logged:
+            assert await run_ops(load(PLACES)) == 1
+    finally:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(name)
+
+    assert logged[-1]["event"] == "Kafka does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+
+
+def test_a_view_that_lost_its_rights_says_which():
+    crashed: Any = SimpleNamespace(_failure=lambda: GroupAuthorizationFailedError("settlement-ops"))
+
+    assert View.lost(crashed) == ("Kafka does not allow our user the group settlement-ops: it needs Describe and Read")

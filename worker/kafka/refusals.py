@@ -32,4 +32,5 @@ def topic_refusal(topic: str) -> str:
 
 
 def _about(problem: KafkaError) -> str:
-    return ", ".join(map(str, problem.args))
+    """One name or a set of names, as aiokafka gives them."""
+    return ", ".join(one for given in problem.args for one in ([given] if isinstance(given, str) else sorted(given)))

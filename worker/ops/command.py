@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from worker import telemetry
 from worker.cancelled import end
+from worker.kafka.refusals import refusal
 from worker.kafka.topics import TopicsError
 from worker.ops.guard import Guard
 from worker.ops.reading import Reader
@@ -41,7 +42,8 @@ async def run_ops(settings: Settings) -> int:
                             problem=str(problem))  # fmt: skip
         return 1
     except (TopicsError, KafkaError, OSError) as problem:
-        telemetry.log.error(str(problem))
+        why = refusal(problem)
+        telemetry.log.error(f"Kafka {why}" if why else str(problem))
         return 1
     finally:
         await server.stop()
@@ -51,14 +53,22 @@ async def run_ops(settings: Settings) -> int:
 
 
 async def _run(site: Site, stopping: "asyncio.Task[Any]") -> int:
-    """A start may wait for long: for the end of a dead view's session."""
+    """A start may wait for long: for the end of a dead view's session, for ever where Kafka does not let the view in.
+
+    A view that cannot go on ends the program: whoever runs it starts it again, and the tables are in Kafka.
+    """
     starting = asyncio.create_task(_start(site))
+    waited = {starting, stopping}
     try:
-        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            return 0
-        starting.result()
-        return await _until_stopped(site.view, stopping)
+        while not stopping.done():
+            done, _ = await asyncio.wait(waited, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if starting in done:
+                starting.result()
+                waited.remove(starting)
+            if problem := site.view.lost():
+                telemetry.log.error(problem)
+                return 1
+        return 0
     finally:
         await end([starting, stopping])
 
@@ -66,13 +76,3 @@ async def _run(site: Site, stopping: "asyncio.Task[Any]") -> int:
 async def _start(site: Site) -> None:
     await site.view.start()
     await site.around.start()
-
-
-async def _until_stopped(view: View, stopping: "asyncio.Task[Any]") -> int:
-    """A view that cannot go on ends the program: whoever runs it starts it again, and the tables are in Kafka."""
-    while not stopping.done():
-        await asyncio.wait([stopping], timeout=LOOK_SECONDS)
-        if problem := view.lost():
-            telemetry.log.error(problem)
-            return 1
-    return 0

@@ -20,6 +20,7 @@ import msgspec
 from worker import telemetry
 from worker.cancelled import end
 from worker.kafka import names
+from worker.kafka.refusals import refusal
 from worker.ops import changelogs
 from worker.ops.count import Count, News, counted
 from worker.ops.row import Command, Event, Message, Outcome, Row, decode, fold, is_over, milliseconds
@@ -128,9 +129,19 @@ class View:
 
     def lost(self) -> str | None:
         """Why the view has to begin anew; None: it goes on."""
-        if self.app.crashed:
-            return f"the view has crashed: {self.app.crash_reason!r}"
+        if (problem := self._failure()) is not None:
+            why = refusal(problem)
+            return f"Kafka {why}" if why else f"the view has crashed: {problem!r}"
         return self._watch.lost
+
+    def _failure(self) -> BaseException | None:
+        """What ended Faust, or why Kafka does not take it into its group: before it is in, Faust itself never asks."""
+        if self.app.crashed:
+            return self.app.crash_reason
+        consumer: Any = self.app.consumer
+        client = None if self._whole else consumer._thread._consumer  # noqa: SLF001 - there is no public way to it
+        met: BaseException | None = client and client._coordinator._pending_exception  # noqa: SLF001
+        return met
 
     def _held(self) -> frozenset[int]:
         return frozenset(place.partition for place in self.app.consumer.assignment() if place.topic in self._kinds)
