@@ -12,6 +12,7 @@ from worker.domain.facts import Authorization, Fact, InvoiceIssued, OrderAuthori
 from worker.domain.order import Order
 from worker.domain.published import command_message, event_message, order_state
 from worker.domain.terms import Capability, Terms
+from worker.ops.count import Count
 from worker.ops.row import KEPT_AFTER_END_MS, Moved, Row, decode, fold, is_over
 from worker.ops.totals import Totals
 
@@ -76,6 +77,22 @@ def test_a_row_ends_the_same_in_every_order_of_arrival_with_any_repeats(seed: in
     assert row.asked == {}
     assert row.sequence == len(told["event"])
     assert msgspec.json.decode(msgspec.json.encode(row), type=Row) == row
+
+
+def test_what_an_earlier_view_kept_in_kafka_is_still_read():
+    """Whoever changes the shape gives the table another name (`CHANGELOGS`), so that it is made anew."""
+    kept = (
+        b'[{"orderId":"o","merchant":"shop","currency":"USD","status":"open","value":10000,"authorized":10000,"settled":0,'
+        b'"settling":6000,"refunding":0,"voiding":0,"open":4000,"version":2,"updatedAt":"2026-01-15T12:00:00Z",'
+        b'"payments":[{"connector":"acme"}],"attention":[]},2,[0,0,0,0],{"p":1},{"c":["acme",6000,1768478400000,""]},{}]'
+    )
+
+    row = msgspec.json.decode(kept, type=Row)
+
+    assert msgspec.json.encode(row) == kept
+    assert row.state is not None
+    assert (row.state.settling, row.sequence, row.asked["c"].value) == (6_000, 2, 6_000)
+    assert msgspec.json.decode(b'[3,{"0":7}]', type=Count) == Count(3, {0: 7})
 
 
 @pytest.mark.parametrize(("by", "play", "expected"), [

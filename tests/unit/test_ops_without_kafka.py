@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import GroupAuthorizationFailedError, SaslAuthenticationFailed
 from structlog.testing import capture_logs
 
@@ -52,3 +53,10 @@ def test_a_view_that_lost_its_rights_says_which():
     crashed: Any = SimpleNamespace(_failure=lambda: GroupAuthorizationFailedError("settlement-ops"))
 
     assert View.lost(crashed) == ("Kafka does not allow our user the group settlement-ops: it needs Describe and Read")
+
+
+async def test_a_view_that_no_broker_has_answered_yet_has_not_failed():
+    view = View(load(PLACES))
+    view.app.consumer._thread._consumer = AIOKafkaConsumer(group_id="settlement-ops")
+
+    assert view.lost() is None

@@ -140,7 +140,8 @@ class View:
             return self.app.crash_reason
         consumer: Any = self.app.consumer
         client = None if self._whole else consumer._thread._consumer  # noqa: SLF001 - there is no public way to it
-        met: BaseException | None = client and client._coordinator._pending_exception  # noqa: SLF001
+        joining = client and client._coordinator  # noqa: SLF001 - None until a broker has answered
+        met: BaseException | None = joining and joining._pending_exception  # noqa: SLF001
         return met
 
     def _held(self) -> frozenset[int]:
