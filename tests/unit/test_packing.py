@@ -1,6 +1,7 @@
 """Records in the bytes in which Kafka keeps them: in order, bounded, and sealed by whoever sends them."""
 
 import os
+from typing import Any
 
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatch
@@ -8,6 +9,8 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from worker.kafka import names, packing
 from worker.kafka.packing import Batch, Packing, joined, pack, unpacked
 from worker.kafka.records import Outgoing
+from worker.kafka.sink import Sink
+from worker.settings import load
 
 PLACE = (names.ORDERS, 3)
 HEADERS = [("ce_id", b"order/1"), ("x", None), ("x", b"")]
@@ -93,3 +96,22 @@ def test_whoever_sends_a_batch_seals_it_with_its_own_numbers():
     assert sent.validate_crc()
     assert (sent.producer_id, sent.producer_epoch, sent.base_sequence) == (4711, 2, 30)
     assert unpacked([batch]) == numbered(range(3))
+
+
+async def test_no_partition_waits_for_all_that_another_has_waiting():
+    sent: list[Batch] = []
+
+    class Producer:
+        async def send_batch(self, batch: Batch, _topic: str, *, partition: int) -> None:
+            assert partition == batch.place[1]
+            sent.append(batch)
+
+    sink: Any = Sink(load({}))
+    sink._producer = Producer()
+    large = [record(os.urandom(packing.JOINED_BYTES_MAX), partition=0) for _ in range(3)]
+    small = record(b"{}", partition=1)
+
+    await sink.hand_over([batch for one in [*large, small] for batch in pack([one])])
+
+    assert [batch.place[1] for batch in sent] == [0, 1, 0, 0]
+    assert [one for one in unpacked(sent) if one.partition == 0] == large

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, zip_longest
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
@@ -60,9 +61,9 @@ class Sink:
         await asyncio.gather(*(ack for _, _, ack in await self.hand_over(pack(records))))
 
     async def hand_over(self, batches: Sequence[Batch]) -> list[tuple[Place, int, Ack]]:
-        """Queues the batches in order and returns what to wait for: place, number of records, acknowledgement.
+        """Queues the batches, in order per place; returns what to wait for: place, number of records, acknowledgement.
 
-        Waits while an earlier batch of the same partition is not yet on its way to the broker.
+        Waits while an earlier batch of the same place is not yet on its way to the broker: so each place has one first.
         """
         producer = self._producer
         if producer is None:
@@ -71,11 +72,11 @@ class Sink:
         for batch in batches:
             by_place.setdefault(batch.place, []).append(batch)
         acks: list[tuple[Place, int, Ack]] = []
-        for place, mine in by_place.items():
-            name = self._settings.topic(place[0])
-            for batch in joined(mine):
-                ack = await producer.send_batch(batch, name, partition=place[1])
-                acks.append((place, batch.record_count(), ack))
+        for batch in chain.from_iterable(zip_longest(*map(joined, by_place.values()))):
+            if batch is not None:
+                topic, partition = batch.place
+                ack = await producer.send_batch(batch, self._settings.topic(topic), partition=partition)
+                acks.append((batch.place, batch.record_count(), ack))
         return acks
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
 
@@ -15,9 +14,7 @@ from worker.stream.outbox import Row
 from worker.stream.written import Written
 
 # Above this no new cycle begins: what is committed and not published costs memory.
-UNACKNOWLEDGED_BYTES_MAX = 12 << 20
-# What goes to the client in one step.
-STEP_BYTES_MAX = 8 << 20
+UNACKNOWLEDGED_BYTES_MAX = 4 << 20
 
 
 class Publisher:
@@ -26,7 +23,7 @@ class Publisher:
     def __init__(self, sink: Sink, control: Control) -> None:
         self._sink = sink
         self._control = control
-        self._queue: deque[Row] = deque()
+        self._queue: list[Row] = []
         self._queued = asyncio.Event()
         self._known: dict[int, int] = {}
         self._acknowledged: list[int] = []
@@ -90,7 +87,9 @@ class Publisher:
         try:
             while True:
                 await self._queued.wait()
-                await self._hand_over(self._step())
+                self._queued.clear()
+                rows, self._queue = self._queue, []
+                await self._hand_over(rows)
         except Exception as problem:  # noqa: BLE001 - told to the runner, which decides
             self._fail(problem)
 
@@ -103,16 +102,6 @@ class Publisher:
         waiter = asyncio.create_task(self._await([row.id for row in rows], acks), name="acknowledgements")
         self._waiters.add(waiter)
         waiter.add_done_callback(self._waiters.discard)
-
-    def _step(self) -> list[Row]:
-        rows: list[Row] = []
-        size = 0
-        while self._queue and size < STEP_BYTES_MAX:
-            rows.append(self._queue.popleft())
-            size += rows[-1].size
-        if not self._queue:
-            self._queued.clear()
-        return rows
 
     async def _await(self, ids: list[int], acks: list[tuple[Place, int, Ack]]) -> None:
         try:
