@@ -5,6 +5,6 @@ DECLARE
 BEGIN
     FOREACH worker IN ARRAY ARRAY['ledger', 'delivery'] LOOP
         EXECUTE format('COMMENT ON COLUMN %I.outbox.records IS %L', worker,
-            'A MessagePack array of [topic without prefix, batch of records as Kafka keeps it, compressed with zstd].');
+            'zstd of a MessagePack array of [topic without prefix, batch of records as Kafka keeps it].');
     END LOOP;
 END $$;

@@ -37,10 +37,10 @@ def test_a_row_that_an_older_program_left_in_the_outbox_is_still_published(packe
     assert unpacked(restored(PARTITION, as_it_was_packed)) == [record]
 
 
-@pytest.mark.parametrize("place", range(-1, -80, -7))
+@pytest.mark.parametrize("place", range(-1, -70, -7))
 def test_a_row_whose_records_are_not_what_was_written_is_not_published(place):
-    content = bytearray(stored(pack([Outgoing(names.ORDERS, PARTITION, b"order", b"{}", HEADERS)])))
+    content = bytearray(zstd.decompress(stored(pack([Outgoing(names.ORDERS, PARTITION, b"order", b"{}", HEADERS)]))))
     content[place] ^= 1
 
     with pytest.raises(msgspec.DecodeError):
-        restored(PARTITION, bytes(content))
+        restored(PARTITION, bytes(zstd.compress(content)))

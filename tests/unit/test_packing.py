@@ -1,6 +1,7 @@
 """Records in the bytes in which Kafka keeps them: in order, bounded, and sealed by whoever sends them."""
 
 import os
+import time
 from typing import Any
 
 import pytest
@@ -22,10 +23,6 @@ def record(value: bytes = b"{}", topic: str = names.ORDERS, partition: int = 3) 
 
 def numbered(numbers: range) -> list[Outgoing]:
     return [record(b"%d" % number) for number in numbers]
-
-
-def times(batch: Batch) -> list[int]:
-    return [at_ms for _, at_ms in batch.timed()]
 
 
 def test_each_partition_of_each_topic_gets_its_records_in_their_order():
@@ -50,30 +47,38 @@ def test_a_full_batch_is_followed_by_another_and_a_record_that_is_larger_travels
     assert unpacked(batches) == records
 
 
+def test_what_is_worth_compressing_takes_less_and_holds_the_same():
+    plain, compressed = Packing(), Packing(compressed=True)
+    for one in numbered(range(100)):
+        plain.add(one)
+        compressed.add(one)
+
+    [as_it_is], [packed] = plain.batches(), compressed.batches()
+
+    assert packed.size() < as_it_is.size() / 2
+    assert unpacked([packed]) == unpacked([as_it_is]) == numbered(range(100))
+
+
 def test_what_is_taken_back_is_gone_and_what_comes_after_it_begins_a_batch_of_its_own():
     packed = Packing()
-    packed.add(record(b"stays"), 1)
+    packed.add(record(b"stays"))
     before = len(packed.batches())
-    packed.add(record(b"goes"), 2)
+    packed.add(record(b"goes"))
     packed.batches()
-    packed.add(record(b"goes too"), 3)
+    packed.add(record(b"goes too"))
 
     packed.back_to(before)
 
-    packed.add(record(b"comes after"), 4)
+    packed.add(record(b"comes after"))
     assert [one.value for one in unpacked(packed.batches())] == [b"stays", b"comes after"]
 
 
-def test_small_batches_that_wait_for_the_same_partition_become_one_and_keep_their_times():
-    waiting = Packing()
-    for number in range(20):
-        waiting.add(record(b"%d" % number), 1_000 + number)
-        waiting.batches()
+def test_small_batches_that_wait_for_the_same_partition_become_one():
+    waiting = [batch for one in numbered(range(20)) for batch in pack([one])]
 
-    [batch] = joined(waiting.batches())
+    [batch] = joined(waiting)
 
     assert unpacked([batch]) == numbered(range(20))
-    assert times(batch) == [1_000 + number for number in range(20)]
 
 
 def test_a_batch_that_is_large_already_is_sent_as_it_is_in_its_place():
@@ -87,8 +92,9 @@ def test_a_batch_that_is_large_already_is_sent_as_it_is_in_its_place():
     assert [one.value for one in unpacked(batches)] == [b"1", b"2", large.value, b"3"]
 
 
-def test_whoever_sends_a_batch_seals_it_with_its_own_numbers():
+def test_whoever_sends_a_batch_seals_it_with_its_own_numbers_and_the_time():
     [batch] = pack(numbered(range(3)))
+    before = time.time_ns() // 1_000_000
 
     batch._set_producer_state(producer_id=4711, producer_epoch=2, base_sequence=30)
 
@@ -96,6 +102,7 @@ def test_whoever_sends_a_batch_seals_it_with_its_own_numbers():
     assert sent.validate_crc()
     assert (sent.producer_id, sent.producer_epoch, sent.base_sequence) == (4711, 2, 30)
     assert unpacked([batch]) == numbered(range(3))
+    assert {before <= one.timestamp <= time.time_ns() // 1_000_000 for one in sent} == {True}
 
 
 async def test_no_partition_waits_for_all_that_another_has_waiting():

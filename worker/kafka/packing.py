@@ -15,16 +15,21 @@ BATCH_BYTES_MAX = 512 * 1024
 # So many bytes of small batches become one, where several wait: a broker takes one batch of a partition at a time.
 JOINED_BYTES_MAX = 16 * 1024
 
-_MAGIC, _ZSTD = 2, 4
+_MAGIC, _PLAIN, _ZSTD = 2, 0, 4
 _NOBODY = -1
-# Where a batch of format 2 has what only its sender knows, and the checksum of all that stands behind the checksum.
-_PRODUCER, _PRODUCER_AT = Struct(">qhi"), 43
+_UNTIMED = 0
+# Where a batch of format 2 has what only its sender knows: the times of its first and its newest record, and who sends
+# it under which numbers. And the checksum of all that stands behind the checksum.
+_SENDER, _SENDER_AT = Struct(">qqqhi"), 27
 _CHECKSUM, _CHECKSUM_AT, _CHECKED_FROM = Struct(">I"), 17, 21
 _COUNT, _COUNT_AT = Struct(">i"), 57
 
 
 class Batch:
-    """Records of one partition. aiokafka's producer takes it for one of its own, and seals it when it sends it."""
+    """Records of one partition. aiokafka's producer takes it for one of its own, and seals it when it sends it.
+
+    Its records get their time then: a broker may refuse what was packed too long ago, or while a clock was wrong.
+    """
 
     __slots__ = ("_content", "place")
 
@@ -41,10 +46,10 @@ class Batch:
         """Whether it is what was packed."""
         return len(self._content) > _COUNT_AT + _COUNT.size and self._opened().validate_crc()
 
-    def timed(self) -> Iterator[tuple[Outgoing, int]]:
-        """What it holds, each with its time."""
+    def records(self) -> Iterator[Outgoing]:
+        """What it holds."""
         for one in self._opened():
-            yield Outgoing(*self.place, one.key, one.value, one.headers), one.timestamp
+            yield Outgoing(*self.place, one.key, one.value, one.headers)
 
     def _opened(self) -> DefaultRecordBatch:
         return DefaultRecordBatch(self.content)
@@ -61,7 +66,8 @@ class Batch:
         return True
 
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
-        _PRODUCER.pack_into(self._content, _PRODUCER_AT, producer_id, producer_epoch, base_sequence)
+        now_ms = time.time_ns() // 1_000_000
+        _SENDER.pack_into(self._content, _SENDER_AT, now_ms, now_ms, producer_id, producer_epoch, base_sequence)
         checksum = calc_crc32c(memoryview(self._content)[_CHECKED_FROM:])
         _CHECKSUM.pack_into(self._content, _CHECKSUM_AT, checksum)
 
@@ -78,20 +84,24 @@ class _Builder(Protocol):
 
 
 class Packing:
-    """Packs record by record, a batch at a time for each partition of each topic, in order."""
+    """Packs record by record, a batch at a time for each partition of each topic, in order.
 
-    def __init__(self) -> None:
+    Small batches are better not compressed: it costs their broker and their readers more than it saves.
+    """
+
+    def __init__(self, *, compressed: bool = False) -> None:
+        self._codec = _ZSTD if compressed else _PLAIN
         self._packed: list[Batch] = []
         self._open: dict[Place, tuple[_Builder, int]] = {}
 
-    def add(self, record: Outgoing, at_ms: int) -> None:
+    def add(self, record: Outgoing) -> None:
         """One more, behind those of its place."""
         place = record.place
-        builder, number = self._open.get(place) or (_builder(), 0)
-        if builder.append(number, at_ms, record.key, record.value, record.headers) is None:
+        builder, number = self._open.get(place) or (self._builder(), 0)
+        if builder.append(number, _UNTIMED, record.key, record.value, record.headers) is None:
             self._packed.append(Batch(place, builder.build()))
-            builder, number = _builder(), 0
-            builder.append(number, at_ms, record.key, record.value, record.headers)
+            builder, number = self._builder(), 0
+            builder.append(number, _UNTIMED, record.key, record.value, record.headers)
         self._open[place] = builder, number + 1
 
     def batches(self) -> list[Batch]:
@@ -105,23 +115,23 @@ class Packing:
         self._open = {}
         del self._packed[number:]
 
-
-def _builder() -> _Builder:
-    builder: _Builder = DefaultRecordBatchBuilder(_MAGIC, _ZSTD, 0, _NOBODY, _NOBODY, _NOBODY, BATCH_BYTES_MAX)
-    return builder
+    def _builder(self) -> _Builder:
+        builder: _Builder = DefaultRecordBatchBuilder(
+            _MAGIC, self._codec, 0, _NOBODY, _NOBODY, _NOBODY, BATCH_BYTES_MAX
+        )
+        return builder
 
 
 def pack(records: Iterable[Outgoing]) -> list[Batch]:
-    """These records, as of now."""
-    packing, now_ms = Packing(), time.time_ns() // 1_000_000
+    packing = Packing()
     for record in records:
-        packing.add(record, now_ms)
+        packing.add(record)
     return packing.batches()
 
 
 def unpacked(batches: Iterable[Batch]) -> list[Outgoing]:
     """What these hold."""
-    return [record for batch in batches for record, _ in batch.timed()]
+    return [record for batch in batches for record in batch.records()]
 
 
 def joined(batches: Sequence[Batch]) -> list[Batch]:
@@ -136,10 +146,4 @@ def joined(batches: Sequence[Batch]) -> list[Batch]:
 
 
 def _as_one(batches: list[Batch]) -> list[Batch]:
-    if len(batches) <= 1:
-        return batches
-    packing = Packing()
-    for batch in batches:
-        for record, at_ms in batch.timed():
-            packing.add(record, at_ms)
-    return packing.batches()
+    return batches if len(batches) <= 1 else pack(unpacked(batches))

@@ -14,6 +14,8 @@ from worker.stream.faults import TellsTooMuchError
 
 # A cycle that publishes more than this is made of fewer records: each may cause far more than it says.
 TOLD_BYTES_MAX = 64 << 20
+# From so many records on for each partition, what they cause makes batches that are worth compressing.
+COMPRESSED_FROM_RECORDS = 16
 
 
 class Taken(Struct, frozen=True):
@@ -56,13 +58,13 @@ class Cycle:
         self.partitions = partitions
         self.writes = Together()
         """What may wait for the end of the cycle: it goes with the outbox, in one statement."""
-        self._packing = Packing()
+        self._packing = Packing(compressed=len(records) >= COMPRESSED_FROM_RECORDS * max(1, len(epochs)))
         self.told_bytes = 0
         self.dead: list[DeadLetter] = []
 
     def publish(self, out: Outgoing) -> None:
         """Joins the outbox of `out.partition`, whoever owns that."""
-        self._packing.add(out, self.now_ms)
+        self._packing.add(out)
         self.told_bytes += len(out.value or b"")
         if self.told_bytes > TOLD_BYTES_MAX and len(self.records) > 1:
             raise TellsTooMuchError(f"{len(self.records)} records cause more than {TOLD_BYTES_MAX:,} bytes")

@@ -24,12 +24,14 @@ LEFT_OVER_PAGE_ROWS = 20
 # What Python's values around the bytes of a batch take.
 BATCH_OVERHEAD_BYTES = 1_000
 
+ZSTD_LEVEL = 1
+
 _SQL = load("worker.stream")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
-# What an earlier program left: records, packed by it with zstd, or with zlib by one before it.
-_ZSTD, _ZLIB = b"\x28\xb5\x2f\xfd", b"\x78"
+# What an earlier program left, compressed with zstd too, or with zlib by one before it: records, not in batches yet.
 _decode_records = msgspec.msgpack.Decoder(list[Outgoing]).decode
+_ZLIB = b"\x78"
 
 
 class UnreadableRowError(Exception):
@@ -55,16 +57,17 @@ class Row(Struct, frozen=True):
 
 def stored(batches: Sequence[Batch]) -> bytes:
     """The content of a row."""
-    return _encode([(batch.place[0], batch.content) for batch in batches])
+    return bytes(zstd.compress(_encode([(batch.place[0], batch.content) for batch in batches]), ZSTD_LEVEL))
 
 
 def restored(partition: int, content: bytes) -> list[Batch]:
     """What `stored` was given; raises where it is not what was stored."""
-    if content.startswith(_ZSTD):
-        return pack(_decode_records(bytes(zstd.decompress(content))))
-    if content.startswith(_ZLIB):
-        return pack(_decode_records(zlib.decompress(content)))
-    batches = [Batch((topic, partition), bytearray(batch)) for topic, batch in _decode(content)]
+    plain = zlib.decompress(content) if content.startswith(_ZLIB) else bytes(zstd.decompress(content))
+    try:
+        found = _decode(plain)
+    except msgspec.DecodeError:
+        return pack(_decode_records(plain))
+    batches = [Batch((topic, partition), bytearray(batch)) for topic, batch in found]
     if not all(batch.intact() for batch in batches):
         raise msgspec.DecodeError("a batch's checksum is another")
     return batches

@@ -14,7 +14,7 @@ from worker.stream.outbox import Row
 from worker.stream.written import Written
 
 # Above this no new cycle begins: what is committed and not published costs memory.
-UNACKNOWLEDGED_BYTES_MAX = 4 << 20
+UNACKNOWLEDGED_BYTES_MAX = 8 << 20
 
 
 class Publisher:
