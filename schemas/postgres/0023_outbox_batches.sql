@@ -5,6 +5,6 @@ DECLARE
 BEGIN
     FOREACH worker IN ARRAY ARRAY['ledger', 'delivery'] LOOP
         EXECUTE format('COMMENT ON COLUMN %I.outbox.records IS %L', worker,
-            'zstd of a MessagePack array of [topic without prefix, batch of records as Kafka keeps it].');
+            'zstd of a MessagePack array of [topic without prefix, partition, batch of records as Kafka keeps it].');
     END LOOP;
 END $$;

@@ -24,7 +24,7 @@ def test_a_header_without_a_value_stays_one_without_a_value():
 def test_a_dead_letter_left_over_in_the_outbox_keeps_its_headers_byte_for_byte():
     dead = Outgoing(names.INVOICES + "-dlt", PARTITION, None, None, HEADERS)
 
-    assert unpacked(restored(PARTITION, stored(pack([dead])))) == [dead]
+    assert unpacked(restored(stored(pack([dead])))) == [dead]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_row_that_an_older_program_left_in_the_outbox_is_still_published(packe
     record = Outgoing(names.ORDERS, PARTITION, b"order", b"{}", [("ce_id", b"order/1")])
     as_it_was_packed = packed_by(msgspec.msgpack.encode([record]))
 
-    assert unpacked(restored(PARTITION, as_it_was_packed)) == [record]
+    assert unpacked(restored(as_it_was_packed)) == [record]
 
 
 @pytest.mark.parametrize("place", range(-1, -70, -7))
@@ -43,4 +43,4 @@ def test_a_row_whose_records_are_not_what_was_written_is_not_published(place):
     content[place] ^= 1
 
     with pytest.raises(msgspec.DecodeError):
-        restored(PARTITION, bytes(zstd.compress(content)))
+        restored(bytes(zstd.compress(content)))

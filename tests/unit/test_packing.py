@@ -13,7 +13,6 @@ from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.settings import load
 
-PLACE = (names.ORDERS, 3)
 HEADERS = [("ce_id", b"order/1"), ("x", None), ("x", b"")]
 
 

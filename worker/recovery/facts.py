@@ -83,9 +83,7 @@ class Facts:
 
     async def flush(self) -> None:
         """What has to be published is in the outbox."""
-        self._summary["unpublished"] += sum(batch.record_count() for batch in self._cycle.outgoing)
-        await outbox.write(self._cycle, self._settings.topic_prefix, {})
-        self._cycle.clear()
+        self._summary["unpublished"] += await outbox.flush(self._cycle, self._settings.topic_prefix, {})
 
     async def account(self) -> None:
         """The records of the facts that were folded are accounted for (I7)."""

@@ -180,8 +180,7 @@ class Recovery:
         for partition in self._partitions:
             async for page in self._read(names.COMMANDS, partition):
                 await deliveries.of_commands(page)
-                await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
-                cycle.clear()
+                await outbox.flush(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
         ends = {(names.COMMANDS, partition): self._bounds[names.COMMANDS, partition][1]
                 for partition in self._partitions}  # fmt: skip
         await advance_positions(self._connection, ends)
@@ -197,9 +196,7 @@ class Recovery:
             else:
                 await deliveries.take_over_as(command, await as_job(cycle, record, places))
         await self._speak_as("ledger")
-        self.summary["unpublished"] += sum(batch.record_count() for batch in cycle.outgoing)
-        await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
-        cycle.clear()
+        self.summary["unpublished"] += await outbox.flush(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
         await self._speak_as("delivery")
 
     async def _note_published(self, role: Role) -> None:

@@ -28,7 +28,7 @@ ZSTD_LEVEL = 1
 
 _SQL = load("worker.stream")
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
+_decode = msgspec.msgpack.Decoder(list[tuple[str, int, bytes]]).decode
 # What an earlier program left, compressed with zstd too, or with zlib by one before it: records, not in batches yet.
 _decode_records = msgspec.msgpack.Decoder(list[Outgoing]).decode
 _ZLIB = b"\x78"
@@ -57,17 +57,17 @@ class Row(Struct, frozen=True):
 
 def stored(batches: Sequence[Batch]) -> bytes:
     """The content of a row."""
-    return bytes(zstd.compress(_encode([(batch.place[0], batch.content) for batch in batches]), ZSTD_LEVEL))
+    return bytes(zstd.compress(_encode([(*batch.place, batch.content) for batch in batches]), ZSTD_LEVEL))
 
 
-def restored(partition: int, content: bytes) -> list[Batch]:
+def restored(content: bytes) -> list[Batch]:
     """What `stored` was given; raises where it is not what was stored."""
     plain = zlib.decompress(content) if content.startswith(_ZLIB) else bytes(zstd.decompress(content))
     try:
         found = _decode(plain)
     except msgspec.DecodeError:
         return pack(_decode_records(plain))
-    batches = [Batch((topic, partition), bytearray(batch)) for topic, batch in found]
+    batches = [Batch((topic, partition), bytearray(batch)) for topic, partition, batch in found]
     if not all(batch.intact() for batch in batches):
         raise msgspec.DecodeError("a batch's checksum is another")
     return batches
@@ -94,6 +94,14 @@ async def write(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int],
         for row in ids
         if not behind and (partition := row["partition"]) in cycle.epochs
     ]
+
+
+async def flush(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int]) -> int:
+    """Writes what a cycle that goes on has published so far; returns how many records that was."""
+    number = sum(batch.record_count() for batch in cycle.outgoing)
+    await write(cycle, prefix, dead_letter_bytes)
+    cycle.clear()
+    return number
 
 
 async def find_misplaced(
@@ -138,6 +146,6 @@ async def _write_dead_letters(cycle: Cycle, prefix: str, bytes_max: Mapping[str,
 
 def _row(found: asyncpg.Record) -> Row:
     try:
-        return Row(found["id"], found["partition"], restored(found["partition"], found["records"]))
+        return Row(found["id"], found["partition"], restored(found["records"]))
     except (DecompressionError, zlib.error, msgspec.DecodeError) as problem:
         raise UnreadableRowError(found["id"], found["partition"]) from problem
