@@ -16,14 +16,19 @@ def changed_since(seen: int | None, changes: int, state: str) -> str | None:
     return f"the command has changed since it was looked at and is {state} now: look again, then decide"
 
 
-def objection(action: str, state: str, done: int, value: int, *, doubted: bool = False) -> str | None:
+def objection(
+    action: str, state: str, done: int, value: int, *, doubted: bool = False, over: bool = False
+) -> str | None:
     """One sentence on why not, or None. Resolved as not done, or as partly done, is as if declined or short.
 
     `doubted`: the books, which know of caps and of automatic settlements too, did not take what the connector or a
     person said was done (R32): its amount is still reserved, and only what was done can be said of it.
+    `over`: the books have booked how it ended, and miss nothing of it any more.
     """
     short = state in _DONE_STATES and done < value and not doubted
     match action:
+        case "retry" | "abandon" if over and (short or state == "declined"):
+            return f"the command is {state}, and nothing of it is missing any more: it was asked anew, or stood in for"
         case "retry" if state not in RETRIED_STATES and not short:
             return f"the command is {state}; only declined, short, unknown and suspect ones are asked again"
         case "resolve" if state not in RESOLVED_STATES and not (doubted and state in _DONE_STATES):

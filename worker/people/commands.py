@@ -13,7 +13,7 @@ from worker.domain.money import MAX_MINOR
 from worker.domain.objection import changed_since, objection
 from worker.domain.possible import why_not_done, why_not_given_up
 from worker.people.acting import Action, Actor, Decision, Refused, refuse_unstorable, write_down
-from worker.people.needs import acts_on, is_doubted, order_in_the_books
+from worker.people.needs import acts_on, booked, order_in_the_books
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
@@ -63,7 +63,7 @@ async def look(connection: Connection, command_id: str) -> CommandPage:
     decisions = await connection.fetch(_SQL["show_decisions"], command_id)
     return CommandPage(command, [dict(one) for one in attempts], [dict(one) for one in decisions],
                        acts_on(row["state"], row["done"], row["value"],
-                               doubted=await is_doubted(connection, row["order_id"], command_id)))  # fmt: skip
+                               await booked(connection, row["order_id"], command_id)))  # fmt: skip
 
 
 async def retry(connection: Connection, actor: Actor, command_id: str, *, changes: int | None = None) -> Earlier | None:
@@ -126,9 +126,9 @@ async def _decide(
 ) -> Earlier | None:  # fmt: skip
     """Written once per state of the command; the same call typed again, even after it took effect, is no error."""
     row = await _row(connection, command_id)
-    doubted = await is_doubted(connection, row["order_id"], command_id)
+    known = await booked(connection, row["order_id"], command_id)
     refusal = changed_since(changes, row["changes"], row["state"]) or objection(
-        action, row["state"], row["done"], row["value"], doubted=doubted
+        action, row["state"], row["done"], row["value"], doubted=known.doubted, over=known.over
     )
     if refusal is None and value and operation_id:
         refusal = await doubt(connection, row["order_id"], command_id, value, operation_id)

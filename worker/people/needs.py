@@ -70,18 +70,30 @@ async def needs(
     return [one for one in wanted if merchant in (None, one.merchant)][:limit]
 
 
-def acts_on(state: str, done: int, value: int, *, doubted: bool = False) -> tuple[str, ...]:
+class Booked(Struct, frozen=True):
+    """What the books add to what the delivery worker knows of a command; see `objection`."""
+
+    doubted: bool = False
+    over: bool = False
+
+
+def acts_on(state: str, done: int, value: int, booked: Booked) -> tuple[str, ...]:
     """What a person may decide about a command in this state."""
-    return tuple(action for action in ACTS if objection(action, state, done, value, doubted=doubted) is None)
+    return tuple(
+        action for action in ACTS
+        if objection(action, state, done, value, doubted=booked.doubted, over=booked.over) is None
+    )  # fmt: skip
 
 
-async def is_doubted(connection: Connection, order_id: str, command_id: str) -> bool:
-    """Whether the books have heard what its connector or a person said was done, and hold the command for open."""
+async def booked(connection: Connection, order_id: str, command_id: str) -> Booked:
+    """They add nothing where they do not know the command, or have not heard of its end."""
     order = await order_in_the_books(connection, order_id)
     command = order.commands.get(command_id) if order else None
-    if command is None or command.state not in RESOLVED_STATES:
-        return False
-    return command_id in await _heard(connection, [command_id])
+    if command is None:
+        return Booked()
+    if command.state in RESOLVED_STATES:
+        return Booked(doubted=command_id in await _heard(connection, [command_id]))
+    return Booked(over=not command.reserved and not command.missing)
 
 
 async def _heard(connection: Connection, commands: list[str]) -> set[str]:
@@ -105,7 +117,7 @@ def _of_command(row: Any, known: tuple[Order, dict[str, Any]] | None, doubted: C
         amount=row["value"] if said is None else said["amount"],
         invoice_number=said["invoiceNumber"] if said else None,
         settle_id=said["settleId"] if said else None,
-        acts=acts_on(row["state"], row["done"], row["value"], doubted=row["command_id"] in doubted),
+        acts=acts_on(row["state"], row["done"], row["value"], Booked(doubted=row["command_id"] in doubted)),
         **{name: row[name] for name in names},
     )
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.ledger.world import LedgerWorld, authorized, invoice, outcome
 from tests.integration.people.deployment import Deployment
-from tests.integration.people.test_decisions import ANA, lapsed_amount, taken_over
+from tests.integration.people.test_decisions import ANA, declined_settle, lapsed_amount, taken_over
 from worker.kafka import names
 from worker.people import commands
 from worker.people.acting import Actor, Refused
@@ -105,6 +105,19 @@ async def test_more_than_can_have_been_done_is_refused_with_the_most_that_can(de
     await nothing_was_noted(deployment)
 
     assert await deployment.settlement(*resolve, "10000") == "noted; it is resolved: done\n"
+
+
+async def test_what_was_declined_and_asked_anew_is_neither_asked_once_more_nor_given_up(ledger: LedgerWorld):
+    command_id = await declined_settle(ledger)
+    assert (await commands.look(ledger.connection, command_id)).acts == ("retry", "abandon")
+    await ledger.apply("command.retried", outcome(ledger.of(names.COMMANDS)[-1], value=0, by="ana", reason="r"))
+    await ledger.succeed()
+
+    assert (await commands.look(ledger.connection, command_id)).acts == ()
+    for decide in (commands.retry, commands.abandon):
+        with pytest.raises(Refused, match="the command is declined, and nothing of it is missing any more"):
+            await decide(ledger.connection, ANA, command_id)
+    await nothing_was_noted(ledger)
 
 
 async def test_a_settle_is_not_done_under_the_id_of_another_settlement(deployment: Deployment):

@@ -153,6 +153,17 @@ def test_r39_what_was_resolved_in_part_may_be_asked_again_or_given_up() -> None:
     assert objection("abandon", "resolved", 6000, 6000) is not None
 
 
+@pytest.mark.parametrize("action", ["retry", "abandon"])
+@pytest.mark.parametrize(("state", "done"), [("declined", 0), ("succeeded", 5999), ("resolved", 0)])
+def test_r39_of_what_the_books_miss_nothing_any_more_nothing_is_asked_again_or_given_up(
+    action: str, state: str, done: int
+) -> None:
+    assert objection(action, state, done, 6000) is None
+    assert objection(action, state, done, 6000, over=True) == (
+        f"the command is {state}, and nothing of it is missing any more: it was asked anew, or stood in for"
+    )
+
+
 def test_r39_a_person_decides_about_the_command_as_they_saw_it() -> None:
     assert changed_since(None, 2, "suspect") is None
     assert changed_since(2, 2, "suspect") is None
