@@ -1,9 +1,11 @@
 """How every server of ours begins to listen, and what it says where it cannot."""
 
+import logging
 import os
 import socket
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from worker.settings import SettingsError
 
@@ -14,11 +16,17 @@ class CannotListen(SettingsError):
 
 async def listen(runner: web.AppRunner, host: str, port: int, named_by: str = "OPS_HOST and OPS_PORT") -> None:
     """Accepts connections from here on, or raises `CannotListen`."""
+    logging.getLogger("aiohttp.server").addFilter(_is_about_us)
     try:
         await web.TCPSite(runner, host, port).start()
     except (OSError, UnicodeError) as problem:
         await runner.cleanup()
         raise CannotListen(f"cannot listen on {address(host, port)} ({_why(problem)}); {named_by} say where") from None
+
+
+def _is_about_us(record: logging.LogRecord) -> bool:
+    """Whoever does not speak HTTP is answered 400; a traceback each would tell of them, with what they sent."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def address(host: str, port: int) -> str:

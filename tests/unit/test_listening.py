@@ -1,5 +1,6 @@
 """Where a server of ours cannot listen, the program says so, and which words name another place."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -42,6 +43,26 @@ async def test_where_a_worker_listens_is_printed_as_an_address(capsys: pytest.Ca
     await server.stop()
 
     assert capsys.readouterr().out == f"ops server on http://[::1]:{server.port}\n"
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [b"GET /live HTTP/1.1\r\nCookie hunter2\r\n\r\n", b"GET /" + b"hunter2" * 2000 + b" HTTP/1.1\r\n\r\n"],
+    ids=["no header", "without end"],
+)
+async def test_whoever_speaks_no_http_is_told_so_and_what_they_sent_stands_in_no_log(
+    nonsense: bytes, caplog: pytest.LogCaptureFixture
+):
+    server = OpsServer(load({"OPS_HOST": "127.0.0.1", "OPS_PORT": "0"}), dict)
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(nonsense)
+    answers = await reader.read()
+    writer.close()
+    await server.stop()
+
+    assert b" 400 Bad Request" in answers
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
