@@ -4,14 +4,18 @@ import contextlib
 import platform
 import resource
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from worker.console.problems import fail
 from worker.console.running import AsJson, run
 from worker.console.screen import out, show, show_json
 from worker.settings import Settings, load, with_embedded_stack
+
+if TYPE_CHECKING:
+    from worker.stream.control import Control
+    from worker.stream.cycle import Handler
 
 
 def ledger_command() -> None:
@@ -62,7 +66,7 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _run_worker(factory: Any) -> NoReturn:
+def _run_worker(factory: "Callable[[Control], Handler]") -> NoReturn:
     from worker.stream.runner import run_worker
 
     settings = with_embedded_stack(load())
