@@ -4,7 +4,7 @@ import copy
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import assume, given, settings
@@ -19,6 +19,7 @@ from worker.delivery.store import Decision
 from worker.delivery.taking import read_job
 from worker.domain.money import EXPONENTS
 from worker.kafka import names
+from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.envelope import Unreadable, read
 from worker.kafka.records import Record
 from worker.stream.cycle import Cycle
@@ -89,6 +90,13 @@ def test_the_currencies_that_the_schemas_spell_out_are_the_programs_own():
     common = document("common")["$defs"]
 
     assert common["currency"]["enum"] == sorted(EXPONENTS)
+
+
+def test_the_reasons_of_dead_letters_that_the_schema_spells_out_are_the_programs_own():
+    headers = document("dead-letter-headers")["properties"]
+
+    for name in ("kafka_dlt-exception-fqcn", "__connect.errors.exception.class.name"):
+        assert headers[name]["enum"] == list(get_args(ReasonCode))
 
 
 # Values that have broken readers before, put into any place of a good example.

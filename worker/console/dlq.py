@@ -14,9 +14,10 @@ from worker.console.replay import REPLAY_EXAMPLES, replay_command
 from worker.console.running import AsJson, with_connection
 from worker.console.screen import age, cell, moment, number, out, plain, show, show_json, table
 from worker.console.signing import By, Reason
+from worker.kafka.dead_letters import ReasonCode
 from worker.people import dead_letters
 from worker.people.acting import Actor
-from worker.people.dead_letters import Code, LetterPage
+from worker.people.dead_letters import LetterPage
 
 LISTED_MAX = 100
 VALUE_CHARACTERS_SHOWN_MAX = 4_000
@@ -31,7 +32,9 @@ dlq_app = typer.Typer(
 ))  # fmt: skip
 def list_command(
     topic: OfTopic = None,
-    code: Annotated[Code | None, typer.Option("--code", "--reason", metavar="CODE", help="Only this reason.")] = None,
+    code: Annotated[
+        ReasonCode | None, typer.Option("--code", "--reason", metavar="CODE", help="Only this reason.")
+    ] = None,
     merchant: OfMerchant = None, order: OfOrder = None, older: Older = None, newer: Newer = None,
     status: Annotated[Literal["open", "replayed", "discarded", "all"], typer.Option(help="What was done.")] = "open",
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, latest first.")] = LISTED_MAX,

@@ -8,7 +8,8 @@ import typer
 
 from worker.console.numbers import whole
 from worker.console.problems import USAGE, fail
-from worker.people.dead_letters import ID_MAX, Code, Filter, Topic
+from worker.kafka.dead_letters import ReasonCode
+from worker.people.dead_letters import ID_MAX, Filter, Topic
 
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"([0-9]{1,6})\s*(s|min|m|h|d|w)")
@@ -19,7 +20,9 @@ Ids = Annotated[
 ]
 All = Annotated[bool, typer.Option("--all", help="Every open one.")]
 OfTopic = Annotated[Topic | None, typer.Option("--topic", metavar="TOPIC", help="Only of this topic, without prefix.")]
-OfCode = Annotated[Code | None, typer.Option("--code", metavar="CODE", help="Only this reason: rejected, invalid, …")]
+OfCode = Annotated[
+    ReasonCode | None, typer.Option("--code", metavar="CODE", help="Only this reason: rejected, invalid, …")
+]
 OfMerchant = Annotated[str | None, typer.Option("--merchant", metavar="NAME", help="Only of this merchant.")]
 OfOrder = Annotated[str | None, typer.Option("--order", metavar="ID", help="Only of this order.")]
 Older = Annotated[str | None, typer.Option("--older", metavar="AGE", help="Only what died longer ago: 30min, 2h, 7d.")]

@@ -9,9 +9,12 @@ from worker.delivery import outcomes, schedule
 from worker.delivery.job import Job
 from worker.delivery.sending import Result
 from worker.delivery.store import Ended, Owner, Standing, Store
+from worker.kafka.dead_letters import ReasonCode
 from worker.stream.cycle import Cycle
 
-_REASONS = {"declined": "declined", "manual": "manual", "suspect": "suspect", "unknown": "unknown_outcome"}
+_REASONS: dict[str, ReasonCode] = {
+    "declined": "declined", "manual": "manual", "suspect": "suspect", "unknown": "unknown_outcome",
+}  # fmt: skip
 
 
 async def book(cycle: Cycle, store: Store, results: Sequence[Result]) -> list[Job]:

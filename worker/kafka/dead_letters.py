@@ -1,13 +1,19 @@
 """A record's way to `<topic>-dlt`: itself, byte for byte, and the headers that existing tools read."""
 
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct, structs
 
 from worker.kafka.names import DEAD_LETTER_SUFFIX
 from worker.kafka.records import Headers, Outgoing, Record
 from worker.text import storable
+
+# Why a record goes no further. The tables and the schema of the headers name the same.
+ReasonCode = Literal[
+    "malformed", "invalid", "unknown_type", "conflicting_duplicate", "rejected", "order_unknown", "declined", "manual",
+    "suspect", "unknown_outcome", "too_large", "internal",
+]  # fmt: skip
 
 MESSAGE_CHARACTERS_MAX = 1_000
 # What Kafka adds around one record in a batch of its own, rounded up; each header costs two lengths more.
@@ -22,7 +28,9 @@ REPLAY_HEADER = "settlement-replay"
 ID_DIGITS_MAX = 18
 
 
-def dead_letter(record: Record, reason: str, message: str, prefix: str, bytes_max: int) -> tuple[Outgoing, str]:
+def dead_letter(
+    record: Record, reason: ReasonCode, message: str, prefix: str, bytes_max: int
+) -> tuple[Outgoing, ReasonCode]:
     """The record for the dead letter topic, and the reason it finally carries.
 
     What does not fit `bytes_max` goes without its value (and, if need be, its headers and its key) as `too_large`. A
@@ -87,7 +95,7 @@ def _outgoing(record: Record, added: Headers) -> Outgoing:
     return Outgoing(topic, record.partition, record.key, record.value, [*record.headers, *added])
 
 
-def _headers(record: Record, reason: str, message: str, prefix: str) -> list[tuple[str, bytes]]:
+def _headers(record: Record, reason: ReasonCode, message: str, prefix: str) -> list[tuple[str, bytes]]:
     topic = (prefix + record.topic).encode()
     return [
         (_FIRST, topic),

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from worker.kafka import names
+from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.records import Record
 
 VALUE_BYTES_MAX = 1_000_000
@@ -39,7 +40,7 @@ class Event(Struct, frozen=True, gc=False):
 class Unreadable(Struct, frozen=True, gc=False):
     """Why a record says nothing."""
 
-    reason: str
+    reason: ReasonCode
     message: str
 
 

@@ -18,6 +18,7 @@ from worker.domain.facts import (
     authorizations,
 )
 from worker.domain.order import automatic_key
+from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.envelope import log_fields
 from worker.kafka.records import Origin, Place, Record
 from worker.ledger.connectors import Connectors
@@ -198,7 +199,7 @@ class Deciding:
             self._dead_letter(folder, record, "too_large", str(full))
         return "dead_lettered"
 
-    def _dead_letter(self, folder: Folder, record: Record, reason: str, message: str) -> None:
+    def _dead_letter(self, folder: Folder, record: Record, reason: ReasonCode, message: str) -> None:
         order = folder.order
         self._cycle.dead_letter(record, reason, message, order_id=order.order_id, merchant=order.merchant or None)
 

@@ -7,6 +7,7 @@ from msgspec import Struct
 from worker.domain.decision import Event
 from worker.domain.facts import authorizations
 from worker.domain.order import Command
+from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Record
 from worker.ledger.book import Book
@@ -26,7 +27,7 @@ class Foreseen(Struct, frozen=True):
     """applied, duplicate, parked or dead_lettered."""
     order_id: str | None
     currency: str | None
-    reason: str | None
+    reason: ReasonCode | None
     """The dead letter's reason code, and its sentence."""
     message: str | None
     commands: list[Command]

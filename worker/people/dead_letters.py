@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from msgspec import Struct, structs
 
-from worker.kafka.dead_letters import replay_of
+from worker.kafka.dead_letters import ReasonCode, replay_of
 from worker.kafka.records import Record
 from worker.people.acting import Actor, Refused, write_down_all
 from worker.postgres.connecting import Connection
@@ -15,12 +15,8 @@ from worker.stream.keeping import kept_record
 
 Status = Literal["open", "replayed", "discarded"]
 Topic = Literal["erp.invoices.v1", "erp.order-changes.v1", "settlement.commands.v1", "settlement.outcomes.v1"]
-Code = Literal[
-    "malformed", "invalid", "unknown_type", "conflicting_duplicate", "rejected", "order_unknown", "declined", "manual",
-    "suspect", "unknown_outcome", "too_large", "internal",
-]  # fmt: skip
 TOPICS: tuple[Topic, ...] = get_args(Topic)
-CODES: tuple[Code, ...] = get_args(Code)
+CODES: tuple[ReasonCode, ...] = get_args(ReasonCode)
 ID_MAX = 2**63 - 1
 
 _SQL = load("worker.people")
@@ -53,7 +49,7 @@ class DeadLetter(Struct, frozen=True):
     offset: int
     order_id: str | None
     merchant: str | None
-    reason: str
+    reason: ReasonCode
     message: str
     status: Status
     dead_at: datetime
@@ -71,7 +67,7 @@ class Letter(Struct, frozen=True):
     record: Record
     order_id: str | None
     merchant: str | None
-    reason: str
+    reason: ReasonCode
     message: str
     status: Status
     dead_at: datetime

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.packing import Batch, Packing
 from worker.kafka.records import Outgoing, Record
@@ -33,7 +34,7 @@ class DeadLetter(Struct, frozen=True):
     """A record that goes no further, and why."""
 
     record: Record
-    reason: str
+    reason: ReasonCode
     message: str
     order_id: str | None
     merchant: str | None
@@ -70,8 +71,9 @@ class Cycle:
             raise TellsTooMuchError(f"{len(self.records)} records cause more than {TOLD_BYTES_MAX:,} bytes")
 
     def dead_letter(
-        self, record: Record, reason: str, message: str, *, order_id: str | None = None, merchant: str | None = None
-    ) -> None:
+        self, record: Record, reason: ReasonCode, message: str, *, order_id: str | None = None,
+        merchant: str | None = None,
+    ) -> None:  # fmt: skip
         """To `<topic>-dlt`, same partition, byte for byte; and a row in `dead_letters`.
 
         The record need not be one of this cycle: a parked fact that gave up comes as it was.
