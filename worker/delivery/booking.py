@@ -6,13 +6,13 @@ from msgspec.structs import replace
 
 from worker.connector.answers import Answer, refuse_used_id
 from worker.delivery import outcomes, schedule
-from worker.delivery.job import Job
+from worker.delivery.job import Job, JobState
 from worker.delivery.sending import Result
 from worker.delivery.store import Ended, Owner, Standing, Store
 from worker.kafka.dead_letters import ReasonCode
 from worker.stream.cycle import Cycle
 
-_REASONS: dict[str, ReasonCode] = {
+_REASONS: dict[JobState, ReasonCode] = {
     "declined": "declined", "manual": "manual", "suspect": "suspect", "unknown": "unknown_outcome",
 }  # fmt: skip
 
@@ -35,7 +35,7 @@ async def give_up(cycle: Cycle, store: Store, job: Job) -> None:
     """At the horizon nothing is marked failed: the amount stays reserved, and a person resolves it (R33)."""
     times = "one attempt" if job.attempts == 1 else f"{job.attempts} attempts"
     answer = Answer("unknown", "horizon", f"no definite answer after {times}")
-    await store.update([_ends(cycle, job, answer, cycle.now_ms)])
+    await store.update([_ends(cycle, job, "unknown", answer, cycle.now_ms)])
 
 
 async def _refuse_used_ids(store: Store, results: Sequence[Result]) -> list[Result]:
@@ -64,19 +64,19 @@ def _stands(cycle: Cycle, result: Result) -> Standing:
     job, answer, at_ms = result.job, result.answer, result.at_ms
     attempt, job.begun = job.begun, None
     if answer.fate in ("succeeded", "declined", "manual", "suspect"):
-        return replace(_ends(cycle, job, answer, at_ms), attempt=attempt)
+        return replace(_ends(cycle, job, answer.fate, answer, at_ms), attempt=attempt)
     schedule.put_off(job, result.connector, answer, at_ms)
     return Standing(job, code=answer.code, message=answer.message, attempt=attempt)
 
 
-def _ends(cycle: Cycle, job: Job, answer: Answer, at_ms: int) -> Standing:
+def _ends(cycle: Cycle, job: Job, state: JobState, answer: Answer, at_ms: int) -> Standing:
     """A final or interim outcome: told, and dead-lettered where it is bad."""
-    job.state, job.changes = answer.fate, job.changes + 1
+    job.state, job.changes = state, job.changes + 1
     cycle.publish(outcomes.of_job(
-        job, job.state, at_ms, value=answer.value, operation_id=answer.operation_id, code=answer.code,
+        job, state, at_ms, value=answer.value, operation_id=answer.operation_id, code=answer.code,
         message=answer.message,
     ))  # fmt: skip
-    if (reason := _REASONS.get(job.state)) is not None:
+    if (reason := _REASONS.get(state)) is not None:
         order_id, merchant = job.command.order_id, job.command.merchant
         cycle.dead_letter(job.record, reason, answer.message, order_id=order_id, merchant=merchant)
     return Standing(job, answer.value, answer.operation_id, answer.code, answer.message, at_ms)

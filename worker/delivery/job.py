@@ -1,5 +1,7 @@
 """One command on its way to a connector."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 from worker.connector.command import Command
@@ -7,7 +9,9 @@ from worker.delivery.window import Key
 from worker.domain.order import Operation
 from worker.kafka.records import Record
 
-IN_LINE = ("waiting", "suspect", "unknown")  # holds back what follows it on its payment (I6)
+JobState = Literal["waiting", "succeeded", "declined", "manual", "suspect", "unknown", "resolved", "abandoned"]
+
+IN_LINE: tuple[JobState, ...] = ("waiting", "suspect", "unknown")  # holds back what follows it on its payment (I6)
 
 
 class Job(Struct):
@@ -18,7 +22,7 @@ class Job(Struct):
     record: Record
     partition: int
     traceparent: str | None
-    state: str = "waiting"
+    state: JobState = "waiting"
     changes: int = 0
     attempts: int = 0
     uncertain: bool = False

@@ -4,6 +4,7 @@ import orjson
 
 from worker.delivery.job import Job
 from worker.delivery.store import Decision
+from worker.domain.objection import DecisionKind
 from worker.domain.published import timestamp
 from worker.kafka import names
 from worker.kafka.envelope import write
@@ -11,7 +12,7 @@ from worker.kafka.records import Outgoing
 
 # What the `ce_id` of a decision begins with, where a command's outcome has the commandId.
 DECISION = "decision"
-DECIDED = {"retry": "retried", "resolve": "resolved", "abandon": "abandoned"}
+DECIDED: dict[DecisionKind, str] = {"retry": "retried", "resolve": "resolved", "abandon": "abandoned"}
 
 
 def of_job(

@@ -5,9 +5,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from worker.connector.answers import AttemptFate
 from worker.connector.command import decode_command
 from worker.delivery.job import Job
 from worker.delivery.window import Key
+from worker.domain.objection import DecisionKind
 from worker.kafka import names
 from worker.kafka.records import Record
 from worker.postgres.connecting import Connection
@@ -29,7 +31,7 @@ class Ended(Struct, frozen=True):
     command_id: str
     attempt: int
     at_ms: int
-    fate: str
+    fate: AttemptFate
     status: int | None
     message: str
     reply: str | None
@@ -59,7 +61,7 @@ class Decision(Struct, frozen=True):
     """What a person decided."""
 
     id: int
-    action: str
+    action: DecisionKind
     order_id: str
     command_id: str | None
     invoice_number: str | None

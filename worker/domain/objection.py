@@ -1,5 +1,9 @@
 """What a person may decide about a command as it stands now (R39): asked when it is typed, and when it is applied."""
 
+from typing import Literal
+
+DecisionKind = Literal["retry", "resolve", "abandon"]
+
 RETRIED_STATES = ("declined", "unknown", "suspect")
 RESOLVED_STATES = ("manual", "suspect", "unknown")
 _DONE_STATES = ("succeeded", "resolved")
@@ -17,7 +21,7 @@ def changed_since(seen: int | None, changes: int, state: str) -> str | None:
 
 
 def objection(
-    action: str, state: str, done: int, value: int, *, doubted: bool = False, over: bool = False
+    action: DecisionKind, state: str, done: int, value: int, *, doubted: bool = False, over: bool = False
 ) -> str | None:
     """One sentence on why not, or None. Resolved as not done, or as partly done, is as if declined or short.
 

@@ -10,9 +10,9 @@ import msgspec
 from msgspec import Struct, structs
 
 from worker.domain.money import MAX_MINOR
-from worker.domain.objection import changed_since, objection
+from worker.domain.objection import DecisionKind, changed_since, objection
 from worker.domain.possible import why_not_done, why_not_given_up
-from worker.people.acting import Action, Actor, Decision, Refused, refuse_unstorable, write_down
+from worker.people.acting import Actor, Decision, Refused, refuse_unstorable, write_down
 from worker.people.needs import acts_on, booked, order_in_the_books
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
@@ -32,7 +32,7 @@ class CommandPage(Struct, frozen=True):
     """Its row, with `currency` and `merchant`."""
     attempts: list[Json]
     decisions: list[Json]
-    acts: tuple[str, ...]
+    acts: tuple[DecisionKind, ...]
     """What may be decided now."""
 
     def as_json(self) -> Json:
@@ -121,7 +121,7 @@ async def doubt(connection: Connection, order_id: str, command_id: str, done: in
 
 
 async def _decide(
-    connection: Connection, actor: Actor, action: Action, command_id: str, changes: int | None, *,
+    connection: Connection, actor: Actor, action: DecisionKind, command_id: str, changes: int | None, *,
     value: int | None = None, operation_id: str | None = None,
 ) -> Earlier | None:  # fmt: skip
     """Written once per state of the command; the same call typed again, even after it took effect, is no error."""

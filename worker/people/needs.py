@@ -2,19 +2,19 @@
 
 from collections.abc import Container, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import Struct
 
 from worker.domain.kept import decode_order
-from worker.domain.objection import RESOLVED_STATES, objection
+from worker.domain.objection import RESOLVED_STATES, DecisionKind, objection
 from worker.domain.order import Order
 from worker.domain.published import attention_of
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
 ORDERS_LOOKED_AT_MAX = 5_000
-ACTS = ("retry", "resolve", "abandon")
+ACTS: tuple[DecisionKind, ...] = get_args(DecisionKind)
 
 _SQL = load("worker.people")
 
@@ -28,7 +28,7 @@ class Need(Struct, frozen=True, kw_only=True):
     merchant: str
     currency: str
     amount: int
-    acts: tuple[str, ...]
+    acts: tuple[DecisionKind, ...]
     """What may be decided now: retry, resolve, abandon."""
     noted: str | None = None
     """What was decided and is not applied yet."""
@@ -77,7 +77,7 @@ class Booked(Struct, frozen=True):
     over: bool = False
 
 
-def acts_on(state: str, done: int, value: int, booked: Booked) -> tuple[str, ...]:
+def acts_on(state: str, done: int, value: int, booked: Booked) -> tuple[DecisionKind, ...]:
     """What a person may decide about a command in this state."""
     return tuple(
         action for action in ACTS
