@@ -8,6 +8,7 @@ from worker.ledger.handler import LedgerHandler
 from worker.ops import words
 from worker.people.acting import Action
 from worker.people.dead_letters import TOPICS
+from worker.people.needs import NeedKind
 
 
 def test_the_lag_that_is_shown_is_of_what_the_workers_read():
@@ -16,6 +17,10 @@ def test_the_lag_that_is_shown_is_of_what_the_workers_read():
 
 def test_dead_letters_are_looked_for_by_every_topic_that_a_worker_reads():
     assert TOPICS == names.INPUTS
+
+
+def test_whatever_needs_a_person_has_its_words():
+    assert words.NEEDS.keys() == set(get_args(NeedKind))
 
 
 def test_every_act_has_its_words_and_its_button():

@@ -1,7 +1,7 @@
 """`settlement commands …`: what needs a person, and what a person decides (R39)."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ from worker.console.signing import By, Reason
 from worker.domain.money import MAX_MINOR, to_major
 from worker.people import commands
 from worker.people.acting import Actor
-from worker.people.needs import Need, needs
+from worker.people.needs import Need, NeedKind, needs
 
 LISTED_MAX = 500
 CHANGES_MAX = 2**31 - 1
@@ -26,7 +26,6 @@ commands_app = typer.Typer(
     help="Commands that need a person: look, retry, resolve, abandon.",
 )  # fmt: skip
 
-NeedKind = Literal["manual", "suspect", "unknown", "failed", "short", "lapsed"]
 CommandId = Annotated[str, typer.Argument(metavar="ID", help="The commandId, as `commands list` shows it.")]
 Changes = Annotated[
     int | None,

@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from worker.domain.decide import decide
-from worker.domain.decision import Decision, Entry, Event
+from worker.domain.decision import Decision, Entry, Event, Fate
 from worker.domain.facts import Fact
 from worker.domain.kept import encode
 from worker.domain.order import Command, Order, Payment, Settlement
@@ -46,7 +46,7 @@ class Decided(Struct, frozen=True, gc=False):
     """A fact that changed the order, with its terms, both in the JSON that is kept."""
 
     sequence: int
-    fate: str
+    fate: Fate
     fact: bytes
     terms: bytes
     at_ms: int

@@ -12,7 +12,7 @@ from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Record
 from worker.ledger.book import Book
 from worker.ledger.connectors import Connectors
-from worker.ledger.deciding import Deciding, opened_by
+from worker.ledger.deciding import Deciding, RecordFate, opened_by
 from worker.ledger.folder import Folder
 from worker.ledger.reading import Readable, read_fact
 from worker.postgres.connecting import Connection
@@ -23,8 +23,7 @@ from worker.stream.cycle import Cycle
 class Foreseen(Struct, frozen=True):
     """What one record would come to."""
 
-    fate: str
-    """applied, duplicate, parked or dead_lettered."""
+    fate: RecordFate
     order_id: str | None
     currency: str | None
     reason: ReasonCode | None

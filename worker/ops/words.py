@@ -16,7 +16,6 @@ NEEDS = {
     "suspect": "the answer does not fit what was asked",
     "unknown": "nobody knows whether the connector did it",
     "failed": "the connector declined it",
-    "declined": "the connector declined it",
     "short": "the connector did less than was asked",
     "lapsed": "the authorization expired before it was captured",
 }

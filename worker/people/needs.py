@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterable
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
@@ -18,18 +18,19 @@ ACTS: tuple[DecisionKind, ...] = get_args(DecisionKind)
 
 _SQL = load("worker.people")
 
+NeedKind = Literal["manual", "suspect", "unknown", "failed", "short", "lapsed"]
+
 
 class Need(Struct, frozen=True, kw_only=True):
     """One amount at which a person must look. `value` is what was asked, `amount` what hangs on it."""
 
-    need: str
-    """manual, suspect, unknown, failed, short or lapsed."""
+    need: NeedKind
     order_id: str
     merchant: str
     currency: str
     amount: int
     acts: tuple[DecisionKind, ...]
-    """What may be decided now: retry, resolve, abandon."""
+    """What may be decided now."""
     noted: str | None = None
     """What was decided and is not applied yet."""
     command_id: str | None = None
