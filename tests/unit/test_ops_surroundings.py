@@ -105,8 +105,8 @@ async def test_a_server_that_is_away_is_named_and_told_once_and_what_the_other_k
     async def rows(*_: Any) -> list[Any]:
         return [member]
 
-    async def letters(_: Any) -> list[Any]:
-        return []
+    async def letters(_: Any) -> dict[Any, int]:
+        return {}
 
     async def lag() -> Any:
         looks[0] += 1

@@ -48,7 +48,7 @@ SELECT connector FROM found WHERE connector IS NOT NULL
 
 -- name: sendable
 -- Which of these may be sent now, as they stand in the table.
-SELECT command_id, partition, operation, topic, source_partition, "offset", key, body, headers, "timestamp", traceparent,
+SELECT command_id, partition, operation, source_partition, "offset", key, body, headers, "timestamp", traceparent,
     state, changes, attempts, begun, uncertain, first_attempt_at, due_at,
     (SELECT count(*) FROM attempts a WHERE a.command_id = commands.command_id AND a.begun_at >= first_attempt_at
         AND coalesce(a.fate, 'unknown') = 'unknown')::integer AS doubts
@@ -111,8 +111,8 @@ SELECT payment_id, settle_id, NULL, untouched FROM automatic_settlements($1, $2)
 
 -- name: load_command
 -- One command, whatever its state.
-SELECT command_id, partition, operation, topic, source_partition, "offset", key, body, headers, "timestamp", traceparent,
-    state, changes, attempts, begun, uncertain, first_attempt_at, due_at, value, done,
+SELECT command_id, partition, operation, source_partition, "offset", key, body, headers, "timestamp", traceparent,
+    state, changes, attempts, begun, uncertain, first_attempt_at, due_at, done,
     (SELECT count(*) FROM attempts a WHERE a.command_id = commands.command_id AND a.begun_at >= first_attempt_at
         AND coalesce(a.fate, 'unknown') = 'unknown')::integer AS doubts
 FROM commands WHERE command_id = $1

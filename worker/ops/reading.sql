@@ -11,5 +11,5 @@ ORDER BY role DESC, joined_at, member_id
 
 -- name: find_orders
 -- Orders whose id begins so, in their order.
-SELECT order_id, merchant, phase, attention, updated_at FROM ledger.orders
+SELECT order_id, merchant, phase, attention FROM ledger.orders
 WHERE order_id >= $1 AND order_id < $1 || E'\U0010FFFF' ORDER BY order_id LIMIT $2

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from worker import telemetry
 from worker.cancelled import end
+from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.lag import LagReader, Lags
 from worker.ops.reading import Reader
 from worker.people import dead_letters
@@ -53,7 +54,7 @@ class Surroundings:
         self.lags: Lags = {}
         self.workers: list[Worker] = []
         self.alerts: list[Alert] = []
-        self.dead_letters: dict[str, int] = {}
+        self.dead_letters: dict[ReasonCode, int] = {}
         self._fits = False
         self._asked = "PostgreSQL"
         self.problem: str | None = None
@@ -105,9 +106,7 @@ class Surroundings:
             Worker(one["role"], one["member_id"], one["host"], one["joined_at"], one["partitions"]) for one in workers
         ]
         self.alerts = [_alert(said, one["host"]) for one in workers for said in json.loads(one["alerts"])]
-        self.dead_letters = {}
-        for one in letters:
-            self.dead_letters[one["reason"]] = self.dead_letters.get(one["reason"], 0) + one["open"]
+        self.dead_letters = letters
         self._asked = "Kafka"
         self.lags = await self._lag.read()
 

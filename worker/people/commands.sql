@@ -16,7 +16,7 @@ WITH found AS (
     ORDER BY coalesce(ended_at, first_attempt_at) DESC NULLS LAST LIMIT $5)
 )
 SELECT command_id, order_id, payment_id, connector, operation, value, state, done, attempts, code, message,
-    operation_id, first_attempt_at, ended_at, convert_from(body, 'UTF8')::json ->> 'merchant' AS merchant,
+    first_attempt_at, ended_at, convert_from(body, 'UTF8')::json ->> 'merchant' AS merchant,
     convert_from(body, 'UTF8')::json ->> 'currency' AS currency,
     (SELECT action FROM delivery.decisions d WHERE d.command_id = found.command_id AND d.applied_at IS NULL
         ORDER BY id DESC LIMIT 1) AS noted

@@ -98,9 +98,9 @@ async def listed(connection: Connection, wanted: Filter, limit: int = 100) -> li
     return [DeadLetter(*row) for row in rows]
 
 
-async def counted(connection: Connection) -> list[Json]:
-    """How many are open, by topic and reason, most first; and since when."""
-    return [dict(row) for row in await connection.fetch(_SQL["count_dead_letters"])]
+async def counted(connection: Connection) -> dict[ReasonCode, int]:
+    """How many are open, by reason, most first."""
+    return {row["reason"]: row["open"] for row in await connection.fetch(_SQL["count_dead_letters"])}
 
 
 async def picked(connection: Connection, wanted: Filter) -> list[tuple[int, str]]:

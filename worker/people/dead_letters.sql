@@ -67,10 +67,10 @@ WITH of_ledger AS (
 SELECT id, order_id FROM of_ledger UNION ALL SELECT id, order_id FROM of_delivery ORDER BY id
 
 -- name: count_dead_letters
--- How many are open, by topic and reason, and since when.
-SELECT topic, reason, count(*) AS open, min(dead_at) AS oldest
+-- How many are open, by reason, most first.
+SELECT reason, count(*) AS open
 FROM (
-    SELECT topic, reason, dead_at FROM ledger.dead_letters WHERE status = 'open'
-    UNION ALL SELECT topic, reason, dead_at FROM delivery.dead_letters WHERE status = 'open'
+    SELECT reason FROM ledger.dead_letters WHERE status = 'open'
+    UNION ALL SELECT reason FROM delivery.dead_letters WHERE status = 'open'
 ) AS found
-GROUP BY topic, reason ORDER BY count(*) DESC, topic, reason
+GROUP BY reason ORDER BY count(*) DESC, reason
