@@ -4,12 +4,19 @@ from pathlib import Path
 
 from worker.kafka import names
 from worker.stream.misplaced import POLL_SECONDS
+from worker.stream.publisher import UNACKNOWLEDGED_BYTES_MAX
 
 WORDS = {4: "four", 6: "six"}
 
 
 def test_the_runbook_keeps_as_many_topics_as_there_are(project: Path):
     told = f"all {WORDS[len(names.TOPICS)]} topics and the {WORDS[len(names.DEAD_LETTER_TOPICS)]} `-dlt`"
+
+    assert told in (project / "deploy/RUNBOOK.md").read_text()
+
+
+def test_the_runbook_tells_how_much_may_wait_for_kafka(project: Path):
+    told = f"No new cycle begins once {UNACKNOWLEDGED_BYTES_MAX >> 20} MiB\nwait."
 
     assert told in (project / "deploy/RUNBOOK.md").read_text()
 
