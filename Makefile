@@ -36,7 +36,7 @@ demo: $(INSTALLED) ## settle some hundred orders on a real broker and a real dat
 test: lint unit acceptance system ## everything that must be green before a merge
 	@$(BIN)/python -m tests.acceptance.harness
 
-unit: $(INSTALLED) ## the rules alone: nothing running, less than a minute
+unit: $(INSTALLED) ## everything that needs neither broker nor database: the rules above all, a minute
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist worksteal $(RING_UNIT)
 
 acceptance: $(INSTALLED) ## the whole program, seen from outside
