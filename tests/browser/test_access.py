@@ -6,7 +6,7 @@ from playwright.async_api import Browser, expect
 
 from tests.browser.conftest import Deployment, authorized, invoice, opened, unique
 
-PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
+PHONE = {"width": 360, "height": 740}
 
 
 @pytest.fixture(scope="package")

@@ -1,6 +1,7 @@
 """Numbers as shapes: places and widths, in whole units, for the SVG of the templates."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -63,7 +64,7 @@ class Step(Struct, frozen=True):
     fact: int
     kind: str
     about: str | None
-    at: Any
+    at: datetime | None
     place: str
     moves: list[Json]
     parts: list[Part]

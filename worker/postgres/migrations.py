@@ -48,10 +48,9 @@ class Migration(Struct, frozen=True):
         return sha256(self.sql.encode()).hexdigest()
 
 
-def migrations(folder: Traversable | None = None) -> list[Migration]:
+def migrations() -> list[Migration]:
     """What this program knows, in order."""
-    folder = folder or _folder()
-    files = sorted((one for one in folder.iterdir() if one.name.endswith(".sql")), key=lambda one: one.name)
+    files = sorted((one for one in _folder().iterdir() if one.name.endswith(".sql")), key=lambda one: one.name)
     found = [Migration(int(one.name.split("_")[0]), one.name, one.read_text("utf-8")) for one in files]
     numbers = [one.number for one in found]
     if len(set(numbers)) != len(numbers):

@@ -1,6 +1,7 @@
 """The delivery worker's part: commands are taken over again, and what became of them is booked without sending."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -129,5 +130,5 @@ def _changes(command: Command) -> int:
     return max(1, len(command.marks) + (not command.reserved and not command.by_hand))
 
 
-def _at(data: Json) -> object:
+def _at(data: Json) -> datetime:
     return moment(read_time(data["at"]))

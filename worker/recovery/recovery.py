@@ -5,8 +5,7 @@ sent: what has an outcome is booked, what has none is asked again later by the d
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import asyncpg
 
@@ -205,7 +204,7 @@ class Recovery:
                 for topic in _written_by(role) for partition in self._partitions}  # fmt: skip
         await note_published(self._connection, ends)
 
-    async def _read(self, topic: str, partition: int) -> Any:
+    async def _read(self, topic: str, partition: int) -> AsyncIterator[list[Record]]:
         place = topic, partition
         first, end = self._ranges[place]
         async for page in read_between(self._settings, {place: (first, end)}):

@@ -6,7 +6,7 @@ import json
 import secrets
 import socket
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -189,7 +189,7 @@ class Ownership:
             return
         telemetry.log.info("took a dead worker off the list", member=member_id)
 
-    async def _free(self, lease_until: object, member_id: str) -> None:
+    async def _free(self, lease_until: datetime | None, member_id: str) -> None:
         if lease_until is not None:
             await self._execute("free_lost_partitions", member_id, lease_until)
 

@@ -1,6 +1,5 @@
 """`settlement audit` is green on honest books, and names what was tampered with."""
 
-from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 import pytest
@@ -132,9 +131,6 @@ async def test_a_fold_that_differs_is_named(ledger: LedgerWorld):
 
     assert not verdict["ok"]
     assert "order o1: the fold of its facts is not the stored state" in verdict["differences"]
-
-
-Statement = Callable[[LedgerWorld], Awaitable[str]]
 
 
 @pytest.mark.parametrize("table", ["entries", "facts", "events"])
