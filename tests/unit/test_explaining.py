@@ -1,10 +1,13 @@
 """Where each cent came from, as it stands in a file."""
 
+import re
 from io import StringIO
+from pathlib import Path
 
 from rich.console import Console
 
-from worker.console.explaining import show_entries
+from tests.unit.domain.world import World, pay
+from worker.console.explaining import MEANINGS, show_entries
 from worker.people.orders import OrderPage
 
 ENTRY = {"fact": 1, "payment_id": "p", "debit": "issuer", "credit": "authorized", "amount": 10_000, "rule": "R25",
@@ -20,3 +23,24 @@ def test_no_line_is_filled_up_to_a_width_that_a_file_does_not_have():
 
     [entry] = [line for line in written.getvalue().splitlines() if "issuer" in line]
     assert entry == "    100.00  issuer → authorized  the issuer promised it  R25"
+
+
+def test_every_way_that_money_goes_has_a_meaning_and_no_other_has_one(project: Path):
+    stories = (project / "tests/unit/domain/stories.txt").read_text()
+    gone = set(re.findall(r"^    \d+ (\w+) -> (\w+) on ", stories, re.MULTILINE))
+    # What no story plays: money that goes back where its place was taken, or has lapsed.
+    roomy, once = pay("p1", 10_000, cap=15_000), pay("p1", 10_000, cap=15_000, by="total")
+    for world in (
+        World(pay("p1", 10_000, in_hours=48)).say("hold; discount 2000; wait 49h; declined cancel 2000"),
+        World(roomy)
+        .say("hold; Out 6000; discount 4000; manual settle 6000; resolve 8000 settle 6000 as X")
+        .say("declined cancel 4000"),
+        World(roomy, value=20_000).say(
+            "auto 9000 as Y; auto 3000 as X; hold; Out 12000; Out 3000; ok settle 3000 as X"
+        ),
+        World(pay("p1", 10_000, in_hours=48, by="total")).say("discount 2000; wait 49h; auto 10000"),
+        World(once).say("discount 2000; hold; Out 8000; manual settle 8000; resolve 12000 settle 8000 as X; auto 2000"),
+    ):
+        gone |= {(entry.debit, entry.credit) for entry in world.entries}
+
+    assert gone == MEANINGS.keys()
