@@ -15,7 +15,6 @@ _ACCOUNTS = (
     "authorized", "headroom", "settling", "settled", "refunding", "refunded", "voiding", "voided", "lapsed",
 )  # fmt: skip
 _SUMS = ("authorized", "settled", "settling", "refunded", "refunding", "voided", "voiding", "open")
-_FINAL = ("succeeded", "declined")
 
 
 class Broken(AssertionError):

@@ -22,7 +22,7 @@ def _stories() -> list[list[re.Match[str]]]:
     return [table for table in tables if table]
 
 
-def test_the_page_tells_five_stories() -> None:
+def test_all_five_tables_of_the_four_stories_are_found() -> None:
     assert len(_stories()) == 5
 
 
