@@ -2,6 +2,8 @@
 
 Amounts of payments, settlements and commands are in real value; `reference` is what they count for the order (R26).
 Everything in an `Order` may be changed only by a draft (`draft.py`), which works on a copy.
+
+What is `array_like` is kept without names, by place: a new field comes last and has a default.
 """
 
 from typing import Literal

@@ -1,0 +1,35 @@
+"""What stands in tables, topics and backups for good is written and read as ever (orders: `domain/test_kept.py`)."""
+
+from msgspec import Raw
+
+from worker.ledger import journal
+from worker.ledger.chain import link
+from worker.ledger.journal import Journaled
+from worker.stream.keeping import decode_headers, encode_headers
+
+
+def test_an_entry_has_the_same_hash_behind_the_same_entry_in_every_version():
+    """Else an upgrade would make every ledger look forged."""
+    first = link(b"", 7, 1, ("o1", 1, "p1", "authorized", "settling", 6000, "USD", "R5", "c1"))
+    second = link(first, 7, 2, ("o1", 2, "p1", "settling", "settled", 6000, "USD", "R32", ""))
+
+    assert first.hex() == "fdd6f98d30534f07a9b6528e818ce70d2c15ce17159af82a83a1951a1744ccbb"
+    assert second.hex() == "563007599d8a2dc5f49b71fc8d4a99e59d6112c823c80dff2c6a4d37529a966c"
+
+
+def test_facts_that_went_to_kafka_with_what_they_caused_are_read_as_they_were_written():
+    """A ledger is restored from them (`settlement recover`)."""
+    written = b'[[1,["erp.invoices.v1",3,42],null,{"fact":"time.passed","order_id":"o1"},{"now_ms":1}]]'
+    fact = Journaled(1, ("erp.invoices.v1", 3, 42), None, Raw(b'{"fact":"time.passed","order_id":"o1"}'),
+                     Raw(b'{"now_ms":1}'))  # fmt: skip
+
+    assert journal.decode(written) == [fact]
+    assert journal.encode([fact]) == written
+
+
+def test_headers_of_records_that_wait_or_died_are_read_as_they_were_written():
+    written = b'[["ce_id","MQ=="],["empty",""],["none",null],["raw","/wA="]]'
+    headers = [("ce_id", b"1"), ("empty", b""), ("none", None), ("raw", b"\xff\x00")]
+
+    assert decode_headers(written) == headers
+    assert encode_headers(headers) == written
