@@ -17,6 +17,7 @@ from tests.contract.schemas import EXAMPLES, INPUTS, MESSAGES, TYPES, document, 
 from worker.delivery import outcomes
 from worker.delivery.store import Decision
 from worker.delivery.taking import read_job
+from worker.domain.decision import EventType
 from worker.domain.money import EXPONENTS
 from worker.kafka import names
 from worker.kafka.dead_letters import ReasonCode
@@ -90,6 +91,10 @@ def test_the_currencies_that_the_schemas_spell_out_are_the_programs_own():
     common = document("common")["$defs"]
 
     assert common["currency"]["enum"] == sorted(EXPONENTS)
+
+
+def test_what_an_event_may_tell_of_is_spelled_out_by_the_schema_as_by_the_program():
+    assert document("event")["properties"]["type"]["enum"] == list(get_args(EventType))
 
 
 def test_the_reasons_of_dead_letters_that_the_schema_spells_out_are_the_programs_own():

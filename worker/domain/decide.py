@@ -5,7 +5,7 @@ from typing import assert_never
 from worker.domain import authorizing, automatic, changing, invoicing, outcomes
 from worker.domain.authorizing import next_deadline_ms
 from worker.domain.closing import settle_down
-from worker.domain.decision import Decision, Refusal, Verdict
+from worker.domain.decision import Decision, EventType, Refusal, Verdict
 from worker.domain.draft import Draft
 from worker.domain.facts import (
     CancelRequested,
@@ -86,7 +86,7 @@ def _refuse(draft: Draft, fact: Fact, refusal: Refusal) -> Decision:
     return draft.decision("refused", refusal)
 
 
-def _rejected(fact: Fact) -> str:  # noqa: PLR0911 - as above
+def _rejected(fact: Fact) -> EventType:  # noqa: PLR0911 - as above
     """The event that tells of a refused fact."""
     match fact:
         case OrderAuthorized():

@@ -12,6 +12,16 @@ Account = Literal[
     "issuer", "authorized", "headroom", "settling", "settled",
     "refunding", "refunded", "voiding", "voided", "lapsed",
 ]  # fmt: skip
+# What is told; the schema of events names the same.
+EventType = Literal[
+    "order.opened", "order.invoiced", "order.finished", "order.canceled", "order.rejected", "payment.added",
+    "payment.auto_settled", "payment.suspect", "payment.rejected", "authorization.expiring", "authorization.lapsed",
+    "authorization.needed", "invoice.accepted", "invoice.standalone", "invoice.rejected", "tracking.updated",
+    "tracking.rejected", "change.accepted", "change.rejected", "cancel.rejected", "settlement.requested",
+    "settlement.confirmed", "settlement.failed", "refund.requested", "refund.confirmed", "refund.failed",
+    "refund.waiting", "void.requested", "void.confirmed", "void.failed", "command.unknown", "command.manual",
+    "command.suspect", "command.retried", "command.resolved", "command.abandoned",
+]  # fmt: skip
 Number = int | str | None
 
 
@@ -30,7 +40,7 @@ class Event(Struct, frozen=True, gc=False):
     """One thing that happened to the order, in its order's own sequence."""
 
     sequence: int
-    type: str
+    type: EventType
     rule: str
     reason: str
     numbers: dict[str, Number]

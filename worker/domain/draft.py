@@ -4,13 +4,15 @@ from copy import copy
 
 from msgspec.structs import replace
 
-from worker.domain.decision import Account, Decision, Entry, Event, Fate, Number, Refusal
+from worker.domain.decision import Account, Decision, Entry, Event, EventType, Fate, Number, Refusal
 from worker.domain.ids import command_ids
 from worker.domain.money import to_major
 from worker.domain.order import Cause, Command, Covers, Operation, Order, Payment, Settlement, Share, Split
 from worker.domain.terms import Terms
 
-_REQUESTED = {"settle": "settlement.requested", "refund": "refund.requested", "cancel": "void.requested"}
+_REQUESTED: dict[Operation, EventType] = {
+    "settle": "settlement.requested", "refund": "refund.requested", "cancel": "void.requested",
+}  # fmt: skip
 
 
 class Draft:
@@ -42,8 +44,9 @@ class Draft:
         return to_major(minor, self.order.currency)
 
     def tell(
-        self, kind: str, rule: str, reason: str, numbers: dict[str, Number] | None = None, cause: Cause | None = None
-    ) -> None:
+        self, kind: EventType, rule: str, reason: str, numbers: dict[str, Number] | None = None,
+        cause: Cause | None = None,
+    ) -> None:  # fmt: skip
         """Adds an event to the order's timeline."""
         self.order.events += 1
         cause_kind, cause_id = cause or self.cause
@@ -92,7 +95,7 @@ class Draft:
         )  # fmt: skip
         return command
 
-    def tell_failed(self, kind: str, what: str, command: Command, rule: str, code: str | None) -> None:
+    def tell_failed(self, kind: EventType, what: str, command: Command, rule: str, code: str | None) -> None:
         """A command was not done; what it held was given back."""
         self.tell(
             kind, rule,

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from worker.domain import lacking, missing
 from worker.domain.automatic import claim, is_automatic
-from worker.domain.decision import Refusal, Verdict, refused
+from worker.domain.decision import EventType, Refusal, Verdict, refused
 from worker.domain.draft import Draft
 from worker.domain.facts import OutcomeReported
 from worker.domain.identity import fingerprint_of_automatic
@@ -19,8 +19,10 @@ from worker.domain.voiding import retry_void, void_failed, void_succeeded
 Interim = Literal["unknown", "manual", "suspect"]
 Decided = Literal["retried", "resolved", "abandoned"]
 
-# By which rule a command waits, for an answer or for a person.
-_INTERIM: dict[Interim, str] = {"unknown": "R33", "manual": "R37", "suspect": "R32"}
+# What is told of a command that waits, for an answer or for a person, and by which rule.
+_INTERIM: dict[Interim, tuple[EventType, str]] = {
+    "unknown": ("command.unknown", "R33"), "manual": ("command.manual", "R37"), "suspect": ("command.suspect", "R32"),
+}  # fmt: skip
 
 
 def outcome_reported(draft: Draft, fact: OutcomeReported) -> Verdict:
@@ -178,9 +180,9 @@ def _interim(draft: Draft, command: Command, fact: OutcomeReported, interim: Int
             return _ended_before(draft, command, fact)
         return "duplicate"
     draft.update(command, state=interim, marks=(*command.marks, mark))
-    rule = _INTERIM[interim]
+    told, rule = _INTERIM[interim]
     draft.tell(
-        f"command.{interim}", rule,
+        told, rule,
         f"The {command.operation} of {draft.amount(command.value)} is {interim}: "
         f"{fact.message or fact.code or 'a person must look'} ({rule})",
         {"value": command.value, "commandId": command.command_id, "paymentId": command.payment_id,
@@ -200,7 +202,7 @@ def _retried(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
         what = f"{draft.amount(asked)} asked again" if asked else "there is nothing left that may be asked again"
     else:
         what = "there is nothing to ask again"
-    _tell_decision(draft, command, fact, what, asked)
+    _tell_decision(draft, "command.retried", command, fact, what, asked)
     return "applied"
 
 
@@ -234,7 +236,8 @@ def _resolved(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
             "R39",
             f"Resolution refused: {draft.amount(fact.value)} is above the {draft.amount(most)} that can have been done",
         )
-    _tell_decision(draft, command, fact, f"{draft.amount(fact.value)} was done" if fact.value else "it was not done")
+    what = f"{draft.amount(fact.value)} was done" if fact.value else "it was not done"
+    _tell_decision(draft, "command.resolved", command, fact, what)
     if fact.value:
         return _done_by_hand(draft, command, fact.value, fact.operation_id or command.request_id)
     _not_done(draft, command, "R39", "not done")
@@ -244,7 +247,7 @@ def _resolved(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
 def _abandoned(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
     """Gives up what failed or came short: it no longer holds the order (R39)."""
     if command.reserved or not command.missing:
-        _tell_decision(draft, command, fact, "there is nothing to give up")
+        _tell_decision(draft, "command.abandoned", command, fact, "there is nothing to give up")
         return "applied"
     given_up = command.missing
     draft.update(command, missing=0, abandoned=True)
@@ -252,7 +255,7 @@ def _abandoned(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict
     if command.operation == "settle" and order.mode != "PARTIAL":
         order.given_up += given_up
     missing.give_up(draft, command.command_id)
-    _tell_decision(draft, command, fact, f"{draft.amount(given_up)} given up", given_up)
+    _tell_decision(draft, "command.abandoned", command, fact, f"{draft.amount(given_up)} given up", given_up)
     drop_returns_above(draft, order.invoiced - lacking.lost(order))
     return "applied"
 
@@ -283,8 +286,10 @@ def _give_up_amount(draft: Draft, fact: OutcomeReported) -> Verdict:
     return "applied"
 
 
-def _tell_decision(draft: Draft, command: Command, fact: OutcomeReported, what: str, value: int = 0) -> None:
+def _tell_decision(
+    draft: Draft, kind: EventType, command: Command, fact: OutcomeReported, what: str, value: int = 0
+) -> None:
     draft.tell(
-        f"command.{fact.outcome}", "R39", f"{fact.by} decided ({fact.reason}): {what} (R39)",
+        kind, "R39", f"{fact.by} decided ({fact.reason}): {what} (R39)",
         {"value": value or fact.value, "commandId": command.command_id, "paymentId": command.payment_id, "by": fact.by},
     )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from worker.domain.decision import EventType
 from worker.ops import pictures
 from worker.ops.row import DAY_MS
 from worker.ops.site import Site
@@ -19,8 +20,10 @@ CHART_MINUTES = 60
 RECENT_MINUTES = 5
 WAITING = (("ledger", "invoices wait in Kafka"), ("delivery", "commands wait"))
 SERIES = ("settled", "refunded", "voided", "trouble")
-MOVED = ("settlement.confirmed", "refund.confirmed", "void.confirmed")
-FAILURES = ("settlement.failed", "refund.failed", "void.failed", "command.unknown", "command.suspect", "command.manual")
+MOVED: tuple[EventType, ...] = ("settlement.confirmed", "refund.confirmed", "void.confirmed")
+FAILURES: tuple[EventType, ...] = (
+    "settlement.failed", "refund.failed", "void.failed", "command.unknown", "command.suspect", "command.manual",
+)  # fmt: skip
 OUTCOMES = ("command.succeeded", "command.declined", "command.unknown", "command.suspect", "command.manual")
 
 
