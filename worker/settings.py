@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.addresses import has_certificates, names_a_database, names_brokers
+from worker.mistyped import mistyped
 
 
 def _written(as_: str) -> BeforeValidator:
@@ -34,13 +35,6 @@ Whole = Annotated[int, _WHOLE]
 Hours = Annotated[float, _DECIMAL, Field(gt=0, le=24 * 365 * 10)]
 Seconds = Annotated[float, _DECIMAL, Field(gt=0, le=3_600)]
 
-# Names that begin so are ours: one that we do not know is a typing error, not somebody else's variable.
-OUR_PREFIXES = (
-    "CONNECTORS_", "EXPIRY_", "KAFKA_BOOTSTRAP", "KAFKA_SASL_", "KAFKA_SECURITY_", "KAFKA_SSL_", "OPS_",
-    "PARKING_", "SETTLEMENT_", "TOPIC_",
-)  # fmt: skip
-# Kubernetes describes every service of the namespace in such variables; a service may well be called `ops`.
-_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_(TCP|UDP)\w*$|_PORT$")
 _SECRET_BYTES_MAX = 1 << 20
 
 
@@ -169,7 +163,8 @@ NAMES = frozenset(name.upper() for name in Settings.model_fields)
 def load(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process, or a `SettingsError`."""
     environment = os.environ if environment is None else environment
-    _refuse_unknown(environment)
+    if found := mistyped(environment, NAMES):
+        raise SettingsError("{} is no setting of ours; did you mean {}?".format(*found))
     given = {name.lower(): value for name in NAMES if (value := _value(name, environment)) is not None}
     try:
         settings = Settings.model_validate(given)
@@ -211,20 +206,6 @@ def _content(name: str, path: str) -> str:
     raise SettingsError(f"{name} takes the path of a text file that can be read: {why}")
 
 
-def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    for name in sorted(environment):
-        known = name.removesuffix("_FILE")
-        if name in NAMES or known in NAMES or _SERVICE_LINK.search(name):
-            continue
-        if name.startswith(OUR_PREFIXES):
-            meant = min(NAMES, key=lambda ours: (_distance(ours, known), ours))
-        else:
-            free = sorted(NAMES - environment.keys())
-            meant = next((ours for ours in free if _is_typing_error(name, ours) or _is_typing_error(known, ours)), "")
-        if meant:
-            raise SettingsError(f"{name} is no setting of ours; did you mean {meant}?")
-
-
 def _refuse_half_credentials(settings: Settings) -> None:
     if settings.kafka_security_protocol.startswith("SASL"):
         for name in ("kafka_sasl_username", "kafka_sasl_password"):
@@ -258,22 +239,3 @@ def _text(value: Any) -> str:
             return f"{Decimal(repr(value)):f}"  # never as 1e-05
         case _:
             return str(value)
-
-
-def _is_typing_error(name: str, ours: str) -> bool:
-    """One letter off. Names without an underscore (LOGLEVEL) belong to others."""
-    return abs(len(name) - len(ours)) <= 1 and "_" in name and _distance(name, ours) == 1
-
-
-def _distance(one: str, other: str) -> int:
-    """Edits between two names; a swap of neighbours is one."""
-    rows = [list(range(len(other) + 1))]
-    for i, left in enumerate(one, 1):
-        row = [i]
-        for j, right in enumerate(other, 1):
-            cost = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (left != right))
-            if i > 1 and j > 1 and left == other[j - 2] and one[i - 2] == right:
-                cost = min(cost, rows[-2][j - 2] + 1)
-            row.append(cost)
-        rows.append(row)
-    return rows[-1][-1]

@@ -10,7 +10,8 @@ import pytest
 import typer
 
 from worker.cli import app
-from worker.settings import NAMES, OUR_PREFIXES
+from worker.mistyped import OUR_PREFIXES
+from worker.settings import NAMES
 
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "deploy/*.md", "deploy/**/*.md")
 # What our own tests take; the program never sees it.
