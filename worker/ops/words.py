@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from worker.domain.money import EXPONENTS, to_major
+from worker.people.needs import NeedKind
 
 _SMALL = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
@@ -11,10 +12,10 @@ _SMALL = (
 _TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _SCALES = ((10**15, "quadrillion"), (10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (1000, "thousand"))
 
-NEEDS = {
-    "manual": "the connector asks somebody to do it by hand",
-    "suspect": "the answer does not fit what was asked",
+NEEDS: dict[NeedKind, str] = {
     "unknown": "nobody knows whether the connector did it",
+    "suspect": "the answer does not fit what was asked",
+    "manual": "the connector asks somebody to do it by hand",
     "failed": "the connector declined it",
     "short": "the connector did less than was asked",
     "lapsed": "the authorization expired before it was captured",
