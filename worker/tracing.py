@@ -13,14 +13,14 @@ from worker.telemetry import log
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 # name, traceparent, begin and end in nanoseconds of the wall clock, attributes
-Record = Callable[[str, str, int, int, Mapping[str, str | int]], None]
+Recording = Callable[[str, str, int, int, Mapping[str, str | int]], None]
 
 
 class Tracing:
     """Records spans, or does nothing at all."""
 
     def __init__(self) -> None:
-        self._record: Record | None = None
+        self._record: Recording | None = None
         self._stop: Callable[[], None] = lambda: None
 
     @property
@@ -52,7 +52,7 @@ class Tracing:
 tracing = Tracing()
 
 
-def _exporting(service: str) -> tuple[Record, Callable[[], None]]:
+def _exporting(service: str) -> tuple[Recording, Callable[[], None]]:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider

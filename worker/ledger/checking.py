@@ -18,7 +18,7 @@ FINDINGS_SHOWN_MAX = 200
 
 _SQL = load("worker.ledger")
 
-Told = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 """How many orders are done, of how many."""
 
 
@@ -26,7 +26,9 @@ def _nobody(_done: int, _of: int) -> None:
     """Nobody is looking."""
 
 
-async def run_audit(settings: Settings, told: Told = _nobody, books: Mapping[str, str] | None = None) -> dict[str, Any]:
+async def run_audit(
+    settings: Settings, told: Progress = _nobody, books: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """`ok`, how much was `checked`, how often each of the `invariants` is `broken`, and the first `findings`.
 
     `books`: connectors whose own book, at this address, is compared to the cent; then `connectors` has their sums.
@@ -54,7 +56,7 @@ async def run_audit(settings: Settings, told: Told = _nobody, books: Mapping[str
     }  # fmt: skip
 
 
-async def run_rebuild(settings: Settings, told: Told = _nobody) -> dict[str, Any]:
+async def run_rebuild(settings: Settings, told: Progress = _nobody) -> dict[str, Any]:
     """`ok`, the number of `orders` and `facts`, how many were `differing`, and the first `differences`."""
     async with snapshot(settings.database, name="settlement-rebuild") as connection:
         orders = await connection.fetchval(_SQL["count_orders"])

@@ -16,9 +16,9 @@ from worker.postgres.queries import load
 _SQL = load("worker.ledger")
 PAGE_ORDERS = 500
 
-Entry = tuple[int, str, str, str, int, str, str]
-Told = tuple[int, str, str, str]
-Asked = tuple[str, str, str, int, str, int]
+EntryRow = tuple[int, str, str, str, int, str, str]
+EventRow = tuple[int, str, str, str]
+CommandRow = tuple[str, str, str, int, str, int]
 _ENTRY = ("fact", "payment_id", "debit", "credit", "amount", "rule", "command_id")
 _COMMAND = ("command_id", "request_id", "payment_id", "sequence", "operation", "value")
 
@@ -57,9 +57,9 @@ class Rebuild:
 class _Fold:
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.entries: list[Entry] = []
-        self.events: list[Told] = []
-        self.commands: list[Asked] = []
+        self.entries: list[EntryRow] = []
+        self.events: list[EventRow] = []
+        self.commands: list[CommandRow] = []
 
     def run(self, facts: Sequence[Any]) -> Iterator[str]:
         for place, one in enumerate(facts, 1):
