@@ -94,7 +94,7 @@ async def _on_command(connection: Connection, action: Action, given: dict[str, s
     one = page.command
     if refusal := changed_since(_seen(given), one["changes"], one["state"]):
         raise Refused(refusal)
-    if action not in page.acts:
+    if _seen(given) is None and action not in page.acts:  # a form may be sent twice: its act tells
         raise Refused(f"the command is {one['state']}: that cannot be done with it now")
     about = (f"the {words.OPERATIONS[one['operation']]} on payment {one['payment_id']} of order {one['order_id']} "
              f"by {one['connector']}")  # fmt: skip
