@@ -7,6 +7,7 @@ from msgspec import Struct
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.values import columns
+from worker.text import storable
 
 Action = Literal["retry", "resolve", "abandon", "replay", "discard"]
 Through = Literal["command line", "ops view"]
@@ -40,7 +41,7 @@ def refuse_unstorable(what: str, text: str, limit: int = NAME_CHARACTERS_MAX) ->
     """What PostgreSQL cannot keep, or nobody would read, is refused with a sentence."""
     if len(text) > limit:
         raise Refused(f"{what} has at most {limit} characters, not {len(text)}")
-    if "\0" in text or any("\ud800" <= one <= "\udfff" for one in text):
+    if storable(text) != text:
         raise Refused(f"{what} is text: no U+0000 and no half of a character pair")
 
 
