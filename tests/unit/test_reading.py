@@ -83,7 +83,8 @@ def test_a_missing_field_of_an_invoice_is_named(name: str):
     ("currency", "usd"), ("currency", ""), ("currency", 840), ("issuanceDate", ""), ("issuanceDate", "yesterday"),
     ("issuanceDate", "2026-01-15"), ("issuanceDate", "2026-02-30T00:00:00Z"), ("issuanceDate", "2026-01-15T25:00:00Z"),
     ("issuanceDate", "2026-01-15T12:00Z"), ("issuanceDate", "2026-01-15T12:00:00+0300"), ("issuanceDate", 1768478400),
-    ("issuanceDate", "2026-01-15T12:00:00Z\n"), ("dispatchedDate", "soon"),
+    ("issuanceDate", "2026-01-15T12:00:00Z\n"), ("issuanceDate", "2026-01-15T12:00:00+02:60"),
+    ("issuanceDate", "2026-01-15T12:00:00-24:00"), ("dispatchedDate", "soon"),
 ])  # fmt: skip
 def test_a_field_that_breaks_a_rule_is_named(field: str, value: object):
     reason, message = refusal("invoice.issued", INVOICE | {field: value})
