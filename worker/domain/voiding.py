@@ -1,7 +1,5 @@
 """Giving back what nobody will take: voids, sent or only booked (R5, R15, R22, R25)."""
 
-from collections import Counter
-
 from worker.domain.allocation import Part, allocate_void, by_amount, split, split_done, together
 from worker.domain.draft import Draft, where_any, with_shares
 from worker.domain.money import proportional
@@ -16,10 +14,8 @@ def void(draft: Draft, amount: int, cause: Cause, rule: str) -> None:
 
 def void_open_rest(draft: Draft, cause: Cause, rule: str) -> None:
     """Voids every payment's open part, except what was declined before and only a person may ask for again."""
-    withheld = _withheld(draft.order)
     for payment in by_amount(draft.order):
-        value = payment.open - withheld[payment.payment_id]
-        if value > 0:
+        if (value := _to_void(draft.order, payment)) > 0:
             reference = proportional(payment.open_reference, value, payment.open)
             _void_part(draft, Part(payment, reference, value), cause, rule)
             _include_earlier(draft, payment)
@@ -33,14 +29,19 @@ def _include_earlier(draft: Draft, payment: Payment) -> None:
             draft.update(command, missing=0)
 
 
-def _withheld(order: Order) -> Counter[str]:
-    """What earlier voids of each payment did not free, and only a person may ask for again."""
-    payments = {payment.payment_id: payment for payment in order.payments}
-    withheld: Counter[str] = Counter()
+def _to_void(order: Order, payment: Payment) -> int:
+    """All that is open but what only a person may ask for again; what a change's void did not free in any case.
+
+    Of what waits for a person the gateway may have captured a part by itself: it must not stand for the change's then.
+    """
+    withheld = again = 0
     for command in order.commands.values():
-        if _is_ended_void(command) and _stays_open(order, payments[command.payment_id], command):
-            withheld[command.payment_id] += command.undone
-    return withheld
+        if command.payment_id == payment.payment_id and _is_ended_void(command):
+            if _stays_open(order, payment, command):
+                withheld += command.undone
+            elif command.missing:
+                again += command.undone
+    return max(payment.open - withheld, min(again, payment.open))
 
 
 def _is_ended_void(command: Command) -> bool:

@@ -97,6 +97,14 @@ def test_r22_what_a_declined_void_of_a_change_did_not_free_is_voided_once_again(
     while_in_flight.shows("C 10000, canceled")
 
 
+def test_r22_a_capture_out_of_what_waits_for_a_person_does_not_stand_for_the_void_of_a_change() -> None:
+    world = World().say("hold; discount 4000; cancel; declined cancel 6000; auto 2000; declined cancel 4000")
+
+    assert world.told == "cancel 4000, cancel 6000, refund 2000, cancel 4000"
+    world.say("ok cancel 4000 #2").shows("S 2000, C 4000, open 4000, attention")
+    assert world.attention == [("failed", 4000)]
+
+
 def test_r22_once_and_no_more() -> None:
     world = World().script("cancel", "declined", "declined", "declined", "declined").say("discount 1500; cancel")
 
