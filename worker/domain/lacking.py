@@ -1,7 +1,7 @@
 """What accepted invoices lack: kept per invoice with its reason, in sum always `max(0, O − K)`."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -100,25 +100,41 @@ def _list_on(
     return amount - left
 
 
-def take_off(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True) -> list[Lack]:
-    """Strikes up to an amount from the list, oldest invoice first; returns what was struck."""
-    draft.order.lacks, gone = struck(draft.order.lacks, amount, of)
+def take_off(
+    draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True, first: Collection[str] = ()
+) -> list[Lack]:
+    """Strikes up to an amount from the list, oldest invoice first; returns what was struck.
+
+    Of each invoice's lacks, those of the commands named as `first` are struck before the others.
+    """
+    draft.order.lacks, gone = struck(draft.order.lacks, amount, of, first)
     return gone
 
 
 def struck(
-    lacks: Iterable[Lack], amount: int, of: Callable[[Lack], bool] = lambda _: True
+    lacks: Iterable[Lack], amount: int, of: Callable[[Lack], bool] = lambda _: True, first: Collection[str] = ()
 ) -> tuple[list[Lack], list[Lack]]:
     """What stays of these when up to an amount is struck, and what does not."""
-    kept, gone, left = list[Lack](), list[Lack](), amount
-    for lack in lacks:
-        part = min(left, lack.amount) if of(lack) else 0
-        left -= part
-        if part:
-            gone.append(replace(lack, amount=part))
-        if part < lack.amount:
-            kept.append(replace(lack, amount=lack.amount - part) if part else lack)
-    return kept, gone
+    listed, left = list(lacks), amount
+    parts = [0] * len(listed)
+    for place in _turns(listed, first) if first else range(len(listed)):
+        parts[place] = min(left, listed[place].amount) if of(listed[place]) else 0
+        left -= parts[place]
+    pairs = list(zip(listed, parts, strict=True))
+    kept = [
+        replace(lack, amount=lack.amount - part) if part else lack for lack, part in pairs if part < lack.amount
+    ]  # fmt: skip
+    return kept, [replace(lack, amount=part) for lack, part in pairs if part]
+
+
+def _turns(listed: Sequence[Lack], first: Collection[str]) -> list[int]:
+    """The places of lacks, invoice by invoice, in each of them those of some commands first."""
+    places: dict[str, int] = {}
+    for place, lack in enumerate(listed):
+        places.setdefault(lack.invoice, place)
+    return sorted(
+        range(len(listed)), key=lambda place: (places[listed[place].invoice], listed[place].command_id not in first)
+    )  # fmt: skip
 
 
 def per_invoice(lacks: Iterable[Lack]) -> dict[str, list[Lack]]:

@@ -37,11 +37,13 @@ def abandoned_unlisted(order: Order) -> int:
 def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> list[Lack]:
     """After more was taken: covers the oldest lacks first, and less is missing (R27); returns what was covered.
 
-    TOTAL, HOLD: what the gateway `captured` on a payment is no longer missing from that payment's failed settle.
+    What the gateway `captured` on a payment is no longer missing from that payment's failed settle: else what waits for
+    an authorization would become what failed, of a payment that has no room for it any more (R16).
     """
     order = draft.order
     unlisted_before = abandoned_unlisted(order)
-    covered = lacking.take_off(draft, max(0, -lacking.unlisted(order)))
+    own = {command.command_id for command in settles(order) if command.payment_id == payment_id}
+    covered = lacking.take_off(draft, max(0, -lacking.unlisted(order)), first=own)
     if order.mode == "PARTIAL":
         _miss_no_more_than_lacks(draft)
     else:

@@ -213,6 +213,13 @@ def test_r27_it_covers_what_waits_for_authorization() -> None:
     world.shows("S 10000, finished")
 
 
+def test_r27_where_it_was_the_settle_that_had_failed_what_waits_for_authorization_still_does() -> None:
+    world = World(pay("p1", 6000, in_hours=48), value=10000)
+    world.say("hold; Out 10000; wait 48h; declined settle 6000; auto 6000").shows("S 6000, waits 4000, lacks 4000")
+
+    world.say("go; pay p2 4000").shows("S 10000, finished")
+
+
 def test_r27_a_surplus_over_the_orders_value_is_refunded_at_once() -> None:
     world = World(pay("p1", 10000), value=8000).say("auto 10000")
 

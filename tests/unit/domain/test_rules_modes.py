@@ -392,12 +392,22 @@ def test_r3_a_settle_that_comes_short_takes_no_commission_of_whoever_it_gives_no
 @pytest.mark.parametrize("by", ["total", "hold"])
 def test_r16_what_waits_of_a_total_is_settled_by_a_new_payment_also_after_the_gateway_took_what_failed(by: str) -> None:
     world = World(pay("a", 2800, by=by), value=3300)
-    world.say("hold; Out 1700; Out 1600; declined settle 2800; go; auto 1900").shows("waits 300, lacks 1400")
+    world.say("hold; Out 1700; Out 1600; declined settle 2800; go; auto 1900").shows("waits 500, lacks 1400")
 
     world.say(f"pay b 1600 by {by}").shows("waits 0")
-    assert world.told_of("b") == "settle 300"
+    assert world.told_of("b") == "settle 500"
 
-    world.say("abandon settle 2800").shows("S 2200, lacks 1100, finished")
+    world.say("abandon settle 2800").shows("S 2400, lacks 900, finished")
+
+
+@pytest.mark.parametrize("by", ["total", "hold"])
+def test_r39_what_the_gateway_left_of_a_failed_total_is_what_a_person_can_still_ask_of_its_payment(by: str) -> None:
+    world = World(pay("a", 2800, by=by), value=3300)
+    world.say("hold; Out 1700; Out 1600; declined settle 2800; go; auto 1900")
+    assert world.attention == [("failed", 900)]
+
+    world.say(f"retry settle 2800; pay b 500 by {by}").shows("S 3300, C 0, finished")
+    assert (world.told_of("a"), world.told_of("b")) == ("settle 2800, settle 900", "settle 500")
 
 
 def test_r16_an_increase_is_taken_from_its_new_payment_after_the_gateway_took_the_total_that_had_failed() -> None:
