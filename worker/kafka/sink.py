@@ -56,6 +56,11 @@ class Sink:
             producer, self._producer = self._producer, None
             await _stop_now(producer)
 
+    async def renew(self) -> None:
+        """After something was refused: its numbers are missing to the broker, which takes nothing that follows them."""
+        await self.stop()
+        await self.start()
+
     async def publish(self, records: Iterable[Outgoing]) -> None:
         """Kafka has all of them for good."""
         await asyncio.gather(*(ack for _, _, ack in await self.hand_over(pack(records))))

@@ -116,6 +116,7 @@ async def _publish(sink: Sink, outgoing: list[Outgoing]) -> None:
     except KafkaError:
         if len(outgoing) == 1:
             raise
+        await sink.renew()
         for one in outgoing:
             await sink.publish([one])
 

@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from tests.integration.ledger.world import authorized, invoice
 from tests.integration.login import login
 from tests.integration.people.deployment import Deployment
-from worker.kafka import names
+from worker.kafka import names, topics
+from worker.kafka.connecting import administrator
 from worker.ledger.checking import run_audit, run_rebuild
 
 WHO = ("--by", "ana", "--reason", "agreed with the ERP")
@@ -141,6 +143,23 @@ async def test_a_header_without_a_value_is_shown_as_nothing_and_replayed_so(refu
     again = json.loads(await refused.settlement("dlq", "show", str(second), "--json"))
     assert again["replay_of"] == first
     assert again["headers"][-2:] == [["x", None], ["settlement-replay", str(first)]]
+
+
+async def test_what_together_is_too_large_for_its_topic_is_replayed_one_by_one(refused: Deployment):
+    topic = refused.settings.topic(names.ORDER_CHANGES)
+    async with administrator(refused.settings) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {topics.LARGEST: "10000"})])
+    for number in range(30):
+        change = CHANGE | {"requestId": f"long {number}", "discountValue": 9000, "reason": "r" * 4_000}
+        await refused.publish("order.changed", [change])
+    await refused.consume()
+
+    # Ten at a time: a partition took some of them before it refuses the next.
+    said = await refused.settlement("dlq", "replay", "--all", *WHO, "--per-second", "100")
+
+    assert said == "replayed 31 dead letters\n"
+    await refused.consume()
+    assert await refused.value("SELECT count(*) FROM dead_letters WHERE returned_at IS NOT NULL") == 31
 
 
 async def test_who_forgot_their_name_is_told_before_the_editor_opens(refused: Deployment, tmp_path: Path):
