@@ -11,7 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from tests.until import until
 from worker.kafka import names, topics
 from worker.kafka.connecting import administrator
-from worker.kafka.packing import pack
+from worker.kafka.packing import BATCH_BYTES_MAX, pack
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.settings import Settings, load
@@ -108,6 +108,17 @@ async def test_a_topic_that_others_made_too_narrow_for_a_large_order_is_refused_
     await _alter(settings, names.ORDERS, "max.message.bytes", str(topics.TOLD_BYTES_MAX))
     await topics.create_missing(settings)
     await topics.verify(settings)
+
+
+async def test_dead_letters_of_a_topic_that_takes_little_get_a_topic_that_the_workers_take(settings: Settings):
+    little = NewTopic(settings.topic(names.INVOICES), 3, 1, topic_configs={topics.LARGEST: "100000"})
+    async with administrator(settings) as admin:
+        await topics.make(admin, [little])
+
+    await topics.create_missing(settings)
+
+    limits = await topics.verify(settings)
+    assert limits[names.INVOICES] == BATCH_BYTES_MAX
 
 
 @pytest.mark.parametrize("name", [names.EVENTS, names.OUTCOMES, names.INVOICES + "-dlt"])

@@ -134,7 +134,7 @@ def _topic(settings: Settings, name: str, inputs: Mapping[str, Mapping[str, str]
     config: dict[str, Any] = {CLEANUP: "compact" if name == names.ORDERS else "delete"}
     if name.endswith(names.DEAD_LETTER_SUFFIX):
         original = settings.topic(name.removesuffix(names.DEAD_LETTER_SUFFIX))
-        config[LARGEST] = str(int(inputs[original][LARGEST]) + DEAD_LETTER_MARGIN_BYTES)
+        config[LARGEST] = str(max(int(inputs[original][LARGEST]) + DEAD_LETTER_MARGIN_BYTES, _written_bytes_max(name)))
     if name in TOLD:
         config[LARGEST] = str(TOLD_BYTES_MAX)
     if name == names.EVENTS or name.endswith(names.DEAD_LETTER_SUFFIX):
