@@ -2,6 +2,7 @@
 
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
+    InvalidTimestampError,
     KafkaError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
@@ -23,6 +24,8 @@ def refusal(problem: BaseException) -> str | None:
             return topic_refusal(_about(problem))
         case GroupAuthorizationFailedError():
             return f"does not allow our user the group {_about(problem)}: it needs {GROUP_RIGHTS}"
+        case InvalidTimestampError():
+            return "refuses the time of our clock, too far from its own: set this machine's clock, or the brokers'"
         case _:
             return None
 

@@ -1,9 +1,14 @@
-"""The clock of a database is not the same after a fail-over."""
+"""The clock of a database is not the same after a fail-over, and ours may be wrong by hours."""
 
 import time
+from types import SimpleNamespace
 
 import asyncpg
+import pytest
 
+from tests.integration.stream.hosted import Hosted
+from tests.integration.stream.world import World
+from worker.kafka import packing
 from worker.settings import load
 from worker.stream.control import Control
 from worker.stream.ownership import LEASE_SECONDS, Ownership
@@ -32,3 +37,22 @@ async def test_a_dead_worker_holds_nothing_up_for_longer_than_its_lease_where_th
     latest_ms = time.time() * 1000 + LEASE_SECONDS * 1000
     assert len(claimed) == settings.topic_partitions
     assert all(one.former_lease_until_ms is not None and one.former_lease_until_ms <= latest_ms for one in claimed)
+
+
+async def test_a_worker_whose_clock_is_hours_ahead_names_the_clock_and_goes_on_once_it_is_set(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    await world.send("order-1")
+    hours_ns = 3 * 3_600 * 10**9
+    monkeypatch.setattr(packing, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + hours_ns))
+
+    worker = Hosted(world.settings)
+
+    async def named() -> bool:
+        return "set this machine's clock" in worker.runner.condition().get("problem", "")
+
+    await world.until(named, "the clock named")
+    monkeypatch.undo()
+
+    await world.check_orders({"order-1": 1})
+    await worker.stop()
