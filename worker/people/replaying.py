@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Sequence
 
 import msgspec
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from msgspec import Struct
 
-from worker.kafka import names
+from worker.kafka import names, topics
 from worker.kafka.dead_letters import REPLAY_HEADER
 from worker.kafka.envelope import VALUE_BYTES_MAX
 from worker.kafka.records import Outgoing, Record
@@ -22,6 +22,7 @@ REPLAYED_TOPICS = (names.INVOICES, names.ORDER_CHANGES)
 BATCH_MAX = 500
 BATCHES_PER_SECOND = 10
 _TOO_LARGE = f"dead letter {{}} would be refused again, at most {VALUE_BYTES_MAX} bytes are read: discard it"
+_TOO_LARGE_FOR_TOPIC = "dead letter {} is larger than its topic takes: raise the topic's {}, or discard it"
 
 _SQL = load("worker.people")
 
@@ -103,22 +104,24 @@ async def replay(
 
 async def _replay(connection: Connection, sink: Sink, actor: Actor, batch: list[Letter], edited: bytes | None) -> None:
     """Written down, published, marked, in this order: nothing is published of which nobody knows who asked."""
-    outgoing = [_outgoing(letter, edited) for letter in batch]
     await write_down_all(connection, actor, "replay", [(one.id, one.order_id, edited) for one in batch])
-    await _publish(sink, outgoing)
+    await _publish(sink, batch, edited)
     await connection.execute(_SQL["mark_replayed"], [one.id for one in batch], actor.name, actor.reason)
 
 
-async def _publish(sink: Sink, outgoing: list[Outgoing]) -> None:
+async def _publish(sink: Sink, batch: Sequence[Letter], edited: bytes | None) -> None:
     """All of them are with Kafka; where a batch is refused as a whole, each goes alone to find the one at fault."""
     try:
-        await sink.publish(outgoing)
-    except KafkaError:
-        if len(outgoing) == 1:
+        await sink.publish([_outgoing(letter, edited) for letter in batch])
+    except KafkaError as problem:
+        if len(batch) > 1:
+            await sink.renew()
+            for one in batch:
+                await _publish(sink, [one], edited)
+        elif isinstance(problem, MessageSizeTooLargeError):
+            raise Refused(_TOO_LARGE_FOR_TOPIC.format(batch[0].id, topics.LARGEST)) from None
+        else:
             raise
-        await sink.renew()
-        for one in outgoing:
-            await sink.publish([one])
 
 
 def _fits(letter: Letter, edited: bytes | None) -> bool:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import MessageSizeTooLargeError
 
 from tests.integration.ledger.world import authorized, invoice
 from tests.integration.login import login
 from tests.integration.people.deployment import Deployment
+from tests.until import until
 from worker.kafka import names, topics
 from worker.kafka.connecting import administrator
 from worker.ledger.checking import run_audit, run_rebuild
@@ -145,10 +147,16 @@ async def test_a_header_without_a_value_is_shown_as_nothing_and_replayed_so(refu
     assert again["headers"][-2:] == [["x", None], ["settlement-replay", str(first)]]
 
 
+async def narrow(deployment: Deployment, topic: str, bytes_max: int) -> None:
+    config = ConfigResource(
+        ConfigResourceType.TOPIC, deployment.settings.topic(topic), {topics.LARGEST: str(bytes_max)}
+    )
+    async with administrator(deployment.settings) as admin:
+        await admin.alter_configs([config])
+
+
 async def test_what_together_is_too_large_for_its_topic_is_replayed_one_by_one(refused: Deployment):
-    topic = refused.settings.topic(names.ORDER_CHANGES)
-    async with administrator(refused.settings) as admin:
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {topics.LARGEST: "10000"})])
+    await narrow(refused, names.ORDER_CHANGES, 10_000)
     for number in range(30):
         change = CHANGE | {"requestId": f"long {number}", "discountValue": 9000, "reason": "r" * 4_000}
         await refused.publish("order.changed", [change])
@@ -160,6 +168,31 @@ async def test_what_together_is_too_large_for_its_topic_is_replayed_one_by_one(r
     assert said == "replayed 31 dead letters\n"
     await refused.consume()
     assert await refused.value("SELECT count(*) FROM dead_letters WHERE returned_at IS NOT NULL") == 31
+
+
+async def test_the_one_that_is_too_large_for_its_topic_is_named_and_the_others_before_it_are_replayed(
+    refused: Deployment,
+):
+    change = CHANGE | {"requestId": "long", "discountValue": 9000, "reason": "r" * 4_000}
+    await refused.publish("order.changed", [change])
+    await refused.consume()
+    long = await refused.value("SELECT max(id) FROM dead_letters")
+    await narrow(refused, names.ORDER_CHANGES, 3_000)
+
+    async def is_narrow() -> bool:
+        try:
+            await refused.publish("order.changed", [change])
+        except MessageSizeTooLargeError:
+            return True
+        return False
+
+    await until(is_narrow, PATIENCE_SECONDS)
+    said = await refused.settlement("dlq", "replay", "--all", *WHO, code=1)
+    await refused.consume()
+
+    assert f"dead letter {long} is larger than its topic takes" in said
+    assert await refused.value("SELECT status FROM dead_letters WHERE id = 1") == "replayed"
+    assert await refused.value("SELECT status FROM dead_letters WHERE id = $1", long) == "open"
 
 
 async def test_who_forgot_their_name_is_told_before_the_editor_opens(refused: Deployment, tmp_path: Path):
