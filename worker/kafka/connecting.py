@@ -7,7 +7,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, CloseReason, collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, RequestTimedOutError
 from aiokafka.helpers import create_ssl_context
 
@@ -18,7 +18,21 @@ from worker.settings import Settings
 REQUEST_TIMEOUT_MS = 15_000
 RETRY_BACKOFF_MS = 100
 
-batches.install()  # before there is any client
+_send = AIOKafkaConnection.send
+
+
+def _send_or_broken(connection: Any, request: Any, expect_response: bool = True) -> Any:
+    """That a connection broke is heard a moment later; whoever writes there until then gets uvloop's RuntimeError."""
+    writer = connection._writer  # noqa: SLF001 - there is no public way to see it
+    if writer is not None and writer.is_closing():
+        connection.close(reason=CloseReason.CONNECTION_BROKEN)
+        raise KafkaConnectionError(f"the connection to {connection.host}:{connection.port} is broken")
+    return _send(connection, request, expect_response)
+
+
+# Before there is any client.
+AIOKafkaConnection.send = _send_or_broken
+batches.install()
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
