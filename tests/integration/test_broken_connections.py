@@ -1,16 +1,28 @@
-"""Connections to Kafka that break under their client."""
+"""Connections to Kafka that break under their client, and clients that are left while Kafka takes nothing."""
 
 import asyncio
 import os
 import socket
+from collections.abc import Mapping
+from typing import Any
 
+import pytest
 import uvloop
+from aiokafka.admin import NewTopic
 from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
-import worker.kafka.connecting  # noqa: F401 - what is to be seen is installed there
+from tests.until import until
+from worker.kafka import names, topics
+from worker.kafka.connecting import administrator
+from worker.kafka.packing import pack
+from worker.kafka.records import Outgoing
+from worker.kafka.sink import Ack, Sink
+from worker.settings import load
 from worker.stack import StackEnv
+
+SECONDS_MAX = 20
 
 
 def test_a_connection_that_broke_a_moment_ago_is_kafkas_trouble_and_nothing_that_ends_the_worker(stack: StackEnv):
@@ -29,3 +41,31 @@ def test_a_connection_that_broke_a_moment_ago_is_kafkas_trouble_and_nothing_that
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the program has it
         assert "broken" in runner.run(write_until_it_is_told())
+
+
+async def test_what_kafka_no_longer_takes_is_left_to_the_outbox_without_a_word(stack: StackEnv, topic_prefix: str):
+    settings = load(stack.as_settings() | {"TOPIC_PREFIX": topic_prefix})
+    record = Outgoing(names.ORDERS, 0, b"order", b"{}", [])
+    told = list[Mapping[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    sink = Sink(settings)
+    await sink.start()
+    assert sink._producer is not None
+    async with administrator(settings) as admin:
+        await topics.make(admin, [NewTopic(settings.topic(names.ORDERS), 1, 1)])
+        await sink.publish([record])
+        await admin.delete_topics([settings.topic(names.ORDERS)])
+
+    acks, waiting = list[Ack](), sink._producer._message_accumulator
+
+    async def one_waits_for_another_attempt() -> bool:
+        if all(ack.done() for ack in acks):  # the broker may take some before the topic is gone
+            acks.extend(ack for _, _, ack in await sink.hand_over(pack([record])))
+        return any(batch.retry_count for queue in waiting._batches.values() for batch in queue)
+
+    await until(one_waits_for_another_attempt, SECONDS_MAX)
+    await sink.stop()
+
+    with pytest.raises(KafkaConnectionError):
+        await acks[-1]
+    assert not told

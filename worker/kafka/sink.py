@@ -111,5 +111,8 @@ async def _stop_now(producer: AIOKafkaProducer) -> None:
         if sender is not None and sender.sender_task is not None:
             sender.sender_task.cancel()
             await asyncio.wait([sender.sender_task], timeout=STOP_SECONDS_MAX)
-        # Else its flush is found waiting for ever, and reported, by the garbage collector.
-        producer._message_accumulator.fail_all(KafkaConnectionError("the producer was stopped"))  # noqa: SLF001
+        # Else its flush is found waiting for ever, and reported, by the garbage collector. Batches to be sent once more
+        # are asked for among those under way when they fail.
+        waiting = producer._message_accumulator  # noqa: SLF001
+        waiting._pending_batches.update(*waiting._batches.values())  # noqa: SLF001
+        waiting.fail_all(KafkaConnectionError("the producer was stopped"))
