@@ -22,13 +22,13 @@ def invoice_issued(draft: Draft, fact: InvoiceIssued) -> Verdict:
         return conflict(f"Invoice {number} is already known as {kind} of {draft.amount(known.value)}")
     if fact.currency not in (None, order.currency):
         return refused("R12", f"Invoice refused: it is in {fact.currency}, the order is in {order.currency}")
+    if order.phase == "canceled":
+        return refused("R22", f"Invoice refused: order {order.order_id} is canceled")
     return _sale(draft, fact) if output else _return(draft, fact)
 
 
 def _sale(draft: Draft, fact: InvoiceIssued) -> Verdict:
     order, number, value = draft.order, fact.invoice_number, fact.invoice_value
-    if order.phase == "canceled":
-        return refused("R22", f"Invoice refused: order {order.order_id} is canceled")
     if order.phase != "open":
         order.invoices[number] = Invoice(number, True, value, 0, standalone=True)
         draft.tell(

@@ -23,10 +23,10 @@ def test_r22_automatically_settled_money_is_refunded() -> None:
 
 
 def test_r22_nothing_is_ever_settled_after_it() -> None:
-    world = World().say("cancel; Out 1000; increase 500; auto 1; pay p2 3000; Out 2")
+    world = World().say("cancel; Out 1000; increase 500; auto 1; pay p2 3000; Out 2; return 1")
 
     assert "settle" not in world.told
-    assert world.refused.count("rejected R22") == 2
+    assert world.refused.count("rejected R22") == 3, "no sale and no return"
 
 
 def test_r22_a_payment_that_arrives_later_is_voided_at_once() -> None:
