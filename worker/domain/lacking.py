@@ -1,7 +1,7 @@
 """What accepted invoices lack: kept per invoice with its reason, in sum always `max(0, O − K)`."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -100,41 +100,38 @@ def _list_on(
     return amount - left
 
 
-def take_off(
-    draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True, first: Collection[str] = ()
-) -> list[Lack]:
-    """Strikes up to an amount from the list, oldest invoice first; returns what was struck.
-
-    Of each invoice's lacks, those of the commands named as `first` are struck before the others.
-    """
-    draft.order.lacks, gone = struck(draft.order.lacks, amount, of, first)
+def take_off(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True) -> list[Lack]:
+    """Strikes up to an amount from the list, oldest invoice first; returns what was struck."""
+    draft.order.lacks, gone = struck(draft.order.lacks, amount, of)
     return gone
 
 
 def struck(
-    lacks: Iterable[Lack], amount: int, of: Callable[[Lack], bool] = lambda _: True, first: Collection[str] = ()
+    lacks: Iterable[Lack], amount: int, of: Callable[[Lack], bool] = lambda _: True
 ) -> tuple[list[Lack], list[Lack]]:
     """What stays of these when up to an amount is struck, and what does not."""
-    listed, left = list(lacks), amount
-    parts = [0] * len(listed)
-    for place in _turns(listed, first) if first else range(len(listed)):
-        parts[place] = min(left, listed[place].amount) if of(listed[place]) else 0
-        left -= parts[place]
-    pairs = list(zip(listed, parts, strict=True))
-    kept = [
-        replace(lack, amount=lack.amount - part) if part else lack for lack, part in pairs if part < lack.amount
-    ]  # fmt: skip
-    return kept, [replace(lack, amount=part) for lack, part in pairs if part]
+    kept, gone, left = list[Lack](), list[Lack](), amount
+    for lack in lacks:
+        part = min(left, lack.amount) if of(lack) else 0
+        left -= part
+        if part:
+            gone.append(replace(lack, amount=part))
+        if part < lack.amount:
+            kept.append(replace(lack, amount=lack.amount - part) if part else lack)
+    return kept, gone
 
 
-def _turns(listed: Sequence[Lack], first: Collection[str]) -> list[int]:
-    """The places of lacks, invoice by invoice, in each of them those of some commands first."""
-    places: dict[str, int] = {}
-    for place, lack in enumerate(listed):
-        places.setdefault(lack.invoice, place)
-    return sorted(
-        range(len(listed)), key=lambda place: (places[listed[place].invoice], listed[place].command_id not in first)
-    )  # fmt: skip
+def take_off_captured(draft: Draft, amount: int, failed: Collection[str]) -> list[Lack]:
+    """Strikes up to an amount, oldest invoice first, of each first what these commands did not do; what was struck."""
+    kept, gone, left = list[Lack](), list[Lack](), amount
+    for mine in per_invoice(draft.order.lacks).values():
+        own, now = struck(mine, left, lambda lack: lack.command_id in failed)
+        rest, then = struck(own, left - sum(lack.amount for lack in now))
+        kept += rest
+        gone += now + then
+        left = amount - sum(lack.amount for lack in gone)
+    draft.order.lacks = kept
+    return gone
 
 
 def per_invoice(lacks: Iterable[Lack]) -> dict[str, list[Lack]]:

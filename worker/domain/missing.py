@@ -42,8 +42,8 @@ def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> list[Lack]:
     """
     order = draft.order
     unlisted_before = abandoned_unlisted(order)
-    own = {command.command_id for command in settles(order) if command.payment_id == payment_id}
-    covered = lacking.take_off(draft, max(0, -lacking.unlisted(order)), first=own)
+    own = [one.command_id for one in settles(order) if one.payment_id == payment_id] if payment_id else []
+    covered = lacking.take_off_captured(draft, max(0, -lacking.unlisted(order)), own)
     if order.mode == "PARTIAL":
         _miss_no_more_than_lacks(draft)
     else:
