@@ -2,6 +2,7 @@
 
 import gc
 import ssl
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -25,6 +26,7 @@ from worker.kafka.refusals import TOPIC_RIGHTS, refusal
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
 from worker.settings import load
+from worker.stream.patience import Patience
 
 SETTINGS = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://127.0.0.1:9/none"})
 
@@ -74,6 +76,25 @@ async def test_a_broker_that_refuses_us_is_not_told_as_one_that_is_away(
     told = sentence_for(problem.value)
     assert told is not None
     assert said in told[0]
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n"])
+async def test_certificates_that_are_replaced_just_now_are_named_and_the_database_is_not_blamed_for_them(
+    content: str | None, tmp_path: Path
+):
+    cafile = tmp_path / "ca.pem"
+    settings = SETTINGS.model_copy(update={"kafka_security_protocol": "SSL", "kafka_ssl_cafile": cafile})
+    if content is not None:
+        cafile.write_text(content)
+    patience = Patience()
+
+    with pytest.raises(KafkaError) as met:
+        await Sink(settings).start()
+    patience.falls(met.value)
+
+    assert patience.problem is not None
+    assert patience.problem.startswith("Kafka: ")
+    assert f"KAFKA_SSL_CAFILE {cafile} is no PEM file of certificates that can be read" in patience.problem
 
 
 def test_what_our_user_may_not_use_is_named_with_the_rights_that_it_needs():

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -45,14 +46,25 @@ def client_options(settings: Settings) -> dict[str, Any]:
         "retry_backoff_ms": RETRY_BACKOFF_MS,
     }
     if settings.kafka_security_protocol.endswith("SSL"):
-        cafile = settings.kafka_ssl_cafile
-        options["ssl_context"] = create_ssl_context(cafile=str(cafile) if cafile else None)
+        options["ssl_context"] = _trusting(settings.kafka_ssl_cafile)
     if settings.kafka_security_protocol.startswith("SASL"):
         password = settings.kafka_sasl_password
         options["sasl_mechanism"] = settings.kafka_sasl_mechanism
         options["sasl_plain_username"] = settings.kafka_sasl_username
         options["sasl_plain_password"] = password.get_secret_value() if password else None
     return options
+
+
+def _trusting(cafile: Path | None) -> ssl.SSLContext:
+    """Read anew for each client: who signs the brokers may change under a program. While it does, Kafka is what lacks.
+
+    The bare OSError names no file, and could be anybody's: the database would be blamed for it.
+    """
+    try:
+        context: ssl.SSLContext = create_ssl_context(cafile=str(cafile) if cafile else None)
+    except OSError as problem:  # so is what OpenSSL says of its content
+        raise KafkaError(f"KAFKA_SSL_CAFILE {cafile} is no PEM file of certificates that can be read") from problem
+    return context
 
 
 async def start(client: AIOKafkaAdminClient | AIOKafkaConsumer | AIOKafkaProducer, settings: Settings) -> None:
