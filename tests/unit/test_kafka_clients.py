@@ -13,12 +13,14 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
     NodeNotReadyError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     UnsupportedSaslMechanismError,
 )
+from asyncpg import InvalidPasswordError
 
 from worker.console.problems import sentence_for
 from worker.kafka.connecting import administrator, consumer
@@ -56,7 +58,10 @@ def test_whoever_publishes_before_the_topics_are_there_is_told_what_creates_them
 @pytest.mark.parametrize(
     ("met", "said"),
     [
-        (SaslAuthenticationFailed(), "does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"),
+        (
+            SaslAuthenticationFailed(),
+            "does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, read at the start only",
+        ),
         (UnsupportedSaslMechanismError(), "takes another log-in than KAFKA_SASL_MECHANISM says"),
         (ssl.SSLError("self-signed certificate"), "we do not agree on TLS: ('self-signed certificate',)"),
     ],
@@ -105,6 +110,27 @@ def test_what_our_user_may_not_use_is_named_with_the_rights_that_it_needs():
     assert refusal(TopicAuthorizationFailedError({"b.v1", "a.v1"})) == (
         "does not allow our user the topic a.v1, b.v1: it needs " + TOPIC_RIGHTS
     )
+
+
+@pytest.mark.parametrize(
+    ("met", "said"),
+    [
+        (SaslAuthenticationFailed(), "Kafka does not let us in: "),
+        (KafkaTimeoutError(), "Kafka has not taken what was written in time"),
+        (NodeNotReadyError("Attempt to send a request to node which is not ready"), "Kafka is not ready: "),
+        (KafkaConnectionError("no broker answers"), "Kafka: KafkaConnectionError: no broker answers"),
+        (InvalidPasswordError("for user app"), "PostgreSQL does not let us in (for user app): check DATABASE_URL, "),
+        (FileNotFoundError(2, "No such file"), "PostgreSQL cannot be reached, a file that DATABASE_URL names is not "),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_whoever_asks_why_a_worker_waits_reads_a_sentence(met: Exception, said: str):
+    patience = Patience()
+    patience.falls(met)
+
+    assert patience.problem is not None
+    assert patience.problem.startswith(said)
+    assert type(met).__name__ not in patience.problem.removeprefix(said)
 
 
 async def test_several_brokers_that_are_away_are_one_problem_however_often_they_are_tried():

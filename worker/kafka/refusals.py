@@ -1,9 +1,11 @@
-"""What Kafka does not allow, and what has to be set so that it does."""
+"""What Kafka does not allow, and what has to be set so that it does; and what else its client says in its own words."""
 
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
     InvalidTimestampError,
     KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnsupportedSaslMechanismError,
@@ -17,7 +19,7 @@ def refusal(problem: BaseException) -> str | None:
     """The end of a sentence that begins with Kafka's name; None: it is no refusal."""
     match problem:
         case SaslAuthenticationFailed():
-            return "does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+            return "does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, read at the start only"
         case UnsupportedSaslMechanismError():
             return "takes another log-in than KAFKA_SASL_MECHANISM says"
         case TopicAuthorizationFailedError():
@@ -28,6 +30,21 @@ def refusal(problem: BaseException) -> str | None:
             return "refuses the time of our clock, too far from its own: set this machine's clock, or the brokers'"
         case _:
             return None
+
+
+def told(problem: BaseException) -> str:
+    """A sentence of its own about whatever a session met of Kafka."""
+    if said := refusal(problem):
+        return f"Kafka {said}"
+    match problem:
+        case KafkaTimeoutError(args=()):  # what the producer's queue says, and no more
+            return "Kafka has not taken what was written in time"
+        case NodeNotReadyError():  # with the number of one broker or another: a new problem each time
+            return "Kafka is not ready: a broker that we need cannot be reached"
+        case KafkaError():
+            return f"Kafka: {problem}"  # the name of its kind is part of it
+        case _:
+            return f"Kafka: {type(problem).__name__}: {problem}"
 
 
 def topic_refusal(topic: str) -> str:

@@ -4,11 +4,12 @@ import asyncio
 import random
 import time
 
+import asyncpg
 from aiokafka.errors import KafkaError
 
 from worker import telemetry
 from worker.cancelled import GivenUpError
-from worker.kafka.refusals import refusal
+from worker.kafka.refusals import told
 from worker.kafka.topics import TopicsError
 
 PAUSE_SECONDS_MIN = 0.1
@@ -72,12 +73,7 @@ class Patience:
     def _tell(self, problem: Exception, in_vain: float) -> None:
         """`in_vain`: how many seconds the session tried without beginning to work."""
         kafka = isinstance(problem, KafkaError | GivenUpError | TopicsError)
-        if isinstance(problem, TopicsError):
-            met = str(problem)
-        elif said := refusal(problem):
-            met = f"Kafka {said}"
-        else:
-            met = f"{'Kafka' if kafka else 'PostgreSQL'}: {type(problem).__name__}: {problem}"
+        met = _of_kafka(problem) if kafka else _of_database(problem)
         if met != self.problem:  # the same again every two seconds would hide what else the log has
             telemetry.log.warning("the session ended, another one begins", problem=met, pause=self._pause)
         self.problem = met
@@ -88,3 +84,15 @@ class Patience:
         self.problem = None
         telemetry.clear_alert(KAFKA_AWAY)
         telemetry.clear_alert(DATABASE_AWAY)
+
+
+def _of_kafka(problem: Exception) -> str:
+    return str(problem) if isinstance(problem, TopicsError) else told(problem)
+
+
+def _of_database(problem: Exception) -> str:
+    if isinstance(problem, asyncpg.InvalidAuthorizationSpecificationError):
+        return f"PostgreSQL does not let us in ({problem}): check DATABASE_URL, read at the start only"
+    if isinstance(problem, FileNotFoundError):  # neither OpenSSL nor a socket says which
+        return f"PostgreSQL cannot be reached, a file that DATABASE_URL names is not there ({problem})"
+    return f"PostgreSQL: {type(problem).__name__}: {problem}"
