@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import asyncpg
 import msgspec
 import pytest
@@ -321,3 +322,44 @@ async def test_a_view_whose_clients_do_not_end_as_they_should_ends_all_the_same(
 
     async with asyncio.timeout(10):
         await view.stop()
+
+
+DEAF = """
+import asyncio, contextlib, faust
+from worker.cli import main
+
+async def deaf(_):
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+faust.App.stop = deaf
+main()
+"""
+
+
+async def test_a_view_whose_clients_heed_no_end_is_a_program_that_ends_all_the_same(
+    stack: StackEnv, topic_prefix: str
+) -> None:
+    """Whoever runs it starts it again: it stood there for ever, its port closed, after certificates were replaced."""
+    environment = {**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2", "OPS_PORT": "0"}
+    await create_missing(load(environment))
+    view = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", DEAF, "ops", env=os.environ | environment, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(60):
+            assert view.stdout is not None
+            address = (await view.stdout.readline()).decode().split()[-1]
+
+            async def whole() -> bool:
+                async with aiohttp.ClientSession() as session, session.get(f"{address}/ready") as answer:
+                    return "view" not in await answer.json()
+
+            await until(whole, 30)
+            view.terminate()
+            assert await view.wait() == 0
+    finally:
+        if view.returncode is None:
+            view.kill()
+            await view.wait()

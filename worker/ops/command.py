@@ -1,6 +1,7 @@
 """`settlement ops`: the view and its pages as a program."""
 
 import asyncio
+import os
 import signal
 from typing import Any
 
@@ -20,6 +21,7 @@ from worker.settings import Settings
 
 PORT = 8321
 LOOK_SECONDS = 1.0
+STOP_SECONDS_MAX = 25.0
 
 
 async def run_ops(settings: Settings) -> int:
@@ -36,20 +38,29 @@ async def run_ops(settings: Settings) -> int:
     await server.start(PORT if settings.ops_port is None else settings.ops_port)
     print(f"ops view on {server.address}", flush=True)  # noqa: T201 - this is its output
     try:
-        return await _run(site, asyncio.create_task(stopping.wait()))
+        code = await _run(site, asyncio.create_task(stopping.wait()))
     except KafkaConnectionError as problem:
         telemetry.log.error("Kafka does not answer: is it running, and is KAFKA_BOOTSTRAP_SERVERS right?",
                             problem=str(problem))  # fmt: skip
-        return 1
+        code = 1
     except (TopicsError, KafkaError, OSError) as problem:
         why = refusal(problem)
         telemetry.log.error(f"Kafka {why}" if why else str(problem))
-        return 1
+        code = 1
     finally:
-        await server.stop()
-        await site.around.stop()
-        await site.view.stop()
-        await reader.stop()
+        ending = asyncio.create_task(_stop(site, server, reader))
+        await asyncio.wait([ending], timeout=STOP_SECONDS_MAX)
+    if not ending.done() or not site.view.ended:
+        os._exit(code)  # what goes on heeds no cancellation, and the interpreter would wait for its threads
+    ending.result()
+    return code
+
+
+async def _stop(site: Site, server: Server, reader: Reader) -> None:
+    await server.stop()
+    await site.around.stop()
+    await site.view.stop()
+    await reader.stop()
 
 
 async def _run(site: Site, stopping: "asyncio.Task[Any]") -> int:

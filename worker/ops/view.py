@@ -18,7 +18,6 @@ import faust
 import msgspec
 
 from worker import telemetry
-from worker.cancelled import end
 from worker.kafka import names
 from worker.kafka.refusals import refusal
 from worker.ops import changelogs
@@ -87,6 +86,8 @@ class View:
         self.app.agent(topic, name="fold")(self._follow)
         self.app.on_partitions_revoked.connect(self._interrupted)
         self._whole = False
+        self.ended = False
+        """Nothing of Faust's goes on; else its thread would keep the process for ever."""
         self._unkept: list[Any] = []
         self._kept = 0
         self._watch = Watch(settings, ROLE, list(TOPICS), list(CHANGELOGS), self._progress)
@@ -105,11 +106,14 @@ class View:
         """Commits what Kafka has; the rest is read again."""
         await self._watch.stop()
         # Where its clients' thread has failed, Faust waits for ever for that thread, or ends with what it met there.
+        # And what Kafka does not take it waits for without heeding that it was cancelled.
         stopping = asyncio.create_task(self.app.stop(), name="stop of Faust")
         await asyncio.wait([stopping], timeout=STOP_SECONDS_MAX)
         if not stopping.done() or stopping.cancelled() or stopping.exception():
             telemetry.log.warning("Faust did not stop as it should: what Kafka has not acknowledged is read again")
-        await end([stopping])
+            stopping.cancel()
+        else:
+            self.ended = True
         self._scratch.cleanup()
 
     def missing(self) -> str | None:
