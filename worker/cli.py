@@ -129,6 +129,7 @@ def _refuse_what_is_no_text(arguments: list[str]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The program. What a person can mend is one sentence, not a traceback."""
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):  # what a terminal of another alphabet cannot write, it shows escaped
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -150,6 +151,13 @@ def main(arguments: list[str] | None = None) -> None:
         except OSError:
             _let_go_of_output()
         fail(*said)
+
+
+def _open_what_is_closed() -> None:
+    """Else the next file or socket took its number, and the event loop aborts where it has to close that one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _let_go_of_output() -> None:

@@ -17,6 +17,26 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 _lasting: dict[tuple[str, str], dict[str, str]] = {}
+LOG_LOST = "log_lost"
+
+
+class _StandardError:
+    """Where the log goes. What it does not take, on a full disk or where nobody reads it any more, is lost.
+
+    No money waits for that, and the log cannot say it: the gauge does.
+    """
+
+    def write(self, text: str) -> None:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()  # some failures are told only here
+        except OSError as problem:
+            _begins(LOG_LOST, "", problem=problem)
+        else:
+            _ends(LOG_LOST, "")
+
+    def flush(self) -> None:
+        """Nothing waits."""
 
 
 def configure(settings: Settings) -> None:
@@ -36,7 +56,7 @@ def configure(settings: Settings) -> None:
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_StandardError()),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
     _adopt_standard_logging(shared, render)
@@ -44,19 +64,14 @@ def configure(settings: Settings) -> None:
 
 def alert(code: str, connector: str = "", **details: Any) -> None:
     """One error line when it begins; the gauge stays 1 until `clear_alert`."""
-    metrics.alerts.labels(code=code, connector=connector).set(1)
-    if (code, connector) not in _lasting:
-        said = {name: str(value) for name, value in details.items()}
-        _lasting[code, connector] = {"since": datetime.now(UTC).isoformat(timespec="milliseconds"), **said}
+    if _begins(code, connector, **details):
         names = {"connector": connector} if connector else {}
         log.error("alert", code=code, **names, **details)
 
 
 def clear_alert(code: str, connector: str = "") -> None:
     """The reason is gone; said once."""
-    if (code, connector) in _lasting:
-        del _lasting[code, connector]
-        metrics.alerts.labels(code=code, connector=connector).set(0)
+    if _ends(code, connector):
         log.info("alert over", code=code, **({"connector": connector} if connector else {}))
 
 
@@ -65,9 +80,27 @@ def lasting_alerts() -> list[dict[str, str]]:
     return [{**said, "code": code, "connector": connector} for (code, connector), said in _lasting.items()]
 
 
+def _begins(code: str, connector: str, **details: Any) -> bool:
+    """Whether it did not last yet."""
+    metrics.alerts.labels(code=code, connector=connector).set(1)
+    if (code, connector) in _lasting:
+        return False
+    said = {name: str(value) for name, value in details.items()}
+    _lasting[code, connector] = {"since": datetime.now(UTC).isoformat(timespec="milliseconds"), **said}
+    return True
+
+
+def _ends(code: str, connector: str) -> bool:
+    """Whether it lasted until now."""
+    if _lasting.pop((code, connector), None) is None:
+        return False
+    metrics.alerts.labels(code=code, connector=connector).set(0)
+    return True
+
+
 def _adopt_standard_logging(shared: list[structlog.typing.Processor], render: list[structlog.typing.Processor]) -> None:
     """Libraries log in our shape, and only what is worth a look."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_StandardError())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render]
