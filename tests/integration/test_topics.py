@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aiokafka.admin import NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from tests.until import until
 from worker.kafka import names, topics
@@ -19,6 +21,8 @@ from worker.stack import StackEnv
 from worker.stack.broker import Broker
 from worker.stack.home import Home
 
+LATE = 77
+
 
 @pytest.fixture
 def settings(stack: StackEnv, topic_prefix: str) -> Settings:
@@ -30,6 +34,27 @@ async def test_all_topics_of_the_contract_are_made_once(settings: Settings):
 
     assert sorted(made) == sorted(settings.topic(name) for name in names.TOPICS + names.DEAD_LETTER_TOPICS)
     assert await topics.create_missing(settings) == []
+
+
+async def test_topics_are_made_once_every_broker_knows_them(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    """Of three brokers the next one asked said that there is no such topic, and the dead letters' were not made."""
+    sent, knew = AIOKafkaAdminClient._send_request, [False, False, True]
+
+    async with administrator(settings) as admin:
+        [broker] = admin._client.cluster.brokers()
+        both = {broker, broker._replace(nodeId=LATE)}
+
+        async def ask(admin: AIOKafkaAdminClient, request: Any, node_id: int | None = None) -> Any:
+            answer = await sent(admin, request, broker.nodeId)
+            if node_id == LATE and not knew.pop(0):
+                answer.topics = [(UnknownTopicOrPartitionError.errno, name, False, []) for _, name, *_ in answer.topics]
+            return answer
+
+        monkeypatch.setattr(AIOKafkaAdminClient, "_send_request", ask)
+        monkeypatch.setattr(admin._client.cluster, "brokers", lambda: both)
+        await topics.make(admin, [NewTopic(settings.topic(names.ORDERS), 3, 1)])
+
+    assert knew == []
 
 
 class BrokerAsItComes(Broker):

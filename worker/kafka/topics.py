@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
+    KafkaConnectionError,
     MessageSizeTooLargeError,
+    NodeNotReadyError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
@@ -157,13 +160,19 @@ async def make(admin: AIOKafkaAdminClient, wanted: Sequence[NewTopic]) -> list[s
 
 
 async def _until_visible(admin: AIOKafkaAdminClient, topics: list[str]) -> None:
-    """Brokers learn of a topic a moment after it was made, and a moment later who leads its partitions."""
+    """Brokers learn of a topic a moment after it was made, each in its own time, and who leads its partitions later.
+
+    Whoever asks next may ask any of them. One that is away learns it before it answers anybody.
+    """
+    asked = MetadataRequest(topics, allow_auto_topic_creation=False)
     async with asyncio.timeout(VISIBLE_SECONDS_MAX):
-        while True:
-            found = await admin.describe_topics(topics)
-            if all(_led(topic) for topic in found):
-                return
-            await asyncio.sleep(VISIBLE_POLL_SECONDS)
+        for broker in admin._client.cluster.brokers():  # noqa: SLF001 - there is no public way to ask each of them
+            with suppress(KafkaConnectionError, NodeNotReadyError):
+                while True:
+                    answer = await admin._send_request(asked, broker.nodeId)  # noqa: SLF001
+                    if all(_led(topic) for topic in answer.to_object()["topics"]):
+                        break
+                    await asyncio.sleep(VISIBLE_POLL_SECONDS)
 
 
 def _led(topic: dict[str, Any]) -> bool:
