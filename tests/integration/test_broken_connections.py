@@ -3,13 +3,14 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import uvloop
 from aiokafka.admin import NewTopic
-from aiokafka.conn import create_conn
+from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
@@ -69,3 +70,31 @@ async def test_what_kafka_no_longer_takes_is_left_to_the_outbox_without_a_word(s
     with pytest.raises(KafkaConnectionError):
         await acks[-1]
     assert not told
+
+
+async def test_a_partition_without_a_leader_is_asked_about_ten_times_a_second_and_not_without_a_pause(
+    stack: StackEnv, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Two brokers that were left had thousands of questions a second to answer, from each worker and each view."""
+    settings = load(stack.as_settings() | {"TOPIC_PREFIX": topic_prefix})
+    record = Outgoing(names.ORDERS, 0, b"order", b"{}", [])
+    asked = list[float]()
+    send = AIOKafkaConnection.send
+
+    def noted(connection: AIOKafkaConnection, request: Any, *options: Any, **named: Any) -> Any:
+        if isinstance(request, MetadataRequest):
+            asked.append(time.monotonic())
+        return send(connection, request, *options, **named)
+
+    async with administrator(settings) as admin:
+        await topics.make(admin, [NewTopic(settings.topic(names.ORDERS), 1, 1)])
+    async with Sink(settings) as sink:
+        await sink.publish([record])
+        with monkeypatch.context() as trouble:
+            trouble.setattr(sink._producer._metadata, "leader_for_partition", lambda _: -1)
+            trouble.setattr(AIOKafkaConnection, "send", noted)
+            [(_, _, ack)] = await sink.hand_over(pack([record]))
+            await until(lambda: len(asked) > 5, SECONDS_MAX)
+        await ack
+
+    assert asked[5] - asked[1] > 0.3

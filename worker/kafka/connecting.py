@@ -1,6 +1,8 @@
 """What every client of ours tells aiokafka about the way to the broker."""
 
+import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, CloseReason, collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, RequestTimedOutError
 from aiokafka.helpers import create_ssl_context
@@ -31,8 +34,20 @@ def _send_or_broken(connection: Any, request: Any, expect_response: bool = True)
     return _send(connection, request, expect_response)
 
 
+_update = AIOKafkaClient._metadata_update  # noqa: SLF001
+
+
+async def _update_with_pauses(client: Any, *asked: Any) -> Any:
+    """While a partition that is written to has no leader, aiokafka asks who leads it, thousands of times a second."""
+    now = time.monotonic()
+    client.asks_at = max(now, getattr(client, "asks_at", 0.0) + RETRY_BACKOFF_MS / 1000)
+    await asyncio.sleep(client.asks_at - now)
+    return await _update(client, *asked)
+
+
 # Before there is any client.
 AIOKafkaConnection.send = _send_or_broken
+AIOKafkaClient._metadata_update = _update_with_pauses  # noqa: SLF001
 batches.install()
 
 
