@@ -1,8 +1,6 @@
 """What every client of ours tells aiokafka about the way to the broker."""
 
-import asyncio
 import ssl
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -10,45 +8,18 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import AIOKafkaConnection, CloseReason, collect_hosts, create_conn
+from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, RequestTimedOutError
 from aiokafka.helpers import create_ssl_context
 
 from worker.cancelled import GivenUpError, not_by_us
-from worker.kafka import batches
+from worker.kafka import patches
 from worker.settings import Settings
 
 REQUEST_TIMEOUT_MS = 15_000
 RETRY_BACKOFF_MS = 100
 
-_send = AIOKafkaConnection.send
-
-
-def _send_or_broken(connection: Any, request: Any, expect_response: bool = True) -> Any:
-    """That a connection broke is heard a moment later; whoever writes there until then gets uvloop's RuntimeError."""
-    writer = connection._writer  # noqa: SLF001 - there is no public way to see it
-    if writer is not None and writer.is_closing():
-        connection.close(reason=CloseReason.CONNECTION_BROKEN)
-        raise KafkaConnectionError(f"the connection to {connection.host}:{connection.port} is broken")
-    return _send(connection, request, expect_response)
-
-
-_update = AIOKafkaClient._metadata_update  # noqa: SLF001
-
-
-async def _update_with_pauses(client: Any, *asked: Any) -> Any:
-    """While a partition that is written to has no leader, aiokafka asks who leads it, thousands of times a second."""
-    now = time.monotonic()
-    client.asks_at = max(now, getattr(client, "asks_at", 0.0) + RETRY_BACKOFF_MS / 1000)
-    await asyncio.sleep(client.asks_at - now)
-    return await _update(client, *asked)
-
-
-# Before there is any client.
-AIOKafkaConnection.send = _send_or_broken
-AIOKafkaClient._metadata_update = _update_with_pauses  # noqa: SLF001
-batches.install()
+patches.install()  # before there is any client
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
