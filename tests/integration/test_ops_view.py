@@ -190,6 +190,18 @@ async def _lose_tables(settings: Settings) -> None:
         await admin.close()
 
 
+@asynccontextmanager
+async def program(*arguments: str, env: dict[str, str], **outputs: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A Python of its own, which is gone afterwards whatever it did."""
+    running = await asyncio.create_subprocess_exec(sys.executable, *arguments, env=os.environ | env, **outputs)
+    try:
+        yield running
+    finally:
+        if running.returncode is None:
+            running.kill()
+            await running.wait()
+
+
 async def test_a_view_that_is_told_to_stop_while_it_still_waits_for_kafka_stops(stack: StackEnv) -> None:
     asked = asyncio.Event()
 
@@ -201,17 +213,13 @@ async def test_a_view_that_is_told_to_stop_while_it_still_waits_for_kafka_stops(
     gone = asyncio.Event()
     broker = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
     host, port = broker.sockets[0].getsockname()
-    environment = {**os.environ, **stack.as_settings(), "KAFKA_BOOTSTRAP_SERVERS": f"{host}:{port}", "OPS_PORT": "0"}
-    view = await asyncio.create_subprocess_exec(sys.executable, "-m", "worker", "ops", env=environment)
+    environment = {**stack.as_settings(), "KAFKA_BOOTSTRAP_SERVERS": f"{host}:{port}", "OPS_PORT": "0"}
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(30), program("-m", "worker", "ops", env=environment) as view:
             await asked.wait()
             view.terminate()
             assert await view.wait() == 0
     finally:
-        if view.returncode is None:
-            view.kill()
-            await view.wait()
         gone.set()
         broker.close()
         await broker.wait_closed()
@@ -284,16 +292,9 @@ async def test_a_view_that_its_group_does_not_take_says_so_and_does_not_wait_for
         other.subscribe([settings.topic(STATES)])
         await until(other.assignment, SECONDS_MAX)
 
-        refused = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "worker", "ops", env=os.environ | environment, stderr=asyncio.subprocess.PIPE
-        )
-        try:
-            async with asyncio.timeout(60):
-                _, said = await refused.communicate()
-        finally:
-            if refused.returncode is None:
-                refused.kill()
-                await refused.wait()
+        stderr = asyncio.subprocess.PIPE
+        async with asyncio.timeout(60), program("-m", "worker", "ops", env=environment, stderr=stderr) as refused:
+            _, said = await refused.communicate()
 
     assert refused.returncode == 1
     assert "the view has crashed: InconsistentGroupProtocolError()" in said.decode()
@@ -344,22 +345,15 @@ async def test_a_view_whose_clients_heed_no_end_is_a_program_that_ends_all_the_s
     """Whoever runs it starts it again: it stood there for ever, its port closed, after certificates were replaced."""
     environment = {**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2", "OPS_PORT": "0"}
     await create_missing(load(environment))
-    view = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", DEAF, "ops", env=os.environ | environment, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(60):
-            assert view.stdout is not None
-            address = (await view.stdout.readline()).decode().split()[-1]
+    stdout = asyncio.subprocess.PIPE
+    async with asyncio.timeout(60), program("-c", DEAF, "ops", env=environment, stdout=stdout) as view:
+        assert view.stdout is not None
+        address = (await view.stdout.readline()).decode().split()[-1]
 
-            async def whole() -> bool:
-                async with aiohttp.ClientSession() as session, session.get(f"{address}/ready") as answer:
-                    return "view" not in await answer.json()
+        async def whole() -> bool:
+            async with aiohttp.ClientSession() as session, session.get(f"{address}/ready") as answer:
+                return "view" not in await answer.json()
 
-            await until(whole, 30)
-            view.terminate()
-            assert await view.wait() == 0
-    finally:
-        if view.returncode is None:
-            view.kill()
-            await view.wait()
+        await until(whole, 30)
+        view.terminate()
+        assert await view.wait() == 0
