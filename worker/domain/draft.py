@@ -1,7 +1,5 @@
 """A draft is the decision while it is being made: a copy of the order, and what is to be written and told."""
 
-from copy import copy
-
 from msgspec.structs import replace
 
 from worker.domain.decision import Account, Decision, Entry, Event, EventType, Fate, Number, Refusal
@@ -149,25 +147,23 @@ def where_any(**numbers: Number) -> dict[str, Number]:
 
 
 def _copied(order: Order) -> Order:
-    new = copy(order)
-    new.payments = [_copied_payment(payment) for payment in order.payments]
-    new.payment_contents = dict(order.payment_contents)
-    new.invoices = dict(order.invoices)
-    new.changes = dict(order.changes)
-    new.commands = dict(order.commands)
-    new.lacks = list(order.lacks)
-    new.demands = list(order.demands)
-    new.held = list(order.held)
-    new.automatic = dict(order.automatic)
-    new.refused = list(order.refused)
-    return new
+    return replace(
+        order,
+        payments=[_copied_payment(payment) for payment in order.payments],
+        payment_contents=dict(order.payment_contents),
+        invoices=dict(order.invoices),
+        changes=dict(order.changes),
+        commands=dict(order.commands),
+        lacks=list(order.lacks),
+        demands=list(order.demands),
+        held=list(order.held),
+        automatic=dict(order.automatic),
+        refused=list(order.refused),
+    )
 
 
 def _copied_payment(payment: Payment) -> Payment:
-    new = copy(payment)
-    new.settlements = list(payment.settlements)
-    new.shares = list(payment.shares)
-    return new
+    return replace(payment, settlements=list(payment.settlements), shares=list(payment.shares))
 
 
 def with_shares(payment: Payment, taken: Split, sign: int) -> None:
