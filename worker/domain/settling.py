@@ -40,6 +40,10 @@ def _ask_per_invoice(draft: Draft) -> None:
         own, carried = sum(lack.amount for lack in unasked), sum(lack.amount for lack in rounding)
         rule = "R4" if unasked[0].kind == "held" else "R16"
         left, crumbs = _take(draft, partial, own + carried, ("invoice", invoice), rule)
+        if not left:
+            rounding = []
+            order.lacks += [lack for lack in mine if not lacking.is_unasked(lack)]
+            continue
         found = own + carried - left
         rest = own - max(0, found - carried)
         rounding, _ = lacking.struck(rounding, found)
