@@ -59,14 +59,14 @@ class Connectors:
             named += [payment.connector for payment in order.payments]
         file = self._in_force.file
         switches = file.merchant(merchant)
-        known = ((name, file.capability(name)) for name in dict.fromkeys(named))
+        known = {name: file.capability(name) for name in named}
         return Terms(
             now_ms=now_ms,
             partial_settlement=switches.partial_settlement,
             returns=switches.returns,
             refund_order=switches.refund_order,
             expiry_lead_ms=self._expiry_lead_ms,
-            capabilities={name: capability for name, capability in known if capability is not None},
+            capabilities={name: capability for name, capability in known.items() if capability is not None},
             foreign_payments=foreign_payments,
             replayed=replayed,
         )
