@@ -9,7 +9,6 @@ from worker import metrics, telemetry
 from worker.kafka.records import Place
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
-from worker.postgres.connecting import Connection, connect
 from worker.settings import Settings
 from worker.stream import garbage
 from worker.stream.clock import Clock
@@ -45,13 +44,16 @@ class Session:
         self._handler = handler
         self._control = control
         self._patience = patience
-        self._dead_letter_bytes = dead_letter_bytes
         self._ownership = Ownership(settings.database, handler.role, settings.topic_partitions, control)
         self._source = Source(settings, handler.role, (*handler.topics, *handler.outputs), control.changed.set)
         self._publisher = Publisher(sink, control)
         self._misplaced = Misplaced(self._ownership, self._publisher)
         self._committer = Committer(self._source)
-        self._connection: Connection | None = None
+        self._transactions = Transactions(
+            settings, handler, self._ownership, self._publisher, self._misplaced, dead_letter_bytes
+        )
+        self._taking = Taking(settings, handler, self._source, self._publisher, self._transactions, self._room)
+        self._digesting = Digesting(self._transactions, self._durable, self._room)
         self._positions: dict[Place, int] = {}
         self._hand_over: HandOver | None = None
         self._tidy_at: float | None = None
@@ -62,20 +64,9 @@ class Session:
 
     async def open(self) -> None:
         """Ready to take partitions."""
-        self._connection = await connect(
-            self._settings.database, name=self._ownership.session_name, schema=self._handler.role,
-            plan_cache_mode="force_generic_plan",  # the plan that was looked at, and no other for another batch
-        )  # fmt: skip
+        await self._transactions.open()
         await self._source.start()
         await self._ownership.join()
-        self._transactions = Transactions(
-            self._settings, self._handler, self._connection, self._ownership.member_id, self._publisher,
-            self._misplaced, self._dead_letter_bytes,
-        )  # fmt: skip
-        self._taking = Taking(
-            self._settings, self._handler, self._source, self._publisher, self._transactions, self._room
-        )  # fmt: skip
-        self._digesting = Digesting(self._transactions, self._durable, self._room)
 
     async def run(self) -> None:
         """Until it was told to stop and everything was handed over.
@@ -138,8 +129,7 @@ class Session:
         metrics.owned_partitions.set(0)
         await self._publisher.discard()
         await self._source.stop()
-        if self._connection is not None:
-            self._connection.terminate()
+        self._transactions.close()
 
     def _raise_failures(self) -> None:
         for failure in (

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from worker import metrics
 from worker.kafka.records import Place, Record
-from worker.postgres.connecting import SESSION_LOST, Connection
+from worker.postgres.connecting import SESSION_LOST, Connection, connect
 from worker.postgres.queries import load
 from worker.settings import Settings
 from worker.stream import outbox
@@ -17,6 +17,7 @@ from worker.stream.faults import FencedError, Remedy, UncertainCommitError, reme
 from worker.stream.misplaced import Misplaced
 from worker.stream.offsets import place_columns
 from worker.stream.outbox import Row
+from worker.stream.ownership import Ownership
 from worker.stream.publisher import Publisher
 
 _SQL = load("worker.stream")
@@ -34,26 +35,43 @@ class Done(Struct, frozen=True):
 
 
 class Transactions:
-    """Runs cycles on one connection, one after another."""
+    """Runs cycles on one connection, one after another, between `open` and `close`."""
 
     def __init__(
         self,
         settings: Settings,
         handler: Handler,
-        connection: Connection,
-        member_id: str,
+        ownership: Ownership,
         publisher: Publisher,
         misplaced: Misplaced,
         dead_letter_bytes: Mapping[str, int],
     ) -> None:
         self._settings = settings
         self._handler = handler
-        self._member_id = member_id
+        self._ownership = ownership
         self._publisher = publisher
         self._misplaced = misplaced
         self._dead_letter_bytes = dead_letter_bytes
-        self.connection = connection
+        self._connection: Connection | None = None
         self.epochs: Mapping[int, int] = {}
+
+    async def open(self) -> None:
+        """Connects to the database, as the same member that owns the partitions."""
+        self._connection = await connect(
+            self._settings.database, name=self._ownership.session_name, schema=self._handler.role,
+            plan_cache_mode="force_generic_plan",  # the plan that was looked at, and no other for another batch
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Runs nothing more; what is under way is rolled back."""
+        if self._connection is not None:
+            self._connection.terminate()
+
+    @property
+    def connection(self) -> Connection:
+        if self._connection is None:
+            raise RuntimeError("open comes first")
+        return self._connection
 
     async def cycle(
         self,
@@ -96,7 +114,7 @@ class Transactions:
 
     async def _fence(self) -> None:
         held = await self.connection.fetchval(
-            _SQL["fence"], self._member_id, list(self.epochs), list(self.epochs.values())
+            _SQL["fence"], self._ownership.member_id, list(self.epochs), list(self.epochs.values())
         )
         if held != len(self.epochs):
             raise FencedError(f"{len(self.epochs) - held} of {len(self.epochs)} partitions are no longer ours")

@@ -165,7 +165,7 @@ async def test_everything_of_a_session_is_let_go_also_while_kafka_is_to_be_asked
     told = [one["problem"] for one in logged if one["event"].startswith("the session ended")]
     assert told == ["Kafka is not ready: a broker that we need cannot be reached"]
     assert worker.toy.drops == 1
-    assert session._connection.is_closed()
+    assert session._transactions.connection.is_closed()
     assert worker.runner._sink is not producing
     await worker.stop()
 
