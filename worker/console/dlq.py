@@ -17,7 +17,7 @@ from worker.console.signing import By, Reason
 from worker.kafka.dead_letters import ReasonCode
 from worker.people import dead_letters
 from worker.people.acting import Actor
-from worker.people.dead_letters import LetterPage
+from worker.people.dead_letters import DeadLetterPage
 
 LISTED_MAX = 100
 VALUE_CHARACTERS_SHOWN_MAX = 4_000
@@ -129,7 +129,7 @@ def _text(content: bytes | None) -> str:
     return "" if content is None else content.decode("utf-8", "backslashreplace")
 
 
-def _as_json(page: LetterPage) -> dict[str, Any]:
+def _as_json(page: DeadLetterPage) -> dict[str, Any]:
     """Text where it is text, else base64."""
     one = page.letter
     record = one.record

@@ -18,7 +18,7 @@ from worker.console.signing import BY, REASON
 from worker.domain.money import to_major
 from worker.people import dead_letters, editing, replaying
 from worker.people.acting import Actor
-from worker.people.dead_letters import Filter, Letter
+from worker.people.dead_letters import DeadLetter, Filter
 from worker.postgres.connecting import Connection
 from worker.settings import Settings, load, with_embedded_stack
 
@@ -111,7 +111,7 @@ def _edited(wanted: Wanted, edit: bool, patch: str | None) -> bytes | None:
     if isinstance(wanted, Filter) or len(wanted) != 1 or (edit and patch is not None):
         fail("--edit or --patch changes one dead letter: give one number and one of the two", USAGE)
 
-    async def one(connection: Connection) -> Letter:
+    async def one(connection: Connection) -> DeadLetter:
         [letter] = await dead_letters.letters(connection, wanted)
         replaying.refuse_replay(letter)
         return letter

@@ -40,8 +40,8 @@ class Filter(Struct, frozen=True, kw_only=True):
         return self.status, self.topic, self.reason, self.merchant, self.order_id, self.since, self.before
 
 
-class DeadLetter(Struct, frozen=True):
-    """One line of a list."""
+class ListedDeadLetter(Struct, frozen=True):
+    """One of a list: as much as its line shows."""
 
     id: int
     topic: str
@@ -60,7 +60,7 @@ class DeadLetter(Struct, frozen=True):
     bytes: int | None
 
 
-class Letter(Struct, frozen=True):
+class DeadLetter(Struct, frozen=True):
     """One dead letter with its record, byte for byte as it came."""
 
     id: int
@@ -83,19 +83,19 @@ class Letter(Struct, frozen=True):
         return replay_of(self.record)
 
 
-class LetterPage(Struct, frozen=True):
+class DeadLetterPage(Struct, frozen=True):
     """One dead letter, what people did about it, and what became of its replay."""
 
-    letter: Letter
+    letter: DeadLetter
     acts: list[Json]
     became: str | None
     """One sentence, or None: it was not published again."""
 
 
-async def listed(connection: Connection, wanted: Filter, limit: int = 100) -> list[DeadLetter]:
+async def listed(connection: Connection, wanted: Filter, limit: int = 100) -> list[ListedDeadLetter]:
     """Those that match, latest first."""
     rows = await connection.fetch(_SQL["list_dead_letters"], *wanted.arguments(), limit)
-    return [DeadLetter(*row) for row in rows]
+    return [ListedDeadLetter(*row) for row in rows]
 
 
 async def counted(connection: Connection) -> dict[ReasonCode, int]:
@@ -108,7 +108,7 @@ async def picked(connection: Connection, wanted: Filter) -> list[tuple[int, str]
     return [(row["id"], row["topic"]) for row in await connection.fetch(_SQL["pick_dead_letters"], *wanted.arguments())]
 
 
-async def letters(connection: Connection, ids: Sequence[int]) -> list[Letter]:
+async def letters(connection: Connection, ids: Sequence[int]) -> list[DeadLetter]:
     """These, by id; `Refused` where one does not exist."""
     rows = await connection.fetch(_SQL["read_dead_letters"], [one for one in ids if 0 < one <= ID_MAX])
     if missing := set(ids).difference(row["id"] for row in rows):
@@ -116,11 +116,11 @@ async def letters(connection: Connection, ids: Sequence[int]) -> list[Letter]:
     return [_letter(row) for row in rows]
 
 
-async def look(connection: Connection, dead_letter: int) -> LetterPage:
+async def look(connection: Connection, dead_letter: int) -> DeadLetterPage:
     """One dead letter with everything known of it."""
     [letter] = await letters(connection, [dead_letter])
     acts = [dict(one) for one in await connection.fetch(_SQL["acts_on_dead_letter"], dead_letter)]
-    return LetterPage(letter, acts, await _became(connection, letter))
+    return DeadLetterPage(letter, acts, await _became(connection, letter))
 
 
 async def discard(connection: Connection, actor: Actor, wanted: Filter | Sequence[int]) -> int:
@@ -139,7 +139,7 @@ async def discard(connection: Connection, actor: Actor, wanted: Filter | Sequenc
     return len(rows)
 
 
-async def _became(connection: Connection, letter: Letter) -> str | None:
+async def _became(connection: Connection, letter: DeadLetter) -> str | None:
     if letter.returned is None:
         waits = letter.status == "replayed"
         return "It is published again; the ledger worker has not read it yet." if waits else None
@@ -152,9 +152,9 @@ async def _became(connection: Connection, letter: Letter) -> str | None:
     return "It waits for its order." if row["parked"] else "It was judged again: a duplicate, nothing happened."
 
 
-def _letter(row: Any) -> Letter:
+def _letter(row: Any) -> DeadLetter:
     returned = (row["returned_partition"], row["returned_offset"]) if row["returned_at"] else None
-    return Letter(
+    return DeadLetter(
         row["id"], kept_record(row), row["order_id"], row["merchant"], row["reason"], row["message"], row["status"],
         row["dead_at"], row["decided_by"], row["decided_reason"], row["decided_at"], returned,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from worker.kafka.envelope import VALUE_BYTES_MAX
 from worker.kafka.records import Outgoing, Record
 from worker.kafka.sink import Sink
 from worker.people.acting import Actor, Refused, write_down_all
-from worker.people.dead_letters import Filter, Letter, letters, picked
+from worker.people.dead_letters import DeadLetter, Filter, letters, picked
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
@@ -55,7 +55,7 @@ async def plan(connection: Connection, wanted: Filter | Sequence[int]) -> Plan:
     return Plan(ids, replayed_before=len(named) - len(ids))
 
 
-def refuse_replay(letter: Letter) -> None:
+def refuse_replay(letter: DeadLetter) -> None:
     """Of a command or an outcome a person decides; what was discarded stays so."""
     if letter.record.topic not in REPLAYED_TOPICS:
         raise Refused(f"dead letter {letter.id} is not replayed but decided: {_decision(letter)}")
@@ -102,14 +102,16 @@ async def replay(
     return done
 
 
-async def _replay(connection: Connection, sink: Sink, actor: Actor, batch: list[Letter], edited: bytes | None) -> None:
+async def _replay(
+    connection: Connection, sink: Sink, actor: Actor, batch: list[DeadLetter], edited: bytes | None
+) -> None:
     """Written down, published, marked, in this order: nothing is published of which nobody knows who asked."""
     await write_down_all(connection, actor, "replay", [(one.id, one.order_id, edited) for one in batch])
     await _publish(sink, batch, edited)
     await connection.execute(_SQL["mark_replayed"], [one.id for one in batch], actor.name, actor.reason)
 
 
-async def _publish(sink: Sink, batch: Sequence[Letter], edited: bytes | None) -> None:
+async def _publish(sink: Sink, batch: Sequence[DeadLetter], edited: bytes | None) -> None:
     """All of them are with Kafka; where a batch is refused as a whole, each goes alone to find the one at fault."""
     try:
         await sink.publish([_outgoing(letter, edited) for letter in batch])
@@ -124,11 +126,11 @@ async def _publish(sink: Sink, batch: Sequence[Letter], edited: bytes | None) ->
             raise
 
 
-def _fits(letter: Letter, edited: bytes | None) -> bool:
+def _fits(letter: DeadLetter, edited: bytes | None) -> bool:
     return len((letter.record.value if edited is None else edited) or b"") <= VALUE_BYTES_MAX
 
 
-def _outgoing(letter: Letter, edited: bytes | None) -> Outgoing:
+def _outgoing(letter: DeadLetter, edited: bytes | None) -> Outgoing:
     """The record as it was, and the header that names its dead letter, instead of an earlier one."""
     record = letter.record
     value = record.value if edited is None else edited
@@ -138,7 +140,7 @@ def _outgoing(letter: Letter, edited: bytes | None) -> Outgoing:
     )
 
 
-def _decision(letter: Letter) -> str:
+def _decision(letter: DeadLetter) -> str:
     """The command that a person types instead."""
     try:
         command_id = str(msgspec.json.decode(letter.record.value or b"")["commandId"])

@@ -30,7 +30,7 @@ class Taken(Struct, frozen=True):
     former_lease_until_ms: int | None
 
 
-class DeadLetter(Struct, frozen=True):
+class DeadRecord(Struct, frozen=True):
     """A record that goes no further, and why."""
 
     record: Record
@@ -61,7 +61,7 @@ class Cycle:
         """What may wait for the end of the cycle: it goes with the outbox, in one statement."""
         self._packing = Packing(compressed=len(records) >= COMPRESSED_FROM_RECORDS * max(1, len(epochs)))
         self.told_bytes = 0
-        self.dead: list[DeadLetter] = []
+        self.dead: list[DeadRecord] = []
 
     def publish(self, out: Outgoing) -> None:
         """Joins the outbox of `out.partition`, whoever owns that."""
@@ -78,7 +78,7 @@ class Cycle:
 
         The record need not be one of this cycle: a parked fact that gave up comes as it was.
         """
-        self.dead.append(DeadLetter(record, reason, message, order_id, merchant))
+        self.dead.append(DeadRecord(record, reason, message, order_id, merchant))
 
     @property
     def outgoing(self) -> list[Batch]:
