@@ -15,7 +15,7 @@ from tests.contract.emitted import complaints
 from tests.contract.readers import COMMANDS, ENVELOPES, record, topic_of, verdict, verdict_of
 from tests.contract.schemas import EXAMPLES, INPUTS, MESSAGES, TYPES, document, problems
 from worker.delivery import outcomes
-from worker.delivery.store import Decision
+from worker.delivery.store import HumanDecision
 from worker.delivery.taking import read_job
 from worker.domain.decision import EventType
 from worker.domain.money import EXPONENTS
@@ -223,10 +223,10 @@ def test_every_outcome_that_the_delivery_worker_can_tell_is_valid():
         )
     ]  # fmt: skip
     for action in outcomes.DECIDED:
-        decision = Decision(1, action, "v1042", job.id, None, None, 5, "S-9", "Ann", "she knows", NOON_MS)
+        decision = HumanDecision(1, action, "v1042", job.id, None, None, 5, "S-9", "Ann", "she knows", NOON_MS)
         told.append(outcomes.of_decision(decision, job, 3))
     told.append(outcomes.of_decision(
-        Decision(2, "abandon", "v1042", None, "NF-1", None, None, None, "Ann", "too late", NOON_MS), None, 3
+        HumanDecision(2, "abandon", "v1042", None, "NF-1", None, None, None, "Ann", "too late", NOON_MS), None, 3
     ))  # fmt: skip
 
     assert complaints(told) == []

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterable, Mapping
 from worker import metrics
 from worker.connector.in_force import ConnectorsInForce
 from worker.delivery import booking, schedule
+from worker.delivery.decisions import apply
 from worker.delivery.job import IN_LINE, Job
 from worker.delivery.known import first_unknown
 from worker.delivery.lane import Lane
-from worker.delivery.people import apply
 from worker.delivery.sending import Sending
 from worker.delivery.store import Store, write_down
 from worker.delivery.taking import take_over

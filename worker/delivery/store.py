@@ -57,8 +57,8 @@ class Standing(Struct, frozen=True):
     attempt: int | None = None  # the one under way until now
 
 
-class Decision(Struct, frozen=True):
-    """What a person decided."""
+class HumanDecision(Struct, frozen=True):
+    """What a person decided: a row of `decisions`."""
 
     id: int
     action: DecisionKind
@@ -180,11 +180,11 @@ class Store:
         row = await self._connection.fetchrow(_SQL["load_command"], command_id)
         return (_job(row), row["done"]) if row else None
 
-    async def decisions(self, partitions: Iterable[int]) -> list[Decision]:
+    async def decisions(self, partitions: Iterable[int]) -> list[HumanDecision]:
         """What people decided and nobody has applied."""
         rows = await self._connection.fetch(_SQL["waiting_decisions"], list(partitions), DECISIONS_MAX)
         return [
-            Decision(
+            HumanDecision(
                 row["id"], row["action"], row["order_id"], row["command_id"], row["invoice_number"], row["settle_id"],
                 row["value"], row["operation_id"], row["decided_by"], row["reason"],
                 milliseconds(row["decided_at"]), row["changes"],
@@ -196,7 +196,7 @@ class Store:
         """These decisions are published, or refused with a sentence."""
         await self._connection.execute(_SQL["mark_applied"], list(answered), list(answered.values()), moment(now_ms))
 
-    async def close_dead_letter(self, job: Job, decision: Decision) -> None:
+    async def close_dead_letter(self, job: Job, decision: HumanDecision) -> None:
         """Asked again, or closed: the command's dead letter waits for nobody any more."""
         status = "replayed" if decision.action == "retry" else "discarded"
         await self._connection.execute(

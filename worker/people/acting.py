@@ -45,7 +45,7 @@ def refuse_unstorable(what: str, text: str, limit: int = NAME_CHARACTERS_MAX) ->
         raise Refused(f"{what} is text: no U+0000 and no half of a character pair")
 
 
-class Decision(Struct, frozen=True, kw_only=True):
+class HumanDecision(Struct, frozen=True, kw_only=True):
     """What a person says of a command, or of an amount that no command carries. Typed again, it is the same one."""
 
     actor: Actor
@@ -67,7 +67,7 @@ class Decision(Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
 
-async def write_down(connection: Connection, one: Decision) -> None:
+async def write_down(connection: Connection, one: HumanDecision) -> None:
     """The decision as an act."""
     await connection.execute(
         _SQL["write_act"], one.actor.name, one.actor.reason, one.actor.through, one.action, one.order_id,

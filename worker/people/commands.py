@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 from worker.domain.money import MAX_MINOR
 from worker.domain.objection import DecisionKind, changed_since, objection
 from worker.domain.possible import why_not_done, why_not_given_up
-from worker.people.acting import Actor, Decision, Refused, refuse_unstorable, write_down
+from worker.people.acting import Actor, HumanDecision, Refused, refuse_unstorable, write_down
 from worker.people.needs import acts_on, booked, order_in_the_books
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
@@ -106,7 +106,7 @@ async def abandon_amount(
     if home is None:
         raise Refused(f"no order {order_id} is known")
     order = await order_in_the_books(connection, order_id)
-    decision = Decision(actor=actor, action="abandon", order_id=order_id, invoice=invoice, settle_id=settle_id)
+    decision = HumanDecision(actor=actor, action="abandon", order_id=order_id, invoice=invoice, settle_id=settle_id)
     if refusal := why_not_given_up(order, order_id, invoice, settle_id):
         if (before := await _same(connection, decision)) is not None:
             return _became(before)
@@ -132,8 +132,10 @@ async def _decide(
     )
     if refusal is None and value and operation_id:
         refusal = await doubt(connection, row["order_id"], command_id, value, operation_id)
-    decision = Decision(actor=actor, action=action, order_id=row["order_id"], command_id=command_id, changes=changes,
-                        value=value, operation_id=operation_id)  # fmt: skip
+    decision = HumanDecision(
+        actor=actor, action=action, order_id=row["order_id"], command_id=command_id, changes=changes, value=value,
+        operation_id=operation_id,
+    )  # fmt: skip
     if (refusal or row["state"] == "resolved") and (before := await _same(connection, decision)) is not None:
         return _became(before)
     if refusal:
@@ -141,7 +143,7 @@ async def _decide(
     return await _note(connection, structs.replace(decision, changes=row["changes"]), row["partition"])
 
 
-async def _note(connection: Connection, decision: Decision, partition: int) -> Earlier | None:
+async def _note(connection: Connection, decision: HumanDecision, partition: int) -> Earlier | None:
     """Writes it down for the delivery worker, once; returns what came of it, where that was done before."""
     _refuse_too_long(decision)
     async with connection.transaction():
@@ -151,7 +153,7 @@ async def _note(connection: Connection, decision: Decision, partition: int) -> E
     return _became(await _same(connection, decision))
 
 
-async def _same(connection: Connection, decision: Decision) -> Any:
+async def _same(connection: Connection, decision: HumanDecision) -> Any:
     """What came of the same decision, where it was typed before."""
     return await connection.fetchrow(_SQL["same_decision"], *decision.arguments())
 
@@ -161,7 +163,7 @@ def _became(before: Any) -> Earlier | None:
     return Earlier(before["applied_at"], before["refused"]) if before and before["applied_at"] else None
 
 
-def _refuse_too_long(decision: Decision) -> None:
+def _refuse_too_long(decision: HumanDecision) -> None:
     _, *said = decision.arguments()
     size = sum(len(one.encode()) for one in said if isinstance(one, str))
     if size > DECISION_BYTES_MAX:

@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
+from worker.delivery.decisions import changed, why_not
 from worker.delivery.job import Job
 from worker.delivery.outcomes import DECIDED, DECISION
-from worker.delivery.people import changed, why_not
-from worker.delivery.store import Decision, Standing, Store
+from worker.delivery.store import HumanDecision, Standing, Store
 from worker.delivery.taking import take_over
 from worker.domain.kept import decode_order
 from worker.domain.order import Command
@@ -103,7 +103,7 @@ class Deliveries:
             return
         action, command_id = _ACTIONS[kind], data["commandId"]
         found = await self._store.command(command_id) if command_id else None
-        one = Decision(
+        one = HumanDecision(
             number, action, data["orderId"], command_id if found else None, data["invoiceNumber"], data["settleId"],
             data["value"] if action == "resolve" else None, data["operationId"], data["by"], data["reason"],
             read_time(data["at"]), found[0].changes if found else None,
@@ -117,7 +117,7 @@ class Deliveries:
         if found is not None and why_not(*found, one) is None:
             await self._apply(*found, one)
 
-    async def _apply(self, job: Job, done: int, decision: Decision) -> None:
+    async def _apply(self, job: Job, done: int, decision: HumanDecision) -> None:
         """What it did to the command, and to its dead letter, if the command has not died anew since."""
         if not await self._cycle.connection.fetchval(_SQL["died_since"], *job.record.origin, moment(decision.at_ms)):
             await self._store.close_dead_letter(job, decision)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.ledger.world import LedgerWorld, authorized, invoice, outcome
 from tests.integration.people.test_decisions import taken_over
-from worker.delivery.people import apply
+from worker.delivery.decisions import apply
 from worker.delivery.store import Store
 from worker.kafka import names
 from worker.kafka.packing import unpacked
