@@ -9,7 +9,7 @@ from worker.listening import address, listen
 from worker.settings import Settings
 
 
-class OpsServer:
+class HealthServer:
     """`/live`, `/ready` and `/metrics` of a worker.
 
     `condition` says what is missing for readiness; `measure` is called before each look at the metrics.

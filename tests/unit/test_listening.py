@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.health import OpsServer
+from worker.health import HealthServer
 from worker.listening import CannotListen
 from worker.settings import load
 
@@ -27,7 +27,7 @@ def taken() -> Iterator[str]:
 @pytest.mark.parametrize("host", ["a..b", "no such host"])
 async def test_a_host_that_nobody_knows_is_no_matter_of_the_database(host: str):
     with pytest.raises(CannotListen) as refusal:
-        await OpsServer(load({"OPS_HOST": host, "OPS_PORT": "9100"}), dict).start()
+        await HealthServer(load({"OPS_HOST": host, "OPS_PORT": "9100"}), dict).start()
 
     assert str(refusal.value) == (
         f"cannot listen on {host}:9100 (this host is not known here); OPS_HOST and OPS_PORT say where"
@@ -35,7 +35,7 @@ async def test_a_host_that_nobody_knows_is_no_matter_of_the_database(host: str):
 
 
 async def test_where_a_worker_listens_is_printed_as_an_address(capsys: pytest.CaptureFixture[str]):
-    server = OpsServer(load({"OPS_HOST": "::1", "OPS_PORT": "0"}), dict)
+    server = HealthServer(load({"OPS_HOST": "::1", "OPS_PORT": "0"}), dict)
     try:
         await server.start()
     except CannotListen:
@@ -53,7 +53,7 @@ async def test_where_a_worker_listens_is_printed_as_an_address(capsys: pytest.Ca
 async def test_whoever_speaks_no_http_is_told_so_and_what_they_sent_stands_in_no_log(
     nonsense: bytes, caplog: pytest.LogCaptureFixture
 ):
-    server = OpsServer(load({"OPS_HOST": "127.0.0.1", "OPS_PORT": "0"}), dict)
+    server = HealthServer(load({"OPS_HOST": "127.0.0.1", "OPS_PORT": "0"}), dict)
     await server.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(nonsense)

@@ -1,4 +1,4 @@
-"""An alert is said once and shown while it lasts; the ops server says what is missing."""
+"""An alert is said once and shown while it lasts; the health server says what is missing."""
 
 import asyncio
 import sys
@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import REGISTRY
 
 from worker import telemetry
-from worker.health import OpsServer
+from worker.health import HealthServer
 from worker.settings import load
 
 
@@ -123,7 +123,7 @@ asyncio.new_event_loop().call_exception_handler({"message": "a task was destroye
 
 async def test_the_ops_server_answers_on_a_free_port_and_prints_it(capsys: pytest.CaptureFixture[str]):
     missing: dict[str, str] = {}
-    server = OpsServer(load({"OPS_PORT": "0"}), lambda: missing)
+    server = HealthServer(load({"OPS_PORT": "0"}), lambda: missing)
     await server.start()
     base = f"http://127.0.0.1:{server.port}"
 
@@ -142,7 +142,7 @@ async def test_the_ops_server_answers_on_a_free_port_and_prints_it(capsys: pytes
 
 
 async def test_without_a_port_nothing_listens():
-    server = OpsServer(load({}), dict)
+    server = HealthServer(load({}), dict)
 
     await server.start()
 

@@ -18,7 +18,7 @@ from worker.ops.needing import command_page, dead_letter_page, dead_letters_page
 from worker.ops.now import now_page
 from worker.ops.orders import order_page, orders_page
 from worker.ops.site import Site
-from worker.ops.stream import Streams
+from worker.ops.updates import Streams
 from worker.people.acting import Refused
 from worker.postgres.connecting import DatabaseUrlError
 

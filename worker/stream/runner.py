@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from worker import metrics, telemetry
 from worker.cancelled import not_by_us
-from worker.health import OpsServer
+from worker.health import HealthServer
 from worker.kafka import topics
 from worker.kafka.batches import UnreadableBatchError
 from worker.kafka.sink import Sink
@@ -154,15 +154,15 @@ class Runner:
 
 
 async def run_worker(settings: Settings, handler_factory: Callable[[Control], Handler]) -> int:
-    """One worker as a program: signals, ops server, exit code."""
+    """One worker as a program: signals, the health server, exit code."""
     telemetry.configure(settings)
     garbage.look_between_cycles()
     control = Control(settings)
     handler = handler_factory(control)
     runner = Runner(handler, control)
     tracing.configure(f"settlement-{handler.role}")
-    ops = OpsServer(settings, runner.condition, runner.measure)
-    await ops.start()
+    health = HealthServer(settings, runner.condition, runner.measure)
+    await health.start()
     _listen(runner)
     try:
         await runner.run()
@@ -174,7 +174,7 @@ async def run_worker(settings: Settings, handler_factory: Callable[[Control], Ha
         return 1
     finally:
         await handler.close()
-        await ops.stop()
+        await health.stop()
         tracing.stop()
     return 0
 
