@@ -46,7 +46,7 @@ async def _play(home: Path, environment: dict[str, str]) -> None:
     os.environ["OPS_PORT"] = "0"
     told = list(stories(ORDERS, sorted(CONNECTORS), 3, "BR-2209"))
     async with Rehearsal(f"photo{secrets.token_hex(2)}", home, environment) as play:
-        address = await play.open_view()
+        address = await play.open_ops_view()
         await publish(play.settings, told, PER_SECOND)
         await until_done(play, told)
         await _trouble(play)

@@ -25,8 +25,8 @@ async def until_done(play: Rehearsal, told: Sequence[Story]) -> None:
     """Every order has come to its end, as its topics tell."""
 
     def done() -> bool:
-        view = play.look()
-        return all(is_done(view, story) for story in told)
+        seen = play.look()
+        return all(is_done(seen, story) for story in told)
 
     await until(done, SECONDS_MAX)
 

@@ -8,17 +8,17 @@ from worker.ledger.comparing import Comparison
 from worker.sandbox.demo import _summary_as_json
 from worker.sandbox.erp import stories
 from worker.sandbox.rehearsal import Verdict
-from worker.sandbox.watching import View
+from worker.sandbox.watching import Seen
 
 ACCOUNT = Comparison("cielo", {"settled": 9000, "refunded": 500, "voided": 0})
 
 
 @pytest.mark.parametrize("audited", [True, False])
 def test_the_summary_of_a_demo_is_one_object(capsys: pytest.CaptureFixture[str], audited: bool):
-    view = View(published_ms={("o", "1"): 1_000, ("o", "2"): 1_000}, captured_ms={("o", "1"): 1_040})
+    seen = Seen(published_ms={("o", "1"): 1_000, ("o", "2"): 1_000}, captured_ms={("o", "1"): 1_040})
     verdict = Verdict([ACCOUNT], as_invoiced=True, audited=audited, complaints="I3 does not hold")
 
-    _summary_as_json(verdict, view, list(stories(3, ["cielo"], 1, "demo")), 2.345)
+    _summary_as_json(verdict, seen, list(stories(3, ["cielo"], 1, "demo")), 2.345)
 
     assert json.loads(capsys.readouterr().out) == {
         "good": audited, "orders": 3, "seconds": 2.3, "captured_invoices": 1,

@@ -23,7 +23,7 @@ from worker.sandbox.erp import Story, stories
 from worker.sandbox.erp_command import publish
 from worker.sandbox.processes import ProcessError
 from worker.sandbox.rehearsal import CONNECTORS, LOOK_SECONDS, Rehearsal, Verdict, is_done
-from worker.sandbox.watching import View
+from worker.sandbox.watching import Seen
 from worker.settings import Settings, load
 
 FAILED = 1
@@ -82,7 +82,7 @@ async def _play(
     name = f"demo_{secrets.token_hex(3)}"
     async with Rehearsal(name, settings.settlement_home, environment) as rehearsal:
         if ops:
-            console.print(f"ops view on {await rehearsal.open_view()}", highlight=False)
+            console.print(f"ops view on {await rehearsal.open_ops_view()}", highlight=False)
         began = time.monotonic()
         await _progress(rehearsal, told)
         seconds = time.monotonic() - began
@@ -98,7 +98,7 @@ async def _play(
 async def _stay_open(rehearsal: Rehearsal) -> None:
     """The workers come back after the count, and the view stays until Ctrl-C."""
     rehearsal.start_workers()
-    console.print(f"\nthe ops view stays open on {rehearsal.view}; Ctrl-C ends it", highlight=False)
+    console.print(f"\nthe ops view stays open on {rehearsal.ops_url}; Ctrl-C ends it", highlight=False)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopping.set)
     await stopping.wait()
@@ -121,13 +121,13 @@ async def _progress(rehearsal: Rehearsal, told: Sequence[Story]) -> None:
         last, done = -1, 0
         while done < len(told) or not sending.done():
             await asyncio.sleep(LOOK_SECONDS)
-            view = rehearsal.look()
-            done = sum(1 for story in told if is_done(view, story))
-            captures, passed = view.events["settlement.confirmed"], time.monotonic() - began
+            seen = rehearsal.look()
+            done = sum(1 for story in told if is_done(seen, story))
+            captures, passed = seen.events["settlement.confirmed"], time.monotonic() - began
             progress.update(captured, completed=captures, rate=f"{captures / passed:.0f}/s")
             progress.update(finished, completed=done, rate=f"{done / passed:.0f}/s")
-            if (seen := sum(view.events.values())) != last:
-                last, moved = seen, time.monotonic()
+            if (events := sum(seen.events.values())) != last:
+                last, moved = events, time.monotonic()
             elif time.monotonic() - moved > QUIET_SECONDS_MAX:
                 raise ProcessError(
                     f"nothing moved for {QUIET_SECONDS_MAX:.0f} s; {len(told) - done} orders are unfinished"
@@ -136,14 +136,14 @@ async def _progress(rehearsal: Rehearsal, told: Sequence[Story]) -> None:
         await sending
 
 
-def _summary(verdict: Verdict, view: View, told: Sequence[Story], seconds: float) -> None:
+def _summary(verdict: Verdict, seen: Seen, told: Sequence[Story], seconds: float) -> None:
     """What a person wants to know of the money, and whether every cent adds up."""
     table = Table("connector", "settled", "refunded", "voided", "its own book", title=f"Money, in {CURRENCY}")
     for account in verdict.accounts:
         sums = (to_major(value, CURRENCY) for value in account.ledger.values())
         table.add_row(account.connector, *sums, "[red]differs[/]" if account.differences else "agrees")
     console.print(table)
-    waits = view.waits_ms()
+    waits = seen.waits_ms()
     console.print(f"{len(told)} orders in {seconds:.1f} s, {len(waits)} invoices captured")
     if waits:
         console.print(
@@ -155,9 +155,9 @@ def _summary(verdict: Verdict, view: View, told: Sequence[Story], seconds: float
         console.print(verdict.complaints, markup=False)
 
 
-def _summary_as_json(verdict: Verdict, view: View, told: Sequence[Story], seconds: float) -> None:
+def _summary_as_json(verdict: Verdict, seen: Seen, told: Sequence[Story], seconds: float) -> None:
     """The same as one object; money in minor units."""
-    waits = view.waits_ms()
+    waits = seen.waits_ms()
     show_json({
         "good": verdict.good, "orders": len(told), "seconds": round(seconds, 1), "captured_invoices": len(waits),
         "invoice_to_capture_ms": {f"p{percent}": _rank(waits, percent) if waits else None for percent in (50, 99)},

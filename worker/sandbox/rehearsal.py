@@ -14,7 +14,7 @@ from worker.connector.book import Effect, read_book
 from worker.ledger.comparing import Comparison
 from worker.sandbox.erp import Story
 from worker.sandbox.processes import ProcessError, Processes
-from worker.sandbox.watching import View, Watcher
+from worker.sandbox.watching import Seen, Watcher
 from worker.settings import load
 
 # Both lose some replies, fail now and then, and are slow in their own way.
@@ -60,7 +60,7 @@ class Rehearsal:
         self.processes = Processes(self.folder, self.environment)
         self._watcher = Watcher(self.settings)
         self.urls: dict[str, str] = {}
-        self.view: str | None = None
+        self.ops_url: str | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -74,7 +74,7 @@ class Rehearsal:
         await self._watcher.stop()
         await asyncio.to_thread(self.processes.stop)
 
-    def look(self) -> View:
+    def look(self) -> Seen:
         """What dashboards see by now; raises when a program ended by itself."""
         self.processes.watch()
         return self._watcher.look()
@@ -84,11 +84,11 @@ class Rehearsal:
         for worker in ("ledger", "delivery"):
             self.processes.start(worker, worker)
 
-    async def open_view(self) -> str:
+    async def open_ops_view(self) -> str:
         """The ops view, and its address."""
         self.processes.start("ops", "ops")
-        self.view = await self._address("ops")
-        return self.view
+        self.ops_url = await self._address("ops")
+        return self.ops_url
 
     async def verdict(self, told: Sequence[Story]) -> Verdict:
         """Drains the workers and compares the books."""
@@ -134,9 +134,9 @@ class Rehearsal:
         raise ProcessError(f"{name} did not start; its log is {self.processes.log(name)}")
 
 
-def is_done(view: View, story: Story) -> bool:
+def is_done(seen: Seen, story: Story) -> bool:
     """Whether an order has come to its end, with every refund done."""
-    state = view.orders.get(story.order_id)
+    state = seen.orders.get(story.order_id)
     return state is not None and state["phase"] == "finished" and state["refunded"] == story.refunded
 
 

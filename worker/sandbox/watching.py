@@ -14,14 +14,14 @@ _RECORDS_MAX, _BYTES_MAX = 4_000, 16 << 20
 
 
 @dataclass(slots=True)
-class View:
+class Seen:
     """What was seen so far: the last state of each order, and when each invoice was published and captured."""
 
     orders: dict[str, dict[str, object]] = field(default_factory=dict)
     published_ms: dict[tuple[str, str], int] = field(default_factory=dict)
     captured_ms: dict[tuple[str, str], int] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
-    seen: set[tuple[str, int]] = field(default_factory=set)
+    counted: set[tuple[str, int]] = field(default_factory=set)
 
     def take(self, record: Record) -> None:
         """A repeat changes nothing: events are known by order and sequence, states by their version."""
@@ -32,8 +32,8 @@ class View:
             known = self.orders.get(data["orderId"])
             if known is None or int(str(known["version"])) < data["version"]:
                 self.orders[data["orderId"]] = data
-        elif (place := (data["orderId"], data["sequence"])) not in self.seen:
-            self.seen.add(place)
+        elif (place := (data["orderId"], data["sequence"])) not in self.counted:
+            self.counted.add(place)
             self.events[data["type"]] += 1
             if data["type"] == "settlement.confirmed" and data["cause"]["kind"] == "invoice":
                 self.captured_ms.setdefault((data["orderId"], data["cause"]["id"]), record.timestamp_ms)
@@ -48,7 +48,7 @@ class Watcher:
     """Follows the output topics from their beginning, without a group."""
 
     def __init__(self, settings: Settings) -> None:
-        self.view = View()
+        self.seen = Seen()
         self._settings = settings
         self._topics = (names.ORDERS, names.EVENTS, names.INVOICES)
         self._source = Source(settings, "watch", self._topics, lambda: None)
@@ -61,12 +61,12 @@ class Watcher:
         first = await self._source.bounds(places)
         await self._source.assign({place: first[place][0] for place in places})
 
-    def look(self) -> View:
-        """The view with everything that has arrived."""
+    def look(self) -> Seen:
+        """What was seen, with everything that has arrived."""
         while self._source.waiting():
             for record in self._source.take(_RECORDS_MAX, _BYTES_MAX):
-                self.view.take(record)
-        return self.view
+                self.seen.take(record)
+        return self.seen
 
     async def stop(self) -> None:
         """Ends the reading."""
