@@ -1,7 +1,9 @@
 """`settlement sandbox erp`: publishes the orders of a generated ERP, as fast as asked."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Annotated
 
 import orjson
@@ -35,18 +37,14 @@ async def publish(
     settings: Settings, told: Iterable[Story], per_second: float = 0, sent: Callable[[int], None] = lambda _: None
 ) -> None:
     """Publishes every story's messages in their order; returns when Kafka has all of them."""
+    left, size = iter(told), 1 if 0 < per_second < CHUNK else CHUNK
     async with Sink(settings) as sink:
-        began = asyncio.get_running_loop().time()
-        chunk: list[Story] = []
-        for number, story in enumerate(told, 1):
-            chunk.append(story)
-            if len(chunk) == CHUNK or (per_second and per_second < CHUNK):
-                sent(await _send(sink, settings, chunk))
-                chunk = []
-                if per_second:
-                    due = began + number / per_second
-                    await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
-        sent(await _send(sink, settings, chunk))
+        began, done = time.monotonic(), 0
+        while chunk := list(islice(left, size)):
+            sent(await _send(sink, settings, chunk))
+            done += len(chunk)
+            if per_second:
+                await asyncio.sleep(max(0.0, began + done / per_second - time.monotonic()))
 
 
 async def _send(sink: Sink, settings: Settings, chunk: list[Story]) -> int:
