@@ -1,7 +1,7 @@
 """The stack as a whole: both services up or down together, and the settings that point at them."""
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from worker.stack.broker import Broker
 from worker.stack.database import Database
 from worker.stack.errors import PortTakenError, StackError
 from worker.stack.home import Home
-from worker.stack.service import Look
+from worker.stack.service import Look, Service
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,9 @@ def up(folder: Path, say: Callable[[str], None] = lambda _: None) -> StackEnv:
     with _plain_errors():
         home.make()
         with home.locked():
-            database = Database(home)
-            down_before = [service for service in (Broker(home, say), database) if not service.is_up()]
-            try:
-                with ThreadPoolExecutor() as pool:
-                    for started in [pool.submit(service.start) for service in down_before]:
-                        started.result()
-            except BaseException:
-                for service in down_before:
-                    service.stop()
-                raise
-            return StackEnv(Broker(home).address, database.url)
+            broker, database = Broker(home, say), Database(home)
+            _start_all([service for service in (broker, database) if not service.is_up()])
+            return StackEnv(broker.address, database.url)
 
 
 def down(folder: Path) -> None:
@@ -87,6 +79,18 @@ def kafka_tool(folder: Path, name: str, arguments: list[str]) -> list[str]:
         if not Broker(home).look().accepting:
             raise StackError(f"The broker of {home.folder} does not run; start it with: settlement stack up")
         return Broker(home).tool(name, arguments)
+
+
+def _start_all(services: Sequence[Service]) -> None:
+    """All of them, or none."""
+    try:
+        with ThreadPoolExecutor() as pool:
+            for started in [pool.submit(service.start) for service in services]:
+                started.result()
+    except BaseException:
+        for service in services:
+            service.stop()
+        raise
 
 
 def _stop_all(home: Home) -> None:
