@@ -168,15 +168,17 @@ async def _until_visible(admin: AIOKafkaAdminClient, topics: list[str]) -> None:
     async with asyncio.timeout(VISIBLE_SECONDS_MAX):
         for broker in admin._client.cluster.brokers():  # noqa: SLF001 - there is no public way to ask each of them
             with suppress(KafkaConnectionError, NodeNotReadyError):
-                while True:
-                    answer = await admin._send_request(asked, broker.nodeId)  # noqa: SLF001
-                    if all(_led(topic) for topic in answer.to_object()["topics"]):
-                        break
+                while not await _knows_leaders(admin, broker.nodeId, asked):  # noqa: ASYNC110 - only the broker knows
                     await asyncio.sleep(VISIBLE_POLL_SECONDS)
 
 
-def _led(topic: dict[str, Any]) -> bool:
-    return not topic["error_code"] and all(one["leader"] >= 0 for one in topic["partitions"])
+async def _knows_leaders(admin: AIOKafkaAdminClient, broker: int, asked: MetadataRequest) -> bool:
+    """Whether a broker knows every topic that it is asked about, and who leads each of its partitions."""
+    answer = await admin._send_request(asked, broker)  # noqa: SLF001
+    return all(
+        not topic["error_code"] and all(one["leader"] >= 0 for one in topic["partitions"])
+        for topic in answer.to_object()["topics"]
+    )
 
 
 def _raise_for(code: int, name: str) -> None:
