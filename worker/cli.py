@@ -124,7 +124,7 @@ def _refuse_what_is_no_text(arguments: list[str]) -> None:
         except UnicodeEncodeError:
             from worker.console.problems import USAGE, fail
 
-            fail(f"{one} is no text: it holds bytes that are not UTF-8", USAGE)
+            fail(f"{one} is not text: it holds bytes that are not UTF-8", USAGE)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -164,7 +164,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process, or a `SettingsError`."""
     environment = os.environ if environment is None else environment
     if found := mistyped(environment, NAMES):
-        raise SettingsError("{} is no setting of ours; did you mean {}?".format(*found))
+        raise SettingsError("{} is not one of our settings; did you mean {}?".format(*found))
     given = {name.lower(): value for name in NAMES if (value := _value(name, environment)) is not None}
     try:
         settings = Settings.model_validate(given)

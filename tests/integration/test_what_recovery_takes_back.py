@@ -435,14 +435,14 @@ async def test_while_a_worker_runs_nothing_is_taken_back_and_the_worker_is_not_d
 
     done = play.processes.run("recover")
     assert done.returncode == REFUSED
-    assert "a ledger worker runs" in done.stderr
+    assert "a ledger worker is running" in done.stderr
     assert "stop all workers first" in done.stderr
     assert await rows(play, owners) == before
     await say(play, *invoiced("order-1"))
     await until_at_rest(play, 1)
 
     await asyncio.to_thread(play.processes.stop, "ledger")
-    with pytest.raises(RecoveryError, match="a delivery worker runs"):
+    with pytest.raises(RecoveryError, match="a delivery worker is running"):
         await run_recovery(play.settings, nobody)
     await asyncio.to_thread(play.processes.stop, "delivery")
     await recover(play)

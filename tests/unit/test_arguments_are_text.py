@@ -17,4 +17,4 @@ def test_an_argument_that_is_not_in_utf_8_is_wrong_usage(command: tuple[str, ...
         main([*command, NOT_UTF8])
 
     assert ended.value.code == 2
-    assert capsys.readouterr().err == "settlement: o\\udcff1 is no text: it holds bytes that are not UTF-8\n"
+    assert capsys.readouterr().err == "settlement: o\\udcff1 is not text: it holds bytes that are not UTF-8\n"

@@ -51,7 +51,7 @@ def test_what_is_no_json_can_be_mended_by_hand_but_not_patched():
     ):
         with pytest.raises(Refused):
             patched(value, patch)
-    with pytest.raises(Refused, match="no text"):
+    with pytest.raises(Refused, match="not text"):
         readable(b"\xff\xfe")
 
 
@@ -64,7 +64,7 @@ def test_braces_in_braces_without_end_are_read_and_refused_and_break_nothing():
 
     assert readable(deep) == deep.decode()
     for value, patch in ((deep, "{}"), (b"{}", deep.decode())):
-        with pytest.raises(Refused, match="braces in braces"):
+        with pytest.raises(Refused, match="nested too deeply"):
             patched(value, patch)
-    with pytest.raises(Refused, match="braces in braces"):
+    with pytest.raises(Refused, match="nested too deeply"):
         rewritten(b"{}", deep.decode())

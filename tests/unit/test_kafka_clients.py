@@ -99,7 +99,7 @@ async def test_certificates_that_are_replaced_just_now_are_named_and_the_databas
 
     assert patience.problem is not None
     assert patience.problem.startswith("Kafka: ")
-    assert f"KAFKA_SSL_CAFILE {cafile} is no PEM file of certificates that can be read" in patience.problem
+    assert f"KAFKA_SSL_CAFILE {cafile} is not a PEM file of certificates that can be read" in patience.problem
 
 
 def test_what_our_user_may_not_use_is_named_with_the_rights_that_it_needs():

@@ -20,4 +20,4 @@ def test_a_name_or_a_reason_of_blanks_is_wrong_usage(
         main([*command, option, blank, other, "x"])
 
     assert ended.value.code == 2
-    assert capsys.readouterr().err == f"settlement: {option} says nothing: it is kept with what you decide\n"
+    assert capsys.readouterr().err == f"settlement: {option} is blank: it is kept with your decision\n"

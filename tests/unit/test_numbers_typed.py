@@ -22,4 +22,4 @@ def test_what_only_python_takes_for_a_number_is_wrong_usage(
 
     assert ended.value.code == 2
     told = " ".join(capsys.readouterr().err.replace("│", "").split())  # a box that is broken between words
-    assert "is no whole number from" in told, told
+    assert "is not a whole number from" in told, told

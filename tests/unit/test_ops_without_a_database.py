@@ -18,7 +18,7 @@ from worker.settings import load
 
 FROM_THE_TABLES = sorted(PAGES.keys() - {"/", "/orders"})
 AWAY, LACKS, BROKE = "No answer from the database", "The database lacks what this page shows", "This page broke"
-READS = "The database only reads"
+READS = "The database is read-only"
 
 
 async def page(path: str, problem: Exception) -> tuple[int, str, list[Any]]:
@@ -67,7 +67,7 @@ async def test_a_database_that_does_not_serve_is_no_defect_of_the_page(path: str
 async def test_what_nothing_can_be_called_is_no_defect_of_the_page():
     status, text, logged = await page("/needs", asyncpg.CharacterNotInRepertoireError("invalid byte sequence: 0x00"))
 
-    assert (status, "Nothing is called so" in text, logged) == (404, True, [])
+    assert (status, "There is no such name" in text, logged) == (404, True, [])
 
 
 async def test_a_defect_of_ours_is_told_with_its_cause():

@@ -181,7 +181,7 @@ def test_the_certificates_of_whoever_signed_the_brokers_are_read(tmp_path: Path)
     ],
 )
 def test_a_typing_error_is_answered_with_what_was_meant(name: str, meant: str):
-    with pytest.raises(SettingsError, match=f"{name} is no setting of ours; did you mean {meant}?"):
+    with pytest.raises(SettingsError, match=f"{name} is not one of our settings; did you mean {meant}?"):
         load({name: "1"})
 
 

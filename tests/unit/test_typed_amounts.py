@@ -21,7 +21,7 @@ def test_what_is_no_amount_in_digits_is_refused_on_the_command_line(text: str, c
 
 @pytest.mark.parametrize("text", [*STRANGE, "5.001", "60.000000000000000000000000000001"])
 def test_what_is_no_amount_in_digits_is_refused_on_a_page(text: str):
-    with pytest.raises(Refused, match="the value is"):
+    with pytest.raises(Refused, match="the value must be"):
         in_minor(text, "BRL")
 
 

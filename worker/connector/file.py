@@ -101,7 +101,7 @@ def parse(text: str) -> ConnectorsFile:
     try:
         content = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as problem:
-        raise ConnectorsFileError(f"this is no TOML: {problem}.") from None
+        raise ConnectorsFileError(f"this is not TOML: {problem}.") from None
     for name in content:
         if name not in ("connectors", "merchants"):
             raise ConnectorsFileError(

@@ -12,6 +12,6 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if re.fullmatch("[0-9]{1,20}", text) and least <= int(text) <= most:
             return int(text)
-        raise typer.BadParameter(f"{text!r} is no whole number from {least} to {most}, in digits only")
+        raise typer.BadParameter(f"{text!r} is not a whole number from {least} to {most}, in digits only")
 
     return read

@@ -9,7 +9,7 @@ from worker.console.problems import USAGE, fail
 
 def _not_blank(option: typer.CallbackParam, text: str | None) -> str | None:
     if text is not None and not text.strip():
-        fail(f"{option.opts[0]} says nothing: it is kept with what you decide", USAGE)
+        fail(f"{option.opts[0]} is blank: it is kept with your decision", USAGE)
     return text
 
 

@@ -49,7 +49,7 @@ def _trusting(cafile: Path | None) -> ssl.SSLContext:
     try:
         context: ssl.SSLContext = create_ssl_context(cafile=str(cafile) if cafile else None)
     except OSError as problem:  # so is what OpenSSL says of its content
-        raise KafkaError(f"KAFKA_SSL_CAFILE {cafile} is no PEM file of certificates that can be read") from problem
+        raise KafkaError(f"KAFKA_SSL_CAFILE {cafile} is not a PEM file of certificates that can be read") from problem
     return context
 
 

@@ -116,7 +116,10 @@ def _settlements(books: Books) -> Iterator[Finding]:
         for name in ("refunded", "refunding"):
             total = sum(getattr(one, name) for one in payment.settlements)
             if total != getattr(payment, name):
-                yield "I8", f"payment {payment.payment_id}: its settlements are {name} by {total}, it itself is not"
+                yield (
+                    "I8",
+                    f"payment {payment.payment_id}: its settlements add up to {total} {name}, its own sum is another",
+                )
     for payment_id, settle_id in rows:
         yield "I8", f"settlement {settle_id} of payment {payment_id} has a row and is not in the state"
 

@@ -46,7 +46,7 @@ async def compare(connection: Connection, connector: str, effects: Iterable[Effe
                 _count(found, payment)
                 found.differences += _differences(payment, booked.pop(payment.payment_id, Counter()))
     found.differences += [
-        f"payment {name}: the connector moved money of it, the ledger knows it not" for name in booked
+        f"payment {name}: the connector moved money of it, and the ledger does not know it" for name in booked
     ]
     return found
 

@@ -66,7 +66,8 @@ class MisplacedWarning:
         if misplaced and time.monotonic() - self._said_at >= MISPLACED_WARNING_SECONDS:
             self._said_at = time.monotonic()
             telemetry.log.warning(
-                "records arrive outside their order's partition; it is right, only slower", topics=dict(self._unsaid)
+                "records arrive outside their order's partition; that is correct, only slower",
+                topics=dict(self._unsaid),
             )
             self._unsaid.clear()
 

@@ -156,7 +156,7 @@ async def _on_amount(connection: Connection, given: dict[str, str]) -> Proposal:
                 fields={name: given[name] for name in ("order", "invoice", "settle") if given.get(name)},
                 says="The amount no longer holds the order.",
             )  # fmt: skip
-    raise Refused("nothing of this order waits for that decision any more")
+    raise Refused("nothing in this order is waiting for that decision any more")
 
 
 async def _on_letter(site: Site, connection: Connection, action: Action, given: dict[str, str]) -> Proposal:
@@ -220,11 +220,11 @@ def in_minor(text: str, currency: str) -> int:
     """`60.00 BRL` in minor units; exact, or `Refused`."""
     exponent = EXPONENTS.get(currency, 0)
     if (found := _AMOUNT.fullmatch(text.strip())) is None:
-        raise Refused(f"the value is an amount like {'60.00' if exponent else '60'}, in {currency}")
+        raise Refused(f"the value must be an amount such as {'60.00' if exponent else '60'}, in {currency}")
     whole, part = found[1], (found[2] or "").rstrip("0")
     if len(part) <= exponent and 0 < (minor := int(whole + part.ljust(exponent, "0"))) <= MAX_MINOR:
         return minor
-    raise Refused(f"the value is above 0 and has at most {exponent} decimals")
+    raise Refused(f"the value must be above 0 and have at most {exponent} decimals")
 
 
 def _carried(value: bytes | None) -> tuple[int | None, str | None]:

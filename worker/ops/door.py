@@ -50,7 +50,7 @@ class Door:
         key = str(form.get("form_key", ""))
         if self._site.guard.is_own_form(session, key):
             return None
-        return self._site.say(request, 403, "Too old", "This form is not of your session; open the page again.")
+        return self._site.say(request, 403, "Too old", "This form is not from your session; open the page again.")
 
     async def _without_session(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Where nobody logs in, everybody gets a session on the way; elsewhere it begins with a token."""

@@ -139,19 +139,19 @@ class Server:
     def _broken_off(self, request: web.Request, problem: Exception) -> web.Response:
         """A database that does not serve is a line of the log; a defect of ours comes with its cause."""
         if isinstance(problem, asyncpg.ReadOnlySQLTransactionError):
-            telemetry.log.warning("the database takes nothing from a page", problem=str(problem), path=request.path)
-            why = "Nothing was done. It is a standby, or set to read only: DATABASE_URL has to name the primary."
-            return self._site.say(request, 503, "The database only reads", why)
+            telemetry.log.warning("the database refuses a page's write", problem=str(problem), path=request.path)
+            why = "Nothing was done. It is a standby, or set to read only: DATABASE_URL must name the primary."
+            return self._site.say(request, 503, "The database is read-only", why)
         if isinstance(problem, AWAY):
             telemetry.log.warning("the database did not answer a page", problem=str(problem), path=request.path)
-            return self._site.say(request, 503, "No answer from the database", "It will be there when it is back.")
+            return self._site.say(request, 503, "No answer from the database", "The page is back when the database is.")
         if isinstance(problem, NOT_OURS):
             telemetry.log.warning("the database lacks what a page asks for", problem=str(problem), path=request.path)
             why = "Tables are missing, or this login may not read them: the log of `settlement ops` says which."
             return self._site.say(request, 503, "The database lacks what this page shows", why)
         if isinstance(problem, asyncpg.CharacterNotInRepertoireError):  # U+0000, which no text of the database has
-            return self._site.say(request, 404, "Nothing is called so", "The address names what nothing can be called.")
-        telemetry.log.error("a page met what it cannot mend", exc_info=problem, path=request.path)
+            return self._site.say(request, 404, "There is no such name", "Nothing can have the name in this address.")
+        telemetry.log.error("a page failed", exc_info=problem, path=request.path)
         return self._site.say(request, 500, "This page broke", "The log of `settlement ops` says why.")
 
 

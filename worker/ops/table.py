@@ -90,7 +90,7 @@ class HomeTable(faust.Table[Any, Any]):
             refused = await self._refused(changes)
             if refused:
                 why = next(iter(refused.values()))
-                telemetry.log.warning("Kafka refused a write of the view, it is written again", problem=repr(why))
+                telemetry.log.warning("Kafka refused a write of the view; it is sent again", problem=repr(why))
                 self.refusal = refusal(why)
                 await asyncio.sleep(REFUSED_PAUSE_SECONDS)
             else:

@@ -205,7 +205,7 @@ class View:
             try:
                 key, row = self._folded(event, fresh, news)
             except (msgspec.DecodeError, ValueError, TypeError) as problem:
-                telemetry.log.warning("a record that the view cannot read", topic=event.message.topic,
+                telemetry.log.warning("the view cannot read a record", topic=event.message.topic,
                                       partition=event.message.partition, offset=event.message.offset,
                                       problem=str(problem))  # fmt: skip
                 continue

@@ -112,7 +112,7 @@ class Watch:
         self._goal = kept + waiting if self._goal is None else self._goal
         still = now - self._since
         if still > STILL_SECONDS:
-            self.lacking = f"{waiting:,} records wait, and none was read for {still:.0f} s"
+            self.lacking = f"{waiting:,} records wait, and none has been read for {still:.0f} s"
         elif waiting and kept < self._goal:
             self.lacking = f"{waiting:,} records wait to be read"
         else:

@@ -33,16 +33,16 @@ class Actor(Struct, frozen=True):
         for what, text, limit in (("a name", self.name, NAME_CHARACTERS_MAX),
                                   ("a reason", self.reason, REASON_CHARACTERS_MAX)):  # fmt: skip
             if not text.strip():
-                raise Refused(f"whoever decides gives {what}: it is kept with the decision")
+                raise Refused(f"{what} is missing: it is kept with the decision")
             refuse_unstorable(what, text, limit)
 
 
 def refuse_unstorable(what: str, text: str, limit: int = NAME_CHARACTERS_MAX) -> None:
     """What PostgreSQL cannot keep, or nobody would read, is refused with a sentence."""
     if len(text) > limit:
-        raise Refused(f"{what} has at most {limit} characters, not {len(text)}")
+        raise Refused(f"{what} may have at most {limit} characters, not {len(text)}")
     if storable(text) != text:
-        raise Refused(f"{what} is text: no U+0000 and no half of a character pair")
+        raise Refused(f"{what} holds what cannot be kept: U+0000, or half of a character pair")
 
 
 class HumanDecision(Struct, frozen=True, kw_only=True):

@@ -79,7 +79,7 @@ async def resolve(
     if (done is None) != (not operation_id):
         raise Refused("what was done has a value and the connector's operation id; what was not done has neither")
     if done is not None and not 0 < done <= MAX_MINOR:
-        raise Refused(f"the value is a whole number of minor units from 1 to {MAX_MINOR}")
+        raise Refused(f"the value must be a whole number of minor units from 1 to {MAX_MINOR}")
     if operation_id is not None:
         refuse_unstorable("the operation id", operation_id)
     return await _decide(

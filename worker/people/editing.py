@@ -6,7 +6,7 @@ from typing import Any
 from worker.kafka.envelope import behind_schema_id
 from worker.people.acting import Refused
 
-_TOO_DEEP = "{} has braces in braces without end, which nobody reads: publish the fact anew"
+_TOO_DEEP = "{} is nested too deeply for anybody to read: publish the fact anew"
 
 
 def readable(value: bytes | None) -> str:
@@ -19,7 +19,7 @@ def readable(value: bytes | None) -> str:
     try:
         return body.decode()
     except UnicodeDecodeError:
-        raise Refused("the value is no text and cannot be edited; publish the fact anew from where it came") from None
+        raise Refused("the value is not text and cannot be edited; publish the fact anew at its source") from None
 
 
 def rewritten(value: bytes | None, text: str) -> bytes:
@@ -33,7 +33,7 @@ def patched(value: bytes | None, patch: str) -> bytes:
     prefix, body = behind_schema_id(value or b"")
     changes, whole = _loaded(patch.encode(), "the patch"), _loaded(body, "the value")
     if not isinstance(changes, dict) or not isinstance(whole, dict):
-        raise Refused("a patch is a JSON object, and so is what it changes; --edit changes anything")
+        raise Refused("a patch is a JSON object and changes one; use --edit for anything else")
     try:
         if "specversion" in whole and isinstance(whole.get("data"), dict):  # a CloudEvents envelope around the data
             return prefix + _encoded(whole | {"data": merged(whole["data"], changes)})
@@ -59,7 +59,7 @@ def _loaded(body: bytes, what: str) -> Any:
     try:
         return json.loads(body)
     except ValueError as problem:
-        raise Refused(f"{what} is no JSON: {problem}") from None
+        raise Refused(f"{what} is not JSON: {problem}") from None
     except RecursionError:
         raise Refused(_TOO_DEEP.format(what)) from None
 
@@ -68,6 +68,6 @@ def _encoded(data: Any) -> bytes:
     try:
         return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except ValueError as problem:
-        raise Refused(f"what would be sent is no JSON: {problem}") from None
+        raise Refused(f"what would be sent is not JSON: {problem}") from None
     except RecursionError:
         raise Refused(_TOO_DEEP.format("what would be sent")) from None

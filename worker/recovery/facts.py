@@ -169,7 +169,7 @@ class Facts:
         )  # fmt: skip
         if row is not None:
             raise RecoveryError(
-                f"order {row['order_id']}: fact {row['sequence']} is another one here than in Kafka: this database has "
+                f"order {row['order_id']}: fact {row['sequence']} is not the same here as in Kafka: this database has "
                 "decided by itself since it was copied; restore the backup again and recover before a worker starts"
             )
 
@@ -193,7 +193,7 @@ class Facts:
             [kind.removeprefix("command.") for _, kind in rows], [data["value"] for data, _ in rows],
         )  # fmt: skip
         if differs is not None:
-            raise RecoveryError(f"command {differs} is another one here than in Kafka; a person must look at its order")
+            raise RecoveryError(f"command {differs} is not the same here as in Kafka; a person must look at its order")
 
     def _publish_event(self, order_id: str, message: bytes) -> None:
         event = orjson.loads(message)

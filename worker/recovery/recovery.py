@@ -93,7 +93,9 @@ class Recovery:
         """No worker runs, and none takes a partition before we are done."""
         alive = await self._connection.fetch(_SQL["living_members"])
         if alive:
-            raise RecoveryError(f"a {alive[0]['role']} worker runs ({alive[0]['member_id']}); stop all workers first")
+            raise RecoveryError(
+                f"a {alive[0]['role']} worker is running ({alive[0]['member_id']}); stop all workers first"
+            )
         try:
             await self._connection.execute(_SQL["create_all_partitions"], len(self._partitions))
             for role in ROLES:

@@ -100,7 +100,7 @@ class SandboxConnector:
             "value": int(minor), "settleId": body.get("settleId"),
         }  # fmt: skip
         if minor != int(minor) or minor <= 0:
-            return entry, f"value {asked} is no whole positive number of minor units"
+            return entry, f"value {asked} is not a positive whole number of minor units"
         if not entry["requestId"] or body.get("paymentId") != payment_id:
             return entry, "requestId is missing, or paymentId is not the path's"
         return entry, ""

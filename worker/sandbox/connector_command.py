@@ -33,7 +33,7 @@ def connector_command(
 ) -> None:
     """Runs a payment connector, with a book (GET /book) and faults by chance or by POST /faults."""
     if currency not in EXPONENTS:
-        raise typer.BadParameter(f"{currency} is no currency that can be settled")
+        raise typer.BadParameter(f"{currency} is not a currency that can be settled")
     rates = {"error": error_rate, "lost": lost_reply_rate} | dict(map(_rate, fault or []))
     faults = Faults(latency_ms, per_second, currency, rates)
     asyncio.run(_serve(SandboxConnector(Book(book), faults, seed), host, port))

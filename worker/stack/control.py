@@ -68,7 +68,7 @@ def environment(folder: Path) -> dict[str, str]:
     home = Home(folder)
     with _plain_errors():
         if not all(service.look().accepting for service in (Broker(home), Database(home))):
-            raise StackError(f"The local stack of {home.folder} does not run; start it with: settlement stack up")
+            raise StackError(f"The local stack of {home.folder} is not running; start it with: settlement stack up")
         return StackEnv(Broker(home).address, Database(home).url).as_settings()
 
 
@@ -77,7 +77,7 @@ def kafka_tool(folder: Path, name: str, arguments: list[str]) -> list[str]:
     home = Home(folder)
     with _plain_errors():
         if not Broker(home).look().accepting:
-            raise StackError(f"The broker of {home.folder} does not run; start it with: settlement stack up")
+            raise StackError(f"The broker of {home.folder} is not running; start it with: settlement stack up")
         return Broker(home).tool(name, arguments)
 
 

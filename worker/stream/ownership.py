@@ -221,7 +221,7 @@ class WrongPartitionsError(Exception):
     def __init__(self, found: int, wanted: int) -> None:
         super().__init__(
             f"the database knows {found} partitions, but TOPIC_PARTITIONS is {wanted}: "
-            "it cannot change once a worker ran"
+            "it cannot change once a worker has run"
         )
 
 

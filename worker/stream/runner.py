@@ -60,7 +60,7 @@ class Runner:
             seconds = self._settings.drain_seconds
             _, late = await asyncio.wait([working], timeout=seconds)
             if late:
-                telemetry.log.warning("not drained in time; the others find what is left", seconds=seconds)
+                telemetry.log.warning("not drained in time; other workers take over what is left", seconds=seconds)
         finally:
             stopping.cancel()
             working.cancel()
@@ -170,7 +170,7 @@ async def run_worker(settings: Settings, handler_factory: Callable[[Control], Ha
         telemetry.log.error(str(problem))
         return 1
     except Exception:  # noqa: BLE001 - the last line of the program
-        telemetry.log.exception("the worker met what it cannot mend")
+        telemetry.log.exception("the worker met something that it cannot mend")
         return 1
     finally:
         await handler.close()

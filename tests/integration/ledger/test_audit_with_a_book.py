@@ -62,7 +62,7 @@ async def test_money_of_a_payment_that_nobody_knows_is_told(ledger: LedgerWorld)
 
     said = await differences(ledger, effect("settle", 6_000, request), effect("settle", 1, "r", "stranger"))
 
-    assert said == ["payment stranger: the connector moved money of it, the ledger knows it not"]
+    assert said == ["payment stranger: the connector moved money of it, and the ledger does not know it"]
 
 
 async def test_a_void_that_is_only_booked_is_no_business_of_the_connector(ledger: LedgerWorld):

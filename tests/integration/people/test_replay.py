@@ -241,11 +241,11 @@ async def test_of_commands_and_outcomes_a_person_decides(refused: Deployment):
         (("replay", *WHO), 2, "say which"),
         (("replay", "1", "--all", *WHO), 2, "say which"),
         (("replay", "--all", "--patch", "{}", *WHO), 2, "give one number"),
-        (("replay", "1", "--patch", "{", *WHO), 1, "the patch is no JSON"),
+        (("replay", "1", "--patch", "{", *WHO), 1, "the patch is not JSON"),
         (("replay", "1", "--patch", "[]", *WHO), 1, "a patch is a JSON object"),
         (("replay", "7", *WHO), 1, "no dead letter 7 is known"),
         (("replay", "--older", "soon", *WHO), 2, "--older takes an age"),
-        (("discard", "1", "--by", " ", "--reason", "x"), 2, "--by says nothing"),
+        (("discard", "1", "--by", " ", "--reason", "x"), 2, "--by is blank"),
     ],
 )
 async def test_what_cannot_be_done_is_one_sentence(
