@@ -1,4 +1,4 @@
-"""How background tasks of ours end: by us, by what they met, or by a cancellation that nobody asked for."""
+"""How our background tasks end: because we ended them, by an error, or by a cancellation that nobody asked for."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ class GivenUpError(ConnectionError):
 
 @contextmanager
 def not_by_us() -> Iterator[None]:
-    """Raises a library's cancellation as its failure; as it came, it would end our task, which nobody had ended."""
+    """Raises a library's cancellation as its failure: else it would end our own task, which nobody cancelled."""
     try:
         yield
     except asyncio.CancelledError as problem:

@@ -117,7 +117,7 @@ def _settlement() -> None:
 
 
 def _refuse_what_is_no_text(arguments: list[str]) -> None:
-    """No id, name or message of ours holds such bytes, and neither PostgreSQL nor Kafka takes them."""
+    """None of our ids, names and messages has such bytes, and neither PostgreSQL nor Kafka accepts them."""
     for one in arguments:
         try:
             one.encode()
@@ -154,12 +154,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _open_what_is_closed() -> None:
-    """Else the next file or socket took its number, and the event loop aborts where it has to close that one."""
+    """Else the next file or socket would get its number, and the event loop aborts when it has to close that one."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _let_go_of_output() -> None:
-    """What cannot be written is not tried once more by the interpreter as it ends."""
+    """So that the interpreter does not try once more, as it ends, to write what cannot be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

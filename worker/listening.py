@@ -1,4 +1,4 @@
-"""How every server of ours begins to listen, and what it says where it cannot."""
+"""How all our servers begin to listen, and what they say where they cannot."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ from worker.settings import SettingsError
 
 
 class CannotListen(SettingsError):
-    """One sentence: where nobody can listen, why, and what names another place. The program ends with 2."""
+    """One sentence: which address cannot be listened on, why, and which settings change it. The program ends with 2."""
 
 
 async def listen(runner: web.AppRunner, host: str, port: int, named_by: str = "OPS_HOST and OPS_PORT") -> None:
@@ -25,7 +25,7 @@ async def listen(runner: web.AppRunner, host: str, port: int, named_by: str = "O
 
 
 def _is_about_us(record: logging.LogRecord) -> bool:
-    """Whoever does not speak HTTP is answered 400; a traceback each would tell of them, with what they sent."""
+    """A client that does not speak HTTP is answered 400; a traceback for each would fill the log."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 

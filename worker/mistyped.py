@@ -1,9 +1,9 @@
-"""Which setting somebody meant who set a variable of another name."""
+"""Which setting was meant by a variable whose name is mistyped."""
 
 import re
 from collections.abc import Collection
 
-# Names that begin so are ours: one that we do not know is a typing error, not somebody else's variable.
+# Names with these prefixes are ours: one that we do not know is a typing error, not somebody else's variable.
 OUR_PREFIXES = (
     "CONNECTORS_", "EXPIRY_", "KAFKA_BOOTSTRAP", "KAFKA_SASL_", "KAFKA_SECURITY_", "KAFKA_SSL_", "OPS_",
     "PARKING_", "SETTLEMENT_", "TOPIC_",

@@ -55,12 +55,12 @@ def ops_command() -> None:
 
 
 def _hold_signals() -> None:
-    """One that comes before the worker listens waits until it does, instead of ending it where it stands."""
+    """A signal that comes before the worker listens waits until it does, instead of killing it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGTERM])
 
 
 def _allow_open_files() -> None:
-    """As many as this program may give itself: of the few that it begins with, connectors that hang would take all."""
+    """As many as this program may have: connectors that hang would soon use up the few that it starts with."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # some systems name a limit that they do not grant
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

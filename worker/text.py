@@ -2,5 +2,5 @@
 
 
 def storable(text: str) -> str:
-    """The text with what cannot be kept escaped; the terminal's own signs are left to whoever shows it."""
+    """The text, with what cannot be kept escaped; control characters of terminals are left to whoever shows it."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

@@ -147,7 +147,7 @@ def _json_object(reply: Reply) -> dict[str, Any] | None:
 
 
 def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A name that is said again with another value is believed in none: what has them all could nest without end."""
+    """A name that is given two different values is believed in neither of them."""
     said: dict[str, Any] = {}
     for name, value in pairs:
         if said.setdefault(name, value) != value:

@@ -97,7 +97,7 @@ class Client:
 
     @cached_property
     def _url(self) -> httpx.URL:
-        """Read as part of a call, which fails like any that reaches nobody where httpx takes it for no address."""
+        """Parsed as part of a call, so that an address that httpx refuses fails like one that nobody answers."""
         return httpx.URL(self.connector.url)
 
     async def send(self, operation: Operation, command: Command, traceparent: str | None = None) -> Happened:
@@ -155,7 +155,7 @@ def _fixed_headers(connector: Connector) -> dict[str, str]:
 
 
 class _Connections(aiohttp.TCPConnector):
-    """What came over an idle connection answers nobody: kept, it would be read as the answer to the next command."""
+    """Bytes that came over an idle connection answer nothing: they would be read as the answer to the next command."""
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
         while (found := await super()._get(key, traces)) is not None:
@@ -185,7 +185,7 @@ async def _keep_path(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
 
 
 async def _drop_reason(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """The words behind the status may be in any letters; httpx takes UTF-8 alone, and nobody needs them."""
+    """The reason phrase may be in any encoding; httpx accepts only UTF-8, and nobody needs it."""
     response = await handler(request)
     response.reason = None
     return response
@@ -209,7 +209,7 @@ async def _read(response: httpx.Response) -> Reply:
 
 
 def _inflated(reply: Reply, encoding: str) -> Reply:
-    """We ask for no encoding. Of one that is used all the same no more comes out than a reply may have."""
+    """We ask for no encoding. One that is used all the same is inflated no further than a reply may be large."""
     inflater = zlib.decompressobj(GZIP_OR_ZLIB)
     try:
         body = inflater.decompress(reply.body, RESPONSE_BYTES_MAX) if encoding in ENCODINGS else b""

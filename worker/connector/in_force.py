@@ -24,7 +24,7 @@ class ConnectorsInForce:
             raise SettingsError(f"CONNECTORS_FILE: {problem}") from None
 
     def reload(self) -> bool:
-        """Whether another one is in force; one that does not parse leaves the old one, and an alert until it does."""
+        """Whether a new file is in force; one that does not parse leaves the old one, and an alert until it does."""
         try:
             self.file = load(self._path)
         except ConnectorsFileError as problem:

@@ -1,4 +1,4 @@
-"""Finds the addresses of a connector's host, so that whoever cannot be found holds nobody else up."""
+"""Looks up a connector's host, so that a host that cannot be found holds up no other connector."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""A credential is named in the file and read when it is needed; of ours only the reply to a request keeps it."""
+"""A credential is named in the file and read when it is needed; only the reply to a request keeps it."""
 
 import os
 from pathlib import Path

@@ -104,7 +104,7 @@ def discard_command(
     merchant: OfMerchant = None, order: OfOrder = None, older: Older = None, newer: Newer = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Give dead letters up: nobody needs them. They stay in the table, with your name and reason."""
+    """Discard dead letters that nobody needs. They stay in the table, with your name and reason."""
     wanted = picked(ids, everything, filtered(topic, code, merchant, order, older, newer))
     done = with_connection(lambda connection: dead_letters.discard(connection, Actor(by, reason), wanted))
     if as_json:

@@ -1,4 +1,4 @@
-"""How a command's help ends."""
+"""The examples at the end of a command's help."""
 
 from rich.markup import escape
 

@@ -1,4 +1,4 @@
-"""A whole number as everybody reads it: nobody decides about 10 who typed 1_0."""
+"""A whole number as everybody reads it: who typed 1_0 did not mean 10."""
 
 import re
 from collections.abc import Callable

@@ -101,7 +101,7 @@ def _show_state(console: Console, state: Json, amount: Amount) -> None:
 
 
 def _show_payment(console: Console, payment: Json, amount: Amount) -> None:
-    """How much of the authorization is used up, drawn and said."""
+    """How much of the authorization is used up, as a bar and in words."""
     flags = [name for name in ("frozen", "lapsed") if payment[name]]
     show(console, cell(f"payment {payment['paymentId']}", "bold"), f" by {payment['connector']}, authorized "
          f"{amount(payment['authorized'])}", cell("".join(f", {one}" for one in flags), "yellow"))  # fmt: skip

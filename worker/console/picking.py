@@ -30,7 +30,7 @@ Newer = Annotated[str | None, typer.Option("--newer", metavar="AGE", help="Only 
 
 
 def picked(ids: list[int] | None, everything: bool, wanted: Filter) -> Filter | list[int]:
-    """Numbers, or a filter, or `--all`: one of them, so that nobody means more than was typed."""
+    """Numbers, or a filter, or `--all`: exactly one of them, so that no more is meant than was typed."""
     given = [bool(ids), wanted != Filter(), everything]
     if given.count(True) != 1:
         fail(

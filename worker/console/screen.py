@@ -25,7 +25,7 @@ Cell = str | Text
 
 
 def out() -> Console:
-    """Standard output: colours only on a terminal, no markup, nothing is highlighted by itself."""
+    """Standard output: colours only on a terminal, no markup, no automatic highlighting."""
     return _console(stderr=False)
 
 
@@ -46,7 +46,7 @@ def plain(text: object) -> str:
 
 
 def cell(text: object, style: str = "") -> Text:
-    """One cell of a table, or part of a line, in a style of ours."""
+    """One cell of a table, or part of a line, with a style."""
     return Text(plain(text), style=style)
 
 

@@ -18,7 +18,7 @@ class Clients:
         self._retiring: dict[Client, Send] = {}
 
     def of(self, connector: Connector) -> Client:
-        """The client of a connector in force; whoever takes it tells it of the send at once (`busy`)."""
+        """The client of a connector in force; the caller says at once which send uses it (`busy`)."""
         client = self._in_force.get(connector.name)
         if client is None:
             client = self._in_force[connector.name] = Client(connector, self._tls)
@@ -32,7 +32,7 @@ class Clients:
         send.add_done_callback(sends.discard)
 
     def renew(self, connectors: dict[str, Connector]) -> None:
-        """What the file says otherwise is asked by a new client from here on."""
+        """Connectors whose table has changed get a new client from here on."""
         for name, client in list(self._in_force.items()):
             if connectors.get(name) != client.connector:
                 del self._in_force[name]

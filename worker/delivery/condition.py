@@ -1,4 +1,4 @@
-"""How a connector is, learned from its answers: well, away (the breaker is open), or refusing everybody (R34, R36)."""
+"""A connector's condition, learned from its answers: well, away (the breaker is open), or refusing all (R34, R36)."""
 
 from typing import Literal
 
@@ -20,7 +20,7 @@ class Condition:
         self.probe: str | None = None  # the one command under way while the connector is not well
 
     def probing(self, command_id: str) -> None:
-        """This command is on its way to find out."""
+        """This command is sent to find out whether the connector is back."""
         self.probe = command_id
 
     def ended(self, command_id: str, answer: Answer, connector: Connector, now_ms: int, *, replied: bool) -> None:
@@ -41,18 +41,18 @@ class Condition:
             self._is_away(answer, connector, now_ms)
 
     def unused(self, command_id: str) -> None:
-        """It was to find out, and was not sent after all: another one will."""
+        """The command was chosen as a probe and was not sent after all: another one will be."""
         if self.probe == command_id:
             self.probe = None
         if self.refused == command_id:
             self.refused = None
 
     def ask_now(self) -> None:
-        """Whatever it was given time for, it may be asked at once."""
+        """Whatever pause it was given is over: it may be asked at once."""
         self.not_before_ms = 0
 
     def calm(self) -> None:
-        """Nobody is told any longer that it is not well; the next answer of that kind tells it again."""
+        """Ends the alerts about it; the next answer of that kind raises them again."""
         telemetry.clear_alert("connector_stopped", self._name)
         telemetry.clear_alert("breaker_open", self._name)
 

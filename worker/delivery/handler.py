@@ -59,7 +59,7 @@ class DeliveryHandler:
         await self._sending.landed(partitions)
 
     def dropped(self) -> None:
-        """Everything is found again in the tables; answers that still come are nobody's."""
+        """Everything is found again in the tables; answers that still arrive are ignored."""
         self._give_back()
         self._sending.forget()
         self._booked, self._open, self._leaving = 0, None, frozenset()
@@ -117,7 +117,7 @@ class DeliveryHandler:
         await self._release_due(cycle, store)
 
     async def committed(self, cycle: Cycle) -> None:
-        """What was written down may be sent now; a cycle that passed us by wrote nothing of ours down."""
+        """What was written down may be sent now; a cycle that we did not handle wrote nothing down for us."""
         if cycle is not self._open:
             return
         self._open = None
@@ -160,7 +160,7 @@ class DeliveryHandler:
             await store.applied(answered, cycle.now_ms)
 
     async def _give_up_behind_closed_doors(self, cycle: Cycle, store: Store) -> None:
-        """The horizon also comes for commands of a connector that nobody may ask now."""
+        """The horizon is reached, too, by commands of a connector that may not be asked now."""
         mine = cycle.epochs.keys() - self._leaving
         for lane in self._lanes.values():
             if lane.connector is not None and lane.condition.not_before_ms > cycle.now_ms:
@@ -204,12 +204,12 @@ class DeliveryHandler:
             lane.window.forget()
 
     def _not_now(self, ids: Iterable[str]) -> None:
-        """These were let out and are not to be sent: they moved on, or somebody else has them."""
+        """These were let out and are not to be sent: they have moved on, or somebody else has them."""
         for command_id in ids:
             self._let_out.pop(command_id).unused(command_id)
 
     def _give_back(self) -> None:
-        """What was let out by a transaction that did not happen."""
+        """Takes back what was let out by a transaction that was not committed."""
         self._not_now(list(self._let_out))
         self._released = []
 
@@ -232,7 +232,7 @@ class DeliveryHandler:
         return lane
 
     async def _lose(self, store: Store, taken: Mapping[int, Taken]) -> None:
-        """Attempts of a former owner count as unknown; one that nobody saw leave may still be sending."""
+        """Attempts of a former owner count as unknown; one that was lost without a hand-over may still be sending."""
         await store.lose({
             command_id: self._safe_ms(connector, taken[partition].former_lease_until_ms)
             for command_id, partition, connector in await store.under_way(taken)

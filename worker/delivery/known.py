@@ -12,7 +12,7 @@ _SQL = load("worker.delivery")
 
 
 async def first_unknown(connection: Connection, records: Sequence[Record]) -> Record | None:
-    """The first of these that nobody here has written; what carries no id of ours is not ours."""
+    """The first of these that our tables do not know; a record without an id of ours is not ours."""
     # `(commandId, which of its changes)`, or `(DECISION, its id)`.
     told = [(record, *one) for record in records if (one := numbered(record)) is not None]
     if not told:

@@ -39,7 +39,7 @@ class Lane:
         self.connector = connector
 
     def tell_who_waits(self) -> None:
-        """Whoever takes a connector out of the file is told only that commands wait for it, while any does."""
+        """Of a connector that was taken out of the file we say only that commands wait for it, as long as any do."""
         if self.connector is None:
             self.condition.calm()
         if self.connector is None and len(self.window):
@@ -80,12 +80,12 @@ class Lane:
         self.condition.ended(command_id, answer, connector, now_ms, replied=replied)
 
     def ask_now(self) -> None:
-        """Pause and rate were meant for another clock, or by another table: better asked too early, once."""
+        """Pause and rate came from another clock, or another table: better to ask too early, once."""
         self.condition.ask_now()
         self._next_token_ms = 0.0
 
     def unused(self, command_id: str) -> None:
-        """A command that was let out and not sent after all."""
+        """A command was let out and was not sent after all."""
         self.in_flight -= 1
         self._gauge.dec()
         self.condition.unused(command_id)

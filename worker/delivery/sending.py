@@ -38,7 +38,7 @@ class Result(Struct, frozen=True):
 
 
 class Sending:
-    """Sends, each attempt in a task of its own that nobody cancels."""
+    """Sends each attempt in a task of its own, which nobody cancels."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
@@ -69,11 +69,11 @@ class Sending:
             await asyncio.wait(flying)
 
     def forget(self) -> None:
-        """Answers that still come are nobody's; whoever owns the partition next counts them as unknown."""
+        """Answers that still arrive are ignored; the next owner of the partition counts the attempts as unknown."""
         self._flying, self.results = {}, []
 
     def renew(self, connectors: dict[str, Connector]) -> None:
-        """What begins from here on goes by these tables; what has begun ends by the old ones."""
+        """Attempts that begin from here on follow these tables; those under way follow the old ones."""
         self._clients.renew(connectors)
 
     async def close(self) -> None:
@@ -104,7 +104,7 @@ class Sending:
             self._note(Result(job, epoch, connector, answer, at_ms, status, reply))
 
     def _is_awaited(self, job: Job) -> bool:
-        """Whether the result of this task, which ends here, is anybody's."""
+        """Whether anybody still waits for the result of this task, which ends here."""
         mine = self._flying.get(job.id)
         if mine is None or mine[1] is not asyncio.current_task():
             return False

@@ -123,7 +123,7 @@ class Store:
         return [_job(row) for row in rows]
 
     async def past_horizon(self, connector: str, partitions: Iterable[int], before_ms: int) -> list[str]:
-        """Uncertain commands of a connector whose first attempt was so long ago."""
+        """Uncertain commands of a connector whose first attempt was before this time."""
         rows = await self._connection.fetch(
             _SQL["past_horizon"], connector, moment(before_ms), list(partitions), GIVEN_UP_MAX
         )
@@ -197,7 +197,7 @@ class Store:
         await self._connection.execute(_SQL["mark_applied"], list(answered), list(answered.values()), moment(now_ms))
 
     async def close_dead_letter(self, job: Job, decision: HumanDecision) -> None:
-        """Asked again, or closed: the command's dead letter waits for nobody any more."""
+        """The command is asked again or closed: its dead letter no longer waits for anybody."""
         status = "replayed" if decision.action == "retry" else "discarded"
         await self._connection.execute(
             _SQL["close_dead_letter"], *job.record.origin, status, decision.by, decision.reason, moment(decision.at_ms)

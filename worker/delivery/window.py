@@ -1,4 +1,4 @@
-"""The earliest due commands of one connector, by time; the rest stays in the table, however much it is."""
+"""The earliest due commands of one connector, by time; the rest stays in the table, however many there are."""
 
 import heapq
 

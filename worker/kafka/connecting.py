@@ -1,4 +1,4 @@
-"""What every client of ours tells aiokafka about the way to the broker."""
+"""How all our clients of Kafka connect: addresses, security, timeouts."""
 
 import ssl
 from collections.abc import AsyncIterator, Iterator

@@ -65,7 +65,7 @@ class Original(Struct, frozen=True):
 
 
 def original(dead: Record, prefix: str) -> Original | None:
-    """The record that a dead letter of ours once was; a value that did not fit is gone, and stays empty."""
+    """The record that one of our dead letters once was; a value that did not fit is lost, and stays empty."""
     place = max((at for at, (name, _) in enumerate(dead.headers) if name == _FIRST), default=None)
     if place is None:
         return None

@@ -24,7 +24,7 @@ def install() -> None:
 
 
 def _send_or_broken(connection: Any, request: Any, expect_response: bool = True) -> Any:
-    """That a connection broke is heard a moment later; whoever writes there until then gets uvloop's RuntimeError."""
+    """A broken connection is noticed a moment later; whoever writes to it until then gets uvloop's RuntimeError."""
     writer = connection._writer  # noqa: SLF001
     if writer is not None and writer.is_closing():
         connection.close(reason=CloseReason.CONNECTION_BROKEN)

@@ -1,4 +1,4 @@
-"""A record as it came and a record as it goes; topics are logical names, without the deployment's prefix."""
+"""Records as they come and as they go; topics are logical names, without the deployment's prefix."""
 
 from collections.abc import Sequence
 

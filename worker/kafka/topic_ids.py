@@ -1,4 +1,4 @@
-"""What tells a topic from another one of its name: the id that Kafka gives each topic that is made.
+"""What tells a topic from another of the same name: the id that Kafka gives each new topic.
 
 Fetches go by name: of a topic that was deleted and made anew they go on at an offset of the old one. aiokafka asks for
 metadata in a form that has no ids yet; this is the first that has them.

@@ -82,7 +82,7 @@ def refuse_wrong_counts(settings: Settings, found: dict[str, int]) -> None:
 
 
 def _refuse_unfit(settings: Settings, configs: Mapping[str, Mapping[str, str]]) -> None:
-    """What others set otherwise would lose what nobody has read yet, or stop whoever writes there."""
+    """Refuses settings that would lose records before they are read, or stop whoever writes there."""
     for topic, config in configs.items():
         name = topic.removeprefix(settings.topic_prefix)
         if name != names.ORDERS and "compact" in config[CLEANUP]:
@@ -100,7 +100,7 @@ def _refuse_unfit(settings: Settings, configs: Mapping[str, Mapping[str, str]]) 
 
 
 def _written_bytes_max(name: str) -> int:
-    """What is too large for its topic would stop whoever owns its partition, one worker after another."""
+    """A record too large for its topic would stop every worker that owns the partition, one after another."""
     if name in TOLD:
         return TOLD_BYTES_MAX
     return BATCH_BYTES_MAX if name == names.OUTCOMES or name.endswith(names.DEAD_LETTER_SUFFIX) else 0

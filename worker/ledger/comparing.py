@@ -66,7 +66,7 @@ def _differences(payment: Payment, book: Counter[Operation]) -> Iterator[str]:
 
 
 def _sums(payment: Payment) -> dict[Operation, tuple[int, int]]:
-    """Done and under way; a void that was only booked is no business of the connector's."""
+    """Done and under way; a void that was only booked was never asked of the connector."""
     sums = (
         (payment.settled, payment.settling),
         (payment.refunded, payment.refunding),

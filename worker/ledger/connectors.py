@@ -1,4 +1,4 @@
-"""The connectors file as the ledger uses it: under which terms a fact is decided, and what nobody has named yet."""
+"""The connectors file as the ledger uses it: the terms for each fact, and connectors that no file names yet."""
 
 from collections.abc import Iterable
 

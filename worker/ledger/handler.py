@@ -36,7 +36,7 @@ class LedgerHandler:
         """The last cycle, until it is durable."""
 
     async def taken(self, connection: Connection, taken: Mapping[int, Taken]) -> None:
-        """The orders of these partitions have to be looked at; for what they wait is said at once."""
+        """The orders of these partitions have to be looked at; connectors that they wait for are named at once."""
         self._lookout.at_once()
         for row in await connection.fetch(_SQL["read_consumed"], list(taken)):
             self._next_offsets[row["topic"], row["partition"]] = row["next_offset"]
@@ -60,7 +60,7 @@ class LedgerHandler:
             self._control.wake()
 
     def clock_set_back(self) -> None:
-        """The tables are asked anew; what the database refused may be tried again."""
+        """Asks the tables again; what the database had refused may be tried once more."""
         self._lookout = Lookout()
 
     def next_due_ms(self) -> int | None:
@@ -74,7 +74,7 @@ class LedgerHandler:
         await under_way.decide_records()
 
     async def committed(self, cycle: Cycle) -> None:
-        """What is durable now is counted and told to the operator."""
+        """What is durable now is counted in the metrics and told to the operator."""
         durable, self._under_way = self._under_way, None
         if durable is None or durable.cycle is not cycle:
             return  # nothing was decided in it: what an earlier one had decided was refused

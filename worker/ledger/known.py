@@ -14,7 +14,7 @@ Numbered = tuple[Record, str, int]
 
 
 async def first_unknown(connection: Connection, records: Sequence[Record]) -> Record | None:
-    """The first of these that nobody here has decided; what carries no id of ours is not ours."""
+    """The first of these that our tables do not know; a record without an id of ours is not ours."""
     commands = [record for record in records if record.topic == names.COMMANDS]
     events = [(record, *one) for record in records if record.topic == names.EVENTS and (one := numbered(record))]
     states = [(record, *one) for record in records if record.topic == names.ORDERS and (one := numbered(record, "/v"))]

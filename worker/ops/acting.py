@@ -77,7 +77,7 @@ async def act(site: Site, request: web.Request) -> web.StreamResponse:
 
 
 async def _proposal(site: Site, connection: Connection, action: str, given: dict[str, str]) -> Proposal:
-    """What the fields mean, read anew from the tables; `Refused` with a sentence where it cannot be done."""
+    """What the fields mean, read afresh from the tables; `Refused` with a sentence where it cannot be done."""
     match action:
         case "retry" | "abandon" | "resolve" if given.get("id"):
             return await _on_command(connection, action, given)

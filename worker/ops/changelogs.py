@@ -28,7 +28,7 @@ WRITE_BYTES_MAX = 256 * 1024  # of one partition in one request
 
 
 def faust_options(settings: Settings) -> dict[str, Any]:
-    """Faust as we want it: our topics, no web server, no leader topic, nothing made or found by itself."""
+    """Faust as we want it: our topics, no web server, no leader topic, nothing created or discovered automatically."""
     return {
         "broker": [f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")],
         "broker_credentials": _credentials(settings),
@@ -134,7 +134,7 @@ def _places(settings: Settings, topics: Sequence[str]) -> list[TopicPartition]:
 
 
 def _credentials(settings: Settings) -> Any:
-    """What Faust calls the same security that every client of ours uses."""
+    """The security settings of all our clients, in Faust's terms."""
     options = client_options(settings)
     context = options.get("ssl_context")
     if settings.kafka_security_protocol.startswith("SASL"):

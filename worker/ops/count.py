@@ -1,4 +1,4 @@
-"""How often something happened in one minute, such that no repeat counts twice: pure.
+"""How often something happened in one minute, counted so that no repeat counts twice: pure.
 
 A count knows up to which offset of each partition it counted, so what is read again after a kill is not counted again.
 """

@@ -1,4 +1,4 @@
-"""The door: no page without a session, no form that is not ours, and the log-in where tokens are asked for."""
+"""The door: no page without a session, no form but our own, and the log-in where tokens are asked for."""
 
 from collections.abc import Awaitable, Callable
 
@@ -11,7 +11,7 @@ from worker.ops.site import Site
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# What a body is that no browser sends: no such character set, no boundary, bytes that are no text, no such compression.
+# A body that no browser sends: an unknown character set or compression, no boundary, bytes that are not text.
 NO_FORM = (ValueError, LookupError, RuntimeError, web.RequestPayloadError)
 
 
@@ -53,7 +53,7 @@ class Door:
         return self._site.say(request, 403, "Too old", "This form is not from your session; open the page again.")
 
     async def _without_session(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Where nobody logs in, everybody gets a session on the way; elsewhere it begins with a token."""
+        """Where no token is asked for, everybody is given a session; elsewhere one begins by logging in."""
         if request.path == "/stream":
             return web.Response(status=401, text="log in first\n")
         if request.method not in ("GET", "HEAD"):
@@ -72,7 +72,7 @@ async def login_page(site: Site, request: web.Request) -> web.Response:
 
 
 async def login(site: Site, request: web.Request) -> web.StreamResponse:
-    """Lets in whoever has one; whoever guesses is made to wait."""
+    """Lets in whoever has a token; whoever guesses is made to wait."""
     client = request.remote or ""
     form = await request.post()
     to = str(form.get("to", "/"))
@@ -100,7 +100,7 @@ async def logout(_: web.Request) -> web.Response:
 
 
 def _own_path(to: str) -> str:
-    """Only a path of ours: `//elsewhere` would be another site, also where only a tab stands between the two."""
+    """Only a path of ours: `//elsewhere` would be another site, even with a tab between the slashes."""
     if not to.isprintable() or not to.startswith("/") or to.startswith(("//", "/\\")):
         return "/"
     target = URL(to)

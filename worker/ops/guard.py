@@ -1,4 +1,4 @@
-"""Who may come in: log-in, sessions, and what no page of another origin can make a browser do here.
+"""Who may come in: log-in, sessions, and what keeps pages of other origins from acting here through a browser.
 
 Without tokens the view listens on loopback only and whoever reaches it is an operator: then the Host header must name
 loopback, so that no name that somebody points at 127.0.0.1 opens it (DNS rebinding).
@@ -132,7 +132,7 @@ SESSION: web.RequestKey[Session | None] = web.RequestKey("session", Session)
 
 
 def refuse_unsafe(settings: Settings, tokens: dict[Role, str]) -> None:
-    """Beyond loopback nobody comes in without a token, and a token is not short."""
+    """Beyond loopback nobody comes in without a token, and no token is short."""
     if not is_loopback(settings.ops_host) and "operator" not in tokens:
         raise SettingsError(f"OPS_TOKEN is missing: OPS_HOST {settings.ops_host} can be reached from elsewhere")
     for role, token in tokens.items():

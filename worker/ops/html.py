@@ -1,4 +1,4 @@
-"""Templates become pages. Every value is escaped as it enters one; nothing here or in a template switches that off."""
+"""Turns templates into pages. Every value is escaped; nothing here or in a template switches that off."""
 
 import json
 from datetime import UTC, datetime

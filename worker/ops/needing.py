@@ -64,7 +64,7 @@ def letter_id(text: str) -> int:
 
 
 def readable(value: bytes | None) -> str | None:
-    """JSON in lines, other text as it is, bytes that are no text as escapes; cut where nobody reads on."""
+    """JSON in lines, other text as it is, bytes that are not text as escapes; cut where nobody reads on."""
     if value is None:
         return None
     try:

@@ -38,7 +38,7 @@ async def now_page(site: Site, request: web.Request) -> web.Response:
 
 
 def _idle(around: Surroundings) -> list[tuple[str, str]]:
-    """Roles that no living worker has, and what waits for them; before the first look nobody knows."""
+    """Roles without a living worker, and what waits for them; empty until the first look."""
     living = {one.role for one in around.workers}
     return [(role, waits) for role, waits in WAITING if role not in living] if around.lags else []
 

@@ -143,7 +143,7 @@ def fold(row: Row, message: Message, kind: str) -> Row:
 
 
 def is_over(row: Row, now_ms: int) -> bool:
-    """Nothing of it is live any more, and no repeat of today's news can come."""
+    """Whether the order has ended so long ago that no repeat of its messages can come any more."""
     state = row.state
     if state is None:
         return False

@@ -137,7 +137,7 @@ class Server:
             return self._broken_off(request, problem)
 
     def _broken_off(self, request: web.Request, problem: Exception) -> web.Response:
-        """A database that does not serve is a line of the log; a defect of ours comes with its cause."""
+        """A database that cannot serve us is one line in the log; a defect of ours is logged with its traceback."""
         if isinstance(problem, asyncpg.ReadOnlySQLTransactionError):
             telemetry.log.warning("the database refuses a page's write", problem=str(problem), path=request.path)
             why = "Nothing was done. It is a standby, or set to read only: DATABASE_URL must name the primary."
@@ -156,7 +156,7 @@ class Server:
 
 
 async def _ready(site: Site, _: web.Request) -> web.Response:
-    """Open to everybody: what a server said of itself is in the log, and on the pages of those who have a session."""
+    """Open to everybody, so it quotes no server: that is left to the log and to the pages, which need a session."""
     blind = site.around.problem and "the last look at the database and the brokers failed; the log says why"
     return readiness({name: one for name, one in (("view", site.view.missing()), ("around", blind)) if one})
 

@@ -45,7 +45,7 @@ class Worker(Struct, frozen=True):
 
 
 class Surroundings:
-    """Keeps the last look; what of a look failed stays as it was, and `problem` says who did not answer."""
+    """Keeps what the last look found; what could not be asked stays as it was, `problem` says who did not answer."""
 
     def __init__(self, settings: Settings, reader: Reader) -> None:
         self._reader = reader
@@ -59,7 +59,7 @@ class Surroundings:
         self._asked = "PostgreSQL"
         self.problem: str | None = None
         self.stamp = 0
-        """Another number, another look with another result."""
+        """Changes whenever a look finds something different."""
 
     async def start(self) -> None:
         """Looks from here on, until `stop`."""

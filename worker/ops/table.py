@@ -125,7 +125,7 @@ def _refusal(sent: "asyncio.Future[Any]") -> BaseException | None:
 
 
 async def in_turns(many: Iterable[T]) -> AsyncIterator[T]:
-    """Many things, such that pages are answered in between."""
+    """Goes through many things, letting pages be answered in between."""
     for number, one in enumerate(many, 1):
         yield one
         if number % TURN == 0:

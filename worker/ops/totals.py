@@ -1,4 +1,4 @@
-"""Sums over all rows, kept by what each row adds and takes away; counted anew after a recovery, never stored."""
+"""Sums over all rows, kept up to date row by row; counted afresh after a recovery, never stored."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ class Totals:
         self.moved: defaultdict[tuple[int, str], Counter[str]] = defaultdict(Counter)
         """(day since 1970, currency) → the sums of `MOVES`."""
         self.ways: defaultdict[tuple[str, str], Way] = defaultdict(Way)
-        """(connector, currency) → what is on its way: of each connector that an order ever had, be it nothing."""
+        """(connector, currency) → what is on its way: for each connector that an order ever had, even if nothing."""
         self.asked: dict[str, Asked] = {}
         """Every command under way."""
 
@@ -43,7 +43,7 @@ class Totals:
         return totals
 
     def swap(self, old: Row | None, new: Row | None) -> None:
-        """One order's row became another one."""
+        """One order's row was replaced by another; None: there was or is no row."""
         if old is not None:
             self._count(old, -1)
         if new is not None:

@@ -1,4 +1,4 @@
-"""Tells open pages that something changed; what it is, each fetches itself, as the page that it is."""
+"""Tells open pages that something changed; each then fetches itself once more to see what."""
 
 import asyncio
 
@@ -69,7 +69,7 @@ class Streams:
         return self._mark(order_id) != seen
 
     def _mark(self, order_id: str | None) -> object:
-        """Another mark, another page."""
+        """Differs whenever the page would differ."""
         if order_id is not None:
             return self._site.view.row(order_id)
         return self._site.view.stamp, self._site.around.stamp

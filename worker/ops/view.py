@@ -132,7 +132,7 @@ class View:
         return f"what the view knows is not kept: Kafka {why}" if why else None
 
     def lost(self) -> str | None:
-        """Why the view has to begin anew; None: it goes on."""
+        """Why the view has to start over; None: it goes on."""
         if (problem := self._failure()) is not None:
             why = refusal(problem)
             return f"Kafka {why}" if why else f"the view has crashed: {problem!r}"

@@ -1,4 +1,4 @@
-"""Whether the view follows: of a topic that is gone Faust says nothing, and it asks for ever where no broker is now.
+"""Whether the view keeps up: Faust does not say that a topic is gone, and keeps asking where no broker is any more.
 
 So the brokers are asked from outside, by clients that begin anew whenever they fail.
 """

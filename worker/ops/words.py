@@ -1,4 +1,4 @@
-"""How amounts, times and codes are said to a person."""
+"""How amounts, times and codes are put into words."""
 
 from datetime import UTC, datetime
 

@@ -38,7 +38,7 @@ class Actor(Struct, frozen=True):
 
 
 def refuse_unstorable(what: str, text: str, limit: int = NAME_CHARACTERS_MAX) -> None:
-    """What PostgreSQL cannot keep, or nobody would read, is refused with a sentence."""
+    """Refuses, with a sentence, what PostgreSQL cannot keep or nobody would read."""
     if len(text) > limit:
         raise Refused(f"{what} may have at most {limit} characters, not {len(text)}")
     if storable(text) != text:

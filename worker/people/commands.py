@@ -159,7 +159,7 @@ async def _same(connection: Connection, decision: HumanDecision) -> Any:
 
 
 def _became(before: Any) -> Earlier | None:
-    """What still waits is noted, and no more can be said of it."""
+    """None while the decision still waits: it is noted, and there is no more to say."""
     return Earlier(before["applied_at"], before["refused"]) if before and before["applied_at"] else None
 
 

@@ -10,7 +10,7 @@ _TOO_DEEP = "{} is nested too deeply for anybody to read: publish the fact anew"
 
 
 def readable(value: bytes | None) -> str:
-    """The value as text: JSON in lines where it is JSON, else as it came. `Refused` where it is no text."""
+    """The value as text: JSON in lines where it is JSON, else as it came. `Refused` where it is not text."""
     _, body = behind_schema_id(value or b"")
     try:
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode().decode()

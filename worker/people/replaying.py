@@ -105,7 +105,7 @@ async def replay(
 async def _replay(
     connection: Connection, sink: Sink, actor: Actor, batch: list[DeadLetter], edited: bytes | None
 ) -> None:
-    """Written down, published, marked, in this order: nothing is published of which nobody knows who asked."""
+    """Written down, published, marked, in this order: of all that is published we know who asked for it."""
     await write_down_all(connection, actor, "replay", [(one.id, one.order_id, edited) for one in batch])
     await _publish(sink, batch, edited)
     await connection.execute(_SQL["mark_replayed"], [one.id for one in batch], actor.name, actor.reason)

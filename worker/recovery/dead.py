@@ -49,7 +49,7 @@ async def account(
 
 
 def last_replayed(page: Sequence[Record]) -> int:
-    """The highest number of a dead letter that these are replays of; a number that no database gives is nobody's."""
+    """The highest number of a dead letter that these replay; a number too high for any database is ignored."""
     named = (one for record in page if (one := replay_of(record)) is not None)
     return max((one for one in named if one <= NUMBER_MAX), default=0)
 

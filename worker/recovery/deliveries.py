@@ -118,7 +118,7 @@ class Deliveries:
             await self._apply(*found, one)
 
     async def _apply(self, job: Job, done: int, decision: HumanDecision) -> None:
-        """What it did to the command, and to its dead letter, if the command has not died anew since."""
+        """What it did to the command, and to its dead letter, unless the command has died again since."""
         if not await self._cycle.connection.fetchval(_SQL["died_since"], *job.record.origin, moment(decision.at_ms)):
             await self._store.close_dead_letter(job, decision)
         if (standing := changed(job, done, decision, self._cycle.now_ms)) is not None:

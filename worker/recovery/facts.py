@@ -161,7 +161,7 @@ class Facts:
         return None
 
     async def _must_agree(self, told: dict[str, dict[int, Journaled]]) -> None:
-        """What is known already is known alike: else this database went on by itself after it was restored."""
+        """What both know must be the same: else this database has gone on by itself since it was restored."""
         facts = [(order_id, one) for order_id, mine in told.items() for one in mine.values()]
         row = await self._cycle.connection.fetchrow(
             _SQL["differing_facts"], [order_id for order_id, _ in facts], [one.sequence for _, one in facts],

@@ -153,7 +153,7 @@ class Recovery:
         self.summary.warnings += await go_on_from(self._settings, self._connection, self._bounds)
 
     async def _number_dead_letters_on(self) -> None:
-        """Replays name dead letters by numbers that the lost database gave: no other one may get them."""
+        """Replays name dead letters by numbers of the lost database: no other dead letter may get them."""
         await self._choose_unread(REPLAYED_TOPICS)
         named = 0
         for topic in REPLAYED_TOPICS:

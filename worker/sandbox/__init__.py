@@ -1,1 +1,1 @@
-"""A rehearsal room: a payment connector, an ERP, and the demo that plays everything together."""
+"""A place to rehearse: a payment connector, an ERP, and the demo that plays everything together."""

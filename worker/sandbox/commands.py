@@ -1,4 +1,4 @@
-"""`settlement sandbox …`: the other side of both conversations, to try things with."""
+"""`settlement sandbox …`: the ERP and the connector, to try things with."""
 
 import typer
 

@@ -48,7 +48,7 @@ class Processes:
         )
 
     def must_run(self, *arguments: str) -> str:
-        """Its output, or a `ProcessError` with what it said."""
+        """Its output, or a `ProcessError` that quotes it."""
         done = self.run(*arguments)
         if done.returncode != 0:
             raise ProcessError(
@@ -73,7 +73,7 @@ class Processes:
         return code
 
     def kill(self, name: str) -> None:
-        """SIGKILL, as a crash would; whoever asked starts it again."""
+        """SIGKILL, like a crash; the caller starts it again."""
         process = self._running.pop(name)
         process.kill()
         process.wait()

@@ -6,4 +6,4 @@ class StackError(Exception):
 
 
 class PortTakenError(Exception):
-    """Somebody else listens on the port that this home had kept; another one will do."""
+    """Somebody else listens on the port that this home had kept: another port will do."""

@@ -37,7 +37,7 @@ class Home:
         return self._ports_file.exists()
 
     def make(self) -> None:
-        """The folder, for nobody but its owner. A disk without room for a start is refused here, before any harm."""
+        """Makes the folder, for its owner only. A disk without room for a start is refused here, before any harm."""
         if not self.folder.exists():
             self.folder.mkdir(parents=True, mode=0o700)
         self.logs.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Processes that outlive us: started detached, found again by the mark in their command line, ended only if ours.
+"""Processes that outlive us: started detached, found by the mark in their command line, ended only if they are ours.
 
 No file holds a process id, so none can be stale.
 """
@@ -26,7 +26,7 @@ class Account:
 
 
 def tidy_environment() -> dict[str, str]:
-    """What a server may see of our environment: no secret of ours, no option of somebody else's Java."""
+    """What a server may see of our environment: none of our secrets, no options for another Java."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
@@ -87,7 +87,7 @@ def is_alive(pid: int) -> bool:
 
 
 def end(processes: Sequence[psutil.Process], signal: int) -> None:
-    """Asks politely, wakes who is frozen so that it can hear, waits, and kills what does not listen."""
+    """Sends the signal, wakes frozen processes so that they receive it, waits, and kills those that do not end."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(signal)

@@ -16,7 +16,7 @@ from worker.kafka.source import Source
 # Between two commits under load; an idle worker commits at once.
 PAUSE_SECONDS = 0.5
 RETRY_SECONDS = 1.0
-# A refusal that passes sooner, as while a coordinator moves, is nobody's business.
+# A refusal that passes sooner, as while a coordinator moves, is not worth an alert.
 REFUSED_SECONDS_MAX = 10.0
 OFFSETS_REFUSED = "offsets_refused"
 # Kafka forgets what nobody commits for `offsets.retention.minutes`, a week unless set; also of a worker that runs.
@@ -86,7 +86,7 @@ class Committer:
         telemetry.clear_alert(OFFSETS_REFUSED)
 
     def _not_taken(self, problem: Exception) -> None:
-        """A refusal that lasts is an alert: work goes on, but whoever looks at a lag tool believes something wrong."""
+        """A refusal that lasts is an alert: work goes on, but lag tools show what is not true."""
         telemetry.log.debug("offsets not committed to Kafka yet", problem=str(problem))
         if not isinstance(problem, KafkaError) or problem.retriable:
             self._refused_since = None  # Kafka is away, which others say

@@ -1,4 +1,4 @@
-"""One transaction under way, and what a feature must offer to be run in such cycles."""
+"""One transaction under way, and what a feature must provide to be run in such cycles."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
@@ -64,7 +64,7 @@ class Cycle:
         self.dead: list[DeadRecord] = []
 
     def publish(self, out: Outgoing) -> None:
-        """Joins the outbox of `out.partition`, whoever owns that."""
+        """Adds the record to the outbox of `out.partition`, whoever owns that."""
         self._packing.add(out)
         self.told_bytes += len(out.value or b"")
         if self.told_bytes > TOLD_BYTES_MAX and len(self.records) > 1:
@@ -86,7 +86,7 @@ class Cycle:
         return self._packing.batches()
 
     def mark(self) -> tuple[int, int, int]:
-        """For `back_to`."""
+        """Where we are now, for `back_to`."""
         return len(self.outgoing), len(self.dead), self.told_bytes
 
     def back_to(self, mark: tuple[int, int, int]) -> None:
@@ -162,7 +162,7 @@ class Handler(Protocol):
         ...
 
     def clock_set_back(self) -> None:
-        """What waits for a time that the wall clock had almost reached would wait for as long as it was ahead."""
+        """The wall clock was set back: what waits for a time that it had almost reached would wait too long."""
         ...
 
     async def measure(self, connection: Connection, partitions: Collection[int]) -> None:
@@ -170,5 +170,5 @@ class Handler(Protocol):
         ...
 
     async def close(self) -> None:
-        """The last call: lets go of what it holds open."""
+        """The last call: closes whatever is still open."""
         ...

@@ -1,4 +1,4 @@
-"""Makes a batch durable; a record that the database refuses is found by halving, and becomes a dead letter."""
+"""Makes a batch durable; a record that the database refuses is found by bisection, and becomes a dead letter."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -45,7 +45,7 @@ class Digesting:
             await self._durable(await self._refuse(records[0], problem))
 
     async def _refusal(self, records: list[Record], passed: Mapping[Place, int] | None) -> Exception | None:
-        """Why the batch does not go through as it is; None: it is durable."""
+        """Why the database refuses the batch as it is; None: it is durable."""
         try:
             done = await self._patiently(lambda: self._transactions.cycle(records, passed=passed))
         except Exception as problem:

@@ -18,13 +18,13 @@ class Remedy(Enum):
     """What to do about a problem."""
 
     REFUSED = auto()
-    """It does not go through as it is: in smaller pieces, until one record is left."""
+    """Refused as it is: tried again in smaller pieces, until one record is left."""
     AGAIN = auto()
     """The same once more, now."""
     AWAY = auto()
-    """Something we depend on is not there, or partitions are no longer ours: forget, wait, begin anew."""
+    """Something that we depend on is away, or partitions are no longer ours: forget everything, wait, start over."""
     BROKEN = auto()
-    """No patience mends it: the process ends."""
+    """Waiting does not help: the process ends."""
 
 
 class FencedError(Exception):

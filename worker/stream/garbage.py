@@ -1,7 +1,7 @@
-"""When Python's garbage collector runs: between two poll cycles, when nearly all that a cycle made is freed already.
+"""When Python's garbage collector runs: between two poll cycles, when nearly everything a cycle made is already freed.
 
-A cycle makes hundreds of thousands of values, and hardly any of them refer to each other in a circle, which is all that
-the collector is needed for. By itself it would start when many values exist, in the middle of a cycle, and visit all of
+A cycle makes hundreds of thousands of values, hardly any of them in reference cycles, which are all that the collector
+is needed for. By itself it would start when many values exist, in the middle of a cycle, and visit all of
 them for nothing: a tenth of a worker's time.
 """
 
@@ -19,7 +19,7 @@ def look_between_cycles() -> None:
 
 
 def clear_away() -> None:
-    """After a session was lost: all that it had read, and had yet to send, hangs together in circles."""
+    """After a session was lost: all that it had read or had yet to send is tied up in reference cycles."""
     gc.collect()
 
 

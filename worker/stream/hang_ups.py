@@ -1,4 +1,4 @@
-"""SIGHUP asks a worker to read its connectors file again, once for all that come at about the same time."""
+"""SIGHUP asks a worker to read its connectors file again: once for all signals that come at about the same time."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,7 +7,7 @@ GATHERED_SECONDS = 0.2
 
 
 class HangUps:
-    """A large file takes a while to be read; read for each of very many, it leaves no time for a cycle."""
+    """A large file takes a while to read: read anew for each of many signals, it would leave no time for cycles."""
 
     def __init__(self, answer: Callable[[], None]) -> None:
         self._answer = answer

@@ -1,4 +1,4 @@
-"""What only tables can tell of how we stand: asked when somebody looks at the metrics, and not more often."""
+"""Gauges that only the tables can answer: measured when somebody looks at the metrics, and not more often."""
 
 import time
 
@@ -18,7 +18,7 @@ _SQL = load("worker.stream")
 
 
 class Measuring:
-    """Asks in a session of its own: a slow look holds up no cycle. What cannot be asked keeps its last value."""
+    """Asks in a session of its own: a slow query holds up no cycle. What cannot be asked keeps its last value."""
 
     def __init__(self, handler: Handler, control: Control) -> None:
         self._handler = handler
@@ -26,7 +26,7 @@ class Measuring:
         self._again_at = 0.0
 
     async def look(self) -> None:
-        """Gauges that speak of tables are fresh, or as old as the pause."""
+        """Afterwards the gauges of the tables are fresh, or no older than the pause."""
         if time.monotonic() < self._again_at or not self._control.epochs:
             return
         self._again_at = time.monotonic() + PAUSE_SECONDS

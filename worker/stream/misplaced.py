@@ -1,4 +1,4 @@
-"""Rows of the outbox that other workers wrote for our partitions: when they have to be looked for."""
+"""Rows of the outbox that other workers wrote for our partitions, and when to look for them."""
 
 import time
 
@@ -13,7 +13,7 @@ POLL_SECONDS = 0.1
 
 
 class Misplaced:
-    """While there are other workers, and once more after the last of them has gone: its last row may be for us."""
+    """Looked for while there are other workers, and once more after the last has gone: its last row may be for us."""
 
     def __init__(self, ownership: Ownership, publisher: Publisher) -> None:
         self._ownership = ownership
@@ -51,7 +51,7 @@ class Misplaced:
 
     @property
     def _company(self) -> int | None:
-        """The number of this time alone; None while there are other workers."""
+        """Which of our times alone this is, counted; None while there are other workers."""
         return self._ownership.times_alone if self._ownership.alone else None
 
     def _note(self, before: int | None, *, nothing: bool) -> None:

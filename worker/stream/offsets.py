@@ -42,7 +42,7 @@ async def advance_positions(connection: Connection, offsets: Mapping[Place, int]
 
 
 async def note_published(connection: Connection, offsets: Mapping[Place, int]) -> None:
-    """Everything before these offsets is known to the tables, also where a topic was made anew and ends earlier."""
+    """Everything before these offsets is known to the tables, even where a topic was made anew and ends earlier."""
     await connection.execute(_SQL["note_published"], *place_columns(offsets))
 
 

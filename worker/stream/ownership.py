@@ -49,12 +49,12 @@ class Ownership:
         self.alone = False
         """No other member is known: nobody can write for our partitions any more but us."""
         self.times_alone = 0
-        """How often that came to be."""
+        """How often we have become alone."""
         self.accepting = True
 
     @property
     def session_name(self) -> str:
-        """What all sessions of this member are called, so that whoever buries it can end them."""
+        """The name of all sessions of this member, so that another member can end them when this one is dead."""
         return f"settlement-{self._role} {self.member_id}"
 
     @property
@@ -149,7 +149,7 @@ class Ownership:
             await self._recognise()
 
     async def _recognise(self) -> None:
-        """What the database says we own and what we believe must agree; a person may have written there."""
+        """What the database says we own must be what we believe we own; a person may have changed it by hand."""
         rows = await self._session.fetch(_SQL["look_at_partitions"])
         owned = {row["partition"] for row in rows if row["owner"] == self.member_id}
         if owned != self._held:
@@ -226,6 +226,6 @@ class WrongPartitionsError(Exception):
 
 
 def fair_share(partitions: int, living: list[str], member_id: str) -> int:
-    """Every member gets as many partitions; where that does not divide, the eldest get one more."""
+    """Every member gets the same number of partitions; where it does not divide evenly, the oldest get one more."""
     each, rest = divmod(partitions, len(living))
     return each + (living.index(member_id) < rest)

@@ -80,7 +80,7 @@ class Publisher:
         return 0.0 if oldest is None else time.monotonic() - oldest[1]
 
     async def discard(self) -> None:
-        """Publishes nothing more; whoever owns the partitions finds the rows in the outbox."""
+        """Publishes nothing more; the next owner of the partitions finds the rows in the outbox."""
         await end([self._task, *self._waiters])
 
     async def _run(self) -> None:

@@ -29,7 +29,7 @@ from worker.stream.patience import Patience
 from worker.stream.session import Session
 from worker.tracing import tracing
 
-# What one sentence explains and no patience mends.
+# What one sentence explains and no waiting helps against.
 EXPLAINED = (
     DatabaseBehindError, DatabaseUrlError, MigrationError, OffsetGoneError, TopicsError, UnreadableBatchError,
     UnreadableRowError, WrongPartitionsError,
@@ -37,7 +37,7 @@ EXPLAINED = (
 
 
 class Runner:
-    """From joining to draining. Comes back by itself when PostgreSQL or Kafka were away."""
+    """From joining to draining. Recovers by itself when PostgreSQL or Kafka were away."""
 
     def __init__(self, handler: Handler, control: Control) -> None:
         self.handler = handler
@@ -52,7 +52,7 @@ class Runner:
         self._measuring = Measuring(handler, control)
 
     async def run(self) -> None:
-        """Until `stop`; raises what no patience mends."""
+        """Until `stop`; raises what no waiting helps against."""
         working = asyncio.create_task(self._work(), name="runner")
         stopping = asyncio.create_task(self._stopping.wait())
         try:
@@ -107,7 +107,7 @@ class Runner:
             await self._sleep(pause)
 
     def _passes(self, problem: Exception) -> bool:
-        """Whether waiting helps. Topics that were right once can be so again: whoever changed them is waited for."""
+        """Whether waiting helps. Topics that were right once can be again: we wait for whoever changed them."""
         if isinstance(problem, TopicsError):
             return self._topics_doubted
         self._topics_doubted |= isinstance(problem, topics.DOUBTFUL)
@@ -132,7 +132,7 @@ class Runner:
             self._session = None
 
     async def _prepare(self) -> Sink:
-        """Once, and of topics also when Kafka doubts one: all is as it must be. Again, if it failed: a producer."""
+        """Checks schema and topics once, the topics again when Kafka doubts one; makes a producer if there is none."""
         if not self._dead_letter_bytes:
             async with connected(self._settings.database, name=f"settlement-{self.handler.role}") as connection:
                 await require_current(connection)

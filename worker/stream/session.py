@@ -1,4 +1,4 @@
-"""From joining to leaving: takes partitions, cycles, hands over. A failure ends it; the next begins anew."""
+"""From joining to leaving: takes partitions, runs cycles, hands over. A failure ends it; the next one starts afresh."""
 
 import asyncio
 import contextlib
@@ -98,7 +98,7 @@ class Session:
         await self._let_go()
 
     async def drop(self) -> None:
-        """The other end: nothing is finished, everything is found again in the database."""
+        """The end after a failure: nothing is finished, everything is found again in the database."""
         self._control.pace.lost()
         self._control.epochs = {}
         if self._hand_over is not None:
@@ -109,7 +109,7 @@ class Session:
         self._handler.dropped()
 
     def measure(self) -> None:
-        """Says how far behind we are, to whoever asks."""
+        """Sets the gauges that say how far behind we are."""
         metrics.consumer_lag.clear()
         for (topic, partition), end in self._source.ends().items():
             behind = max(0, end - self._positions.get((topic, partition), end))
@@ -117,7 +117,7 @@ class Session:
         metrics.outbox_age_seconds.set(self._publisher.waiting_seconds())
 
     def kafka_problem(self) -> str | None:
-        """What the broker has owed us for too long: any answer, or one to what we wrote."""
+        """Which answer of the broker is overdue: any at all, or the one to what we wrote."""
         if (silent := self._source.silent_seconds() or 0.0) > KAFKA_SILENT_SECONDS_MAX:
             return f"Kafka has not answered for {silent:.0f} s"
         if (waiting := self._publisher.waiting_seconds()) > KAFKA_SILENT_SECONDS_MAX:
@@ -234,7 +234,7 @@ class Session:
         return {place: at for place, at in reached.items() if at > self._positions.get(place, at)}
 
     def _look_at_width(self) -> None:
-        """What is written to partitions that came later waits in silence: nobody owns them."""
+        """Nobody owns partitions that were added later: what is written there would wait unnoticed."""
         if widened := self._source.widened():
             telemetry.alert(TOPIC_WIDENED, topics=widened, read=self._settings.topic_partitions)
         else:

@@ -1,4 +1,4 @@
-"""What was claimed becomes ours: the tables and the topics agree, memory is loaded, what was left over goes out."""
+"""What was claimed becomes ours: tables and topics are compared, memory is loaded, what was left over is published."""
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -14,7 +14,7 @@ from worker.stream.offsets import begin_positions, note_published, stored_ids, s
 from worker.stream.publisher import Publisher
 from worker.stream.transaction import Transactions
 
-# Who writes to our topics without end must not make us read them without end.
+# Somebody who keeps writing to our topics must not keep us reading them.
 LOOK_AT_OTHERS_SECONDS = 5.0
 
 
@@ -50,11 +50,11 @@ class Taking:
         return stored
 
     def left_over_is_published(self) -> bool:
-        """Whether Kafka has all that former owners had committed and nobody saw acknowledged."""
+        """Whether Kafka has everything that former owners had committed and had not seen acknowledged."""
         return not self._publisher.waits_for(self._left_over)
 
     async def look_at_others(self) -> None:
-        """Whoever writes between our records may be a worker whose database is another: a primary that came back."""
+        """Whoever writes between our records may be a worker on another database, such as a primary that came back."""
         written, now = self._publisher.written, time.monotonic()
         if not written.interrupted or now < self._others_at + LOOK_AT_OTHERS_SECONDS:
             return

@@ -130,7 +130,7 @@ class Transactions:
             raise UncertainCommitError(str(problem)) from problem
 
     async def _roll_back(self) -> None:
-        """As far as the connection still stands; what fails here fails louder in the next statement."""
+        """If the connection is still there; what fails here fails louder in the next statement."""
         with contextlib.suppress(*SESSION_LOST):
             if not self.connection.is_closed():
                 await self.connection.execute("ROLLBACK")

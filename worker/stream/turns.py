@@ -15,7 +15,7 @@ class Turns:
         self._over = time.monotonic() + TURN_SECONDS
 
     async def pass_on(self) -> None:
-        """Whoever waits runs now, if ours has lasted long enough.
+        """Lets whoever waits run now, if our turn has lasted long enough.
 
         The database hears of it too: it ends a session that does nothing in its transaction, and the next one would
         compute the same for as long.

@@ -1,4 +1,4 @@
-"""How far Kafka has what we write, where somebody else wrote between our records, and where some of them vanished."""
+"""How far Kafka has what we write, where somebody else wrote between our records, and where some were lost."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ def tell_lost(place: Place, first: int, end: int) -> None:
 
 
 class Written:
-    """One session's; what it says of a place stays before somebody else's records until `resume`."""
+    """One session's; what it says has been reached stays before somebody else's records until `resume`."""
 
     def __init__(self) -> None:
         self._ends: dict[Place, int] = {}
@@ -29,7 +29,7 @@ class Written:
         self._ends |= ends
 
     def acknowledged(self, place: Place, offset: int, number: int) -> None:
-        """So many records of ours begin at this offset; told in the order in which the partition has them."""
+        """This many of our records begin at this offset; called in the order in which the partition has them."""
         expected = self._ends.get(place)
         if offset < 0:  # a repeated batch is acknowledged without its offset
             if expected is None:
