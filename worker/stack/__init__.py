@@ -3,20 +3,9 @@
 Nothing of this room is imported by whoever names a Kafka and a PostgreSQL of their own.
 """
 
-from pathlib import Path
-
 from worker.stack.broker import TOOLS
 from worker.stack.control import StackEnv, down, environment, kafka_tool, status, up
 from worker.stack.errors import StackError
 from worker.stack.service import Look
 
-__all__ = [
-    "TOOLS", "Look", "StackEnv", "StackError", "default_home", "down", "environment", "kafka_tool", "status", "up",
-]  # fmt: skip
-
-
-def default_home() -> Path:
-    """The folder that `SETTLEMENT_HOME` names."""
-    from worker.settings import load  # noqa: PLC0415 - whoever gives a folder needs no settings
-
-    return load().settlement_home
+__all__ = ["TOOLS", "Look", "StackEnv", "StackError", "down", "environment", "kafka_tool", "status", "up"]
