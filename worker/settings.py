@@ -3,9 +3,8 @@
 import os
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -184,7 +183,10 @@ def with_embedded_stack(settings: Settings) -> Settings:
         raise SettingsError(
             "KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL are missing; partial-settlement[local] brings a local stack"
         ) from None
-    return load({**_as_environment(settings), **environment(settings.settlement_home)})
+    found = environment(settings.settlement_home)
+    return settings.model_copy(
+        update={"kafka_bootstrap_servers": found.bootstrap_servers, "database_url": SecretStr(found.database_url)}
+    )
 
 
 def _value(name: str, environment: Mapping[str, str]) -> str | None:
@@ -223,19 +225,3 @@ def _explain(problem: ValidationError, given: Mapping[str, str]) -> str:
 
 def _missing(name: str) -> str:
     return f"{name} is missing: name your own Kafka and your own PostgreSQL, or neither for the local stack"
-
-
-def _as_environment(settings: Settings) -> dict[str, str]:
-    return {name.upper(): _text(getattr(settings, name)) for name in settings.model_fields_set}
-
-
-def _text(value: Any) -> str:
-    match value:
-        case SecretStr():
-            return value.get_secret_value()
-        case None:
-            return ""
-        case float():
-            return f"{Decimal(repr(value)):f}"  # never as 1e-05
-        case _:
-            return str(value)

@@ -12,6 +12,7 @@ import pytest
 from asyncpg.connect_utils import _parse_connect_dsn_and_args
 
 from worker.settings import NAMES, Settings, SettingsError, load, with_embedded_stack
+from worker.stack import StackEnv
 
 CONTRACT = """
 KAFKA_BOOTSTRAP_SERVERS KAFKA_SECURITY_PROTOCOL KAFKA_SASL_MECHANISM KAFKA_SASL_USERNAME KAFKA_SASL_PASSWORD
@@ -95,8 +96,7 @@ def test_a_count_and_a_port_have_no_fractions(text: str):
 def test_hours_are_digits_with_a_point_at_most_and_mean_the_same_beside_the_local_stack(
     monkeypatch: pytest.MonkeyPatch, text: str, hours: float
 ):
-    stack = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u@h/d"}
-    monkeypatch.setattr("worker.stack.environment", lambda _: stack)
+    monkeypatch.setattr("worker.stack.environment", lambda _: StackEnv("127.0.0.1:9", "postgresql://u@h/d"))
 
     settings = load({"PARKING_HOURS": text})
 

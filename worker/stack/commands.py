@@ -59,11 +59,11 @@ def status(as_json: AsJson = False) -> None:
 def env(as_json: AsJson = False) -> None:
     """Print the settings that point at the running stack, ready for `eval`."""
     with _one_sentence():
-        settings = stack.environment(load().settlement_home)
+        found = stack.environment(load().settlement_home)
     if as_json:
-        typer.echo(json.dumps(settings, indent=2))
-        return
-    typer.echo(stack.StackEnv(settings["KAFKA_BOOTSTRAP_SERVERS"], settings["DATABASE_URL"]).as_exports(), nl=False)
+        typer.echo(json.dumps(found.as_settings(), indent=2))
+    else:
+        typer.echo(found.as_exports(), nl=False)
 
 
 @stack_app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

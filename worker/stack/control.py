@@ -63,13 +63,13 @@ def status(folder: Path) -> list[Look]:
         return [Broker(home).look(), Database(home).look()]
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path) -> StackEnv:
     """The settings that point at this home's stack, which must be running."""
     home = Home(folder)
     with _plain_errors():
         if not all(service.look().accepting for service in (Broker(home), Database(home))):
             raise StackError(f"The local stack of {home.folder} is not running; start it with: settlement stack up")
-        return StackEnv(Broker(home).address, Database(home).url).as_settings()
+        return StackEnv(Broker(home).address, Database(home).url)
 
 
 def kafka_tool(folder: Path, name: str, arguments: list[str]) -> list[str]:
