@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from worker.console.helping import examples
+from worker.console.helping import examples, flowing
 
 WORKERS, LOOK, DECIDE, PREPARE, TRY = "Run", "Look", "Decide", "Prepare", "Try"
 
@@ -22,9 +22,9 @@ COMMANDS = {
     "stack": ("worker.stack.commands:stack_app", TRY,
         "The embedded local stack: a real Kafka and a real PostgreSQL on loopback."),
     "migrate": ("worker.run:migrate_command", PREPARE,
-        "Bring the database schema up to date. Safe when several start at once."),
+        "Bring the database schema up to date. Several may run at once."),
     "topics": ("worker.run:topics_command", PREPARE,
-        "Create every missing topic, and refuse to go on where one has another number of partitions."),
+        "Create every missing topic, and refuse to go on if one has the wrong number of partitions."),
     "ledger": ("worker.run:ledger_command", WORKERS,
         "Run the ledger worker: it consumes invoices, changes and outcomes, decides, and emits commands."),
     "delivery": ("worker.run:delivery_command", WORKERS,
@@ -34,7 +34,7 @@ COMMANDS = {
     "order": ("worker.console.order:order_command", LOOK,
         "Show one order: balances, invoices, timeline, what was asked and what the connector did."),
     "audit": ("worker.console.books:audit_command", LOOK,
-        "Check the invariants I1–I9 on the whole database; ends with 1 and the list where one does not hold."),
+        "Check the invariants I1–I9 on the whole database; ends with 1 and a list of findings if one does not hold."),
     "rebuild": ("worker.console.books:rebuild_command", LOOK,
         "Fold the stored facts of every order again, each under its own terms, and compare with what is stored."),
     "version": ("worker.run:version_command", LOOK,
@@ -98,6 +98,7 @@ def _command(name: str) -> Any:
         found = one
     command: Any = typer.main.get_command(found)
     for part, each in {"": command, **getattr(command, "commands", {})}.items():
+        each.help = flowing(each.help or "")
         each.epilog = each.epilog or examples(*EXAMPLES.get(f"{name} {part}".strip(), ()))
     command.name = name
     command.rich_help_panel = heading
@@ -112,6 +113,7 @@ def _settlement() -> None:
     """Partial settlement: captures exactly what is invoiced, voids what became cheaper, refunds what comes back.
 
     Settings come from the environment; without those for Kafka and PostgreSQL the embedded local stack is used.
+
     Exit codes: 0 done, 1 failed, 2 wrong usage or settings. NO_COLOR=1 switches colours off.
     """
 

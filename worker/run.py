@@ -75,7 +75,7 @@ def _run_worker(factory: "Callable[[Control], Handler]") -> NoReturn:
 
 
 def migrate_command(as_json: AsJson = False) -> None:
-    """Bring the database schema up to date. Safe when several start at once."""
+    """Bring the database schema up to date. Several may run at once."""
     from worker.postgres.migrations import migrate
 
     done = run(migrate(with_embedded_stack(load()).database))
@@ -83,7 +83,7 @@ def migrate_command(as_json: AsJson = False) -> None:
 
 
 def topics_command(as_json: AsJson = False) -> None:
-    """Create every missing topic, and refuse to go on where one has another number of partitions."""
+    """Create every missing topic, and refuse to go on if one has the wrong number of partitions."""
     from worker.kafka.topics import create_missing
 
     made = run(create_missing(with_embedded_stack(load())))

@@ -21,10 +21,10 @@ Connectors = Annotated[
 
 
 def audit_command(connector: Connectors = None, as_json: AsJson = False) -> NoReturn:
-    """Check the invariants I1–I9 on the whole database; ends with 1 and the list where one does not hold.
+    """Check the invariants I1–I9 on the whole database; ends with 1 and a list of findings if one does not hold.
 
-    Reads one snapshot, so it may run beside the workers. A connector that keeps a book that can be read, as the sandbox
-    does, is compared payment by payment; what is in flight may stand on either side.
+    Reads one snapshot, so it may run beside the workers. A connector whose own book can be read, like the
+    sandbox's, is compared payment by payment; what is in flight may already stand in it or not.
     """
     settings = with_embedded_stack(load())
     books = _books(settings, connector or [])

@@ -30,7 +30,10 @@ CommandId = Annotated[str, typer.Argument(metavar="ID", help="The commandId, as 
 Changes = Annotated[
     int | None,
     typer.Option(
-        "--changes", metavar="N", parser=whole(0, CHANGES_MAX), help="Only as it is after so many changes: see `show`."
+        "--changes",
+        metavar="N",
+        parser=whole(0, CHANGES_MAX),
+        help="Only if it has changed this many times: see `show`.",
     ),
 ]
 
@@ -158,7 +161,7 @@ def resolve_command(
 def abandon_command(
     by: By,
     reason: Reason,
-    command_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The commandId.")] = None,
+    command_id: Annotated[str | None, typer.Argument(metavar="ID", help="The commandId.")] = None,
     order: Annotated[
         str | None, typer.Option(metavar="O", help="The order of a lapsed amount or of an automatic settlement.")
     ] = None,

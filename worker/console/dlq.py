@@ -36,8 +36,10 @@ def list_command(
         ReasonCode | None, typer.Option("--code", "--reason", metavar="CODE", help="Only this reason.")
     ] = None,
     merchant: OfMerchant = None, order: OfOrder = None, older: Older = None, newer: Newer = None,
-    status: Annotated[Literal["open", "replayed", "discarded", "all"], typer.Option(help="What was done.")] = "open",
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, latest first.")] = LISTED_MAX,
+    status: Annotated[
+        Literal["open", "replayed", "discarded", "all"], typer.Option(help="What was done about them.")
+    ] = "open",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most this many, latest first.")] = LISTED_MAX,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """List dead letters, latest first: what went no further, and why."""

@@ -15,9 +15,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "
 _DURATION = re.compile(r"([0-9]{1,6})\s*(s|min|m|h|d|w)")
 
 Id = Annotated[int, typer.Argument(metavar="ID", parser=whole(1, ID_MAX), help="Its number.")]
-Ids = Annotated[
-    list[int] | None, typer.Argument(metavar="[ID]...", parser=whole(1, ID_MAX), help="Dead letters by number.")
-]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", parser=whole(1, ID_MAX), help="Dead letters by number.")]
 All = Annotated[bool, typer.Option("--all", help="Every open one.")]
 OfTopic = Annotated[Topic | None, typer.Option("--topic", metavar="TOPIC", help="Only of this topic, without prefix.")]
 OfCode = Annotated[
@@ -25,8 +23,12 @@ OfCode = Annotated[
 ]
 OfMerchant = Annotated[str | None, typer.Option("--merchant", metavar="NAME", help="Only of this merchant.")]
 OfOrder = Annotated[str | None, typer.Option("--order", metavar="ID", help="Only of this order.")]
-Older = Annotated[str | None, typer.Option("--older", metavar="AGE", help="Only what died longer ago: 30min, 2h, 7d.")]
-Newer = Annotated[str | None, typer.Option("--newer", metavar="AGE", help="Only what died since then: 30min, 2h, 7d.")]
+Older = Annotated[
+    str | None, typer.Option("--older", metavar="AGE", help="Only what died longer ago than this: 30min, 2h, 7d.")
+]
+Newer = Annotated[
+    str | None, typer.Option("--newer", metavar="AGE", help="Only what died within this time: 30min, 2h, 7d.")
+]
 
 
 def picked(ids: list[int] | None, everything: bool, wanted: Filter) -> Filter | list[int]:

@@ -27,8 +27,8 @@ def recover_command(
 ) -> None:
     """After a restore from a backup older than Kafka: take back what the topics know, before anything is decided.
 
-    Stop all workers first. It is one transaction: stopped half way, nothing has happened; called again, it finds
-    nothing left to take back. Then start the workers: what was sent and has no outcome is asked again.
+    Stop all workers first. It is one transaction: if it is stopped half way nothing has happened, and a second run
+    finds nothing left to take back. Then start the workers: what was sent and has no outcome is asked again.
     """
     with progress("records read") as told:
         summary = run(run_recovery(with_embedded_stack(load()), told, dry_run=dry_run))

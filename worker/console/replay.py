@@ -48,12 +48,12 @@ def replay_command(
     patch: Annotated[
         str | None, typer.Option("--patch", metavar="JSON", help="Change the message by a JSON merge patch.")
     ] = None,
-    per_second: Annotated[float, typer.Option(min=0.1, help="At most so many a second.")] = PER_SECOND,
+    per_second: Annotated[float, typer.Option(min=0.1, help="At most this many a second.")] = PER_SECOND,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Publish dead letters to their topic once more; the ledger judges them again, once.
 
-    May be stopped and typed again: what was replayed stays so. Of commands and outcomes a person decides instead.
+    Can be stopped and run again: nothing is replayed twice. Commands and outcomes are decided by a person instead.
     """
     wanted = picked(ids, everything, filtered(topic, code, merchant, order, older, newer))
     if dry_run:

@@ -14,22 +14,22 @@ from worker.sandbox.book import Book
 from worker.sandbox.connector import FAULTS, Faults, SandboxConnector
 
 LOOPBACK = "127.0.0.1"
-Rate = Annotated[float, typer.Option(min=0, max=1)]
 
 
 def connector_command(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one, which is printed.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one and prints it.")] = 8080,
     host: Annotated[str, typer.Option(help="Where it listens; beyond loopback it trusts everybody.")] = LOOPBACK,
-    latency_ms: Annotated[float, typer.Option(min=0, help="How long an answer takes, about.")] = 0,
-    error_rate: Rate = 0,
-    lost_reply_rate: Rate = 0,
+    latency_ms: Annotated[float, typer.Option(min=0, help="About how long an answer takes.")] = 0,
+    error_rate: Annotated[float, typer.Option(min=0, max=1, help="How often it answers 500 and does nothing.")] = 0,
+    lost_reply_rate: Annotated[float, typer.Option(min=0, max=1, help="How often it does it and never says so.")] = 0,
     fault: Annotated[
-        list[str] | None, typer.Option(metavar="WORD=RATE", help=f"By chance, one or more of: {', '.join(FAULTS)}.")
+        list[str] | None,
+        typer.Option(metavar="WORD=RATE", help=f"How often a fault happens by chance: {', '.join(FAULTS)}."),
     ] = None,
-    per_second: Annotated[float | None, typer.Option(min=0.1, help="More requests are answered 429.")] = None,
-    currency: Annotated[str, typer.Option(help="Decimals of the amounts it is asked for.")] = "BRL",
+    per_second: Annotated[float | None, typer.Option(min=0.1, help="What comes faster is answered 429.")] = None,
+    currency: Annotated[str, typer.Option(help="Decides how many decimals its amounts have.")] = "BRL",
     book: Annotated[Path | None, typer.Option(help="A file that keeps the book.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed misbehaves alike.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed misbehaves in the same way.")] = 1,
 ) -> None:
     """Runs a payment connector, with a book (GET /book) and faults by chance or by POST /faults."""
     if currency not in EXPONENTS:

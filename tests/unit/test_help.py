@@ -1,0 +1,26 @@
+"""The help is read in a terminal: it breaks the lines, and brackets mean what they mean everywhere."""
+
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from worker.cli import COMMANDS, app
+
+PROGRAM: Any = typer.main.get_command(app)
+
+
+@pytest.mark.parametrize("name", [None, *COMMANDS])
+def test_a_paragraph_of_the_help_ends_its_lines_where_the_terminal_does(name: str | None):
+    command = PROGRAM if name is None else PROGRAM.resolve_command(None, [name])[1]
+
+    for one in (command, *getattr(command, "commands", {}).values()):
+        assert not [paragraph for paragraph in (one.help or "").split("\n\n") if "\n" in paragraph], one.name
+
+
+@pytest.mark.parametrize("words", ["commands abandon", "dlq replay", "dlq discard"])
+def test_what_may_be_left_out_stands_in_one_pair_of_brackets(words: str):
+    shown = CliRunner().invoke(app, [*words.split(), "--help"], env={"COLUMNS": "200"}).output
+
+    assert f"{words} [OPTIONS] [ID]" in shown
