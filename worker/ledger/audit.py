@@ -87,13 +87,14 @@ class Audit:
         for name, found in (("payments", payments), ("settlements", settlements), ("commands", commands)):
             self.checked[name] += sum(map(len, found.values()))
         self.checked["facts"] += sum(row["facts"] for row in rows)
-        return [
-            Books(
-                decode_order(row["document"]) if row["document"] is not None else Order(one),
-                row, counts[one][0], payments[one], settlements[one], commands[one], movements[one],
+        books: list[Books] = []
+        for row in rows:
+            one, document = row["order_id"], row["document"]
+            order = decode_order(document) if document is not None else Order(one)
+            books.append(
+                Books(order, row, counts[one][0], payments[one], settlements[one], commands[one], movements[one])
             )
-            for row in rows for one in (row["order_id"],)
-        ]  # fmt: skip
+        return books
 
     async def _grouped(self, query: str, ids: list[str]) -> dict[str, list[Any]]:
         found: defaultdict[str, list[Any]] = defaultdict(list)

@@ -67,11 +67,11 @@ def refuse_replay(letter: DeadLetter) -> None:
 
 async def records(connection: Connection, ids: Sequence[int], edited: bytes | None = None) -> list[Record]:
     """These as they would be read, for a look at what the ledger would decide."""
-    return [
-        msgspec.structs.replace(letter.record, value=outgoing.value, headers=outgoing.headers)
-        for letter in await letters(connection, ids)
-        for outgoing in (_outgoing(letter, edited),)
-    ]
+    found: list[Record] = []
+    for letter in await letters(connection, ids):
+        sent = _outgoing(letter, edited)
+        found.append(msgspec.structs.replace(letter.record, value=sent.value, headers=sent.headers))
+    return found
 
 
 async def replay(
