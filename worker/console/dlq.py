@@ -21,6 +21,8 @@ from worker.people.dead_letters import DeadLetterPage
 
 LISTED_MAX = 100
 VALUE_CHARACTERS_SHOWN_MAX = 4_000
+# A producer may put a megabyte into one of them, or a hundred thousand of them into a record.
+TEXT_CHARACTERS_SHOWN_MAX, HEADERS_SHOWN_MAX = 500, 50
 
 dlq_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", help="Dead letters: list, show, replay, discard.",
@@ -79,8 +81,9 @@ def show_command(dead_letter: Id, as_json: AsJson = False) -> None:
         ("died", f"{moment(one.dead_at)} UTC"),
         ("came from", f"{record.topic}[{record.partition}]@{record.offset}, written {written} UTC"),
         ("order", one.order_id), ("merchant", one.merchant),
-        ("key", None if record.key is None else _text(record.key)),
-        ("replay of", one.replay_of), *((f"header {name}", _text(content)) for name, content in record.headers),
+        ("key", None if record.key is None else _short(record.key)), ("replay of", one.replay_of),
+        *((f"header {_cut(name)}", _short(content)) for name, content in record.headers[:HEADERS_SHOWN_MAX]),
+        ("…", _more(len(record.headers) - HEADERS_SHOWN_MAX)),
     ]  # fmt: skip
     console.print(table(("", ""), [(cell(name, "dim"), cell(value)) for name, value in rows if value is not None]))
     console.print()
@@ -89,7 +92,7 @@ def show_command(dead_letter: Id, as_json: AsJson = False) -> None:
     for act in page.acts:
         show(console, f"{moment(act['at'])} {act['decided_by']}: {act['action']}, {act['reason']}")
         if act["sent"] is not None:
-            show(console, f"  sent instead: {_text(act['sent'])}")
+            show(console, f"  sent instead: {_short(act['sent'])}")
     if page.became:
         show(console, page.became)
 
@@ -129,6 +132,19 @@ def _readable(value: bytes | None) -> str:
 
 def _text(content: bytes | None) -> str:
     return "" if content is None else content.decode("utf-8", "backslashreplace")
+
+
+def _short(content: bytes | None) -> str:
+    return _cut(_text(content))
+
+
+def _cut(text: str) -> str:
+    cut = text[:TEXT_CHARACTERS_SHOWN_MAX]
+    return cut if cut == text else f"{cut} … ({len(text):,} characters in all; --json shows them)"
+
+
+def _more(headers: int) -> str | None:
+    return f"{number(headers, 'more header')}; --json shows them" if headers > 0 else None
 
 
 def _as_json(page: DeadLetterPage) -> dict[str, Any]:

@@ -147,6 +147,20 @@ async def test_a_header_without_a_value_is_shown_as_nothing_and_replayed_so(refu
     assert again["headers"][-2:] == [["x", None], ["settlement-replay", str(first)]]
 
 
+async def test_a_record_with_a_megabyte_of_headers_is_shown_on_one_screen(refused: Deployment):
+    """It took a minute, and filled the terminal with what nobody reads."""
+    headers = [("long", b"x" * 300_000), *((f"h{number}", b"") for number in range(20_000))]
+    await refused.publish("order.changed", [CHANGE | {"requestId": "d", "discountValue": 9000}], headers=headers)
+    await refused.consume()
+    letter = str(await refused.value("SELECT max(id) FROM dead_letters"))
+
+    shown = await refused.settlement("dlq", "show", letter)
+
+    assert len(shown) < 20_000
+    assert "more headers; --json shows them" in shown
+    assert len(json.loads(await refused.settlement("dlq", "show", letter, "--json"))["headers"]) > len(headers)
+
+
 async def narrow(deployment: Deployment, topic: str, bytes_max: int) -> None:
     config = ConfigResource(
         ConfigResourceType.TOPIC, deployment.settings.topic(topic), {topics.LARGEST: str(bytes_max)}
