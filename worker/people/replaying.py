@@ -85,7 +85,7 @@ async def replay(
     """
     if edited is not None and len(ids) != 1:
         raise Refused("an edited value replaces one dead letter's: name that one")
-    size = BATCH_MAX if per_second is None else max(1, min(BATCH_MAX, round(per_second / BATCHES_PER_SECOND)))
+    size = BATCH_MAX if per_second is None else max(1, round(min(BATCH_MAX, per_second / BATCHES_PER_SECOND)))
     began, done = time.monotonic(), Replayed()
     for place in range(0, len(ids), size):
         found = [one for one in await letters(connection, ids[place : place + size]) if one.status == "open"]

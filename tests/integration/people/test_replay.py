@@ -147,6 +147,11 @@ async def test_a_header_without_a_value_is_shown_as_nothing_and_replayed_so(refu
     assert again["headers"][-2:] == [["x", None], ["settlement-replay", str(first)]]
 
 
+async def test_a_replay_as_fast_as_it_goes_may_be_typed_as_such(refused: Deployment):
+    """It ended in a traceback."""
+    assert await refused.settlement("dlq", "replay", "1", *WHO, "--per-second", "inf") == "replayed 1 dead letter\n"
+
+
 async def test_a_record_with_a_megabyte_of_headers_is_shown_on_one_screen(refused: Deployment):
     """It took a minute, and filled the terminal with what nobody reads."""
     headers = [("long", b"x" * 300_000), *((f"h{number}", b"") for number in range(20_000))]
