@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -25,11 +25,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """The work's result."""
-    import uvloop
+    with closing(work):  # what is stopped before it begins is no defect to be warned of
+        import uvloop
 
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what is wrong is said once, in a sentence of ours
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what is wrong is said once, in a sentence of ours
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work)
 
 
 def with_connection(work: Callable[[Connection], Awaitable[Result]]) -> Result:

@@ -1,0 +1,25 @@
+"""Whoever presses Ctrl-C before the work has begun is told that it stopped, and nothing of how it is made."""
+
+import inspect
+
+import pytest
+
+from worker.console import running
+
+
+def test_work_that_is_stopped_before_it_begins_is_given_up_in_silence(monkeypatch: pytest.MonkeyPatch):
+    """The interpreter warned of a coroutine that nobody had awaited."""
+
+    async def work() -> None:
+        raise AssertionError("it began")
+
+    def stopped(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running.asyncio, "Runner", stopped)
+    begun = work()
+
+    with pytest.raises(KeyboardInterrupt):
+        running.run(begun)
+
+    assert inspect.getcoroutinestate(begun) == inspect.CORO_CLOSED
