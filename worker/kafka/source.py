@@ -46,6 +46,8 @@ IDS_SECONDS = 1.0
 IDS_ANSWER_SECONDS_MAX = 10.0
 IDS_ATTEMPT_SECONDS_MAX = 2.0
 IDS_PAUSE_SECONDS = 0.1
+# How often the client asks how many partitions topics have: of more than are read, some are read by nobody.
+WIDTHS_SECONDS = 30.0
 # How long fetches may stay without an answer while a broker answers what else is asked.
 FETCHES_SILENT_SECONDS_MAX = 30.0
 NO_ANSWER = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError, TimeoutError)
@@ -97,6 +99,7 @@ class Source:
             fetch_max_wait_ms=FETCH_WAIT_MS,
             fetch_max_bytes=FETCH_BYTES_MAX,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
+            metadata_max_age_ms=round(1000 * WIDTHS_SECONDS),
         )
         self._consumer = consumer
         await start(consumer, self._settings)

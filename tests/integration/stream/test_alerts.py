@@ -15,7 +15,7 @@ from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import PARTITIONS, World
 from tests.until import until
 from worker import telemetry
-from worker.kafka import names
+from worker.kafka import names, source
 from worker.kafka.connecting import administrator, client_options
 from worker.kafka.lag import committed_offsets
 from worker.kafka.records import Place
@@ -158,14 +158,18 @@ async def test_trouble_that_lets_sessions_begin_and_ends_each_is_not_over_whenev
     assert told == [("alert", KAFKA_AWAY), ("alert over", KAFKA_AWAY)]
 
 
-async def test_a_topic_that_is_given_partitions_nobody_reads_is_an_alert(world: World) -> None:
+async def test_a_topic_that_is_given_partitions_nobody_reads_is_soon_an_alert(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was one after five minutes, in which nobody told the ERP to stop."""
+    assert source.WIDTHS_SECONDS <= 30
+    monkeypatch.setattr(source, "WIDTHS_SECONDS", 1.0)
     worker = await at_work(world)
     topic = world.settings.topic(names.INVOICES)
     async with administrator(world.settings) as admin:
         await admin.create_partitions({topic: NewPartitions(PARTITIONS + 1)})
 
-    async def told() -> list[dict[str, str]]:
-        await worker.runner._session._source._consumer._client.force_metadata_update()  # else: every five minutes
+    def told() -> list[dict[str, str]]:
         return [one for one in telemetry.lasting_alerts() if one["code"] == TOPIC_WIDENED]
 
     try:
