@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from uuid import UUID
 
+from worker import telemetry
 from worker.kafka.records import Place
 from worker.kafka.source import OffsetGoneError, Source
 from worker.settings import Settings
@@ -79,11 +80,17 @@ class Taking:
         stored = await stored_positions(self._transactions.connection, topics, taken)
         of = await stored_ids(self._transactions.connection, topics, taken)
         bounds = await self._source.bounds([(topic, partition) for topic in topics for partition in taken])
+        gone = []
         for place, (first, end) in bounds.items():
             at = stored.setdefault(place, first)
             made_anew = at > 0 and place in of and of[place] != ids.get(place[0], of[place])
             if made_anew or not first <= at <= end:
-                raise OffsetGoneError(self._settings.topic(place[0]), place[1], at, first, end, made_anew=made_anew)
+                topic = self._settings.topic(place[0])
+                gone.append(OffsetGoneError(topic, place[1], at, first, end, made_anew=made_anew))
+        for one in gone[1:]:
+            telemetry.log.error(str(one))  # else a person who sets the first is told the next, start by start
+        if gone:
+            raise gone[0]
         return stored
 
     async def _publish_left_over(self, taken: Collection[int]) -> None:

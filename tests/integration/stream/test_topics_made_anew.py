@@ -38,6 +38,23 @@ async def test_what_stands_in_a_topic_that_was_made_anew_is_not_passed_over(worl
     await world.until_seen(5)
 
 
+async def test_every_position_that_is_gone_is_named_at_once(world: World):
+    """Whoever set the one that was named was told the next one at the next start, as many times as there are."""
+    world.start("a")
+    await world.until_shared(PARTITIONS)
+    await world.send_many([("order-1", b"{}", one) for one in range(PARTITIONS)])
+    await world.until_seen(PARTITIONS)
+    assert await world.stop("a") == 0
+    await make_anew(world)
+
+    code = await asyncio.to_thread(world.start("b").wait, 30)
+
+    assert code == 1
+    topic = world.settings.topic(names.INVOICES)
+    unnamed = [one for one in range(PARTITIONS) if f"{topic} partition {one}: the stored" not in world.log("b")]
+    assert not unnamed
+
+
 async def test_a_topic_that_is_made_anew_under_a_running_worker_ends_it(world: World):
     process = world.start("a")
     await world.until_shared(PARTITIONS)
