@@ -294,6 +294,7 @@ class Source:
 
     async def _raise_gone(self, problem: OffsetOutOfRangeError) -> None:
         """Returns where the topic has the position all the same: it was said by a broker that does not lead it."""
+        await self.ids()  # of a topic that was made anew that is the error
         stored = {(self._logical[one.topic], one.partition): at for one, at in problem.args[0].items()}
         for place, bounds in (await self.bounds(list(stored))).items():
             if not bounds[0] <= stored[place] <= bounds[1]:

@@ -7,6 +7,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 
 from tests.integration.stream.hosted import at_work
 from tests.integration.stream.world import PARTITIONS, World
+from tests.until import until
 from worker.kafka import names
 from worker.kafka.connecting import administrator
 from worker.kafka.source import Source
@@ -78,6 +79,21 @@ async def test_a_topic_that_is_made_anew_is_noticed_also_by_who_takes_more_of_it
 
     with pytest.raises(UnknownTopicOrPartitionError, match="was deleted and made anew"):
         await source.ids()
+
+    await source.stop()
+
+
+async def test_a_fetch_that_finds_its_position_gone_says_whether_that_is_another_topic(world: World):
+    """It said where the new one ends, as of one that had lost records; whoever takes the partition again names it."""
+    source = Source(world.settings, "ledger", (names.INVOICES,), lambda: None)
+    await source.start()
+    await source.ids()
+    await make_anew(world)
+
+    await source.assign({(names.INVOICES, 2): 3})
+    await until(source.waiting, seconds=20)
+    with pytest.raises(UnknownTopicOrPartitionError, match="was deleted and made anew"):
+        source.take(1, 1)
 
     await source.stop()
 
