@@ -1,6 +1,7 @@
 """The command line: the one place that knows which room stands behind which command."""
 
 import os
+import signal
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -131,13 +132,16 @@ def _refuse_what_is_no_text(arguments: list[str]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The program. What a person can mend is one sentence, not a traceback."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] in (["ledger"], ["delivery"]):
+        _hold_signals()
     _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):  # what a terminal of another alphabet cannot write, it shows escaped
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        _refuse_what_is_no_text(sys.argv[1:] if arguments is None else arguments)
-        app(arguments)
+        _refuse_what_is_no_text(given)
+        app(given)
     except SystemExit:
         raise
     except BrokenPipeError:  # `… | head`: whoever read our output has seen enough
@@ -153,6 +157,11 @@ def main(arguments: list[str] | None = None) -> None:
         except OSError:
             _let_go_of_output()
         fail(*said)
+
+
+def _hold_signals() -> None:
+    """A signal that comes before the worker listens waits until it does, instead of killing it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGTERM])
 
 
 def _open_what_is_closed() -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import platform
 import resource
-import signal
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,7 +22,6 @@ def ledger_command() -> None:
 
     Runs until SIGTERM, then drains and ends with 0.
     """
-    _hold_signals()
     from worker.ledger.handler import LedgerHandler
 
     _run_worker(LedgerHandler)
@@ -34,7 +32,6 @@ def delivery_command() -> None:
 
     Runs until SIGTERM, then lets what is in flight finish and ends with 0.
     """
-    _hold_signals()
     _allow_open_files()
     from worker.delivery.handler import DeliveryHandler
 
@@ -52,11 +49,6 @@ def ops_command() -> None:
     except ModuleNotFoundError as missing:
         fail(f"{missing.name} is not installed: `pip install partial-settlement[ops]` brings what the view needs")
     raise SystemExit(run(run_ops(with_embedded_stack(load()))))
-
-
-def _hold_signals() -> None:
-    """A signal that comes before the worker listens waits until it does, instead of killing it."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGTERM])
 
 
 def _allow_open_files() -> None:

@@ -1,0 +1,31 @@
+"""A signal may come while a worker is still loading its program."""
+
+import subprocess
+import sys
+
+import pytest
+
+SIGNALED_WHILE_LOADING = """
+import os, signal, sys
+from worker.cli import main
+
+class Signals:
+    def find_spec(self, name, *_):
+        if name == "worker.run":
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Signals())
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("worker", ["ledger", "delivery"])
+def test_a_worker_that_is_still_loading_is_not_killed_by_a_signal_that_it_will_hear_later(worker: str):
+    command = [sys.executable, "-c", SIGNALED_WHILE_LOADING, worker]
+    ended = subprocess.run(
+        command, env={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert "DATABASE_URL" in ended.stderr
+    assert ended.returncode == 2
