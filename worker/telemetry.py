@@ -1,5 +1,6 @@
 """Logs and alerts."""
 
+import atexit
 import logging
 import sys
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from worker import metrics
 from worker.settings import Settings
+from worker.standard_error import StandardError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -18,25 +20,9 @@ _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.Except
 
 _lasting: dict[tuple[str, str], dict[str, str]] = {}
 LOG_LOST = "log_lost"
-
-
-class _StandardError:
-    """Where the log goes. What it does not take, on a full disk or where nobody reads it any more, is lost.
-
-    No money waits for that, and the log cannot say it: the gauge does.
-    """
-
-    def write(self, text: str) -> None:
-        try:
-            sys.stderr.write(text)
-            sys.stderr.flush()  # some failures are told only here
-        except OSError as problem:
-            _begins(LOG_LOST, "", problem=problem)
-        else:
-            _ends(LOG_LOST, "")
-
-    def flush(self) -> None:
-        """Nothing waits."""
+# How long a program that ends waits for its last words to be written.
+LAST_WORDS_SECONDS_MAX = 2.0
+_standard_error: StandardError | None = None
 
 
 def configure(settings: Settings) -> None:
@@ -53,13 +39,23 @@ def configure(settings: Settings) -> None:
         else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    global _standard_error  # noqa: PLW0603 - there is one
+    if _standard_error is None:
+        _standard_error = StandardError(_fails, _writes)
+        atexit.register(flush)
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(_StandardError()),  # type: ignore[arg-type]
+        logger_factory=structlog.WriteLoggerFactory(_standard_error),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
-    _adopt_standard_logging(shared, render)
+    _adopt_standard_logging(_standard_error, shared, render)
+
+
+def flush() -> None:
+    """Before an end that runs nothing more: what was said is written, unless nobody takes it."""
+    if _standard_error is not None:
+        _standard_error.wait(LAST_WORDS_SECONDS_MAX)
 
 
 def alert(code: str, connector: str = "", **details: Any) -> None:
@@ -77,7 +73,7 @@ def clear_alert(code: str, connector: str = "") -> None:
 
 def lasting_alerts() -> list[dict[str, str]]:
     """What lasts in this process: code, connector, since when, and the details that were given as it began."""
-    return [{**said, "code": code, "connector": connector} for (code, connector), said in _lasting.items()]
+    return [{**said, "code": code, "connector": connector} for (code, connector), said in list(_lasting.items())]
 
 
 def _begins(code: str, connector: str, **details: Any) -> bool:
@@ -98,9 +94,21 @@ def _ends(code: str, connector: str) -> bool:
     return True
 
 
-def _adopt_standard_logging(shared: list[structlog.typing.Processor], render: list[structlog.typing.Processor]) -> None:
+def _fails(why: str) -> None:
+    """No money waits for the log, and the log cannot say it: the gauge does."""
+    _begins(LOG_LOST, "", problem=why)
+
+
+def _writes(lost: int) -> None:
+    if _ends(LOG_LOST, ""):
+        log.warning("the log could not be written for a while", lines_lost=lost)
+
+
+def _adopt_standard_logging(
+    standard_error: StandardError, shared: list[structlog.typing.Processor], render: list[structlog.typing.Processor]
+) -> None:
     """Libraries log in our shape, and only what is worth a look."""
-    handler = logging.StreamHandler(_StandardError())
+    handler = logging.StreamHandler(standard_error)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render]

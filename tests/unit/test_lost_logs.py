@@ -1,11 +1,14 @@
 """A log that cannot be written costs the log, and nothing else."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from worker.standard_error import LINES_WAITING_MAX
 
 FULL = Path("/dev/full")
 SAYS = """
@@ -17,11 +20,28 @@ telemetry.configure(load({}))
 telemetry.log.info("lost")
 telemetry.alert("test_code")
 logging.getLogger("library").warning("lost too")
+telemetry.flush()
 print([one["code"] for one in telemetry.lasting_alerts()])
 os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
 telemetry.clear_alert("test_code")
+telemetry.flush()
 print(telemetry.lasting_alerts())
 """
+SAYS_MUCH = """
+import sys
+from worker import telemetry
+from worker.settings import load
+
+telemetry.configure(load({}))
+for number in range(int(sys.argv[1])):
+    telemetry.log.info("said", number=number)
+print([one["code"] for one in telemetry.lasting_alerts()], flush=True)
+sys.stdin.readline()
+telemetry.flush()
+telemetry.log.error("last words")
+sys.exit(3)
+"""
+MORE_THAN_WAITS = 2 * LINES_WAITING_MAX
 NOWHERE = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://127.0.0.1:9/none", "OPS_PORT": "0"}
 
 
@@ -49,6 +69,52 @@ def test_nobody_who_reads_the_log_any_more_is_no_reason_to_end():
 
     assert said.returncode == 0
     assert said.stdout.endswith("[]\n")
+
+
+def _says_much(lines: int, stderr: int) -> "subprocess.Popen[str]":
+    """Goes on after its lines when its input ends."""
+    command = [sys.executable, "-c", SAYS_MUCH, str(lines)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True)
+
+
+def test_a_log_that_nobody_reads_holds_up_neither_the_work_nor_the_end():
+    read, write = os.pipe()
+    with _says_much(MORE_THAN_WAITS, write) as program:
+        try:
+            said, _ = program.communicate(timeout=60)
+        finally:
+            program.kill()
+            os.close(read)
+            os.close(write)
+
+    assert program.returncode == 3
+    assert said == "['log_lost']\n"
+
+
+def test_whoever_reads_the_log_again_finds_its_lines_in_their_order_and_how_many_are_lost():
+    read, write = os.pipe()
+    with _says_much(MORE_THAN_WAITS, write) as program, os.fdopen(read) as log:
+        os.close(write)
+        assert program.stdin is not None
+        assert program.stdout is not None
+        program.stdout.readline()
+        program.stdin.close()
+        lines = [json.loads(line) for line in log]
+
+    numbers = [line["number"] for line in lines if line["event"] == "said"]
+    assert numbers == list(range(len(numbers)))
+    assert [line["lines_lost"] for line in lines if "lines_lost" in line] == [MORE_THAN_WAITS - len(numbers)]
+    assert lines[-1]["event"] == "last words"
+
+
+def test_where_the_log_is_read_nothing_of_it_is_missing_to_the_last_words(tmp_path: Path):
+    with (tmp_path / "log").open("w") as log, _says_much(LINES_WAITING_MAX // 2, log.fileno()) as program:
+        said, _ = program.communicate(timeout=60)
+
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert (program.returncode, said) == (3, "[]\n")
+    assert [line.get("number") for line in lines] == [*range(LINES_WAITING_MAX // 2), None]
+    assert lines[-1]["event"] == "last words"
 
 
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-"])

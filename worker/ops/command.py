@@ -51,6 +51,7 @@ async def run_ops(settings: Settings) -> int:
         ending = asyncio.create_task(_stop(site, server, reader))
         await asyncio.wait([ending], timeout=STOP_SECONDS_MAX)
     if not ending.done() or not site.view.ended:
+        telemetry.flush()
         os._exit(code)  # what goes on heeds no cancellation, and the interpreter would wait for its threads
     ending.result()
     return code
