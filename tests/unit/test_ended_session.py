@@ -1,11 +1,15 @@
 """A session that PostgreSQL ended in the middle of a command is no defect of ours, and is told in one sentence."""
 
+import socket
 import ssl
 
 import asyncpg
 import pytest
 
 from worker.console.problems import sentence_for
+from worker.postgres.refusals import told
+from worker.stream.faults import FencedError, UncertainCommitError
+from worker.stream.patience import Patience
 
 # What the driver raises depends on how far it had read when the session ended.
 ENDED = [
@@ -13,7 +17,11 @@ ENDED = [
     asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
     asyncpg.InterfaceError("connection is closed"),
     asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress"),
+    asyncpg.InternalClientError("got result for unknown protocol state 3"),
+    asyncpg.InterfaceError("cannot perform operation: another operation is in progress"),
+    asyncpg.InterfaceError("cannot call Transaction.__aexit__(): the underlying connection is closed"),
 ]
+OVER = "PostgreSQL, or the network, closed the connection"
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +38,36 @@ def test_a_session_that_the_server_ended_is_one_sentence_for_whoever_decides(pro
     sentence, code = said
     assert (sentence.startswith("PostgreSQL at 127.0.0.1:9/books"), code) == (True, 1)
     assert "secret" not in sentence
+
+
+@pytest.mark.parametrize("problem", ENDED[1:], ids=str)
+def test_however_the_driver_says_that_a_session_is_over_whoever_reads_the_log_reads_one_sentence(problem: Exception):
+    """Its own words tell nobody what to do, and a problem in other words each time is a line of the log each time."""
+    told_to_a_person = sentence_for(problem)
+
+    assert told(problem) == OVER
+    assert told_to_a_person is not None
+    assert told_to_a_person[0].endswith("or the network, closed the connection: try again")
+
+
+UNANSWERED = UncertainCommitError(str(ENDED[1]))
+UNANSWERED.__cause__ = ENDED[1]
+
+
+@pytest.mark.parametrize(("problem", "says"), [
+    (ENDED[0], "PostgreSQL: terminating connection due to administrator command"),
+    (TimeoutError(), "PostgreSQL did not answer in time"),
+    (ConnectionRefusedError(111, "refused"), "PostgreSQL cannot be reached ([Errno 111] refused)"),
+    (socket.gaierror(-2, "unknown"), "PostgreSQL cannot be reached, its host name is not known ([Errno -2] unknown)"),
+    (FencedError("this member was declared dead"), "this member was declared dead"),
+    (UNANSWERED, f"{OVER}, before it said whether it had committed"),
+], ids=lambda one: type(one).__name__)  # fmt: skip
+def test_a_worker_that_lost_the_database_says_so_in_a_sentence(problem: Exception, says: str):
+    patience = Patience()
+
+    patience.falls(problem)
+
+    assert patience.problem == says
 
 
 # What servers that stand in for one another answer, and a word of what a person is told to do.

@@ -17,6 +17,7 @@ from worker.kafka.topics import TopicsError
 from worker.people.acting import Refused
 from worker.postgres.connecting import DatabaseUrlError
 from worker.postgres.migrations import MigrationError
+from worker.postgres.refusals import first, is_over
 from worker.recovery.errors import RecoveryError
 from worker.settings import Settings, SettingsError, load, with_embedded_stack
 
@@ -71,8 +72,9 @@ def sentence_for(problem: BaseException) -> tuple[str, int] | None:
 
 def _of_database(problem: BaseException) -> str:
     where = _database()
-    if type(problem) is asyncpg.InterfaceError and isinstance(problem.__context__, asyncpg.PostgresError):
-        problem = problem.__context__  # why the session ended, not what could not be said to it any more
+    problem = first(problem)
+    if is_over(problem):
+        return f"{where}, or the network, closed the connection: try again"
     for kinds, sentence in _DATABASE.items():
         if isinstance(problem, kinds):
             return sentence.format(where=where, problem=problem)

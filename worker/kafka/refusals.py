@@ -11,6 +11,8 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from worker.cancelled import GivenUpError
+
 TOPIC_RIGHTS = "Describe, DescribeConfigs, Read and Write"
 GROUP_RIGHTS = "Describe and Read"
 
@@ -41,10 +43,13 @@ def told(problem: BaseException) -> str:
             return "Kafka has not taken what was written in time"
         case NodeNotReadyError():  # with the number of one broker or another: a new problem each time
             return "Kafka is not ready: a broker that we need cannot be reached"
-        case KafkaError():
-            return f"Kafka: {problem}"  # the name of its kind is part of it
+        case GivenUpError():
+            return "Kafka: the connection broke over which an answer was to come"
+        case TimeoutError():
+            return "Kafka did not answer in time"
         case _:
-            return f"Kafka: {type(problem).__name__}: {problem}"
+            kind = "" if isinstance(problem, KafkaError) else f"{type(problem).__name__}: "  # it names its own
+            return f"Kafka: {kind}{problem}"
 
 
 def topic_refusal(topic: str) -> str:

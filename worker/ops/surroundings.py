@@ -12,12 +12,15 @@ from worker import telemetry
 from worker.cancelled import end
 from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.lag import LagReader, Lags
+from worker.kafka.refusals import told as kafka
 from worker.ops.reading import Reader
 from worker.people import dead_letters
 from worker.postgres.connecting import SESSION_LOST
 from worker.postgres.migrations import MigrationError, require_current
+from worker.postgres.refusals import told as postgres
 from worker.settings import Settings
 
+POSTGRES, KAFKA = "PostgreSQL", "Kafka"
 LOOK_SECONDS = 2.0
 LOOK_SECONDS_MAX = 10.0
 # What passes by itself: a server that is away, or slow.
@@ -56,7 +59,7 @@ class Surroundings:
         self.alerts: list[Alert] = []
         self.dead_letters: dict[ReasonCode, int] = {}
         self._fits = False
-        self._asked = "PostgreSQL"
+        self._asked = POSTGRES
         self.problem: str | None = None
         self.stamp = 0
         """Changes whenever a look finds something different."""
@@ -95,7 +98,7 @@ class Surroundings:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _look(self) -> None:
-        self._asked = "PostgreSQL"
+        self._asked = POSTGRES
         async with self._reader.snapshot() as connection:
             if not self._fits:  # as the workers, once: while another version is rolled out this one goes on
                 await require_current(connection)
@@ -107,7 +110,7 @@ class Surroundings:
         ]
         self.alerts = [_alert(said, one["host"]) for one in workers for said in json.loads(one["alerts"])]
         self.dead_letters = letters
-        self._asked = "Kafka"
+        self._asked = KAFKA
         self.lags = await self._lag.read()
 
     def _seen(self) -> tuple[Any, ...]:
@@ -117,10 +120,7 @@ class Surroundings:
 def _sentence(problem: Exception, asked: str) -> str:
     if isinstance(problem, MigrationError):
         return str(problem)
-    if isinstance(problem, TimeoutError):
-        return f"{asked} did not answer in time"
-    kind = type(problem).__name__
-    return f"{asked}: {kind}: {str(problem).removeprefix(kind).strip(': ')}".rstrip(": ")
+    return postgres(problem) if asked == POSTGRES else kafka(problem)
 
 
 def _alert(said: dict[str, str], host: str) -> Alert:

@@ -4,13 +4,14 @@ import asyncio
 import random
 import time
 
-import asyncpg
 from aiokafka.errors import KafkaError
 
 from worker import telemetry
 from worker.cancelled import GivenUpError
-from worker.kafka.refusals import told
+from worker.kafka.refusals import told as kafka
 from worker.kafka.topics import TopicsError
+from worker.postgres.refusals import told as postgres
+from worker.stream.faults import FencedError, UncertainCommitError
 
 PAUSE_SECONDS_MIN = 0.1
 PAUSE_SECONDS_MAX = 2.0
@@ -72,13 +73,13 @@ class Patience:
 
     def _tell(self, problem: Exception, in_vain: float) -> None:
         """`in_vain`: how many seconds the session tried without beginning to work."""
-        kafka = isinstance(problem, KafkaError | GivenUpError | TopicsError)
-        met = _of_kafka(problem) if kafka else _of_database(problem)
+        of_kafka = isinstance(problem, KafkaError | GivenUpError | TopicsError)
+        met = _of_kafka(problem) if of_kafka else _of_database(problem)
         if met != self.problem:  # the same again every two seconds would hide what else the log has
             telemetry.log.warning("the session ended, another one begins", problem=met, pause=self._pause)
         self.problem = met
         if max(self._pause, in_vain) > ALERT_SECONDS:
-            telemetry.alert(KAFKA_AWAY if kafka else DATABASE_AWAY, problem=met)
+            telemetry.alert(KAFKA_AWAY if of_kafka else DATABASE_AWAY, problem=met)
 
     def _say_well(self) -> None:
         self.problem = None
@@ -87,12 +88,14 @@ class Patience:
 
 
 def _of_kafka(problem: Exception) -> str:
-    return str(problem) if isinstance(problem, TopicsError) else told(problem)
+    return str(problem) if isinstance(problem, TopicsError) else kafka(problem)
 
 
 def _of_database(problem: Exception) -> str:
-    if isinstance(problem, asyncpg.InvalidAuthorizationSpecificationError):
-        return f"PostgreSQL does not let us in ({problem}): check DATABASE_URL, read at the start only"
-    if isinstance(problem, FileNotFoundError):  # neither OpenSSL nor a socket says which
-        return f"PostgreSQL cannot be reached, a file that DATABASE_URL names is not there ({problem})"
-    return f"PostgreSQL: {type(problem).__name__}: {problem}"
+    match problem:
+        case UncertainCommitError():
+            return f"{postgres(problem.__cause__ or problem)}, before it said whether it had committed"
+        case FencedError():
+            return str(problem)
+        case _:
+            return postgres(problem)
