@@ -55,6 +55,17 @@ def test_whoever_publishes_before_the_topics_are_there_is_told_what_creates_them
     assert said[0].endswith("lacks a topic of ours: `settlement topics` creates what is missing")
 
 
+def test_what_a_worker_says_of_kafka_whoever_types_reads_too_with_the_brokers_that_were_asked(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:9/none")
+
+    said = sentence_for(NodeNotReadyError("Attempt to send a request to node 7 which is not ready"))
+
+    assert said == ("Kafka at 127.0.0.1:9 is not ready: a broker that we need cannot be reached", 1)
+
+
 @pytest.mark.parametrize(
     ("met", "said"),
     [

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPart
 
 from worker.console.screen import err, show
 from worker.kafka.batches import UnreadableBatchError
-from worker.kafka.refusals import refusal
+from worker.kafka.refusals import told
 from worker.kafka.topics import TopicsError
 from worker.people.acting import Refused
 from worker.postgres.connecting import DatabaseUrlError
@@ -83,8 +83,6 @@ def _of_database(problem: BaseException) -> str:
 
 def _of_kafka(problem: BaseException) -> str:
     where = f"Kafka at {_settings().kafka_bootstrap_servers}"
-    if said := refusal(problem):
-        return f"{where} {said}"
     match problem:
         case KafkaConnectionError() if isinstance(problem.__cause__, ssl.SSLError):
             return f"{where} cannot be talked to, {problem}: check KAFKA_SSL_CAFILE"
@@ -93,7 +91,7 @@ def _of_kafka(problem: BaseException) -> str:
         case UnknownTopicOrPartitionError():
             return f"{where} lacks a topic of ours: `settlement topics` creates what is missing"
         case _:
-            return f"{where}: {problem}"
+            return told(problem, where)
 
 
 def _of_network(problem: BaseException) -> str:

@@ -34,22 +34,22 @@ def refusal(problem: BaseException) -> str | None:
             return None
 
 
-def told(problem: BaseException) -> str:
-    """A sentence of its own about whatever a session met of Kafka."""
+def told(problem: BaseException, kafka: str = "Kafka") -> str:
+    """A sentence of its own about whatever was met of Kafka, as `kafka` names it."""
     if said := refusal(problem):
-        return f"Kafka {said}"
+        return f"{kafka} {said}"
     match problem:
         case KafkaTimeoutError(args=()):  # what the producer's queue says, and no more
-            return "Kafka has not taken what was written in time"
+            return f"{kafka} has not taken what was written in time"
         case NodeNotReadyError():  # with the number of one broker or another: a new problem each time
-            return "Kafka is not ready: a broker that we need cannot be reached"
+            return f"{kafka} is not ready: a broker that we need cannot be reached"
         case GivenUpError():
-            return "Kafka: the connection broke over which an answer was to come"
+            return f"{kafka}: the connection broke over which an answer was to come"
         case TimeoutError():
-            return "Kafka did not answer in time"
+            return f"{kafka} did not answer in time"
         case _:
             kind = "" if isinstance(problem, KafkaError) else f"{type(problem).__name__}: "  # it names its own
-            return f"Kafka: {kind}{problem}"
+            return f"{kafka}: {kind}{problem}"
 
 
 def topic_refusal(topic: str) -> str:

@@ -16,10 +16,11 @@ from typing import Any
 
 import faust
 import msgspec
+from aiokafka.errors import KafkaError
 
 from worker import telemetry
 from worker.kafka import names
-from worker.kafka.refusals import refusal
+from worker.kafka.refusals import told as kafka
 from worker.ops import changelogs
 from worker.ops.count import Count, News, counted
 from worker.ops.row import Command, Event, Message, Outcome, Row, decode, fold, is_over, milliseconds
@@ -134,8 +135,7 @@ class View:
     def lost(self) -> str | None:
         """Why the view has to start over; None: it goes on."""
         if (problem := self._failure()) is not None:
-            why = refusal(problem)
-            return f"Kafka {why}" if why else f"the view has crashed: {problem!r}"
+            return kafka(problem) if isinstance(problem, KafkaError) else f"the view has crashed: {problem!r}"
         return self._watch.lost
 
     def _failure(self) -> BaseException | None:
