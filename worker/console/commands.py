@@ -10,10 +10,10 @@ from worker.console.numbers import whole
 from worker.console.problems import USAGE, fail
 from worker.console.running import AsJson, with_connection
 from worker.console.screen import age, cell, moment, number, out, show, show_json, table
-from worker.console.signing import By, Reason
+from worker.console.signing import By, Reason, keepable
 from worker.domain.money import MAX_MINOR, to_major
 from worker.people import commands
-from worker.people.acting import Actor
+from worker.people.acting import NAME_CHARACTERS_MAX, Actor
 from worker.people.needs import Need, NeedKind, needs
 
 LISTED_MAX = 500
@@ -135,7 +135,10 @@ def resolve_command(
         int | None,
         typer.Option(metavar="VALUE", parser=whole(1, MAX_MINOR), help="It was done: its value in minor units."),
     ] = None,
-    operation_id: Annotated[str | None, typer.Option(metavar="X", help="The connector's id of what was done.")] = None,
+    operation_id: Annotated[
+        str | None,
+        typer.Option(metavar="X", callback=keepable(NAME_CHARACTERS_MAX), help="The connector's id of what was done."),
+    ] = None,
     not_done: Annotated[bool, typer.Option("--not-done", help="It was not done, and never will be.")] = False,
     changes: Changes = None,
 ) -> None:

@@ -1,19 +1,36 @@
 """Who decides, and why: every decision is kept with both."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from worker.console.problems import USAGE, fail
+from worker.people.acting import NAME_CHARACTERS_MAX, REASON_CHARACTERS_MAX, Refused, refuse_unstorable
 
 
-def _not_blank(option: typer.CallbackParam, text: str | None) -> str | None:
-    if text is not None and not text.strip():
-        fail(f"{option.opts[0]} is blank: it is kept with your decision", USAGE)
-    return text
+def keepable(limit: int) -> Callable[[typer.CallbackParam, str | None], str | None]:
+    """Refuses what is blank, longer than people read, or more than the database can keep."""
+
+    def read(option: typer.CallbackParam, text: str | None) -> str | None:
+        if text is None:
+            return None
+        if not text.strip():
+            fail(f"{option.opts[0]} is blank: it is kept with your decision", USAGE)
+        try:
+            refuse_unstorable(option.opts[0], text, limit)
+        except Refused as problem:
+            fail(str(problem), USAGE)
+        return text
+
+    return read
 
 
-BY = typer.Option("--by", metavar="NAME", callback=_not_blank, help="Your name; it is kept with the decision.")
-REASON = typer.Option("--reason", metavar="TEXT", callback=_not_blank, help="Why; it is kept with the decision.")
+BY = typer.Option(
+    "--by", metavar="NAME", callback=keepable(NAME_CHARACTERS_MAX), help="Your name; it is kept with the decision."
+)
+REASON = typer.Option(
+    "--reason", metavar="TEXT", callback=keepable(REASON_CHARACTERS_MAX), help="Why; it is kept with the decision."
+)
 By = Annotated[str, BY]
 Reason = Annotated[str, REASON]
