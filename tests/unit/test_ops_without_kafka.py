@@ -1,6 +1,7 @@
 """The view stands on Kafka: without it the program ends, and its last line says which setting names what is away."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import GroupAuthorizationFailedError, SaslAuthenticationFailed
+from mode.timers import Timer
 from structlog.testing import capture_logs
 
 from worker import telemetry
@@ -60,3 +62,14 @@ async def test_a_view_that_no_broker_has_answered_yet_has_not_failed():
     view.app.consumer._thread._consumer = AIOKafkaConsumer(group_id="settlement-ops")
 
     assert view.lost() is None
+
+
+async def test_a_commit_that_takes_longer_than_its_interval_is_no_line_of_the_log(caplog: pytest.LogCaptureFixture):
+    View(load(PLACES))
+    commits = Timer(0.001, name="commit", clock=itertools.count().__next__)
+
+    async for _ in commits:
+        if commits.overlaps:
+            break
+
+    assert caplog.records == []

@@ -85,6 +85,10 @@ class View:
         self.rates: Any = rates.tumbling(MINUTE, expires=RATES_KEPT_SECONDS)
         topic = self.app.topic(*self._kinds, key_serializer="raw", value_serializer="raw")
         self.app.agent(topic, name="fold")(self._follow)
+        # It calls a partition in which nothing happens for minutes an error, and tells of each commit that takes Kafka
+        # some seconds, as a timer that overlaps; our own lag says more.
+        logging.getLogger("faust.transport.drivers.aiokafka").setLevel(logging.CRITICAL)
+        logging.getLogger("mode.timers").setLevel(logging.ERROR)
         self.app.on_partitions_revoked.connect(self._interrupted)
         self._whole = False
         self.ended = False
@@ -95,8 +99,6 @@ class View:
 
     async def start(self) -> None:
         """Tables are recovered in the background; `missing` says when."""
-        # It calls a partition in which nothing happens for minutes an error; our own lag says more.
-        logging.getLogger("faust.transport.drivers.aiokafka").setLevel(logging.CRITICAL)
         await changelogs.prepare(self._settings, names.group(ROLE), list(TOPICS), CHANGELOGS)
         consumer: Any = self.app.consumer
         consumer.seek_to_committed = _sought(consumer)
