@@ -7,6 +7,7 @@ from worker import metrics, telemetry
 from worker.kafka.envelope import log_fields
 from worker.kafka.records import Place, Record
 from worker.stream.faults import Remedy, remedy
+from worker.stream.patience import Patience
 from worker.stream.transaction import Done, Transactions
 
 AGAIN_ATTEMPTS_MAX = 10
@@ -18,11 +19,12 @@ class Digesting:
 
     def __init__(
         self, transactions: Transactions, durable: Callable[[Done], Awaitable[None]],
-        room: Callable[[], Awaitable[None]],
+        room: Callable[[], Awaitable[None]], patience: Patience,
     ) -> None:  # fmt: skip
         self._transactions = transactions
         self._durable = durable
         self._room = room
+        self._patience = patience
 
     async def digest(
         self, records: list[Record], *, again: bool = False, passed: Mapping[Place, int] | None = None
@@ -73,10 +75,13 @@ class Digesting:
         """Repeats a transaction that lost against a concurrent one."""
         for attempt in range(AGAIN_ATTEMPTS_MAX):
             try:
-                return await transaction()
+                done = await transaction()
             except Exception as problem:
                 if remedy(problem) is not Remedy.AGAIN or attempt == AGAIN_ATTEMPTS_MAX - 1:
                     raise
-                telemetry.log.warning("the transaction is repeated", problem=str(problem), attempt=attempt + 1)
+                self._patience.repeats(problem)
                 await asyncio.sleep(min(0.01 * 2**attempt, 1.0))
+            else:
+                self._patience.goes_on()
+                return done
         raise AssertionError("the last attempt returns or raises")

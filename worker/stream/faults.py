@@ -31,6 +31,10 @@ class FencedError(Exception):
     """A partition we wrote for is no longer ours."""
 
 
+class HeldUpError(asyncpg.LockNotAvailableError):  # type: ignore[misc]
+    """Somebody holds a lock for longer than we wait; the message says who."""
+
+
 class TellsTooMuchError(Exception):
     """What a batch causes is more than memory should hold."""
 

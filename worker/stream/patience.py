@@ -11,7 +11,7 @@ from worker.cancelled import GivenUpError
 from worker.kafka.refusals import told as kafka
 from worker.kafka.topics import TopicsError
 from worker.postgres.refusals import told as postgres
-from worker.stream.faults import FencedError, UncertainCommitError
+from worker.stream.faults import FencedError, HeldUpError, UncertainCommitError
 
 PAUSE_SECONDS_MIN = 0.1
 PAUSE_SECONDS_MAX = 2.0
@@ -21,6 +21,8 @@ STEADY_SECONDS = 10.0
 FALLS_MAX = 3
 # One that owns nothing shows little sooner: the partitions may be with another worker that fails to take them.
 IDLE_SECONDS = 60.0
+# A transaction that fails again so long after it first did is held up by more than another worker: by somebody's lock.
+HELD_UP_SECONDS = 3.0
 # Longer is an alert: the pause before another attempt, or one that could not even begin to work.
 ALERT_SECONDS = 1.0
 STARTING = "starting"
@@ -39,10 +41,12 @@ class Patience:
         self._began_at = 0.0
         self._works_since: float | None = None
         self._well: asyncio.TimerHandle | None = None
+        self._repeated: tuple[str, float] | None = None
 
     def begins(self) -> None:
         """Another session tries, or one takes partitions."""
         self.ends()
+        self._repeated = None
         self._began_at, self._works_since = time.monotonic(), None
 
     def works(self, *, owns: bool) -> None:
@@ -71,6 +75,23 @@ class Patience:
         pause, self._pause = self._pause, min(self._pause * 2, PAUSE_SECONDS_MAX)
         return pause * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
 
+    def repeats(self, problem: Exception) -> None:
+        """A session tries the same once more, and nothing else meanwhile."""
+        met, now = _of_database(problem), time.monotonic()
+        before, since = self._repeated or (None, now)
+        self._repeated = met, since
+        if met != before:
+            telemetry.log.warning("the transaction is repeated", problem=met)
+        if now - since > HELD_UP_SECONDS:
+            self.problem = met
+            telemetry.alert(DATABASE_AWAY, problem=met)
+
+    def goes_on(self) -> None:
+        """What was tried again is durable."""
+        if self._repeated is not None and self._repeated[0] == self.problem:
+            self._say_well()
+        self._repeated = None
+
     def _tell(self, problem: Exception, in_vain: float) -> None:
         """`in_vain`: how many seconds the session tried without beginning to work."""
         of_kafka = isinstance(problem, KafkaError | GivenUpError | TopicsError)
@@ -95,7 +116,7 @@ def _of_database(problem: Exception) -> str:
     match problem:
         case UncertainCommitError():
             return f"{postgres(problem.__cause__ or problem)}, before it said whether it had committed"
-        case FencedError():
+        case FencedError() | HeldUpError():
             return str(problem)
         case _:
             return postgres(problem)

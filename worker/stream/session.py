@@ -53,7 +53,7 @@ class Session:
             settings, handler, self._ownership, self._publisher, self._misplaced, dead_letter_bytes
         )
         self._taking = Taking(settings, handler, self._source, self._publisher, self._transactions, self._room)
-        self._digesting = Digesting(self._transactions, self._durable, self._room)
+        self._digesting = Digesting(self._transactions, self._durable, self._room, patience)
         self._positions: dict[Place, int] = {}
         self._hand_over: HandOver | None = None
         self._tidy_at: float | None = None

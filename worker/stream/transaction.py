@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 
+import asyncpg
 from msgspec import Struct
 
 from worker import metrics
@@ -11,9 +12,9 @@ from worker.kafka.records import Place, Record
 from worker.postgres.connecting import SESSION_LOST, Connection, connect
 from worker.postgres.queries import load
 from worker.settings import Settings
-from worker.stream import outbox
+from worker.stream import locks, outbox
 from worker.stream.cycle import Cycle, Handler
-from worker.stream.faults import FencedError, Remedy, UncertainCommitError, remedy
+from worker.stream.faults import FencedError, HeldUpError, Remedy, UncertainCommitError, remedy
 from worker.stream.misplaced import Misplaced
 from worker.stream.offsets import place_columns
 from worker.stream.outbox import Row
@@ -107,6 +108,9 @@ class Transactions:
         try:
             await self._fence()
             yield
+        except asyncpg.LockNotAvailableError as problem:
+            await self._roll_back()
+            raise HeldUpError(await locks.explained(problem, self.connection)) from problem
         except BaseException:
             await self._roll_back()
             raise

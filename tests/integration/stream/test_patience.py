@@ -17,8 +17,10 @@ from tests.integration.stream.world import PARTITIONS, World
 from tests.until import until
 from worker.kafka import names, source
 from worker.kafka.topic_ids import topic_ids
+from worker.postgres import connecting
+from worker.postgres.connecting import connected
 from worker.settings import load
-from worker.stream import pace, publisher
+from worker.stream import pace, patience, publisher
 
 
 async def test_a_database_that_goes_away_costs_time_and_nothing_else(world: World):
@@ -281,3 +283,55 @@ async def test_a_worker_whose_work_never_ends_leaves_when_its_time_to_drain_is_o
 
     await asyncio.wait_for(worker.running, 10)
     assert worker.toy.released == [frozenset(range(6))]
+
+
+async def test_whoever_holds_a_lock_that_a_worker_needs_is_named_until_it_is_free(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """An open transaction of theirs: the same line came nine times in 45 seconds, and readiness stayed."""
+    monkeypatch.setitem(connecting._SERVER_SETTINGS, "lock_timeout", "100ms")
+    monkeypatch.setattr(patience, "HELD_UP_SECONDS", 0.1)
+    worker = await at_work(world)
+
+    async def red() -> bool:
+        return bool(worker.runner.condition())
+
+    async def green() -> bool:
+        return not worker.runner.condition()
+
+    async with connected(world.settings.database, name="psql of ana") as ana:
+        holds = f"process {ana.get_server_pid()} (psql of ana, user "
+        with capture_logs() as logged:
+            async with ana.transaction():
+                await ana.execute("LOCK TABLE ledger.outbox")
+                await world.send("order-1")
+                await world.until(red, "readiness gone")
+                said = worker.runner.condition()["problem"]
+            await world.until(green, "readiness back")
+    await world.check_orders({"order-1": 2})
+    await worker.stop()
+
+    assert holds in said
+    assert said.endswith(" holds locks on outbox")
+    assert [(one["event"], one.get("problem")) for one in logged if one["event"] != "partitions handed over"] == [
+        ("the transaction is repeated", said), ("alert", said), ("alert over", None),
+    ]  # fmt: skip
+
+
+async def test_a_row_that_somebody_holds_is_told_with_its_table(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(connecting._SERVER_SETTINGS, "lock_timeout", "100ms")
+    monkeypatch.setattr(patience, "HELD_UP_SECONDS", 0.1)
+    worker = await at_work(world)
+
+    async def red() -> bool:
+        return bool(worker.runner.condition())
+
+    async with world.database.acquire() as ana, ana.transaction():
+        await ana.execute("SELECT FROM ledger.positions FOR UPDATE")
+        await world.send("order-1")
+        await world.until(red, "readiness gone")
+        said = worker.runner.condition()["problem"]
+    await world.check_orders({"order-1": 2})
+    await worker.stop()
+
+    assert "lock timeout, of a row of positions; process " in said
