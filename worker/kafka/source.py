@@ -85,6 +85,7 @@ class Source:
         self._waiting_bytes = 0
         self._page_records = PAGE_RECORDS_FIRST
         self._assigned_at = 0.0
+        self._leaderless: dict[TopicPartition, float] = {}
         self._ids: dict[str, UUID] = {}
         self._room = asyncio.Event()
 
@@ -201,6 +202,16 @@ class Source:
         places = self._consumer.assignment()
         last_ms = max((self._consumer.last_poll_timestamp(one) or 0 for one in places), default=0)
         return max(0.0, time.time() - max(last_ms / 1000, self._assigned_at))
+
+    def leaderless(self, seconds_min: float) -> list[str]:
+        """Partitions that are read and that no broker has led for so long; known to whoever asks again and again."""
+        if self._consumer is None:
+            return []
+        leader, now = self._consumer._client.cluster.leader_for_partition, time.monotonic()  # noqa: SLF001 - no public way
+        found = (one for one in self._consumer.assignment() if leader(one) in (None, -1))
+        self._leaderless = {one: self._leaderless.get(one, now) for one in found}
+        lasting = sorted(one for one, since in self._leaderless.items() if now - since > seconds_min)
+        return [f"{one.topic} partition {one.partition}" for one in lasting]
 
     def widened(self) -> dict[str, int]:
         """Topics that were given more partitions than anybody reads, and how many, as far as the broker has said."""

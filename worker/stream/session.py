@@ -30,6 +30,9 @@ TIDY_SECONDS = 0.1
 LOOK_SECONDS = 1.0
 FLUSH_SECONDS_MAX = 2.0
 KAFKA_SILENT_SECONDS_MAX = 5.0
+# Longer than brokers take to choose another one.
+LEADERLESS_SECONDS_MAX = 5.0
+LEADERLESS_NAMED_MAX = 3
 TOPIC_WIDENED = "topic_widened"
 
 
@@ -117,7 +120,11 @@ class Session:
         metrics.outbox_age_seconds.set(self._publisher.waiting_seconds())
 
     def kafka_problem(self) -> str | None:
-        """Which answer of the broker is overdue: any at all, or the one to what we wrote."""
+        """What is overdue at the brokers: a leader, any answer at all, or the one to what we wrote."""
+        if leaderless := self._source.leaderless(LEADERLESS_SECONDS_MAX):
+            named, more = ", ".join(leaderless[:LEADERLESS_NAMED_MAX]), len(leaderless) - LEADERLESS_NAMED_MAX
+            others = f" and {more} more" if more > 0 else ""
+            return f"Kafka has no leader for {named}{others}: what is written there waits"
         if (silent := self._source.silent_seconds() or 0.0) > KAFKA_SILENT_SECONDS_MAX:
             return f"Kafka has not answered for {silent:.0f} s"
         if (waiting := self._publisher.waiting_seconds()) > KAFKA_SILENT_SECONDS_MAX:

@@ -20,7 +20,7 @@ from worker.kafka.topic_ids import topic_ids
 from worker.postgres import connecting
 from worker.postgres.connecting import connected
 from worker.settings import load
-from worker.stream import pace, patience, publisher
+from worker.stream import pace, patience, publisher, session
 
 
 async def test_a_database_that_goes_away_costs_time_and_nothing_else(world: World):
@@ -335,3 +335,25 @@ async def test_a_row_that_somebody_holds_is_told_with_its_table(world: World, mo
     await worker.stop()
 
     assert "lock timeout, of a row of positions; process " in said
+
+
+async def test_one_partition_that_no_broker_leads_is_named(world: World, monkeypatch: pytest.MonkeyPatch):
+    """The others are read on, so that nobody said why this one's invoices wait."""
+    monkeypatch.setattr(session, "LEADERLESS_SECONDS_MAX", 0.0)
+    worker = await at_work(world)
+    lost = TopicPartition(world.settings.topic(names.INVOICES), 1)
+    cluster = worker.runner._session._source._client._client.cluster
+    leads = cluster.leader_for_partition
+
+    def named() -> bool:
+        said = f"Kafka has no leader for {lost.topic} partition 1: what is written there waits"
+        return worker.runner.condition() == {"problem": said}
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(cluster, "leader_for_partition", lambda one: -1 if one == lost else leads(one))
+        await until(named, 10)
+
+    await world.send("order-1")
+    await world.check_orders({"order-1": 2})
+    await until(lambda: not worker.runner.condition(), 10)
+    await worker.stop()
