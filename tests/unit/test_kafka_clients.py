@@ -130,7 +130,10 @@ def test_what_our_user_may_not_use_is_named_with_the_rights_that_it_needs():
         (KafkaTimeoutError(), "Kafka has not taken what was written in time"),
         (NodeNotReadyError("Attempt to send a request to node which is not ready"), "Kafka is not ready: "),
         (KafkaConnectionError("no broker answers"), "Kafka: KafkaConnectionError: no broker answers"),
-        (InvalidPasswordError("for user app"), "PostgreSQL does not let us in (for user app): check DATABASE_URL, "),
+        (
+            InvalidPasswordError("for user app"),
+            "PostgreSQL does not let us in (for user app): check the user and the password in ",
+        ),
         (FileNotFoundError(2, "No such file"), "PostgreSQL cannot be reached, a file that DATABASE_URL names is not "),
     ],
     ids=lambda value: type(value).__name__,

@@ -1,7 +1,6 @@
 """What a person can mend is one sentence that says how, and never a traceback."""
 
 import errno
-import socket
 import ssl
 import sys
 from typing import NoReturn
@@ -12,12 +11,12 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPart
 
 from worker.console.screen import err, show
 from worker.kafka.batches import UnreadableBatchError
-from worker.kafka.refusals import told
+from worker.kafka.refusals import told as kafka
 from worker.kafka.topics import TopicsError
 from worker.people.acting import Refused
 from worker.postgres.connecting import DatabaseUrlError
 from worker.postgres.migrations import MigrationError
-from worker.postgres.refusals import first, is_over
+from worker.postgres.refusals import told as postgres
 from worker.recovery.errors import RecoveryError
 from worker.settings import Settings, SettingsError, load, with_embedded_stack
 
@@ -26,28 +25,6 @@ FAILED, USAGE, STOPPED = 1, 2, 130
 # Of all that people and programs write to only our own output: no server answers so.
 _NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _OURS = (DatabaseUrlError, Refused, MigrationError, RecoveryError, TopicsError, UnreadableBatchError)
-_DATABASE: dict[tuple[type[BaseException], ...], str] = {
-    (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidPasswordError):
-        "{where} does not let us in ({problem}): check the user and the password in DATABASE_URL",
-    (asyncpg.InvalidCatalogNameError,):
-        "{where} has no such database ({problem}): create it, or name another one in DATABASE_URL",
-    (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError):
-        "{where} lacks our tables ({problem}): `settlement migrate` makes them",
-    (asyncpg.ReadOnlySQLTransactionError,):
-        "{where} only lets us read ({problem}): it is a standby, or set so; DATABASE_URL names the primary, or all of "
-        "them and `?target_session_attrs=primary`",
-    (asyncpg.InsufficientPrivilegeError,): "{where} does not allow it ({problem}): this role may look, not act",
-    (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError): "{where} took too long ({problem}): try again",
-    (asyncpg.SerializationError,):
-        "{where} gave up what it read for what it has to write ({problem}): try again, or set hot_standby_feedback or "
-        "max_standby_streaming_delay there, as it is a standby",
-    (asyncpg.TargetServerAttributeNotMatched,):
-        "no server of {where} is what `target_session_attrs` in DATABASE_URL asks for: try again when one is",
-    (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.ConnectionDoesNotExistError,
-     asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.TransactionTimeoutError,
-     asyncpg.IdleInTransactionSessionTimeoutError, asyncpg.exceptions.IdleSessionTimeoutError):
-        "{where} ended the session ({problem}): try again",
-}  # fmt: skip
 
 
 def fail(sentence: str, code: int = FAILED) -> NoReturn:
@@ -71,14 +48,7 @@ def sentence_for(problem: BaseException) -> tuple[str, int] | None:
 
 
 def _of_database(problem: BaseException) -> str:
-    where = _database()
-    problem = first(problem)
-    if is_over(problem):
-        return f"{where}, or the network, closed the connection: try again"
-    for kinds, sentence in _DATABASE.items():
-        if isinstance(problem, kinds):
-            return sentence.format(where=where, problem=problem)
-    return f"{where}: {problem}"
+    return postgres(problem, _database())
 
 
 def _of_kafka(problem: BaseException) -> str:
@@ -91,7 +61,7 @@ def _of_kafka(problem: BaseException) -> str:
         case UnknownTopicOrPartitionError():
             return f"{where} lacks a topic of ours: `settlement topics` creates what is missing"
         case _:
-            return told(problem, where)
+            return kafka(problem, where)
 
 
 def _of_network(problem: BaseException) -> str:
@@ -99,18 +69,7 @@ def _of_network(problem: BaseException) -> str:
         return f"{problem.filename}: {problem.strerror or problem}"
     if isinstance(problem, OSError) and problem.errno in _NOT_WRITTEN:
         return f"what is to be shown cannot be written ({problem.strerror})"
-    if isinstance(problem, ssl.SSLError) or type(problem) is ConnectionError:  # so asyncpg tells of a refused upgrade
-        return (
-            f"{_database()} and this program agree on no encrypted connection ({problem}): check sslmode and "
-            "sslrootcert in DATABASE_URL"
-        )
-    if isinstance(problem, FileNotFoundError):  # neither OpenSSL nor a socket says which
-        return (
-            f"{_database()} cannot be reached, a file that DATABASE_URL names is not there ({problem}): check "
-            "sslrootcert, sslcert and sslkey, and the folder of a socket"
-        )
-    why = "its host name is not known" if isinstance(problem, socket.gaierror) else "it does not answer"
-    return f"{_database()} cannot be reached, {why}: is it running, and is DATABASE_URL right?"
+    return _of_database(problem)
 
 
 def _database() -> str:

@@ -2,6 +2,7 @@
 
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
+    InconsistentGroupProtocolError,
     InvalidTimestampError,
     KafkaError,
     KafkaTimeoutError,
@@ -17,7 +18,7 @@ TOPIC_RIGHTS = "Describe, DescribeConfigs, Read and Write"
 GROUP_RIGHTS = "Describe and Read"
 
 
-def refusal(problem: BaseException) -> str | None:
+def refusal(problem: BaseException) -> str | None:  # noqa: PLR0911 - a table
     """The end of a sentence that begins with Kafka's name; None: it is no refusal."""
     match problem:
         case SaslAuthenticationFailed():
@@ -28,6 +29,8 @@ def refusal(problem: BaseException) -> str | None:
             return topic_refusal(_about(problem))
         case GroupAuthorizationFailedError():
             return f"does not allow our user the group {_about(problem)}: it needs {GROUP_RIGHTS}"
+        case InconsistentGroupProtocolError():
+            return "does not take us into our group: a program of another kind is in it, which has to end first"
         case InvalidTimestampError():
             return "refuses the time of our clock, too far from its own: set this machine's clock, or the brokers'"
         case _:

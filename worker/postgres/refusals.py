@@ -1,4 +1,4 @@
-"""What was met of PostgreSQL, as a sentence: the server's words as they are, those of its driver never."""
+"""What went wrong with PostgreSQL, and what mends it, as a sentence. The server is quoted, its driver never."""
 
 import re
 import socket
@@ -10,41 +10,69 @@ from worker.postgres.connecting import DatabaseUrlError
 
 # How asyncpg says that a session is over; which of these depends on how far it had read.
 _OVER = re.compile("is closed|was closed|is in progress|cannot switch to state|unknown protocol state")
+_UNENCRYPTED = (
+    "{where} and this program agree on no encrypted connection ({problem}): check sslmode and sslrootcert in "
+    "DATABASE_URL"
+)
 # The first that fits: some are a kind of a later one.
-_SENTENCES: dict[type[BaseException], str] = {
-    asyncpg.InvalidAuthorizationSpecificationError:
-        "PostgreSQL does not let us in ({}): check DATABASE_URL, read at the start only",
-    asyncpg.TargetServerAttributeNotMatched:
-        "no server of PostgreSQL is what `target_session_attrs` in DATABASE_URL asks for",
-    asyncpg.PostgresError: "PostgreSQL: {}",
-    DatabaseUrlError: "{}",
-    # Neither OpenSSL nor a socket says which.
-    FileNotFoundError: "PostgreSQL cannot be reached, a file that DATABASE_URL names is not there ({})",
-    TimeoutError: "PostgreSQL did not answer in time",
-    ssl.SSLError: "PostgreSQL and we agree on no encrypted connection ({})",
-    socket.gaierror: "PostgreSQL cannot be reached, its host name is not known ({})",
-    ConnectionError: "PostgreSQL cannot be reached ({})",
+_SENTENCES: dict[tuple[type[BaseException], ...], str] = {
+    (asyncpg.InvalidAuthorizationSpecificationError,):
+        "{where} does not let us in ({problem}): check the user and the password in DATABASE_URL, read at the start "
+        "only",
+    (asyncpg.InvalidCatalogNameError,):
+        "{where} has no such database ({problem}): create it, or name another one in DATABASE_URL",
+    (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError):
+        "{where} lacks our tables, or hides them from this role ({problem}): `settlement migrate` makes them",
+    (asyncpg.ReadOnlySQLTransactionError,):
+        "{where} only lets us read ({problem}): it is a standby, or set so; DATABASE_URL names the primary, or all of "
+        "them and `?target_session_attrs=primary`",
+    (asyncpg.InsufficientPrivilegeError,):
+        "{where} does not allow it ({problem}): this role lacks that right; migrating and recovering are for the owner "
+        "of the tables",
+    (asyncpg.TooManyConnectionsError,):
+        "{where} has no session left for us ({problem}): end others, or raise max_connections",
+    (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError): "{where} took too long ({problem})",
+    (asyncpg.SerializationError,):
+        "{where} gave up what it read for what it has to write ({problem}): set hot_standby_feedback or "
+        "max_standby_streaming_delay there, if it is a standby",
+    (asyncpg.TargetServerAttributeNotMatched,):
+        "no server of {where} is what `target_session_attrs` in DATABASE_URL asks for",
+    (asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.TransactionTimeoutError,
+     asyncpg.IdleInTransactionSessionTimeoutError, asyncpg.exceptions.IdleSessionTimeoutError):
+        "{where} ended the session ({problem})",
+    (asyncpg.PostgresError,): "{where}: {problem}",
+    (DatabaseUrlError,): "{problem}",
+    (FileNotFoundError,):  # neither OpenSSL nor a socket says which
+        "{where} cannot be reached, a file that DATABASE_URL names is not there ({problem}): check sslrootcert, "
+        "sslcert and sslkey, and the folder of a socket",
+    (TimeoutError,): "{where} did not answer in time",
+    (ssl.SSLError,): _UNENCRYPTED,
+    (socket.gaierror,):
+        "{where} cannot be reached, its host name is not known ({problem}): is DATABASE_URL right?",
+    (OSError,): "{where} cannot be reached ({problem}): is it running, and is DATABASE_URL right?",
 }  # fmt: skip
 
 
-def is_over(problem: BaseException) -> bool:
+def told(problem: BaseException, where: str = "PostgreSQL") -> str:
+    """A sentence about whatever went wrong with the database, which `where` names."""
+    problem = _first(problem)
+    if _is_over(problem):
+        return f"{where}, or the network, closed the connection"
+    if type(problem) is ConnectionError:  # so asyncpg tells of a refused upgrade
+        return _UNENCRYPTED.format(where=where, problem=problem)
+    for kinds, sentence in _SENTENCES.items():
+        if isinstance(problem, kinds):
+            return sentence.format(where=where, problem=problem)
+    return f"{where}: {type(problem).__name__}: {problem}"
+
+
+def _first(problem: BaseException) -> BaseException:
+    """Why the server ended the session, where it said so, and not what could not be said to it any more."""
+    why = problem.__context__
+    return why if _is_over(problem) and isinstance(why, asyncpg.PostgresError) else problem
+
+
+def _is_over(problem: BaseException) -> bool:
     """Whether the driver, and not the server, says that the session is gone."""
     of_driver = asyncpg.ConnectionDoesNotExistError, asyncpg.InterfaceError, asyncpg.InternalClientError
     return isinstance(problem, of_driver) and _OVER.search(str(problem)) is not None
-
-
-def first(problem: BaseException) -> BaseException:
-    """Why the server ended the session, where it said so, and not what could not be said to it any more."""
-    why = problem.__context__
-    return why if is_over(problem) and isinstance(why, asyncpg.PostgresError) else problem
-
-
-def told(problem: BaseException) -> str:
-    """A sentence of its own."""
-    problem = first(problem)
-    if is_over(problem):
-        return "PostgreSQL, or the network, closed the connection"
-    for kind, sentence in _SENTENCES.items():
-        if isinstance(problem, kind):
-            return sentence.format(problem)
-    return f"PostgreSQL: {type(problem).__name__}: {problem}"

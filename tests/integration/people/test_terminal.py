@@ -138,7 +138,9 @@ async def test_what_is_away_wrong_or_missing_is_one_sentence_for_every_command(e
     cases += [(looks[0], {"DATABASE_URL": url.rpartition("/")[0] + "/nowhere"}, "has no such database")]
     cases += [(looks[0], {"DATABASE_URL": f"{url}?sslmode=require"}, "rejected SSL upgrade")]
     cases += [(looks[0], {"DATABASE_URL": f"{url}?sslmode=verify-ca&sslrootcert=/no/file"}, "No such file")]
-    cases += [(looks[0], {"DATABASE_URL": f"{url}?target_session_attrs=standby"}, "try again when one is")]
+    cases += [
+        (looks[0], {"DATABASE_URL": f"{url}?target_session_attrs=standby"}, "`target_session_attrs` in DATABASE_URL")
+    ]
     cases += [(looks[0], {"DATABASE_URL": f"{url}?channel_binding=prefer"}, "DATABASE_URL cannot be used")]
     cases += [(one, {}, "Kafka at 127.0.0.1:9 does not answer") for one in (("topics",), ("sandbox", "erp"))]
     for arguments, changed, says in cases:
