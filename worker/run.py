@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from worker.console.problems import fail
 from worker.console.running import AsJson, run
 from worker.console.screen import out, show, show_json
-from worker.settings import Settings, load, with_embedded_stack
+from worker.embedded import with_embedded_stack
+from worker.settings import Settings, load
 
 if TYPE_CHECKING:
     from worker.stream.control import Control

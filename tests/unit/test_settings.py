@@ -11,7 +11,8 @@ import certifi
 import pytest
 from asyncpg.connect_utils import _parse_connect_dsn_and_args
 
-from worker.settings import NAMES, Settings, SettingsError, load, with_embedded_stack
+from worker.embedded import with_embedded_stack
+from worker.settings import NAMES, Settings, SettingsError, load
 from worker.stack import StackEnv
 
 CONTRACT = """

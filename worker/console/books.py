@@ -11,8 +11,9 @@ from worker.connector.file import load as read_file
 from worker.console.problems import FAILED, USAGE, fail
 from worker.console.running import AsJson, progress, run
 from worker.console.screen import cell, number, out, show, show_json, table
+from worker.embedded import with_embedded_stack
 from worker.ledger.checking import run_audit, run_rebuild
-from worker.settings import Settings, load, with_embedded_stack
+from worker.settings import Settings, load
 
 Connectors = Annotated[
     list[str] | None,

@@ -14,9 +14,10 @@ from worker.console.problems import fail
 from worker.console.running import AsJson, run
 from worker.console.screen import Cell, cell, moment, out, plain, show, show_json, table
 from worker.domain.money import to_major
+from worker.embedded import with_embedded_stack
 from worker.people.orders import OrderPage, place, read_order
 from worker.postgres.snapshot import snapshot
-from worker.settings import Settings, load, with_embedded_stack
+from worker.settings import Settings, load
 
 BAR_CELLS = 40
 # What became of an authorization, in the order in which the bar shows it, and how.

@@ -10,6 +10,7 @@ import asyncpg
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 
 from worker.console.screen import err, show
+from worker.embedded import with_embedded_stack
 from worker.kafka.batches import UnreadableBatchError
 from worker.kafka.refusals import told as kafka
 from worker.kafka.topics import TopicsError
@@ -18,7 +19,7 @@ from worker.postgres.connecting import DatabaseUrlError
 from worker.postgres.migrations import MigrationError
 from worker.postgres.refusals import told as postgres
 from worker.recovery.errors import RecoveryError
-from worker.settings import Settings, SettingsError, load, with_embedded_stack
+from worker.settings import Settings, SettingsError, load
 
 FAILED, USAGE, STOPPED = 1, 2, 130
 

@@ -6,8 +6,9 @@ import typer
 
 from worker.console.running import AsJson, progress, run
 from worker.console.screen import cell, out, show, show_json
+from worker.embedded import with_embedded_stack
 from worker.recovery.recovery import run_recovery
-from worker.settings import load, with_embedded_stack
+from worker.settings import load
 
 SENTENCES = {
     "facts": "facts were folded again, in the order in which they had been applied",

@@ -16,11 +16,12 @@ from worker.console.running import AsJson, progress, run, with_connection
 from worker.console.screen import cell, number, out, show, show_json, table
 from worker.console.signing import BY, REASON
 from worker.domain.money import to_major
+from worker.embedded import with_embedded_stack
 from worker.people import dead_letters, editing, replaying
 from worker.people.acting import Actor
 from worker.people.dead_letters import DeadLetter, Filter
 from worker.postgres.connecting import Connection
-from worker.settings import Settings, load, with_embedded_stack
+from worker.settings import Settings, load
 
 if TYPE_CHECKING:
     from worker.ledger.foreseeing import Foreseen

@@ -11,9 +11,10 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from worker.console.screen import err
+from worker.embedded import with_embedded_stack
 from worker.postgres.connecting import Connection, connected
 from worker.postgres.migrations import require_current
-from worker.settings import load, with_embedded_stack
+from worker.settings import load
 
 # What is over sooner shows no bar.
 QUIET_SECONDS = 0.5

@@ -10,12 +10,13 @@ import orjson
 import typer
 
 from worker.console.running import run
+from worker.embedded import with_embedded_stack
 from worker.kafka.envelope import write
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.sandbox.erp import DATE, Message, Story, stories
-from worker.settings import Settings, load, with_embedded_stack
+from worker.settings import Settings, load
 
 SOURCE = b"/sandbox/erp"
 CHUNK = 50  # stories between two looks at the clock
