@@ -1,4 +1,4 @@
-"""Which payment gives how much: arithmetic over payments, without effect (R3, R21, R25, R26)."""
+"""How much each payment gives: arithmetic over payments, without side effects (R3, R21, R25, R26)."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Part(NamedTuple):
 class Allocation(NamedTuple):
     parts: list[Part]
     left: int  # reference value that no payment has room for
-    crumbs: int  # all of `left`, where it only is too small to be a minor unit; else 0, and it waits for a command
+    crumbs: int  # all of `left` where that is too small to be a minor unit, and joins the next command; else 0
 
 
 def by_amount(order: Order) -> list[Payment]:
@@ -38,22 +38,22 @@ def by_settled(order: Order, card_first: bool) -> list[Payment]:
 
 
 def may_settle(payment: Payment) -> bool:
-    """A payment that settles once has no room after it was asked, whatever came of it."""
+    """A payment that settles once is not asked again, whatever came of it."""
     return not payment.lapsed and not (payment.once and payment.asked)
 
 
 def _headroom_reference(payment: Payment) -> int:
-    """The room above the authorized amount in reference value, whether or not it lapsed."""
+    """The room above the authorized amount in reference value, lapsed or not."""
     return payment.untouched_headroom * payment.reference // payment.authorized
 
 
 def room_reference(payment: Payment) -> int:
-    """What a settle can take of the payment."""
+    """What a settle can take from the payment."""
     return 0 if payment.lapsed else untouched_room(payment)
 
 
 def untouched_room(payment: Payment) -> int:
-    """What a settle could take of the payment, whether or not it lapsed."""
+    """What a settle could take from the payment, lapsed or not."""
     if payment.once and payment.asked:
         return 0
     return payment.untouched_reference + _headroom_reference(payment)
@@ -105,7 +105,7 @@ def allocate_void(payments: Iterable[Payment], amount: int) -> list[Part]:
 
 
 def automatic_reference(payment: Payment, value: int) -> int:
-    """What an automatic settlement counts for the order: at the open (or lapsed) part's rate, then the payment's."""
+    """An automatic settlement in reference value: the open (or lapsed) part at its rate, the rest at the payment's."""
     below = min(value, payment.untouched)
     counted = proportional(payment.untouched_reference, below, payment.untouched) if below else 0
     return counted + (value - below) * payment.reference // payment.authorized
@@ -115,7 +115,7 @@ def split(payment: Payment, value: int) -> Split:
     """The recipients' shares of a settle or void, each with its commission (R3)."""
     if not payment.shares:
         return ()
-    rests = [max(0, share.rest) for share in payment.shares]  # above the sum promised, a rest is spent
+    rests = [max(0, share.rest) for share in payment.shares]  # below 0 once more was taken than promised
     promised = sum(rests)
     if value <= promised:
         amounts = divided(value, rests)
@@ -129,14 +129,14 @@ def split(payment: Payment, value: int) -> Split:
 
 
 def together(some: Split, more: Split) -> Split:
-    """Two parts of the same recipients as one."""
+    """The sum of two splits among the same recipients."""
     if not some:
         return more
     return tuple((one[0] + two[0], one[1] + two[1]) for one, two in zip(some, more, strict=True))
 
 
 def split_done(shares: Split, done: int) -> Split:
-    """What came short divides like what was asked."""
+    """The shares of what was done, divided in the proportions of what was asked."""
     asked = [amount for amount, _ in shares]
     return tuple(
         (part, half_even(commission * part, amount) if amount else 0)

@@ -1,4 +1,4 @@
-"""Orders and payments come to be, and their authorizations run out (R1, R2, R3, R26, R28)."""
+"""Opens orders, adds payments, and lets their authorizations lapse (R1, R2, R3, R26, R28)."""
 
 from worker.domain.allocation import room_reference
 from worker.domain.decision import Refusal, Verdict, conflict, refused
@@ -95,7 +95,7 @@ def _add_payment(draft: Draft, authorization: Authorization, later: bool) -> Non
 
 
 def _fix_modes(draft: Draft) -> bool:
-    """The order's mode is fixed once; a later payment that cannot do it settles once (R2). False: a name is missing."""
+    """Fixes the order's mode, once; a later payment that cannot do it settles once (R2). False: a name is missing."""
     order, terms = draft.order, draft.terms
     undecided = order.undecided
     order.awaits_connectors = any(payment.connector not in terms.capabilities for payment in undecided)
@@ -111,7 +111,7 @@ def _fix_modes(draft: Draft) -> bool:
 
 
 def _mode(capability: Capability, splits: bool, terms: Terms) -> Mode:
-    """How a payment's connector can be asked to settle, as this merchant's (R1, R3)."""
+    """How a payment's connector can be asked to settle for this merchant (R1, R3)."""
     if capability.legacy or not terms.partial_settlement:
         return "TOTAL"
     if capability.mode == "PARTIAL" and splits and not capability.partial_split:
@@ -154,7 +154,7 @@ def _lapse(draft: Draft, payment: Payment) -> None:
 
 
 def next_deadline_ms(order: Order, expiry_lead_ms: int) -> int | None:
-    """When time itself will next be a fact for this order. Where nothing is open, there is nothing to warn of."""
+    """When the order's next deadline is. Where nothing is open, there is nothing to warn of."""
     deadlines = [
         payment.expires_at_ms - expiry_lead_ms if payment.open and not payment.warned else payment.expires_at_ms
         for payment in order.payments

@@ -13,7 +13,7 @@ from worker.domain.voiding import undo_booked
 
 
 def auto_settled(draft: Draft, fact: PaymentAutoSettled) -> Verdict:
-    """Books what fits; what does not waits for the payment's commands, then is held against the cap."""
+    """Books what fits; what does not waits for the payment's commands in flight, then is checked against the cap."""
     order = draft.order
     payment = order.payment(fact.payment_id)
     if payment is None:
@@ -40,7 +40,7 @@ def auto_settled(draft: Draft, fact: PaymentAutoSettled) -> Verdict:
 
 
 def judge_held(draft: Draft) -> None:
-    """Automatic settlements that waited for their payment's commands are judged as soon as that is possible."""
+    """Judges automatic settlements that waited for their payment's commands, as soon as that is possible."""
     for held in [one for one in draft.order.held if not one.suspect]:
         draft.order.held.remove(held)
         verdict = _judge(draft, draft.payment(held.payment_id), held)
@@ -101,7 +101,7 @@ def _book(draft: Draft, payment: Payment, held: Held, undone: int = 0) -> None:
 def claim(draft: Draft, command: Command, done: int, settle_id: str) -> int | None:
     """Our settle returned this id: if the gateway reported it as its own capture, the two are one.
 
-    Returns how much of it was booked, and told, before; None where they cannot be the same.
+    Returns how much of it was booked and told already; None where they cannot be the same.
     """
     order = draft.order
     for held in _held(order, command.payment_id, settle_id):
@@ -127,7 +127,7 @@ def claim(draft: Draft, command: Command, done: int, settle_id: str) -> int | No
 
 
 def _was_given_back(order: Order, settlement: Settlement) -> bool:
-    """PARTIAL: whether it led to a refund: without it we would keep less than was asked for sales (I4)."""
+    """PARTIAL: whether it led to a refund, so that without it we would keep less than settles were asked for (I4)."""
     asked = sum(
         one.reference if one.reserved else min(one.done_reference, one.reference)
         for one in order.commands.values()
@@ -156,5 +156,5 @@ def _known(order: Order, fact: PaymentAutoSettled) -> Held | None:
 
 
 def _held(order: Order, payment_id: str, settle_id: str) -> list[Held]:
-    """The same automatic settlement, not booked yet or suspect; there is at most one."""
+    """The same automatic settlement where it is not booked yet, or suspect; there is at most one."""
     return [one for one in order.held if (one.payment_id, one.settle_id) == (payment_id, settle_id)]

@@ -63,7 +63,7 @@ def _objection(draft: Draft, fact: OrderChanged) -> str | None:
 
 
 def _lower(draft: Draft, after: int, cause: Cause) -> None:
-    """What is open goes first, then what was taken too much; the rest was never authorized (R15)."""
+    """Voids what is open, then refunds what was taken in excess; the rest was never authorized (R15)."""
     order = draft.order
     taken = order.taken
     refund = max(0, taken - after)
@@ -71,7 +71,7 @@ def _lower(draft: Draft, after: int, cause: Cause) -> None:
     void(draft, min(order.value - after - refund, max(0, spare)), cause, "R15")
     order.value = after
     demand(draft, refund, cause, "R15")
-    missing.cover(draft)  # what a settle of the total failed to take is no longer missing as far as the total shrank
+    missing.cover(draft)  # a settle that failed to take the total is missing less of it now
 
 
 def cancel_requested(draft: Draft, _fact: CancelRequested) -> Verdict:

@@ -45,7 +45,7 @@ def _finish(draft: Draft) -> None:
 
 
 def _is_ending(order: Order) -> bool:
-    """Its open rest was freed already: what a later return asks for holds nothing up any more."""
+    """Whether its open rest was freed already: from then on a return does not hold up the end."""
     return any(command.operation == "cancel" and command.cause_kind == "finish" for command in order.commands.values())
 
 

@@ -47,8 +47,8 @@ def decide(order: Order, fact: Fact, terms: Terms) -> Decision:
     return draft.decision("applied")
 
 
-def _judge(draft: Draft, fact: Fact) -> Verdict:  # noqa: C901, PLR0911 - a table, of which mypy knows that it is whole
-    """Applies the rules for its kind of fact; the most frequent kinds come first."""
+def _judge(draft: Draft, fact: Fact) -> Verdict:  # noqa: C901, PLR0911 - a table that mypy proves complete
+    """Applies the rules for the fact's kind; the most frequent kinds come first."""
     match fact:
         case OutcomeReported():
             return outcomes.outcome_reported(draft, fact)
@@ -80,7 +80,7 @@ def _refuse(draft: Draft, fact: Fact, refusal: Refusal) -> Decision:
         return draft.decision("applied", refusal)  # the order remembers it as suspect, its event is told
     known = fingerprint(fact, draft.order.currency)
     if known not in draft.order.refused and not isinstance(fact, CancelRequested):
-        draft.order.refused.append(known)  # a second wish to cancel cannot be told from a repeat: it is answered
+        draft.order.refused.append(known)  # a second wish to cancel cannot be told from a repeat: each is answered
     if refusal.code != "suspect":
         draft.tell(_rejected(fact), refusal.rule, refusal.reason, _numbers(fact) | _standing(draft.order))
     return draft.decision("refused", refusal)

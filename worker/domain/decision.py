@@ -12,7 +12,7 @@ Account = Literal[
     "issuer", "authorized", "headroom", "settling", "settled",
     "refunding", "refunded", "voiding", "voided", "lapsed",
 ]  # fmt: skip
-# What is told; the schema of events names the same.
+# The schema of events lists the same types.
 EventType = Literal[
     "order.opened", "order.invoiced", "order.finished", "order.canceled", "order.rejected", "payment.added",
     "payment.auto_settled", "payment.suspect", "payment.rejected", "authorization.expiring", "authorization.lapsed",

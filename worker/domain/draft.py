@@ -14,7 +14,7 @@ _REQUESTED: dict[Operation, EventType] = {
 
 
 class Draft:
-    """Holds the one copy that rules may change. Nothing that was given to `decide` is ever touched."""
+    """Holds the one copy that rules may change. Nothing that `decide` was given is ever touched."""
 
     __slots__ = ("cause", "commands", "entries", "events", "holds", "judged", "order", "terms", "unparks")
 
@@ -53,7 +53,7 @@ class Draft:
     def move(
         self, payment: Payment, debit: Account, credit: Account, amount: int, rule: str, command_id: str = ""
     ) -> None:
-        """Books an amount from one account of the payment to another; nothing is booked for nothing."""
+        """Books an amount from one account of the payment to another; an amount of 0 is not booked."""
         if amount > 0:
             self.entries.append(Entry(payment.payment_id, debit, credit, amount, rule, command_id))
 
@@ -94,7 +94,7 @@ class Draft:
         return command
 
     def tell_failed(self, kind: EventType, what: str, command: Command, rule: str, code: str | None) -> None:
-        """A command was not done; what it held was given back."""
+        """Tells that a command was not done; the amount it held has been released or set aside."""
         self.tell(
             kind, rule,
             f"The {what} of {self.amount(command.value)} on payment {command.payment_id} failed: "
@@ -103,7 +103,7 @@ class Draft:
         )  # fmt: skip
 
     def update(self, command: Command, **changes: object) -> Command:
-        """The command with other fields, in its place."""
+        """Puts a copy of the command with these changes in its place."""
         changed = replace(command, **changes)
         self.order.commands[command.command_id] = changed
         return changed
@@ -120,7 +120,7 @@ class Draft:
                 return place, settlement
         raise AssertionError(f"payment {payment.payment_id} has no settlement {settle_id}")
 
-    # Money that the payment holds: open first, then headroom; what comes back fills headroom first.
+    # Money is reserved from the open part first, then from headroom; what is released fills headroom first.
 
     def reserve(self, payment: Payment, credit: Account, amount: int, rule: str, command_id: str = "") -> None:
         """Takes an amount from what nothing has asked for yet. Called before the payment's sums are changed."""
@@ -142,7 +142,7 @@ class Draft:
 
 
 def where_any(**numbers: Number) -> dict[str, Number]:
-    """Those of an event's numbers that are told only where there is something to tell."""
+    """Numbers that an event names only where they are not zero."""
     return {name: number for name, number in numbers.items() if number}
 
 
@@ -167,7 +167,7 @@ def _copied_payment(payment: Payment) -> Payment:
 
 
 def with_shares(payment: Payment, taken: Split, sign: int) -> None:
-    """Takes parts (sign -1) from what the recipients have still to receive, or gives them back (+1)."""
+    """Takes parts (sign -1) from what the recipients are still to receive, or gives them back (+1)."""
     if taken:
         payment.shares = [
             Share(share.recipient, share.rest + sign * amount, share.commission_rest + sign * commission)

@@ -42,7 +42,7 @@ class Authorization(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
     @property
     def most(self) -> int:
-        """What it is authorized for, in the larger of its values; a cap may say that there is no limit."""
+        """The larger of its two values; the cap does not count, since it may stand for no limit."""
         return max(self.value, self.reference_value)
 
 
@@ -133,7 +133,7 @@ Fact = (
 
 
 def authorizations(fact: Fact) -> tuple[Authorization, ...]:
-    """The payments that a fact would add; most facts add none, and are asked about first."""
+    """The payments that a fact would add; the kinds that add none are the most frequent, and come first."""
     match fact:
         case OutcomeReported() | InvoiceIssued() | OrderChanged() | TrackingUpdated() | PaymentAutoSettled():
             return ()

@@ -1,4 +1,4 @@
-"""When two facts are the same: by business key and by what of their content moves money (R8)."""
+"""When two facts are the same: by their business key, and by the part of their content that moves money (R8)."""
 
 from typing import assert_never
 
@@ -33,7 +33,7 @@ def order_content(fact: OrderAuthorized) -> tuple[str, ...]:
 
 
 def fingerprint(fact: Fact, currency: str = "") -> str:
-    """A fact's kind, business key and what of it moves money (R8). `currency`: of an invoice that names none."""
+    """A digest of a fact's kind, key and the content that moves money (R8). `currency`: of an invoice without one."""
     content: tuple[str, ...]
     match fact:
         case InvoiceIssued():
@@ -58,5 +58,5 @@ def fingerprint(fact: Fact, currency: str = "") -> str:
 
 
 def fingerprint_of_automatic(payment_id: str, settle_id: str, value: int) -> str:
-    """Of an automatic settlement, also where only its amount is still at hand."""
+    """The fingerprint of an automatic settlement, also where only these values of it are still at hand."""
     return digest(PaymentAutoSettled.__name__, payment_id, settle_id, str(value))

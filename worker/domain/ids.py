@@ -1,4 +1,4 @@
-"""Ids are derived, never drawn: the same decision gives the same ids, after a crash and in a replay."""
+"""Ids are derived, never random: the same decision gives the same ids, after a crash and in a replay."""
 
 from hashlib import blake2b
 

@@ -55,7 +55,7 @@ def _sale(draft: Draft, fact: InvoiceIssued) -> Verdict:
 def _return(draft: Draft, fact: InvoiceIssued) -> Verdict:
     order, number, value = draft.order, fact.invoice_number, fact.invoice_value
     lost = lacking.lost(order)
-    dropped = min(order.dropped, lost)  # of what is lacking for good, not to be counted twice
+    dropped = min(order.dropped, lost)  # part of what is lacking for good: not to be counted twice
     returnable = order.invoiced - lost - (order.returned - dropped)
     if value > returnable:
         return refused(
@@ -75,7 +75,7 @@ def _return(draft: Draft, fact: InvoiceIssued) -> Verdict:
 
 
 def tracking_updated(draft: Draft, fact: TrackingUpdated) -> Verdict:
-    """Changes tracking fields and never money."""
+    """Changes tracking fields, never money."""
     known = draft.order.invoices.get(fact.invoice_number)
     if known is None or known.standalone:
         what = "stands alone" if known else "is not an accepted invoice"

@@ -1,4 +1,7 @@
-"""What accepted invoices lack: kept per invoice with its reason, in sum always `max(0, O − K)`."""
+"""What accepted invoices lack: kept per invoice with its reason, in sum always max(0, O − K).
+
+Why settles keep what they are missing as well is said in `missing.py`.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -61,7 +64,7 @@ def add(draft: Draft, invoice: str, kind: LackKind, amount: int, command_id: str
 
 
 def add_all(order: Order, lacks: list[Lack]) -> None:
-    """Lists several, each with the others of its invoice."""
+    """Lists several lacks, each beside the others of its invoice."""
     order.lacks += lacks
     if lacks and len(order.lacks) > 1:
         places = {number: place for place, number in enumerate(order.invoices)}
@@ -75,7 +78,7 @@ def lose(draft: Draft, command: Command, kind: LackKind) -> int:
     if order.mode == "PARTIAL":
         asked = [(order.invoices[number], covered) for number, covered in reversed(command.covers)]
         left -= _list_on(draft, asked, left, kind, command.command_id)
-    # What was taken, but for no invoice by name, is the oldest's.
+    # What was taken without naming an invoice counts for the oldest, so the newest lack the rest.
     _list_on(draft, _newest_first(order), left, kind, command.command_id)
     return amount
 
@@ -87,7 +90,7 @@ def _newest_first(order: Order) -> Iterator[tuple[Invoice, int]]:
 def _list_on(
     draft: Draft, invoices: Iterable[tuple[Invoice, int]], amount: int, kind: LackKind, command_id: str = ""
 ) -> int:
-    """Lists an amount on sales, up to what each may be given and is not yet known to lack; returns how much."""
+    """Lists an amount as lacking on sales, none above its own limit or its value; returns how much was listed."""
     order, left = draft.order, amount
     known, found = _known(order), list[Lack]()
     for invoice, most in invoices:
@@ -122,7 +125,7 @@ def struck(
 
 
 def take_off_captured(draft: Draft, amount: int, failed: Collection[str]) -> list[Lack]:
-    """Strikes up to an amount, oldest invoice first, of each first what these commands did not do; what was struck."""
+    """Strikes up to an amount, oldest invoice first, of each first what these commands failed to take; returns it."""
     kept, gone, left = list[Lack](), list[Lack](), amount
     for mine in per_invoice(draft.order.lacks).values():
         own, now = struck(mine, left, lambda lack: lack.command_id in failed)
@@ -135,7 +138,7 @@ def take_off_captured(draft: Draft, amount: int, failed: Collection[str]) -> lis
 
 
 def per_invoice(lacks: Iterable[Lack]) -> dict[str, list[Lack]]:
-    """Each invoice's, in the order in which they come."""
+    """The lacks of each invoice, in the order given."""
     found: dict[str, list[Lack]] = {}
     for lack in lacks:
         found.setdefault(lack.invoice, []).append(lack)
@@ -143,9 +146,10 @@ def per_invoice(lacks: Iterable[Lack]) -> dict[str, list[Lack]]:
 
 
 def take_off_failed(draft: Draft, amount: int, command_id: str) -> Covers:
-    """Strikes what a command is asked again for, its own lacks first, else any that failed; how much of which invoice.
+    """Strikes what a retry asks for: the command's own lacks first, then any that failed; how much of which invoice.
 
-    Where one settle stands for all invoices, what covered its own may have been counted to another command.
+    Where one settle stands for all invoices, money may have covered this command's lacks and lowered what another is
+    missing.
     """
     own = take_off(draft, amount, lambda lack: lack.command_id == command_id)
     left = amount - sum(lack.amount for lack in own)
@@ -166,7 +170,7 @@ def lay_open(draft: Draft) -> None:
 
 
 def _asked_or_done(order: Order) -> Counter[str]:
-    """PARTIAL: how much of each invoice commands did, or may still do: so much needs nothing of the pool."""
+    """PARTIAL: how much of each invoice commands have captured or may still capture: that needs nothing of the pool."""
     found: Counter[str] = Counter()
     for command in order.commands.values() if order.mode == "PARTIAL" else ():
         left = command.reference if command.reserved else command.done_reference

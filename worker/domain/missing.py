@@ -1,4 +1,11 @@
-"""What settles that failed are missing, until it is asked again, covered otherwise, or given up (R27, R39)."""
+"""How much failed and short settles are missing: neither asked again yet, nor covered, nor given up (R27, R39).
+
+What a settle failed to take is kept twice, since two questions are asked about it (docs/decisions.md, 5):
+- `order.lacks` (`lacking.py`): how much does each accepted invoice lack, and why? Its sum is always max(0, O − K).
+- `command.missing` (here): how much of a settle may a person ask again or give up? In PARTIAL the lacks that name it
+  add up to it; in TOTAL and HOLD one settle stands for the whole order, and may miss what no invoice lacks yet.
+Whatever changes one brings the other in line in the same decision: `cover`, `uncover`, `give_up`, and a retry.
+"""
 
 from collections.abc import Sequence
 
@@ -15,12 +22,12 @@ def settles(order: Order) -> list[Command]:
 
 
 def total(order: Order) -> int:
-    """TOTAL, HOLD: what failed or came short and may be asked for again only by a person."""
+    """TOTAL, HOLD: what failed or came short, and only a person may ask for again."""
     return sum(command.missing for command in settles(order))
 
 
 def unlisted(order: Order) -> int:
-    """What is missing and not listed: a command's lacks may be listed under another one that was given up."""
+    """What settles are missing and no lack says has failed: no invoice has it yet, or it was given up with another."""
     return max(0, total(order) - lacking.total(order, lacking.FAILED))
 
 
@@ -35,10 +42,10 @@ def abandoned_unlisted(order: Order) -> int:
 
 
 def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> list[Lack]:
-    """After more was taken: covers the oldest lacks first, and less is missing (R27); returns what was covered.
+    """After more was taken: strikes the oldest lacks, lowers what settles are missing (R27); returns the struck lacks.
 
-    What the gateway `captured` on a payment is no longer missing from that payment's failed settle: else what waits for
-    an authorization would become what failed, of a payment that has no room for it any more (R16).
+    What the gateway `captured` on a payment is no longer missing from that payment's failed settle: else a lack that
+    waits for an authorization would turn into one that failed, on a payment that has no room for a retry (R16).
     """
     order = draft.order
     unlisted_before = abandoned_unlisted(order)
@@ -54,7 +61,7 @@ def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> list[Lack]:
 
 
 def uncover(draft: Draft, covered: Sequence[Lack]) -> None:
-    """Nothing stands in for these any more: they lack again as they had, the newest first, as far as anything does."""
+    """The capture that covered these was a settle of ours: lists them again, newest first, up to what is lacking."""
     order = draft.order
     _, again = lacking.struck(reversed(covered), lacking.unlisted(order))
     for lack in again:
@@ -64,7 +71,7 @@ def uncover(draft: Draft, covered: Sequence[Lack]) -> None:
 
 
 def _miss_less(draft: Draft, amount: int, payment_id: str = "") -> None:
-    """Settles that failed (of one payment, or of any) are missing less, the oldest first."""
+    """Lowers what failed settles (of one payment, or of any) are missing, the oldest first."""
     for command in settles(draft.order):
         part = min(amount, command.missing) if payment_id in ("", command.payment_id) else 0
         if part:
@@ -73,9 +80,9 @@ def _miss_less(draft: Draft, amount: int, payment_id: str = "") -> None:
 
 
 def _miss_no_more_than_is_left(draft: Draft) -> None:
-    """TOTAL, HOLD: what failed and what was given up is at most what is still to be taken and waits for no payment.
+    """TOTAL, HOLD: cuts what failed and what was given up to what is still to be taken and waits for no payment.
 
-    First goes what failed before an invoice lacked it: what invoices lack must stay with a command that a person can
+    What failed before any invoice lacked it is cut first: what invoices lack must stay with a command that a person can
     ask again or give up (R39).
     """
     order = draft.order
@@ -95,9 +102,10 @@ def _miss_no_more_than_lacks(draft: Draft) -> None:
 
 
 def give_up(draft: Draft, command_id: str) -> None:
-    """A person gave up what a command is missing: so many of the lacks are final, its own first (R39).
+    """A person gave up what a command is missing: makes as much of the lacks final, its own first (R39).
 
-    Where one settle stands for all invoices, what covered a lack may have been counted to another command.
+    Where one settle stands for all invoices, money may have covered this command's lacks and lowered what another is
+    missing.
     """
     order = draft.order
     mine = [lack for lack in order.lacks if lack.command_id == command_id]

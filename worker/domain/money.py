@@ -1,4 +1,4 @@
-"""Amounts are integers in minor units; this file knows what a minor unit is, and how to divide one fairly."""
+"""Amounts are integers in minor units; this file knows what a minor unit is, and how to divide an amount fairly."""
 
 from collections.abc import Sequence
 
@@ -42,12 +42,12 @@ def half_even(numerator: int, denominator: int) -> int:
 
 
 def proportional(amount: int, part: int, whole: int) -> int:
-    """What `part` of `whole` takes of `amount`: all of it for the whole, else half even."""
+    """The share of `amount` that belongs to `part` of `whole`: all of it for the whole, else rounded half to even."""
     return amount if part >= whole else half_even(amount * part, whole)
 
 
 def divided(amount: int, weights: Sequence[int]) -> list[int]:
-    """`amount` in proportion to `weights`: whole, never negative, exact in sum; the largest remainders come first."""
+    """Shares of `amount` by `weights`: whole, never negative, exact in sum; the largest remainders come first."""
     total = sum(weights)
     if total == 0:
         return [amount, *[0] * (len(weights) - 1)] if weights else []

@@ -10,7 +10,7 @@ _DONE_STATES = ("succeeded", "resolved")
 
 
 def changed_since(seen: int | None, changes: int, state: str) -> str | None:
-    """One sentence where somebody decides about a command that is no longer as they saw it, or None.
+    """One sentence if the command is no longer as the person who decides has seen it, or None.
 
     "Retry" means the same request again for a doubtful command, and a new one for a declined command: what the person
     saw decides which of the two they meant.
@@ -23,11 +23,11 @@ def changed_since(seen: int | None, changes: int, state: str) -> str | None:
 def objection(
     action: DecisionKind, state: str, done: int, value: int, *, doubted: bool = False, over: bool = False
 ) -> str | None:
-    """One sentence on why not, or None. Resolved as not done, or as partly done, is as if declined or short.
+    """One sentence on why not, or None. Resolved as not done counts as declined, resolved as partly done as short.
 
-    `doubted`: the books, which know of caps and of automatic settlements too, did not take what the connector or a
-    person said was done (R32): its amount is still reserved, and only what was done can be said of it.
-    `over`: the books have booked how it ended, and miss nothing of it any more.
+    `doubted`: the books, which also know caps and automatic settlements, did not accept what the connector or a person
+    said was done (R32): its amount is still reserved, and it can only be resolved.
+    `over`: the books know how it ended, and nothing of it is missing any more.
     """
     short = state in _DONE_STATES and done < value and not doubted
     match action:

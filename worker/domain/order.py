@@ -1,9 +1,9 @@
-"""The state of one order: what the fold of its accepted facts leaves behind.
+"""The state of one order: the result of folding its accepted facts.
 
 Amounts of payments, settlements and commands are in real value; `reference` is what they count for the order (R26).
 Everything in an `Order` may be changed only by a draft (`draft.py`), which works on a copy.
 
-What is `array_like` is kept without names, by place: a new field comes last and has a default.
+An `array_like` struct is stored by position, without names: a new field comes last and has a default.
 """
 
 from typing import Literal
@@ -17,8 +17,8 @@ Phase = Literal["open", "invoiced", "finished", "canceled"]
 Operation = Literal["settle", "refund", "cancel"]
 CommandState = Literal["sent", "succeeded", "declined", "manual", "suspect", "unknown"]
 LackKind = Literal["held", "waiting", "lapsed", "failed", "short", "abandoned", "rounding"]
-Cause = tuple[str, str]  # what a command was asked for: kind and id
-Split = tuple[tuple[int, int], ...]  # of an amount between the recipients: to each, an amount and a commission
+Cause = tuple[str, str]  # why something is asked for: kind and id
+Split = tuple[tuple[int, int], ...]  # an amount shared among recipients: for each, an amount and a commission
 Covers = tuple[tuple[str, int], ...]  # which invoices an amount is for, and how much of each
 
 
@@ -40,10 +40,10 @@ class Settlement(Struct, frozen=True, array_like=True, gc=False):
     automatic: bool = False
     refunded: int = 0
     refunding: int = 0
-    reserved: int = 0  # released by a decline; only its retry may take it again (R21)
+    reserved: int = 0  # set aside for the retry of a declined or short refund (R21)
     reference_taken: int = 0  # of the reference value: refunded, in flight or reserved
-    shares: Split = ()  # of an automatic one: what it took
-    covered: tuple[Lack, ...] = ()  # of an automatic one: what had failed or was given up, and it stood in for
+    shares: Split = ()  # of an automatic one: how it was split
+    covered: tuple[Lack, ...] = ()  # of an automatic one: failed and abandoned lacks that it covered
 
     @property
     def refundable(self) -> int:
@@ -55,7 +55,7 @@ class Settlement(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Share(Struct, frozen=True, array_like=True, gc=False):
-    """What one recipient has still to receive."""
+    """What one recipient is still to receive."""
 
     recipient: Recipient
     rest: int
@@ -79,7 +79,7 @@ class Payment(Struct, array_like=True):
     later: bool = False  # came after the order was opened
     decided: bool = False  # whether its connector's mode is known
     once: bool = False  # settles once, and its voids are booked, not sent (TOTAL, HOLD, R2)
-    asked: bool = False  # a payment that settles once was asked to
+    asked: bool = False  # a payment that settles once has been asked to settle
     warned: bool = False
     lapsed: bool = False
     sequence: int = 0
@@ -104,7 +104,7 @@ class Payment(Struct, array_like=True):
 
     @property
     def untouched(self) -> int:
-        """What of the authorized amount nothing has asked for, whether or not it lapsed."""
+        """The part of the authorized amount that nothing has asked for, lapsed or not."""
         return max(0, self.authorized - self.used)
 
     @property
@@ -126,7 +126,7 @@ class Payment(Struct, array_like=True):
 
     @property
     def untouched_headroom(self) -> int:
-        """Of it, what nothing has asked for, whether or not it lapsed."""
+        """The part of that room that nothing has asked for, lapsed or not."""
         return self.cap - max(self.authorized, self.used)
 
 
@@ -171,7 +171,7 @@ class Command(Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def undone(self) -> int:
-        """Of a command that failed or came short: what it was to do and did not."""
+        """How much of a failed or short command was not done."""
         return self.value - max(self.told_late, self.done)
 
 
@@ -214,7 +214,7 @@ class Held(Struct, frozen=True, array_like=True, gc=False):
 
 
 def automatic_key(payment_id: str, settle_id: str) -> str:
-    """What an automatic settlement is known by: two gateways may give the same id."""
+    """The key of an automatic settlement, with its payment: two gateways may give the same id."""
     return f"{payment_id}\x1f{settle_id}"
 
 
@@ -228,14 +228,14 @@ class Order(Struct):
     opened: bool = False
     invoiced: int = 0  # O
     returned: int = 0  # R
-    dropped: int = 0  # of R: waiting refunds that were dropped, as what they would return was given up
+    dropped: int = 0  # of R: waiting refunds that were dropped, because what they would return was given up
     given_back: int = 0  # refunds decided by changes, surplus or cancellation
-    refund_crumbs: int = 0  # of refunds, too small to be sent alone: taken along by the next one (reference value)
-    given_up: int = 0  # TOTAL, HOLD: of V − K, what a person gave up
+    refund_crumbs: int = 0  # parts of refunds too small to be sent alone; the next one takes them (reference value)
+    given_up: int = 0  # TOTAL, HOLD: the part of V − K that a person gave up
     version: int = 0
     events: int = 0  # the last event's sequence
     updated_at_ms: int = 0
-    content: str = ""  # of the authorization, to tell a repeat from a conflict
+    content: str = ""  # digest of the authorization, to tell a repeat from a conflict
     awaits_connectors: bool = False
     payments: list[Payment] = field(default_factory=list)
     payment_contents: dict[str, str] = field(default_factory=dict)
@@ -250,7 +250,7 @@ class Order(Struct):
 
     @property
     def taken(self) -> int:
-        """K: settled and in flight, less what was decided to be given back; reference value."""
+        """K: settled and in flight, less `given_back`; reference value."""
         gross = 0
         for payment in self.payments:
             gross += payment.settled_reference + payment.settling_reference
@@ -263,7 +263,7 @@ class Order(Struct):
 
     @property
     def undecided(self) -> list[Payment]:
-        """Payments of which nobody knows yet how they can be settled."""
+        """Payments of which it is not known yet how they can be settled (R2)."""
         return [payment for payment in self.payments if not payment.decided]
 
     def payment(self, payment_id: str) -> Payment | None:

@@ -19,7 +19,7 @@ from worker.domain.voiding import retry_void, void_failed, void_succeeded
 Interim = Literal["unknown", "manual", "suspect"]
 Decided = Literal["retried", "resolved", "abandoned"]
 
-# What is told of a command that waits, for an answer or for a person, and by which rule.
+# The event for a command that waits for an answer or for a person, and its rule.
 _INTERIM: dict[Interim, tuple[EventType, str]] = {
     "unknown": ("command.unknown", "R33"), "manual": ("command.manual", "R37"), "suspect": ("command.suspect", "R32"),
 }  # fmt: skip
@@ -102,7 +102,7 @@ def _succeeded(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict
 
 
 def _whose(draft: Draft, command: Command, operation_id: str) -> str | None:
-    """What else of the payment has this operation id already."""
+    """What else in the payment has this operation id already."""
     if any(
         one.operation_id == operation_id
         and one.payment_id == command.payment_id
@@ -116,7 +116,7 @@ def _whose(draft: Draft, command: Command, operation_id: str) -> str | None:
 
 
 def _done_by_hand(draft: Draft, command: Command, done: int, operation_id: str) -> Verdict:
-    """A person may name one operation for several refunds or voids, and none for two settles."""
+    """A person may name one operation for several refunds or voids, but never one for two settles."""
     if is_settled_under(draft.payment(command.payment_id), command, operation_id):
         return _make_suspect(draft, command, f"Settle id {operation_id} is another settlement's")
     return _done(draft, command, done, operation_id, "R39")
@@ -192,7 +192,7 @@ def _interim(draft: Draft, command: Command, fact: OutcomeReported, interim: Int
 
 
 def _retried(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
-    """What is open goes on under its own requestId; what ended badly becomes a new command (R39)."""
+    """An open command goes on under its own requestId; for one that ended badly there is a new command (R39)."""
     asked, ended = 0, not command.reserved
     if _is_asked_again(command):
         draft.update(command, state="sent")
@@ -207,8 +207,8 @@ def _retried(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
 
 
 def _is_asked_again(command: Command) -> bool:
-    """Whether its connector left it open; what only the books doubt has been answered and is not sent again."""
-    told = (mark for mark in reversed(command.marks) if not mark.startswith("abandoned"))  # which leaves it as open
+    """Whether its connector left it open: what only the books doubt has been answered and is not sent again."""
+    told = (mark for mark in reversed(command.marks) if not mark.startswith("abandoned"))  # which changes nothing here
     return command.state in ("unknown", "suspect") and next(told, "").startswith(command.state)
 
 

@@ -7,7 +7,7 @@ from worker.domain.order import Command, Held, Lack, Order, Payment
 
 
 def most_done(payment: Payment, command: Command) -> int:
-    """The most that a person may say was done: what was asked, and what else the payment had."""
+    """The most that a person may say was done: what was asked, and whatever else the payment has room for."""
     match command.operation:
         case "settle":
             return command.value + payment.cap - payment.used
@@ -21,7 +21,7 @@ def most_done(payment: Payment, command: Command) -> int:
 
 
 def is_settled_under(payment: Payment, command: Command, operation_id: str) -> bool:
-    """Whether a settle would get the id of another settlement: they are told apart, since refunds name them.
+    """Whether a settle would get the id of another settlement; refunds name settlements, so their ids must differ.
 
     One operation may stand for several refunds or voids, and an automatic settlement may turn out to be this one.
     """
@@ -31,7 +31,7 @@ def is_settled_under(payment: Payment, command: Command, operation_id: str) -> b
 
 
 def lapsed_of(order: Order, invoice: str) -> list[Lack]:
-    """What of an invoice lapsed with its authorization and may be given up."""
+    """The lacks of an invoice that lapsed with an authorization and may be given up."""
     return [one for one in order.lacks if one.invoice == invoice and one.kind == "lapsed"]
 
 
@@ -41,7 +41,7 @@ def suspect_settlements(order: Order, settle_id: str | None) -> list[Held]:
 
 
 def why_not_done(order: Order, command_id: str, done: int, operation_id: str) -> str | None:
-    """One sentence on why an open command cannot have been done so, or None."""
+    """One sentence on why an open command cannot have been done in this way, or None."""
     command = order.commands.get(command_id)
     payment = order.payment(command.payment_id) if command else None
     if command is None or payment is None or not command.reserved:
@@ -56,7 +56,7 @@ def why_not_done(order: Order, command_id: str, done: int, operation_id: str) ->
 
 
 def why_not_given_up(order: Order | None, order_id: str, invoice: str | None, settle_id: str | None) -> str | None:
-    """One sentence on why nothing of an order is given up so, or None. No order: nothing opened it yet."""
+    """One sentence on why there is nothing to give up, or None. No order: nothing has opened it yet."""
     if invoice is not None:
         what, found = f"lapsed amount of invoice {invoice}", bool(order and lapsed_of(order, invoice))
     else:

@@ -140,7 +140,7 @@ def _payment_state(payment: Payment, frozen: bool) -> Json:
 
 
 def _invoices(order: Order) -> list[Json]:
-    """Every invoice with what of it is done (reference value) and its status."""
+    """Every invoice with how much of it is done (reference value) and its status."""
     partial = order.mode == "PARTIAL"
     asked = _asked_per_invoice(order) if partial else {}
     confirmed = 0 if partial else max(0, order.taken - sum(one.settling_reference for one in order.payments))
@@ -153,13 +153,13 @@ def _invoices(order: Order) -> list[Json]:
             done, status = 0, "standalone"
         elif not invoice.output:
             done, status = _return_state(refunds.get(number, ()), number in waiting)
-            done = min(done, invoice.value)  # it may have taken along what others were too small for
+            done = min(done, invoice.value)  # it may have taken along what was too small of others
         else:
             mine = lacks.get(number, ())
             done = invoice.due - sum(lack.amount for lack in mine)
             if partial:
                 done = max(0, done - asked.get(number, 0))
-            else:  # one settle stands for all invoices: of what they do not lack, the oldest are done first
+            else:  # one settle stands for all invoices: the oldest are done first
                 done = min(done, confirmed)
                 confirmed -= done
             status = _lack_status(mine) or ("settled" if done == invoice.due else "accepted")

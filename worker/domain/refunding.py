@@ -29,7 +29,7 @@ def demand(draft: Draft, amount: int, cause: Cause, rule: str, after_invoiced: b
 
 
 def serve_demands(draft: Draft, rule: str = "R21") -> None:
-    """Sends what waiting refunds can be given by now, oldest first."""
+    """Sends as much of the waiting refunds as confirmed money covers by now, oldest first."""
     order = draft.order
     if not order.demands:
         return
@@ -45,14 +45,14 @@ def serve_demands(draft: Draft, rule: str = "R21") -> None:
 
 
 def _waits_for_money(order: Order) -> bool:
-    """Whether no refund, however large, can be given anything before a settle has its outcome."""
+    """Whether nothing at all can be refunded before a settle in flight has its outcome."""
     return any(payment.settling for payment in order.payments) and not any(
         settlement.refundable_reference > 0 for payment in order.payments for settlement in payment.settlements
     )
 
 
 def _serve(draft: Draft, one: Demand, rule: str) -> int:
-    """Refund commands for one demand, lowest settled payment first, oldest settlement first; returns the rest.
+    """Issues refunds for one demand, lowest settled payment first, oldest settlement first; returns what still waits.
 
     What was too small to be sent alone joins the next refund (R26).
     """
@@ -82,7 +82,7 @@ def _serve(draft: Draft, one: Demand, rule: str) -> int:
     if too_small:
         draft.order.refund_crumbs += left
         return 0
-    # What was too small to be asked for counts as taken, and nothing of it was: it cannot be given back either (R26).
+    # What was too small to be asked for counts as taken although nothing was: it cannot be given back either (R26).
     never_taken = sum(one.settled_reference - sum(part.reference for part in one.settlements) for one in payments)
     return 0 if left <= never_taken else left
 
@@ -97,7 +97,7 @@ def _issue(
 
 
 def refund_surplus(draft: Draft, settle_id: str) -> None:
-    """What was taken beyond the order's value goes back at once; on a canceled order all of it (R27)."""
+    """Refunds what was taken beyond the order's value at once; on a canceled order everything (R27)."""
     order, cause = draft.order, ("surplus", settle_id)
     if order.phase == "canceled":
         give_back_all(draft, cause, "R27")
@@ -106,7 +106,7 @@ def refund_surplus(draft: Draft, settle_id: str) -> None:
 
 
 def give_back_all(draft: Draft, cause: Cause, rule: str) -> None:
-    """A canceled order keeps nothing of what was captured, be it too small to count for the order (R22, R27)."""
+    """Refunds everything that a canceled order captured, even what is too small to count for the order (R22, R27)."""
     demand(draft, draft.order.taken, cause, rule)
     for payment in draft.order.payments:
         for place, settlement in enumerate(payment.settlements):
@@ -119,7 +119,7 @@ def give_back_all(draft: Draft, cause: Cause, rule: str) -> None:
 
 
 def retry_refund(draft: Draft, command: Command) -> int:
-    """A new refund for what was declined or came short, from what its decline set aside."""
+    """A new refund for what was declined or came short, from the amount set aside for it."""
     payment = draft.payment(command.payment_id)
     place, settlement = draft.settlement(payment, command.settle_id)
     value = min(command.value - command.done, settlement.reserved)
@@ -172,7 +172,7 @@ def refund_succeeded(draft: Draft, command: Command, done: int, operation_id: st
 
 
 def refund_failed(draft: Draft, command: Command, rule: str, code: str | None) -> None:
-    """What it held is set aside: only its retry takes it again (R21)."""
+    """Sets aside the amount it held: only its retry may take it again (R21)."""
     payment = draft.payment(command.payment_id)
     place, settlement = draft.settlement(payment, command.settle_id)
     payment.settlements[place] = replace(
@@ -185,7 +185,7 @@ def refund_failed(draft: Draft, command: Command, rule: str, code: str | None) -
 
 
 def drop_returns_above(draft: Draft, limit: int) -> None:
-    """Waiting returns above what can still be returned are dropped, newest first (R39)."""
+    """Drops waiting returns above what can still be returned, newest first (R39)."""
     order = draft.order
     excess = max(0, order.returned - order.dropped - limit)
     for one, part in cut_demands(order, excess, lambda one: one.cause_kind == "invoice"):
@@ -198,7 +198,7 @@ def drop_returns_above(draft: Draft, limit: int) -> None:
 
 
 def cut_demands(order: Order, amount: int, of: Callable[[Demand], bool]) -> list[tuple[Demand, int]]:
-    """Takes up to an amount from refunds that wait, newest first; says how much of which."""
+    """Cuts up to an amount from waiting refunds, newest first; returns how much of which."""
     kept, cut, left = [], [], amount
     for one in reversed(order.demands):
         part = min(left, one.amount) if of(one) else 0

@@ -67,10 +67,10 @@ def _ask_once(draft: Draft, amount: int) -> None:
 
 
 def _take(draft: Draft, payments: Iterable[Payment], amount: int, cause: Cause, rule: str) -> tuple[int, int]:
-    """Settle commands for an amount, as far as there is room. Returns what is left, and what of it was too small."""
+    """Issues settles for an amount, as far as there is room. Returns what is left, and how much of it is too small."""
     allocation = allocate_settle(payments, amount)
     for payment, reference, value in allocation.parts:
-        if value == 0:  # nothing real is left of the payment: it counts as taken
+        if value == 0:  # the payment has no real value left: it counts as taken
             payment.settled_reference += reference
             continue
         covers = ((cause[1], reference),) if cause[0] == "invoice" else _covered(draft.order, reference)
@@ -79,7 +79,7 @@ def _take(draft: Draft, payments: Iterable[Payment], amount: int, cause: Cause, 
 
 
 def _covered(order: Order, amount: int) -> Covers:
-    """Which invoices' lacks an amount will cover, oldest first."""
+    """Which invoices an amount is for, and how much of each: what was not asked for yet, oldest first."""
     covers, left = [], amount
     for lack in order.lacks:
         part = min(left, lack.amount)
@@ -105,7 +105,7 @@ def _issue(
 
 
 def _name_the_rest(draft: Draft) -> None:
-    """What found no room hangs on a settle that failed, was given up, lapsed, or waits for an authorization."""
+    """Says why what found no room is lacking: a settle failed, it was given up or lapsed, or it waits for a payment."""
     order = draft.order
     unnamed = [lack for lack in order.lacks if lack.kind == "held"]
     if not unnamed:
@@ -147,14 +147,14 @@ def _tell_needed(draft: Draft, amount: int, rule: str, cause: Cause | None = Non
 
 
 def tell_missing_room(draft: Draft) -> None:
-    """Names what the order's value exceeds what was taken and what can still be taken (R16)."""
+    """Tells by how much the order's value exceeds what was taken and what can still be taken (R16)."""
     order = draft.order
     if (needed := order.value - order.taken - total_room(order)) > 0:
         _tell_needed(draft, needed, "R16")
 
 
 def absorb_crumbs(draft: Draft) -> None:
-    """What is too small to be asked for and will meet no further command counts as taken (R26)."""
+    """Counts as taken what is too small to be asked for, once no further command can take it along (R26)."""
     order = draft.order
     crumbs = lacking.total(order, lacking.ROUNDING)
     if crumbs and (order.phase != "open" or not any(payment.open or payment.headroom for payment in order.payments)):
@@ -184,9 +184,9 @@ def retry_settle(draft: Draft, command: Command) -> int:
 
 
 def settle_succeeded(draft: Draft, command: Command, done: int, settle_id: str, rule: str, before: int) -> None:
-    """Books a capture; what came short is reported and lacks, what came above joins the pool.
+    """Books a capture: a shortfall is reported and listed as lacking, a surplus joins the pool.
 
-    `before` of it was told already, as captured by the gateway itself.
+    `before`: how much of it an earlier event has told already, as captured by the gateway itself.
     """
     payment, asked = draft.payment(command.payment_id), command.value
     exact = done == asked
@@ -224,7 +224,7 @@ def settle_succeeded(draft: Draft, command: Command, done: int, settle_id: str, 
 
 
 def settle_failed(draft: Draft, command: Command, rule: str, code: str | None) -> None:
-    """Releases the reservation; the amount is neither moved nor asked again by itself (R35)."""
+    """Releases the reservation; nothing asks another payment, or this one again, by itself (R35)."""
     payment = draft.payment(command.payment_id)
     payment.settling -= command.value
     payment.settling_reference -= command.reference
@@ -236,7 +236,7 @@ def settle_failed(draft: Draft, command: Command, rule: str, code: str | None) -
 
 
 def _note_loss(draft: Draft, command: Command, kind: LackKind) -> None:
-    """After less was taken than asked: refunds that waited for it fall away (R15), the invoices lack the rest."""
+    """Less was taken than asked: refunds that waited for the shortfall fall away (R15), the invoices lack the rest."""
     order = draft.order
     fallen = cut_demands(order, command.missing, lambda one: one.cause_kind != "invoice")
     order.given_back -= sum(part for _, part in fallen)

@@ -1,4 +1,4 @@
-"""Under which terms a fact is decided: time, the merchant's switches, what each connector can do. Stored with it."""
+"""The terms under which a fact is decided, stored with it: time, the merchant's switches, what connectors can do."""
 
 from typing import Literal
 

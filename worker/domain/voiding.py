@@ -1,4 +1,4 @@
-"""Giving back what nobody will take: voids, sent or only booked (R5, R15, R22, R25)."""
+"""Freeing what nobody will take: voids, sent or only booked (R5, R15, R22, R25)."""
 
 from worker.domain.allocation import Part, allocate_void, by_amount, split, split_done, together
 from worker.domain.draft import Draft, where_any, with_shares
@@ -22,7 +22,7 @@ def void_open_rest(draft: Draft, cause: Cause, rule: str) -> None:
 
 
 def _include_earlier(draft: Draft, payment: Payment) -> None:
-    """What voids of changes did not free was in the rest: it is asked for with it, or booked (R5, R22)."""
+    """What voids of changes did not free was part of the rest, and is asked for or booked with it (R5, R22)."""
     mine = [one for one in draft.order.commands.values() if one.missing and one.payment_id == payment.payment_id]
     for command in mine:
         if _is_ended_void(command) and not _stays_open(draft.order, payment, command):
@@ -30,9 +30,9 @@ def _include_earlier(draft: Draft, payment: Payment) -> None:
 
 
 def _to_void(order: Order, payment: Payment) -> int:
-    """All that is open but what only a person may ask for again; what a change's void did not free in any case.
+    """All that is open except what only a person may ask for again, but at least what voids of changes did not free.
 
-    Of what waits for a person the gateway may have captured a part by itself: it must not stand for the change's then.
+    The gateway may have captured part of what waits for a person: the voids of changes must not pay for that part.
     """
     withheld = again = 0
     for command in order.commands.values():
@@ -60,12 +60,12 @@ def _stays_open(order: Order, payment: Payment, command: Command) -> bool:
 
 
 def _only_booked(payment: Payment) -> bool:
-    """Its connector voids whole payments only, and part of this one is settled, or about to be."""
+    """Whether its connector voids whole payments only, and part of this one is settled or settling."""
     return payment.once and payment.settled + payment.settling > 0
 
 
 def _void_part(draft: Draft, part: Part, cause: Cause, rule: str) -> None:
-    """Sent where the connector takes parts; else booked, until all of the payment is voided (TOTAL, HOLD)."""
+    """Sends a void if the connector takes parts; else books it, until the whole payment is voided (TOTAL, HOLD)."""
     payment = part.payment
     if not payment.once:
         _send(draft, part, cause, rule)
@@ -104,7 +104,7 @@ def _send(draft: Draft, part: Part, cause: Cause, rule: str, told_late: int = 0,
 
 
 def undo_booked(draft: Draft, payment: Payment, rule: str) -> int:
-    """Takes back voids that the connector was never told, and returns their amount (R27)."""
+    """Takes back voids that the connector was never told of, and returns their amount (R27)."""
     amount = payment.booked
     if not amount:
         return 0
@@ -122,7 +122,7 @@ def retry_void(draft: Draft, command: Command) -> int:
     payment = draft.payment(command.payment_id)
     value = min(command.undone, payment.open)
     if value <= 0 or _only_booked(payment) or (payment.once and value < payment.open):
-        return 0  # nothing is open, or only a part that the connector is not told
+        return 0  # nothing is open, or only a part of which the connector is not told
     reference = proportional(payment.open_reference, value, payment.open)
     draft.update(command, missing=0)
     told_late = payment.booked if payment.once else 0
@@ -159,7 +159,7 @@ def void_succeeded(draft: Draft, command: Command, done: int, operation_id: str 
         command, state="succeeded", done=done, done_reference=reference, operation_id=operation_id,
         missing=max(1, command.reference - reference) if freed < asked else 0,
     )  # fmt: skip
-    before = done - freed - above  # voided in the books, and told, before
+    before = done - freed - above  # what an earlier event has told as voided in the books
     draft.tell(
         "void.confirmed", rule, f"Voided {draft.amount(done)} of payment {payment.payment_id} ({rule})",
         {"value": done, "short": asked - freed, "paymentId": payment.payment_id, "commandId": command.command_id,
