@@ -119,6 +119,14 @@ def test_what_is_no_envelope_is_malformed(value: bytes | None):
     assert _refused(value).reason == "malformed"
 
 
+@pytest.mark.parametrize(("value", "sentence"), [
+    (b"nothing", "the value is not JSON: "), (b"[1]", "the value is not a JSON object"),
+    (b'{"specversion": "1.0", "type": 7, "data": {}}', "the envelope's type is missing or not a string"),
+])  # fmt: skip
+def test_a_malformed_record_is_refused_in_one_sentence(value: bytes, sentence: str):
+    assert _refused(value).message.startswith(sentence)
+
+
 @pytest.mark.parametrize(
     "text",
     [r'{"a": "\u0000"}', r'{"\u0000": 1}', r'{"a": ["\ud800"]}', r'{"a": "\udc00\ud800"}', r'{"b": {"a": "\\\u0000"}}'],

@@ -71,6 +71,11 @@ def test_what_is_no_json_object_is_malformed(raw: bytes):
     assert refusal("invoice.issued", raw=raw)[0] == "malformed"
 
 
+def test_data_that_is_not_json_is_refused_in_one_sentence():
+    assert refusal("invoice.issued", raw=b'{"a": NaN}')[1] == "the data is not JSON: NaN is not a number"
+    assert refusal("invoice.issued", raw=b"[1]")[1] == "the data is not a JSON object"
+
+
 @pytest.mark.parametrize("name", ["orderId", "type", "invoiceNumber", "invoiceValue", "issuanceDate"])
 def test_a_missing_field_of_an_invoice_is_named(name: str):
     assert refusal("invoice.issued", without(INVOICE, name)) == ("invalid", f"{name}: is required (R9)")

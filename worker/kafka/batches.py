@@ -1,7 +1,7 @@
-"""Reads the batches that aiokafka's compiled parser cannot: the broker accepts more than that parser does.
+"""Reads the batches that aiokafka's compiled parser cannot: brokers accept more than that parser does.
 
-Good batches are left to it. One at which it stumbles is read again here, slowly, record by record: a header's name may
-be any bytes, and so may what stands where Kafka has no meaning yet. What cannot be read here either ends the reading.
+Good batches are left to it. One on which it fails is read again here, in Python, record by record: a header's name may
+be any bytes, and so may the bits that have no meaning in Kafka yet. What cannot be read here either ends the reading.
 """
 
 import sys
@@ -20,12 +20,12 @@ from aiokafka.structs import ConsumerRecord
 
 from worker.kafka.inflating import inflate_gzip, inflate_lz4, inflate_zstd
 
-# Where a batch begins: its first offset, and its length without these two.
+# How a batch begins: its first offset, and the length of all that follows these two fields.
 _BEGINNING = Struct(">qi")
 
 
 class UnreadableBatchError(Exception):
-    """Neither the parser nor we can read it, and nothing is skipped."""
+    """A batch that neither the parser nor we can read; nothing is skipped."""
 
     def __init__(self, topic: str, partition: int, first: int, end: int, problem: Exception) -> None:
         super().__init__(
@@ -35,7 +35,7 @@ class UnreadableBatchError(Exception):
 
 
 class Batches(MemoryRecords):  # type: ignore[misc]
-    """What one answer of a broker holds of one partition; knows the bytes of the batch that was given last."""
+    """The batches of one partition in a broker's answer; knows the bytes of the one that it gave out last."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
@@ -44,12 +44,12 @@ class Batches(MemoryRecords):  # type: ignore[misc]
         self._begin = self._end = 0
 
     def next_batch(self) -> Any:
-        """The next one, for the compiled parser."""
+        """The next batch, for the compiled parser."""
         self._given += 1
         return super().next_batch()
 
     def last(self) -> bytes:
-        """The one that was given last, as it came."""
+        """The batch that was given out last, byte for byte."""
         while self._walked < self._given:
             _, length = _BEGINNING.unpack_from(self._content, self._end)
             self._begin, self._end = self._end, self._end + _BEGINNING.size + length
@@ -58,7 +58,7 @@ class Batches(MemoryRecords):  # type: ignore[misc]
 
 
 class PatientRecords(PartitionRecords):  # type: ignore[misc]
-    """The records of one such answer, one after another."""
+    """The records of one such answer, in order; a batch that the parser cannot read is read again by us."""
 
     next_fetch_offset: int
 
@@ -68,7 +68,7 @@ class PatientRecords(PartitionRecords):  # type: ignore[misc]
             while True:
                 try:
                     yield from super()._unpack_records()
-                except Exception as problem:  # noqa: BLE001 - whatever it is, we look ourselves
+                except Exception as problem:  # noqa: BLE001 - whatever it is, we read the batch ourselves
                     again, records = self._read_again(problem)
                 else:
                     return
@@ -80,12 +80,12 @@ class PatientRecords(PartitionRecords):  # type: ignore[misc]
         except Exception:
             if self.next_fetch_offset == began:
                 raise
-            # What came before it is read first; the next fetch begins here, and meets it again.
+            # The records before the bad batch are handed out first; the next fetch begins with it, and fails then.
 
     def _read_again(self, stumbled: Exception) -> "tuple[_Again, list[DefaultRecord]]":
         again = _Again(self._records.last())
         if not again.validate_crc():
-            raise stumbled  # not what was sent: another look, or another broker, may help
+            raise stumbled  # damaged since it was sent: another attempt, or another broker, may help
         try:
             records = list(again)
         except Exception as problem:  # noqa: BLE001 - it ends the reading, and says where
@@ -95,13 +95,13 @@ class PatientRecords(PartitionRecords):  # type: ignore[misc]
 
 
 class _Again(_DefaultRecordBatchPy):  # type: ignore[misc]
-    """A batch as aiokafka reads it without its compiled parser, except for what a name and a record's bits may be."""
+    """aiokafka's own parser in Python, except that header names and a record's attributes may be any bytes."""
 
     _pos: int
 
     def _read_msg(self) -> DefaultRecord:
         end = self._number() + self._pos
-        self._pos += 1  # its attributes: a byte, where aiokafka takes a number that may have more
+        self._pos += 1  # its attributes: one byte, which aiokafka reads as a number of variable length
         sent_ms = self.first_timestamp + self._number()
         offset = self.base_offset + self._number()
         key, value = self._content(), self._content()
@@ -128,9 +128,9 @@ def _printable(name: bytes | None) -> str:
 
 
 def install() -> None:
-    """Every consumer of this process reads like this, Faust's too; aiokafka offers no other way."""
+    """Makes every consumer of this process read like this, Faust's too; aiokafka offers no other way."""
     fetcher.MemoryRecords, fetcher.PartitionRecords = Batches, PatientRecords
     modules: tuple[Any, ...] = default_records, sys.modules[DefaultRecordBatch.__module__]
     for module in modules:
-        # snappy makes of a batch at most some twenty times as much: it needs no bound.
+        # snappy inflates a batch to some twenty times its size at most: it needs no limit.
         module.gzip_decode, module.lz4_decode, module.zstd_decode = inflate_gzip, inflate_lz4, inflate_zstd

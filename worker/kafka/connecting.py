@@ -42,9 +42,9 @@ def client_options(settings: Settings) -> dict[str, Any]:
 
 
 def _trusting(cafile: Path | None) -> ssl.SSLContext:
-    """Read anew for each client: who signs the brokers may change under a program. While it does, Kafka is what lacks.
+    """Read for each client: the file may be replaced while we run; until it can be read again, Kafka counts as away.
 
-    The bare OSError names no file, and could be anybody's: the database would be blamed for it.
+    A bare OSError names no file, and could come from anywhere: the database would be blamed for it.
     """
     try:
         context: ssl.SSLContext = create_ssl_context(cafile=str(cafile) if cafile else None)
@@ -54,9 +54,9 @@ def _trusting(cafile: Path | None) -> ssl.SSLContext:
 
 
 async def start(client: AIOKafkaAdminClient | AIOKafkaConsumer | AIOKafkaProducer, settings: Settings) -> None:
-    """Connects; of a broker that is there and refuses us, aiokafka tells as of one that is away.
+    """Connects; where a broker refuses us, says why: aiokafka reports it as one that is away.
 
-    It names several brokers in another order each time, which would be told as another problem each time.
+    aiokafka also names several brokers in a different order each time, which would look like a new problem each time.
     """
     try:
         await client.start()
@@ -95,7 +95,7 @@ async def administrator(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient
 
 
 async def cluster(settings: Settings) -> str:
-    """Which one answers; Kafka's protocol does not tell a client the version of the brokers."""
+    """Which cluster answers; Kafka's protocol does not tell a client the version of the brokers."""
     async with administrator(settings) as admin:
         found = await admin.describe_cluster()
     number = len(found["brokers"])
@@ -116,7 +116,7 @@ async def consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafka
 
 @contextmanager
 def brokers_known() -> Iterator[None]:
-    """A broker that has just started may name none, not even itself, which aiokafka takes for a defect of its user."""
+    """A broker that has just started may name no broker, not even itself; aiokafka takes that for our defect."""
     try:
         yield
     except AssertionError as problem:
@@ -126,9 +126,9 @@ def brokers_known() -> Iterator[None]:
 
 
 async def stop(reading: AIOKafkaConsumer) -> None:
-    """Reads nothing more. aiokafka gives up half way, connections open, where one of its fetches is to be repeated.
+    """Reads nothing more. aiokafka gives up half way, with connections open, if one of its fetches is to be repeated.
 
-    And it raises what ended its fetches long ago: two brokers that refuse the same offset are enough for that.
+    And it raises whatever ended its fetches long ago: two brokers that refuse the same offset are enough for that.
     """
     with suppress(GivenUpError, KafkaError), not_by_us():
         await reading.stop()

@@ -1,4 +1,4 @@
-"""A record's way to `<topic>-dlt`: itself, byte for byte, and the headers that existing tools read."""
+"""What is written to `<topic>-dlt`: the record, byte for byte, and the headers that existing tools read."""
 
 from hashlib import sha256
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from worker.kafka.names import DEAD_LETTER_SUFFIX
 from worker.kafka.records import Headers, Outgoing, Record
 from worker.text import storable
 
-# Why a record goes no further. The tables and the schema of the headers name the same.
+# Why a record goes no further. The tables and the schema of the headers list the same codes.
 ReasonCode = Literal[
     "malformed", "invalid", "unknown_type", "conflicting_duplicate", "rejected", "order_unknown", "declined", "manual",
     "suspect", "unknown_outcome", "too_large", "internal",

@@ -13,7 +13,7 @@ from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.records import Record
 
 VALUE_BYTES_MAX = 1_000_000
-# A command repeats what an input said, in more words; what we wrote here ourselves is bounded by its topic alone.
+# A command repeats what an input said, in more words; what we wrote to these ourselves is bounded by its topic alone.
 WRITTEN_BY_US = (names.COMMANDS, names.OUTCOMES)
 TRACE_CHARACTERS_MAX = 256  # a server refuses long headers for good, and a refusal is believed (R35)
 NAME_CHARACTERS_MAX = 256
@@ -28,7 +28,7 @@ _SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 class Event(Struct, frozen=True, gc=False):
-    """What a record says, and in which words; `data` is JSON that nobody has parsed yet."""
+    """The event in a record; `data` is JSON that has not been parsed yet."""
 
     type: str
     id: str
@@ -38,7 +38,7 @@ class Event(Struct, frozen=True, gc=False):
 
 
 class Unreadable(Struct, frozen=True, gc=False):
-    """Why a record says nothing."""
+    """Why a record cannot be read."""
 
     reason: ReasonCode
     message: str
@@ -97,7 +97,7 @@ def log_fields(record: Record) -> dict[str, Any]:
 
 
 def behind_schema_id(value: bytes) -> tuple[bytes, bytes]:
-    """Confluent's prefix, if there is one, and what stands behind it."""
+    """Confluent's prefix, if there is one, and what follows it."""
     at = _CONFLUENT_PREFIX_BYTES if value[:1] == b"\0" and len(value) >= _CONFLUENT_PREFIX_BYTES else 0
     return value[:at], value[at:]
 
@@ -121,7 +121,7 @@ def id_of(record: Record) -> str:
 
 
 def numbered(record: Record, separator: str = "/") -> tuple[str, int] | None:
-    """What its `ce_id` names, and the number behind it: `order/7`, `order/v7`; None where it is no such id."""
+    """What its `ce_id` names, and the number behind it: `order/7`, `order/v7`; None if the id is not of that form."""
     of, _, number = id_of(record).rpartition(separator)
     return (of, int(number)) if of and number.isdecimal() else None
 
@@ -154,7 +154,7 @@ def write(
 
 
 def _attributes(record: Record) -> dict[str, str] | Unreadable:
-    """The headers that we read; a trace that is no text is left out: it must not keep money from moving."""
+    """The headers that we read; a trace that is not text is left out: it must not keep money from moving."""
     named: dict[str, str] = {}
     for name, content in record.headers:
         if name in _ATTRIBUTES and content is not None:
@@ -179,13 +179,13 @@ def _structured_or_bare(record: Record, named: dict[str, str], value: bytes) -> 
     try:
         envelope = _structured.decode(value)
     except msgspec.ValidationError:
-        return Unreadable("malformed", "the value is no JSON object")
+        return Unreadable("malformed", "the value is not a JSON object")
     except (msgspec.DecodeError, RecursionError) as problem:
-        return Unreadable("malformed", f"the value is no JSON: {problem}")
+        return Unreadable("malformed", f"the value is not JSON: {problem}")
     if envelope.specversion is None:
         return _bare(record, named, value)
     if not isinstance(envelope.type, str) or not envelope.type:
-        return Unreadable("malformed", "the envelope's type is missing or no string")
+        return Unreadable("malformed", "the envelope's type is missing or not a string")
     data = _data(envelope)
     if data is None:
         return Unreadable("malformed", "the envelope has no data")
@@ -219,7 +219,7 @@ def _trace(named: dict[str, str]) -> str | None:
 
 
 def _carried(trace: str | None) -> str | None:
-    """It becomes a header of the connector's request: what cannot stand there must not keep the money from moving."""
+    """The trace, if it can be a header of the connector's request: one that cannot must not keep money from moving."""
     good = trace and trace.isascii() and trace.isprintable() and len(trace) <= TRACE_CHARACTERS_MAX
     return trace if good else None
 
@@ -229,7 +229,7 @@ def _place(record: Record) -> str:
 
 
 def _text_problem(value: bytes) -> str | None:
-    """PostgreSQL stores no U+0000 and no lone surrogate: found here, also in fields that nobody reads."""
+    """Finds what PostgreSQL cannot store, U+0000 and lone surrogates, also in fields that nobody reads."""
     try:
         value.decode()
     except UnicodeDecodeError as problem:
@@ -239,7 +239,7 @@ def _text_problem(value: bytes) -> str | None:
     try:
         text = _strings(_any.decode(value))
     except (msgspec.DecodeError, RecursionError) as problem:
-        return f"the value is no JSON: {problem}"
+        return f"the value is not JSON: {problem}"
     return "a string contains U+0000" if "\0" in text else None
 
 

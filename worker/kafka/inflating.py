@@ -15,24 +15,24 @@ _one_at_a_time = Lock()
 
 
 class InflatesTooFarError(Exception):
-    """It would have needed more room than there is."""
+    """A batch would inflate beyond the limit."""
 
     def __init__(self) -> None:
         super().__init__(f"it inflates to more than {INFLATED_BYTES_MAX:,} bytes")
 
 
 def inflate_gzip(content: bytes | memoryview) -> bytes:
-    """What was compressed with gzip."""
+    """Inflates gzip, up to the limit."""
     return _inflate(gzip.decompress_into, content)
 
 
 def inflate_lz4(content: bytes) -> bytes:
-    """What was compressed with lz4."""
+    """Inflates lz4, up to the limit."""
     return _inflate(lz4.decompress_into, content)
 
 
 def inflate_zstd(content: bytes) -> bytes:
-    """What was compressed with zstd."""
+    """Inflates zstd, up to the limit."""
     return _inflate(zstd.decompress_into, content)
 
 
@@ -41,6 +41,6 @@ def _inflate(decompress_into: Callable[[bytes | memoryview, mmap], int], content
         try:
             return _room[: decompress_into(content, _room)]
         except Exception as problem:
-            if "whole buffer" in str(problem):  # cramjam has one class for all that can go wrong
+            if "whole buffer" in str(problem):  # cramjam has one class for all errors
                 raise InflatesTooFarError from None
             raise

@@ -49,12 +49,12 @@ class LagReader:
         return found
 
     async def ids(self, topics: Sequence[str]) -> dict[str, UUID]:
-        """What tells these topics from others of the same name, over the same connections."""
+        """The ids of these topics, asked over the same connections."""
         admin, _ = self._clients = self._clients or await self._connected()
         return await topic_ids(admin._client, topics)  # noqa: SLF001 - there is no public way to its connections
 
     async def close(self) -> None:
-        """Lets go of the brokers; the next `read` comes back to them."""
+        """Closes the connections; the next `read` opens new ones."""
         self._clients = None
         await self._open.aclose()
 

@@ -24,5 +24,5 @@ def murmur2(data: bytes) -> int:
 
 @lru_cache(_CACHED_IDS_MAX)
 def partition_of(order_id: str, partitions: int) -> int:
-    """Where every record that speaks of this order belongs."""
+    """The partition to which every record about this order belongs."""
     return (murmur2(order_id.encode()) & 0x7FFFFFFF) % partitions

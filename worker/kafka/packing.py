@@ -1,4 +1,4 @@
-"""Records as Kafka keeps them: packed once, into the bytes that are stored until they have left, and that leave."""
+"""Packs records once, into the batches that Kafka keeps: the bytes that are stored are the bytes that are sent."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,25 +10,25 @@ from aiokafka.record.util import calc_crc32c
 
 from worker.kafka.records import Headers, Outgoing, Place
 
-# What a batch holds before it is compressed, below every topic's max.message.bytes; a larger record travels alone.
+# How large a batch is before compression, below every topic's max.message.bytes; a larger record travels alone.
 BATCH_BYTES_MAX = 512 * 1024
-# So many bytes of small batches become one, where several wait: a broker takes one batch of a partition at a time.
+# Small batches that wait are joined up to this size: a broker takes one batch of a partition at a time.
 JOINED_BYTES_MAX = 16 * 1024
 
 _MAGIC, _PLAIN, _ZSTD = 2, 0, 4
 _NOBODY = -1
 _UNTIMED = 0
-# Where a batch of format 2 has what only its sender knows: the times of its first and its newest record, and who sends
-# it under which numbers. And the checksum of all that stands behind the checksum.
+# Where a batch of format 2 has what only its sender knows: the times of its first and its newest record, the producer's
+# id and epoch, the first sequence number. And the checksum of all that follows the checksum.
 _SENDER, _SENDER_AT = Struct(">qqqhi"), 27
 _CHECKSUM, _CHECKSUM_AT, _CHECKED_FROM = Struct(">I"), 17, 21
 _COUNT, _COUNT_AT = Struct(">i"), 57
 
 
 class Batch:
-    """Records of one partition. aiokafka's producer takes it for one of its own, and seals it when it sends it.
+    """Records of one partition. aiokafka's producer takes it for one of its own batches, and seals it as it sends it.
 
-    Its records get their time then: a broker may refuse what was packed too long ago, or while a clock was wrong.
+    Only then do its records get a time: a broker may refuse what was packed too long ago, or while a clock was wrong.
     """
 
     __slots__ = ("_content", "place")
@@ -39,22 +39,22 @@ class Batch:
 
     @property
     def content(self) -> bytes:
-        """As it is stored."""
+        """The bytes that are stored."""
         return bytes(self._content)
 
     def intact(self) -> bool:
-        """Whether it is what was packed."""
+        """Whether the bytes are still those that were packed."""
         return len(self._content) > _COUNT_AT + _COUNT.size and self._opened().validate_crc()
 
     def records(self) -> Iterator[Outgoing]:
-        """What it holds."""
+        """The records in it."""
         for one in self._opened():
             yield Outgoing(*self.place, one.key, one.value, one.headers)
 
     def _opened(self) -> DefaultRecordBatch:
         return DefaultRecordBatch(self.content)
 
-    # What aiokafka's producer asks of a batch.
+    # What aiokafka's producer calls on a batch.
 
     def size(self) -> int:
         return len(self._content)
@@ -84,9 +84,9 @@ class _Builder(Protocol):
 
 
 class Packing:
-    """Packs record by record, a batch at a time for each partition of each topic, in order.
+    """Packs record by record, one batch at a time for each partition of each topic, in order.
 
-    Small batches are better not compressed: it costs their broker and their readers more than it saves.
+    Small batches are better not compressed: that costs the broker and the readers more than it saves.
     """
 
     def __init__(self, *, compressed: bool = False) -> None:
@@ -95,7 +95,7 @@ class Packing:
         self._open: dict[Place, tuple[_Builder, int]] = {}
 
     def add(self, record: Outgoing) -> None:
-        """One more, behind those of its place."""
+        """Adds a record behind the others of its partition."""
         place = record.place
         builder, number = self._open.get(place) or (self._builder(), 0)
         if builder.append(number, _UNTIMED, record.key, record.value, record.headers) is None:
@@ -105,13 +105,13 @@ class Packing:
         self._open[place] = builder, number + 1
 
     def batches(self) -> list[Batch]:
-        """All so far; what comes later begins new ones."""
+        """All batches so far; records that come later begin new ones."""
         self._packed += [Batch(place, builder.build()) for place, (builder, _) in self._open.items()]
         self._open = {}
         return list(self._packed)
 
     def back_to(self, number: int) -> None:
-        """Only so many batches are left."""
+        """Drops all but the first `number` batches."""
         self._open = {}
         del self._packed[number:]
 
@@ -130,12 +130,12 @@ def pack(records: Iterable[Outgoing]) -> list[Batch]:
 
 
 def unpacked(batches: Iterable[Batch]) -> list[Outgoing]:
-    """What these hold."""
+    """The records in these batches."""
     return [record for batch in batches for record in batch.records()]
 
 
 def joined(batches: Sequence[Batch]) -> list[Batch]:
-    """The batches of one place, small neighbours as one."""
+    """The batches of one partition, with small neighbours joined."""
     found, group = list[Batch](), list[Batch]()
     for batch in batches:
         if sum(one.size() for one in group) + batch.size() > JOINED_BYTES_MAX:

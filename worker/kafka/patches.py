@@ -1,4 +1,4 @@
-"""What aiokafka does otherwise here, where it offers no way to say so: decision 37 lists by which tests it is held."""
+"""What we change in aiokafka where it offers no other way; decision 37 lists the tests that hold each change."""
 
 import asyncio
 import time
@@ -17,14 +17,14 @@ _update = AIOKafkaClient._metadata_update  # noqa: SLF001
 
 
 def install() -> None:
-    """Before there is any client, Faust's included."""
+    """To be called before there is any client, Faust's included."""
     AIOKafkaConnection.send = _send_or_broken
     AIOKafkaClient._metadata_update = _update_with_pauses  # noqa: SLF001
     batches.install()
 
 
 def _send_or_broken(connection: Any, request: Any, expect_response: bool = True) -> Any:
-    """A broken connection is noticed a moment later; whoever writes to it until then gets uvloop's RuntimeError."""
+    """Raises aiokafka's own error until it notices that a connection is broken: uvloop would raise a RuntimeError."""
     writer = connection._writer  # noqa: SLF001
     if writer is not None and writer.is_closing():
         connection.close(reason=CloseReason.CONNECTION_BROKEN)
@@ -33,7 +33,7 @@ def _send_or_broken(connection: Any, request: Any, expect_response: bool = True)
 
 
 async def _update_with_pauses(client: Any, *asked: Any) -> Any:
-    """While a partition that is written to has no leader, aiokafka asks who leads it, thousands of times a second."""
+    """Pauses before each question: aiokafka asks who leads a partition without a leader thousands of times a second."""
     now = time.monotonic()
     client.asks_at = max(now, getattr(client, "asks_at", 0.0) + LEADERS_ASKED_SECONDS_MIN)
     await asyncio.sleep(client.asks_at - now)

@@ -1,4 +1,4 @@
-"""Writes records where they were told to go, in order, and says when Kafka has them for good."""
+"""Writes records to the partitions that were chosen for them, in order, and says when Kafka has them for good."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from worker.kafka.records import Outgoing, Place
 from worker.settings import Settings
 
 STOP_SECONDS_MAX = 0.5
-# How often it is asked whether what is held back may leave.
+# How often we ask whether what is held back may leave.
 HELD_SECONDS = 0.05
 
 Ack = asyncio.Future[RecordMetadata]
@@ -24,7 +24,7 @@ Ack = asyncio.Future[RecordMetadata]
 class Sink:
     """An idempotent producer, `acks=all`, that is always told the partition.
 
-    `may_write` is asked whenever something is about to leave: what was handed over before is held back until then.
+    `may_write` is asked whenever something is about to leave, and holds back what was handed over until it says yes.
     """
 
     def __init__(self, settings: Settings, may_write: Callable[[], bool] = lambda: True) -> None:
@@ -40,7 +40,7 @@ class Sink:
         await self.stop()
 
     async def start(self) -> None:
-        """Ready to send; where that fails, nothing is left open."""
+        """Connects; if that fails, nothing is left open."""
         producer = AIOKafkaProducer(**client_options(self._settings), acks="all", enable_idempotence=True)
         _hold_back(producer, self._may_write)
         try:
@@ -57,18 +57,18 @@ class Sink:
             await _stop_now(producer)
 
     async def renew(self) -> None:
-        """After something was refused: its numbers are missing to the broker, which takes nothing that follows them."""
+        """After a refusal: the broker lacks the sequence numbers of what it refused, and accepts none after them."""
         await self.stop()
         await self.start()
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
-        """Kafka has all of them for good."""
+        """Returns once Kafka has all of them for good."""
         await asyncio.gather(*(ack for _, _, ack in await self.hand_over(pack(records))))
 
     async def hand_over(self, batches: Sequence[Batch]) -> list[tuple[Place, int, Ack]]:
         """Queues the batches, in order per place; returns what to wait for: place, number of records, acknowledgement.
 
-        Waits while an earlier batch of the same place is not yet on its way to the broker: so each place has one first.
+        Waits while an earlier batch of the same place has not left for the broker, so the first of each place go first.
         """
         producer = self._producer
         if producer is None:
@@ -86,7 +86,7 @@ class Sink:
 
 
 def _hold_back(producer: AIOKafkaProducer, may_write: Callable[[], bool]) -> None:
-    """What waits in the client leaves for the broker only while it may."""
+    """Lets what waits in the client leave for the broker only while `may_write` says so."""
     waiting = producer._message_accumulator  # noqa: SLF001 - there is no public way between it and the broker
     drain = waiting.drain_by_nodes
 
@@ -101,7 +101,7 @@ def _hold_back(producer: AIOKafkaProducer, may_write: Callable[[], bool]) -> Non
 
 
 async def _stop_now(producer: AIOKafkaProducer) -> None:
-    """`stop` of aiokafka flushes first, which never ends while the broker is away."""
+    """Stops without waiting for a flush: aiokafka's `stop` flushes first, which never ends while the broker is away."""
     try:
         async with asyncio.timeout(STOP_SECONDS_MAX):
             await producer.stop()
@@ -111,8 +111,8 @@ async def _stop_now(producer: AIOKafkaProducer) -> None:
         if sender is not None and sender.sender_task is not None:
             sender.sender_task.cancel()
             await asyncio.wait([sender.sender_task], timeout=STOP_SECONDS_MAX)
-        # Else its flush is found waiting for ever, and reported, by the garbage collector. Batches to be sent once more
-        # are asked for among those under way when they fail.
+        # Else the garbage collector finds the flush still waiting, and reports it. When a batch fails, aiokafka looks
+        # for it among those under way, even if it was queued to be sent once more.
         waiting = producer._message_accumulator  # noqa: SLF001
         waiting._pending_batches.update(*waiting._batches.values())  # noqa: SLF001
         waiting.fail_all(KafkaConnectionError("the producer was stopped"))

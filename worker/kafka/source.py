@@ -1,7 +1,7 @@
-"""Reads the partitions it is told, from the offsets it is told, and keeps Kafka's own books of offsets.
+"""Reads the partitions it is told to, from the offsets it is told, and commits offsets to Kafka for its lag tools.
 
-What a producer's transaction took back is never read, and what one holds back is waited for. Where partitions begin
-and end is asked by a second client that reads uncommitted: a position may lie behind what is held back.
+Records of an aborted transaction are never read, those of an open one are waited for. Where partitions begin and end
+is asked by a second client that reads uncommitted: a position may be past the beginning of an open transaction.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ class OffsetGoneError(Exception):
 
 
 class Source:
-    """A consumer without a group's protocol: who owns what is decided elsewhere."""
+    """A consumer without Kafka's group protocol: which worker owns which partition is decided elsewhere."""
 
     def __init__(self, settings: Settings, role: str, topics: tuple[str, ...], arrived: Callable[[], None]) -> None:
         self._settings = settings
@@ -130,7 +130,7 @@ class Source:
         return {place: (first[one], end[one]) for place, one in zip(places, wanted, strict=True)}
 
     async def ids(self) -> dict[str, UUID]:
-        """What tells each topic from a later one of its name. From here on it is an error that one becomes another."""
+        """The id of each topic. From here on it is an error if a topic is replaced by another of its name."""
         found = await self._ask_ids()
         for topic, known in self._ids.items():
             if found.get(topic, known) != known:
@@ -140,7 +140,7 @@ class Source:
         return found
 
     async def assign(self, positions: Mapping[Place, int]) -> None:
-        """From here on exactly these partitions are read, each from its offset; what waited is forgotten."""
+        """From here on reads exactly these partitions, each from its offset; records that waited are dropped."""
         await self._stop_reading()
         self._waiting.clear()
         self._waiting_bytes = 0
@@ -156,11 +156,11 @@ class Source:
                 task.add_done_callback(self._ended)
 
     def waiting(self) -> bool:
-        """Whether `take` has something to give, be it an error."""
+        """Whether `take` has records to give, or an error to raise."""
         return bool(self._waiting) or self._has_ended()
 
     def take(self, records_max: int, bytes_max: int) -> list[Record]:
-        """What has arrived, in order per partition, one at least if any. Raises what the reader met."""
+        """What has arrived, in order per partition, at least one record if any has. Raises what ended the reading."""
         for task in self._tasks:
             if task.done() and not task.cancelled():
                 task.result()
@@ -176,9 +176,9 @@ class Source:
         return taken
 
     async def passed(self) -> dict[Place, int]:
-        """Where each partition is read next of which all that arrived was taken.
+        """The next offset of each partition of which everything that arrived was taken.
 
-        Behind the last record that was taken may lie what is none: the end of a transaction, or what one took back.
+        It may skip offsets after the last record: the end of a transaction has one, and so has each record it undid.
         """
         assigned = () if not self._tasks or self._has_ended() else self._client.assignment()
         reached = {(self._logical[one.topic], one.partition): await self._client.position(one) for one in assigned}
@@ -187,14 +187,14 @@ class Source:
         return reached
 
     def ends(self) -> dict[Place, int]:
-        """Where the partitions that are read end, as far as the broker has said; also what is held back."""
+        """Where the partitions that are read end, as far as the broker has said; open transactions included."""
         if self._consumer is None:
             return {}
         ends = {one: self._consumer.highwater(one) for one in self._consumer.assignment()}
         return {(self._logical[one.topic], one.partition): end for one, end in ends.items() if end is not None}
 
     def silent_seconds(self) -> float | None:
-        """How long the broker has owed an answer: 0 while what it answered waits here. None: nothing is asked of it."""
+        """How long the broker has owed an answer: 0 while records wait here, None while nothing is asked of it."""
         if self._consumer is None or not self._tasks:
             return None
         if self._waiting:
@@ -214,7 +214,7 @@ class Source:
         return [f"{one.topic} partition {one.partition}" for one in lasting]
 
     def widened(self) -> dict[str, int]:
-        """Topics that were given more partitions than anybody reads, and how many, as far as the broker has said."""
+        """Topics with more partitions than are read, and how many they have, as far as the broker has said."""
         known = {one: len(self._client.partitions_for_topic(one) or ()) for one in self._logical}
         return {topic: count for topic, count in known.items() if count > self._settings.topic_partitions}
 
@@ -233,16 +233,16 @@ class Source:
         return TopicPartition(self._settings.topic(place[0]), place[1])
 
     async def _find_coordinator(self, consumer: AIOKafkaConsumer) -> None:
-        """Before anything is assigned: what is assigned anew while aiokafka looks for it is never read (its #796).
+        """Before anything is assigned: what is assigned while aiokafka looks for it is never read (its #796).
 
-        Without an answer it is looked for later, as only the lag tools depend on it.
+        Without an answer it is looked for later, since only the lag tools depend on it.
         """
         with contextlib.suppress(KafkaError, TimeoutError), brokers_known():
             async with asyncio.timeout(COORDINATOR_SECONDS_MAX):
                 await consumer.committed(self._partition((self._topics[0], 0)))
 
     async def _fill(self) -> None:
-        """Keeps a request with the broker at all times: aiokafka asks for more once it was emptied."""
+        """Keeps a request at the broker at all times: aiokafka asks for more only once its own buffer was emptied."""
         while True:
             while len(self._waiting) >= WAITING_RECORDS_MAX or self._waiting_bytes >= WAITING_BYTES_MAX:
                 self._room.clear()
@@ -267,9 +267,9 @@ class Source:
             self._arrived()
 
     async def _watch(self) -> None:
-        """A fetch goes on in whatever topic has the name. Who takes the partitions again judges it.
+        """Raises once a topic was replaced by another of its name, in which fetches go on; the next taker judges it.
 
-        And aiokafka's task that fetches may have died: then nothing is read any more, and nobody is told.
+        And once fetches get no answer: aiokafka's task that fetches may have died, and nothing says so.
         """
         silent_before = False
         while True:
@@ -304,7 +304,7 @@ class Source:
             self._arrived()
 
     async def _raise_gone(self, problem: OffsetOutOfRangeError) -> None:
-        """Returns where the topic has the position all the same: it was said by a broker that does not lead it."""
+        """Returns if the topic has the position after all: then a broker that does not lead it had answered."""
         await self.ids()  # of a topic that was made anew that is the error
         stored = {(self._logical[one.topic], one.partition): at for one, at in problem.args[0].items()}
         for place, bounds in (await self.bounds(list(stored))).items():
@@ -317,7 +317,7 @@ class Source:
 
 
 def as_record(topic: str, record: "ConsumerRecord[bytes, bytes]") -> Record:
-    """A record of the client's as ours; the topic by its name without prefix."""
+    """The client's record as one of ours; `topic` is its name without prefix."""
     return Record(
         topic, record.partition, record.offset, record.key, record.value, list(record.headers), record.timestamp
     )

@@ -1,4 +1,4 @@
-"""What stands on topics between two offsets: read once, in order, without a group and without anybody's position."""
+"""Reads what topics hold between two offsets: once, in order, without a group and without stored positions."""
 
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -18,9 +18,9 @@ SILENT_SECONDS_MAX = 30.0
 
 
 async def read_between(settings: Settings, ranges: Mapping[Place, tuple[int, int]]) -> AsyncIterator[list[Record]]:
-    """Every record from the first offset of a range up to, and without, its second, page by page.
+    """Every record from the first offset of a range up to but not including its second, page by page.
 
-    What compaction or a transaction left out is no record; a range ends where the position has passed it. No
+    Not every offset has a record (compaction, transactions), so a range ends once the position has passed it. No
     transaction is waited for: our own records use none, and nothing is decided from what is read here.
     """
     places = {TopicPartition(settings.topic(place[0]), place[1]): place for place in ranges}

@@ -1,7 +1,7 @@
 """What tells a topic from another of the same name: the id that Kafka gives each new topic.
 
-Fetches go by name: of a topic that was deleted and made anew they go on at an offset of the old one. aiokafka asks for
-metadata in a form that has no ids yet; this is the first that has them.
+Fetches go by name: when a topic was deleted and made anew, they go on in the new one at an offset of the old one.
+aiokafka asks for metadata in a version without ids; this is the first version that has them.
 """
 
 from collections.abc import Iterable
@@ -77,7 +77,7 @@ class _Metadata(Request[_Question]):  # type: ignore[misc]
 
 
 async def topic_ids(client: AIOKafkaClient, topics: Iterable[str]) -> dict[str, UUID]:
-    """The id of each of these; none where the broker knows no ids (before 2.8). Raises for a topic it does not show."""
+    """The id of each topic; empty if the broker knows no ids (before 2.8). Raises for a topic that it does not show."""
     try:
         answer = await client.send(client.get_random_node(), _Metadata(topics))
     except (IncompatibleBrokerVersion, NotImplementedError):

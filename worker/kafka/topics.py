@@ -49,7 +49,7 @@ async def create_missing(settings: Settings) -> list[str]:
         made = await make(admin, [
             _topic(settings, name, {}) for name in names.TOPICS if settings.topic(name) not in found
         ])  # fmt: skip
-        # Only now it can be known how large a record each input takes: brokers differ in that.
+        # Only now can it be known how large a record each input takes: brokers differ in that.
         configs = await _configs(admin, [settings.topic(name) for name in names.INPUTS])
         return made + await make(admin, [
             _topic(settings, name, configs) for name in names.DEAD_LETTER_TOPICS if settings.topic(name) not in found
@@ -57,7 +57,7 @@ async def create_missing(settings: Settings) -> list[str]:
 
 
 async def verify(settings: Settings) -> dict[str, int]:
-    """Every topic is there, as it must be; returns how large a dead letter may be, by the topic its record is from."""
+    """Checks that every topic is there, as it must be; returns how large a dead letter of each topic may be."""
     async with administrator(settings) as admin:
         wanted = names.TOPICS + names.DEAD_LETTER_TOPICS
         found = await partition_counts(admin, settings, wanted)
@@ -120,7 +120,7 @@ async def _configs(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[st
 
 
 async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, wanted: Iterable[str]) -> dict[str, int]:
-    """Of those of these topics that there are. Most brokers make a topic that is asked for, cut as they like it."""
+    """The partitions of those topics that exist. Asks in such a way that no broker makes a topic that is missing."""
     found: dict[str, int] = {}
     asked = MetadataRequest([settings.topic(name) for name in wanted], allow_auto_topic_creation=False)
     answer = await admin._send_request(asked)  # noqa: SLF001 - there is no public way to ask and make nothing
@@ -133,7 +133,7 @@ async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, wante
 
 
 def _topic(settings: Settings, name: str, inputs: Mapping[str, Mapping[str, str]]) -> NewTopic:
-    """`inputs`: how the topics are configured whose dead letters this one takes."""
+    """`inputs`: the configurations of the topics that have dead letters."""
     config: dict[str, Any] = {CLEANUP: "compact" if name == names.ORDERS else "delete"}
     if name.endswith(names.DEAD_LETTER_SUFFIX):
         original = settings.topic(name.removesuffix(names.DEAD_LETTER_SUFFIX))
@@ -160,9 +160,9 @@ async def make(admin: AIOKafkaAdminClient, wanted: Sequence[NewTopic]) -> list[s
 
 
 async def _until_visible(admin: AIOKafkaAdminClient, topics: list[str]) -> None:
-    """Brokers learn of a topic a moment after it was made, each in its own time, and who leads its partitions later.
+    """Brokers learn of a new topic one after another, a moment later, and who leads its partitions later still.
 
-    Whoever asks next may ask any of them. One that is away learns it before it answers anybody.
+    Whoever asks next may ask any of them. A broker that is away learns it before it answers anybody.
     """
     asked = MetadataRequest(topics, allow_auto_topic_creation=False)
     async with asyncio.timeout(VISIBLE_SECONDS_MAX):

@@ -82,9 +82,9 @@ def _unreadable(event: Event, reader: "_Reader", problem: Exception) -> Unreadab
     try:
         data = json.loads(bytes(event.data), parse_constant=_refuse_constant, parse_int=_short_int)
     except (ValueError, RecursionError) as worse:
-        return Unreadable("malformed", f"the data is no JSON: {worse}")
+        return Unreadable("malformed", f"the data is not JSON: {worse}")
     if not isinstance(data, dict):
-        return Unreadable("malformed", "the data is no JSON object")
+        return Unreadable("malformed", "the data is not a JSON object")
     if isinstance(problem, msgspec.ValidationError):
         return Unreadable("invalid", explain(problem))
     try:
@@ -95,7 +95,7 @@ def _unreadable(event: Event, reader: "_Reader", problem: Exception) -> Unreadab
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _short_int(digits: str) -> int:
