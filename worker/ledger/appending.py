@@ -8,7 +8,7 @@ from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.together import Together
 
-# In the order in which their keys need each other.
+# In the order that their foreign keys need.
 TABLES = ("payments", "commands", "facts", "events", "entries")
 # COPY takes a third of the time that arrays take, but two round trips for each table: it pays for more rows than this.
 FEW_ROWS = 64
@@ -18,7 +18,7 @@ _NAMES = re.compile(r"INSERT INTO \w+ \(([^)]+)\)")
 
 
 def _columns(table: str) -> list[str]:
-    """As the table's INSERT names them."""
+    """The columns that the table's INSERT names."""
     named = _NAMES.match(_SQL[f"add_{table}"])
     assert named is not None, f"add_{table} does not name its columns"
     return [name.strip().strip('"') for name in named[1].split(",")]
@@ -28,7 +28,7 @@ _COLUMNS = {table: _columns(table) for table in TABLES}
 
 
 async def append(connection: Connection, writes: Together, rows: Mapping[str, Sequence[Row]]) -> None:
-    """A table's name → its new rows. Few join the other writes; many go by COPY, at once."""
+    """Adds rows, by table name. Few rows join the other writes; many go by COPY, at once."""
     many = sum(map(len, rows.values())) > FEW_ROWS
     for table, names in _COLUMNS.items():
         if many and rows[table]:

@@ -53,7 +53,7 @@ class Audit:
         """How much was looked at, by kind."""
 
     async def findings(self) -> AsyncIterator[Finding]:
-        """Each broken invariant with one sentence, as it is met."""
+        """Each broken invariant with one sentence, as it is found."""
         for row in await self._connection.fetch(_SQL["missing_guards"]):
             yield row["invariant"], row["sentence"]
         async for one in self._orders():
@@ -124,7 +124,7 @@ class Audit:
         return None
 
     async def _outbox(self) -> AsyncIterator[Finding]:
-        """What still has to reach Kafka would reach its order's partition."""
+        """Looks in the outbox for records that would be sent to another partition than their order's."""
         seen: list[int] = []
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What must hold of one order: its document, its rows and its entries say the same, and all of them keep the rules."""
+"""What must hold for one order: its document, its rows and its entries agree, and all of them keep the rules."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -141,7 +141,7 @@ def _commands(books: Books) -> Iterator[Finding]:
 
 
 def _one_effect(books: Books) -> Iterator[Finding]:
-    """Each command put its amount in flight once and ended at most once; no two share an effect of the connector."""
+    """Each command put its amount in flight once and ended at most once; no two share an effect at the connector."""
     into, out = Counter[str](), Counter[str]()
     for row in books.movements:
         command = books.order.commands.get(row["command_id"])
@@ -196,5 +196,5 @@ def _sums(order: Order) -> Iterator[Finding]:
 
 
 def _asked_part(command: Command) -> int:
-    """What a command settled for invoices; what a connector or a person added above what was asked does not count."""
+    """What a command settled for invoices; what was taken above what it asked for does not count."""
     return min(command.done_reference, command.reference) if command.cause_kind == "invoice" else 0

@@ -36,7 +36,7 @@ class Book:
         self._writes = cycle.writes
 
     async def known_places(self, records: Sequence[tuple[Record, Readable | Unreadable]]) -> dict[Origin, bool]:
-        """Which of these places have their fate already; true: of these very records, and not of others before them."""
+        """Which of these places have a fate already; true: that of these very records, false: of others before them."""
         rows = [
             (*record.origin, record.key, record.value)
             + ((one.fact.order_id, encode(one.fact)) if isinstance(one, Readable) else (None, None))
@@ -46,22 +46,22 @@ class Book:
         return {(row["topic"], row["partition"], row["offset"]): bool(row["same"]) for row in found}
 
     async def lowest_place(self, place: Place) -> int:
-        """Below it nothing stands."""
+        """The lowest place that is in use."""
         return int(await self._connection.fetchval(_SQL["lowest_place"], *place))
 
     async def due_orders(self, limit: int, without: Iterable[str]) -> list[str]:
-        """Orders for which time has become a fact."""
+        """Orders whose deadline has come."""
         now = moment(self._cycle.now_ms)
         rows = await self._connection.fetch(_SQL["due_orders"], list(self._cycle.epochs), now, limit, list(without))
         return [row["order_id"] for row in rows]
 
     async def named_orders(self, named: list[str], limit: int, without: Iterable[str]) -> list[str]:
-        """Orders that waited for connectors which all have a name now."""
+        """Orders that waited for connectors and whose connectors are all named now."""
         rows = await self._connection.fetch(_SQL["named_orders"], list(self._cycle.epochs), named, limit, list(without))
         return [row["order_id"] for row in rows]
 
     async def next_wake_ms(self) -> int | None:
-        """When time will next be a fact, beyond what is due now."""
+        """When the next deadline is, beyond those that are due now."""
         now = moment(self._cycle.now_ms)
         return milliseconds_or_none(await self._connection.fetchval(_SQL["next_wake"], list(self._cycle.epochs), now))
 
@@ -71,10 +71,10 @@ class Book:
         return {row["payment_id"]: row["order_id"] for row in rows}
 
     async def open(self, orders: Iterable[str], opening: Container[str] | None = None) -> dict[str, Folder]:
-        """The orders, locked first and read afterwards; one that nobody ever named gets a row to be locked.
+        """The orders, locked first and read afterwards; one that is new here gets a row to be locked.
 
-        `opening`: which of them may be opened now. Of what waits for the others that are not open, only what gives up
-        is read: an order that never comes may have any number of facts. None: everything is read.
+        `opening`: which of them may be opened now. Of the facts that wait for other orders that are not open, only
+        those that give up are read: an order that never comes may have any number of facts. None: all are read.
         """
         if not (ids := sorted(orders)):
             return {}
@@ -108,7 +108,7 @@ class Book:
         return folders
 
     async def _silent(self, ids: list[str]) -> dict[str, list[Journaled]]:
-        """Facts of which the world has not been told, since nothing followed from them yet; there are few."""
+        """Facts that no message has carried yet, since nothing followed from them; there are few."""
         found: dict[str, list[Journaled]] = {}
         for row in await self._connection.fetch(_SQL["silent_facts"], ids) if ids else ():
             source = (row["topic"], row["partition"], row["offset"]) if row["topic"] is not None else None
@@ -140,7 +140,7 @@ class Book:
             folders[row["order_id"]].parked.append(one)
 
     async def write(self, rows: Rows) -> None:
-        """Everything that the cycle decided; few rows wait for `flush`, or for the end of the cycle."""
+        """Writes all that the cycle decided; if the rows are few, they wait for `flush` or for the end of the cycle."""
         await self._write_parked(rows)
         self._writes.add_array(_SQL["update_payments"], rows.balances)
         await append(self._connection, self._writes, {
@@ -161,17 +161,17 @@ class Book:
         ])  # fmt: skip
 
     async def flush(self) -> None:
-        """What waits for the end of the cycle is written now."""
+        """Writes now what waits for the end of the cycle."""
         await self._writes.execute(self._connection)
 
     async def returning(self, named: Sequence[tuple[int, Record]]) -> dict[Origin, int]:
-        """Which of these records are judged again: the place of each, and the dead letter that came back with it."""
+        """Which of these records are to be judged again: the place of each, and the dead letter that it replays."""
         rows = [(one, *record.origin) for one, record in named]
         found = await self._connection.fetch(_SQL["returning"], *columns(rows)) if rows else []
         return {(row["topic"], row["partition"], row["offset"]): row["id"] for row in found}
 
     async def mark_returned(self, returned: Mapping[Origin, int]) -> None:
-        """These dead letters came back at these places."""
+        """Marks these dead letters as come back at these places."""
         if returned:
             rows = [(one, partition, offset) for (_, partition, offset), one in returned.items()]
             await self._connection.execute(_SQL["mark_returned"], *columns(rows), moment(self._cycle.now_ms))
@@ -180,7 +180,7 @@ class Book:
         self._writes.add_rows(_SQL[query], rows)
 
     async def _write_parked(self, rows: Rows) -> None:
-        """One after the other: a record may leave its old row and wait in a new one for something else."""
+        """One statement after another: a record may leave its old row and wait in a new one for something else."""
         parked = Together()
         if rows.unparked:
             await self._connection.execute(_SQL["unpark"], rows.unparked)
@@ -189,7 +189,7 @@ class Book:
         await parked.execute(self._connection)
 
     async def _linked(self, unlinked: Sequence[tuple[int, Row]]) -> list[Row]:
-        """Each entry behind the one before it in its chain."""
+        """Links each entry to the one before it in its chain."""
         if not unlinked:
             return []
         chains = {chain for chain, _ in unlinked}

@@ -1,5 +1,5 @@
 -- name: meet_orders
--- These have a row as well, not opened yet. Sorted, so that two workers that meet the same ones do not wait in a circle.
+-- Gives these a row too, not opened yet. Sorted, so that two workers that meet the same orders do not deadlock.
 INSERT INTO orders (order_id, partition)
 SELECT order_id, partition FROM unnest($1::text[], $2::integer[]) AS named (order_id, partition)
 ORDER BY order_id
@@ -25,7 +25,7 @@ FROM unnest($1::text[]) AS named (of_order), LATERAL (
 LIMIT $3
 
 -- name: left_parked
--- When the first fact gives up that waits for each of these orders, beyond the ones that were read.
+-- When the first fact that waits for each of these orders gives up, beyond the facts that were read.
 SELECT order_id, (
     SELECT expires_at FROM parked WHERE parked.order_id = named.order_id AND id <> ALL ($2::bigint[])
     ORDER BY expires_at LIMIT 1
@@ -33,7 +33,7 @@ SELECT order_id, (
 FROM unnest($1::text[]) AS named (order_id)
 
 -- name: silent_facts
--- Facts of these orders that came after the last one of which the world was told.
+-- Facts of these orders that came after the last one that a message has carried.
 SELECT f.order_id, f.sequence, f.fact, f.terms, f.topic, f.partition, f."offset"
 FROM facts f JOIN orders o ON o.order_id = f.order_id AND f.sequence > o.told
 WHERE f.order_id = ANY ($1::text[]) ORDER BY f.order_id, f.sequence
@@ -43,13 +43,13 @@ WHERE f.order_id = ANY ($1::text[]) ORDER BY f.order_id, f.sequence
 SELECT payment_id, order_id FROM payments WHERE payment_id = ANY ($1::text[])
 
 -- name: due_orders
--- Orders of our home partitions for which time has become a fact.
+-- Orders of our home partitions whose deadline has come.
 SELECT order_id FROM orders
 WHERE partition = ANY ($1::integer[]) AND wake_at <= $2::timestamptz AND NOT order_id = ANY ($4::text[])
 ORDER BY wake_at LIMIT $3
 
 -- name: next_wake
--- When time will next be a fact in these partitions, beyond what is due.
+-- The next deadline in these partitions, beyond those that are due.
 SELECT min(wake_at) FROM orders WHERE partition = ANY ($1::integer[]) AND wake_at > $2::timestamptz
 
 -- name: named_orders
@@ -59,7 +59,7 @@ WHERE partition = ANY ($1::integer[]) AND awaits IS NOT NULL AND awaits <@ $2::t
 LIMIT $3
 
 -- name: awaited_connectors
--- What orders of these partitions wait for.
+-- The connectors that orders of these partitions wait for.
 SELECT DISTINCT name FROM orders, unnest(awaits) AS name WHERE partition = ANY ($1::integer[]) AND awaits IS NOT NULL
 
 -- name: write_orders
@@ -90,7 +90,7 @@ SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::byte
     $8::bigint[], $9::timestamptz[])
 
 -- name: add_events
--- What happened, in the words that the world is told.
+-- What happened, in the words in which it is published.
 INSERT INTO events (order_id, sequence, message) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[])
 
 -- name: add_entries
@@ -107,7 +107,7 @@ FROM unnest($1::balances[]) AS new
 WHERE payments.payment_id = new.payment_id
 
 -- name: write_settlements
--- Captures, new or with another refunded part.
+-- Captures, new or with a changed refunded part.
 INSERT INTO settlements (payment_id, settle_id, value, refunded, refunding, automatic)
 SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[])
 ON CONFLICT (payment_id, settle_id) DO UPDATE SET
@@ -128,7 +128,7 @@ INSERT INTO chains (chain, place, hash) SELECT * FROM unnest($1::integer[], $2::
 ON CONFLICT (chain) DO UPDATE SET place = excluded.place, hash = excluded.hash
 
 -- name: park
--- A fact waits, byte for byte.
+-- Keeps a fact that waits, byte for byte.
 INSERT INTO parked (order_id, waits_for, subject, topic, partition, "offset", key, value, headers, "timestamp", expires_at)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::bigint[], $7::bytea[],
     $8::bytea[], $9::bytea[], $10::timestamptz[], $11::timestamptz[])
@@ -158,7 +158,7 @@ ON CONFLICT (topic, partition) DO UPDATE SET
 SELECT topic, partition, next_offset FROM consumed WHERE partition = ANY ($1::integer[])
 
 -- name: known_places
--- Which of these places have a fact, a dead letter or what waits, and whether of these very records.
+-- Which of these places have a fact, a dead letter or a parked record, and whether it is of these very records.
 SELECT topic, partition, "offset", bool_or(same) AS same
 FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[], $5::bytea[], $6::text[], $7::bytea[])
     AS again (topic, partition, "offset", key, value, order_id, fact),
@@ -174,13 +174,13 @@ LATERAL (
 GROUP BY topic, partition, "offset"
 
 -- name: lowest_place
--- Records whose places others had have places of their own, before all others.
+-- Records whose places belong to other records have places of their own, below all others.
 SELECT least(0, (SELECT min("offset") FROM facts WHERE topic = $1 AND partition = $2),
     (SELECT min("offset") FROM dead_letters WHERE topic = $1 AND partition = $2),
     (SELECT min("offset") FROM parked WHERE topic = $1 AND partition = $2))
 
 -- name: returning
--- Which of these records are the first to be read of the dead letters they name; a discarded one is not judged again.
+-- Which of these records are the first to replay the dead letter they name; a discarded one is not judged again.
 SELECT DISTINCT ON (id) id, again.topic, again.partition, again."offset"
 FROM unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[]) AS again (named, topic, partition, "offset")
 JOIN dead_letters d ON d.id = again.named AND d.topic = again.topic
@@ -189,7 +189,7 @@ WHERE status <> 'discarded' AND (returned_at IS NULL
 ORDER BY id, again.partition, again."offset"
 
 -- name: mark_returned
--- These dead letters came back; who asked for it stands there, or in what was written down before it was published.
+-- These dead letters came back; who asked for it is in the row, or in what was written down before it was published.
 UPDATE dead_letters SET
     returned_partition = coalesce(returned_partition, back.partition),
     returned_offset = coalesce(returned_offset, back."offset"), returned_at = coalesce(returned_at, $4::timestamptz),

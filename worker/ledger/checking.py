@@ -1,4 +1,4 @@
-"""Are the books right, and do the facts say the same? Each in one snapshot, so that it may run beside the workers."""
+"""Are the books right, and do the facts say the same? Each check is one snapshot, so it may run beside the workers."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ Progress = Callable[[int, int], None]
 
 
 def _nobody(_done: int, _of: int) -> None:
-    """Nobody is looking."""
+    """For callers that show no progress."""
 
 
 async def run_audit(

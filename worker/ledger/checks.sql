@@ -64,7 +64,7 @@ SELECT format('entry %s of chain %s moves %s from %s to %s', place, chain, amoun
 FROM entries WHERE amount <= 0 OR debit = credit LIMIT 20
 
 -- name: orphans
--- Rows that belong to no order, or to a payment of another one.
+-- Rows that belong to no order, or to a payment of another order.
 SELECT format('entry %s of chain %s is of payment %s, which order %s does not have', place, chain, e.payment_id, e.order_id)
     AS sentence
 FROM entries e LEFT JOIN payments p ON p.payment_id = e.payment_id AND p.order_id = e.order_id
@@ -115,7 +115,7 @@ FROM commands GROUP BY request_id HAVING count(*) > 1
 LIMIT 20
 
 -- name: strange_deliveries
--- Commands that are delivered otherwise than they were issued, and effects that two commands claim.
+-- Commands that are not delivered as they were issued, and effects that two commands claim.
 SELECT format('command %s is delivered as a %s of %s on payment %s, number %s; the ledger issued no such command',
     d.command_id, d.operation, d.value, d.payment_id, d.sequence) AS sentence
 FROM delivery.commands d LEFT JOIN commands c ON c.command_id = d.command_id COLLATE "C"
@@ -138,7 +138,7 @@ WHERE attempts > 0 AND sequence > 1 AND NOT EXISTS (
 LIMIT 20
 
 -- name: unaccounted_records
--- Partitions whose consumed records are not facts, repeats, parked or dead letters, each once.
+-- Partitions whose consumed records are not all accounted for once, as facts, repeats, parked or dead letters.
 WITH traced AS (
     SELECT topic, partition, count(*) AS facts, min("offset") AS first, max("offset") AS last
     FROM facts WHERE topic IS NOT NULL GROUP BY 1, 2

@@ -17,7 +17,7 @@ _DONE: dict[Operation, str] = {"settle": "settled", "refund": "refunded", "cance
 
 
 class Comparison(Struct):
-    """One connector's money as the ledger tells it and as its book has it, and where they differ."""
+    """One connector's money in the ledger and in its own book, and where they differ."""
 
     connector: str
     ledger: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_DONE.values(), 0))
@@ -27,7 +27,7 @@ class Comparison(Struct):
 
 
 async def compare(connection: Connection, connector: str, effects: Iterable[Effect]) -> Comparison:
-    """What is in flight may stand in the book already; everything else must agree."""
+    """What is in flight may be in the connector's book already; everything else must agree."""
     found = Comparison(connector)
     booked: defaultdict[str, Counter[Operation]] = defaultdict(Counter)
     seen: Counter[tuple[str, str]] = Counter()

@@ -10,7 +10,7 @@ from worker.domain.terms import Terms
 from worker.settings import Settings
 
 UNNAMED = "unknown_connector"
-# Such names come from messages, which may bring any number of them: beyond these many all others share one alert.
+# Such names come from messages, which may bring any number of them: all beyond this many share one alert.
 TOLD_APART_MAX = 20
 OTHERS = "others"
 

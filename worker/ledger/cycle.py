@@ -22,12 +22,12 @@ from worker.settings import Settings
 from worker.stream.cycle import Cycle
 from worker.tracing import tracing
 
-# What this many orders write, or fewer, goes with the outbox, in the cycle's last statement.
+# What up to this many orders write goes with the outbox, in the cycle's last statement.
 FEW_ORDERS = 16
 
 
 class LedgerCycle:
-    """What time has made of orders is decided first, then what the records say; nothing here outlives the cycle."""
+    """Decides first what time has brought, then what the records say; nothing here outlives the cycle."""
 
     def __init__(self, cycle: Cycle, connectors: Connectors, settings: Settings, reached: Mapping[Place, int]) -> None:
         self.cycle = cycle
@@ -39,10 +39,10 @@ class LedgerCycle:
         self.tally = Tally()
 
     async def decide_timed(self, orders: Collection[str]) -> None:
-        """What time, or a connector's name, makes of these orders.
+        """Decides what follows for these orders from time that has passed, or from a connector that is named now.
 
-        Every one of them is written, changed or not: when it is to be looked at next has to be said anew.
-        Not so one whose facts only the next cycles take: it stays due as it is.
+        Each of them is written, changed or not, with the time of its next look. Only an order whose facts are left to
+        later cycles is not: it stays due as it is.
         """
         folders = await self.book.open(orders, opening=())
         deciding = await self._deciding(folders, [], [])
@@ -52,13 +52,13 @@ class LedgerCycle:
             deciding.give_up(folder)
             stays_due = folder.left_due_ms is not None and folder.left_due_ms <= self.cycle.now_ms
             if stays_due or folder.unfinished:
-                self.tally.look_at_ms = self.cycle.now_ms  # more gives up, or can be tried, than one cycle takes
+                self.tally.look_at_ms = self.cycle.now_ms  # more give up, or can be tried, than one cycle takes
             if folder.changed or not stays_due:
                 done.append(folder)
         await self._write(done, deciding, flush=True)
 
     async def decide_records(self) -> None:
-        """What the records come to, one after another."""
+        """Decides the records, one after another."""
         records = await placed(self.book, self.cycle.records, self._is_read_again)
         facts = self._facts(records)
         folders = await self.book.open({one.fact.order_id for _, one in facts}, opened_by(one.fact for _, one in facts))
@@ -80,7 +80,7 @@ class LedgerCycle:
         await self._write(changed, deciding, flush=len(changed) > FEW_ORDERS)
 
     def _facts(self, records: Iterable[Placed]) -> list[ReadRecord]:
-        """What the records say; what cannot be read is a dead letter."""
+        """The facts in the records; a record that cannot be read is a dead letter."""
         found: list[ReadRecord] = []
         for one in records:
             record, says = one.record, one.says
@@ -113,7 +113,7 @@ class LedgerCycle:
         return await self.book.owners_of(named) if named else {}
 
     async def _write(self, folders: Sequence[Folder], deciding: Deciding, *, flush: bool) -> None:
-        """Everything that became of these orders. `flush`: now, and not with the cycle's last statement."""
+        """Writes all that became of these orders. `flush`: now, and not with the cycle's last statement."""
         rows = Rows(self._settings)
         for folder in folders:
             unnamed = self.connectors.unnamed(folder.order)
@@ -133,7 +133,7 @@ class LedgerCycle:
         self.tally.count_events(folders)
 
     def _count(self, record: Record, fate: str, duplicates: Counter[Place] | None = None) -> None:
-        """A record has its fate. A repeat that is read again was accounted for when it came first."""
+        """Counts a record that has its fate. A repeat that is read again was accounted for when it came first."""
         self.tally.fates[record.topic, fate] += 1
         if fate == "duplicate" and duplicates is not None and self._is_read_again(record):
             duplicates[record.place] -= 1
@@ -141,11 +141,11 @@ class LedgerCycle:
             self.tally.consumed[record.place] += 1
 
     def _is_read_again(self, record: Record) -> bool:
-        """Somebody set positions back: it may have its fate already."""
+        """Whether it lies before the position: then somebody set positions back, and it may have its fate already."""
         return record.offset < self._reached.get(record.place, 0)
 
 
 def _replays(records: Iterable[Record], folders: Iterable[Folder]) -> list[tuple[int, Record]]:
-    """Records that say they are a dead letter come back, those that had to wait included."""
+    """The records that say they replay a dead letter, those that had to wait included."""
     waiting = (parked.record for folder in folders for parked in folder.parked)
     return [(one, record) for record in chain(records, waiting) if (one := replay_of(record)) is not None]

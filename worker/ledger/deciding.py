@@ -28,7 +28,7 @@ from worker.settings import Settings
 from worker.stream.cycle import TOLD_BYTES_MAX, Cycle
 from worker.stream.turns import Turns
 
-# So many facts that waited for one order are tried in one cycle, fewer where much is told of each.
+# How many facts that waited for one order are tried in one cycle; fewer if each of them has much to tell.
 TRIED_MAX = 1_000
 UNDECIDABLE = "undecidable_fact"
 ORDER_FULL = "order_full"
@@ -55,9 +55,9 @@ class Deciding:
         """Repeats per topic and partition, those among facts that had waited included."""
 
     async def catch_up(self, folder: Folder, chain: int) -> None:
-        """Facts that no record brings, before any that one does: time has passed, connectors were named.
+        """Decides facts that come from no record, before any that do: time has passed, connectors were named.
 
-        `chain` is that of the partition whose record names the order: the order's own may be another worker's.
+        `chain` is that of the partition whose record names the order: the order's own may belong to another worker.
         """
         order_id = folder.order.order_id
         deadline = next_deadline_ms(folder.order, self._settings.expiry_lead_ms)
@@ -70,7 +70,7 @@ class Deciding:
             await self._unpark(folder, chain, untried=True)
 
     async def judge(self, folder: Folder, record: Record, one: Readable) -> RecordFate:
-        """The fate of one record."""
+        """Decides one record, and returns its fate."""
         await self._turns.pass_on()
         if folder.unfinished:  # others wait before it
             folder.park(Parked(record, "order", None, known=one))
@@ -83,7 +83,7 @@ class Deciding:
         return fate
 
     def give_up(self, folder: Folder) -> None:
-        """What waited for too long is a dead letter (R29)."""
+        """Turns what waited too long into dead letters (R29)."""
         now_ms = self._cycle.now_ms
         for parked in [one for one in folder.parked if one.expires_at_ms is not None and one.expires_at_ms <= now_ms]:
             if _can_be_tried(folder, parked):
@@ -93,14 +93,14 @@ class Deciding:
             self._dead_letter(folder, parked.record, "order_unknown", message)
 
     async def _judge(self, folder: Folder, record: Record | None, one: Readable, chain: int) -> RecordFate:
-        """One fact, and what it makes of parked ones."""
+        """Decides one fact, then the parked facts that may be tried because of it."""
         fate, unparks = self._decide(folder, record, one, chain)
         if unparks:
             await self._unpark(folder, chain)
         return fate
 
     def _decide(self, folder: Folder, record: Record | None, one: Readable, chain: int) -> tuple[RecordFate, bool]:
-        """One fact, and whether parked ones may be tried now."""
+        """Decides one fact; returns also whether parked ones may be tried now."""
         try:
             decision = self._decision(folder, record, one, chain)
         except OrderFullError as full:
@@ -129,7 +129,7 @@ class Deciding:
         return folder.judge(fact, terms, source, chain, read.traceparent, bounded=bounded)
 
     def _follow(self, folder: Folder, record: Record | None, fact: Fact, decision: Decision) -> None:
-        """What a decision says about records: this one is refused or kept, one that was kept is judged."""
+        """Does what a decision says about records: this one is refused or kept, one that was kept is judged."""
         if decision.refusal is not None and record is not None:
             self._dead_letter(folder, record, decision.refusal.code, decision.refusal.reason)
         if decision.holds and record is not None and isinstance(fact, PaymentAutoSettled):
@@ -144,8 +144,8 @@ class Deciding:
     async def _unpark(self, folder: Folder, chain: int, *, untried: bool = False) -> None:
         """Tries what waits, in the order in which it was stored; what must go on waiting keeps its place (R29).
 
-        What one of them adds may be what others wait for: they are tried again. `untried`: begins with those only that
-        could be tried before and were not. What is too much for one cycle is left to the next.
+        One of them may add what others wait for: those are tried again. `untried`: begins only with those that could
+        have been tried before and were not. What is too much for one cycle is left to the next.
         """
         waiting = folder.take_out_waiting()
         line = deque(one for one in waiting if not untried or _can_be_tried(folder, one))
@@ -174,7 +174,7 @@ class Deciding:
         folder.unfinished = bool(line)
 
     def _wait(self, folder: Folder, expires_ms: int | None) -> tuple[WaitsFor, int | None]:
-        """For what a fact waits, and until when; only an unknown order or payment is given up."""
+        """What a fact waits for, and until when; only waiting for an unknown order or payment ends."""
         order = folder.order
         if order.opened and order.awaits_connectors:
             return "connectors", None
@@ -183,7 +183,7 @@ class Deciding:
         return "payment" if order.opened else "order", expires_ms
 
     def _undecidable(self, folder: Folder, record: Record | None, problem: Exception) -> RecordFate:
-        """The order stays as it was: a decision has no effect before it is whole."""
+        """A fact on which our rules fail: the order stays as it was; a decision has no effect before it is whole."""
         order_id = folder.order.order_id
         telemetry.alert(UNDECIDABLE, order_id=order_id)
         place = log_fields(record) if record is not None else {}
@@ -193,7 +193,7 @@ class Deciding:
         return "dead_lettered"
 
     def _full(self, folder: Folder, record: Record | None, full: OrderFullError) -> RecordFate:
-        """One order that grows without end must not stop its partition: its state would fit into no record."""
+        """An order that grows without end must not stop its partition: its state would soon not fit into a record."""
         telemetry.alert(ORDER_FULL, order_id=folder.order.order_id)
         if record is not None:
             self._dead_letter(folder, record, "too_large", str(full))
@@ -205,14 +205,14 @@ class Deciding:
 
 
 def _can_be_tried(folder: Folder, parked: Parked) -> bool:
-    """Whether nothing keeps it waiting any more but that it was not tried yet."""
+    """Whether what it waited for is there, so that it only has to be tried."""
     if parked.waits_for == "connectors":
         return not folder.order.awaits_connectors
     return parked.waits_for == "order" and folder.order.opened
 
 
 def _stored(parked: Parked) -> float:
-    """What is not stored yet came last."""
+    """The order in which facts were stored; one that is not stored yet comes last."""
     return math.inf if parked.row_id is None else parked.row_id
 
 

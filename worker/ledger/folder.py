@@ -1,4 +1,4 @@
-"""One order in one cycle: its state is folded in memory, and what has to be written is gathered."""
+"""One order in one cycle: folds its state in memory, and gathers what has to be written."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -16,16 +16,16 @@ from worker.kafka.records import Origin, Record
 from worker.ledger.journal import Journaled
 from worker.ledger.reading import Readable, read_fact
 
-# With more kept of it, an order's state may not fit into a record; the rest is for outcomes, which always count.
+# Beyond this an order's state might not fit into a record; what is left of that is for outcomes, which always count.
 ORDER_BYTES_MAX = 2 << 20
-# About as much is kept of each recipient's share in a command.
+# About how much each recipient's share in a command takes.
 SHARE_BYTES = 16
 
 WaitsFor = Literal["order", "payment", "connectors", "judgement"]
 
 
 class Parked(Struct, eq=False):
-    """A record that waits. `row_id` is None until it was stored."""
+    """A record that waits. `row_id` is None until it is stored."""
 
     record: Record
     waits_for: WaitsFor
@@ -36,14 +36,14 @@ class Parked(Struct, eq=False):
 
     @property
     def read(self) -> Readable | Unreadable:
-        """What it says, read once."""
+        """The fact in it, read only once."""
         if self.known is None:
             self.known = read_fact(self.record)
         return self.known
 
 
 class Decided(Struct, frozen=True, gc=False):
-    """A fact that changed the order, with its terms, both in the JSON that is kept."""
+    """A fact that changed the order, and its terms, both in the JSON that is stored."""
 
     sequence: int
     fate: Fate
@@ -56,14 +56,14 @@ class Decided(Struct, frozen=True, gc=False):
 
 
 class Told(Struct, frozen=True, gc=False):
-    """An event and the fact that it tells of."""
+    """An event and the fact that caused it."""
 
     event: Event
     of: Decided
 
 
 class Asked(Struct, frozen=True, gc=False):
-    """A command and the fact that asked for it."""
+    """A command and the fact that caused it."""
 
     command: Command
     of: Decided
@@ -79,7 +79,7 @@ class Folder:
     def __init__(self, order: Order, home: int, facts: int, silent: Sequence[Journaled] = (), size: int = 0) -> None:
         self.order = order
         self.size = size
-        """How many bytes are kept of the order, and of what came in this cycle."""
+        """How many bytes are stored of the order, and of what came in this cycle."""
         self.home = home
         """The order's partition."""
         self.known_sums = {payment.payment_id: sums(payment) for payment in order.payments}
@@ -88,17 +88,17 @@ class Folder:
         }
         self.facts = facts
         self.silent = silent
-        """Facts of earlier cycles of which the world was told nothing yet."""
+        """Facts of earlier cycles that no message has carried yet."""
         self.told = facts - len(silent)
-        """The last fact of which the world is told."""
+        """The last fact that a message has carried."""
         self.parked: list[Parked] = []
         self.left = 0
-        """How many more wait that were not read, since nothing can become of them in this cycle."""
+        """How many more wait and were not read, since nothing can come of them in this cycle."""
         self.left_due_ms: int | None = None
         self.unfinished = False
-        """Some that wait could be tried, and were not yet: the next cycle goes on."""
+        """Whether some that wait could be tried and were not yet: the next cycle goes on."""
         self.told_bytes = 0
-        """About how much the commands say that are split among recipients, who are all named in each."""
+        """About how many bytes the commands of a split payment take: each of them names all recipients."""
         self.changed = False
         self.decided: list[Decided] = []
         self.entries: list[tuple[Decided, Entry]] = []
@@ -145,31 +145,31 @@ class Folder:
         self.changed = True
 
     def drop(self, parked: Parked) -> None:
-        """This one waits no longer."""
+        """Ends the waiting of this one."""
         self.parked.remove(parked)
         self.forget(parked)
 
     def take_out_waiting(self) -> list[Parked]:
-        """All that are about to be tried; what is held for a judgement stays."""
+        """Takes out all that are about to be tried; what is held for a judgement stays."""
         waiting = [one for one in self.parked if one.waits_for != "judgement"]
         self.parked = [one for one in self.parked if one.waits_for == "judgement"]
         return waiting
 
     def goes_on(self, parked: Parked, waits_for: WaitsFor, expires_at_ms: int | None) -> None:
-        """It was tried, and goes on waiting, perhaps for something else."""
+        """A record was tried and goes on waiting, perhaps for something else."""
         if (parked.waits_for, parked.expires_at_ms) != (waits_for, expires_at_ms):
             parked.waits_for, parked.expires_at_ms = waits_for, expires_at_ms
             self.moved.append(parked)
             self.changed = True
 
     def forget(self, parked: Parked) -> None:
-        """It was tried, and has a fate."""
+        """A record was tried and has its fate."""
         if parked.row_id is not None:
             self.unparked.append(parked.row_id)
         self.changed = True
 
     def due_ms(self) -> int | None:
-        """The earliest deadline of what waits: at once, if some of it could be tried and was not yet."""
+        """The earliest deadline of what waits; at once, if some of it could be tried and was not yet."""
         if self.unfinished:
             return 0
         deadlines = (self.left_due_ms, *(one.expires_at_ms for one in self.parked))
@@ -177,6 +177,6 @@ class Folder:
 
 
 def sums(payment: Payment) -> tuple[int, int, int, int, int, int, bool]:
-    """What a row of `payments` says beside what never changes."""
+    """The columns of a row of `payments` that may change."""
     one = payment
     return one.settled, one.settling, one.refunded, one.refunding, one.voided, one.voiding, one.lapsed

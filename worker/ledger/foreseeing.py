@@ -1,4 +1,4 @@
-"""What the ledger would decide about records, by deciding: on the orders as they are now, and nothing is written."""
+"""What the ledger would decide about records: decides them on the orders as they are now, and writes nothing."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ from worker.stream.cycle import Cycle
 
 
 class Foreseen(Struct, frozen=True):
-    """What one record would come to."""
+    """What would become of one record."""
 
     fate: RecordFate
     order_id: str | None
@@ -34,7 +34,7 @@ class Foreseen(Struct, frozen=True):
 
 
 async def foresee(connection: Connection, settings: Settings, records: Sequence[Record], now_ms: int) -> list[Foreseen]:
-    """One answer for each record, as if they came now, one after another, and a person had asked to judge them again.
+    """One answer per record, as if they all came now, in this order, and a person had asked to judge them again.
 
     Call inside a snapshot with search_path `ledger`. Needs the connectors file that the ledger worker reads.
     """

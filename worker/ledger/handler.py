@@ -56,7 +56,7 @@ class LedgerHandler:
         if self._connectors.reload():
             self._lookout.at_once()
             if self._under_way is not None:
-                self._under_way.tally.named_look_ms = None  # what is being looked up goes by the former file
+                self._under_way.tally.named_look_ms = None  # what is being looked up follows the former file
             self._control.wake()
 
     def clock_set_back(self) -> None:
@@ -67,7 +67,7 @@ class LedgerHandler:
         return self._lookout.at_ms
 
     async def handle(self, cycle: Cycle) -> None:
-        """One cycle: every record has a fate, and all of it is written at once."""
+        """One cycle: gives every record a fate, and writes all of it at once."""
         under_way = self._under_way = LedgerCycle(cycle, self._connectors, self._control.settings, self._next_offsets)
         if cycle.now_ms >= self._lookout.at_ms:
             await self._lookout.pass_time(under_way)
@@ -77,7 +77,7 @@ class LedgerHandler:
         """What is durable now is counted in the metrics and told to the operator."""
         durable, self._under_way = self._under_way, None
         if durable is None or durable.cycle is not cycle:
-            return  # nothing was decided in it: what an earlier one had decided was refused
+            return  # nothing was decided in this cycle; the one that did decide was refused
         tally = durable.tally
         self._lookout.committed(tally)
         for place, offset in tally.next_offsets.items():

@@ -1,8 +1,8 @@
-"""The facts themselves on their way to Kafka, so that a ledger can be restored from there.
+"""Sends the facts themselves to Kafka, so that a ledger can be restored from there.
 
 The first command and the first event that a fact causes carry it in the header `settlement-facts`: the fact and its
-terms as the ledger keeps them, and before it the facts of the order that caused nothing to be told. Folded again in
-their order, they give the same state, entries, commands and ids (`settlement recover`).
+terms as the ledger stores them, preceded by the order's facts that caused no message. Folded again in their order, they
+give the same state, entries, commands and ids (`settlement recover`).
 """
 
 import zlib
@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from worker.kafka.records import Origin
 
 HEADER = "settlement-facts"
-# Above it the header is deflated; below, a person can read it where they read the record.
+# Above this the header is deflated; below, a person who reads the record can read it as it is.
 PLAIN_BYTES_MAX = 16 * 1024
 
 _encode = msgspec.json.Encoder().encode
@@ -41,5 +41,5 @@ def encode(facts: Sequence[Journaled]) -> bytes:
 
 
 def decode(content: bytes) -> list[Journaled]:
-    """What `encode` wrote."""
+    """Reads what `encode` wrote."""
     return _decode(content if content.startswith(b"[") else zlib.decompress(content))

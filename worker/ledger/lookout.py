@@ -1,4 +1,4 @@
-"""When the tables are looked at for what no record brings: time has passed, connectors were named."""
+"""When to look in the tables for facts that come from no record: time has passed, connectors were named."""
 
 from collections.abc import Collection
 
@@ -7,11 +7,11 @@ from worker.ledger.cycle import LedgerCycle
 from worker.ledger.tally import Tally
 from worker.stream.faults import Remedy, remedy
 
-LOOK_MS = 1_000  # how often the tables are asked whether time has become a fact
+LOOK_MS = 1_000  # how often the tables are asked whether a deadline has come
 TIMED_ORDERS_MAX = 500
 # An order waits for what our connectors file does not name, or another worker's did not.
 NAMED_LOOK_MS = 10_000
-# How long an order is left alone whose own facts the database refuses.
+# How long an order is left alone if the database refuses what time has brought for it.
 QUARANTINE_MS = 600_000
 REFUSED = "refused_by_database"
 
@@ -25,11 +25,11 @@ class Lookout:
         self._quarantine: dict[str, int] = {}
 
     def at_once(self) -> None:
-        """The next cycle looks, whatever was known."""
+        """Makes the next cycle look, whatever was known."""
         self.at_ms = self._named_at_ms = 0
 
     async def pass_time(self, work: LedgerCycle) -> None:
-        """What no record brings, in a savepoint: an order that the database refuses must not take others along."""
+        """Decides these facts in a savepoint: an order that the database refuses must not take others along."""
         due = await self._due(work)
         if due and await _try(work, due) is not None:
             for order_id in due:
@@ -37,12 +37,12 @@ class Lookout:
                     self._leave_alone(order_id, work.cycle.now_ms, problem)
 
     async def _due(self, work: LedgerCycle) -> set[str]:
-        """Orders for which something has happened that no record brings."""
+        """Orders for which something has happened that comes from no record."""
         now_ms, book, tally = work.cycle.now_ms, work.book, work.tally
         self._quarantine = {one: until for one, until in self._quarantine.items() if until > now_ms}
         due = await book.due_orders(TIMED_ORDERS_MAX, self._quarantine)
         awaiting: list[str] = []
-        if now_ms >= self._named_at_ms:  # any number may wait for what no file names: not in each look
+        if now_ms >= self._named_at_ms:  # any number of orders may wait for connectors: not in each look
             tally.named_look_ms = now_ms + NAMED_LOOK_MS
             awaiting = await book.named_orders(work.connectors.names, TIMED_ORDERS_MAX, self._quarantine)
             if len(awaiting) == TIMED_ORDERS_MAX:
@@ -55,7 +55,7 @@ class Lookout:
         return {*due, *awaiting}
 
     def _leave_alone(self, order_id: str, now_ms: int, problem: Exception) -> None:
-        """The database refuses what time makes of this order: others must not wait for it."""
+        """The database refuses what follows from time for this order: others must not wait for it."""
         self._quarantine[order_id] = now_ms + QUARANTINE_MS
         telemetry.alert(REFUSED, order_id=order_id)
         telemetry.log.error(
@@ -64,7 +64,7 @@ class Lookout:
         )  # fmt: skip
 
     def committed(self, tally: Tally) -> None:
-        """What the cycle found out about the next look is durable."""
+        """What the cycle found out about the next look is durable now."""
         if tally.look_at_ms is not None:
             self.at_ms = tally.look_at_ms
         if tally.named_look_ms is not None:
@@ -72,7 +72,7 @@ class Lookout:
 
 
 async def _try(work: LedgerCycle, orders: Collection[str]) -> Exception | None:
-    """Returns why the database refused it; then nothing of it was done."""
+    """Returns why the database refused, if it did; then nothing of it was done."""
     cycle = work.cycle
     before = cycle.mark()
     await cycle.connection.execute("SAVEPOINT timed")  # the transaction itself is the stream's

@@ -1,6 +1,6 @@
-"""Records that are read again: most have their fate already, and some stand where another record had stood.
+"""Records that are read again: most have their fate already, and some are where another record used to be.
 
-A topic that was made anew, or that lost what it had acknowledged, uses its offsets again. What stands there now is no
+A topic that was made anew, or that lost what it had acknowledged, uses its offsets again. What is there now is not a
 repeat of what the ledger knows by that offset: it gets a place of its own, below all offsets.
 """
 

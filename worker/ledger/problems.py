@@ -14,7 +14,7 @@ _AMOUNT = f"a whole number from {{}} to {MAX_MINOR}, as a JSON integer or a stri
 
 
 class Invalid(Exception):
-    """A message that can be read and breaks a rule: `field: rule`."""
+    """A message that can be read but breaks a rule: `field: rule`."""
 
 
 def explain(problem: msgspec.ValidationError) -> str:

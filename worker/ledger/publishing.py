@@ -1,4 +1,4 @@
-"""What a cycle tells the world about one order: commands, events, and its state after the last change."""
+"""What a cycle publishes about one order: commands, events, and its state after the last change."""
 
 import orjson
 from msgspec import Raw
@@ -14,7 +14,7 @@ from worker.stream.cycle import Cycle
 
 
 def put_into_words(folder: Folder, prefix: str) -> None:
-    """Puts the order's new events into the words that the timeline keeps and the topic carries, with their facts."""
+    """Encodes the order's new events, once for the timeline and the topic alike, with their facts."""
     order = folder.order
     folder.words = [
         orjson.dumps(event_message(order, told.event, _source(prefix, told.of.source), told.of.at_ms))
@@ -30,7 +30,7 @@ def put_into_words(folder: Folder, prefix: str) -> None:
 
 
 def publish(cycle: Cycle, folder: Folder) -> None:
-    """Joins the outbox; every id is derived, so that a repeat is the same record."""
+    """Adds records to the outbox; every id is derived, so that a repeat is the same record."""
     order, before = folder.order, 0
     for asked in folder.commands:
         command, of = asked.command, asked.of
@@ -66,7 +66,7 @@ def _out(cycle: Cycle, folder: Folder, topic: str, value: bytes, headers: list[t
 
 
 def _journal(folder: Folder, before: int, fact: int) -> list[tuple[str, bytes]]:
-    """The header that the first record of a fact carries."""
+    """The header for the first record that a fact causes."""
     return [(journal.HEADER, folder.journals[fact])] if fact != before else []
 
 
@@ -75,5 +75,5 @@ def _journaled(one: Decided) -> Journaled:
 
 
 def _source(prefix: str, source: Origin | None) -> Origin | None:
-    """Where the record was read; None where that place is another record's, and this one has one of its own."""
+    """Where the record was read; None if another record has that place, and this one has a place of its own."""
     return (prefix + source[0], source[1], source[2]) if source and source[2] >= 0 else None

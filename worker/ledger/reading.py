@@ -1,4 +1,4 @@
-"""From the data of a message to a typed fact, or to a refusal that names the field and the rule (R9)."""
+"""Turns the data of a message into a typed fact, or into a refusal that names the field and the rule (R9)."""
 
 import json
 import re
@@ -55,7 +55,7 @@ Wire = TypeVar("Wire", bound=Message)
 
 
 class Readable(msgspec.Struct, frozen=True, gc=False):
-    """What a record says, and the trace it belongs to."""
+    """The fact in a record, and the trace it belongs to."""
 
     fact: Fact
     traceparent: str | None
@@ -78,7 +78,7 @@ def read_fact(record: Record) -> Readable | Unreadable:
 
 
 def _unreadable(event: Event, reader: "_Reader", problem: Exception) -> Unreadable:
-    """A wrong type is `invalid` only where the data is JSON as a whole, and an object."""
+    """A wrong type is `invalid` only if all of the data is JSON, and an object; else the data is `malformed`."""
     try:
         data = json.loads(bytes(event.data), parse_constant=_refuse_constant, parse_int=_short_int)
     except (ValueError, RecursionError) as worse:
@@ -88,7 +88,7 @@ def _unreadable(event: Event, reader: "_Reader", problem: Exception) -> Unreadab
     if isinstance(problem, msgspec.ValidationError):
         return Unreadable("invalid", explain(problem))
     try:
-        msgspec.convert(data, reader.wire)  # a number that no machine holds is JSON; here it shows in which field
+        msgspec.convert(data, reader.wire)  # a number too large for a float is JSON; this finds its field
     except msgspec.ValidationError as found:
         return Unreadable("invalid", explain(found))
     return Unreadable("malformed", f"the data cannot be read: {problem}")
@@ -99,7 +99,7 @@ def _refuse_constant(name: str) -> float:
 
 
 def _short_int(digits: str) -> int:
-    """An integer that is far too large stays so, without being computed."""
+    """An integer that is far too large is not computed: any other that is too large does as well."""
     return int(digits) if len(digits) <= DIGITS_MAX else 10**DIGITS_MAX
 
 
@@ -263,7 +263,7 @@ def read_time(text: str) -> int:
 
 
 def _names_items(items: Raw) -> bool:
-    """Whether a list of items has one; what the items are is nobody's business (R17)."""
+    """Whether a list of items has one; what is in them does not matter (R17)."""
     if not bytes(items).lstrip().startswith(b"["):
         return False
     return bool(msgspec.json.decode(items, type=list[Raw]))

@@ -33,7 +33,7 @@ class Rebuild:
         self.facts = 0
 
     async def differences(self) -> AsyncIterator[str]:
-        """One sentence for everything that the fold makes otherwise than it is stored."""
+        """One sentence for each thing that the fold makes different from what is stored."""
         last = ""
         while rows := await self._connection.fetch(_SQL["page_of_orders"], last, PAGE_ORDERS):
             ids = [row["order_id"] for row in rows]
@@ -102,7 +102,7 @@ class _Fold:
 
 
 def _is_stored(order: Order, document: bytes) -> bool:
-    """Whether a document says this, in our way to write; an older program may have left out what is newer than it."""
+    """Whether a document says this, once written as we write it; an older program may have left out newer fields."""
     return order == decode_order(document) and encode(msgspec.json.decode(document)) == document
 
 

@@ -1,4 +1,4 @@
-"""What a cycle writes, table by table. Every order is put into words and rows at once, while it is at hand."""
+"""What a cycle writes, table by table. Each order is encoded and turned into rows in one go, while it is at hand."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ Row = tuple[Any, ...]
 
 
 class Rows:
-    """Gathered order by order; a row has the columns of its statement in `book.sql`, in their order."""
+    """Rows, gathered order by order; each has the columns of its statement in `book.sql`, in their order."""
 
     def __init__(self, settings: Settings) -> None:
         self._prefix = settings.topic_prefix
@@ -35,7 +35,7 @@ class Rows:
         self.unparked: list[int] = []
 
     def add(self, folder: Folder, awaits: list[str] | None) -> None:
-        """What became of one order. `awaits`: the connectors that it waits for and nobody named yet; None: for none."""
+        """Adds what became of one order. `awaits`: connectors that it waits for and no file names; None: for none."""
         put_into_words(folder, self._prefix)
         order_id = folder.order.order_id
         if folder.decided:
@@ -63,7 +63,7 @@ class Rows:
         self.standing.append(self._standing(folder, awaits))
 
     def _add_payments(self, folder: Folder) -> None:
-        """New ones, and the balances of known ones, where they changed."""
+        """New payments, and the balances of known ones, if they changed."""
         order = folder.order
         for one in order.payments:
             now, before = sums(one), folder.known_sums.get(one.payment_id)

@@ -61,7 +61,7 @@ class MisplacedWarning:
         self._said_at = -MISPLACED_WARNING_SECONDS
 
     def hear(self, misplaced: Counter[str]) -> None:
-        """Takes note of one cycle's."""
+        """Takes note of one cycle's misplaced records."""
         self._unsaid.update(misplaced)
         if misplaced and time.monotonic() - self._said_at >= MISPLACED_WARNING_SECONDS:
             self._said_at = time.monotonic()
@@ -73,7 +73,7 @@ class MisplacedWarning:
 
 
 def _measure_delay(records: Iterable[Record]) -> None:
-    """One look per topic and cycle, at the record that waited longest: a look at each would cost more than it tells."""
+    """Once per topic and cycle, for the record that waited longest: for each one it would cost more than it tells."""
     oldest: dict[str, int] = {}
     for record in records:
         oldest[record.topic] = min(oldest.get(record.topic, record.timestamp_ms), record.timestamp_ms)

@@ -1,4 +1,4 @@
-"""Input messages as the contract writes them. Only what is needed has a type; the rest may be anything (R10, R17)."""
+"""Input messages as the contract defines them. Only what is needed has a type; the rest may be anything (R10, R17)."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ TEXT_CHARACTERS_MAX = 4096
 
 Id = Annotated[str, Meta(min_length=1, max_length=CHARACTERS_MAX)]
 Short = Annotated[str, Meta(max_length=CHARACTERS_MAX)]
-Text = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]  # goes along to the connector
+Text = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]  # is sent on to the connector
 # R9: a JSON integer, or its digits as a string; `\Z`, since `$` would let a line feed pass.
 Amount = Annotated[int, Meta(ge=1, le=MAX_MINOR)] | Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,15}\Z")]
 AmountOrZero = Annotated[int, Meta(ge=0, le=MAX_MINOR)] | Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,15})\Z")]
