@@ -71,6 +71,6 @@ commands_unresolved = Gauge(
 )
 commands_unresolved_age_seconds = Gauge(
     "settlement_commands_unresolved_age_seconds",
-    "Since when the oldest of these commands is there",
+    "How long the oldest of these commands has been there",
     ["connector", "state"],
 )
