@@ -231,3 +231,4 @@ def test_a_type_that_its_topic_does_not_have_is_unknown(kind: str, topic: str):
     found = read(kind, INVOICE, topic=topic)
     assert isinstance(found, Unreadable)
     assert found.reason == "unknown_type"
+    assert found.message == f"{topic} has no messages of type {kind!r}"

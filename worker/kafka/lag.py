@@ -63,7 +63,7 @@ class LagReader:
         try:
             await self.close()
         except Exception:  # noqa: BLE001 - whatever it is, the next `read` begins with other connections
-            telemetry.log.exception("could not let go of the brokers")
+            telemetry.log.exception("could not close the connections to the brokers")
 
     async def _connected(self) -> tuple[AIOKafkaAdminClient, AIOKafkaConsumer]:
         async with AsyncExitStack() as opening:

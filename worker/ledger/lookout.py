@@ -59,7 +59,7 @@ class Lookout:
         self._quarantine[order_id] = now_ms + QUARANTINE_MS
         telemetry.alert(REFUSED, order_id=order_id)
         telemetry.log.error(
-            "the database refuses what time makes of an order; it is left alone for a while",
+            "the database refuses what follows from time for an order; the order is left alone for a while",
             order_id=order_id, seconds=QUARANTINE_MS // 1_000, problem=str(problem),
         )  # fmt: skip
 

@@ -68,7 +68,7 @@ def read_fact(record: Record) -> Readable | Unreadable:
         return event
     reader = _READERS.get((record.topic, event.type))
     if reader is None:
-        return Unreadable("unknown_type", f"{record.topic} knows no type {event.type!r}")
+        return Unreadable("unknown_type", f"{record.topic} has no messages of type {event.type!r}")
     try:
         return Readable(reader.read(event), event.traceparent)
     except Invalid as problem:
