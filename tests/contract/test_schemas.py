@@ -18,7 +18,7 @@ from worker.delivery import outcomes
 from worker.delivery.store import HumanDecision
 from worker.delivery.taking import read_job
 from worker.domain.decision import EventType
-from worker.domain.money import EXPONENTS
+from worker.domain.money import EXPONENTS, MAX_MINOR
 from worker.kafka import names
 from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.envelope import Unreadable, read
@@ -159,6 +159,14 @@ def test_schema_and_reader_agree_on_whatever_an_erp_may_send(sent: tuple[str, An
         assert said[0] == "invalid"
     else:
         assert bool(found) == bool(said), (found, said)
+
+
+@pytest.mark.parametrize("type_", OUTCOMES)
+def test_no_outcome_may_say_that_more_was_done_than_any_command_can_ask_for(type_: str):
+    data = GOOD[type_][0] | {"value": MAX_MINOR + 1}
+
+    assert problems(type_, data)
+    assert verdict_of(type_, data) is not None
 
 
 @settings(max_examples=200, deadline=None)
