@@ -207,7 +207,7 @@ async def test_a_broker_that_knows_nothing_of_a_position_and_does_not_lead_it_en
     monkeypatch.setattr(worker.runner._session._source._consumer, "getmany", wiped)
     await world.send("order-1")
 
-    await until(lambda: worker.toy.drops == 1, seconds=20)  # a fetch that was under way may still have brought the record
+    await until(lambda: worker.toy.drops == 1, seconds=20)  # a fetch under way may bring the record first
     await world.check_orders({"order-1": 2})
     assert worker.toy.drops == 1
     await worker.stop()
