@@ -18,9 +18,11 @@ FIND_CHROMIUM = if [ -z "$$CHROMIUM" ] && ! command -v chromium >/dev/null && ! 
 		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium) >/dev/null 2>&1; \
 	fi;
 
-# A test goes to whichever process is free; what must stay together does (tests/conftest.py).
+# For two cores. Tests that mostly wait for a broker and a database leave some of them to others.
 PROCESSES = 2
-PARALLEL = --numprocesses $(PROCESSES) --dist loadscope --durations 12
+WAITING_PROCESSES = 3
+# A test goes to whichever process is free; what must stay together does (tests/conftest.py).
+PARALLEL = --numprocesses $(WAITING_PROCESSES) --dist loadscope --durations 12
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test unit system integration acceptance browser screenshots lint format bench schemas mutants lock clean
@@ -33,7 +35,7 @@ install: $(INSTALLED) ## the environment in .venv, exact and hashed (seconds; ag
 demo: $(INSTALLED) ## settle some hundred orders on a real broker and a real database, and show it
 	@$(BIN)/settlement demo
 
-test: lint unit acceptance system ## everything that must be green before a merge
+test: lint unit system ## everything that must be green before a merge
 	@$(BIN)/python -m tests.acceptance.harness
 
 unit: $(INSTALLED) ## everything that needs neither broker nor database: the rules above all, a minute
@@ -42,8 +44,8 @@ unit: $(INSTALLED) ## everything that needs neither broker nor database: the rul
 acceptance: $(INSTALLED) ## the whole program, seen from outside
 	$(BIN)/pytest tests/acceptance
 
-system: $(INSTALLED) ## the next two in one run, so that no process waits for the end of one of them
-	@$(FIND_CHROMIUM) $(BIN)/pytest $(PARALLEL) tests/browser $(RING_INTEGRATION)
+system: $(INSTALLED) ## acceptance, browser and integration in one run, so that no process waits for the end of another
+	@$(FIND_CHROMIUM) $(BIN)/pytest $(PARALLEL) tests/acceptance tests/browser $(RING_INTEGRATION)
 
 integration: $(INSTALLED) ## every part on the real broker and the real database
 	$(BIN)/pytest $(PARALLEL) $(RING_INTEGRATION)

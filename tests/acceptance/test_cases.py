@@ -37,7 +37,7 @@ def test_acceptance(options: list[str]) -> None:
 
 
 def test_every_rule_holds_as_its_words_say_it() -> None:
-    """A case for each "also", "only" and "unless" of the rules; they play beside nothing else.
+    """A case for each "also", "only" and "unless" of the rules.
 
     Their connectors have long timeouts, so that a busy machine is not taken for a lost reply.
     """
