@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +21,6 @@ from worker.postgres.migrations import MigrationError, require_current
 from worker.postgres.refusals import told as postgres
 from worker.settings import Settings
 
-POSTGRES, KAFKA = "PostgreSQL", "Kafka"
 LOOK_SECONDS = 2.0
 LOOK_SECONDS_MAX = 10.0
 # What passes by itself: a server that is away, or slow.
@@ -59,7 +59,8 @@ class Surroundings:
         self.alerts: list[Alert] = []
         self.dead_letters: dict[ReasonCode, int] = {}
         self._fits = False
-        self._asked = POSTGRES
+        self._tells: Callable[[BaseException], str] = postgres
+        """Puts into words what went wrong with the server that is asked now."""
         self.problem: str | None = None
         self.stamp = 0
         """Changes whenever a look finds something different."""
@@ -84,13 +85,13 @@ class Surroundings:
                     telemetry.log.info("can look around again")
                 self.problem = None
             except EXPECTED as problem:
-                met = _sentence(problem, self._asked)
+                met = self._sentence(problem)
                 if met != self.problem:  # every two seconds the same would hide what else the log has
                     telemetry.log.warning("could not look around", problem=met)
                 self.problem = met
                 await self._lag.let_go()
             except Exception as problem:  # noqa: BLE001 - nobody waits for this task: its end would be seen by nobody
-                self.problem = _sentence(problem, self._asked)
+                self.problem = self._sentence(problem)
                 telemetry.log.exception("could not look around, for a reason that nobody foresaw", problem=self.problem)
                 await self._lag.let_go()
             if self._seen() != before:
@@ -98,7 +99,7 @@ class Surroundings:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _look(self) -> None:
-        self._asked = POSTGRES
+        self._tells = postgres
         async with self._reader.snapshot() as connection:
             if not self._fits:  # as the workers, once: while another version is rolled out this one goes on
                 await require_current(connection)
@@ -110,17 +111,14 @@ class Surroundings:
         ]
         self.alerts = [_alert(said, one["host"]) for one in workers for said in json.loads(one["alerts"])]
         self.dead_letters = letters
-        self._asked = KAFKA
+        self._tells = kafka
         self.lags = await self._lag.read()
+
+    def _sentence(self, problem: Exception) -> str:
+        return str(problem) if isinstance(problem, MigrationError) else self._tells(problem)
 
     def _seen(self) -> tuple[Any, ...]:
         return self.lags, self.workers, self.alerts, self.dead_letters, self.problem
-
-
-def _sentence(problem: Exception, asked: str) -> str:
-    if isinstance(problem, MigrationError):
-        return str(problem)
-    return postgres(problem) if asked == POSTGRES else kafka(problem)
 
 
 def _alert(said: dict[str, str], host: str) -> Alert:
