@@ -17,7 +17,10 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.striking import strike
+from tests.until import until
 from worker.stack import StackEnv, down, status, up
+from worker.stack.jars import cache_folder
+from worker.stack.java import java
 
 PROJECT = Path(__file__).parents[2]
 
@@ -140,6 +143,31 @@ def test_ports_are_kept_and_a_taken_one_is_exchanged(home: Path) -> None:
     assert after.bootstrap_servers != before.bootstrap_servers
     assert after.database_url == before.database_url
     assert states(home) == {(True, True)}
+
+
+async def test_a_broker_starts_with_what_java_kept_of_an_earlier_start(home: Path) -> None:
+    ours = java(lambda _: None)
+    await until(lambda: ours.has_archive, 60)  # another process may be making it
+    await asyncio.to_thread(down, home)
+
+    await asyncio.to_thread(up, home)
+
+    broker = psutil.Process(pids(home)["kafka"])
+    assert str(ours.archive) in {mapped.path for mapped in broker.memory_maps()}
+
+
+def test_an_archive_that_is_damaged_is_passed_over_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "partial-settlement"
+    cache.mkdir()
+    (cache / "jars").symlink_to(cache_folder())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    java(lambda _: None).archive.write_text("damaged" * 1000)
+
+    started = java(lambda _: None).command("-version")
+    said = subprocess.run(started, capture_output=True, text=True, check=True)
+
+    assert f"-XX:AOTCache={cache}" in " ".join(started)
+    assert [line for line in (said.stdout + said.stderr).splitlines() if "openjdk" not in line.lower()] == []
 
 
 def test_env_is_ready_for_eval_and_names_what_is_needed_and_no_more(home: Path) -> None:

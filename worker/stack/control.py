@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from worker.stack.archive import make_archive
 from worker.stack.broker import Broker
 from worker.stack.database import Database
 from worker.stack.errors import PortTakenError, StackError
@@ -41,7 +42,10 @@ def up(folder: Path, say: Callable[[str], None] = lambda _: None) -> StackEnv:
         home.make()
         with home.locked():
             broker, database = Broker(home, say), Database(home)
-            _start_all([service for service in (broker, database) if not service.is_up()])
+            missing = [service for service in (broker, database) if not service.is_up()]
+            if broker in missing:
+                make_archive(say)
+            _start_all(missing)
             return StackEnv(broker.address, database.url)
 
 

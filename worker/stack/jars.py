@@ -6,6 +6,7 @@ import os
 import shutil
 import ssl
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from worker.stack.errors import StackError
 LOCK_FILE = Path(__file__).parent / "broker.lock"
 FETCHES_AT_ONCE = 8
 FETCH_SECONDS_MAX = 60
+# A name that is not found for a moment or a connection that breaks is tried again after so long.
+FETCH_PAUSES_SECONDS = (1.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,18 @@ def _fetch(jars: list[Jar], folder: Path) -> None:
     from jgo.constants import MAVEN_CENTRAL_URL, default_maven_repo  # noqa: PLC0415
     from jgo.maven import MavenContext  # noqa: PLC0415
 
-    def fetch(jar: Jar) -> None:
+    def resolved(jar: Jar) -> Path:
         artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
-        path = Path(artifact.resolve())
+        for pause in FETCH_PAUSES_SECONDS:
+            try:
+                return Path(artifact.resolve())
+            except requests.RequestException:
+                artifact.cached_path.unlink(missing_ok=True)  # half of it may have come
+                time.sleep(pause)
+        return Path(artifact.resolve())
+
+    def fetch(jar: Jar) -> None:
+        path = resolved(jar)
         found = sha256_of(path)
         if found != jar.sha256:
             raise StackError(
