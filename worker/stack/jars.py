@@ -85,7 +85,8 @@ def _fetch(jars: list[Jar], folder: Path) -> None:
             try:
                 return Path(artifact.resolve())
             except requests.RequestException:
-                artifact.cached_path.unlink(missing_ok=True)  # half of it may have come
+                if artifact.cached_path:
+                    artifact.cached_path.unlink(missing_ok=True)  # half of it may have come
                 time.sleep(pause)
         return Path(artifact.resolve())
 
