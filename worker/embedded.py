@@ -1,8 +1,8 @@
 """Where nobody named a Kafka or a database, the embedded local stack stands in for both."""
 
-from pydantic import SecretStr
+from dataclasses import replace
 
-from worker.settings import Settings, SettingsError
+from worker.settings import Secret, Settings, SettingsError
 
 
 def with_embedded_stack(settings: Settings) -> Settings:
@@ -15,7 +15,5 @@ def with_embedded_stack(settings: Settings) -> Settings:
         raise SettingsError(
             "KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL are missing; partial-settlement[local] brings a local stack"
         ) from None
-    found = environment(settings.settlement_home)
-    return settings.model_copy(
-        update={"kafka_bootstrap_servers": found.bootstrap_servers, "database_url": SecretStr(found.database_url)}
-    )
+    found = environment(settings.home)
+    return replace(settings, kafka_bootstrap_servers=found.bootstrap_servers, database_url=Secret(found.database_url))

@@ -112,7 +112,7 @@ def _stack_is_up(settings: Settings) -> bool:
         from worker.stack import status
     except ModuleNotFoundError:  # installed without the extra `local`
         return False
-    return all(look.accepting for look in status(settings.settlement_home))
+    return all(look.accepting for look in status(settings.home))
 
 
 async def _peers(settings: Settings) -> dict[str, Any]:

@@ -2,126 +2,125 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing import Any, TypeVar, get_args
 
 from worker.addresses import has_certificates, names_a_database, names_brokers
 from worker.mistyped import mistyped
 
-
-def _written(as_: str) -> BeforeValidator:
-    """Python's own idea of a number is wider: 1_0, +5, 1e3, nan, blanks around it, and the digits of every script."""
-
-    def check(value: object) -> object:
-        if isinstance(value, str) and not re.fullmatch(as_, value):
-            raise ValueError
-        return value
-
-    return BeforeValidator(check)
-
-
-_WHOLE = _written(as_="[0-9]+")
-_DECIMAL = _written(as_=r"[0-9]*\.?[0-9]+")
-
-Protocols = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-Mechanisms = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
-Levels = Literal["debug", "info", "warning", "error"]
-Whole = Annotated[int, _WHOLE]
-Hours = Annotated[float, _DECIMAL, Field(gt=0, le=24 * 365 * 10)]
-Seconds = Annotated[float, _DECIMAL, Field(gt=0, le=3_600)]
-
 _SECRET_BYTES_MAX = 1 << 20
+_HOURS_MAX = 24 * 365 * 10
+
+Value = TypeVar("Value")
+Default = TypeVar("Default")
 
 
 class SettingsError(Exception):
     """One line that names the setting and what it takes. The program ends with 2."""
 
 
-class Settings(BaseSettings):
-    """A field's description ends the sentence "NAME takes …"."""
+class Secret:
+    """A value that no log, page or error shows by accident."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    def __init__(self, value: str) -> None:
+        self._value = value
 
-    kafka_bootstrap_servers: str | None = Field(None, description="host:port, several with commas")
-    kafka_security_protocol: Protocols = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
-    kafka_sasl_mechanism: Mechanisms = Field("PLAIN", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
-    kafka_sasl_username: str | None = Field(None, description="a name")
-    kafka_sasl_password: SecretStr | None = Field(None, description="a secret")
-    kafka_ssl_cafile: Path | None = Field(None, description="the path of a PEM file of certificates")
-    topic_prefix: str = Field(
-        "", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="up to 100 letters, digits, dots, dashes and underscores"
+    def reveal(self) -> str:
+        """For whoever it is meant for, and nobody else."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+def _setting(read: Callable[[str], Value], default: Default, takes: str) -> Value | Default:
+    """`read` makes the value of a text or raises a `ValueError`; `takes` ends the sentence "NAME takes …"."""
+    made: Value | Default = field(default=default, metadata={"read": read, "takes": takes})
+    return made
+
+
+def _checked(is_right: Callable[[Value], bool], read: Callable[[str], Value]) -> Callable[[str], Value]:
+    def checked(text: str) -> Value:
+        value = read(text)
+        if not is_right(value):
+            raise ValueError
+        return value
+
+    return checked
+
+
+def _one_of(*names: str) -> Callable[[str], str]:
+    return _checked(lambda value: value in names, str)
+
+
+def _any_case(*names: str) -> Callable[[str], str]:
+    return _checked(lambda value: value in names, str.lower)
+
+
+def _matching(pattern: str) -> Callable[[str], str]:
+    return _checked(lambda value: re.fullmatch(pattern, value) is not None, str)
+
+
+# Python's own idea of a number is wider: 1_0, +5, 1e3, nan, blanks around it, and the digits of every script.
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    digits = _matching("[0-9]+")
+    return _checked(lambda value: least <= value <= most, lambda text: int(digits(text)))
+
+
+def _above_zero(most: float) -> Callable[[str], float]:
+    decimal = _matching(r"[0-9]*\.?[0-9]+")
+    return _checked(lambda value: 0 < value <= most, lambda text: float(decimal(text)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Each with its default, and what it takes."""
+
+    kafka_bootstrap_servers: str | None = _setting(_checked(names_brokers, str), None, "host:port, several with commas")
+    kafka_security_protocol: str = _setting(
+        _one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"), "PLAINTEXT",
+        "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
+    )  # fmt: skip
+    kafka_sasl_mechanism: str = _setting(
+        _one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "PLAIN", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
     )
-    topic_partitions: Whole = Field(12, ge=1, le=1000, description="a whole number from 1 to 1000")
-    database_url: SecretStr | None = Field(
-        None,
-        description="postgresql://user:password@host:port/database, a / in the password as %2F, an @ as %40, "
+    kafka_sasl_username: str | None = _setting(str, None, "a name")
+    kafka_sasl_password: Secret | None = _setting(Secret, None, "a secret")
+    kafka_ssl_cafile: Path | None = _setting(
+        _checked(has_certificates, Path), None, "the path of a PEM file of certificates"
+    )
+    topic_prefix: str = _setting(
+        _matching("[A-Za-z0-9._-]{0,100}"), "", "up to 100 letters, digits, dots, dashes and underscores"
+    )
+    topic_partitions: int = _setting(_whole(1, 1000), 12, "a whole number from 1 to 1000")
+    database_url: Secret | None = _setting(
+        _checked(lambda url: names_a_database(url.reveal()), Secret), None,
+        "postgresql://user:password@host:port/database, a / in the password as %2F, an @ as %40, "
         "and ?sslmode= as PostgreSQL names it",
-    )
-    connectors_file: Path | None = Field(None, description="the path of a TOML file")
-    parking_hours: Hours = Field(72, description="hours above 0, fractions allowed")
-    expiry_lead_hours: Hours = Field(24, description="hours above 0, fractions allowed")
-    drain_seconds: Seconds = Field(25, description="seconds above 0, at most an hour, fractions allowed")
-    ops_host: str = Field("127.0.0.1", description="the address to listen on")
-    ops_port: Whole | None = Field(None, ge=0, le=65535, description="a port from 0 (a free one) to 65535")
-    ops_token: SecretStr | None = Field(None, description="a secret")
-    ops_view_token: SecretStr | None = Field(None, description="a secret")
-    log_level: Levels = Field("info", description="debug, info, warning or error")
-    log_format: Literal["json", "text"] | None = Field(None, description="json or text")
-    settlement_home: Path = Field(
-        Path("~/.settlement"), description="the folder of the embedded stack", validate_default=True
-    )
-
-    @field_validator("log_level", "log_format", mode="before")
-    @classmethod
-    def _case_does_not_matter(cls, value: object) -> object:
-        return value.lower() if isinstance(value, str) else value
-
-    @field_validator("kafka_bootstrap_servers")
-    @classmethod
-    def _are_brokers(cls, value: str | None) -> str | None:
-        if value is not None and not names_brokers(value):
-            raise ValueError
-        return value
-
-    @field_validator("database_url")
-    @classmethod
-    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not names_a_database(value.get_secret_value()):
-            raise ValueError
-        return value
-
-    @field_validator("kafka_ssl_cafile")
-    @classmethod
-    def _are_certificates(cls, value: Path | None) -> Path | None:
-        if value is not None and not has_certificates(value):
-            raise ValueError
-        return value
-
-    @field_validator("settlement_home")
-    @classmethod
-    def _without_tilde(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Values come from `load` alone, which has read the environment and the files."""
-        return (init_settings,)
+    )  # fmt: skip
+    connectors_file: Path | None = _setting(Path, None, "the path of a TOML file")
+    parking_hours: float = _setting(_above_zero(_HOURS_MAX), 72, "hours above 0, fractions allowed")
+    expiry_lead_hours: float = _setting(_above_zero(_HOURS_MAX), 24, "hours above 0, fractions allowed")
+    drain_seconds: float = _setting(_above_zero(3_600), 25, "seconds above 0, at most an hour, fractions allowed")
+    ops_host: str = _setting(str, "127.0.0.1", "the address to listen on")
+    ops_port: int | None = _setting(_whole(0, 65_535), None, "a port from 0 (a free one) to 65535")
+    ops_token: Secret | None = _setting(Secret, None, "a secret")
+    ops_view_token: Secret | None = _setting(Secret, None, "a secret")
+    log_level: str = _setting(_any_case("debug", "info", "warning", "error"), "info", "debug, info, warning or error")
+    log_format: str | None = _setting(_any_case("json", "text"), None, "json or text")
+    settlement_home: Path = _setting(Path, Path("~/.settlement"), "the folder of the embedded stack")
 
     @property
     def embedded(self) -> bool:
         """Neither Kafka nor database named: the local stack is meant."""
         return self.kafka_bootstrap_servers is None and self.database_url is None
+
+    @property
+    def home(self) -> Path:
+        """The folder of the embedded stack."""
+        return self.settlement_home.expanduser().absolute()
 
     @property
     def bootstrap(self) -> str:
@@ -135,7 +134,7 @@ class Settings(BaseSettings):
         """With its password: for the driver only."""
         if self.database_url is None:
             raise SettingsError(_missing("DATABASE_URL"))
-        return self.database_url.get_secret_value()
+        return self.database_url.reveal()
 
     def require_both(self) -> None:
         """A worker needs Kafka and the database: a `SettingsError` names the one that is missing."""
@@ -156,7 +155,7 @@ class Settings(BaseSettings):
         return self.topic_prefix + name
 
 
-NAMES = frozenset(name.upper() for name in Settings.model_fields)
+NAMES = {one.name.upper(): one for one in fields(Settings)}
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
@@ -164,16 +163,27 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     environment = os.environ if environment is None else environment
     if found := mistyped(environment, NAMES):
         raise SettingsError("{} is not one of our settings; did you mean {}?".format(*found))
-    given = {name.lower(): value for name in NAMES if (value := _value(name, environment)) is not None}
-    try:
-        settings = Settings.model_validate(given)
-    except ValidationError as problem:
-        raise SettingsError(_explain(problem, given)) from None
+    given = {name: text for name in NAMES if (text := _given(name, environment)) is not None}
+    settings = Settings(**{NAMES[name].name: _read(name, text) for name, text in given.items()})
     _refuse_half_credentials(settings)
     return settings
 
 
-def _value(name: str, environment: Mapping[str, str]) -> str | None:
+def takes(name: str) -> str:
+    """What ends the sentence "NAME takes …"."""
+    return str(NAMES[name].metadata["takes"])
+
+
+def _read(name: str, text: str) -> Any:
+    try:
+        return NAMES[name].metadata["read"](text)
+    except ValueError:
+        # A credential may stand before the @, also where none belongs.
+        secret = Secret in get_args(NAMES[name].type) or "@" in text
+        raise SettingsError(f"{name} takes {takes(name)}" + ("" if secret else f", not {text!r}")) from None
+
+
+def _given(name: str, environment: Mapping[str, str]) -> str | None:
     direct, file = environment.get(name), environment.get(f"{name}_FILE")
     if direct and file:
         raise SettingsError(f"{name} and {name}_FILE are both set; give one of them")
@@ -197,14 +207,6 @@ def _refuse_half_credentials(settings: Settings) -> None:
         for name in ("kafka_sasl_username", "kafka_sasl_password"):
             if getattr(settings, name) is None:
                 raise SettingsError(f"{name.upper()} is missing: KAFKA_SECURITY_PROTOCOL asks for it")
-
-
-def _explain(problem: ValidationError, given: Mapping[str, str]) -> str:
-    field = str(problem.errors(include_input=False, include_context=False)[0]["loc"][0])
-    shape = Settings.model_fields[field]
-    value = given.get(field, "")
-    secret = "SecretStr" in str(shape.annotation) or "@" in value  # a credential may stand before the @
-    return f"{field.upper()} takes {shape.description}" + ("" if secret else f", not {value!r}")
 
 
 def _missing(name: str) -> str:

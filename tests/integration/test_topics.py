@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def broker_as_it_comes(tmp_path: Path) -> Iterator[str]:
 async def test_topics_are_cut_as_they_must_be_where_the_broker_makes_each_that_is_asked_for(
     settings: Settings, broker_as_it_comes: str
 ):
-    settings = settings.model_copy(update={"kafka_bootstrap_servers": broker_as_it_comes})
+    settings = replace(settings, kafka_bootstrap_servers=broker_as_it_comes)
     with pytest.raises(topics.TopicsError, match="is missing"):
         await topics.verify(settings)
 
@@ -93,7 +94,7 @@ async def test_a_wrong_number_of_partitions_is_refused(settings: Settings):
     await topics.create_missing(settings)
 
     with pytest.raises(topics.TopicsError, match="has 3 partitions, but TOPIC_PARTITIONS is 4"):
-        await topics.create_missing(settings.model_copy(update={"topic_partitions": 4}))
+        await topics.create_missing(replace(settings, topic_partitions=4))
 
 
 async def test_a_worker_names_the_topic_that_is_missing(settings: Settings):

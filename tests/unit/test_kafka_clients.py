@@ -2,6 +2,7 @@
 
 import gc
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ async def test_certificates_that_are_replaced_just_now_are_named_and_the_databas
     content: str | None, tmp_path: Path
 ):
     cafile = tmp_path / "ca.pem"
-    settings = SETTINGS.model_copy(update={"kafka_security_protocol": "SSL", "kafka_ssl_cafile": cafile})
+    settings = replace(SETTINGS, kafka_security_protocol="SSL", kafka_ssl_cafile=cafile)
     if content is not None:
         cafile.write_text(content)
     patience = Patience()
@@ -149,7 +150,7 @@ async def test_whoever_asks_why_a_worker_waits_reads_a_sentence(met: Exception, 
 
 async def test_several_brokers_that_are_away_are_one_problem_however_often_they_are_tried():
     """A worker says each problem once: in other words each time, it would fill the log."""
-    several = SETTINGS.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:9,127.0.0.1:10,127.0.0.1:11"})
+    several = replace(SETTINGS, kafka_bootstrap_servers="127.0.0.1:9,127.0.0.1:10,127.0.0.1:11")
     told = set()
     for _ in range(12):
         with pytest.raises(KafkaConnectionError) as met:

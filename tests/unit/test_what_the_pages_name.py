@@ -96,7 +96,7 @@ def test_every_setting_of_ours_that_a_page_names_exists(project: Path):
         if name.startswith(OUR_PREFIXES) and name not in OF_THE_TESTS
     }  # fmt: skip
 
-    assert {(page, name) for page, name in named if not {name, name.removesuffix("_FILE")} & NAMES} == set()
+    assert {(page, name) for page, name in named if not {name, name.removesuffix("_FILE")} & NAMES.keys()} == set()
     assert named
 
 

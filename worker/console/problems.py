@@ -78,7 +78,7 @@ def _database() -> str:
     url = _settings().database_url
     if url is None:
         return "PostgreSQL"
-    parts = urlsplit(url.get_secret_value())
+    parts = urlsplit(url.reveal())
     return f"PostgreSQL at {parts.netloc.rpartition('@')[2]}{parts.path}"
 
 

@@ -57,9 +57,9 @@ class Guard:
         operator, viewer = settings.ops_token, settings.ops_view_token
         self._tokens: list[tuple[Role, str]] = []
         if operator is not None:
-            self._tokens.append(("operator", operator.get_secret_value()))
+            self._tokens.append(("operator", operator.reveal()))
         if viewer is not None:
-            self._tokens.append(("viewer", viewer.get_secret_value()))
+            self._tokens.append(("viewer", viewer.reveal()))
         refuse_unsafe(settings, dict(self._tokens))
         # Another token, other sessions. Without the operator's they last as long as the process: what viewers know
         # signs nothing, or any of them could write an operator's session.

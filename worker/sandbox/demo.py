@@ -65,7 +65,7 @@ def _stack(settings: Settings) -> Iterator[dict[str, str]]:
     if not settings.embedded:
         yield {"KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap, "DATABASE_URL": settings.database}
         return
-    home = settings.settlement_home
+    home = settings.home
     running = all(look.accepting for look in stack.status(home))
     try:
         with console.status("starting Kafka and PostgreSQL (the first time they are fetched)"):
@@ -80,7 +80,7 @@ async def _play(
     settings: Settings, environment: Mapping[str, str], told: Sequence[Story], *, ops: bool, as_json: bool
 ) -> bool:
     name = f"demo_{secrets.token_hex(3)}"
-    async with Rehearsal(name, settings.settlement_home, environment) as rehearsal:
+    async with Rehearsal(name, settings.home, environment) as rehearsal:
         if ops:
             console.print(f"ops view on {await rehearsal.open_ops_view()}", highlight=False)
         began = time.monotonic()

@@ -26,7 +26,7 @@ stack_app = typer.Typer(
 def up() -> None:
     """Start what does not run; returns when both accept connections."""
     with _one_sentence():
-        env = stack.up(load().settlement_home, say=_tell)
+        env = stack.up(load().home, say=_tell)
         _tell(f"Kafka accepts connections at {env.bootstrap_servers}, PostgreSQL at {env.database_url.split('@')[1]}.")
         _tell('Point your shell at them with: eval "$(settlement stack env)"')
 
@@ -35,14 +35,14 @@ def up() -> None:
 def down() -> None:
     """Stop this home's broker and database; their data stays."""
     with _one_sentence():
-        stack.down(load().settlement_home)
+        stack.down(load().home)
 
 
 @stack_app.command()
 def status(as_json: AsJson = False) -> None:
     """What runs, where it listens and where its data lies."""
     with _one_sentence():
-        home = load().settlement_home
+        home = load().home
         looks = stack.status(home)
     if as_json:
         typer.echo(json.dumps({look.service: look.as_dict() for look in looks}, indent=2))
@@ -59,7 +59,7 @@ def status(as_json: AsJson = False) -> None:
 def env(as_json: AsJson = False) -> None:
     """Print the settings that point at the running stack, ready for `eval`."""
     with _one_sentence():
-        found = stack.environment(load().settlement_home)
+        found = stack.environment(load().home)
     if as_json:
         typer.echo(json.dumps(found.as_settings(), indent=2))
     else:
@@ -74,7 +74,7 @@ def kafka(
     if tool not in stack.TOOLS:
         raise typer.BadParameter(f"{tool} is none of {', '.join(stack.TOOLS)}")
     with _one_sentence():
-        command = stack.kafka_tool(load().settlement_home, tool, context.args)
+        command = stack.kafka_tool(load().home, tool, context.args)
     os.execv(command[0], command)  # noqa: S606 - it takes this process's place, with its terminal and its signals
 
 
