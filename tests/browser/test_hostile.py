@@ -26,15 +26,16 @@ async def test_fifty_hostile_strings_run_no_script_and_break_no_layout(
     letters = await deployment.rows("SELECT id, order_id FROM ledger.dead_letters WHERE reason = 'rejected'")
     commands = await deployment.rows("SELECT command_id, order_id FROM delivery.commands")
     pages = [("/", ""), ("/orders?status=all", ""), ("/needs", ""), ("/dead-letters", "")]
-    for text in HOSTILE:
+    for turn, text in enumerate(HOSTILE):
         letter = next(one["id"] for one in letters if one["order_id"] == text)
         command = next(one["command_id"] for one in commands if one["order_id"] == text)
-        pages += [
-            (f"/order?{urlencode({'id': text})}", "h1 .id"),
+        # The lists show all of them; of each, its own page, and one of those that quote it.
+        quoting = [
             (f"/orders?{urlencode({'q': text, 'status': text, 'merchant': text})}", "h1 .id"),
             (f"/dead-letter?id={letter}", ".pairs a.id"),
             (f"/command?id={command}", "#head a.id"),
         ]
+        pages += [(f"/order?{urlencode({'id': text})}", "h1 .id"), quoting[turn % len(quoting)]]
     # The tabs share the work; each goes its own way through the pages.
     await asyncio.gather(*(_visit(deployment, browser, pages[tab::TABS]) for tab in range(TABS)))
 

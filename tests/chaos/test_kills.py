@@ -11,8 +11,8 @@ from worker.sandbox.erp_command import publish
 from worker.sandbox.rehearsal import CONNECTORS
 from worker.stack import StackEnv
 
-ORDERS = 2000
-KILLS = 20
+ORDERS = 1200
+KILLS = 12
 TAKE_OVER_ORDERS = 400
 
 
@@ -25,7 +25,7 @@ async def test_no_cent_is_lost_or_moved_twice_when_workers_are_killed_at_random_
     told = list(stories(ORDERS, sorted(CONNECTORS), seed, "chaos"))
 
     async with rehearsal(tmp_path, stack) as play, asyncio.timeout(SECONDS_MAX):
-        sending = asyncio.create_task(publish(play.settings, told, per_second=ORDERS / 25))
+        sending = asyncio.create_task(publish(play.settings, told, per_second=ORDERS / 15))
         for _ in range(KILLS):
             await asyncio.sleep(dice.uniform(0.3, 2.0))
             victim = dice.choice(("ledger", "delivery"))

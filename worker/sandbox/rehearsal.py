@@ -11,7 +11,9 @@ import asyncpg
 from msgspec import Struct, convert
 
 from worker.connector.book import Effect, read_book
+from worker.kafka.topics import create_missing
 from worker.ledger.comparing import Comparison
+from worker.postgres.migrations import migrate
 from worker.sandbox.erp import Story
 from worker.sandbox.processes import ProcessError, Processes
 from worker.sandbox.watching import Seen, Watcher
@@ -105,13 +107,13 @@ class Rehearsal:
         return [effect for url in self.urls.values() for effect in await read_book(url)]
 
     async def _start(self) -> None:
-        await self._make_database()
         for name, faults in CONNECTORS.items():
             self.processes.start(name, "sandbox", "connector", "--port", "0", *faults)
+        await self._make_database()
+        await migrate(self.settings.database)
+        await create_missing(self.settings)
         self.urls = {name: await self._address(name) for name in CONNECTORS}
         (self.folder / "connectors.toml").write_text("\n".join(_tables(self.urls)))
-        await asyncio.to_thread(self.processes.must_run, "migrate")
-        await asyncio.to_thread(self.processes.must_run, "topics")
         self.start_workers()
         await self._watcher.start()
 
