@@ -2,9 +2,8 @@
 
 import contextlib
 import fcntl
+import shutil
 from collections.abc import Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -23,15 +22,16 @@ def make_archive(say: Callable[[str], None]) -> None:
     # Without an archive a broker starts as well, only later: whatever is in the way here is no reason to fail.
     with contextlib.suppress(OSError), ours.archive.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        say("Starting a broker for nobody, once, so that Java starts it in half the time from now on.")
-        with TemporaryDirectory(prefix="archive-", dir=ours.archive.parent) as folder:
-            _archived(ours, Path(folder)).replace(ours.archive)
+        if not ours.archive_was_tried:
+            say("Starting a broker for nobody, once, so that Java starts it in half the time from now on.")
+            _make(ours)
 
 
-def _archived(ours: Java, folder: Path) -> Path:
-    """The archive, or an empty file where none came into being."""
+def _make(ours: Java) -> None:
+    """The archive, or an empty file where none comes into being."""
+    folder = ours.archive.with_suffix(".new")  # always the same: a broker that an attempt left running is ended
+    shutil.rmtree(folder, ignore_errors=True)
     made, empty = folder / "made", folder / "empty"
-    empty.touch()
     broker = Broker(Home(folder / "home"), archive=made)
     with contextlib.suppress(StackError, PortTakenError, psutil.Error):
         broker.home.make()
@@ -39,4 +39,7 @@ def _archived(ours: Java, folder: Path) -> Path:
             broker.start()
         finally:
             broker.stop()
-    return made if made.exists() and run(ours.checking(made), folder).returncode == 0 else empty
+    empty.touch()
+    whole = made.exists() and run(ours.checking(made), folder).returncode == 0
+    (made if whole else empty).replace(ours.archive)
+    shutil.rmtree(folder)
