@@ -11,7 +11,7 @@ from worker.domain.decision import Account, Fate
 from worker.domain.objection import DecisionKind
 from worker.domain.order import Operation, Phase
 from worker.kafka.dead_letters import ReasonCode
-from worker.ledger.folder import WaitsFor
+from worker.ledger.waiting import WaitsFor
 from worker.people.acting import Action, Through
 from worker.people.dead_letters import Status
 

@@ -11,10 +11,11 @@ from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Origin, Place, Record
 from worker.ledger.appending import append
 from worker.ledger.chain import link
-from worker.ledger.folder import Folder, Parked
+from worker.ledger.folder import Folder
 from worker.ledger.journal import Journaled
 from worker.ledger.reading import Readable
 from worker.ledger.rows import Row, Rows
+from worker.ledger.waiting import Parked
 from worker.postgres.queries import load
 from worker.postgres.together import Together
 from worker.postgres.values import columns, milliseconds_or_none, moment
@@ -129,15 +130,14 @@ class Book:
         rows = await self._connection.fetch(_SQL["given_up"], shut, moment(self._cycle.now_ms), GIVEN_UP_MAX)
         self._lay_in(folders, rows)
         for row in await self._connection.fetch(_SQL["left_parked"], shut, [row["id"] for row in rows]):
-            folder = folders[row["order_id"]]
-            folder.left = waiting[row["order_id"]] - len(folder.parked)
-            folder.left_due_ms = milliseconds_or_none(row["expires_at"])
+            found = folders[row["order_id"]].waiting
+            found.leave(waiting[row["order_id"]] - len(found.parked), milliseconds_or_none(row["expires_at"]))
 
     def _lay_in(self, folders: Mapping[str, Folder], rows: Iterable[Any]) -> None:
         for row in rows:
             expires_ms = milliseconds_or_none(row["expires_at"])
             one = Parked(kept_record(row), row["waits_for"], expires_ms, row["id"], row["subject"])
-            folders[row["order_id"]].parked.append(one)
+            folders[row["order_id"]].waiting.parked.append(one)
 
     async def write(self, rows: Rows) -> None:
         """Writes all that the cycle decided; if the rows are few, they wait for `flush` or for the end of the cycle."""
@@ -182,8 +182,8 @@ class Book:
     async def _write_parked(self, rows: Rows) -> None:
         """One statement after another: a record may leave its old row and wait in a new one for something else."""
         parked = Together()
-        if rows.unparked:
-            await self._connection.execute(_SQL["unpark"], rows.unparked)
+        if rows.ended:
+            await self._connection.execute(_SQL["unpark"], rows.ended)
         parked.add_rows(_SQL["wait_for_something_else"], rows.moved)
         parked.add_rows(_SQL["park"], rows.parked)
         await parked.execute(self._connection)

@@ -50,8 +50,8 @@ class LedgerCycle:
         for folder in folders.values():
             await deciding.catch_up(folder, folder.home)
             deciding.give_up(folder)
-            stays_due = folder.left_due_ms is not None and folder.left_due_ms <= self.cycle.now_ms
-            if stays_due or folder.unfinished:
+            stays_due = folder.waiting.unread_are_due(self.cycle.now_ms)
+            if stays_due or folder.waiting.unfinished:
                 self.tally.look_at_ms = self.cycle.now_ms  # more give up, or can be tried, than one cycle takes
             if folder.changed or not stays_due:
                 done.append(folder)
@@ -75,7 +75,7 @@ class LedgerCycle:
         for folder in folders.values():
             deciding.give_up(folder)
         changed = [folder for folder in folders.values() if folder.changed]
-        if any(folder.unfinished for folder in changed):
+        if any(folder.waiting.unfinished for folder in changed):
             self.tally.look_at_ms = self.cycle.now_ms
         await self._write(changed, deciding, flush=len(changed) > FEW_ORDERS)
 
@@ -107,7 +107,7 @@ class LedgerCycle:
         """Which order has which of the payments that these facts, or those that wait for them, would add."""
         named = {payment.payment_id for _, one in facts for payment in authorizations(one.fact)}
         for folder in folders:
-            for parked in folder.parked:
+            for parked in folder.waiting.parked:
                 if isinstance(parked.read, Readable):
                     named.update(payment.payment_id for payment in authorizations(parked.read.fact))
         return await self.book.owners_of(named) if named else {}
@@ -147,5 +147,5 @@ class LedgerCycle:
 
 def _replays(records: Iterable[Record], folders: Iterable[Folder]) -> list[tuple[int, Record]]:
     """The records that say they replay a dead letter, those that had to wait included."""
-    waiting = (parked.record for folder in folders for parked in folder.parked)
+    waiting = (parked.record for folder in folders for parked in folder.waiting.parked)
     return [(one, record) for record in chain(records, waiting) if (one := replay_of(record)) is not None]

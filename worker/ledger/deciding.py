@@ -22,8 +22,9 @@ from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.envelope import log_fields
 from worker.kafka.records import Origin, Place, Record
 from worker.ledger.connectors import Connectors
-from worker.ledger.folder import Folder, OrderFullError, Parked, WaitsFor
+from worker.ledger.folder import Folder, OrderFullError
 from worker.ledger.reading import Readable
+from worker.ledger.waiting import Parked, WaitsFor
 from worker.settings import Settings
 from worker.stream.cycle import TOLD_BYTES_MAX, Cycle
 from worker.stream.turns import Turns
@@ -65,30 +66,29 @@ class Deciding:
             await self._judge(folder, None, Readable(TimePassed(order_id=order_id), None), chain)
         if self._connectors.unnamed(folder.order) == []:
             await self._judge(folder, None, Readable(ConnectorsNamed(order_id=order_id), None), chain)
-        if any(_can_be_tried(folder, parked) for parked in folder.parked):
+        if any(_can_be_tried(folder, parked) for parked in folder.waiting.parked):
             # Too many waited for one cycle, or a recovery opened the order, which decides nothing.
             await self._unpark(folder, chain, untried=True)
 
     async def judge(self, folder: Folder, record: Record, one: Readable) -> RecordFate:
         """Decides one record, and returns its fate."""
         await self._turns.pass_on()
-        if folder.unfinished:  # others wait before it
-            folder.park(Parked(record, "order", None, known=one))
+        if folder.waiting.unfinished:  # others wait before it
+            folder.waiting.add(Parked(record, "order", None, known=one))
             return "parked"
         # A chain is written by the owner of its partition alone: of the record that is read, not of one it unparks.
         fate = await self._judge(folder, record, one, record.partition)
         if fate == "parked":
             waits_for, expires_ms = self._wait(folder, None)
-            folder.park(Parked(record, waits_for, expires_ms, known=one))
+            folder.waiting.add(Parked(record, waits_for, expires_ms, known=one))
         return fate
 
     def give_up(self, folder: Folder) -> None:
         """Turns what waited too long into dead letters (R29)."""
-        now_ms = self._cycle.now_ms
-        for parked in [one for one in folder.parked if one.expires_at_ms is not None and one.expires_at_ms <= now_ms]:
+        for parked in folder.waiting.overdue(self._cycle.now_ms):
             if _can_be_tried(folder, parked):
                 continue
-            folder.drop(parked)
+            folder.waiting.drop(parked)
             message = f"The {parked.waits_for} it names did not come in time (R29)"
             self._dead_letter(folder, parked.record, "order_unknown", message)
 
@@ -133,10 +133,10 @@ class Deciding:
         if decision.refusal is not None and record is not None:
             self._dead_letter(folder, record, decision.refusal.code, decision.refusal.reason)
         if decision.holds and record is not None and isinstance(fact, PaymentAutoSettled):
-            folder.park(Parked(record, "judgement", None, subject=automatic_key(fact.payment_id, fact.settle_id)))
+            folder.waiting.hold(record, automatic_key(fact.payment_id, fact.settle_id))
         for payment_id, settle_id, suspect in decision.judged:
-            for parked in [one for one in folder.parked if one.subject == automatic_key(payment_id, settle_id)]:
-                folder.drop(parked)
+            for parked in folder.waiting.held(automatic_key(payment_id, settle_id)):
+                folder.waiting.drop(parked)
                 if suspect:
                     reason = f"Automatic settlement {settle_id} does not fit payment {payment_id} (R27)"
                     self._dead_letter(folder, parked.record, "suspect", reason)
@@ -147,9 +147,9 @@ class Deciding:
         One of them may add what others wait for: those are tried again. `untried`: begins only with those that could
         have been tried before and were not. What is too much for one cycle is left to the next.
         """
-        waiting = folder.take_out_waiting()
-        line = deque(one for one in waiting if not untried or _can_be_tried(folder, one))
-        resting = [one for one in waiting if untried and not _can_be_tried(folder, one)]
+        taken = folder.waiting.take_out()
+        line = deque(one for one in taken if not untried or _can_be_tried(folder, one))
+        resting = [one for one in taken if untried and not _can_be_tried(folder, one)]
         for _ in range(TRIED_MAX):
             if not line or folder.told_bytes > TOLD_BYTES_MAX:
                 break
@@ -157,21 +157,20 @@ class Deciding:
             parked = line.popleft()
             one = parked.read
             if not isinstance(one, Readable):  # a newer program reads more strictly than the one that stored it
-                folder.forget(parked)
+                folder.waiting.forget(parked)
                 self._dead_letter(folder, parked.record, one.reason, one.message)
                 continue
             fate, unparks = self._decide(folder, parked.record, one, chain)
             if fate == "parked":
-                folder.goes_on(parked, *self._wait(folder, parked.expires_at_ms))
+                folder.waiting.goes_on(parked, *self._wait(folder, parked.expires_at_ms))
                 resting.append(parked)
                 continue
-            folder.forget(parked)
+            folder.waiting.forget(parked)
             if unparks and resting:
                 line, resting = deque(sorted([*resting, *line], key=_stored)), []
         for parked in line:
-            folder.goes_on(parked, "order", parked.expires_at_ms)
-        folder.parked += [*resting, *line]
-        folder.unfinished = bool(line)
+            folder.waiting.goes_on(parked, "order", parked.expires_at_ms)
+        folder.waiting.put_back(resting, [*line])
 
     def _wait(self, folder: Folder, expires_ms: int | None) -> tuple[WaitsFor, int | None]:
         """What a fact waits for, and until when; only waiting for an unknown order or payment ends."""

@@ -1,7 +1,6 @@
 """One order in one cycle: folds its state in memory, and gathers what has to be written."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from msgspec import Struct
 
@@ -11,35 +10,14 @@ from worker.domain.facts import Fact
 from worker.domain.kept import encode
 from worker.domain.order import Command, Order, Payment, Settlement
 from worker.domain.terms import Terms
-from worker.kafka.envelope import Unreadable
-from worker.kafka.records import Origin, Record
+from worker.kafka.records import Origin
 from worker.ledger.journal import Journaled
-from worker.ledger.reading import Readable, read_fact
+from worker.ledger.waiting import Waiting
 
 # Beyond this an order's state might not fit into a record; what is left of that is for outcomes, which always count.
 ORDER_BYTES_MAX = 2 << 20
 # About how much each recipient's share in a command takes.
 SHARE_BYTES = 16
-
-WaitsFor = Literal["order", "payment", "connectors", "judgement"]
-
-
-class Parked(Struct, eq=False):
-    """A record that waits. `row_id` is None until it is stored."""
-
-    record: Record
-    waits_for: WaitsFor
-    expires_at_ms: int | None
-    row_id: int | None = None
-    subject: str | None = None
-    known: Readable | Unreadable | None = None
-
-    @property
-    def read(self) -> Readable | Unreadable:
-        """The fact in it, read only once."""
-        if self.known is None:
-            self.known = read_fact(self.record)
-        return self.known
 
 
 class Decided(Struct, frozen=True, gc=False):
@@ -91,23 +69,20 @@ class Folder:
         """Facts of earlier cycles that no message has carried yet."""
         self.told = facts - len(silent)
         """The last fact that a message has carried."""
-        self.parked: list[Parked] = []
-        self.left = 0
-        """How many more wait and were not read, since nothing can come of them in this cycle."""
-        self.left_due_ms: int | None = None
-        self.unfinished = False
-        """Whether some that wait could be tried and were not yet: the next cycle goes on."""
+        self.waiting = Waiting()
         self.told_bytes = 0
         """About how many bytes the commands of a split payment take: each of them names all recipients."""
-        self.changed = False
         self.decided: list[Decided] = []
         self.entries: list[tuple[Decided, Entry]] = []
         self.commands: list[Asked] = []
         self.events: list[Told] = []
         self.words: list[bytes] = []
         self.journals: dict[int, bytes] = {}
-        self.unparked: list[int] = []
-        self.moved: list[Parked] = []
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything of it has to be written."""
+        return bool(self.decided) or self.waiting.changed
 
     def judge(
         self, fact: Fact, terms: Terms, source: Origin | None, chain: int, traceparent: str | None, *,
@@ -122,7 +97,6 @@ class Folder:
                 f"Order {self.order.order_id} has grown to {self.size:,} bytes; "
                 f"above {ORDER_BYTES_MAX:,} it takes only what becomes of its commands"
             )
-        self.changed = True
         self.order = decision.order
         self.facts += 1
         decided = Decided(
@@ -138,42 +112,6 @@ class Folder:
         self.commands += [Asked(command, decided) for command in decision.commands]
         self.events += [Told(event, decided) for event in decision.events]
         return decision
-
-    def park(self, parked: Parked) -> None:
-        """Keeps a record that waits."""
-        self.parked.append(parked)
-        self.changed = True
-
-    def drop(self, parked: Parked) -> None:
-        """Ends the waiting of this one."""
-        self.parked.remove(parked)
-        self.forget(parked)
-
-    def take_out_waiting(self) -> list[Parked]:
-        """Takes out all that are about to be tried; what is held for a judgement stays."""
-        waiting = [one for one in self.parked if one.waits_for != "judgement"]
-        self.parked = [one for one in self.parked if one.waits_for == "judgement"]
-        return waiting
-
-    def goes_on(self, parked: Parked, waits_for: WaitsFor, expires_at_ms: int | None) -> None:
-        """A record was tried and goes on waiting, perhaps for something else."""
-        if (parked.waits_for, parked.expires_at_ms) != (waits_for, expires_at_ms):
-            parked.waits_for, parked.expires_at_ms = waits_for, expires_at_ms
-            self.moved.append(parked)
-            self.changed = True
-
-    def forget(self, parked: Parked) -> None:
-        """A record was tried and has its fate."""
-        if parked.row_id is not None:
-            self.unparked.append(parked.row_id)
-        self.changed = True
-
-    def due_ms(self) -> int | None:
-        """The earliest deadline of what waits; at once, if some of it could be tried and was not yet."""
-        if self.unfinished:
-            return 0
-        deadlines = (self.left_due_ms, *(one.expires_at_ms for one in self.parked))
-        return min((one for one in deadlines if one is not None), default=None)
 
 
 def sums(payment: Payment) -> tuple[int, int, int, int, int, int, bool]:

@@ -7,6 +7,7 @@ from worker.domain.kept import encode
 from worker.domain.published import needs_attention
 from worker.ledger.folder import Folder, sums
 from worker.ledger.publishing import put_into_words
+from worker.ledger.waiting import Waiting
 from worker.postgres.values import moment, moment_or_none
 from worker.settings import Settings
 from worker.stream.keeping import encode_headers
@@ -32,7 +33,7 @@ class Rows:
         self.gone_settlements: list[Row] = []
         self.parked: list[Row] = []
         self.moved: list[Row] = []
-        self.unparked: list[int] = []
+        self.ended: list[int] = []
 
     def add(self, folder: Folder, awaits: list[str] | None) -> None:
         """Adds what became of one order. `awaits`: connectors that it waits for and no file names; None: for none."""
@@ -58,8 +59,8 @@ class Rows:
                 folder.order.currency, entry.rule, entry.command_id,
             )  # fmt: skip
             self.entries.append((decided.chain, content))
-        if folder.parked or folder.unparked:
-            self._add_parked(folder)
+        if folder.waiting.changed:
+            self._add_waiting(order_id, folder.waiting)
         self.standing.append(self._standing(folder, awaits))
 
     def _add_payments(self, folder: Folder) -> None:
@@ -82,27 +83,27 @@ class Rows:
                     self.settlements.append((*key, one.value, one.refunded, one.refunding, one.automatic))
         self.gone_settlements += left
 
-    def _add_parked(self, folder: Folder) -> None:
-        self.unparked += folder.unparked
-        waiting = {*folder.parked}
-        for one in folder.moved:
-            if one.row_id is not None and one in waiting:
+    def _add_waiting(self, order_id: str, waiting: Waiting) -> None:
+        self.ended += waiting.ended
+        parked = {*waiting.parked}
+        for one in waiting.moved:
+            if one.row_id is not None and one in parked:
                 self.moved.append((one.row_id, one.waits_for, moment_or_none(one.expires_at_ms)))
-        for one in folder.parked:
+        for one in waiting.parked:
             if one.row_id is None:
                 record = one.record
                 self.parked.append((
-                    folder.order.order_id, one.waits_for, one.subject, *record.origin, record.key, record.value,
+                    order_id, one.waits_for, one.subject, *record.origin, record.key, record.value,
                     encode_headers(record.headers), moment(record.timestamp_ms), moment_or_none(one.expires_at_ms),
                 ))  # fmt: skip
 
     def _standing(self, folder: Folder, awaits: list[str] | None) -> Row:
         order = folder.order
-        wake_ms = _earliest(next_deadline_ms(order, self._expiry_lead_ms), folder.due_ms())
+        wake_ms = _earliest(next_deadline_ms(order, self._expiry_lead_ms), folder.waiting.due_ms())
         known = folder.facts > 0
         return (
             order.order_id, order.opened, order.merchant or None, order.phase, needs_attention(order), awaits,
-            order.version, folder.facts, folder.told, len(folder.parked) + folder.left,
+            order.version, folder.facts, folder.told, folder.waiting.number,
             moment_or_none(wake_ms),
             encode(order) if known else None, moment(order.updated_at_ms) if known else None,
         )  # fmt: skip

@@ -17,11 +17,12 @@ from worker.kafka.records import Outgoing, Place, Record
 from worker.kafka.tail import read_between
 from worker.ledger import journal
 from worker.ledger.book import Book
-from worker.ledger.folder import Folder, Parked
+from worker.ledger.folder import Folder
 from worker.ledger.journal import Journaled
 from worker.ledger.known import first_unknown
 from worker.ledger.publishing import publish_events, publish_state
 from worker.ledger.rows import Rows
+from worker.ledger.waiting import Parked
 from worker.postgres.queries import load
 from worker.postgres.values import columns
 from worker.recovery.errors import RecoveryError
@@ -137,12 +138,13 @@ class Facts:
 
     def _drop_waiting(self, folder: Folder, one: Journaled, decision: Decision) -> Parked | None:
         """What waited for this fact, or is this fact, waits no longer."""
-        judged = {automatic_key(payment, settle) for payment, settle, _ in decision.judged}
-        for parked in [waiting for waiting in folder.parked if waiting.subject in judged]:
-            folder.drop(parked)
-        for parked in folder.parked:
+        waiting = folder.waiting
+        for payment_id, settle_id, _ in decision.judged:
+            for parked in waiting.held(automatic_key(payment_id, settle_id)):
+                waiting.drop(parked)
+        for parked in waiting.parked:
             if parked.subject is None and parked.record.origin == one.source:
-                folder.drop(parked)
+                waiting.drop(parked)
                 return parked
         return None
 
@@ -150,7 +152,7 @@ class Facts:
         """The record of an automatic settlement that is judged later is kept at hand, if its topic still has it."""
         record = waited.record if waited else await self._read(one)
         if record is not None:
-            folder.park(Parked(record, "judgement", None, subject=automatic_key(fact.payment_id, fact.settle_id)))
+            folder.waiting.hold(record, automatic_key(fact.payment_id, fact.settle_id))
 
     async def _read(self, one: Journaled) -> Record | None:
         assert one.source is not None

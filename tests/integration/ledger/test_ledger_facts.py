@@ -162,7 +162,8 @@ async def test_an_order_that_never_comes_makes_no_further_fact_dearer_and_is_giv
     ledger.now_ms += 1_000
     await ledger.apply("invoice.issued", invoice("o1", "late", 100))
     [folder] = (await Book(Cycle(ledger.connection, [], {}, ledger.now_ms, 4)).open(["o1"], opening=())).values()
-    assert (folder.parked, folder.left, folder.left_due_ms) == ([], 251, ledger.now_ms - 1_000 + 72 * 3_600_000)
+    found = folder.waiting
+    assert (found.parked, found.number, found.due_ms()) == ([], 251, ledger.now_ms - 1_000 + 72 * 3_600_000)
 
     ledger.now_ms += 72 * 3_600_000 - 1_000
     waiting = []

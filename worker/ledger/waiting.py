@@ -1,0 +1,111 @@
+"""What waits for one order (R29), and what became of the waiting in one cycle."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from worker.kafka.envelope import Unreadable
+from worker.kafka.records import Record
+from worker.ledger.reading import Readable, read_fact
+
+WaitsFor = Literal["order", "payment", "connectors", "judgement"]
+
+
+class Parked(Struct, eq=False):
+    """A record that waits. `row_id` is None until it is stored."""
+
+    record: Record
+    waits_for: WaitsFor
+    expires_at_ms: int | None
+    row_id: int | None = None
+    subject: str | None = None
+    known: Readable | Unreadable | None = None
+
+    @property
+    def read(self) -> Readable | Unreadable:
+        """The fact in it, read only once."""
+        if self.known is None:
+            self.known = read_fact(self.record)
+        return self.known
+
+
+class Waiting:
+    """The records that wait for one order, in the order in which they are stored."""
+
+    def __init__(self) -> None:
+        self.parked: list[Parked] = []
+        self.unfinished = False
+        """Whether some could be tried and were not yet: the next cycle goes on."""
+        self.changed = False
+        self.moved: list[Parked] = []
+        """Those that wait for something else now, or until another time."""
+        self.ended: list[int] = []
+        """The rows of those that wait no more."""
+        self._left = 0
+        self._left_due_ms: int | None = None
+
+    @property
+    def number(self) -> int:
+        """How many wait, those included that were not read."""
+        return len(self.parked) + self._left
+
+    def leave(self, number: int, due_ms: int | None) -> None:
+        """So many more wait and were not read, since nothing can come of them in this cycle."""
+        self._left, self._left_due_ms = number, due_ms
+
+    def add(self, parked: Parked) -> None:
+        """A record waits from now on."""
+        self.parked.append(parked)
+        self.changed = True
+
+    def hold(self, record: Record, subject: str) -> None:
+        """A record is kept until it is known how the payment's own captures ended (R27)."""
+        self.add(Parked(record, "judgement", None, subject=subject))
+
+    def held(self, subject: str) -> list[Parked]:
+        """Those of this automatic settlement."""
+        return [one for one in self.parked if one.subject == subject]
+
+    def overdue(self, now_ms: int) -> list[Parked]:
+        """Those that have waited as long as they may."""
+        return [one for one in self.parked if one.expires_at_ms is not None and one.expires_at_ms <= now_ms]
+
+    def drop(self, parked: Parked) -> None:
+        """This one waits no more."""
+        self.parked.remove(parked)
+        self.forget(parked)
+
+    def take_out(self) -> list[Parked]:
+        """Takes out all that are about to be tried; what is held for a judgement stays."""
+        taken = [one for one in self.parked if one.waits_for != "judgement"]
+        self.parked = [one for one in self.parked if one.waits_for == "judgement"]
+        return taken
+
+    def forget(self, parked: Parked) -> None:
+        """One that was taken out has its fate."""
+        if parked.row_id is not None:
+            self.ended.append(parked.row_id)
+        self.changed = True
+
+    def goes_on(self, parked: Parked, waits_for: WaitsFor, expires_at_ms: int | None) -> None:
+        """One that was taken out goes on waiting, perhaps for something else."""
+        if (parked.waits_for, parked.expires_at_ms) != (waits_for, expires_at_ms):
+            parked.waits_for, parked.expires_at_ms = waits_for, expires_at_ms
+            self.moved.append(parked)
+            self.changed = True
+
+    def put_back(self, tried: list[Parked], untried: list[Parked]) -> None:
+        """Ends a look at those that were taken out."""
+        self.parked += [*tried, *untried]
+        self.unfinished = bool(untried)
+
+    def unread_are_due(self, now_ms: int) -> bool:
+        """Whether some of those that were not read give up by then."""
+        return self._left_due_ms is not None and self._left_due_ms <= now_ms
+
+    def due_ms(self) -> int | None:
+        """The earliest deadline; at once, if some could be tried and were not yet."""
+        if self.unfinished:
+            return 0
+        deadlines = (self._left_due_ms, *(one.expires_at_ms for one in self.parked))
+        return min((one for one in deadlines if one is not None), default=None)
