@@ -5,6 +5,8 @@ import subprocess
 import sys
 import threading
 from collections import namedtuple
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -26,6 +28,54 @@ def one_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lock_file = tmp_path / "one.lock"
     lock_file.write_text(f"{jar.sha256}  {jar.coordinate}\n")
     return lock_file
+
+
+class Mirrored:
+    """A mirror that has one jar, which lies nowhere else."""
+
+    def __init__(self, lock_file: Path, content: bytes) -> None:
+        self.lock_file, self.content = lock_file, content
+        self.answers: list[bytes] = []
+        """What it sends instead, the first time and the next times."""
+        self.asked = 0
+        self.waits_for = 0
+        """It answers once it was asked so often, or has waited a second for that."""
+        self._more = threading.Condition()
+
+    def answer(self) -> bytes:
+        with self._more:
+            self.asked += 1
+            self._more.notify_all()
+            self._more.wait_for(lambda: self.asked >= self.waits_for, 1)
+        return self.answers.pop(0) if self.answers else self.content
+
+
+@pytest.fixture
+def mirrored(one_jar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirrored]:
+    [jar] = locked_jars(one_jar)
+    [stored] = (tmp_path / "maven").rglob(jar.file_name)
+    mirror = Mirrored(one_jar, stored.read_bytes())
+    shutil.rmtree(tmp_path / "maven")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self.path.endswith(".jar"):
+                self.send_error(404)
+            elif content := mirror.answer():
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(mirror.content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """It is nobody's business."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr("jgo.constants.MAVEN_CENTRAL_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr("worker.stack.jars.FETCH_PAUSES_SECONDS", (0.0, 0.0))
+        yield mirror
+        server.shutdown()
 
 
 def test_a_jar_with_another_sum_than_the_locked_one_is_refused(one_jar: Path, tmp_path: Path) -> None:
@@ -50,39 +100,26 @@ def test_a_jar_that_was_changed_on_disk_is_fetched_anew(one_jar: Path, tmp_path:
     assert jar.read_bytes() == good
 
 
-def test_a_jar_whose_way_broke_off_once_is_fetched_again_and_whole(
-    one_jar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_jar_whose_way_broke_off_once_is_fetched_again_and_whole(mirrored: Mirrored, tmp_path: Path) -> None:
     """The first connection is cut before an answer, the second half way through it."""
-    [jar] = locked_jars(one_jar)
-    [stored] = (tmp_path / "maven").rglob(jar.file_name)
-    content = stored.read_bytes()
-    shutil.rmtree(tmp_path / "maven")
-    asked: list[str] = []
+    mirrored.answers = [b"", mirrored.content[: len(mirrored.content) // 2]]
 
-    class Mirror(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            if not self.path.endswith(".jar"):
-                self.send_error(404)
-            elif len(asked) > 1:
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content[: len(content) // 2] if len(asked) == 2 else content)
+    [fetched] = verified_jars(lambda _: None, tmp_path / "cache", mirrored.lock_file)
 
-        def log_message(self, *_: object) -> None:
-            """It is nobody's business."""
+    assert fetched.read_bytes() == mirrored.content
+    assert mirrored.asked == 3
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as mirror:
-        threading.Thread(target=mirror.serve_forever, daemon=True).start()
-        monkeypatch.setattr("jgo.constants.MAVEN_CENTRAL_URL", f"http://127.0.0.1:{mirror.server_port}")
-        monkeypatch.setattr("worker.stack.jars.FETCH_PAUSES_SECONDS", (0.0, 0.0))
-        [fetched] = verified_jars(lambda _: None, tmp_path / "cache", one_jar)
-        mirror.shutdown()
 
-    assert fetched.read_bytes() == content
-    assert len([path for path in asked if path.endswith(".jar")]) == 3
+def test_two_commands_that_lack_the_same_jar_fetch_it_once(mirrored: Mirrored, tmp_path: Path) -> None:
+    mirrored.waits_for = 2
+
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(
+            lambda _: verified_jars(lambda _: None, tmp_path / "cache", mirrored.lock_file), range(2)
+        )
+
+    assert first == second
+    assert mirrored.asked == 1
 
 
 def test_a_full_disk_is_named_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

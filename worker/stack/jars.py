@@ -1,6 +1,7 @@
 """The broker's jars: those of `broker.lock`, fetched once per user, compared with their sums before each start."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -56,16 +57,22 @@ def verified_jars(say: Callable[[str], None], folder: Path | None = None, lock_f
     folder = folder or cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     jars = locked_jars(lock_file)
-    missing = [jar for jar in jars if not _is_locked_one(jar, folder / jar.file_name)]
-    if missing:
-        say(f"Fetching {len(missing)} of the broker's {len(jars)} jars, once for all your homes.")
-        _fetch(missing, folder)
+    if _missing(jars, folder):
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if missing := _missing(jars, folder):  # else another command brought them meanwhile
+                say(f"Fetching {len(missing)} of the broker's {len(jars)} jars, once for all your homes.")
+                _fetch(missing, folder)
     return [folder / jar.file_name for jar in jars]
 
 
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _missing(jars: list[Jar], folder: Path) -> list[Jar]:
+    return [jar for jar in jars if not _is_locked_one(jar, folder / jar.file_name)]
 
 
 def _is_locked_one(jar: Jar, path: Path) -> bool:
