@@ -16,7 +16,7 @@ from faust.serializers import codecs
 
 from worker import telemetry
 from worker.kafka.murmur2 import partition_of
-from worker.kafka.refusals import refusal
+from worker.kafka.refusals import refusal, told
 
 REFUSED_PAUSE_SECONDS = 1.0
 TURN = 200
@@ -90,7 +90,7 @@ class HomeTable(faust.Table[Any, Any]):
             refused = await self._refused(changes)
             if refused:
                 why = next(iter(refused.values()))
-                telemetry.log.warning("Kafka refused a write of the view; it is sent again", problem=repr(why))
+                telemetry.log.warning("Kafka refused a write of the view; it is sent again", problem=told(why))
                 self.refusal = refusal(why)
                 await asyncio.sleep(REFUSED_PAUSE_SECONDS)
             else:
