@@ -148,7 +148,8 @@ def main(arguments: list[str] | None = None) -> None:
         _let_go_of_output()
         raise SystemExit(1) from None
     except BaseException as problem:
-        from worker.console.problems import fail, sentence_for
+        from worker.console.problems import fail
+        from worker.console.sentences import sentence_for
 
         if (said := sentence_for(problem)) is None:
             raise

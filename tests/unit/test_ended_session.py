@@ -6,7 +6,7 @@ import ssl
 import asyncpg
 import pytest
 
-from worker.console.problems import sentence_for
+from worker.console.sentences import sentence_for
 from worker.postgres.refusals import told
 from worker.stream.faults import FencedError, UncertainCommitError
 from worker.stream.patience import Patience

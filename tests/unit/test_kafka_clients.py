@@ -23,7 +23,7 @@ from aiokafka.errors import (
 )
 from asyncpg import InvalidPasswordError
 
-from worker.console.problems import sentence_for
+from worker.console.sentences import sentence_for
 from worker.kafka.connecting import administrator, consumer
 from worker.kafka.refusals import TOPIC_RIGHTS, refusal
 from worker.kafka.sink import Sink
