@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from worker.stack import StackError, environment, status, up
-from worker.stack.jars import LOCK_FILE, locked_jars, verified_jars
+from worker.stack.archive import make_archive
+from worker.stack.jars import LOCK_FILE, cache_folder, locked_jars, verified_jars
+from worker.stack.java import java
 
 
 @pytest.fixture
@@ -131,6 +133,22 @@ def test_a_full_disk_is_named_before_anything_starts(tmp_path: Path, monkeypatch
 
     assert "\n" not in str(refused.value)
     assert not any(look.running for look in status(tmp_path / "home"))
+
+
+def test_a_cache_on_a_full_disk_gets_its_archive_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "partial-settlement").mkdir()
+    (tmp_path / "partial-settlement" / "jars").symlink_to(cache_folder())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    usage = namedtuple("usage", "total used free")  # noqa: PYI024 - the shape that the system gives
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 1 << 40, 1 << 20))
+    said: list[str] = []
+
+    make_archive(said.append)
+
+    assert said == []
+    assert not java(said.append).archive_was_tried
 
 
 def test_a_home_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:

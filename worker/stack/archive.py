@@ -20,21 +20,21 @@ def make_archive(say: Callable[[str], None]) -> None:
     if ours.archive_was_tried:
         return
     # Without an archive a broker starts as well, only later: whatever is in the way here is no reason to fail.
-    with contextlib.suppress(OSError), ours.archive.with_suffix(".lock").open("w") as lock:
+    with contextlib.suppress(OSError, StackError), ours.archive.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not ours.archive_was_tried:
-            say("Starting a broker for nobody, once, so that Java starts it in half the time from now on.")
-            _make(ours)
+            _make(ours, say)
 
 
-def _make(ours: Java) -> None:
-    """The archive, or an empty file where none comes into being."""
+def _make(ours: Java, say: Callable[[str], None]) -> None:
+    """The archive, or an empty file where none comes into being. A full disk is no attempt: it may have room again."""
     folder = ours.archive.with_suffix(".new")  # always the same: a broker that an attempt left running is ended
     shutil.rmtree(folder, ignore_errors=True)
     made, empty = folder / "made", folder / "empty"
     broker = Broker(Home(folder / "home"), archive=made)
+    broker.home.make()
+    say("Starting a broker for nobody, once, so that Java starts it in half the time from now on.")
     with contextlib.suppress(StackError, PortTakenError, psutil.Error):
-        broker.home.make()
         try:
             broker.start()
         finally:
