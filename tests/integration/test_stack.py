@@ -170,6 +170,18 @@ def test_an_archive_that_is_damaged_is_passed_over_in_silence(tmp_path: Path, mo
     assert [line for line in (said.stdout + said.stderr).splitlines() if "openjdk" not in line.lower()] == []
 
 
+def test_a_comma_in_a_folders_name_does_not_end_the_name(tmp_path: Path) -> None:
+    """Kafka takes several folders with commas: it would write beside the home, or beside the cache of the archive."""
+    home = tmp_path / "one,two"
+    try:
+        up(home)
+
+        assert states(home) == {(True, True)}
+        assert [one.name for one in tmp_path.iterdir()] == [home.name]
+    finally:
+        down(home)
+
+
 def test_env_is_ready_for_eval_and_names_what_is_needed_and_no_more(home: Path) -> None:
     script = 'eval "$("$1" -m worker stack env)" && printf "%s %s" "$KAFKA_BOOTSTRAP_SERVERS" "$DATABASE_URL"'
     clean = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "SETTLEMENT_HOME": str(home)}

@@ -85,7 +85,7 @@ class Broker(Service):
             "listeners": f"BROKER://{LOOPBACK}:{client},CONTROLLER://{LOOPBACK}:{controller}",
             "advertised.listeners": f"BROKER://{LOOPBACK}:{client}",
             "controller.quorum.voters": f"1@{LOOPBACK}:{controller}",
-            "log.dirs": str(data),
+            "log.dirs": data.name,  # in the folder where it works: Kafka takes a comma for the end of a name
         }
         lines = [f"{name}={value}" for name, value in own.items()]
         self._settings.write_text((ROOM / "broker.properties").read_text() + "\n" + "\n".join(lines) + "\n")
