@@ -120,7 +120,10 @@ class Settings:
     @property
     def home(self) -> Path:
         """The folder of the embedded stack."""
-        return self.settlement_home.expanduser().absolute()
+        try:
+            return self.settlement_home.expanduser().absolute()
+        except RuntimeError:  # its ~ stands for nobody that this machine knows
+            raise SettingsError(_refusal("SETTLEMENT_HOME", str(self.settlement_home))) from None
 
     @property
     def bootstrap(self) -> str:
@@ -178,9 +181,13 @@ def _read(name: str, text: str) -> Any:
     try:
         return NAMES[name].metadata["read"](text)
     except ValueError:
-        # A credential may stand before the @, also where none belongs.
-        secret = Secret in get_args(NAMES[name].type) or "@" in text
-        raise SettingsError(f"{name} takes {takes(name)}" + ("" if secret else f", not {text!r}")) from None
+        raise SettingsError(_refusal(name, text)) from None
+
+
+def _refusal(name: str, text: str) -> str:
+    # A credential may stand before the @, also where none belongs.
+    secret = Secret in get_args(NAMES[name].type) or "@" in text
+    return f"{name} takes {takes(name)}" + ("" if secret else f", not {text!r}")
 
 
 def _given(name: str, environment: Mapping[str, str]) -> str | None:

@@ -241,6 +241,17 @@ def test_what_was_given_instead_of_a_file_is_not_shown_it_may_be_the_secret_itse
         assert str(refusal.value) == f"{name}_FILE takes the path of a text file that can be read: {why}"
 
 
+def test_a_home_below_the_home_of_nobody_is_refused_by_whoever_needs_it():
+    settings = load({"SETTLEMENT_HOME": "~nobody-of-that-name/stack"})
+
+    with pytest.raises(SettingsError) as refusal:
+        _ = settings.home
+
+    assert str(refusal.value) == (
+        "SETTLEMENT_HOME takes the folder of the embedded stack, not '~nobody-of-that-name/stack'"
+    )
+
+
 def test_sasl_without_credentials_is_refused():
     with pytest.raises(SettingsError, match="KAFKA_SASL_PASSWORD is missing"):
         load({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_USERNAME": "u"})
