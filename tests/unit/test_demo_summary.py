@@ -1,13 +1,14 @@
-"""What `settlement demo --json` tells a program of the money."""
+"""What `settlement demo` takes from its environment, and what `--json` tells a program of the money."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from worker.ledger.comparing import Comparison
 from worker.sandbox.demo import _summary_as_json
 from worker.sandbox.erp import stories
-from worker.sandbox.rehearsal import Verdict
+from worker.sandbox.rehearsal import Rehearsal, Verdict
 from worker.sandbox.watching import Seen
 
 ACCOUNT = Comparison("cielo", {"settled": 9000, "refunded": 500, "voided": 0})
@@ -26,3 +27,14 @@ def test_the_summary_of_a_demo_is_one_object(capsys: pytest.CaptureFixture[str],
         "connectors": {"cielo": {"settled": 9000, "refunded": 500, "voided": 0, "agrees": True}},
         "complaints": None if audited else "I3 does not hold",
     }  # fmt: skip
+
+
+async def test_what_a_demo_does_itself_it_does_with_the_settings_of_the_programs_that_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TOPIC_PARTITIONS", "3")
+
+    stack = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://127.0.0.1:9/d"}
+    play = Rehearsal("played", tmp_path, stack)
+
+    assert (play.settings.topic_partitions, play.settings.topic_prefix) == (3, "played.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -58,7 +59,7 @@ class Rehearsal:
             "CONNECTORS_FILE": str(self.folder / "connectors.toml"),
             "LOG_FORMAT": "json",
         }
-        self.settings = load(self.environment)
+        self.settings = load({**os.environ, **self.environment})  # as the programs that it starts have them
         self.processes = Processes(self.folder, self.environment)
         self._watcher = Watcher(self.settings)
         self.urls: dict[str, str] = {}
