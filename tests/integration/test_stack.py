@@ -20,7 +20,7 @@ from tests.striking import strike
 from tests.until import until
 from worker.stack import StackEnv, down, status, up
 from worker.stack.jars import cache_folder
-from worker.stack.java import java
+from worker.stack.java import Java, java
 
 PROJECT = Path(__file__).parents[2]
 
@@ -168,6 +168,23 @@ def test_an_archive_that_is_damaged_is_passed_over_in_silence(tmp_path: Path, mo
 
     assert f"-XX:AOTCache={cache}" in " ".join(started)
     assert [line for line in (said.stdout + said.stderr).splitlines() if "openjdk" not in line.lower()] == []
+
+
+def test_an_archive_of_jars_that_were_copied_since_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Java refuses it: a copy has another time, be it an earlier or a later one."""
+    program = java(lambda _: None).program
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    jar = cache_folder() / "one.jar"
+    jar.parent.mkdir(parents=True)
+    jar.touch()
+    Java(program, [jar]).archive.touch()
+    assert Java(program, [jar]).archive_was_tried
+
+    os.utime(jar, (1, 1))
+
+    assert not Java(program, [jar]).archive_was_tried
 
 
 def test_a_comma_in_a_folders_name_does_not_end_the_name(tmp_path: Path) -> None:

@@ -47,9 +47,13 @@ class Java:
 
     @cached_property
     def archive(self) -> Path:
-        """The file for this Java, its options and these jars, shared by all homes of this user."""
+        """The file for this Java, its options and these jars, shared by all homes of this user.
+
+        Java refuses an archive of jars with other times, which a copy of the folder may have.
+        """
         of_java = (self.program.parents[1] / "release").read_text()
-        fitting = "\n".join([of_java, *OPTIONS, *(jar.name for jar in self.jars)])
+        of_jars = (f"{jar.name} {int(jar.stat().st_mtime)}" for jar in self.jars)
+        fitting = "\n".join([of_java, *OPTIONS, *of_jars])
         return cache_folder().parent / f"broker-{hashlib.sha256(fitting.encode()).hexdigest()[:16]}.aot"
 
     @property
@@ -58,9 +62,8 @@ class Java:
 
     @property
     def archive_was_tried(self) -> bool:
-        """Where none can be made, an empty file says so. Java refuses one that is older than a jar."""
-        newest = max(jar.stat().st_mtime for jar in self.jars)
-        return self.archive.exists() and self.archive.stat().st_mtime >= newest
+        """Where none can be made, an empty file says so."""
+        return self.archive.exists()
 
     def _command(self, *options: str) -> list[str]:
         return [str(self.program), *OPTIONS, _LOGGING, *options, "-cp", ":".join(str(jar) for jar in self.jars)]
