@@ -37,14 +37,14 @@ class Mirrored:
 
     def __init__(self, lock_file: Path, content: bytes) -> None:
         self.lock_file, self.content = lock_file, content
-        self.answers: list[bytes] = []
-        """What it sends instead, the first time and the next times."""
+        self.answers: list[bytes | None] = []
+        """What it sends instead, the first time and the next times; None: that it is out of order."""
         self.asked = 0
         self.waits_for = 0
         """It answers once it was asked so often, or has waited a second for that."""
         self._more = threading.Condition()
 
-    def answer(self) -> bytes:
+    def answer(self) -> bytes | None:
         with self._more:
             self.asked += 1
             self._more.notify_all()
@@ -63,7 +63,9 @@ def mirrored(one_jar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         def do_GET(self) -> None:
             if not self.path.endswith(".jar"):
                 self.send_error(404)
-            elif content := mirror.answer():
+            elif (content := mirror.answer()) is None:
+                self.send_error(503)
+            elif content:
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(mirror.content)))
                 self.end_headers()
@@ -110,6 +112,15 @@ def test_a_jar_whose_way_broke_off_once_is_fetched_again_and_whole(mirrored: Mir
 
     assert fetched.read_bytes() == mirrored.content
     assert mirrored.asked == 3
+
+
+def test_a_jar_whose_mirror_is_out_of_order_for_a_moment_is_fetched_again(mirrored: Mirrored, tmp_path: Path) -> None:
+    mirrored.answers = [None]
+
+    [fetched] = verified_jars(lambda _: None, tmp_path / "cache", mirrored.lock_file)
+
+    assert fetched.read_bytes() == mirrored.content
+    assert mirrored.asked == 2
 
 
 def test_two_commands_that_lack_the_same_jar_fetch_it_once(mirrored: Mirrored, tmp_path: Path) -> None:

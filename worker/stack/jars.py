@@ -18,7 +18,7 @@ from worker.stack.errors import StackError
 LOCK_FILE = Path(__file__).parent / "broker.lock"
 FETCHES_AT_ONCE = 8
 FETCH_SECONDS_MAX = 60
-# A name that is not found for a moment or a connection that breaks is tried again after so long.
+# A name that is not found, a server that is out of order or a connection that breaks is tried again after so long.
 FETCH_PAUSES_SECONDS = (1.0, 3.0)
 
 
@@ -86,12 +86,14 @@ def _fetch(jars: list[Jar], folder: Path) -> None:
     from jgo.constants import MAVEN_CENTRAL_URL, default_maven_repo  # noqa: PLC0415
     from jgo.maven import MavenContext  # noqa: PLC0415
 
+    trouble = (requests.RequestException, RuntimeError)  # jgo has the second for whatever a server answers but 200
+
     def resolved(jar: Jar) -> Path:
         artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
         for pause in FETCH_PAUSES_SECONDS:
             try:
                 return Path(artifact.resolve())
-            except requests.RequestException:
+            except trouble:
                 if artifact.cached_path:
                     artifact.cached_path.unlink(missing_ok=True)  # half of it may have come
                 time.sleep(pause)
@@ -121,7 +123,7 @@ def _fetch(jars: list[Jar], folder: Path) -> None:
         with ThreadPoolExecutor(FETCHES_AT_ONCE) as pool:
             try:
                 list(pool.map(fetch, jars))
-            except (requests.RequestException, RuntimeError) as problem:
+            except trouble as problem:
                 raise StackError(f"The broker's jars cannot be fetched: {problem}.") from problem
 
 
