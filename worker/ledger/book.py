@@ -137,7 +137,7 @@ class Book:
         for row in rows:
             expires_ms = milliseconds_or_none(row["expires_at"])
             one = Parked(kept_record(row), row["waits_for"], expires_ms, row["id"], row["subject"])
-            folders[row["order_id"]].waiting.parked.append(one)
+            folders[row["order_id"]].waiting.lay_in(one)
 
     async def write(self, rows: Rows) -> None:
         """Writes all that the cycle decided; if the rows are few, they wait for `flush` or for the end of the cycle."""

@@ -49,6 +49,10 @@ class Waiting:
         """How many wait, those included that were not read."""
         return len(self.parked) + self._left
 
+    def lay_in(self, stored: Parked) -> None:
+        """One that waited before this cycle."""
+        self.parked.append(stored)
+
     def leave(self, number: int, due_ms: int | None) -> None:
         """So many more wait and were not read, since nothing can come of them in this cycle."""
         self._left, self._left_due_ms = number, due_ms

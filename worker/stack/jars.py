@@ -90,12 +90,12 @@ def _fetch(jars: list[Jar], folder: Path) -> None:
 
     def resolved(jar: Jar) -> Path:
         artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
+        assert artifact.cached_path is not None  # since the context has a folder
         for pause in FETCH_PAUSES_SECONDS:
             try:
                 return Path(artifact.resolve())
             except trouble:
-                if artifact.cached_path:
-                    artifact.cached_path.unlink(missing_ok=True)  # half of it may have come
+                artifact.cached_path.unlink(missing_ok=True)  # half of it may have come
                 time.sleep(pause)
         return Path(artifact.resolve())
 
