@@ -187,9 +187,9 @@ def test_an_archive_of_jars_that_were_copied_since_is_made_anew(
     assert not Java(program, [jar]).archive_was_tried
 
 
-def test_a_comma_in_a_folders_name_does_not_end_the_name(tmp_path: Path) -> None:
+def test_a_folders_name_may_have_a_comma_a_blank_and_letters_of_any_language(tmp_path: Path) -> None:
     """Kafka takes several folders with commas: it would write beside the home, or beside the cache of the archive."""
-    home = tmp_path / "one,two"
+    home = tmp_path / "één, 二"
     try:
         up(home)
 

@@ -27,7 +27,7 @@ class Account:
 
 def tidy_environment() -> dict[str, str]:
     """What a server may see of our environment: none of our secrets, no options for another Java."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
 def run(
