@@ -51,12 +51,9 @@ def _checked(is_right: Callable[[Value], bool], read: Callable[[str], Value]) ->
     return checked
 
 
-def _one_of(*names: str) -> Callable[[str], str]:
-    return _checked(lambda value: value in names, str)
-
-
-def _any_case(*names: str) -> Callable[[str], str]:
-    return _checked(lambda value: value in names, str.lower)
+def _one_of(*names: str, default: Default, read: Callable[[str], str] = str) -> str | Default:
+    *others, last = names
+    return _setting(_checked(lambda value: value in names, read), default, f"{', '.join(others)} or {last}")
 
 
 def _matching(pattern: str) -> Callable[[str], str]:
@@ -79,13 +76,8 @@ class Settings:
     """Each with its default, and what it takes."""
 
     kafka_bootstrap_servers: str | None = _setting(_checked(names_brokers, str), None, "host:port, several with commas")
-    kafka_security_protocol: str = _setting(
-        _one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"), "PLAINTEXT",
-        "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
-    )  # fmt: skip
-    kafka_sasl_mechanism: str = _setting(
-        _one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "PLAIN", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
-    )
+    kafka_security_protocol: str = _one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL", default="PLAINTEXT")
+    kafka_sasl_mechanism: str = _one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", default="PLAIN")
     kafka_sasl_username: str | None = _setting(str, None, "a name")
     kafka_sasl_password: Secret | None = _setting(Secret, None, "a secret")
     kafka_ssl_cafile: Path | None = _setting(
@@ -108,8 +100,8 @@ class Settings:
     ops_port: int | None = _setting(_whole(0, 65_535), None, "a port from 0 (a free one) to 65535")
     ops_token: Secret | None = _setting(Secret, None, "a secret")
     ops_view_token: Secret | None = _setting(Secret, None, "a secret")
-    log_level: str = _setting(_any_case("debug", "info", "warning", "error"), "info", "debug, info, warning or error")
-    log_format: str | None = _setting(_any_case("json", "text"), None, "json or text")
+    log_level: str = _one_of("debug", "info", "warning", "error", default="info", read=str.lower)
+    log_format: str | None = _one_of("json", "text", default=None, read=str.lower)
     settlement_home: Path = _setting(Path, Path("~/.settlement"), "the folder of the embedded stack")
 
     @property
