@@ -19,8 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from tests.striking import strike
 from tests.until import until
 from worker.stack import StackEnv, down, status, up
-from worker.stack.jars import cache_folder
-from worker.stack.java import Java, java
+from worker.stack.java import java
 
 PROJECT = Path(__file__).parents[2]
 
@@ -154,37 +153,6 @@ async def test_a_broker_starts_with_what_java_kept_of_an_earlier_start(home: Pat
 
     broker = psutil.Process(pids(home)["kafka"])
     assert str(ours.archive) in {mapped.path for mapped in broker.memory_maps()}
-
-
-def test_an_archive_that_is_damaged_is_passed_over_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = tmp_path / "partial-settlement"
-    cache.mkdir()
-    (cache / "jars").symlink_to(cache_folder())
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    java(lambda _: None).archive.write_text("damaged" * 1000)
-
-    started = java(lambda _: None).command("-version")
-    said = subprocess.run(started, capture_output=True, text=True, check=True)
-
-    assert f"-XX:AOTCache={cache}" in " ".join(started)
-    assert [line for line in (said.stdout + said.stderr).splitlines() if "openjdk" not in line.lower()] == []
-
-
-def test_an_archive_of_jars_that_were_copied_since_is_made_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Java refuses it: a copy has another time, be it an earlier or a later one."""
-    program = java(lambda _: None).program
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    jar = cache_folder() / "one.jar"
-    jar.parent.mkdir(parents=True)
-    jar.touch()
-    Java(program, [jar]).archive.touch()
-    assert Java(program, [jar]).archive_was_tried
-
-    os.utime(jar, (1, 1))
-
-    assert not Java(program, [jar]).archive_was_tried
 
 
 def test_a_folders_name_may_have_a_comma_a_blank_and_letters_of_any_language(tmp_path: Path) -> None:

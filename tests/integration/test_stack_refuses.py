@@ -1,5 +1,6 @@
-"""What the embedded stack must not do: run what was not locked, fill a full disk, load what nobody asked for."""
+"""What the embedded stack must not do: run what was not locked, trust damage, fill a disk, load what nobody needs."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from worker.stack import StackError, environment, status, up
 from worker.stack.archive import make_archive
 from worker.stack.jars import LOCK_FILE, cache_folder, locked_jars, verified_jars
-from worker.stack.java import java
+from worker.stack.java import Java, java
 
 
 @pytest.fixture
@@ -30,6 +31,22 @@ def one_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lock_file = tmp_path / "one.lock"
     lock_file.write_text(f"{jar.sha256}  {jar.coordinate}\n")
     return lock_file
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")  # noqa: PYI024 - the shape that the system gives
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 1 << 40, 1 << 20))
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that has the jars, and nothing else."""
+    cache = tmp_path / "partial-settlement"
+    cache.mkdir()
+    (cache / "jars").symlink_to(cache_folder())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return cache
 
 
 class Mirrored:
@@ -135,10 +152,34 @@ def test_two_commands_that_lack_the_same_jar_fetch_it_once(mirrored: Mirrored, t
     assert mirrored.asked == 1
 
 
-def test_a_full_disk_is_named_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024 - the shape that the system gives
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 1 << 40, 1 << 20))
+def test_an_archive_that_is_damaged_is_passed_over_in_silence(own_cache: Path) -> None:
+    java(lambda _: None).archive.write_text("damaged" * 1000)
 
+    started = java(lambda _: None).command("-version")
+    said = subprocess.run(started, capture_output=True, text=True, check=True)
+
+    assert f"-XX:AOTCache={own_cache}" in " ".join(started)
+    assert [line for line in (said.stdout + said.stderr).splitlines() if "openjdk" not in line.lower()] == []
+
+
+def test_an_archive_of_jars_that_were_copied_since_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Java refuses it: a copy has another time, be it an earlier or a later one."""
+    program = java(lambda _: None).program
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    jar = cache_folder() / "one.jar"
+    jar.parent.mkdir(parents=True)
+    jar.touch()
+    Java(program, [jar]).archive.touch()
+    assert Java(program, [jar]).archive_was_tried
+
+    os.utime(jar, (1, 1))
+
+    assert not Java(program, [jar]).archive_was_tried
+
+
+def test_a_full_disk_is_named_before_anything_starts(full_disk: None, tmp_path: Path) -> None:
     with pytest.raises(StackError, match=r"disk of .* is full: 1 MiB are left") as refused:
         up(tmp_path / "home")
 
@@ -146,17 +187,10 @@ def test_a_full_disk_is_named_before_anything_starts(tmp_path: Path, monkeypatch
     assert not any(look.running for look in status(tmp_path / "home"))
 
 
-def test_a_cache_on_a_full_disk_gets_its_archive_once_there_is_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "partial-settlement").mkdir()
-    (tmp_path / "partial-settlement" / "jars").symlink_to(cache_folder())
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024 - the shape that the system gives
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 1 << 40, 1 << 20))
+def test_a_cache_on_a_full_disk_gets_its_archive_once_there_is_room(full_disk: None, own_cache: Path) -> None:
     said: list[str] = []
 
-    make_archive(said.append)
+    make_archive(java(said.append), said.append)
 
     assert said == []
     assert not java(said.append).archive_was_tried

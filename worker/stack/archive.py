@@ -10,13 +10,12 @@ import psutil
 from worker.stack.broker import Broker
 from worker.stack.errors import PortTakenError, StackError
 from worker.stack.home import Home
-from worker.stack.java import Java, java
+from worker.stack.java import Java
 from worker.stack.processes import run
 
 
-def make_archive(say: Callable[[str], None]) -> None:
+def make_archive(ours: Java, say: Callable[[str], None]) -> None:
     """Once for all homes of this user. Does nothing where it is made, and where another command is making it."""
-    ours = java(say)
     if ours.archive_was_tried:
         return
     # Without an archive a broker starts as well, only later: whatever is in the way here is no reason to fail.

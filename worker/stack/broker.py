@@ -5,11 +5,12 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from worker.stack.errors import StackError
 from worker.stack.home import LOOPBACK, Home, built_whole
-from worker.stack.java import java
+from worker.stack.java import Java, java
 from worker.stack.processes import run
 from worker.stack.service import Service
 
@@ -37,6 +38,11 @@ class Broker(Service):
         self._say = say
         self._archive = archive
         self._settings = self.folder / "server.properties"
+
+    @cached_property
+    def java(self) -> Java:
+        """What it runs on; its jars are compared with their sums once for all that one start needs."""
+        return java(self._say)
 
     def prepare(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -72,12 +78,11 @@ class Broker(Service):
 
     def tool(self, name: str, arguments: list[str]) -> list[str]:
         """The command line of one of Kafka's own tools, pointed at this broker."""
-        return [*java(self._say).command(), TOOLS[name], "--bootstrap-server", self.address, *arguments]
+        return [*self.java.command(), TOOLS[name], "--bootstrap-server", self.address, *arguments]
 
     def _java(self, archive: Path | None = None) -> list[str]:
         own = (f"-Djava.io.tmpdir={self.folder / 'tmp'}", f"-Dsettlement.stack={self.mark}")
-        found = java(self._say)
-        return found.archiving(archive, *own) if archive else found.command(*own)
+        return self.java.archiving(archive, *own) if archive else self.java.command(*own)
 
     def _write_settings(self, data: Path) -> None:
         client, controller = (self.home.port(name) for name in self.ports)

@@ -44,7 +44,7 @@ def up(folder: Path, say: Callable[[str], None] = lambda _: None) -> StackEnv:
             broker, database = Broker(home, say), Database(home)
             missing = [service for service in (broker, database) if not service.is_up()]
             if broker in missing:
-                make_archive(say)
+                make_archive(broker.java, say)
             _start_all(missing)
             return StackEnv(broker.address, database.url)
 
