@@ -11,7 +11,7 @@ from worker.domain.terms import Capability, Terms
 from worker.kafka.packing import unpacked
 from worker.kafka.records import Outgoing, Record
 from worker.ledger.folder import Folder
-from worker.ledger.publishing import publish, put_into_words
+from worker.ledger.publishing import publish, words
 from worker.ledger.reading import Readable, read_fact
 from worker.ledger.rows import Rows
 from worker.settings import Settings
@@ -42,16 +42,16 @@ def events_of_an_order(parcels: int, invoiced: int) -> int:
 def told_of_an_invoice(parcels: int, prefix: str) -> list[Outgoing]:
     """What one invoice of an order in so many parcels sends to Kafka: a command, its events, a state."""
     folder = _invoiced(parcels)
-    put_into_words(folder, prefix)
     cycle = Cycle(cast("Connection", None), [], {}, TERMS.now_ms, 1)
-    publish(cycle, folder)
+    publish(cycle, folder, words(folder, prefix))
     return unpacked(cycle.outgoing)
 
 
 def written_of_an_invoice(parcels: int) -> list[int]:
     """How many bytes each row has that one invoice of such an order makes the ledger write."""
-    rows = Rows(Settings())
-    rows.add(_invoiced(parcels), None)
+    settings, folder = Settings(), _invoiced(parcels)
+    rows = Rows(settings)
+    rows.add(folder, words(folder, settings.topic_prefix).events, None)
     tables = (rows.facts, rows.commands, rows.events, rows.entries, rows.standing, rows.balances)
     return [sum(map(_size, one)) for table in tables for one in table]
 

@@ -92,7 +92,8 @@ def _list_on(
 ) -> int:
     """Lists an amount as lacking on sales, none above its own limit or its value; returns how much was listed."""
     order, left = draft.order, amount
-    known, found = _known(order), list[Lack]()
+    known = _known(order)
+    found: list[Lack] = []
     for invoice, most in invoices:
         part = min(left, most, invoice.due - known[invoice.number]) if invoice.output else 0
         if part > 0:
@@ -113,7 +114,9 @@ def struck(
     lacks: Iterable[Lack], amount: int, of: Callable[[Lack], bool] = lambda _: True
 ) -> tuple[list[Lack], list[Lack]]:
     """What stays of these when up to an amount is struck, and what does not."""
-    kept, gone, left = list[Lack](), list[Lack](), amount
+    kept: list[Lack] = []
+    gone: list[Lack] = []
+    left = amount
     for lack in lacks:
         part = min(left, lack.amount) if of(lack) else 0
         left -= part
@@ -126,7 +129,9 @@ def struck(
 
 def take_off_captured(draft: Draft, amount: int, failed: Collection[str]) -> list[Lack]:
     """Strikes up to an amount, oldest invoice first, of each first what these commands failed to take; returns it."""
-    kept, gone, left = list[Lack](), list[Lack](), amount
+    kept: list[Lack] = []
+    gone: list[Lack] = []
+    left = amount
     for mine in per_invoice(draft.order.lacks).values():
         own, now = struck(mine, left, lambda lack: lack.command_id in failed)
         rest, then = struck(own, left - sum(lack.amount for lack in now))

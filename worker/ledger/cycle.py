@@ -14,7 +14,7 @@ from worker.ledger.connectors import Connectors
 from worker.ledger.deciding import Deciding, opened_by
 from worker.ledger.folder import Folder
 from worker.ledger.places import Placed, placed
-from worker.ledger.publishing import publish
+from worker.ledger.publishing import Words, publish, words
 from worker.ledger.reading import Readable
 from worker.ledger.rows import Rows
 from worker.ledger.tally import ReadRecord, Tally
@@ -115,18 +115,20 @@ class LedgerCycle:
     async def _write(self, folders: Sequence[Folder], deciding: Deciding, *, flush: bool) -> None:
         """Writes all that became of these orders. `flush`: now, and not with the cycle's last statement."""
         rows = Rows(self._settings)
+        telling: list[Words] = []
         for folder in folders:
             unnamed = self.connectors.unnamed(folder.order)
             self.tally.unnamed.update(unnamed or ())
-            rows.add(folder, unnamed)
+            telling.append(words(folder, self._settings.topic_prefix))
+            rows.add(folder, telling[-1].events, unnamed)
         await self.book.write(rows)
         self.book.account(self.tally.consumed, deciding.duplicates, self.tally.next_offsets)
         await self.book.mark_returned(deciding.returned)
         flushing = asyncio.ensure_future(self.book.flush()) if flush else None
         try:
             await asyncio.sleep(0)  # the statement is on its way: meanwhile the database is at work
-            for folder in folders:
-                publish(self.cycle, folder)
+            for folder, said in zip(folders, telling, strict=True):
+                publish(self.cycle, folder, said)
         finally:
             if flushing is not None:
                 await flushing

@@ -67,8 +67,6 @@ class Folder:
         self.facts = facts
         self.silent = silent
         """Facts of earlier cycles that no message has carried yet."""
-        self.told = facts - len(silent)
-        """The last fact that a message has carried."""
         self.waiting = Waiting()
         self.told_bytes = 0
         """About how many bytes the commands of a split payment take: each of them names all recipients."""
@@ -76,13 +74,17 @@ class Folder:
         self.entries: list[tuple[Decided, Entry]] = []
         self.commands: list[Asked] = []
         self.events: list[Told] = []
-        self.words: list[bytes] = []
-        self.journals: dict[int, bytes] = {}
 
     @property
     def changed(self) -> bool:
         """Whether anything of it has to be written."""
         return bool(self.decided) or self.waiting.changed
+
+    @property
+    def told(self) -> int:
+        """The last fact that a message carries: one of this cycle, or of those before."""
+        before = self.facts - len(self.decided) - len(self.silent)
+        return max((telling[-1].of.sequence for telling in (self.commands, self.events) if telling), default=before)
 
     def judge(
         self, fact: Fact, terms: Terms, source: Origin | None, chain: int, traceparent: str | None, *,

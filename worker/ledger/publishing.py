@@ -1,7 +1,7 @@
 """What a cycle publishes about one order: commands, events, and its state after the last change."""
 
 import orjson
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from worker.domain.published import command_message, event_message, order_state, timestamp
 from worker.kafka import names
@@ -12,46 +12,50 @@ from worker.ledger.folder import Decided, Folder
 from worker.ledger.journal import Journaled
 from worker.stream.cycle import Cycle
 
-
-def put_into_words(folder: Folder, prefix: str) -> None:
-    """Encodes the order's new events, once for the timeline and the topic alike, with their facts."""
-    order = folder.order
-    folder.words = [
-        orjson.dumps(event_message(order, told.event, _source(prefix, told.of.source), told.of.at_ms))
-        for told in folder.events
-    ]
-    telling = {told.of.sequence for told in folder.events} | {asked.of.sequence for asked in folder.commands}
-    untold = list(folder.silent)
-    for decided in folder.decided:
-        untold.append(_journaled(decided))
-        if decided.sequence in telling:
-            folder.journals[decided.sequence] = journal.encode(untold)
-            folder.told, untold = decided.sequence, []
+Header = tuple[str, bytes]
 
 
-def publish(cycle: Cycle, folder: Folder) -> None:
+class Words(Struct):
+    """What a cycle says of one order, as far as the tables have it too or hold all that is in it: encoded once."""
+
+    events: list[bytes]
+    journals: dict[int, list[Header]]
+    """For the first record that a fact causes: the header that carries it, and those before it that caused none."""
+
+
+def words(folder: Folder, prefix: str) -> Words:
+    """Encodes the order's new events and facts; best while the order is at hand."""
+    return Words(
+        [
+            orjson.dumps(event_message(folder.order, told.event, _source(prefix, told.of.source), told.of.at_ms))
+            for told in folder.events
+        ],
+        _journals(folder),
+    )
+
+
+def publish(cycle: Cycle, folder: Folder, said: Words) -> None:
     """Adds records to the outbox; every id is derived, so that a repeat is the same record."""
-    order, before = folder.order, 0
+    journals = dict(said.journals)
     for asked in folder.commands:
         command, of = asked.command, asked.of
-        value = orjson.dumps(command_message(order, command, of.at_ms))
+        value = orjson.dumps(command_message(folder.order, command, of.at_ms))
         headers = write(f"command.{command.operation}", command.command_id, timestamp(of.at_ms), of.traceparent)
-        headers += _journal(folder, before, of.sequence)
+        headers += journals.pop(of.sequence, [])
         _out(cycle, folder, names.COMMANDS, value, headers)
-        before = of.sequence
-    publish_events(cycle, folder)
-    if order.opened and folder.decided:
+    publish_events(cycle, folder, said)
+    if folder.order.opened and folder.decided:
         publish_state(cycle, folder)
 
 
-def publish_events(cycle: Cycle, folder: Folder) -> None:
+def publish_events(cycle: Cycle, folder: Folder, said: Words) -> None:
     """What happened to the order in this cycle."""
-    before = 0
-    for told, value in zip(folder.events, folder.words, strict=True):
+    journals = dict(said.journals)
+    for told, value in zip(folder.events, said.events, strict=True):
         of, ce_id = told.of, f"{folder.order.order_id}/{told.event.sequence}"
-        headers = write(told.event.type, ce_id, timestamp(of.at_ms)) + _journal(folder, before, of.sequence)
+        headers = write(told.event.type, ce_id, timestamp(of.at_ms))
+        headers += journals.pop(of.sequence, [])
         _out(cycle, folder, names.EVENTS, value, headers)
-        before = of.sequence
 
 
 def publish_state(cycle: Cycle, folder: Folder) -> None:
@@ -61,13 +65,20 @@ def publish_state(cycle: Cycle, folder: Folder) -> None:
     _out(cycle, folder, names.ORDERS, orjson.dumps(order_state(order)), headers)
 
 
-def _out(cycle: Cycle, folder: Folder, topic: str, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+def _out(cycle: Cycle, folder: Folder, topic: str, value: bytes, headers: list[Header]) -> None:
     cycle.publish(Outgoing(topic, folder.home, folder.order.order_id.encode(), value, headers))
 
 
-def _journal(folder: Folder, before: int, fact: int) -> list[tuple[str, bytes]]:
-    """The header for the first record that a fact causes."""
-    return [(journal.HEADER, folder.journals[fact])] if fact != before else []
+def _journals(folder: Folder) -> dict[int, list[Header]]:
+    telling = {asked.of.sequence for asked in folder.commands} | {told.of.sequence for told in folder.events}
+    found: dict[int, list[Header]] = {}
+    untold = list(folder.silent)
+    for decided in folder.decided:
+        untold.append(_journaled(decided))
+        if decided.sequence in telling:
+            found[decided.sequence] = [(journal.HEADER, journal.encode(untold))]
+            untold = []
+    return found
 
 
 def _journaled(one: Decided) -> Journaled:

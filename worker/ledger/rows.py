@@ -1,12 +1,12 @@
 """What a cycle writes, table by table. Each order is encoded and turned into rows in one go, while it is at hand."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from worker.domain.decide import next_deadline_ms
 from worker.domain.kept import encode
 from worker.domain.published import needs_attention
 from worker.ledger.folder import Folder, sums
-from worker.ledger.publishing import put_into_words
 from worker.ledger.waiting import Waiting
 from worker.postgres.values import moment, moment_or_none
 from worker.settings import Settings
@@ -19,7 +19,6 @@ class Rows:
     """Rows, gathered order by order; each has the columns of its statement in `book.sql`, in their order."""
 
     def __init__(self, settings: Settings) -> None:
-        self._prefix = settings.topic_prefix
         self._expiry_lead_ms = settings.expiry_lead_ms
         self.standing: list[Row] = []
         self.payments: list[Row] = []
@@ -35,9 +34,11 @@ class Rows:
         self.moved: list[Row] = []
         self.ended: list[int] = []
 
-    def add(self, folder: Folder, awaits: list[str] | None) -> None:
-        """Adds what became of one order. `awaits`: connectors that it waits for and no file names; None: for none."""
-        put_into_words(folder, self._prefix)
+    def add(self, folder: Folder, events: Sequence[bytes], awaits: list[str] | None) -> None:
+        """Adds what became of one order.
+
+        `events`: the new ones, in words. `awaits`: connectors that it waits for and no file names; None: for none.
+        """
         order_id = folder.order.order_id
         if folder.decided:
             self._add_payments(folder)
@@ -51,7 +52,7 @@ class Rows:
             source = decided.source or (None, None, None)
             at = moment(decided.at_ms)
             self.facts.append((order_id, decided.sequence, decided.fate, decided.fact, decided.terms, *source, at))
-        for told, message in zip(folder.events, folder.words, strict=True):
+        for told, message in zip(folder.events, events, strict=True):
             self.events.append((order_id, told.event.sequence, message))
         for decided, entry in folder.entries:
             content = (

@@ -20,7 +20,7 @@ from worker.ledger.book import Book
 from worker.ledger.folder import Folder
 from worker.ledger.journal import Journaled
 from worker.ledger.known import first_unknown
-from worker.ledger.publishing import publish_events, publish_state
+from worker.ledger.publishing import Words, publish_events, publish_state, words
 from worker.ledger.rows import Rows
 from worker.ledger.waiting import Parked
 from worker.postgres.queries import load
@@ -60,7 +60,7 @@ class Facts:
         """Folds facts whose commands reached Kafka when their events had not; every command is known afterwards."""
         ours = [record for record in page if is_ours(record)]
         for folder in await self._fold_all(ours):
-            publish_events(self._cycle, folder)
+            publish_events(self._cycle, folder, self._words(folder))
         await self._must_know(ours)
         await self._must_be_the_same(ours)
 
@@ -106,11 +106,14 @@ class Facts:
         changed = [folder for folder in folders.values() if folder.decided]
         rows = Rows(self._settings)
         for folder in changed:
-            rows.add(folder, _awaited(folder.order))
+            rows.add(folder, self._words(folder).events, _awaited(folder.order))
         await book.write(rows)
         await book.flush()
         self._touched |= {folder.order.order_id for folder in changed}
         return changed
+
+    def _words(self, folder: Folder) -> Words:
+        return words(folder, self._settings.topic_prefix)
 
     async def _fold(self, folder: Folder, one: Journaled) -> None:
         """One fact as it was applied, in its place."""

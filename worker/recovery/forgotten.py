@@ -11,7 +11,7 @@ from worker.kafka import names
 from worker.kafka.packing import unpacked
 from worker.kafka.records import Outgoing, Record
 from worker.ledger.folder import Folder
-from worker.ledger.publishing import publish, put_into_words
+from worker.ledger.publishing import publish, words
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.stream.cycle import Cycle
@@ -25,9 +25,8 @@ async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Comma
         order_id = row["order_id"]
         known = {one["command_id"] for one in await cycle.connection.fetch(_SQL["taken_over_of_order"], order_id)}
         folder = await _folded(cycle, order_id)
-        put_into_words(folder, prefix)
         scratch = Cycle(cycle.connection, [], {}, cycle.now_ms, cycle.partitions)
-        publish(scratch, folder)
+        publish(scratch, folder, words(folder, prefix))
         records = [record for record in unpacked(scratch.outgoing) if record.topic == names.COMMANDS]
         for asked, record in zip(folder.commands, records, strict=True):
             if asked.command.command_id not in known:
