@@ -141,15 +141,26 @@ def test_a_jar_whose_mirror_is_out_of_order_for_a_moment_is_fetched_again(mirror
 
 
 def test_two_commands_that_lack_the_same_jar_fetch_it_once(mirrored: Mirrored, tmp_path: Path) -> None:
-    mirrored.waits_for = 2
+    mirrored.waits_for, said = 2, list[str]()
 
     with ThreadPoolExecutor() as pool:
-        first, second = pool.map(
-            lambda _: verified_jars(lambda _: None, tmp_path / "cache", mirrored.lock_file), range(2)
-        )
+        first, second = pool.map(lambda _: verified_jars(said.append, tmp_path / "cache", mirrored.lock_file), range(2))
 
     assert first == second
     assert mirrored.asked == 1
+    assert sorted(line.split(" ")[0] for line in said) == ["Another", "Fetching"]
+
+
+def test_a_cache_whose_name_java_cannot_read_is_refused_by_the_setting_s_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "10:30"))
+
+    with pytest.raises(StackError, match="XDG_CACHE_HOME") as refused:
+        up(tmp_path / "home")
+
+    assert "\n" not in str(refused.value)
+    assert not any(look.running for look in status(tmp_path / "home"))
 
 
 def test_an_archive_that_is_damaged_is_passed_over_in_silence(own_cache: Path) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from worker.kafka import names
+from worker.kafka.records import Record
 from worker.ledger.comparing import Comparison
 from worker.sandbox.demo import _summary_as_json
 from worker.sandbox.erp import stories
@@ -27,6 +29,16 @@ def test_the_summary_of_a_demo_is_one_object(capsys: pytest.CaptureFixture[str],
         "connectors": {"cielo": {"settled": 9000, "refunded": 500, "voided": 0, "agrees": True}},
         "complaints": None if audited else "I3 does not hold",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [b"{", b"[]", b'{"orderId":1,"invoiceNumber":"1"}', b'{"orderId":"o"}', None])
+def test_a_message_that_names_no_invoice_does_not_end_a_demo(value: bytes | None):
+    seen, good = Seen(), b'{"orderId":"o","invoiceNumber":"1"}'
+
+    for number, one in enumerate((value, good)):
+        seen.take(Record(names.INVOICES, 0, number, b"o", one, [("ce_type", b"invoice.issued")], 1_000))
+
+    assert seen.published_ms == {("o", "1"): 1_000}
 
 
 async def test_what_a_demo_does_itself_it_does_with_the_settings_of_the_programs_that_it_starts(

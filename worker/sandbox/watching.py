@@ -1,16 +1,25 @@
 """Reads the output topics of a deployment, as any dashboard would, and keeps what a summary needs."""
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 
+import msgspec
 import orjson
+from msgspec import Struct
 
 from worker.kafka import names
+from worker.kafka.envelope import Event, read
 from worker.kafka.records import Record
 from worker.kafka.source import Source
 from worker.settings import Settings
 
 _RECORDS_MAX, _BYTES_MAX = 4_000, 16 << 20
+
+
+class _Issued(Struct, rename="camel"):
+    order_id: str
+    invoice_number: str
 
 
 @dataclass(slots=True)
@@ -25,10 +34,11 @@ class Seen:
 
     def take(self, record: Record) -> None:
         """A repeat changes nothing: events are known by order and sequence, states by their version."""
-        data = orjson.loads(record.value or b"{}")
         if record.topic == names.INVOICES:
-            self.published_ms.setdefault((data["orderId"], data["invoiceNumber"]), record.timestamp_ms)
-        elif record.topic == names.ORDERS:
+            self._take_invoice(record)
+            return
+        data = orjson.loads(record.value or b"{}")
+        if record.topic == names.ORDERS:
             known = self.orders.get(data["orderId"])
             if known is None or int(str(known["version"])) < data["version"]:
                 self.orders[data["orderId"]] = data
@@ -37,6 +47,13 @@ class Seen:
             self.events[data["type"]] += 1
             if data["type"] == "settlement.confirmed" and data["cause"]["kind"] == "invoice":
                 self.captured_ms.setdefault((data["orderId"], data["cause"]["id"]), record.timestamp_ms)
+
+    def _take_invoice(self, record: Record) -> None:
+        """Anybody may write to that topic: what names no invoice is passed over."""
+        if isinstance(event := read(record), Event):
+            with contextlib.suppress(msgspec.DecodeError):
+                issued = msgspec.json.decode(event.data, type=_Issued)
+                self.published_ms.setdefault((issued.order_id, issued.invoice_number), record.timestamp_ms)
 
     def waits_ms(self) -> list[int]:
         """From invoice written to capture confirmed, for each captured invoice, sorted."""

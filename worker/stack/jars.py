@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from worker.stack.errors import StackError
 
@@ -55,15 +56,29 @@ def locked_jars(lock_file: Path) -> list[Jar]:
 def verified_jars(say: Callable[[str], None], folder: Path | None = None, lock_file: Path = LOCK_FILE) -> list[Path]:
     """Every jar of the lock file on this disk, byte for byte the one that was locked; else a `StackError`."""
     folder = folder or cache_folder()
+    if os.pathsep in str(folder):
+        raise StackError(
+            f"The broker's jars cannot lie in {folder}: Java reads {os.pathsep!r} as the end of a name. Name another "
+            "folder in XDG_CACHE_HOME."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     jars = locked_jars(lock_file)
     if _missing(jars, folder):
         with folder.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _take_turn(lock, say)
             if missing := _missing(jars, folder):  # else another command brought them meanwhile
                 say(f"Fetching {len(missing)} of the broker's {len(jars)} jars, once for all your homes.")
                 _fetch(missing, folder)
     return [folder / jar.file_name for jar in jars]
+
+
+def _take_turn(lock: IO[str], say: Callable[[str], None]) -> None:
+    """Waits while another command is fetching."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("Another command is fetching the broker's jars; waiting for it.")
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def sha256_of(path: Path) -> str:
