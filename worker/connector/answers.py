@@ -2,7 +2,7 @@
 
 import json
 from datetime import UTC
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, assert_never
 
@@ -21,6 +21,9 @@ RETRY_AFTER_SECONDS_MAX = 3_600.0
 ID_CHARACTERS_MAX = 256
 CODE_CHARACTERS_MAX = 100
 MESSAGE_CHARACTERS_MAX = 500
+AMOUNT_DIGITS_MAX = 20
+# Digits beyond an amount's may only be zeros: whatever else would be rounded is refused.
+_EXACT = Context(prec=2 * AMOUNT_DIGITS_MAX, traps=[Inexact])
 _NOT_DEFINITE = (408, 425, 429)
 MANUAL_CODES = ("refund-manually", "cancel-manually")
 CONTRADICTION = ("several values",)  # a tuple, as no JSON becomes
@@ -170,18 +173,15 @@ def _minor(value: Any, currency: str) -> int | None:
     """The amount in minor units, exactly; None where it is no whole number of them, or too large to be true."""
     if not isinstance(value, Decimal) or not value.is_finite():
         return None
-    sign, digits, exponent = value.as_tuple()
-    assert isinstance(exponent, int)
-    exponent += EXPONENTS[currency]
-    text = "".join(map(str, digits))
-    if not text.strip("0"):
+    if not value:
         return 0
-    if sign or len(text.lstrip("0")) + exponent > 20:
+    exponent = EXPONENTS[currency]
+    if value < 0 or value.adjusted() + exponent >= AMOUNT_DIGITS_MAX:
         return None
-    if exponent >= 0:
-        return int(text + "0" * exponent)
-    whole, rest = (text[:exponent], text[exponent:]) if -exponent < len(text) else ("", text)
-    return int(whole or "0") if not rest.strip("0") else None
+    try:
+        return int(value.scaleb(exponent, _EXACT).to_integral_exact(context=_EXACT))
+    except Inexact:
+        return None
 
 
 def _retry_after(reply: Reply, now_ms: int) -> float | None:
