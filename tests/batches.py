@@ -30,14 +30,16 @@ class Handmade(Struct, frozen=True):
     timestamp_ms: int = NOON_MS
 
 
-def batch(records: Sequence[Handmade], codec: str = "none", base_offset: int = 0, cut_bytes: int = 0) -> bytes:
+def batch(
+    records: Sequence[Handmade], codec: str = "none", base_offset: int = 0, cut_bytes: int = 0, leader_epoch: int = -1
+) -> bytes:
     """These records as one batch of Kafka's format 2, perhaps without the last bytes of the last one."""
     number, compress = CODECS[codec]
     plain = b"".join(_record(place, one) for place, one in enumerate(records))
     content = compress(plain[: len(plain) - cut_bytes])
     last = max(one.timestamp_ms for one in records)
     counted = _FROM_ATTRIBUTES.pack(number, len(records) - 1, NOON_MS, last, -1, -1, -1, len(records)) + content
-    checked = struct.pack(">ibI", -1, 2, calc_crc32c(counted)) + counted
+    checked = struct.pack(">ibI", leader_epoch, 2, calc_crc32c(counted)) + counted
     return struct.pack(">qi", base_offset, len(checked)) + checked
 
 

@@ -92,7 +92,7 @@ async def _commands(play: Rehearsal) -> Counter[tuple]:
     source = Source(play.settings, "look", (names.COMMANDS,), lambda: None)
     await source.start()
     places = [(names.COMMANDS, partition) for partition in range(play.settings.topic_partitions)]
-    bounds = await source.bounds(places)
+    bounds = await source.looker.bounds(places)
     await source.stop()
     found = set()
     async for page in read_between(play.settings, bounds):

@@ -4,10 +4,12 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.codec import gzip_encode, lz4_encode, zstd_encode
 from aiokafka.errors import CorruptRecordException
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 
-from tests.batches import CODECS, Handmade, batch
+from tests.batches import CODECS, NOON_MS, Handmade, batch
 from worker.kafka.batches import Batches, PatientRecords, UnreadableBatchError
 from worker.kafka.inflating import INFLATED_BYTES_MAX, InflatesTooFarError, inflate_gzip, inflate_lz4, inflate_zstd
+from worker.kafka.records import UNKNOWN_EPOCH
 
 READ_COMMITTED = 1
 INFLATE = {"gzip": (gzip_encode, inflate_gzip), "lz4": (lz4_encode, inflate_lz4), "zstd": (zstd_encode, inflate_zstd)}
@@ -42,6 +44,21 @@ def test_many_strange_batches_are_read_in_one_go():
     content = b"".join(batch([STRANGE], base_offset=place) for place in range(3_000))
 
     assert [record.offset for record in _read(content)] == list(range(3_000))
+
+
+@pytest.mark.parametrize("content", [GOOD, STRANGE])
+def test_each_record_names_the_leader_that_took_it(content: Handmade):
+    batches = batch([content] * 2, leader_epoch=3) + batch([content], base_offset=2, leader_epoch=5)
+
+    assert [record.leader_epoch for record in _read(batches)] == [3, 3, 5]
+
+
+def test_of_a_record_of_the_older_format_nobody_knows_who_took_it():
+    """It has a checksum where later ones have the leader."""
+    older = LegacyRecordBatchBuilder(magic=1, compression_type=0, batch_size=1_000)
+    older.append(0, timestamp=NOON_MS, key=b"order-1", value=b"{}")
+
+    assert [record.leader_epoch for record in _read(bytes(older.build()))] == [UNKNOWN_EPOCH]
 
 
 def test_what_was_damaged_on_its_way_is_an_error_and_is_not_read():

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import CorruptRecordException
@@ -19,9 +20,12 @@ from aiokafka.record.util import decode_varint_py
 from aiokafka.structs import ConsumerRecord
 
 from worker.kafka.inflating import inflate_gzip, inflate_lz4, inflate_zstd
+from worker.kafka.records import UNKNOWN_EPOCH
 
-# How a batch begins: its first offset, and the length of all that follows these two fields.
-_BEGINNING = Struct(">qi")
+# How a batch begins: its first offset, the length of all that follows these two, who led then, and the batch's format.
+_BEGINNING = Struct(">qiib")
+_FOLLOWS = 12
+_FORMAT_WITH_EPOCHS = 2
 
 
 class UnreadableBatchError(Exception):
@@ -35,25 +39,24 @@ class UnreadableBatchError(Exception):
 
 
 class Batches(MemoryRecords):  # type: ignore[misc]
-    """The batches of one partition in a broker's answer; knows the bytes of the one that it gave out last."""
+    """The batches of one partition in a broker's answer; knows that which it gave out last."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
         self._content = content
-        self._given = self._walked = 0
         self._begin = self._end = 0
+        self.leader_epoch = UNKNOWN_EPOCH
+        """Of who took the batch."""
 
     def next_batch(self) -> Any:
         """The next batch, for the compiled parser."""
-        self._given += 1
+        _, length, epoch, of_format = _BEGINNING.unpack_from(self._content, self._end)
+        self._begin, self._end = self._end, self._end + _FOLLOWS + length
+        self.leader_epoch = epoch if of_format >= _FORMAT_WITH_EPOCHS else UNKNOWN_EPOCH
         return super().next_batch()
 
     def last(self) -> bytes:
-        """The batch that was given out last, byte for byte."""
-        while self._walked < self._given:
-            _, length = _BEGINNING.unpack_from(self._content, self._end)
-            self._begin, self._end = self._end, self._end + _BEGINNING.size + length
-            self._walked += 1
+        """The batch, byte for byte."""
         return self._content[self._begin : self._end]
 
 
@@ -61,6 +64,11 @@ class PatientRecords(PartitionRecords):  # type: ignore[misc]
     """The records of one such answer, in order; a batch that the parser cannot read is read again by us."""
 
     next_fetch_offset: int
+
+    def _consumer_record(self, place: TopicPartition, record: DefaultRecord) -> "ConsumerRecord[bytes, bytes]":
+        found = super()._consumer_record(place, record)
+        found.leader_epoch = self._records.leader_epoch
+        return found
 
     def _unpack_records(self) -> Iterator["ConsumerRecord[bytes, bytes]"]:
         began = self.next_fetch_offset

@@ -1,6 +1,7 @@
 """Records as they come and as they go; topics are logical names, without the deployment's prefix."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -10,6 +11,15 @@ Headers = Sequence[tuple[str, bytes | None]]
 Place = tuple[str, int]
 # Where a record stands: topic, partition, offset.
 Origin = tuple[str, int, int]
+# Of a broker that does not say which leader took a record.
+UNKNOWN_EPOCH = -1
+
+
+class Position(NamedTuple):
+    """How far a partition was read, and the newest leader that is known to have all that stands before."""
+
+    next_offset: int
+    leader_epoch: int = UNKNOWN_EPOCH
 
 
 class Record(Struct, frozen=True, gc=False):
@@ -22,6 +32,7 @@ class Record(Struct, frozen=True, gc=False):
     value: bytes | None
     headers: Headers
     timestamp_ms: int
+    leader_epoch: int = UNKNOWN_EPOCH
 
     @property
     def place(self) -> Place:
@@ -30,6 +41,11 @@ class Record(Struct, frozen=True, gc=False):
     @property
     def origin(self) -> Origin:
         return self.topic, self.partition, self.offset
+
+    @property
+    def position(self) -> Position:
+        """Behind it."""
+        return Position(self.offset + 1, self.leader_epoch)
 
 
 class Outgoing(Struct, frozen=True, gc=False, array_like=True):

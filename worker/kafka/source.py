@@ -1,7 +1,7 @@
 """Reads the partitions it is told to, from the offsets it is told, and commits offsets to Kafka for its lag tools.
 
-Records of an aborted transaction are never read, those of an open one are waited for. Where partitions begin and end
-is asked by a second client that reads uncommitted: a position may be past the beginning of an open transaction.
+Records of an aborted transaction are never read, those of an open one are waited for. Where a leader has lost what was
+read, and gives the offsets to other records, reading ends.
 """
 
 import asyncio
@@ -9,24 +9,16 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import (
-    KafkaConnectionError,
-    KafkaError,
-    NodeNotReadyError,
-    OffsetOutOfRangeError,
-    RequestTimedOutError,
-    UnknownTopicOrPartitionError,
-)
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError, RequestTimedOutError
 from aiokafka.structs import ConsumerRecord
 
 from worker.cancelled import end, not_by_us
 from worker.kafka import names
 from worker.kafka.connecting import brokers_known, client_options, start, stop
-from worker.kafka.records import Place, Record
-from worker.kafka.topic_ids import topic_ids
+from worker.kafka.looker import Looker
+from worker.kafka.records import UNKNOWN_EPOCH, Place, Position, Record
 from worker.settings import Settings
 
 FETCH_WAIT_MS = 100
@@ -42,15 +34,10 @@ PAGE_RECORDS_FIRST = 100
 PAGE_BYTES_MAX = 4 << 20
 # How often the topics that are read are asked whether they are still the same.
 IDS_SECONDS = 1.0
-# A broker that restarts or hangs does not answer: another one does, or it does soon.
-IDS_ANSWER_SECONDS_MAX = 10.0
-IDS_ATTEMPT_SECONDS_MAX = 2.0
-IDS_PAUSE_SECONDS = 0.1
 # How often the client asks how many partitions topics have: of more than are read, some are read by nobody.
 WIDTHS_SECONDS = 30.0
 # How long fetches may stay without an answer while a broker answers what else is asked.
 FETCHES_SILENT_SECONDS_MAX = 30.0
-NO_ANSWER = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError, TimeoutError)
 STOP_SECONDS_MAX = 2.0
 COORDINATOR_SECONDS_MAX = 2.0
 NOT_STARTED = "the source was not started"
@@ -69,6 +56,18 @@ class OffsetGoneError(Exception):
         )
 
 
+class RecordsReplacedError(Exception):
+    """What was read is lost, and what stands in its place would be passed over; nothing is skipped."""
+
+    def __init__(self, topic: str, partition: int, read_to: int, stands_to: int) -> None:
+        """`stands_to`: below 0 where Kafka does not know either."""
+        lost = f"all of it from offset {stands_to} on" if stands_to >= 0 else "some of it"
+        super().__init__(
+            f"{topic} partition {partition}: the stored position is offset {read_to}, but Kafka has lost {lost}, and "
+            "gives these offsets to other records"
+        )
+
+
 class Source:
     """A consumer without Kafka's group protocol: which worker owns which partition is decided elsewhere."""
 
@@ -77,16 +76,16 @@ class Source:
         self.group = settings.topic(names.group(role))
         self._topics = topics
         self._arrived = arrived
+        self.looker = Looker(settings, topics)
         self._logical = {settings.topic(name): name for name in topics}
         self._consumer: AIOKafkaConsumer | None = None
-        self._looker: AIOKafkaConsumer | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting: deque[Record] = deque()
         self._waiting_bytes = 0
         self._page_records = PAGE_RECORDS_FIRST
         self._assigned_at = 0.0
         self._leaderless: dict[TopicPartition, float] = {}
-        self._ids: dict[str, UUID] = {}
+        self._read: dict[Place, Position] = {}
         self._room = asyncio.Event()
 
     async def start(self) -> None:
@@ -107,41 +106,27 @@ class Source:
         # Who leads which partition; aiokafka would ask for one topic after another, with a pause between.
         await consumer._client.set_topics(list(self._logical))  # noqa: SLF001 - there is no public way
         await self._find_coordinator(consumer)
-        looker = AIOKafkaConsumer(**client_options(self._settings), isolation_level="read_uncommitted")
-        self._looker = looker
-        await start(looker, self._settings)
+        await self.looker.start()
 
     async def stop(self) -> None:
         """Reads nothing more."""
         await self._stop_reading()
-        clients = [one for one in (self._consumer, self._looker) if one is not None]
-        self._consumer = self._looker = None
+        consumer, self._consumer = self._consumer, None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS_MAX):
-                await asyncio.gather(*(stop(one) for one in clients))
+                await asyncio.gather(self.looker.stop(), *([stop(consumer)] if consumer else []))
 
-    async def bounds(self, places: list[Place]) -> dict[Place, tuple[int, int]]:
-        """The first offset that each partition still has, and the one that the next record will get."""
-        if self._looker is None:
-            raise RuntimeError(NOT_STARTED)
-        wanted = [self._partition(place) for place in places]
-        first = await self._looker.beginning_offsets(wanted)
-        end = await self._looker.end_offsets(wanted)
-        return {place: (first[one], end[one]) for place, one in zip(places, wanted, strict=True)}
-
-    async def ids(self) -> dict[str, UUID]:
-        """The id of each topic. From here on it is an error if a topic is replaced by another of its name."""
-        found = await self._ask_ids()
-        for topic, known in self._ids.items():
-            if found.get(topic, known) != known:
-                made_anew = f"the topic {self._settings.topic(topic)} was deleted and made anew"
-                raise UnknownTopicOrPartitionError(made_anew)
-        self._ids = found
-        return found
+    def follow(self, read: Mapping[Place, Position]) -> None:
+        """Everything before these positions stands; what other leaders take from here on is compared with that."""
+        self._read |= read
 
     async def assign(self, positions: Mapping[Place, int]) -> None:
         """From here on reads exactly these partitions, each from its offset; records that waited are dropped."""
         await self._stop_reading()
+        self._read = {
+            place: self._read.get(place, Position(offset))._replace(next_offset=offset)
+            for place, offset in positions.items()
+        }
         self._waiting.clear()
         self._waiting_bytes = 0
         self._assigned_at = time.time()
@@ -150,7 +135,7 @@ class Source:
             self._client.seek(self._partition(place), offset)
         if positions:
             self._tasks = [asyncio.create_task(self._fill(), name="source")]
-            if self._ids:
+            if self.looker.knows_ids:
                 self._tasks.append(asyncio.create_task(self._watch(), name="topics"))
             for task in self._tasks:
                 task.add_done_callback(self._ended)
@@ -175,16 +160,23 @@ class Source:
         self._room.set()
         return taken
 
-    async def passed(self) -> dict[Place, int]:
-        """The next offset of each partition of which everything that arrived was taken.
+    async def passed(self) -> dict[Place, Position]:
+        """Where reading goes on in each partition of which everything that arrived was taken.
 
         It may skip offsets after the last record: the end of a transaction has one, and so has each record it undid.
         """
         assigned = () if not self._tasks or self._has_ended() else self._client.assignment()
-        reached = {(self._logical[one.topic], one.partition): await self._client.position(one) for one in assigned}
+        offsets = {(self._logical[one.topic], one.partition): await self._client.position(one) for one in assigned}
         for record in self._waiting:
-            reached.pop(record.place, None)
-        return reached
+            offsets.pop(record.place, None)
+        reached = {place: self._read[place]._replace(next_offset=offset) for place, offset in offsets.items()}
+        skipped = {place: at for place, at in reached.items() if at != self._read[place]}
+        if doubtful := await self.looker.lost(skipped):
+            leaders = await self.looker.leaders()
+            await self._read_again({place: leaders[place] for place in doubtful})
+        sure = {place: at for place, at in reached.items() if place not in doubtful}
+        self._read |= {place: max(at, self._read[place]) for place, at in sure.items()}
+        return sure
 
     def ends(self) -> dict[Place, int]:
         """Where the partitions that are read end, as far as the broker has said; open transactions included."""
@@ -257,14 +249,33 @@ class Source:
                 continue
             # Until it waits here, nothing may be awaited: `passed` takes what was fetched and does not wait for taken.
             number, size = len(self._waiting), self._waiting_bytes
+            doubtful: dict[Place, int] = {}
             for partition, records in found.items():
-                topic = self._logical[partition.topic]
-                for record in records:
-                    self._waiting.append(as_record(topic, record))
-                    self._waiting_bytes += len(record.value or b"")
-            fit = PAGE_BYTES_MAX * (len(self._waiting) - number) // max(1, self._waiting_bytes - size)
-            self._page_records = max(1, min(fit, 2 * self._page_records, WAITING_RECORDS_MAX))
-            self._arrived()
+                page = [as_record(self._logical[partition.topic], record) for record in records]
+                before, last = self._read[page[-1].place], page[-1]
+                if UNKNOWN_EPOCH < before.leader_epoch < last.leader_epoch:
+                    doubtful[last.place] = last.leader_epoch
+                    continue
+                self._waiting.extend(page)
+                self._waiting_bytes += sum(len(record.value or b"") for record in page)
+                self._read[last.place] = Position(last.offset + 1, max(before.leader_epoch, last.leader_epoch))
+            if (more := len(self._waiting) - number) > 0:
+                fit = PAGE_BYTES_MAX * more // max(1, self._waiting_bytes - size)
+                self._page_records = max(1, min(fit, 2 * self._page_records, WAITING_RECORDS_MAX))
+                self._arrived()
+            if doubtful:
+                await self._read_again(doubtful)
+
+    async def _read_again(self, leaders: Mapping[Place, int]) -> None:
+        """Goes back behind the last records: others lead since then, so what was read must stand before theirs."""
+        read = {place: self._read[place] for place in leaders}
+        for place, at in read.items():
+            self._client.seek(self._partition(place), at.next_offset)
+        for place, stands_to in (await self.looker.lost(read)).items():
+            raise RecordsReplacedError(self._settings.topic(place[0]), place[1], read[place].next_offset, stands_to)
+        for place, epoch in leaders.items():
+            at = self._read[place]
+            self._read[place] = at._replace(leader_epoch=max(at.leader_epoch, epoch))
 
     async def _watch(self) -> None:
         """Raises once a topic was replaced by another of its name, in which fetches go on; the next taker judges it.
@@ -275,26 +286,11 @@ class Source:
         while True:
             await asyncio.sleep(IDS_SECONDS)
             with not_by_us():
-                await self.ids()
+                await self.looker.ids()
             silent = (self.silent_seconds() or 0.0) > FETCHES_SILENT_SECONDS_MAX
             if silent and silent_before:  # once may be the moment between a long cycle and the next fetch
                 raise RequestTimedOutError("fetches get no answer, though a broker answers")
             silent_before = silent
-
-    async def _ask_ids(self) -> dict[str, UUID]:
-        if self._looker is None:
-            raise RuntimeError(NOT_STARTED)
-        client, until = self._looker._client, time.monotonic() + IDS_ANSWER_SECONDS_MAX  # noqa: SLF001 - no public way
-        while True:
-            try:
-                async with asyncio.timeout(IDS_ATTEMPT_SECONDS_MAX):
-                    found = await topic_ids(client, list(self._logical))
-            except NO_ANSWER as problem:
-                if time.monotonic() > until:
-                    raise RequestTimedOutError("no broker says which topics these are") from problem
-                await asyncio.sleep(IDS_PAUSE_SECONDS)
-            else:
-                return {self._logical[topic]: one for topic, one in found.items()}
 
     def _has_ended(self) -> bool:
         return any(task.done() for task in self._tasks)
@@ -305,9 +301,9 @@ class Source:
 
     async def _raise_gone(self, problem: OffsetOutOfRangeError) -> None:
         """Returns if the topic has the position after all: then a broker that does not lead it had answered."""
-        await self.ids()  # of a topic that was made anew that is the error
+        await self.looker.ids()  # of a topic that was made anew that is the error
         stored = {(self._logical[one.topic], one.partition): at for one, at in problem.args[0].items()}
-        for place, bounds in (await self.bounds(list(stored))).items():
+        for place, bounds in (await self.looker.bounds(list(stored))).items():
             if not bounds[0] <= stored[place] <= bounds[1]:
                 raise OffsetGoneError(self._settings.topic(place[0]), place[1], stored[place], *bounds) from problem
 
@@ -318,6 +314,7 @@ class Source:
 
 def as_record(topic: str, record: "ConsumerRecord[bytes, bytes]") -> Record:
     """The client's record as one of ours; `topic` is its name without prefix."""
+    epoch = getattr(record, "leader_epoch", UNKNOWN_EPOCH)
     return Record(
-        topic, record.partition, record.offset, record.key, record.value, list(record.headers), record.timestamp
+        topic, record.partition, record.offset, record.key, record.value, list(record.headers), record.timestamp, epoch
     )

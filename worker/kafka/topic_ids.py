@@ -6,6 +6,7 @@ aiokafka asks for metadata in a version without ids; this is the first version t
 
 from collections.abc import Iterable
 from io import BytesIO
+from typing import Any
 from uuid import UUID
 
 from aiokafka.client import AIOKafkaClient
@@ -79,14 +80,19 @@ class _Metadata(Request[_Question]):  # type: ignore[misc]
 async def topic_ids(client: AIOKafkaClient, topics: Iterable[str]) -> dict[str, UUID]:
     """The id of each topic; empty if the broker knows no ids (before 2.8). Raises for a topic that it does not show."""
     try:
-        answer = await client.send(client.get_random_node(), _Metadata(topics))
+        described = await describe(client, topics)
     except (IncompatibleBrokerVersion, NotImplementedError):
         return {}
-    found = {}
-    for topic in answer.to_object()["topics"]:
+    ids = ((topic["topic"], UUID(bytes=topic["topic_id"])) for topic in described)
+    return {topic: known for topic, known in ids if known != _NONE}
+
+
+async def describe(client: AIOKafkaClient, topics: Iterable[str]) -> list[dict[str, Any]]:
+    """What a broker says of these topics, by the names of the protocol."""
+    answer = await client.send(client.get_random_node(), _Metadata(topics))
+    described: list[dict[str, Any]] = answer.to_object()["topics"]
+    for topic in described:
         error = for_code(topic["error_code"])
         if error is not NoError:
             raise error(topic["topic"])
-        if (known := UUID(bytes=topic["topic_id"])) != _NONE:
-            found[topic["topic"]] = known
-    return found
+    return described

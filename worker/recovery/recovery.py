@@ -11,8 +11,8 @@ import asyncpg
 
 from worker.delivery.handler import DeliveryHandler
 from worker.kafka import names, topics
+from worker.kafka.looker import Looker
 from worker.kafka.records import Place, Record
-from worker.kafka.source import Source
 from worker.kafka.tail import read_between
 from worker.ledger.handler import LedgerHandler
 from worker.people.replaying import REPLAYED_TOPICS
@@ -110,12 +110,12 @@ class Recovery:
     async def _look(self) -> dict[Place, Range]:
         """From where to where each topic reaches."""
         everything = (*names.TOPICS, *names.DEAD_LETTER_TOPICS)
-        source = Source(self._settings, "recovery", everything, lambda: None)
-        await source.start()
+        looker = Looker(self._settings, everything)
+        await looker.start()
         try:
-            return await source.bounds([(topic, partition) for topic in everything for partition in self._partitions])
+            return await looker.bounds([(topic, partition) for topic in everything for partition in self._partitions])
         finally:
-            await source.stop()
+            await looker.stop()
 
     async def _choose_ranges(self, role: Role) -> None:
         """What has to be read of everything that this role writes: from what it knows to have published."""

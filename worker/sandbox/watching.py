@@ -75,7 +75,7 @@ class Watcher:
         await self._source.start()
         partitions = range(self._settings.topic_partitions)
         places = [(topic, partition) for topic in self._topics for partition in partitions]
-        first = await self._source.bounds(places)
+        first = await self._source.looker.bounds(places)
         await self._source.assign({place: first[place][0] for place in places})
 
     def look(self) -> Seen:

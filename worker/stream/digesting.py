@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from worker import metrics, telemetry
 from worker.kafka.envelope import log_fields
-from worker.kafka.records import Place, Record
+from worker.kafka.records import Place, Position, Record
 from worker.stream.faults import Remedy, remedy
 from worker.stream.patience import Patience
 from worker.stream.transaction import Done, Transactions
@@ -27,7 +27,7 @@ class Digesting:
         self._patience = patience
 
     async def digest(
-        self, records: list[Record], *, again: bool = False, passed: Mapping[Place, int] | None = None
+        self, records: list[Record], *, again: bool = False, passed: Mapping[Place, Position] | None = None
     ) -> None:
         """The records' fate is durable afterwards; a refused batch is halved until one record is left.
 
@@ -46,7 +46,7 @@ class Digesting:
         else:
             await self._durable(await self._refuse(records[0], problem))
 
-    async def _refusal(self, records: list[Record], passed: Mapping[Place, int] | None) -> Exception | None:
+    async def _refusal(self, records: list[Record], passed: Mapping[Place, Position] | None) -> Exception | None:
         """Why the database refuses the batch as it is; None: it is durable."""
         try:
             done = await self._patiently(lambda: self._transactions.cycle(records, passed=passed))
@@ -57,7 +57,7 @@ class Digesting:
         await self._durable(done)
         return None
 
-    async def tidy(self, passed: Mapping[Place, int]) -> None:
+    async def tidy(self, passed: Mapping[Place, Position]) -> None:
         """Nothing is handled: what was acknowledged is deleted, and positions advance."""
         await self._durable(await self._patiently(lambda: self._transactions.cycle([], handled=False, passed=passed)))
 

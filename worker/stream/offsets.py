@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from worker.kafka.records import Place
+from worker.kafka.records import UNKNOWN_EPOCH, Place, Position
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
@@ -36,9 +36,16 @@ async def begin_positions(connection: Connection, offsets: Mapping[Place, int], 
     await connection.execute(_SQL["begin_positions"], topics, partitions, at, [ids.get(topic) for topic in topics])
 
 
+async def stored_epochs(connection: Connection, topics: Iterable[str], partitions: Iterable[int]) -> dict[Place, int]:
+    """Which leader is known to have all that stands before a position; none where that was never known."""
+    rows = await connection.fetch(_SQL["read_position_epochs"], list(topics), list(partitions))
+    return {(row["topic"], row["partition"]): row["leader_epoch"] for row in rows}
+
+
 async def advance_positions(connection: Connection, offsets: Mapping[Place, int]) -> None:
-    """Everything before these offsets was read."""
-    await connection.execute(_SQL["advance_positions"], *place_columns(offsets))
+    """Everything before these offsets was read, or is not to be read; who leads there is not known."""
+    read = {place: Position(offset) for place, offset in offsets.items()}
+    await connection.execute(_SQL["advance_positions"], *position_columns(read))
 
 
 async def note_published(connection: Connection, offsets: Mapping[Place, int]) -> None:
@@ -50,6 +57,13 @@ def place_columns(offsets: Mapping[Place, int]) -> tuple[list[str], list[int], l
     """Offsets as the arrays that `unnest` takes, sorted, so that no two workers wait for each other in a circle."""
     places = sorted(offsets)
     return [topic for topic, _ in places], [partition for _, partition in places], [offsets[one] for one in places]
+
+
+def position_columns(read: Mapping[Place, Position]) -> tuple[list[str], list[int], list[int], list[int | None]]:
+    """Positions as such arrays, with the leaders that have all before them."""
+    topics, partitions, offsets = place_columns({place: at.next_offset for place, at in read.items()})
+    epochs = (read[place].leader_epoch for place in zip(topics, partitions, strict=True))
+    return topics, partitions, offsets, [None if epoch == UNKNOWN_EPOCH else epoch for epoch in epochs]
 
 
 async def _offsets(

@@ -11,7 +11,7 @@ from worker.health import HealthServer
 from worker.kafka import topics
 from worker.kafka.batches import UnreadableBatchError
 from worker.kafka.sink import Sink
-from worker.kafka.source import OffsetGoneError
+from worker.kafka.source import OffsetGoneError, RecordsReplacedError
 from worker.kafka.topics import TopicsError
 from worker.postgres.connecting import DatabaseUrlError, connected
 from worker.postgres.migrations import MigrationError, require_current
@@ -31,8 +31,8 @@ from worker.tracing import tracing
 
 # What one sentence explains and no waiting helps against.
 EXPLAINED = (
-    DatabaseBehindError, DatabaseUrlError, MigrationError, OffsetGoneError, TopicsError, UnreadableBatchError,
-    UnreadableRowError, WrongPartitionsError,
+    DatabaseBehindError, DatabaseUrlError, MigrationError, OffsetGoneError, RecordsReplacedError,
+    TopicsError, UnreadableBatchError, UnreadableRowError, WrongPartitionsError,
 )  # fmt: skip
 
 

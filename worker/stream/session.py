@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from worker import metrics, telemetry
-from worker.kafka.records import Place
+from worker.kafka.records import Place, Position
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
 from worker.settings import Settings
@@ -228,7 +228,7 @@ class Session:
             return True
         return False
 
-    async def _passed(self, now: float) -> dict[Place, int]:
+    async def _passed(self, now: float) -> dict[Place, Position]:
         """Where positions may advance though no record came: over the end of a transaction, and what it took back.
 
         Else a topic that ends so would show a lag for ever, and retention would take it from under the position.
@@ -238,7 +238,8 @@ class Session:
         self._passed_at = now
         self._look_at_width()
         reached = await self._source.passed()
-        return {place: at for place, at in reached.items() if at > self._positions.get(place, at)}
+        return {place: at for place, at in reached.items()
+                if at.next_offset > self._positions.get(place, at.next_offset)}  # fmt: skip
 
     def _look_at_width(self) -> None:
         """Nobody owns partitions that were added later: what is written there would wait unnoticed."""

@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from uuid import UUID
 
 from worker import telemetry
-from worker.kafka.records import Place
-from worker.kafka.source import OffsetGoneError, Source
+from worker.kafka.records import Place, Position
+from worker.kafka.source import OffsetGoneError, RecordsReplacedError, Source
 from worker.settings import Settings
 from worker.stream import outbox
 from worker.stream.behind import verify
 from worker.stream.cycle import Handler, Taken
-from worker.stream.offsets import begin_positions, note_published, stored_ids, stored_positions
+from worker.stream.offsets import begin_positions, note_published, stored_epochs, stored_ids, stored_positions
 from worker.stream.publisher import Publisher
 from worker.stream.transaction import Transactions
 
@@ -41,7 +41,7 @@ class Taking:
         transactions.epochs = {**transactions.epochs, **{partition: one.epoch for partition, one in taken.items()}}
         known = await self._verify_age(taken)
         self._publisher.written.follow(known)
-        ids = await self._source.ids()
+        ids = await self._source.looker.ids()
         stored = await self._stored_positions(taken, ids)
         async with transactions.fenced():
             await note_published(transactions.connection, known)
@@ -68,25 +68,33 @@ class Taking:
     async def _verify_age(self, partitions: Collection[int]) -> dict[Place, int]:
         """How far our output topics reach. Records there that the database does not know end the worker."""
         handler = self._handler
-        bounds = await self._source.bounds([(topic, one) for topic in handler.outputs for one in partitions])
+        bounds = await self._source.looker.bounds([(topic, one) for topic in handler.outputs for one in partitions])
         return await verify(self._transactions.connection, handler, self._settings, bounds, partitions)
 
     async def _stored_positions(self, taken: Collection[int], ids: Mapping[str, UUID]) -> dict[Place, int]:
-        """Where to go on. A position that the topic no longer has ends the worker, as does one of an older topic.
+        """Where to go on. A position that the topic no longer has ends the worker, and so does one of an older topic.
 
-        Nothing was read before offset 0, so that it is the beginning of any topic.
+        So does one before which not all stands any more that was read. Nothing was read before offset 0, so that it is
+        the beginning of any topic.
         """
         topics = self._handler.topics
         stored = await stored_positions(self._transactions.connection, topics, taken)
         of = await stored_ids(self._transactions.connection, topics, taken)
-        bounds = await self._source.bounds([(topic, partition) for topic in topics for partition in taken])
-        gone = []
+        bounds = await self._source.looker.bounds([(topic, partition) for topic in topics for partition in taken])
+        gone: list[Exception] = []
         for place, (first, end) in bounds.items():
             at = stored.setdefault(place, first)
             made_anew = at > 0 and place in of and of[place] != ids.get(place[0], of[place])
             if made_anew or not first <= at <= end:
                 topic = self._settings.topic(place[0])
                 gone.append(OffsetGoneError(topic, place[1], at, first, end, made_anew=made_anew))
+        if not gone:
+            epochs = await stored_epochs(self._transactions.connection, topics, taken)
+            read = {place: Position(stored[place], epoch) for place, epoch in epochs.items()}
+            for place, stands_to in (await self._source.looker.lost(read)).items():
+                topic = self._settings.topic(place[0])
+                gone.append(RecordsReplacedError(topic, place[1], stored[place], stands_to))
+            self._source.follow(read)
         for one in gone[1:]:
             telemetry.log.error(str(one))  # else a person who sets the first is told the next, start by start
         if gone:

@@ -8,7 +8,7 @@ import asyncpg
 from msgspec import Struct
 
 from worker import metrics
-from worker.kafka.records import Place, Record
+from worker.kafka.records import Place, Position, Record
 from worker.postgres.connecting import SESSION_LOST, Connection, connect
 from worker.postgres.queries import load
 from worker.settings import Settings
@@ -16,7 +16,7 @@ from worker.stream import locks, outbox
 from worker.stream.cycle import Cycle, Handler
 from worker.stream.faults import FencedError, HeldUpError, Remedy, UncertainCommitError, remedy
 from worker.stream.misplaced import Misplaced
-from worker.stream.offsets import place_columns
+from worker.stream.offsets import place_columns, position_columns
 from worker.stream.outbox import Row
 from worker.stream.ownership import Ownership
 from worker.stream.publisher import Publisher
@@ -80,11 +80,11 @@ class Transactions:
         *,
         handled: bool = True,
         refused: str | None = None,
-        passed: Mapping[Place, int] | None = None,
+        passed: Mapping[Place, Position] | None = None,
     ) -> Done:
         """Commits what the records caused, or nothing.
 
-        `handled=False` only tidies up; `refused` makes the one record a dead letter, unhandled; `passed` are offsets
+        `handled=False` only tidies up; `refused` makes the one record a dead letter, unhandled; `passed` are positions
         before which no record waits.
         """
         began = time.monotonic()
@@ -139,15 +139,15 @@ class Transactions:
             if not self.connection.is_closed():
                 await self.connection.execute("ROLLBACK")
 
-    async def _book(self, cycle: Cycle, passed: Mapping[Place, int]) -> Done:
+    async def _book(self, cycle: Cycle, passed: Mapping[Place, Position]) -> Done:
         found, more = await self._misplaced.find(self.connection, list(self.epochs))
-        positions = {**passed, **{record.place: record.offset + 1 for record in cycle.records}}
+        read = {**passed, **{record.place: record.position for record in cycle.records}}
         deleted, reached = self._publisher.acknowledged()
         if deleted:
             cycle.writes.add(_SQL["delete_rows"], deleted)
         if reached:
             cycle.writes.add(_SQL["advance_published"], *place_columns(reached))
-        if positions:
-            cycle.writes.add(_SQL["advance_positions"], *place_columns(positions))
+        if read:
+            cycle.writes.add(_SQL["advance_positions"], *position_columns(read))
         written = await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes, behind=more)
-        return Done(cycle, found + written, positions, deleted, reached)
+        return Done(cycle, found + written, {place: at.next_offset for place, at in read.items()}, deleted, reached)

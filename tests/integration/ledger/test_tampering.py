@@ -32,8 +32,8 @@ UNSEEN = {
         "parked.key", "parked.value", "parked.headers", "parked.timestamp", "parked.expires_at", "outbox.misplaced",
     ],
     "where to go on: back is harmless, it repeats; forward skips a record, which only Kafka could tell": [
-        "consumed.next_offset", "positions.next_offset", "positions.partition", "positions.topic",
-        "positions.topic_id",
+        "consumed.next_offset", "positions.leader_epoch", "positions.next_offset", "positions.partition",
+        "positions.topic", "positions.topic_id",
     ],
     "when the clock has to look next: it depends on a setting, and the audit does not know that": ["orders.wake_at"],
 }  # fmt: skip

@@ -65,7 +65,7 @@ class Deployment(LedgerWorld):
     async def consume(self) -> None:
         """The ledger reads and decides what is in Kafka now."""
         places = [(topic, partition) for topic in INPUTS for partition in self.epochs]
-        ends = {place: end for place, (_, end) in (await self._source.bounds(places)).items()}
+        ends = {place: end for place, (_, end) in (await self._source.looker.bounds(places)).items()}
         while any(end > self._read.get(place, 0) for place, end in ends.items()):
             self._waiting = self._source.take(CYCLE_RECORDS, 1 << 30)
             if not self._waiting:

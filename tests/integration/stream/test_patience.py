@@ -15,7 +15,7 @@ from tests.integration.stream.proxy import Proxy
 from tests.integration.stream.toy import Toy
 from tests.integration.stream.world import PARTITIONS, World
 from tests.until import until
-from worker.kafka import names, source
+from worker.kafka import looker, names, source
 from worker.kafka.topic_ids import topic_ids
 from worker.postgres import connecting
 from worker.postgres.connecting import connected
@@ -185,7 +185,7 @@ async def test_a_broker_that_does_not_answer_for_a_moment_costs_no_session(
             raise answers.pop()
         return await topic_ids(*asked)
 
-    monkeypatch.setattr(source, "topic_ids", restarting)
+    monkeypatch.setattr(looker, "topic_ids", restarting)
     await world.send("order-1")
 
     await world.check_orders({"order-1": 2})
@@ -241,7 +241,7 @@ async def test_what_arrives_is_read_while_no_broker_says_which_topics_they_are(
         await asyncio.Event().wait()
         return {}
 
-    monkeypatch.setattr(source, "topic_ids", silent)
+    monkeypatch.setattr(looker, "topic_ids", silent)
     await asked.wait()
     await world.send("order-1")
 

@@ -74,11 +74,11 @@ async def test_a_topic_that_is_made_anew_is_noticed_also_by_who_takes_more_of_it
     """Of those that it had before it would go on at offsets of the old topic."""
     source = Source(world.settings, "ledger", (names.INVOICES,), lambda: None)
     await source.start()
-    await source.ids()
+    await source.looker.ids()
     await make_anew(world)
 
     with pytest.raises(UnknownTopicOrPartitionError, match="was deleted and made anew"):
-        await source.ids()
+        await source.looker.ids()
 
     await source.stop()
 
@@ -87,7 +87,7 @@ async def test_a_fetch_that_finds_its_position_gone_says_whether_that_is_another
     """It said where the new one ends, as of one that had lost records; whoever takes the partition again names it."""
     source = Source(world.settings, "ledger", (names.INVOICES,), lambda: None)
     await source.start()
-    await source.ids()
+    await source.looker.ids()
     await make_anew(world)
 
     await source.assign({(names.INVOICES, 2): 3})

@@ -1,0 +1,175 @@
+"""A broker that lost its newest records gives their offsets to others: those are never passed over in silence."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from struct import Struct
+
+import pytest
+
+from tests.integration.stream.world import PARTITIONS, World
+from tests.transactions import transactional
+from tests.until import until
+from worker.kafka import names, topics
+from worker.kafka.records import Outgoing, Position, Record
+from worker.kafka.sink import Sink
+from worker.kafka.source import RecordsReplacedError, Source
+from worker.settings import Settings, load
+from worker.stack.broker import Broker
+from worker.stack.home import Home
+
+INVOICES = (names.INVOICES, 2)
+_BATCH = Struct(">qi")
+
+
+class Losing(Broker):
+    """Its disk can lose what was written last."""
+
+    def loses_from(self, topic: str, offset: int) -> None:
+        """Ends it, cuts the log of our partition, and starts it again."""
+        self.stop()
+        log = self.data / f"{topic}-{INVOICES[1]}" / f"{0:020}.log"
+        content, at = log.read_bytes(), 0
+        while _BATCH.unpack_from(content, at)[0] < offset:
+            at += _BATCH.size + _BATCH.unpack_from(content, at)[1]
+        log.write_bytes(content[:at])
+        self.start()
+
+    def elects_a_leader(self) -> None:
+        """Nothing is lost, but the leader is another one by its number."""
+        self.stop()
+        self.start()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Losing]:
+    broker = Losing(Home(tmp_path_factory.mktemp("losing") / "home"))
+    broker.home.make()
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def environment(broker: Losing, database_url: str, topic_prefix: str) -> dict[str, str]:
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": broker.address, "DATABASE_URL": database_url, "TOPIC_PREFIX": topic_prefix,
+        "TOPIC_PARTITIONS": str(PARTITIONS),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    return load(environment)
+
+
+@pytest.fixture
+async def source(settings: Settings) -> AsyncIterator[Source]:
+    await topics.create_missing(settings)
+    source = Source(settings, "ledger", (names.INVOICES,), lambda: None)
+    await source.start()
+    await source.assign({INVOICES: 0})
+    yield source
+    await source.stop()
+
+
+@pytest.fixture
+async def world(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[World]:
+    world = World(environment, tmp_path)
+    try:
+        await world.open()
+        yield world
+    finally:
+        await world.close()
+
+
+async def _send(settings: Settings, *values: bytes) -> None:
+    async with Sink(settings) as sink:
+        for value in values:
+            await sink.publish([Outgoing(*INVOICES, b"order-1", value, [])])
+
+
+async def _read(source: Source, number: int) -> list[Record]:
+    await until(lambda: len(source._waiting) >= number or source._has_ended(), 30)
+    return source.take(number, 1 << 20)
+
+
+async def _values(source: Source, number: int) -> list[bytes | None]:
+    return [record.value for record in await _read(source, number)]
+
+
+async def test_a_reader_under_which_records_are_replaced_ends_and_says_from_where(
+    source: Source, settings: Settings, broker: Losing
+):
+    """Also where it did not look while there were fewer than it had read."""
+    await _send(settings, b"0", b"1", b"2", b"3")
+    last = (await _read(source, 4))[-1]
+    await source.assign({})
+
+    await asyncio.to_thread(broker.loses_from, settings.topic(names.INVOICES), 2)
+    await _send(settings, b"2, other", b"3, other", b"4")
+    source.follow({INVOICES: last.position})
+    await source.assign({INVOICES: last.offset + 1})
+
+    with pytest.raises(
+        RecordsReplacedError, match=r"position is offset 4, but Kafka has lost all of it from offset 2 on"
+    ):
+        await _read(source, 1)
+
+
+async def test_a_leader_that_has_everything_is_followed_and_nothing_is_read_twice(
+    source: Source, settings: Settings, broker: Losing
+):
+    await _send(settings, b"0", b"1")
+    assert await _values(source, 2) == [b"0", b"1"]
+
+    await asyncio.to_thread(broker.elects_a_leader)
+    await _send(settings, b"2", b"3")
+    read = await _values(source, 2)
+    await asyncio.to_thread(broker.elects_a_leader)
+    await _send(settings, b"4")
+
+    assert read + await _values(source, 1) == [b"2", b"3", b"4"]
+
+
+async def test_what_a_new_leader_only_took_back_is_passed(source: Source, settings: Settings, broker: Losing):
+    """No record of it is read that would tell its number."""
+    await _send(settings, b"0")
+    assert await _values(source, 1) == [b"0"]
+
+    await asyncio.to_thread(broker.elects_a_leader)
+    async with transactional(settings) as erp:
+        await erp.begin_transaction()
+        await erp.send_and_wait(settings.topic(names.INVOICES), b"never was", partition=INVOICES[1])
+        await erp.abort_transaction()
+
+    async def passed() -> bool:
+        return (await source.passed()).get(INVOICES, Position(0)).next_offset == 3
+
+    await until(passed, 30)
+    await _send(settings, b"3")
+    assert await _values(source, 1) == [b"3"]
+
+
+async def test_a_worker_that_starts_after_records_were_replaced_ends_until_a_person_sets_its_position(
+    world: World, broker: Losing
+):
+    world.start("a")
+    await world.until_shared(PARTITIONS)
+    await _send(world.settings, b"{}", b"{}", b"{}")
+    await world.until_seen(3)
+    assert await world.stop("a") == 0
+    await asyncio.to_thread(broker.loses_from, world.settings.topic(names.INVOICES), 1)
+    await _send(world.settings, *[b"{}"] * 5)
+
+    code = await asyncio.to_thread(world.start("b").wait, 30)
+
+    assert code == 1
+    said = "the stored position is offset 3, but Kafka has lost all of it from offset 1 on"
+    assert f"{world.settings.topic(names.INVOICES)} partition 2: {said}" in world.log("b")
+
+    await world.database.execute("TRUNCATE public.toy_seen")
+    answered = "UPDATE ledger.positions SET next_offset = 1, topic_id = NULL WHERE topic = $1 AND partition = $2"
+    await world.database.execute(answered, *INVOICES)
+    world.start("c")
+    await world.until_seen(5)
