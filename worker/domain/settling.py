@@ -6,7 +6,7 @@ from worker.domain import lacking, missing
 from worker.domain.allocation import allocate_settle, by_amount, may_settle, split, split_done, total_room
 from worker.domain.draft import Draft, where_any, with_shares
 from worker.domain.money import half_even
-from worker.domain.order import Cause, Command, Covers, Lack, LackKind, Order, Payment, Settlement
+from worker.domain.order import Cause, Command, Covers, Lack, LackKind, Payment, Settlement
 from worker.domain.refunding import cut_demands
 
 
@@ -69,24 +69,16 @@ def _ask_once(draft: Draft, amount: int) -> None:
 def _take(draft: Draft, payments: Iterable[Payment], amount: int, cause: Cause, rule: str) -> tuple[int, int]:
     """Issues settles for an amount, as far as there is room. Returns what is left, and how much of it is too small."""
     allocation = allocate_settle(payments, amount)
+    unasked = [lack for lack in draft.order.lacks if lacking.is_unasked(lack)]
     for payment, reference, value in allocation.parts:
+        unasked, found = lacking.struck(unasked, reference)
         if value == 0:  # the payment has no real value left: it counts as taken
             payment.settled_reference += reference
             continue
-        covers = ((cause[1], reference),) if cause[0] == "invoice" else _covered(draft.order, reference)
+        oldest = tuple((lack.invoice, lack.amount) for lack in found)
+        covers = ((cause[1], reference),) if cause[0] == "invoice" else oldest
         _issue(draft, payment, value, reference, cause, rule, covers)
     return allocation.left, allocation.crumbs
-
-
-def _covered(order: Order, amount: int) -> Covers:
-    """Which invoices an amount is for, and how much of each: what was not asked for yet, oldest first."""
-    covers, left = [], amount
-    for lack in order.lacks:
-        part = min(left, lack.amount)
-        if part and lack.kind in lacking.UNASKED:
-            covers.append((lack.invoice, part))
-            left -= part
-    return tuple(covers)
 
 
 def _issue(

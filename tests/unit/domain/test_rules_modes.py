@@ -126,6 +126,18 @@ def test_r2_voids_of_such_a_payment_are_booked_not_sent() -> None:
     world.shows("S 8500, C 1500, finished")
 
 
+def test_r2_later_payments_that_settle_once_take_different_parts_of_what_invoices_lack() -> None:
+    """What one of them takes is not taken again by the next: each invoice is done, or fails, for what it is worth."""
+    world = World(pay("p1", 1000), value=5000).say("Out 2000; pay a 5000 by total; pay b 2000 by total; hold; Out 3000")
+
+    assert (world.told_of("b"), world.told_of("a")) == ("settle 2000", "settle 2000")
+    assert (world.invoice("1")["done"], world.invoice("2")["done"]) == (1000, 0)
+    world.say("ok settle 2000 on b; declined settle 2000 on a")
+
+    assert (world.invoice("1")["status"], world.invoice("1")["done"]) == ("settled", 2000)
+    assert (world.invoice("2")["status"], world.invoice("2")["done"]) == ("settlement_failed", 1000)
+
+
 def test_r2_a_later_payment_in_a_total_order_is_settled_once_whatever_its_connector_can() -> None:
     world = World(pay("p1", 6000, by="total"), value=10000).say("Out 2000; pay p2 4000; Out 2000; Out 6000")
 
