@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-SETTLEMENT = (sys.executable, "-m", "worker")
+# -P: never a `worker` that happens to lie in the folder where the demo was typed.
+SETTLEMENT = (sys.executable, "-P", "-m", "worker")
 DRAIN_SECONDS = 30.0
 
 
