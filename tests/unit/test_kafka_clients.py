@@ -12,6 +12,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
+    IllegalSaslStateError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
@@ -75,6 +76,10 @@ def test_what_a_worker_says_of_kafka_whoever_types_reads_too_with_the_brokers_th
             "does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, read at the start only",
         ),
         (UnsupportedSaslMechanismError(), "takes another log-in than KAFKA_SASL_MECHANISM says"),
+        (
+            IllegalSaslStateError(),
+            "takes no log-in at this address: KAFKA_SECURITY_PROTOCOL or KAFKA_BOOTSTRAP_SERVERS is another's",
+        ),
         (ssl.SSLError("self-signed certificate"), "we do not agree on TLS: ('self-signed certificate',)"),
     ],
     ids=lambda value: type(value).__name__,

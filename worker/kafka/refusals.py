@@ -2,6 +2,7 @@
 
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
+    IllegalSaslStateError,
     InconsistentGroupProtocolError,
     InvalidTimestampError,
     KafkaError,
@@ -25,6 +26,8 @@ def refusal(problem: BaseException) -> str | None:  # noqa: PLR0911 - a table
             return "does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, read at the start only"
         case UnsupportedSaslMechanismError():
             return "takes another log-in than KAFKA_SASL_MECHANISM says"
+        case IllegalSaslStateError():
+            return "takes no log-in at this address: KAFKA_SECURITY_PROTOCOL or KAFKA_BOOTSTRAP_SERVERS is another's"
         case TopicAuthorizationFailedError():
             return topic_refusal(_about(problem))
         case GroupAuthorizationFailedError():
