@@ -248,23 +248,28 @@ class Source:
             if not found:
                 continue
             # Until it waits here, nothing may be awaited: `passed` takes what was fetched and does not wait for taken.
-            number, size = len(self._waiting), self._waiting_bytes
-            doubtful: dict[Place, int] = {}
-            for partition, records in found.items():
-                page = [as_record(self._logical[partition.topic], record) for record in records]
-                before, last = self._read[page[-1].place], page[-1]
-                if UNKNOWN_EPOCH < before.leader_epoch < last.leader_epoch:
-                    doubtful[last.place] = last.leader_epoch
-                    continue
-                self._waiting.extend(page)
-                self._waiting_bytes += sum(len(record.value or b"") for record in page)
-                self._read[last.place] = Position(last.offset + 1, max(before.leader_epoch, last.leader_epoch))
-            if (more := len(self._waiting) - number) > 0:
-                fit = PAGE_BYTES_MAX * more // max(1, self._waiting_bytes - size)
-                self._page_records = max(1, min(fit, 2 * self._page_records, WAITING_RECORDS_MAX))
-                self._arrived()
-            if doubtful:
+            if doubtful := self._lay_in(found):
                 await self._read_again(doubtful)
+
+    def _lay_in(self, found: "Mapping[TopicPartition, list[ConsumerRecord[bytes, bytes]]]") -> dict[Place, int]:
+        """What was fetched waits, except where another leader has come; returns its epoch."""
+        number, size = len(self._waiting), self._waiting_bytes
+        doubtful: dict[Place, int] = {}
+        for partition, records in found.items():
+            page = [as_record(self._logical[partition.topic], record) for record in records]
+            last = page[-1]
+            before = self._read[last.place]
+            if UNKNOWN_EPOCH < before.leader_epoch < last.leader_epoch:
+                doubtful[last.place] = last.leader_epoch
+                continue
+            self._waiting.extend(page)
+            self._waiting_bytes += sum(len(record.value or b"") for record in page)
+            self._read[last.place] = Position(last.offset + 1, max(before.leader_epoch, last.leader_epoch))
+        if more := len(self._waiting) - number:
+            fit = PAGE_BYTES_MAX * more // max(1, self._waiting_bytes - size)
+            self._page_records = max(1, min(fit, 2 * self._page_records, WAITING_RECORDS_MAX))
+            self._arrived()
+        return doubtful
 
     async def _read_again(self, leaders: Mapping[Place, int]) -> None:
         """Goes back behind the last records: others lead since then, so what was read must stand before theirs."""
