@@ -18,8 +18,8 @@ from worker import telemetry
 from worker.kafka import names, source
 from worker.kafka.connecting import administrator, client_options
 from worker.kafka.lag import committed_offsets
+from worker.kafka.looker import Looker
 from worker.kafka.records import Place
-from worker.kafka.source import Source
 from worker.settings import load
 from worker.stream import committer, patience
 from worker.stream.committer import OFFSETS_REFUSED
@@ -186,19 +186,19 @@ async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_however_lon
 ) -> None:
     """A partition without a leader lets Kafka's client ask for 15 seconds: the worker was ready, and no alert told."""
     monkeypatch.setattr(patience, "STEADY_SECONDS", 0.0)  # each attempt takes longer than that
-    bounds = Source.bounds
+    bounds = Looker.bounds
     conditions: list[dict[str, str]] = []
 
     def alerts() -> list[dict[str, str]]:
         return [one for one in telemetry.lasting_alerts() if one["code"] == KAFKA_AWAY]
 
-    async def no_leader(source: Source, places: list[Place]) -> dict[Place, tuple[int, int]]:
+    async def no_leader(looker: Looker, places: list[Place]) -> dict[Place, tuple[int, int]]:
         conditions.append(dict(worker.runner.condition()))
         if alerts():
-            return await bounds(source, places)
+            return await bounds(looker, places)
         raise KafkaTimeoutError("Failed to get offsets by times in 15000 ms")
 
-    monkeypatch.setattr(Source, "bounds", no_leader)
+    monkeypatch.setattr(Looker, "bounds", no_leader)
     worker = Hosted(world.settings)
     await world.send("order-1")
     try:
@@ -218,7 +218,7 @@ async def test_two_workers_that_fail_in_turn_to_take_the_partitions_are_neither_
 ) -> None:
     """Whichever had failed owned nothing while the other one tried, which went well."""
     monkeypatch.setattr(patience, "PAUSE_SECONDS_MAX", patience.PAUSE_SECONDS_MIN)
-    bounds = Source.bounds
+    bounds = Looker.bounds
     workers = [Hosted(world.settings), Hosted(world.settings)]
     await world.until_shared(PARTITIONS // 2, PARTITIONS // 2)
     ready: list[bool] = []
@@ -228,11 +228,11 @@ async def test_two_workers_that_fail_in_turn_to_take_the_partitions_are_neither_
             ready.append(not all(worker.runner.condition() for worker in workers))
         raise KafkaTimeoutError("Failed to get offsets by times in 15000 ms")
 
-    monkeypatch.setattr(Source, "bounds", no_leader)
+    monkeypatch.setattr(Looker, "bounds", no_leader)
     await world.end_sessions()
     try:
         await until(lambda: len(ready) > 20, seconds=40)
-        monkeypatch.setattr(Source, "bounds", bounds)
+        monkeypatch.setattr(Looker, "bounds", bounds)
         await until(lambda: not any(worker.runner.condition() for worker in workers), seconds=20)
         await asyncio.gather(*(worker.stop() for worker in workers))
     finally:
