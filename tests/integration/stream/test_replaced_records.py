@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from struct import Struct
 
 import pytest
@@ -51,11 +50,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Losing]:
 
 
 @pytest.fixture
-def environment(broker: Losing, database_url: str, topic_prefix: str) -> dict[str, str]:
-    return {
-        "KAFKA_BOOTSTRAP_SERVERS": broker.address, "DATABASE_URL": database_url, "TOPIC_PREFIX": topic_prefix,
-        "TOPIC_PARTITIONS": str(PARTITIONS),
-    }  # fmt: skip
+def environment(environment: dict[str, str], broker: Losing) -> dict[str, str]:
+    return environment | {"KAFKA_BOOTSTRAP_SERVERS": broker.address}
 
 
 @pytest.fixture
@@ -71,16 +67,6 @@ async def source(settings: Settings) -> AsyncIterator[Source]:
     await source.assign({INVOICES: 0})
     yield source
     await source.stop()
-
-
-@pytest.fixture
-async def world(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[World]:
-    world = World(environment, tmp_path)
-    try:
-        await world.open()
-        yield world
-    finally:
-        await world.close()
 
 
 async def _send(settings: Settings, *values: bytes) -> None:
