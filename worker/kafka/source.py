@@ -160,23 +160,15 @@ class Source:
         self._room.set()
         return taken
 
-    async def passed(self) -> dict[Place, Position]:
+    def passed(self) -> dict[Place, Position]:
         """Where reading goes on in each partition of which everything that arrived was taken.
 
         It may skip offsets after the last record: the end of a transaction has one, and so has each record it undid.
         """
-        assigned = () if not self._tasks or self._has_ended() else self._client.assignment()
-        offsets = {(self._logical[one.topic], one.partition): await self._client.position(one) for one in assigned}
-        for record in self._waiting:
-            offsets.pop(record.place, None)
-        reached = {place: self._read[place]._replace(next_offset=offset) for place, offset in offsets.items()}
-        skipped = {place: at for place, at in reached.items() if at != self._read[place]}
-        if doubtful := await self.looker.lost(skipped):
-            leaders = await self.looker.leaders()
-            await self._read_again({place: leaders[place] for place in doubtful})
-        sure = {place: at for place, at in reached.items() if place not in doubtful}
-        self._read |= {place: max(at, self._read[place]) for place, at in sure.items()}
-        return sure
+        if self._has_ended():
+            return {}
+        waiting = {record.place for record in self._waiting}
+        return {place: at for place, at in self._read.items() if place not in waiting}
 
     def ends(self) -> dict[Place, int]:
         """Where the partitions that are read end, as far as the broker has said; open transactions included."""
@@ -245,11 +237,9 @@ class Source:
             except OffsetOutOfRangeError as problem:
                 await self._raise_gone(problem)
                 raise
-            if not found:
-                continue
-            # Until it waits here, nothing may be awaited: `passed` takes what was fetched and does not wait for taken.
             if doubtful := self._lay_in(found):
                 await self._read_again(doubtful)
+            await self._skip()
 
     def _lay_in(self, found: "Mapping[TopicPartition, list[ConsumerRecord[bytes, bytes]]]") -> dict[Place, int]:
         """What was fetched waits, except where another leader has come; returns its epoch."""
@@ -270,6 +260,17 @@ class Source:
             self._page_records = max(1, min(fit, 2 * self._page_records, WAITING_RECORDS_MAX))
             self._arrived()
         return doubtful
+
+    async def _skip(self) -> None:
+        """Goes past what was fetched and is no record, unless another leader has come."""
+        offsets = {one: await self._client.position(one) for one in self._client.assignment()}
+        reached = {(self._logical[one.topic], one.partition): offset for one, offset in offsets.items()}
+        over = {place: at._replace(next_offset=reached[place]) for place, at in self._read.items()
+                if reached[place] > at.next_offset}  # fmt: skip
+        if doubtful := await self.looker.lost(over):
+            leaders = await self.looker.leaders()
+            await self._read_again({place: leaders[place] for place in doubtful})
+        self._read |= {place: at for place, at in over.items() if place not in doubtful}
 
     async def _read_again(self, leaders: Mapping[Place, int]) -> None:
         """Goes back behind the last records: others lead since then, so what was read must stand before theirs."""

@@ -217,18 +217,18 @@ class Session:
         due_ms = self._handler.next_due_ms()
         if records or self._control.cycle_wanted or (due_ms is not None and due_ms <= time.time() * 1000):
             self._control.cycle_wanted = False
-            await self._digesting.digest(records, passed=await self._passed(now))
+            await self._digesting.digest(records, passed=self._passed(now))
             self._control.pace.took(time.monotonic() - now)
             return True
         transactions = self._transactions
-        passed = await self._passed(now)
+        passed = self._passed(now)
         due = self._tidy_due(now) or await self._misplaced.due(transactions.connection, list(transactions.epochs))
         if passed or due:
             await self._digesting.tidy(passed)
             return True
         return False
 
-    async def _passed(self, now: float) -> dict[Place, Position]:
+    def _passed(self, now: float) -> dict[Place, Position]:
         """Where positions may advance though no record came: over the end of a transaction, and what it took back.
 
         Else a topic that ends so would show a lag for ever, and retention would take it from under the position.
@@ -237,7 +237,7 @@ class Session:
             return {}
         self._passed_at = now
         self._look_at_width()
-        reached = await self._source.passed()
+        reached = self._source.passed()
         return {place: at for place, at in reached.items()
                 if at.next_offset > self._positions.get(place, at.next_offset)}  # fmt: skip
 

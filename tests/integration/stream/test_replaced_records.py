@@ -10,7 +10,7 @@ from tests.integration.stream.world import PARTITIONS, World
 from tests.transactions import transactional
 from tests.until import until
 from worker.kafka import names, topics
-from worker.kafka.records import Outgoing, Position, Record
+from worker.kafka.records import Outgoing, Record
 from worker.kafka.sink import Sink
 from worker.kafka.source import RecordsReplacedError, Source
 from worker.settings import Settings, load
@@ -128,10 +128,7 @@ async def test_what_a_new_leader_only_took_back_is_passed(source: Source, settin
         await erp.send_and_wait(settings.topic(names.INVOICES), b"never was", partition=INVOICES[1])
         await erp.abort_transaction()
 
-    async def passed() -> bool:
-        return (await source.passed()).get(INVOICES, Position(0)).next_offset == 3
-
-    await until(passed, 30)
+    await until(lambda: source.passed()[INVOICES].next_offset == 3, 30)
     await _send(settings, b"3")
     assert await _values(source, 1) == [b"3"]
 
