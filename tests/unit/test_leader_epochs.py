@@ -6,38 +6,42 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import IncompatibleBrokerVersion, LeaderNotAvailableError, NotLeaderForPartitionError
 
-from worker.kafka.leader_epochs import ends_of_epochs
+from worker.kafka.leader_epochs import OlderLeaderError, ends_of_epochs
 
 INVOICES = [TopicPartition("invoices", partition) for partition in range(3)]
-NOT_LEADER = 6
+NOT_LEADER, FENCED, UNKNOWN_EPOCH = 6, 74, 75
+NOW, METADATA = 5, 3
 
 
 class Brokers:
     """Stands for aiokafka's client: who leads which partition, and where the records of each epoch end there."""
 
-    def __init__(self, leaders: dict[int, int | None], ends: dict[tuple[int, int], int], error: int = 0) -> None:
-        self.cluster = self
-        self.asked: list[int] = []
+    def __init__(
+        self, leaders: dict[int, int], ends: dict[tuple[int, int], int], error: int = 0, *, knows_ends: bool = True
+    ) -> None:
+        self.asked: list[tuple[int, int]] = []
         self._leaders = leaders
         self._ends = ends
         self._error = error
+        self._knows_ends = knows_ends
 
-    def leader_for_partition(self, one: TopicPartition) -> int | None:
-        return self._leaders[one.partition]
+    def get_random_node(self) -> int:
+        return 1
 
     async def send(self, node: int, request: Any) -> Any:
-        self.asked.append(node)
+        if request.API_KEY == METADATA:
+            led = [(0, one, leader, NOW, [], [], [], {}) for one, leader in self._leaders.items()]
+            topic = (0, INVOICES[0].topic, bytes(16), False, led, 0, {})
+            return request.prepare({METADATA: (0, 12)}).RESPONSE_TYPE(0, [], "", 1, [topic], 0, {})
+        if not self._knows_ends:
+            raise IncompatibleBrokerVersion
         question = request.prepare({23: (2, 4)})
+        self.asked += [(node, current) for _, asked in question.topics for _, current, _ in asked]
         answered = [
             (topic, [(self._error, partition, epoch, self._ends[partition, epoch]) for partition, _, epoch in asked])
             for topic, asked in question.topics
         ]
         return question.RESPONSE_TYPE(0, answered)
-
-
-class Older(Brokers):
-    async def send(self, node: int, request: Any) -> Any:
-        raise IncompatibleBrokerVersion
 
 
 async def test_each_leader_is_asked_once_for_all_that_it_leads():
@@ -46,19 +50,37 @@ async def test_each_leader_is_asked_once_for_all_that_it_leads():
     assert await ends_of_epochs(brokers, dict(zip(INVOICES, (4, 5, 0), strict=True))) == dict(
         zip(INVOICES, (10, 20, -1), strict=True)
     )
-    assert sorted(brokers.asked) == [1, 2]
+    assert sorted(brokers.asked) == [(1, NOW), (1, NOW), (2, NOW)]
 
 
-async def test_who_does_not_lead_any_more_is_not_believed():
+@pytest.mark.parametrize("error", [NOT_LEADER, FENCED, UNKNOWN_EPOCH])
+async def test_who_does_not_lead_any_more_is_not_believed(error: int):
     with pytest.raises(NotLeaderForPartitionError, match="invoices partition 0"):
-        await ends_of_epochs(Brokers({0: 1}, {(0, 4): 10}, error=NOT_LEADER), {INVOICES[0]: 4})
+        await ends_of_epochs(Brokers({0: 1}, {(0, 4): 10}, error), {INVOICES[0]: 4})
 
 
-@pytest.mark.parametrize("nobody", [None, -1])
-async def test_where_nobody_leads_nobody_is_asked(nobody: int | None):
+async def test_a_leader_older_than_one_that_was_read_of_is_not_believed():
+    """It was frozen, and has not heard yet that others lead: what they took is nothing that was lost."""
+    with pytest.raises(OlderLeaderError, match="invoices partition 0"):
+        await ends_of_epochs(Brokers({0: 1}, {(0, 6): -1}), {INVOICES[0]: 6})
+
+
+async def test_nor_is_one_older_than_whose_records_came():
+    """It still has what those who lead now have lost."""
+    with pytest.raises(OlderLeaderError, match="invoices partition 0"):
+        await ends_of_epochs(Brokers({0: 1}, {(0, 4): 10}), {INVOICES[0]: 4}, {INVOICES[0]: 6})
+
+
+async def test_where_brokers_insist_on_an_older_leader_their_disks_were_restored():
+    restored = Brokers({0: 1}, {(0, 6): -1})
+
+    assert await ends_of_epochs(restored, {INVOICES[0]: 6}, older=True) == {INVOICES[0]: -1}
+
+
+async def test_where_nobody_leads_nobody_is_asked():
     with pytest.raises(LeaderNotAvailableError, match="invoices partition 0"):
-        await ends_of_epochs(Brokers({0: nobody}, {}), {INVOICES[0]: 4})
+        await ends_of_epochs(Brokers({0: -1}, {}), {INVOICES[0]: 4})
 
 
 async def test_brokers_that_cannot_say_are_not_waited_for():
-    assert await ends_of_epochs(Older({0: 1}, {}), {INVOICES[0]: 4}) == {}
+    assert await ends_of_epochs(Brokers({0: 1}, {}, knows_ends=False), {INVOICES[0]: 4}) == {}

@@ -4,18 +4,25 @@ A leader that lacks the newest records gives their offsets to others. Where it s
 before what was read of them, the rest was lost. aiokafka does not ask; the request has been there since Kafka 2.3.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import IncompatibleBrokerVersion, LeaderNotAvailableError, NoError, for_code
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    LeaderNotAvailableError,
+    NoError,
+    NotLeaderForPartitionError,
+    for_code,
+)
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Int16, Int32, Int64, Schema, String
 
 from worker.kafka.topic_ids import describe
 
 _CONSUMER = -1
-_ANY_LEADER = -1
+# Not the leader that was meant, or its disk is gone; aiokafka does not know the newer of these numbers.
+_ANOTHER_LEADS = {9, 56, 74, 75, 78}
 _NAME = String("utf-8")
 _Asked = dict[str, list[tuple[int, int, int]]]
 
@@ -45,35 +52,66 @@ class _EndsOfEpochs(Request[_Question]):  # type: ignore[misc]
         return request_struct_class(_CONSUMER, list(self._asked.items()))
 
 
-async def ends_of_epochs(client: AIOKafkaClient, epochs: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+class OlderLeaderError(LeaderNotAvailableError):  # type: ignore[misc]
+    """A broker names a leader older than one whose records were read: it has not heard of that one yet."""
+
+
+async def ends_of_epochs(
+    client: AIOKafkaClient,
+    epochs: Mapping[TopicPartition, int],
+    seen: Mapping[TopicPartition, int] | None = None,
+    *,
+    older: bool = False,
+) -> dict[TopicPartition, int]:
     """Before which offset the records of these leaders, and of all before them, end; below 0: that one is not known.
 
-    Empty if the broker does not say. Raises where somebody else leads by now.
+    Empty if the broker does not say. Raises where somebody else leads by now: one that was frozen, and still takes
+    itself for the leader, answers in good faith. `seen`: the newest leaders that are known, nobody before them is
+    believed. `older`: one that never heard of the leader that is asked about is believed all the same.
     """
+    try:
+        leaders = await _leaders(client, epochs)
+    except (IncompatibleBrokerVersion, NotImplementedError):
+        return {}
     asked: dict[int, _Asked] = {}
     for one, epoch in epochs.items():
-        leader = client.cluster.leader_for_partition(one)
-        if leader in (None, -1):
+        leader, now = leaders.get(one, (-1, -1))
+        if leader == -1:
             raise LeaderNotAvailableError(f"{one.topic} partition {one.partition}")
-        asked.setdefault(leader, {}).setdefault(one.topic, []).append((one.partition, _ANY_LEADER, epoch))
-    found = {}
+        if now < max(epoch, (seen or {}).get(one, epoch)) and not (older and now < epoch):
+            raise OlderLeaderError(f"{one.topic} partition {one.partition}")
+        asked.setdefault(leader, {}).setdefault(one.topic, []).append((one.partition, now, epoch))
+    found: dict[TopicPartition, int] = {}
     for leader, of_leader in asked.items():
         try:
             answer = await client.send(leader, _EndsOfEpochs(of_leader))
         except (IncompatibleBrokerVersion, NotImplementedError):
             continue
-        for topic in answer.to_object()["topics"]:
-            for end in topic["partitions"]:
-                if (error := for_code(end["error_code"])) is not NoError:
-                    raise error(f"{topic['topic']} partition {end['partition']}")
-                found[TopicPartition(topic["topic"], end["partition"])] = end["end_offset"]
+        found.update(_ends(answer))
     return found
+
+
+def _ends(answer: Response) -> Iterator[tuple[TopicPartition, int]]:
+    for topic in answer.to_object()["topics"]:
+        for end in topic["partitions"]:
+            where = f"{topic['topic']} partition {end['partition']}"
+            if end["error_code"] in _ANOTHER_LEADS:
+                raise NotLeaderForPartitionError(where)
+            if (error := for_code(end["error_code"])) is not NoError:
+                raise error(where)
+            yield TopicPartition(topic["topic"], end["partition"]), end["end_offset"]
 
 
 async def leader_epochs(client: AIOKafkaClient, topics: Iterable[str]) -> dict[TopicPartition, int]:
     """The epoch of who leads each partition of these topics now."""
+    found = await _leaders(client, [TopicPartition(topic, 0) for topic in topics])
+    return {one: epoch for one, (_, epoch) in found.items()}
+
+
+async def _leaders(client: AIOKafkaClient, of: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+    """Who leads each partition of their topics, and its epoch, as one broker has heard."""
     return {
-        TopicPartition(topic["topic"], one["partition"]): one["leader_epoch"]
-        for topic in await describe(client, topics)
+        TopicPartition(topic["topic"], one["partition"]): (one["leader"], one["leader_epoch"])
+        for topic in await describe(client, sorted({one.topic for one in of}))
         for one in topic["partitions"]
     }

@@ -30,6 +30,8 @@ from worker.settings import Settings
 ANSWER_SECONDS_MAX = 10.0
 ATTEMPT_SECONDS_MAX = 2.0
 PAUSE_SECONDS = 0.1
+# Who insists so long on a leader older than one that has been is believed: disks may have been restored.
+OLDER_LEADER_SECONDS = 5.0
 NO_ANSWER = (
     KafkaConnectionError, LeaderNotAvailableError, NodeNotReadyError, NotLeaderForPartitionError, RequestTimedOutError,
     TimeoutError,
@@ -83,13 +85,22 @@ class Looker:
         """Whether it was asked for them, and brokers have them."""
         return bool(self._ids)
 
-    async def lost(self, read: Mapping[Place, Position]) -> dict[Place, int]:
-        """Where not all stands any more that was read before these positions: up to which offset; below 0: unknown."""
+    async def lost(
+        self, read: Mapping[Place, Position], leaders: Mapping[Place, int] | None = None
+    ) -> dict[Place, int]:
+        """Where not all stands any more that was read before these positions: up to which offset; below 0: unknown.
+
+        `leaders`: who is known to have led since; nobody before them is believed.
+        """
         known = {self._partition(place): at for place, at in read.items() if at.leader_epoch != UNKNOWN_EPOCH}
         if not known:
             return {}
         epochs = {partition: at.leader_epoch for partition, at in known.items()}
-        ends = await self._asked(lambda client: ends_of_epochs(client, epochs))
+        seen = {self._partition(place): epoch for place, epoch in (leaders or {}).items()}
+        believed_at = time.monotonic() + OLDER_LEADER_SECONDS
+        ends = await self._asked(
+            lambda client: ends_of_epochs(client, epochs, seen, older=time.monotonic() > believed_at)
+        )
         return {self._place(one): end for one, end in ends.items() if end < known[one].next_offset}
 
     async def leaders(self) -> dict[Place, int]:

@@ -277,7 +277,7 @@ class Source:
         read = {place: self._read[place] for place in leaders}
         for place, at in read.items():
             self._client.seek(self._partition(place), at.next_offset)
-        for place, stands_to in (await self.looker.lost(read)).items():
+        for place, stands_to in (await self.looker.lost(read, leaders)).items():
             raise RecordsReplacedError(self._settings.topic(place[0]), place[1], read[place].next_offset, stands_to)
         for place, epoch in leaders.items():
             at = self._read[place]
