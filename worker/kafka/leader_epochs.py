@@ -78,7 +78,8 @@ async def ends_of_epochs(
         leader, now = leaders.get(one, (-1, -1))
         if leader == -1:
             raise LeaderNotAvailableError(f"{one.topic} partition {one.partition}")
-        if now < max(epoch, (seen or {}).get(one, epoch)) and not (older and now < epoch):
+        believed = older and now < epoch
+        if now < max(epoch, (seen or {}).get(one, epoch)) and not believed:
             raise OlderLeaderError(f"{one.topic} partition {one.partition}")
         asked.setdefault(leader, {}).setdefault(one.topic, []).append((one.partition, now, epoch))
     found: dict[TopicPartition, int] = {}
