@@ -237,9 +237,10 @@ class Source:
             except OffsetOutOfRangeError as problem:
                 await self._raise_gone(problem)
                 raise
-            if doubtful := self._lay_in(found):
+            doubtful = self._lay_in(found)
+            with contextlib.suppress(RequestTimedOutError):  # it is asked again, and the other partitions are read on
                 await self._read_again(doubtful)
-            await self._skip()
+                await self._skip()
 
     def _lay_in(self, found: "Mapping[TopicPartition, list[ConsumerRecord[bytes, bytes]]]") -> dict[Place, int]:
         """What was fetched waits, except where another leader has come; returns its epoch."""

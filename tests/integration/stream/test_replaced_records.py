@@ -3,21 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from struct import Struct
+from typing import Any
 
 import pytest
+from aiokafka.errors import RequestTimedOutError
 
 from tests.integration.stream.world import PARTITIONS, World
 from tests.transactions import transactional
 from tests.until import until
 from worker.kafka import names, topics
-from worker.kafka.records import Outgoing, Record
+from worker.kafka.records import Outgoing, Place, Record
 from worker.kafka.sink import Sink
 from worker.kafka.source import RecordsReplacedError, Source
 from worker.settings import Settings, load
 from worker.stack.broker import Broker
 from worker.stack.home import Home
 
-INVOICES = (names.INVOICES, 2)
+INVOICES, ELSEWHERE = (names.INVOICES, 2), 4
 _BATCH = Struct(">qi")
 
 
@@ -64,15 +66,15 @@ async def source(settings: Settings) -> AsyncIterator[Source]:
     await topics.create_missing(settings)
     source = Source(settings, "ledger", (names.INVOICES,), lambda: None)
     await source.start()
-    await source.assign({INVOICES: 0})
+    await source.assign({INVOICES: 0, (names.INVOICES, ELSEWHERE): 0})
     yield source
     await source.stop()
 
 
-async def _send(settings: Settings, *values: bytes) -> None:
+async def _send(settings: Settings, *values: bytes, partition: int = INVOICES[1]) -> None:
     async with Sink(settings) as sink:
         for value in values:
-            await sink.publish([Outgoing(*INVOICES, b"order-1", value, [])])
+            await sink.publish([Outgoing(names.INVOICES, partition, b"order-1", value, [])])
 
 
 async def _read(source: Source, number: int) -> list[Record]:
@@ -115,6 +117,28 @@ async def test_a_leader_that_has_everything_is_followed_and_nothing_is_read_twic
     await _send(settings, b"4")
 
     assert read + await _values(source, 1) == [b"2", b"3", b"4"]
+
+
+async def test_a_leader_that_does_not_say_what_it_has_keeps_its_partition_waiting_and_no_other(
+    source: Source, settings: Settings, broker: Losing, monkeypatch: pytest.MonkeyPatch
+):
+    await _send(settings, b"0")
+    assert await _values(source, 1) == [b"0"]
+    silent, lost = [True], source.looker.lost
+
+    async def asked(*about: Any) -> dict[Place, int]:
+        if silent and INVOICES in about[0]:
+            raise RequestTimedOutError
+        return await lost(*about)
+
+    monkeypatch.setattr(source.looker, "lost", asked)
+    await asyncio.to_thread(broker.elects_a_leader)
+    await _send(settings, b"1")
+    await _send(settings, b"elsewhere", partition=ELSEWHERE)
+
+    assert await _values(source, 1) == [b"elsewhere"]
+    silent.clear()
+    assert await _values(source, 1) == [b"1"]
 
 
 async def test_what_a_new_leader_only_took_back_is_passed(source: Source, settings: Settings, broker: Losing):
