@@ -71,12 +71,13 @@ def _take(draft: Draft, payments: Iterable[Payment], amount: int, cause: Cause, 
     allocation = allocate_settle(payments, amount)
     unasked = [lack for lack in draft.order.lacks if lacking.is_unasked(lack)]
     for payment, reference, value in allocation.parts:
-        unasked, found = lacking.struck(unasked, reference)
+        covers: Covers = ((cause[1], reference),)
+        if cause[0] == "total":  # one settle stands for several invoices, the oldest first
+            unasked, found = lacking.struck(unasked, reference)
+            covers = tuple((lack.invoice, lack.amount) for lack in found)
         if value == 0:  # the payment has no real value left: it counts as taken
             payment.settled_reference += reference
             continue
-        oldest = tuple((lack.invoice, lack.amount) for lack in found)
-        covers = ((cause[1], reference),) if cause[0] == "invoice" else oldest
         _issue(draft, payment, value, reference, cause, rule, covers)
     return allocation.left, allocation.crumbs
 

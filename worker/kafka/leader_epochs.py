@@ -8,17 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import (
-    IncompatibleBrokerVersion,
-    LeaderNotAvailableError,
-    NoError,
-    NotLeaderForPartitionError,
-    for_code,
-)
+from aiokafka.errors import LeaderNotAvailableError, NoError, NotLeaderForPartitionError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Int16, Int32, Int64, Schema, String
 
-from worker.kafka.topic_ids import describe
+from worker.kafka.topic_ids import UNKNOWN_REQUEST, describe
 
 _CONSUMER = -1
 # Not the leader that was meant, or its disk is gone; aiokafka does not know the newer of these numbers.
@@ -70,8 +64,8 @@ async def ends_of_epochs(
     believed. `older`: one that never heard of the leader that is asked about is believed all the same.
     """
     try:
-        leaders = await _leaders(client, epochs)
-    except (IncompatibleBrokerVersion, NotImplementedError):
+        leaders = await _leaders(client, {one.topic for one in epochs})
+    except UNKNOWN_REQUEST:
         return {}
     asked: dict[int, _Asked] = {}
     for one, epoch in epochs.items():
@@ -86,7 +80,7 @@ async def ends_of_epochs(
     for leader, of_leader in asked.items():
         try:
             answer = await client.send(leader, _EndsOfEpochs(of_leader))
-        except (IncompatibleBrokerVersion, NotImplementedError):
+        except UNKNOWN_REQUEST:
             continue
         found.update(_ends(answer))
     return found
@@ -105,14 +99,14 @@ def _ends(answer: Response) -> Iterator[tuple[TopicPartition, int]]:
 
 async def leader_epochs(client: AIOKafkaClient, topics: Iterable[str]) -> dict[TopicPartition, int]:
     """The epoch of who leads each partition of these topics now."""
-    found = await _leaders(client, [TopicPartition(topic, 0) for topic in topics])
+    found = await _leaders(client, topics)
     return {one: epoch for one, (_, epoch) in found.items()}
 
 
-async def _leaders(client: AIOKafkaClient, of: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
-    """Who leads each partition of their topics, and its epoch, as one broker has heard."""
+async def _leaders(client: AIOKafkaClient, topics: Iterable[str]) -> dict[TopicPartition, tuple[int, int]]:
+    """Who leads each partition of these topics, and its epoch, as one broker has heard."""
     return {
         TopicPartition(topic["topic"], one["partition"]): (one["leader"], one["leader_epoch"])
-        for topic in await describe(client, sorted({one.topic for one in of}))
+        for topic in await describe(client, topics)
         for one in topic["partitions"]
     }

@@ -54,7 +54,6 @@ class Looker:
         consumer = AIOKafkaConsumer(**client_options(self._settings), isolation_level="read_uncommitted")
         self._consumer = consumer
         await start(consumer, self._settings)
-        await consumer._client.set_topics(list(self._logical))  # noqa: SLF001 - there is no public way
 
     async def stop(self) -> None:
         """Asks nothing more."""
@@ -64,7 +63,7 @@ class Looker:
 
     async def bounds(self, places: list[Place]) -> dict[Place, tuple[int, int]]:
         """The first offset that each partition still has, and the one that the next record will get."""
-        wanted = [self._partition(place) for place in places]
+        wanted = [self.partition(place) for place in places]
         first = await self._asking.beginning_offsets(wanted)
         end = await self._asking.end_offsets(wanted)
         return {place: (first[one], end[one]) for place, one in zip(places, wanted, strict=True)}
@@ -92,25 +91,33 @@ class Looker:
 
         `leaders`: who is known to have led since; nobody before them is believed.
         """
-        known = {self._partition(place): at for place, at in read.items() if at.leader_epoch != UNKNOWN_EPOCH}
+        known = {self.partition(place): at for place, at in read.items() if at.leader_epoch != UNKNOWN_EPOCH}
         if not known:
             return {}
         epochs = {partition: at.leader_epoch for partition, at in known.items()}
-        seen = {self._partition(place): epoch for place, epoch in (leaders or {}).items()}
+        seen = {self.partition(place): epoch for place, epoch in (leaders or {}).items()}
         believed_at = time.monotonic() + OLDER_LEADER_SECONDS
         ends = await self._asked(
             lambda client: ends_of_epochs(client, epochs, seen, older=time.monotonic() > believed_at)
         )
-        return {self._place(one): end for one, end in ends.items() if end < known[one].next_offset}
+        return {self.place(one): end for one, end in ends.items() if end < known[one].next_offset}
 
     async def leaders(self) -> dict[Place, int]:
         """The epoch of who leads each partition now."""
         found = await self._asked(lambda client: leader_epochs(client, list(self._logical)))
-        return {self._place(one): epoch for one, epoch in found.items()}
+        return {self.place(one): epoch for one, epoch in found.items()}
+
+    def partition(self, place: Place) -> TopicPartition:
+        """With the deployment's prefix, as the client takes it."""
+        return TopicPartition(self._settings.topic(place[0]), place[1])
+
+    def place(self, partition: TopicPartition) -> Place:
+        """Without it."""
+        return self._logical[partition.topic], partition.partition
 
     async def _asked(self, ask: Callable[[AIOKafkaClient], Awaitable[_Answer]]) -> _Answer:
         """What a broker answers; one that restarts, or does not lead any more, does not, but soon another one does."""
-        client, until = self._asking._client, time.monotonic() + ANSWER_SECONDS_MAX  # noqa: SLF001 - as above
+        client, until = self._asking._client, time.monotonic() + ANSWER_SECONDS_MAX  # noqa: SLF001 - no public way
         while True:
             try:
                 async with asyncio.timeout(ATTEMPT_SECONDS_MAX):
@@ -126,9 +133,3 @@ class Looker:
         if self._consumer is None:
             raise RuntimeError("start comes first")
         return self._consumer
-
-    def _partition(self, place: Place) -> TopicPartition:
-        return TopicPartition(self._settings.topic(place[0]), place[1])
-
-    def _place(self, partition: TopicPartition) -> Place:
-        return self._logical[partition.topic], partition.partition

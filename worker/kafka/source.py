@@ -130,9 +130,9 @@ class Source:
         self._waiting.clear()
         self._waiting_bytes = 0
         self._assigned_at = time.time()
-        self._client.assign([self._partition(place) for place in positions])
+        self._client.assign([self.looker.partition(place) for place in positions])
         for place, offset in positions.items():
-            self._client.seek(self._partition(place), offset)
+            self._client.seek(self.looker.partition(place), offset)
         if positions:
             self._tasks = [asyncio.create_task(self._fill(), name="source")]
             if self.looker.knows_ids:
@@ -175,7 +175,7 @@ class Source:
         if self._consumer is None:
             return {}
         ends = {one: self._consumer.highwater(one) for one in self._consumer.assignment()}
-        return {(self._logical[one.topic], one.partition): end for one, end in ends.items() if end is not None}
+        return {self.looker.place(one): end for one, end in ends.items() if end is not None}
 
     def silent_seconds(self) -> float | None:
         """How long the broker has owed an answer: 0 while records wait here, None while nothing is asked of it."""
@@ -205,16 +205,13 @@ class Source:
     async def commit(self, offsets: Mapping[Place, int]) -> None:
         """Tells Kafka's lag tools how far we are."""
         with brokers_known():
-            await self._client.commit({self._partition(place): offset for place, offset in offsets.items()})
+            await self._client.commit({self.looker.partition(place): offset for place, offset in offsets.items()})
 
     @property
     def _client(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             raise RuntimeError(NOT_STARTED)
         return self._consumer
-
-    def _partition(self, place: Place) -> TopicPartition:
-        return TopicPartition(self._settings.topic(place[0]), place[1])
 
     async def _find_coordinator(self, consumer: AIOKafkaConsumer) -> None:
         """Before anything is assigned: what is assigned while aiokafka looks for it is never read (its #796).
@@ -223,7 +220,7 @@ class Source:
         """
         with contextlib.suppress(KafkaError, TimeoutError), brokers_known():
             async with asyncio.timeout(COORDINATOR_SECONDS_MAX):
-                await consumer.committed(self._partition((self._topics[0], 0)))
+                await consumer.committed(self.looker.partition((self._topics[0], 0)))
 
     async def _fill(self) -> None:
         """Keeps a request at the broker at all times: aiokafka asks for more only once its own buffer was emptied."""
@@ -265,7 +262,7 @@ class Source:
     async def _skip(self) -> None:
         """Goes past what was fetched and is no record, unless another leader has come."""
         offsets = {one: await self._client.position(one) for one in self._client.assignment()}
-        reached = {(self._logical[one.topic], one.partition): offset for one, offset in offsets.items()}
+        reached = {self.looker.place(one): offset for one, offset in offsets.items()}
         over = {place: at._replace(next_offset=reached[place]) for place, at in self._read.items()
                 if reached[place] > at.next_offset}  # fmt: skip
         if doubtful := await self.looker.lost(over):
@@ -277,7 +274,7 @@ class Source:
         """Goes back behind the last records: others lead since then, so what was read must stand before theirs."""
         read = {place: self._read[place] for place in leaders}
         for place, at in read.items():
-            self._client.seek(self._partition(place), at.next_offset)
+            self._client.seek(self.looker.partition(place), at.next_offset)
         for place, stands_to in (await self.looker.lost(read, leaders)).items():
             raise RecordsReplacedError(self._settings.topic(place[0]), place[1], read[place].next_offset, stands_to)
         for place, epoch in leaders.items():
@@ -309,7 +306,7 @@ class Source:
     async def _raise_gone(self, problem: OffsetOutOfRangeError) -> None:
         """Returns if the topic has the position after all: then a broker that does not lead it had answered."""
         await self.looker.ids()  # of a topic that was made anew that is the error
-        stored = {(self._logical[one.topic], one.partition): at for one, at in problem.args[0].items()}
+        stored = {self.looker.place(one): at for one, at in problem.args[0].items()}
         for place, bounds in (await self.looker.bounds(list(stored))).items():
             if not bounds[0] <= stored[place] <= bounds[1]:
                 raise OffsetGoneError(self._settings.topic(place[0]), place[1], stored[place], *bounds) from problem

@@ -22,6 +22,9 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
+# What aiokafka raises for a request that the broker does not know.
+UNKNOWN_REQUEST = (IncompatibleBrokerVersion, NotImplementedError)
+
 _NONE = UUID(int=0)
 
 
@@ -81,7 +84,7 @@ async def topic_ids(client: AIOKafkaClient, topics: Iterable[str]) -> dict[str, 
     """The id of each topic; empty if the broker knows no ids (before 2.8). Raises for a topic that it does not show."""
     try:
         described = await describe(client, topics)
-    except (IncompatibleBrokerVersion, NotImplementedError):
+    except UNKNOWN_REQUEST:
         return {}
     ids = ((topic["topic"], UUID(bytes=topic["topic_id"])) for topic in described)
     return {topic: known for topic, known in ids if known != _NONE}

@@ -1,6 +1,7 @@
 """The offsets that the tables keep: how far partitions were read, and how far Kafka has what we wrote to them."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 from uuid import UUID
 
 from worker.kafka.records import UNKNOWN_EPOCH, Place, Position
@@ -14,20 +15,19 @@ async def stored_positions(
     connection: Connection, topics: Iterable[str], partitions: Iterable[int]
 ) -> dict[Place, int]:
     """Where reading goes on; a partition that no worker has owned yet has none."""
-    return await _offsets(connection, "read_positions", topics, partitions)
+    return await _kept(connection, "read_positions", "next_offset", topics, partitions)
 
 
 async def published_offsets(
     connection: Connection, topics: Iterable[str], partitions: Iterable[int]
 ) -> dict[Place, int]:
     """Up to where Kafka has acknowledged what we wrote."""
-    return await _offsets(connection, "read_published", topics, partitions)
+    return await _kept(connection, "read_published", "next_offset", topics, partitions)
 
 
 async def stored_ids(connection: Connection, topics: Iterable[str], partitions: Iterable[int]) -> dict[Place, UUID]:
     """In which topic of its name a position lies; none where that was never known."""
-    rows = await connection.fetch(_SQL["read_position_ids"], list(topics), list(partitions))
-    return {(row["topic"], row["partition"]): row["topic_id"] for row in rows}
+    return await _kept(connection, "read_position_ids", "topic_id", topics, partitions)
 
 
 async def begin_positions(connection: Connection, offsets: Mapping[Place, int], ids: Mapping[str, UUID]) -> None:
@@ -38,8 +38,7 @@ async def begin_positions(connection: Connection, offsets: Mapping[Place, int], 
 
 async def stored_epochs(connection: Connection, topics: Iterable[str], partitions: Iterable[int]) -> dict[Place, int]:
     """Which leader is known to have all that stands before a position; none where that was never known."""
-    rows = await connection.fetch(_SQL["read_position_epochs"], list(topics), list(partitions))
-    return {(row["topic"], row["partition"]): row["leader_epoch"] for row in rows}
+    return await _kept(connection, "read_position_epochs", "leader_epoch", topics, partitions)
 
 
 async def advance_positions(connection: Connection, offsets: Mapping[Place, int]) -> None:
@@ -66,8 +65,8 @@ def position_columns(read: Mapping[Place, Position]) -> tuple[list[str], list[in
     return topics, partitions, offsets, [None if epoch == UNKNOWN_EPOCH else epoch for epoch in epochs]
 
 
-async def _offsets(
-    connection: Connection, query: str, topics: Iterable[str], partitions: Iterable[int]
-) -> dict[Place, int]:
+async def _kept(
+    connection: Connection, query: str, column: str, topics: Iterable[str], partitions: Iterable[int]
+) -> dict[Place, Any]:
     rows = await connection.fetch(_SQL[query], list(topics), list(partitions))
-    return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+    return {(row["topic"], row["partition"]): row[column] for row in rows}
