@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from worker.console.sentences import sentence_for
-from worker.postgres.refusals import told
+from worker.postgres.refusals import describe_postgres_error
 from worker.stream.faults import FencedError, UncertainCommitError
 from worker.stream.patience import Patience
 
@@ -45,7 +45,7 @@ def test_however_the_driver_says_that_a_session_is_over_whoever_reads_the_log_re
     """Its own words tell nobody what to do, and a problem in other words each time is a line of the log each time."""
     told_to_a_person = sentence_for(problem)
 
-    assert told(problem) == OVER
+    assert describe_postgres_error(problem) == OVER
     assert told_to_a_person is not None
     assert told_to_a_person[0].endswith("or the network, closed the connection")
 

@@ -14,7 +14,7 @@ from worker.ops.guard import Guard
 from worker.ops.server import PAGES, Server
 from worker.ops.site import Site
 from worker.ops.totals import Totals
-from worker.postgres.refusals import told
+from worker.postgres.refusals import describe_postgres_error
 from worker.settings import load
 
 FROM_THE_TABLES = sorted(PAGES.keys() - {"/", "/orders"})
@@ -62,7 +62,7 @@ async def test_a_database_that_does_not_serve_is_no_defect_of_the_page(path: str
     status, text, logged = await page(path, problem)
 
     assert (status, says in text) == (503, True)
-    assert [(one["log_level"], one["problem"]) for one in logged] == [("warning", told(problem))]
+    assert [(one["log_level"], one["problem"]) for one in logged] == [("warning", describe_postgres_error(problem))]
 
 
 async def test_what_nothing_can_be_called_is_no_defect_of_the_page():

@@ -11,12 +11,12 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPart
 from worker.console.problems import FAILED, STOPPED, USAGE
 from worker.embedded import with_embedded_stack
 from worker.kafka.batches import UnreadableBatchError
-from worker.kafka.refusals import told as kafka
+from worker.kafka.refusals import describe_kafka_error
 from worker.kafka.topics import TopicsError
 from worker.people.acting import Refused
 from worker.postgres.connecting import DatabaseUrlError
 from worker.postgres.migrations import MigrationError
-from worker.postgres.refusals import told as postgres
+from worker.postgres.refusals import describe_postgres_error
 from worker.recovery.errors import RecoveryError
 from worker.settings import Settings, SettingsError, load
 
@@ -40,7 +40,7 @@ def sentence_for(problem: BaseException) -> tuple[str, int] | None:
 
 
 def _of_database(problem: BaseException) -> str:
-    return postgres(problem, _database())
+    return describe_postgres_error(problem, _database())
 
 
 def _of_kafka(problem: BaseException) -> str:
@@ -53,7 +53,7 @@ def _of_kafka(problem: BaseException) -> str:
         case UnknownTopicOrPartitionError():
             return f"{where} lacks a topic of ours: `settlement topics` creates what is missing"
         case _:
-            return kafka(problem, where)
+            return describe_kafka_error(problem, where)
 
 
 def _of_network(problem: BaseException) -> str:

@@ -40,7 +40,7 @@ def refusal(problem: BaseException) -> str | None:  # noqa: PLR0911 - a table
             return None
 
 
-def told(problem: BaseException, kafka: str = "Kafka") -> str:
+def describe_kafka_error(problem: BaseException, kafka: str = "Kafka") -> str:
     """A sentence of its own about whatever was met of Kafka, as `kafka` names it."""
     if said := refusal(problem):
         return f"{kafka} {said}"

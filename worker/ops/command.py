@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from worker import telemetry
 from worker.cancelled import end
-from worker.kafka.refusals import told
+from worker.kafka.refusals import describe_kafka_error
 from worker.kafka.topics import TopicsError
 from worker.ops.guard import Guard
 from worker.ops.reading import Reader
@@ -44,7 +44,7 @@ async def run_ops(settings: Settings) -> int:
                             problem=str(problem))  # fmt: skip
         code = 1
     except (TopicsError, KafkaError, OSError) as problem:
-        telemetry.log.error(told(problem) if isinstance(problem, KafkaError) else str(problem))
+        telemetry.log.error(describe_kafka_error(problem) if isinstance(problem, KafkaError) else str(problem))
         code = 1
     finally:
         ending = asyncio.create_task(_stop(site, server, reader))

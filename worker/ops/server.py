@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from worker import telemetry
 from worker.health import live, metrics, readiness
-from worker.kafka.refusals import told as kafka
+from worker.kafka.refusals import describe_kafka_error
 from worker.listening import address, listen
 from worker.ops.acting import FORM_BYTES_MAX, act, act_page
 from worker.ops.door import Door, login, login_page, logout
@@ -22,7 +22,7 @@ from worker.ops.site import Site
 from worker.ops.updates import Streams
 from worker.people.acting import Refused
 from worker.postgres.connecting import DatabaseUrlError
-from worker.postgres.refusals import told as postgres
+from worker.postgres.refusals import describe_postgres_error
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Page = Callable[[Site, web.Request], Awaitable[web.StreamResponse]]
@@ -131,7 +131,9 @@ class Server:
         except web.HTTPNotFound:
             return self._site.say(request, 404, "No such page", "There is nothing at this address.")
         except KafkaError as problem:
-            telemetry.log.warning("Kafka did not answer a page", problem=kafka(problem), path=request.path)
+            telemetry.log.warning(
+                "Kafka did not answer a page", problem=describe_kafka_error(problem), path=request.path
+            )
             return self._site.say(request, 503, "No answer from Kafka", "Try again later; nothing is done twice.")
         except (web.HTTPException, asyncio.CancelledError):
             raise
@@ -141,15 +143,19 @@ class Server:
     def _broken_off(self, request: web.Request, problem: Exception) -> web.Response:
         """A database that cannot serve us is one line in the log; a defect of ours is logged with its traceback."""
         if isinstance(problem, asyncpg.ReadOnlySQLTransactionError):
-            telemetry.log.warning("the database refuses a page's write", problem=postgres(problem), path=request.path)
+            telemetry.log.warning(
+                "the database refuses a page's write", problem=describe_postgres_error(problem), path=request.path
+            )
             why = "Nothing was done. It is a standby, or set to read only: DATABASE_URL must name the primary."
             return self._site.say(request, 503, "The database is read-only", why)
         if isinstance(problem, AWAY):
-            telemetry.log.warning("the database did not answer a page", problem=postgres(problem), path=request.path)
+            telemetry.log.warning(
+                "the database did not answer a page", problem=describe_postgres_error(problem), path=request.path
+            )
             return self._site.say(request, 503, "No answer from the database", "The page is back when the database is.")
         if isinstance(problem, NOT_OURS):
             telemetry.log.warning(
-                "the database lacks what a page asks for", problem=postgres(problem), path=request.path
+                "the database lacks what a page asks for", problem=describe_postgres_error(problem), path=request.path
             )
             why = "Tables are missing, or this login may not read them: the log of `settlement ops` says which."
             return self._site.say(request, 503, "The database lacks what this page shows", why)

@@ -13,12 +13,12 @@ from worker import telemetry
 from worker.cancelled import end
 from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.lag import LagReader, Lags
-from worker.kafka.refusals import told as kafka
+from worker.kafka.refusals import describe_kafka_error
 from worker.ops.reading import Reader
 from worker.people import dead_letters
 from worker.postgres.connecting import SESSION_LOST
 from worker.postgres.migrations import MigrationError, require_current
-from worker.postgres.refusals import told as postgres
+from worker.postgres.refusals import describe_postgres_error
 from worker.settings import Settings
 
 LOOK_SECONDS = 2.0
@@ -59,7 +59,7 @@ class Surroundings:
         self.alerts: list[Alert] = []
         self.dead_letters: dict[ReasonCode, int] = {}
         self._fits = False
-        self._tells: Callable[[BaseException], str] = postgres
+        self._tells: Callable[[BaseException], str] = describe_postgres_error
         """Puts into words what went wrong with the server that is asked now."""
         self.problem: str | None = None
         self.stamp = 0
@@ -99,7 +99,7 @@ class Surroundings:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _look(self) -> None:
-        self._tells = postgres
+        self._tells = describe_postgres_error
         async with self._reader.snapshot() as connection:
             if not self._fits:  # as the workers, once: while another version is rolled out this one goes on
                 await require_current(connection)
@@ -111,7 +111,7 @@ class Surroundings:
         ]
         self.alerts = [_alert(said, one["host"]) for one in workers for said in json.loads(one["alerts"])]
         self.dead_letters = letters
-        self._tells = kafka
+        self._tells = describe_kafka_error
         self.lags = await self._lag.read()
 
     def _sentence(self, problem: Exception) -> str:

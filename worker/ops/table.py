@@ -16,7 +16,7 @@ from faust.serializers import codecs
 
 from worker import telemetry
 from worker.kafka.murmur2 import partition_of
-from worker.kafka.refusals import refusal, told
+from worker.kafka.refusals import describe_kafka_error, refusal
 
 REFUSED_PAUSE_SECONDS = 1.0
 TURN = 200
@@ -90,7 +90,9 @@ class HomeTable(faust.Table[Any, Any]):
             refused = await self._refused(changes)
             if refused:
                 why = next(iter(refused.values()))
-                telemetry.log.warning("Kafka refused a write of the view; it is sent again", problem=told(why))
+                telemetry.log.warning(
+                    "Kafka refused a write of the view; it is sent again", problem=describe_kafka_error(why)
+                )
                 self.refusal = refusal(why)
                 await asyncio.sleep(REFUSED_PAUSE_SECONDS)
             else:

@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 
 from worker import telemetry
 from worker.kafka import names
-from worker.kafka.refusals import told as kafka
+from worker.kafka.refusals import describe_kafka_error
 from worker.ops import changelogs
 from worker.ops.count import Count, News, counted
 from worker.ops.row import Command, Event, Message, Outcome, Row, decode, fold, is_over, milliseconds
@@ -137,7 +137,11 @@ class View:
     def lost(self) -> str | None:
         """Why the view has to start over; None: it goes on."""
         if (problem := self._failure()) is not None:
-            return kafka(problem) if isinstance(problem, KafkaError) else f"the view has crashed: {problem!r}"
+            return (
+                describe_kafka_error(problem)
+                if isinstance(problem, KafkaError)
+                else f"the view has crashed: {problem!r}"
+            )
         return self._watch.lost
 
     def _failure(self) -> BaseException | None:

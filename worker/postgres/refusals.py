@@ -53,7 +53,7 @@ _SENTENCES: dict[tuple[type[BaseException], ...], str] = {
 }  # fmt: skip
 
 
-def told(problem: BaseException, where: str = "PostgreSQL") -> str:
+def describe_postgres_error(problem: BaseException, where: str = "PostgreSQL") -> str:
     """A sentence about whatever went wrong with the database, which `where` names."""
     problem = _first(problem)
     if _is_over(problem):

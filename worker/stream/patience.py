@@ -8,9 +8,9 @@ from aiokafka.errors import KafkaError
 
 from worker import telemetry
 from worker.cancelled import GivenUpError
-from worker.kafka.refusals import told as kafka
+from worker.kafka.refusals import describe_kafka_error
 from worker.kafka.topics import TopicsError
-from worker.postgres.refusals import told as postgres
+from worker.postgres.refusals import describe_postgres_error
 from worker.stream.faults import FencedError, HeldUpError, UncertainCommitError
 
 PAUSE_SECONDS_MIN = 0.1
@@ -109,14 +109,14 @@ class Patience:
 
 
 def _of_kafka(problem: Exception) -> str:
-    return str(problem) if isinstance(problem, TopicsError) else kafka(problem)
+    return str(problem) if isinstance(problem, TopicsError) else describe_kafka_error(problem)
 
 
 def _of_database(problem: Exception) -> str:
     match problem:
         case UncertainCommitError():
-            return f"{postgres(problem.__cause__ or problem)}, before it said whether it had committed"
+            return f"{describe_postgres_error(problem.__cause__ or problem)}, before it said whether it had committed"
         case FencedError() | HeldUpError():
             return str(problem)
         case _:
-            return postgres(problem)
+            return describe_postgres_error(problem)
