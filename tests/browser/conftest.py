@@ -22,9 +22,9 @@ from worker.ops.server import Server
 from worker.ops.site import Site
 from worker.ops.surroundings import Surroundings
 from worker.ops.view import View
-from worker.sandbox.erp import Message, Story
+from worker.sandbox.deployment import Sandbox
+from worker.sandbox.erp import ErpOrder, Message
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import Rehearsal
 from worker.settings import load
 from worker.stack import StackEnv
 
@@ -43,14 +43,14 @@ INVOICES, CHANGES = "erp.invoices.v1", "erp.order-changes.v1"
 class Deployment:
     """Workers, connectors and the view; `open` asks for no token, `closed` does."""
 
-    play: Rehearsal
+    play: Sandbox
     site: Site
     open: str
     closed: str
 
     async def send(self, *messages: Message) -> None:
         """What the ERP publishes, in this order."""
-        await publish(self.play.settings, [Story(messages[0].order_id, messages, 0, 0)])
+        await publish(self.play.settings, [ErpOrder(messages[0].order_id, messages, 0, 0)])
 
     def next_answers(self, *words: str, connector: str = "cielo") -> None:
         """How the sandbox connector treats what it is asked next."""
@@ -87,7 +87,7 @@ class Deployment:
 async def deployment(stack: StackEnv, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     name = f"browser_{secrets.token_hex(3)}"
     environment = {**stack.as_settings(), "TOPIC_PARTITIONS": "4"}
-    async with Rehearsal(name, tmp_path_factory.mktemp("browser"), environment) as play:
+    async with Sandbox(name, tmp_path_factory.mktemp("browser"), environment) as play:
         settings = play.settings
         reader, guard = Reader(settings.database), Guard(settings)
         view = View(settings)

@@ -15,9 +15,9 @@ from tests.browser.conftest import ARGUMENTS, CHROMIUM, authorized, changed, inv
 from tests.chaos.rehearsing import SECONDS_MAX, until_done
 from tests.until import until
 from worker import stack
-from worker.sandbox.erp import Message, Story, stories
+from worker.sandbox.deployment import CONNECTORS, Sandbox
+from worker.sandbox.erp import ErpOrder, Message, erp_orders
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import CONNECTORS, Rehearsal
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 360, "height": 780}}
@@ -44,21 +44,21 @@ async def main() -> None:
 
 async def _play(home: Path, environment: dict[str, str]) -> None:
     os.environ["OPS_PORT"] = "0"
-    told = list(stories(ORDERS, sorted(CONNECTORS), 3, "BR-2209"))
-    async with Rehearsal(f"photo{secrets.token_hex(2)}", home, environment) as play:
+    told = list(erp_orders(ORDERS, sorted(CONNECTORS), 3, "BR-2209"))
+    async with Sandbox(f"photo{secrets.token_hex(2)}", home, environment) as play:
         address = await play.open_ops_view()
         await publish(play.settings, told, PER_SECOND)
         await until_done(play, told)
         await _trouble(play)
         await _order(play)
-        await publish(play.settings, stories(3, sorted(CONNECTORS), 5, "BR-3307"))
+        await publish(play.settings, erp_orders(3, sorted(CONNECTORS), 5, "BR-3307"))
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
             await _photograph(browser, address, play)
             await browser.close()
 
 
-async def _order(play: Rehearsal) -> None:
+async def _order(play: Sandbox) -> None:
     """Two sales, a discount, a return, one part still to come."""
     order = SHOWN
     facts = [
@@ -71,7 +71,7 @@ async def _order(play: Rehearsal) -> None:
         await asyncio.sleep(1.2)
 
 
-async def _trouble(play: Rehearsal) -> None:
+async def _trouble(play: Sandbox) -> None:
     for order, word in TROUBLED.items():
         await _send(play, authorized(order, 18_990, "casa-lima"))
         body = json.dumps({"next": [word]}).encode()
@@ -83,17 +83,17 @@ async def _trouble(play: Rehearsal) -> None:
     await asyncio.sleep(2.5)
 
 
-def _needs_attention(play: Rehearsal, order: str) -> bool:
-    state = play.look().orders.get(order)
+def _needs_attention(play: Sandbox, order: str) -> bool:
+    state = play.poll().orders.get(order)
     return state is not None and state["status"] == "attention"
 
 
-async def _send(play: Rehearsal, message: Message) -> None:
-    await publish(play.settings, [Story(message.order_id, (message,), 0, 0)])
+async def _send(play: Sandbox, message: Message) -> None:
+    await publish(play.settings, [ErpOrder(message.order_id, (message,), 0, 0)])
 
 
-async def _photograph(browser: Browser, address: str, play: Rehearsal) -> None:
-    state = play.look().orders["BR-1042-7752"]
+async def _photograph(browser: Browser, address: str, play: Sandbox) -> None:
+    state = play.poll().orders["BR-1042-7752"]
     command = state["attention"][0]["commandId"]  # type: ignore[index]
     pages = {
         "now": "/", "orders": "/orders", "order": f"/order?id={SHOWN}", "needs": "/needs",

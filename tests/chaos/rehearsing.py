@@ -5,34 +5,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.until import until
-from worker.sandbox.erp import Story
-from worker.sandbox.rehearsal import Rehearsal, Verdict, is_done
+from worker.sandbox.deployment import Sandbox, Verdict, is_done
+from worker.sandbox.erp import ErpOrder
 from worker.stack import StackEnv
 
 SECONDS_MAX = 270
 
 
-def rehearsal(home: Path, stack: StackEnv) -> Rehearsal:
-    return Rehearsal(f"chaos_{secrets.token_hex(3)}", home, stack.as_settings())
+def rehearsal(home: Path, stack: StackEnv) -> Sandbox:
+    return Sandbox(f"chaos_{secrets.token_hex(3)}", home, stack.as_settings())
 
 
-async def until_told(play: Rehearsal, kind: str, number: int) -> None:
+async def until_told(play: Sandbox, kind: str, number: int) -> None:
     """So many events of this kind are on their topic."""
-    await until(lambda: play.look().events[kind] >= number, SECONDS_MAX)
+    await until(lambda: play.poll().events[kind] >= number, SECONDS_MAX)
 
 
-async def until_done(play: Rehearsal, told: Sequence[Story]) -> None:
+async def until_done(play: Sandbox, told: Sequence[ErpOrder]) -> None:
     """Every order has come to its end, as its topics tell."""
 
     def done() -> bool:
-        seen = play.look()
+        seen = play.poll()
         return all(is_done(seen, story) for story in told)
 
     await until(done, SECONDS_MAX)
 
 
-async def finished(play: Rehearsal, told: Sequence[Story]) -> Verdict:
+async def finished(play: Sandbox, told: Sequence[ErpOrder]) -> Verdict:
     """Asks the output topics until every order has come to its end."""
     await until_done(play, told)
-    assert play.look().events["settlement.confirmed"] > len(told)
+    assert play.poll().events["settlement.confirmed"] > len(told)
     return await play.verdict(told)

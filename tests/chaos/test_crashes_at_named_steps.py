@@ -8,9 +8,9 @@ import pytest
 
 from tests.chaos.crashing import PROGRAM, STEPS
 from tests.chaos.rehearsing import SECONDS_MAX, finished, rehearsal
-from worker.sandbox.erp import stories
+from worker.sandbox.deployment import CONNECTORS
+from worker.sandbox.erp import erp_orders
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import CONNECTORS
 from worker.stack import StackEnv
 
 ORDERS = 15
@@ -27,7 +27,7 @@ async def test_a_worker_killed_at_any_step_leaves_one_effect_per_command(
         play.processes.stop(worker)
         for number, step in enumerate(steps):
             play.processes.start(worker, step, worker, program=PROGRAM)
-            batch = list(stories(ORDERS, sorted(CONNECTORS), number, f"crash-{number}"))
+            batch = list(erp_orders(ORDERS, sorted(CONNECTORS), number, f"crash-{number}"))
             await publish(play.settings, batch)
             code = await asyncio.to_thread(play.processes.wait, worker, 60)
             assert code == -signal.SIGKILL, f"the step {step!r} was not reached"

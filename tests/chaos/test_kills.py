@@ -6,9 +6,9 @@ import secrets
 from pathlib import Path
 
 from tests.chaos.rehearsing import SECONDS_MAX, finished, rehearsal, until_told
-from worker.sandbox.erp import stories
+from worker.sandbox.deployment import CONNECTORS
+from worker.sandbox.erp import erp_orders
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import CONNECTORS
 from worker.stack import StackEnv
 
 ORDERS = 1200
@@ -22,7 +22,7 @@ async def test_no_cent_is_lost_or_moved_twice_when_workers_are_killed_at_random_
     seed = secrets.randbits(32)
     print(f"seed {seed}")
     dice = random.Random(seed)
-    told = list(stories(ORDERS, sorted(CONNECTORS), seed, "chaos"))
+    told = list(erp_orders(ORDERS, sorted(CONNECTORS), seed, "chaos"))
 
     async with rehearsal(tmp_path, stack) as play, asyncio.timeout(SECONDS_MAX):
         sending = asyncio.create_task(publish(play.settings, told, per_second=ORDERS / 15))
@@ -38,7 +38,7 @@ async def test_no_cent_is_lost_or_moved_twice_when_workers_are_killed_at_random_
 
 
 async def test_when_one_of_two_workers_dies_for_good_the_other_takes_over(stack: StackEnv, tmp_path: Path) -> None:
-    told = list(stories(TAKE_OVER_ORDERS, sorted(CONNECTORS), 7, "pair"))
+    told = list(erp_orders(TAKE_OVER_ORDERS, sorted(CONNECTORS), 7, "pair"))
 
     async with rehearsal(tmp_path, stack) as play, asyncio.timeout(SECONDS_MAX):
         play.processes.start("ledger-2", "ledger")

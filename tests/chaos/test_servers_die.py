@@ -12,9 +12,9 @@ from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.world import PARTITIONS, World
 from tests.striking import strike
 from worker.postgres.migrations import migrate
-from worker.sandbox.erp import stories
+from worker.sandbox.deployment import CONNECTORS
+from worker.sandbox.erp import erp_orders
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import CONNECTORS
 from worker.stack import down, up
 
 ORDERS = 300
@@ -34,13 +34,13 @@ def own_home(tmp_path: Path) -> Iterator[Path]:
 async def test_no_cent_is_lost_or_moved_twice_when_the_database_and_the_broker_are_killed(
     own_home: Path, tmp_path: Path
 ) -> None:
-    told = list(stories(ORDERS, sorted(CONNECTORS), 11, "servers"))
+    told = list(erp_orders(ORDERS, sorted(CONNECTORS), 11, "servers"))
     stack = up(own_home)
 
     async with rehearsal(tmp_path, stack) as play, asyncio.timeout(SECONDS_MAX):
         sending = asyncio.create_task(publish(play.settings, told, per_second=ORDERS / SECONDS))
         for service in ("postgres", "kafka", "postgres"):
-            before = play.look().events["settlement.confirmed"]
+            before = play.poll().events["settlement.confirmed"]
             await until_told(play, "settlement.confirmed", before + ORDERS // 8)
             await strike(own_home, service, signal.SIGKILL)
             await asyncio.to_thread(up, own_home)

@@ -12,8 +12,8 @@ from tests.until import until
 from worker.kafka import names
 from worker.kafka.connecting import client_options
 from worker.kafka.source import Source
+from worker.sandbox.deployment import Sandbox
 from worker.sandbox.erp import Message
-from worker.sandbox.rehearsal import Rehearsal
 
 DATE = "2026-01-15T12:00:00Z"
 REFUSED = 1
@@ -38,14 +38,14 @@ def authorized(order: str, value: int, payments: Iterable[tuple[str, int]]) -> M
     return Message(names.ORDER_CHANGES, "order.authorized", data)
 
 
-async def administer(play: Rehearsal, *statements: str) -> None:
+async def administer(play: Sandbox, *statements: str) -> None:
     connection = await asyncpg.connect(play._server)
     for statement in statements:
         await connection.execute(statement)
     await connection.close()
 
 
-async def rows(play: Rehearsal, query: str) -> list[tuple]:
+async def rows(play: Sandbox, query: str) -> list[tuple]:
     connection = await asyncpg.connect(play.settings.database)
     try:
         return [tuple(row) for row in await connection.fetch(query)]
@@ -53,22 +53,22 @@ async def rows(play: Rehearsal, query: str) -> list[tuple]:
         await connection.close()
 
 
-async def ask(play: Rehearsal, query: str):
+async def ask(play: Sandbox, query: str):
     found = await rows(play, query)
     return found[0][0] if found else None
 
 
-async def until_asked(play: Rehearsal, wanted: object, query: str) -> None:
+async def until_asked(play: Sandbox, wanted: object, query: str) -> None:
     """The database says so, and every program lives."""
 
     async def said() -> bool:
-        play.look()
+        play.poll()
         return await ask(play, query) == wanted
 
     await until(said, SECONDS_MAX)
 
 
-async def until_read(play: Rehearsal, *topics: str) -> None:
+async def until_read(play: Sandbox, *topics: str) -> None:
     """The ledger's positions are the ends of these topics, on which nobody writes any more."""
     source = Source(play.settings, "look", topics, lambda: None)
     await source.start()
@@ -80,13 +80,13 @@ async def until_read(play: Rehearsal, *topics: str) -> None:
     await until_asked(play, sum(end for _, end in bounds.values()), query)
 
 
-async def back_up(play: Rehearsal) -> None:
+async def back_up(play: Sandbox) -> None:
     await asyncio.to_thread(play.processes.stop, *WORKERS)
     await administer(play, f'CREATE DATABASE "{play.name}_backup" TEMPLATE "{play.name}"')
     play.start_workers()
 
 
-async def crash_and_restore(play: Rehearsal) -> None:
+async def crash_and_restore(play: Sandbox) -> None:
     for name in WORKERS:
         play.processes.kill(name)
     await administer(
@@ -96,7 +96,7 @@ async def crash_and_restore(play: Rehearsal) -> None:
     )
 
 
-async def lose_records(play: Rehearsal, *topics: str) -> None:
+async def lose_records(play: Sandbox, *topics: str) -> None:
     """What retention does, at once and with all of them."""
     admin = AIOKafkaAdminClient(**client_options(play.settings))
     await admin.start()

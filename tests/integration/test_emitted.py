@@ -11,9 +11,9 @@ from worker.kafka import names
 from worker.kafka.records import Outgoing, Record
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
-from worker.sandbox.erp import stories
+from worker.sandbox.deployment import CONNECTORS, Sandbox
+from worker.sandbox.erp import erp_orders
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import CONNECTORS, Rehearsal
 from worker.settings import Settings
 from worker.stack import StackEnv
 
@@ -41,8 +41,8 @@ async def everything(settings: Settings) -> list[Record]:
 
 
 async def test_what_a_whole_deployment_writes_is_valid(stack: StackEnv, tmp_path: Path):
-    told = list(stories(ORDERS, sorted(CONNECTORS), 3, "emitted"))
-    async with Rehearsal(f"emitted_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as play:
+    told = list(erp_orders(ORDERS, sorted(CONNECTORS), 3, "emitted"))
+    async with Sandbox(f"emitted_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as play:
         async with Sink(play.settings) as sink:
             await sink.publish(Outgoing(topic, 0, b"k", BAD, [("x", b"\xff")]) for topic in names.INPUTS)
         await publish(play.settings, told)

@@ -17,8 +17,8 @@ from worker.kafka.envelope import write
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
-from worker.sandbox.erp import Story, stories
-from worker.sandbox.rehearsal import CONNECTORS, Rehearsal, is_done
+from worker.sandbox.deployment import CONNECTORS, Sandbox, is_done
+from worker.sandbox.erp import ErpOrder, erp_orders
 from worker.stack import StackEnv
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -60,7 +60,7 @@ async def collector() -> AsyncIterator[Collector]:
     await runner.cleanup()
 
 
-async def publish_traced(play: Rehearsal, story: Story) -> None:
+async def publish_traced(play: Sandbox, story: ErpOrder) -> None:
     partition = partition_of(story.order_id, play.settings.topic_partitions)
     async with Sink(play.settings) as sink:
         for place, message in enumerate(story.messages):
@@ -70,7 +70,7 @@ async def publish_traced(play: Rehearsal, story: Story) -> None:
             await sink.publish([Outgoing(message.topic, partition, story.order_id.encode(), value, headers)])
 
 
-async def scrape(play: Rehearsal, worker: str) -> dict[str, list[dict[str, str]]]:
+async def scrape(play: Sandbox, worker: str) -> dict[str, list[dict[str, str]]]:
     """The names of all metrics of a worker that have a sample, with its labels."""
     line = next(one for one in play.processes.log(worker).read_text().splitlines() if one.startswith("ops server on "))
     async with aiohttp.ClientSession() as client, client.get(line.removeprefix("ops server on ") + "/metrics") as reply:
@@ -83,12 +83,12 @@ async def test_an_invoice_is_seen_in_the_metrics_of_both_workers_and_in_one_trac
 ) -> None:
     monkeypatch.setenv("OPS_PORT", "0")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
-    [story] = stories(1, [next(iter(CONNECTORS))], 3, "seen")
+    [story] = erp_orders(1, [next(iter(CONNECTORS))], 3, "seen")
 
-    play = Rehearsal(f"seen_{topic_prefix.strip('.')}", tmp_path, stack.as_settings())
+    play = Sandbox(f"seen_{topic_prefix.strip('.')}", tmp_path, stack.as_settings())
     async with play, asyncio.timeout(SECONDS_MAX):
         await publish_traced(play, story)
-        await until(lambda: is_done(play.look(), story), SECONDS_MAX)
+        await until(lambda: is_done(play.poll(), story), SECONDS_MAX)
         ledger, delivery = await scrape(play, "ledger"), await scrape(play, "delivery")
         verdict = await play.verdict([story])
 

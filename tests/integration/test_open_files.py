@@ -6,10 +6,10 @@ from pathlib import Path
 import aiohttp
 
 from tests.until import until
-from worker.sandbox.erp import stories
+from worker.sandbox.deployment import Sandbox, is_done
+from worker.sandbox.erp import erp_orders
 from worker.sandbox.erp_command import publish
 from worker.sandbox.processes import SETTLEMENT
-from worker.sandbox.rehearsal import Rehearsal, is_done
 from worker.stack import StackEnv
 
 SECONDS_MAX = 60
@@ -20,10 +20,10 @@ TIGHT = ("sh", "-c", f'ulimit -S -n {FILES}; exec "$@"', "sh", *SETTLEMENT)
 async def test_connectors_that_hang_with_more_requests_than_a_shell_allows_files_hold_up_nobody_else(
     stack: StackEnv, tmp_path: Path, topic_prefix: str
 ) -> None:
-    hanging = list(stories(2 * FILES, ["cielo"], 5, "hangs"))
-    [well] = stories(1, ["rede"], 6, "well")
+    hanging = list(erp_orders(2 * FILES, ["cielo"], 5, "hangs"))
+    [well] = erp_orders(1, ["rede"], 6, "well")
 
-    play = Rehearsal(f"files_{topic_prefix.strip('.')}", tmp_path, stack.as_settings())
+    play = Sandbox(f"files_{topic_prefix.strip('.')}", tmp_path, stack.as_settings())
     async with play, asyncio.timeout(SECONDS_MAX), aiohttp.ClientSession() as client:
         play.processes.kill("delivery")
         file = play.folder / "connectors.toml"
@@ -33,9 +33,9 @@ async def test_connectors_that_hang_with_more_requests_than_a_shell_allows_files
         play.processes.start("delivery", "delivery", program=TIGHT)
 
         await publish(play.settings, hanging)
-        await until(lambda: play.look().events["settlement.requested"] >= len(hanging), SECONDS_MAX)
+        await until(lambda: play.poll().events["settlement.requested"] >= len(hanging), SECONDS_MAX)
         await publish(play.settings, [well])
-        await until(lambda: is_done(play.look(), well), SECONDS_MAX)
+        await until(lambda: is_done(play.poll(), well), SECONDS_MAX)
         heard = (await (await client.get(f"{play.urls['cielo']}/book")).json())["requests"]
         play.processes.kill("delivery")  # a drain would wait for the answers
 

@@ -34,9 +34,9 @@ from worker.kafka.sink import Sink
 from worker.kafka.topics import TopicsError, create_missing, partition_counts
 from worker.ops.row import State, decode
 from worker.ops.view import CHANGELOGS, ROLE, View
-from worker.sandbox.erp import stories
+from worker.sandbox.deployment import CONNECTORS, Sandbox
+from worker.sandbox.erp import erp_orders
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import CONNECTORS, Rehearsal
 from worker.settings import Settings, load
 from worker.stack import StackEnv
 
@@ -60,9 +60,9 @@ async def test_the_view_equals_the_books_after_kills_and_after_its_tables_are_lo
     stack: StackEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPS_PORT", "0")
-    told = list(stories(ORDERS, sorted(CONNECTORS), secrets.randbits(32), "view"))
+    told = list(erp_orders(ORDERS, sorted(CONNECTORS), secrets.randbits(32), "view"))
     async with (
-        Rehearsal(f"view_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as play,
+        Sandbox(f"view_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as play,
         asyncio.timeout(SECONDS_MAX),
     ):
         play.processes.start("ops", "ops")
@@ -89,11 +89,11 @@ async def test_the_view_equals_the_books_after_kills_and_after_its_tables_are_lo
             await _until_equal(view, books)
 
 
-async def _epochs(play: Rehearsal, role: str) -> list[tuple]:
+async def _epochs(play: Sandbox, role: str) -> list[tuple]:
     return await rows(play, f"SELECT epoch FROM {role}.partitions WHERE owner IS NOT NULL ORDER BY partition")
 
 
-async def _all_taken_since(play: Rehearsal, role: str, former: list[tuple]) -> bool:
+async def _all_taken_since(play: Sandbox, role: str, former: list[tuple]) -> bool:
     """Whoever was started in the place of the killed one has every partition."""
     now = await _epochs(play, role)
     return len(now) == play.settings.topic_partitions and all(new > old for new, old in zip(now, former, strict=True))

@@ -34,15 +34,15 @@ from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
 from worker.kafka.tail import read_between
-from worker.sandbox.erp import Story
+from worker.sandbox.deployment import Sandbox
+from worker.sandbox.erp import ErpOrder
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import Rehearsal
 from worker.stack import StackEnv
 
 ORDERS = 30
 
 
-def _stories(count: int, seed: int) -> list[Story]:
+def _stories(count: int, seed: int) -> list[ErpOrder]:
     """Orders on two connectors, whose split depends on the order in which their invoices are applied."""
     dice, found = random.Random(seed), []
     for number in range(1, count + 1):
@@ -52,33 +52,33 @@ def _stories(count: int, seed: int) -> list[Story]:
         messages = [authorized(order, value, (("cielo", first), ("rede", value - first)))]
         messages += [invoice(order, f"N{place}", part) for place, part in enumerate(parts)]
         messages.append(invoice(order, "R1", parts[0] // 2, "Input"))
-        found.append(Story(order, tuple(messages), value, parts[0] // 2))
+        found.append(ErpOrder(order, tuple(messages), value, parts[0] // 2))
     return found
 
 
 @pytest.fixture
-async def play(stack: StackEnv, tmp_path: Path) -> AsyncIterator[Rehearsal]:
-    async with Rehearsal(f"recover_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as play:
+async def play(stack: StackEnv, tmp_path: Path) -> AsyncIterator[Sandbox]:
+    async with Sandbox(f"recover_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as play:
         yield play
 
 
-def _cut(told: Sequence[Story], messages: int) -> list[Story]:
+def _cut(told: Sequence[ErpOrder], messages: int) -> list[ErpOrder]:
     """The beginning of every story."""
-    return [Story(one.order_id, one.messages[:messages], 0, 0) for one in told]
+    return [ErpOrder(one.order_id, one.messages[:messages], 0, 0) for one in told]
 
 
-def _rest(told: Sequence[Story], messages: int) -> list[Story]:
-    return [Story(one.order_id, one.messages[messages:], 0, 0) for one in told]
+def _rest(told: Sequence[ErpOrder], messages: int) -> list[ErpOrder]:
+    return [ErpOrder(one.order_id, one.messages[messages:], 0, 0) for one in told]
 
 
-def _refuses_to_start(play: Rehearsal, worker: str) -> str:
+def _refuses_to_start(play: Sandbox, worker: str) -> str:
     done = play.processes.run(worker)
     assert done.returncode == REFUSED, done.stdout
     assert "`settlement recover`" in done.stderr
     return done.stderr
 
 
-def _recover(play: Rehearsal) -> dict[str, Any]:
+def _recover(play: Sandbox) -> dict[str, Any]:
     summary = json.loads(play.processes.must_run("recover", "--json"))
     play.processes.must_run("audit")
     play.processes.must_run("rebuild", "--check")
@@ -87,7 +87,7 @@ def _recover(play: Rehearsal) -> dict[str, Any]:
     return summary
 
 
-async def _commands(play: Rehearsal) -> Counter[tuple]:
+async def _commands(play: Sandbox) -> Counter[tuple]:
     """Every command that ever stood on its topic, once per content."""
     source = Source(play.settings, "look", (names.COMMANDS,), lambda: None)
     await source.start()
@@ -101,7 +101,7 @@ async def _commands(play: Rehearsal) -> Counter[tuple]:
     return Counter((one["paymentId"], one["requestId"]) for one in data)
 
 
-async def _nothing_was_paid_twice(play: Rehearsal, told: Sequence[Story]) -> None:
+async def _nothing_was_paid_twice(play: Sandbox, told: Sequence[ErpOrder]) -> None:
     verdict = await play.verdict(told)
     assert verdict.good, verdict
     effects = Counter((one.payment_id, one.request_id) for one in await play.effects())
@@ -112,7 +112,7 @@ async def _nothing_was_paid_twice(play: Rehearsal, told: Sequence[Story]) -> Non
     play.processes.must_run("rebuild", "--check")
 
 
-async def test_a_database_restored_from_half_way_goes_on_and_nothing_is_paid_twice(play: Rehearsal) -> None:
+async def test_a_database_restored_from_half_way_goes_on_and_nothing_is_paid_twice(play: Sandbox) -> None:
     told = _stories(ORDERS, 1)
     await publish(play.settings, _cut(told, 2))
     await until_told(play, "settlement.confirmed", ORDERS // 2)
@@ -136,7 +136,7 @@ async def test_a_database_restored_from_half_way_goes_on_and_nothing_is_paid_twi
     await _nothing_was_paid_twice(play, told)
 
 
-async def test_it_goes_on_right_when_the_facts_come_again_in_another_order(play: Rehearsal) -> None:
+async def test_it_goes_on_right_when_the_facts_come_again_in_another_order(play: Sandbox) -> None:
     """What the ERP had sent is deleted, and sent again backwards into partitions by chance."""
     told = _stories(ORDERS, 2)
     await publish(play.settings, _cut(told, 1))
@@ -157,7 +157,7 @@ async def test_it_goes_on_right_when_the_facts_come_again_in_another_order(play:
     await _nothing_was_paid_twice(play, told)
 
 
-async def test_an_empty_database_takes_back_everything(play: Rehearsal) -> None:
+async def test_an_empty_database_takes_back_everything(play: Sandbox) -> None:
     told = _stories(ORDERS, 3)
     await publish(play.settings, _cut(told, 4))
     await until_told(play, "settlement.confirmed", 2 * ORDERS)
@@ -177,7 +177,7 @@ async def test_an_empty_database_takes_back_everything(play: Rehearsal) -> None:
     await _nothing_was_paid_twice(play, told)
 
 
-async def test_the_whole_input_read_again_changes_not_one_entry(play: Rehearsal) -> None:
+async def test_the_whole_input_read_again_changes_not_one_entry(play: Sandbox) -> None:
     told = _stories(ORDERS, 4)
     await publish(play.settings, told)
     await until_done(play, told)
@@ -194,7 +194,7 @@ async def test_the_whole_input_read_again_changes_not_one_entry(play: Rehearsal)
     assert await ask(play, hashes) == before
 
 
-async def _send_again_backwards(play: Rehearsal, told: Sequence[Story]) -> None:
+async def _send_again_backwards(play: Sandbox, told: Sequence[ErpOrder]) -> None:
     """Returns stay last: a return before its sale would rightly be refused."""
     dice = random.Random(5)
     messages = [message for story in told for message in story.messages][::-1]

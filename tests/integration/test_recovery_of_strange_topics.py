@@ -14,9 +14,9 @@ from tests.chaos.rehearsing import until_done, until_told
 from tests.integration.restoring import authorized, back_up, crash_and_restore, invoice, rows
 from tests.transactions import transactional
 from worker.kafka import names
-from worker.sandbox.erp import Story
+from worker.sandbox.deployment import Sandbox
+from worker.sandbox.erp import ErpOrder
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import Rehearsal
 from worker.stack import StackEnv
 
 ORDERS = 4
@@ -24,26 +24,26 @@ ERP_TOPICS = (names.INVOICES, names.ORDER_CHANGES)
 
 
 @pytest.fixture
-async def play(stack: StackEnv, tmp_path: Path) -> AsyncIterator[Rehearsal]:
-    async with Rehearsal(f"strange_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as play:
+async def play(stack: StackEnv, tmp_path: Path) -> AsyncIterator[Sandbox]:
+    async with Sandbox(f"strange_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as play:
         yield play
 
 
-def _told() -> list[Story]:
+def _told() -> list[ErpOrder]:
     return [
-        Story(order, (authorized(order, 3_000, (("cielo", 3_000),)), invoice(order, "N1", 3_000)), 3_000, 0)
+        ErpOrder(order, (authorized(order, 3_000, (("cielo", 3_000),)), invoice(order, "N1", 3_000)), 3_000, 0)
         for order in (f"order-{number}" for number in range(ORDERS))
     ]
 
 
-async def _publish_to_all(play: Rehearsal, producer: AIOKafkaProducer) -> None:
+async def _publish_to_all(play: Sandbox, producer: AIOKafkaProducer) -> None:
     """A record that says nothing, to every partition of what the ERP writes."""
     for topic in ERP_TOPICS:
         for partition in range(play.settings.topic_partitions):
             await producer.send_and_wait(play.settings.topic(topic), b"{}", partition=partition)
 
 
-async def test_transactions_and_strange_names_neither_hold_it_up_nor_stop_it(play: Rehearsal) -> None:
+async def test_transactions_and_strange_names_neither_hold_it_up_nor_stop_it(play: Sandbox) -> None:
     told = _told()
     await back_up(play)
     await publish(play.settings, told)
@@ -70,7 +70,7 @@ async def test_transactions_and_strange_names_neither_hold_it_up_nor_stop_it(pla
     assert verdict.good, verdict
 
 
-async def test_what_is_no_command_on_their_topic_becomes_a_dead_letter(play: Rehearsal) -> None:
+async def test_what_is_no_command_on_their_topic_becomes_a_dead_letter(play: Sandbox) -> None:
     told = _told()
     await back_up(play)
     await publish(play.settings, told)

@@ -146,13 +146,13 @@ def test_ports_are_kept_and_a_taken_one_is_exchanged(home: Path) -> None:
 
 async def test_a_broker_starts_with_what_java_kept_of_an_earlier_start(home: Path) -> None:
     ours = java(lambda _: None)
-    await until(lambda: ours.has_archive, 60)  # another process may be making it
+    await until(lambda: ours.has_aot_cache, 60)  # another process may be making it
     await asyncio.to_thread(down, home)
 
     await asyncio.to_thread(up, home)
 
     broker = psutil.Process(pids(home)["kafka"])
-    assert str(ours.archive) in {mapped.path for mapped in broker.memory_maps()}
+    assert str(ours.aot_cache) in {mapped.path for mapped in broker.memory_maps()}
 
 
 def test_a_folders_name_may_have_a_comma_a_blank_and_letters_of_any_language(tmp_path: Path) -> None:

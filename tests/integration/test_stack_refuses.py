@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from worker.stack import StackError, environment, status, up
-from worker.stack.archive import make_archive
+from worker.stack.aot_cache import make_aot_cache
 from worker.stack.jars import LOCK_FILE, cache_folder, locked_jars, verified_jars
 from worker.stack.java import Java, java
 
@@ -164,7 +164,7 @@ def test_a_cache_whose_name_java_cannot_read_is_refused_by_the_setting_s_name(
 
 
 def test_an_archive_that_is_damaged_is_passed_over_in_silence(own_cache: Path) -> None:
-    java(lambda _: None).archive.write_text("damaged" * 1000)
+    java(lambda _: None).aot_cache.write_text("damaged" * 1000)
 
     started = java(lambda _: None).command("-version")
     said = subprocess.run(started, capture_output=True, text=True, check=True)
@@ -182,12 +182,12 @@ def test_an_archive_of_jars_that_were_copied_since_is_made_anew(
     jar = cache_folder() / "one.jar"
     jar.parent.mkdir(parents=True)
     jar.touch()
-    Java(program, [jar]).archive.touch()
-    assert Java(program, [jar]).archive_was_tried
+    Java(program, [jar]).aot_cache.touch()
+    assert Java(program, [jar]).aot_cache_was_tried
 
     os.utime(jar, (1, 1))
 
-    assert not Java(program, [jar]).archive_was_tried
+    assert not Java(program, [jar]).aot_cache_was_tried
 
 
 def test_a_full_disk_is_named_before_anything_starts(full_disk: None, tmp_path: Path) -> None:
@@ -201,10 +201,10 @@ def test_a_full_disk_is_named_before_anything_starts(full_disk: None, tmp_path: 
 def test_a_cache_on_a_full_disk_gets_its_archive_once_there_is_room(full_disk: None, own_cache: Path) -> None:
     said: list[str] = []
 
-    make_archive(java(said.append), said.append)
+    make_aot_cache(java(said.append), said.append)
 
     assert said == []
-    assert not java(said.append).archive_was_tried
+    assert not java(said.append).aot_cache_was_tried
 
 
 def test_a_home_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:

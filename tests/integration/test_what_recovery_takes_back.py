@@ -41,9 +41,9 @@ from worker.postgres.connecting import connect
 from worker.recovery.errors import RecoveryError
 from worker.recovery.recovery import Recovery, run_recovery
 from worker.recovery.summary import Summary
-from worker.sandbox.erp import Message, Story
+from worker.sandbox.deployment import Sandbox
+from worker.sandbox.erp import ErpOrder, Message
 from worker.sandbox.erp_command import publish
-from worker.sandbox.rehearsal import Rehearsal
 from worker.stack import StackEnv
 
 PARTITIONS = 2
@@ -73,9 +73,9 @@ BEATING = """SELECT count(*) FROM (SELECT * FROM ledger.members UNION ALL SELECT
 
 
 @pytest.fixture
-async def play(stack: StackEnv, tmp_path: Path) -> AsyncIterator[Rehearsal]:
+async def play(stack: StackEnv, tmp_path: Path) -> AsyncIterator[Sandbox]:
     settings = {**stack.as_settings(), "TOPIC_PARTITIONS": str(PARTITIONS)}
-    async with Rehearsal(f"taken_back_{secrets.token_hex(3)}", tmp_path, settings) as play:
+    async with Sandbox(f"taken_back_{secrets.token_hex(3)}", tmp_path, settings) as play:
         await everything_is_answered(play, "ok")
         yield play
 
@@ -84,14 +84,14 @@ def nobody(*_: int) -> None:
     """Is told how far a recovery is."""
 
 
-async def everything_is_answered(play: Rehearsal, word: str) -> None:
+async def everything_is_answered(play: Sandbox, word: str) -> None:
     """From now on, by both connectors."""
     async with httpx.AsyncClient(trust_env=False) as client:
         for url in play.urls.values():
             (await client.post(f"{url}/faults", json={"all": word, "for_seconds": ALL_SECONDS})).raise_for_status()
 
 
-async def requests(play: Rehearsal) -> int:
+async def requests(play: Sandbox) -> int:
     """How many the connectors have got."""
     async with httpx.AsyncClient(trust_env=False) as client:
         return sum([len((await client.get(f"{url}/book")).json()["requests"]) for url in play.urls.values()])
@@ -118,11 +118,11 @@ def changed(by: int, *orders: str) -> list[Message]:
     ]
 
 
-async def say(play: Rehearsal, *messages: Message) -> None:
-    await publish(play.settings, [Story(one.order_id, (one,), 0, 0) for one in messages])
+async def say(play: Sandbox, *messages: Message) -> None:
+    await publish(play.settings, [ErpOrder(one.order_id, (one,), 0, 0) for one in messages])
 
 
-async def until_at_rest(play: Rehearsal, finished: int) -> None:
+async def until_at_rest(play: Sandbox, finished: int) -> None:
     """So many orders are finished, nothing is asked any more, all is read, and Kafka has all that was told."""
     await until_asked(play, finished, "SELECT count(*) FROM ledger.orders WHERE phase = 'finished'")
     await until_asked(play, 0, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting'")
@@ -131,7 +131,7 @@ async def until_at_rest(play: Rehearsal, finished: int) -> None:
     await until_asked(play, 0, "SELECT count(*) FROM ledger.outbox")
 
 
-async def until_kafka_knows(play: Rehearsal, topic: str) -> None:
+async def until_kafka_knows(play: Sandbox, topic: str) -> None:
     """All of it is read, and Kafka was told so."""
     await until_read(play, topic)
     read = await ask(play, f"SELECT sum(next_offset) FROM ledger.positions WHERE topic = '{topic}'")
@@ -143,11 +143,11 @@ async def until_kafka_knows(play: Rehearsal, topic: str) -> None:
     await until(told, SECONDS_MAX)
 
 
-async def books(play: Rehearsal) -> dict[str, list[tuple]]:
+async def books(play: Sandbox) -> dict[str, list[tuple]]:
     return {name: sorted(await rows(play, query), key=repr) for name, query in BOOKS.items()}
 
 
-async def recover(play: Rehearsal) -> Summary:
+async def recover(play: Sandbox) -> Summary:
     """Sound afterwards, and with nothing left to take back."""
     found = await run_recovery(play.settings, nobody)
     await is_sound(play)
@@ -156,12 +156,12 @@ async def recover(play: Rehearsal) -> Summary:
     return found
 
 
-async def is_sound(play: Rehearsal) -> None:
+async def is_sound(play: Sandbox) -> None:
     for found in (await run_audit(play.settings), await run_rebuild(play.settings)):
         assert found["ok"], found
 
 
-async def each_was_done_once(play: Rehearsal, settled: int) -> None:
+async def each_was_done_once(play: Sandbox, settled: int) -> None:
     """In the connectors' own books."""
     done = await play.effects()
     assert set(Counter(one.request_id for one in done).values()) == {1}
@@ -169,7 +169,7 @@ async def each_was_done_once(play: Rehearsal, settled: int) -> None:
     await is_sound(play)
 
 
-async def people(play: Rehearsal, act: Callable[[Any], Awaitable[object]]) -> None:
+async def people(play: Sandbox, act: Callable[[Any], Awaitable[object]]) -> None:
     """Somebody types something."""
     connection = await connect(play.settings.database, name="test")
     try:
@@ -178,7 +178,7 @@ async def people(play: Rehearsal, act: Callable[[Any], Awaitable[object]]) -> No
         await connection.close()
 
 
-async def replay(play: Rehearsal, *orders: str) -> None:
+async def replay(play: Sandbox, *orders: str) -> None:
     """The dead letters of these orders."""
     ids = dict(await rows(play, "SELECT order_id, id FROM ledger.dead_letters"))
     async with Sink(play.settings) as sink:
@@ -186,7 +186,7 @@ async def replay(play: Rehearsal, *orders: str) -> None:
 
 
 @asynccontextmanager
-async def recovery_at_work(play: Rehearsal) -> AsyncIterator[Transaction]:
+async def recovery_at_work(play: Sandbox) -> AsyncIterator[Transaction]:
     """It has done everything and is not over yet."""
     connection = await connect(play.settings.database, name="test", idle_in_transaction_session_timeout="0")
     transaction = connection.transaction()
@@ -199,7 +199,7 @@ async def recovery_at_work(play: Rehearsal) -> AsyncIterator[Transaction]:
 
 
 async def test_commands_that_the_topic_has_lost_come_from_the_ledger_and_are_asked_again_under_their_ids(
-    play: Rehearsal,
+    play: Sandbox,
 ):
     paid, first, second, third, fourth = orders_of(0, 5)
     await say(play, *opened(paid, first, second, third, fourth))
@@ -243,7 +243,7 @@ async def test_commands_that_the_topic_has_lost_come_from_the_ledger_and_are_ask
 
 
 async def test_what_was_declined_and_done_as_another_command_is_not_asked_again_where_its_outcome_is_gone(
-    play: Rehearsal,
+    play: Sandbox,
 ):
     paid, order = orders_of(0, 2)
     await say(play, *opened(paid, order), *invoiced(paid))
@@ -272,7 +272,7 @@ async def test_what_was_declined_and_done_as_another_command_is_not_asked_again_
     await each_was_done_once(play, 2 * TOTAL)
 
 
-async def test_what_people_decided_since_the_backup_is_applied_once_and_the_books_are_those_before(play: Rehearsal):
+async def test_what_people_decided_since_the_backup_is_applied_once_and_the_books_are_those_before(play: Sandbox):
     """Two commands end badly again after somebody had asked again: their dead letters are open again."""
     retried, abandoned, resolved, later, lapsed, before_it, since = orders_of(0, 4) + orders_of(1, 3)
     expired = authorized(lapsed, TOTAL, [("rede", TOTAL)])
@@ -320,7 +320,7 @@ async def test_what_people_decided_since_the_backup_is_applied_once_and_the_book
 
 
 async def test_a_dead_letter_since_the_backup_is_back_and_a_replay_is_counted_once_and_for_its_own_letter(
-    play: Rehearsal,
+    play: Sandbox,
 ):
     known, replayed = orders_of(1, 2)
     [untouched] = orders_of(0, 1)
@@ -353,11 +353,11 @@ async def test_a_dead_letter_since_the_backup_is_back_and_a_replay_is_counted_on
     await until_told(play, "change.accepted", 6)
     await until_at_rest(play, 0)
     assert await rows(play, "SELECT DISTINCT status, count(*) OVER () FROM ledger.dead_letters") == [("replayed", 3)]
-    assert [play.look().orders[one]["value"] for one in (known, replayed, untouched)] == [2_000] * 3
+    assert [play.poll().orders[one]["value"] for one in (known, replayed, untouched)] == [2_000] * 3
     await is_sound(play)
 
 
-async def test_what_waited_in_the_backup_or_began_to_wait_since_ends_as_it_would_have(play: Rehearsal):
+async def test_what_waited_in_the_backup_or_began_to_wait_since_ends_as_it_would_have(play: Sandbox):
     woken, asleep, passing, waiting = orders_of(0, 4)
     await say(play, *invoiced(woken, asleep))
     await until_asked(play, 2, "SELECT count(*) FROM ledger.parked")
@@ -380,7 +380,7 @@ async def test_what_waited_in_the_backup_or_began_to_wait_since_ends_as_it_would
     await each_was_done_once(play, 4 * TOTAL)
 
 
-async def test_what_began_to_wait_since_the_backup_and_is_deleted_is_told_and_may_be_published_again(play: Rehearsal):
+async def test_what_began_to_wait_since_the_backup_and_is_deleted_is_told_and_may_be_published_again(play: Sandbox):
     applied, waiting = orders_of(0, 2)
     await back_up(play)
     await say(play, *opened(applied), *invoiced(applied, waiting), *invoiced(applied))
@@ -401,7 +401,7 @@ async def test_what_began_to_wait_since_the_backup_and_is_deleted_is_told_and_ma
 
 
 async def test_an_automatic_settlement_that_is_held_comes_back_also_where_retention_has_deleted_its_record(
-    play: Rehearsal,
+    play: Sandbox,
 ):
     [order] = orders_of(0, 1)
     await say(play, authorized(order, 5_000, [("cielo", TOTAL)]))
@@ -427,7 +427,7 @@ async def test_an_automatic_settlement_that_is_held_comes_back_also_where_retent
     await is_sound(play)
 
 
-async def test_while_a_worker_runs_nothing_is_taken_back_and_the_worker_is_not_disturbed(play: Rehearsal):
+async def test_while_a_worker_runs_nothing_is_taken_back_and_the_worker_is_not_disturbed(play: Sandbox):
     await say(play, *opened("order-1"))
     await until_told(play, "order.opened", 1)
     owners = "SELECT partition, owner, epoch FROM ledger.partitions"
@@ -450,7 +450,7 @@ async def test_while_a_worker_runs_nothing_is_taken_back_and_the_worker_is_not_d
 
 
 async def test_a_worker_that_starts_while_a_recovery_is_at_work_waits_for_its_end_and_another_recovery_is_refused(
-    play: Rehearsal,
+    play: Sandbox,
 ):
     await say(play, *opened("order-1", "order-2"))
     await until_told(play, "order.opened", 2)

@@ -9,8 +9,8 @@ from worker.kafka import names
 from worker.kafka.records import Record
 from worker.ledger.comparing import Comparison
 from worker.sandbox.demo import _summary_as_json
-from worker.sandbox.erp import stories
-from worker.sandbox.rehearsal import Rehearsal, Verdict
+from worker.sandbox.deployment import Sandbox, Verdict
+from worker.sandbox.erp import erp_orders
 from worker.sandbox.watching import Seen
 
 ACCOUNT = Comparison("cielo", {"settled": 9000, "refunded": 500, "voided": 0})
@@ -21,7 +21,7 @@ def test_the_summary_of_a_demo_is_one_object(capsys: pytest.CaptureFixture[str],
     seen = Seen(published_ms={("o", "1"): 1_000, ("o", "2"): 1_000}, captured_ms={("o", "1"): 1_040})
     verdict = Verdict([ACCOUNT], as_invoiced=True, audited=audited, complaints="I3 does not hold")
 
-    _summary_as_json(verdict, seen, list(stories(3, ["cielo"], 1, "demo")), 2.345)
+    _summary_as_json(verdict, seen, list(erp_orders(3, ["cielo"], 1, "demo")), 2.345)
 
     assert json.loads(capsys.readouterr().out) == {
         "good": audited, "orders": 3, "seconds": 2.3, "captured_invoices": 1,
@@ -47,6 +47,6 @@ async def test_what_a_demo_does_itself_it_does_with_the_settings_of_the_programs
     monkeypatch.setenv("TOPIC_PARTITIONS", "3")
 
     stack = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://127.0.0.1:9/d"}
-    play = Rehearsal("played", tmp_path, stack)
+    play = Sandbox("played", tmp_path, stack)
 
     assert (play.settings.topic_partitions, play.settings.topic_prefix) == (3, "played.")

@@ -19,10 +19,10 @@ from worker import stack
 from worker.console.running import AsJson
 from worker.console.screen import show_json
 from worker.domain.money import to_major
-from worker.sandbox.erp import Story, stories
+from worker.sandbox.deployment import CONNECTORS, POLL_SECONDS, Sandbox, Verdict, is_done
+from worker.sandbox.erp import ErpOrder, erp_orders
 from worker.sandbox.erp_command import publish
 from worker.sandbox.processes import ProcessError
-from worker.sandbox.rehearsal import CONNECTORS, LOOK_SECONDS, Rehearsal, Verdict, is_done
 from worker.sandbox.watching import Seen
 from worker.settings import Settings, load
 
@@ -46,7 +46,7 @@ def demo_command(
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that has just started needs a second try
     console.stderr = as_json  # standard output is for the summary alone
     settings = load()
-    told = list(stories(orders, sorted(CONNECTORS), seed, "demo"))
+    told = list(erp_orders(orders, sorted(CONNECTORS), seed, "demo"))
     try:
         with _stack(settings) as environment:
             good = asyncio.run(_play(settings, environment, told, ops=ops, as_json=as_json))
@@ -77,34 +77,34 @@ def _stack(settings: Settings) -> Iterator[dict[str, str]]:
 
 
 async def _play(
-    settings: Settings, environment: Mapping[str, str], told: Sequence[Story], *, ops: bool, as_json: bool
+    settings: Settings, environment: Mapping[str, str], told: Sequence[ErpOrder], *, ops: bool, as_json: bool
 ) -> bool:
     name = f"demo_{secrets.token_hex(3)}"
-    async with Rehearsal(name, settings.home, environment) as rehearsal:
+    async with Sandbox(name, settings.home, environment) as deployment:
         if ops:
-            console.print(f"ops view on {await rehearsal.open_ops_view()}", highlight=False)
+            console.print(f"ops view on {await deployment.open_ops_view()}", highlight=False)
         began = time.monotonic()
-        await _progress(rehearsal, told)
+        await _progress(deployment, told)
         seconds = time.monotonic() - began
-        verdict = await rehearsal.verdict(told)
+        verdict = await deployment.verdict(told)
         show = _summary_as_json if as_json else _summary
-        show(verdict, rehearsal.look(), told, seconds)
+        show(verdict, deployment.poll(), told, seconds)
         if ops:
-            await _stay_open(rehearsal)
-        _where_to_look(rehearsal, told[0].order_id)
+            await _stay_open(deployment)
+        _where_to_look(deployment, told[0].order_id)
     return verdict.good
 
 
-async def _stay_open(rehearsal: Rehearsal) -> None:
+async def _stay_open(deployment: Sandbox) -> None:
     """The workers come back after the count, and the view stays until Ctrl-C."""
-    rehearsal.start_workers()
-    console.print(f"\nthe ops view stays open on {rehearsal.ops_url}; Ctrl-C ends it", highlight=False)
+    deployment.start_workers()
+    console.print(f"\nthe ops view stays open on {deployment.ops_url}; Ctrl-C ends it", highlight=False)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopping.set)
     await stopping.wait()
 
 
-async def _progress(rehearsal: Rehearsal, told: Sequence[Story]) -> None:
+async def _progress(deployment: Sandbox, told: Sequence[ErpOrder]) -> None:
     """Publishes, and waits until every order is finished and every refund is done."""
     columns = (
         TextColumn("{task.description:>16}"),
@@ -117,11 +117,11 @@ async def _progress(rehearsal: Rehearsal, told: Sequence[Story]) -> None:
         captured = progress.add_task("captures", total=None, rate="")
         finished = progress.add_task("orders finished", total=len(told), rate="")
         began = moved = time.monotonic()
-        sending = asyncio.create_task(publish(rehearsal.settings, told, 0, lambda n: progress.advance(messages, n)))
+        sending = asyncio.create_task(publish(deployment.settings, told, 0, lambda n: progress.advance(messages, n)))
         last, done = -1, 0
         while done < len(told) or not sending.done():
-            await asyncio.sleep(LOOK_SECONDS)
-            seen = rehearsal.look()
+            await asyncio.sleep(POLL_SECONDS)
+            seen = deployment.poll()
             done = sum(1 for story in told if is_done(seen, story))
             captures, passed = seen.events["settlement.confirmed"], time.monotonic() - began
             progress.update(captured, completed=captures, rate=f"{captures / passed:.0f}/s")
@@ -136,7 +136,7 @@ async def _progress(rehearsal: Rehearsal, told: Sequence[Story]) -> None:
         await sending
 
 
-def _summary(verdict: Verdict, seen: Seen, told: Sequence[Story], seconds: float) -> None:
+def _summary(verdict: Verdict, seen: Seen, told: Sequence[ErpOrder], seconds: float) -> None:
     """What a person wants to know of the money, and whether every cent adds up."""
     table = Table("connector", "settled", "refunded", "voided", "its own book", title=f"Money, in {CURRENCY}")
     for account in verdict.accounts:
@@ -155,7 +155,7 @@ def _summary(verdict: Verdict, seen: Seen, told: Sequence[Story], seconds: float
         console.print(verdict.complaints, markup=False)
 
 
-def _summary_as_json(verdict: Verdict, seen: Seen, told: Sequence[Story], seconds: float) -> None:
+def _summary_as_json(verdict: Verdict, seen: Seen, told: Sequence[ErpOrder], seconds: float) -> None:
     """The same as one object; money in minor units."""
     waits = seen.waits_ms()
     show_json({
@@ -171,11 +171,11 @@ def _rank(ordered: list[int], percent: int) -> int:
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
 
 
-def _where_to_look(rehearsal: Rehearsal, order_id: str) -> None:
+def _where_to_look(deployment: Sandbox, order_id: str) -> None:
     """How to see more of it; the data stays, in the folder of the stack."""
     program = ".venv/bin/settlement"
-    database = urlsplit(rehearsal.environment["DATABASE_URL"]).path
-    console.print(f"\nlogs are in {rehearsal.folder}. To look further:", highlight=False, soft_wrap=True)
+    database = urlsplit(deployment.environment["DATABASE_URL"]).path
+    console.print(f"\nlogs are in {deployment.folder}. To look further:", highlight=False, soft_wrap=True)
     for line in (
         f'{program} stack up; eval "$({program} stack env)"',
         f'export DATABASE_URL="${{DATABASE_URL%/*}}{database}"',

@@ -25,7 +25,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class ErpOrder:
     """The messages of one order in their order, and what must be taken of the shopper in the end."""
 
     order_id: str
@@ -34,13 +34,13 @@ class Story:
     refunded: int
 
 
-def stories(count: int, connectors: list[str], seed: int, name: str = "order") -> Iterator[Story]:
+def erp_orders(count: int, connectors: list[str], seed: int, name: str = "order") -> Iterator[ErpOrder]:
     dice = random.Random(seed)
     for number in range(1, count + 1):
         yield _story(f"{name}-{number:06}", dice.choice(connectors), dice)
 
 
-def _story(order_id: str, connector: str, dice: random.Random) -> Story:
+def _story(order_id: str, connector: str, dice: random.Random) -> ErpOrder:
     """An order in two to four parcels; one in five becomes cheaper on the way, one in ten has a return."""
     value = dice.randrange(2_000, 60_000)
     discount = dice.randrange(1, value // 4) if dice.random() < 0.2 else 0
@@ -52,7 +52,7 @@ def _story(order_id: str, connector: str, dice: random.Random) -> Story:
     returned = dice.randrange(1, parcels[0] + 1) if dice.random() < 0.1 else 0
     if returned:
         messages.append(_invoice(order_id, "R1", returned, "Input"))
-    return Story(order_id, tuple(messages), value - discount, returned)
+    return ErpOrder(order_id, tuple(messages), value - discount, returned)
 
 
 def _parcels(value: int, count: int, dice: random.Random) -> list[int]:

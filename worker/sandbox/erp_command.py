@@ -15,7 +15,7 @@ from worker.kafka.envelope import write
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
-from worker.sandbox.erp import DATE, Message, Story, stories
+from worker.sandbox.erp import DATE, ErpOrder, Message, erp_orders
 from worker.settings import Settings, load
 
 SOURCE = b"/sandbox/erp"
@@ -31,11 +31,11 @@ def erp_command(
 ) -> None:
     """Publishes orders that ship in parts: authorizations, invoices, discounts, returns."""
     settings = with_embedded_stack(load())
-    run(publish(settings, stories(orders, connectors.split(","), seed, name), per_second))
+    run(publish(settings, erp_orders(orders, connectors.split(","), seed, name), per_second))
 
 
 async def publish(
-    settings: Settings, told: Iterable[Story], per_second: float = 0, sent: Callable[[int], None] = lambda _: None
+    settings: Settings, told: Iterable[ErpOrder], per_second: float = 0, sent: Callable[[int], None] = lambda _: None
 ) -> None:
     """Publishes every story's messages in their order; returns when Kafka has all of them."""
     left, size = iter(told), 1 if 0 < per_second < CHUNK else CHUNK
@@ -48,7 +48,7 @@ async def publish(
                 await asyncio.sleep(max(0.0, began + done / per_second - time.monotonic()))
 
 
-async def _send(sink: Sink, settings: Settings, chunk: list[Story]) -> int:
+async def _send(sink: Sink, settings: Settings, chunk: list[ErpOrder]) -> int:
     records = [_record(message, settings) for story in chunk for message in story.messages]
     await sink.publish(records)
     return len(records)

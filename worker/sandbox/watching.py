@@ -78,7 +78,7 @@ class Watcher:
         first = await self._source.looker.bounds(places)
         await self._source.assign({place: first[place][0] for place in places})
 
-    def look(self) -> Seen:
+    def poll(self) -> Seen:
         """What was seen, with everything that has arrived."""
         while self._source.waiting():
             for record in self._source.take(_RECORDS_MAX, _BYTES_MAX):

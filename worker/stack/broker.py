@@ -32,11 +32,13 @@ class Broker(Service):
     name = "kafka"
     ports = ("kafka", "kafka_controller")
 
-    def __init__(self, home: Home, say: Callable[[str], None] = lambda _: None, *, archive: Path | None = None) -> None:
-        """`archive`: what Java loads is in that file when this broker has ended."""
+    def __init__(
+        self, home: Home, say: Callable[[str], None] = lambda _: None, *, aot_cache_to_write: Path | None = None
+    ) -> None:
+        """`aot_cache_to_write`: the file into which Java writes its AOT cache when this broker ends."""
         super().__init__(home)
         self._say = say
-        self._archive = archive
+        self._aot_cache_to_write = aot_cache_to_write
         self._settings = self.folder / "server.properties"
 
     @cached_property
@@ -61,7 +63,7 @@ class Broker(Service):
 
     def command(self) -> list[str]:
         self._write_settings(self.data)
-        return [*self._java(self._archive), "kafka.Kafka", str(self._settings)]
+        return [*self._java(self._aot_cache_to_write), "kafka.Kafka", str(self._settings)]
 
     def accepts(self) -> bool:
         """Asks for the list of brokers, as every client does first; it is empty until ours may be used."""
@@ -80,9 +82,9 @@ class Broker(Service):
         """The command line of one of Kafka's own tools, pointed at this broker."""
         return [*self.java.command(), TOOLS[name], "--bootstrap-server", self.address, *arguments]
 
-    def _java(self, archive: Path | None = None) -> list[str]:
+    def _java(self, aot_cache: Path | None = None) -> list[str]:
         own = (f"-Djava.io.tmpdir={self.folder / 'tmp'}", f"-Dsettlement.stack={self.mark}")
-        return self.java.archiving(archive, *own) if archive else self.java.command(*own)
+        return self.java.archiving(aot_cache, *own) if aot_cache else self.java.command(*own)
 
     def _write_settings(self, data: Path) -> None:
         client, controller = (self.home.port(name) for name in self.ports)

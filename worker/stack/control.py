@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from worker.stack.archive import make_archive
+from worker.stack.aot_cache import make_aot_cache
 from worker.stack.broker import Broker
 from worker.stack.database import Database
 from worker.stack.errors import PortTakenError, StackError
@@ -44,7 +44,7 @@ def up(folder: Path, say: Callable[[str], None] = lambda _: None) -> StackEnv:
             broker, database = Broker(home, say), Database(home)
             missing = [service for service in (broker, database) if not service.is_up()]
             if broker in missing:
-                make_archive(broker.java, say)
+                make_aot_cache(broker.java, say)
             _start_all(missing)
             return StackEnv(broker.address, database.url)
 

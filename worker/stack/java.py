@@ -34,7 +34,7 @@ class Java:
 
     def command(self, *options: str) -> list[str]:
         """Started with the archive, where there is one."""
-        kept = [f"-XX:AOTCache={self.archive}", *_WITH_ARCHIVE] if self.has_archive else []
+        kept = [f"-XX:AOTCache={self.aot_cache}", *_WITH_ARCHIVE] if self.has_aot_cache else []
         return self._command(*kept, *options)
 
     def archiving(self, path: Path, *options: str) -> list[str]:
@@ -46,7 +46,7 @@ class Java:
         return [*self._command("-XX:AOTMode=on", f"-XX:AOTCache={path}", *_WITH_ARCHIVE), "-version"]
 
     @cached_property
-    def archive(self) -> Path:
+    def aot_cache(self) -> Path:
         """The file for this Java, its options and these jars, shared by all homes of this user.
 
         Java refuses an archive of jars with other times, which a copy of the folder may have.
@@ -57,13 +57,13 @@ class Java:
         return cache_folder().parent / f"broker-{hashlib.sha256(fitting.encode()).hexdigest()[:16]}.aot"
 
     @property
-    def has_archive(self) -> bool:
-        return self.archive_was_tried and self.archive.stat().st_size > 0
+    def has_aot_cache(self) -> bool:
+        return self.aot_cache_was_tried and self.aot_cache.stat().st_size > 0
 
     @property
-    def archive_was_tried(self) -> bool:
+    def aot_cache_was_tried(self) -> bool:
         """Where none can be made, an empty file says so."""
-        return self.archive.exists()
+        return self.aot_cache.exists()
 
     def _command(self, *options: str) -> list[str]:
         return [str(self.program), *OPTIONS, _LOGGING, *options, "-cp", ":".join(str(jar) for jar in self.jars)]

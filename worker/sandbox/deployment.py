@@ -15,7 +15,7 @@ from worker.connector.book import Effect, read_book
 from worker.kafka.topics import create_missing
 from worker.ledger.comparing import Comparison
 from worker.postgres.migrations import migrate
-from worker.sandbox.erp import Story
+from worker.sandbox.erp import ErpOrder
 from worker.sandbox.processes import ProcessError, Processes
 from worker.sandbox.watching import Seen, Watcher
 from worker.settings import load
@@ -28,7 +28,7 @@ CONNECTORS = {
 ADDRESS_SECONDS_MAX = 20.0
 # What a count of the money leaves running.
 _STAYING = (*CONNECTORS, "ops")
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 
 
 class Verdict(Struct, frozen=True):
@@ -45,7 +45,7 @@ class Verdict(Struct, frozen=True):
         return self.as_invoiced and self.audited
 
 
-class Rehearsal:
+class Sandbox:
     """Everything runs between `async with` and its end; nothing runs after it. The data stays."""
 
     def __init__(self, name: str, home: Path, stack: Mapping[str, str]) -> None:
@@ -77,10 +77,10 @@ class Rehearsal:
         await self._watcher.stop()
         await asyncio.to_thread(self.processes.stop)
 
-    def look(self) -> Seen:
+    def poll(self) -> Seen:
         """What dashboards see by now; raises when a program ended by itself."""
         self.processes.watch()
-        return self._watcher.look()
+        return self._watcher.poll()
 
     def start_workers(self) -> None:
         """One of each kind."""
@@ -93,7 +93,7 @@ class Rehearsal:
         self.ops_url = await self._address("ops")
         return self.ops_url
 
-    async def verdict(self, told: Sequence[Story]) -> Verdict:
+    async def verdict(self, told: Sequence[ErpOrder]) -> Verdict:
         """Drains the workers and compares the books."""
         await asyncio.to_thread(self.processes.stop, *(one for one in self.processes.names if one not in _STAYING))
         books = [argument for name in self.urls for argument in ("--connector", name)]
@@ -133,11 +133,11 @@ class Rehearsal:
             for line in self.processes.log(name).read_text().splitlines():
                 if "http://" in line:
                     return "http://" + line.split("http://")[1].split()[0]
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         raise ProcessError(f"{name} did not start; its log is {self.processes.log(name)}")
 
 
-def is_done(seen: Seen, story: Story) -> bool:
+def is_done(seen: Seen, story: ErpOrder) -> bool:
     """Whether an order has come to its end, with every refund done."""
     state = seen.orders.get(story.order_id)
     return state is not None and state["phase"] == "finished" and state["refunded"] == story.refunded
