@@ -40,7 +40,7 @@ INVOICES, CHANGES = "erp.invoices.v1", "erp.order-changes.v1"
 
 
 @dataclass(slots=True)
-class Deployment:
+class OpsDeployment:
     """Workers, connectors and the view; `open` asks for no token, `closed` does."""
 
     play: Sandbox
@@ -84,7 +84,7 @@ class Deployment:
 
 
 @pytest.fixture(scope="package")
-async def deployment(stack: StackEnv, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+async def ops(stack: StackEnv, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OpsDeployment]:
     name = f"browser_{secrets.token_hex(3)}"
     environment = {**stack.as_settings(), "TOPIC_PARTITIONS": "4"}
     async with Sandbox(name, tmp_path_factory.mktemp("browser"), environment) as play:
@@ -101,7 +101,7 @@ async def deployment(stack: StackEnv, tmp_path_factory: pytest.TempPathFactory) 
         for server in servers:
             await server.start(0)
         try:
-            yield Deployment(play, site, servers[0].address, servers[1].address)
+            yield OpsDeployment(play, site, servers[0].address, servers[1].address)
         finally:
             for server in servers:
                 await server.stop()

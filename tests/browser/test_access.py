@@ -4,40 +4,40 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
 
-from tests.browser.conftest import Deployment, authorized, invoice, opened, unique
+from tests.browser.conftest import OpsDeployment, authorized, invoice, opened, unique
 
 PHONE = {"width": 360, "height": 740}
 
 
 @pytest.fixture(scope="package")
-async def pages(deployment: Deployment) -> dict[str, str]:
+async def pages(ops: OpsDeployment) -> dict[str, str]:
     """Every page, each with something on it."""
     order = unique("access")
-    await deployment.send(authorized(order, 45_000))
-    await deployment.until_status(order, "open")
-    deployment.next_answers("decline")
-    await deployment.send(invoice(order, "NF-1", 20_000), invoice(order, "R-1", 90_000, "Input"))
-    await deployment.until_status(order, "attention")
-    [command] = await deployment.rows("SELECT command_id FROM delivery.commands WHERE order_id = $1", order)
-    [letter] = await deployment.rows("SELECT id FROM ledger.dead_letters WHERE order_id = $1", order)
-    await deployment.send(authorized(unique("access")))
+    await ops.send(authorized(order, 45_000))
+    await ops.until_status(order, "open")
+    ops.next_answers("decline")
+    await ops.send(invoice(order, "NF-1", 20_000), invoice(order, "R-1", 90_000, "Input"))
+    await ops.until_status(order, "attention")
+    [command] = await ops.rows("SELECT command_id FROM delivery.commands WHERE order_id = $1", order)
+    [letter] = await ops.rows("SELECT id FROM ledger.dead_letters WHERE order_id = $1", order)
+    await ops.send(authorized(unique("access")))
     return {
-        "now": f"{deployment.open}/",
-        "orders": f"{deployment.open}/orders?status=all",
-        "found": f"{deployment.open}/orders?q=access",
-        "order": f"{deployment.open}/order?id={order}",
-        "needs": f"{deployment.open}/needs",
-        "command": f"{deployment.open}/command?id={command['command_id']}",
-        "dead letters": f"{deployment.open}/dead-letters",
-        "dead letter": f"{deployment.open}/dead-letter?id={letter['id']}",
-        "act": f"{deployment.open}/act?action=retry&id={command['command_id']}",
-        "log-in": f"{deployment.closed}/login",
+        "now": f"{ops.open}/",
+        "orders": f"{ops.open}/orders?status=all",
+        "found": f"{ops.open}/orders?q=access",
+        "order": f"{ops.open}/order?id={order}",
+        "needs": f"{ops.open}/needs",
+        "command": f"{ops.open}/command?id={command['command_id']}",
+        "dead letters": f"{ops.open}/dead-letters",
+        "dead letter": f"{ops.open}/dead-letter?id={letter['id']}",
+        "act": f"{ops.open}/act?action=retry&id={command['command_id']}",
+        "log-in": f"{ops.closed}/login",
     }
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_no_page_has_a_fault_that_axe_finds(
-    deployment: Deployment, browser: Browser, pages: dict[str, str], scheme: str
+    ops: OpsDeployment, browser: Browser, pages: dict[str, str], scheme: str
 ) -> None:
     async with opened(browser, color_scheme=scheme, bypass_csp=True) as page:  # axe comes in as a script of its own
         for name, address in pages.items():

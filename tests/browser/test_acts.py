@@ -2,7 +2,7 @@
 
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import VIEWER, Deployment, authorized, invoice, unique
+from tests.browser.conftest import VIEWER, OpsDeployment, authorized, invoice, unique
 from tests.until import until
 
 
@@ -12,42 +12,42 @@ async def confirm(page: Page, by: str, reason: str) -> None:
     await page.locator("button.sure").click()
 
 
-async def troubled(deployment: Deployment, name: str, answer: str, value: int) -> str:
+async def troubled(ops: OpsDeployment, name: str, answer: str, value: int) -> str:
     """An order that needs a person, since this is how its connector answered the first capture."""
     order = unique(name)
-    await deployment.send(authorized(order))
-    await deployment.until_status(order, "open")
-    deployment.next_answers(answer)
-    await deployment.send(invoice(order, "NF-1", value))
-    await deployment.until_status(order, "attention")
+    await ops.send(authorized(order))
+    await ops.until_status(order, "open")
+    ops.next_answers(answer)
+    await ops.send(invoice(order, "NF-1", value))
+    await ops.until_status(order, "attention")
     return order
 
 
-async def test_a_refused_return_is_replayed_once_the_invoice_is_there(deployment: Deployment, page: Page) -> None:
+async def test_a_refused_return_is_replayed_once_the_invoice_is_there(ops: OpsDeployment, page: Page) -> None:
     order = unique("replay")
-    await deployment.send(authorized(order), invoice(order, "R-1", 4_000, "Input"))
-    await _letter_of(deployment, order)
-    await deployment.send(invoice(order, "NF-1", 10_000))
-    await deployment.until_status(order, "finished")
+    await ops.send(authorized(order), invoice(order, "R-1", 4_000, "Input"))
+    await _letter_of(ops, order)
+    await ops.send(invoice(order, "NF-1", 10_000))
+    await ops.until_status(order, "finished")
 
-    await page.goto(f"{deployment.open}/dead-letters?order={order}")
+    await page.goto(f"{ops.open}/dead-letters?order={order}")
     await page.locator(".letters h2 a").click()
     await page.get_by_role("link", name="Replay", exact=True).click()
     await confirm(page, "Ana Souza", "the sale came after its return")
 
     await expect(page.locator("#notices")).to_contain_text("Published again")
     await expect(page.locator("#head")).to_contain_text("It was judged again and applied")
-    acts = await deployment.rows("SELECT * FROM people.acts WHERE order_id = $1", order)
+    acts = await ops.rows("SELECT * FROM people.acts WHERE order_id = $1", order)
     assert [(one["action"], one["decided_by"], one["reason"], one["through"]) for one in acts] == [
         ("replay", "Ana Souza", "the sale came after its return", "ops view")
     ]
-    await deployment.until(lambda: deployment.site.view.row(order).moved.refunded == 4_000)
+    await ops.until(lambda: ops.site.view.row(order).moved.refunded == 4_000)
 
 
-async def test_a_suspect_capture_is_resolved_with_the_amount_in_words(deployment: Deployment, page: Page) -> None:
-    order = await troubled(deployment, "resolve", "echo", 6_050)
+async def test_a_suspect_capture_is_resolved_with_the_amount_in_words(ops: OpsDeployment, page: Page) -> None:
+    order = await troubled(ops, "resolve", "echo", 6_050)
 
-    await page.goto(f"{deployment.open}/order?id={order}")
+    await page.goto(f"{ops.open}/order?id={order}")
     await page.get_by_role("link", name=f"Resolve for {order}").click()
     await page.get_by_label("How much, in BRL").fill("60.50")
     await page.get_by_label("Under which id at the connector").fill("settle-by-phone")
@@ -56,25 +56,25 @@ async def test_a_suspect_capture_is_resolved_with_the_amount_in_words(deployment
     await expect(page.locator(".amount-check")).to_contain_text("sixty and 50/100 BRL")
     await confirm(page, "Ana Souza", "looked it up at the connector")
 
-    await deployment.until_status(order, "open")
+    await ops.until_status(order, "open")
     await expect(page.locator("#decisions")).to_contain_text("Ana Souza: resolve 60.50 BRL under settle-by-phone")
     await expect(page.locator("#decisions")).to_contain_text("applied")
-    assert deployment.site.view.row(order).state.settled == 6_050
+    assert ops.site.view.row(order).state.settled == 6_050
 
 
 async def test_a_declined_capture_is_asked_again_and_the_form_sent_twice_acts_once(
-    deployment: Deployment, page: Page
+    ops: OpsDeployment, page: Page
 ) -> None:
-    order = await troubled(deployment, "retry", "decline", 6_000)
+    order = await troubled(ops, "retry", "decline", 6_000)
 
-    await page.goto(f"{deployment.open}/needs?need=failed")
+    await page.goto(f"{ops.open}/needs?need=failed")
     await page.get_by_role("link", name=f"Ask again for {order}").click()
     await expect(page.locator(".amount-check")).to_contain_text("sixty and 00/100 BRL")
     form = await page.evaluate(
         "() => new URLSearchParams(new FormData(document.querySelector('form.decide'))).toString()"
     )
     await confirm(page, "Ana Souza", "the shopper raised the limit")
-    await deployment.until_status(order, "open")
+    await ops.until_status(order, "open")
     again = await page.evaluate(
         """async form => {
             const body = new URLSearchParams(form);
@@ -86,40 +86,40 @@ async def test_a_declined_capture_is_asked_again_and_the_form_sent_twice_acts_on
     )
 
     assert again == 200
-    acts = await deployment.rows("SELECT * FROM people.acts WHERE order_id = $1", order)
+    acts = await ops.rows("SELECT * FROM people.acts WHERE order_id = $1", order)
     assert len(acts) == 1
-    await deployment.until(lambda: deployment.site.view.row(order).state.settled == 6_000)
-    asked = await deployment.rows("SELECT operation FROM ledger.commands WHERE order_id = $1", order)
+    await ops.until(lambda: ops.site.view.row(order).state.settled == 6_000)
+    asked = await ops.rows("SELECT operation FROM ledger.commands WHERE order_id = $1", order)
     assert len(asked) == 2
 
 
-async def test_a_dead_letter_is_discarded_with_a_reason(deployment: Deployment, page: Page) -> None:
+async def test_a_dead_letter_is_discarded_with_a_reason(ops: OpsDeployment, page: Page) -> None:
     order = unique("discard")
-    await deployment.send(invoice(order, "NF-1", -5))
-    letter = await _letter_of(deployment, order)
-    await page.goto(f"{deployment.open}/act?action=discard&id={letter}")
+    await ops.send(invoice(order, "NF-1", -5))
+    letter = await _letter_of(ops, order)
+    await page.goto(f"{ops.open}/act?action=discard&id={letter}")
     await confirm(page, "Ana Souza", "a typing error of the ERP")
     await expect(page.locator("#head")).to_contain_text("discarded")
-    again = await page.request.get(f"{deployment.open}/act?action=discard&id={letter}")
+    again = await page.request.get(f"{ops.open}/act?action=discard&id={letter}")
     assert (again.status, "was discarded by Ana Souza already" in await again.text()) == (409, True)
 
 
-async def test_a_viewer_may_look_and_not_decide(deployment: Deployment, page: Page) -> None:
-    order = await troubled(deployment, "viewer", "manual", 1_000)
+async def test_a_viewer_may_look_and_not_decide(ops: OpsDeployment, page: Page) -> None:
+    order = await troubled(ops, "viewer", "manual", 1_000)
 
-    await page.goto(f"{deployment.closed}/order?id={order}")
+    await page.goto(f"{ops.closed}/order?id={order}")
     await page.get_by_label("Token").fill(VIEWER)
     await page.get_by_role("button", name="Log in").click()
     await expect(page.locator("#needing")).to_contain_text("manual")
     await expect(page.get_by_role("link", name="Resolve")).to_have_count(0)
 
-    command = (await deployment.rows("SELECT command_id FROM delivery.commands WHERE order_id = $1", order))[0][0]
-    answer = await page.request.get(f"{deployment.closed}/act?action=resolve&id={command}")
+    command = (await ops.rows("SELECT command_id FROM delivery.commands WHERE order_id = $1", order))[0][0]
+    answer = await page.request.get(f"{ops.closed}/act?action=resolve&id={command}")
     assert answer.status == 403
 
 
-async def _letter_of(deployment: Deployment, order: str) -> int:
+async def _letter_of(ops: OpsDeployment, order: str) -> int:
     """The dead letter of the order's one bad message, once it is there."""
     query = "SELECT id FROM ledger.dead_letters WHERE key = $1"
-    [letter] = await until(lambda: deployment.rows(query, order.encode()), seconds=60)
+    [letter] = await until(lambda: ops.rows(query, order.encode()), seconds=60)
     return int(letter["id"])

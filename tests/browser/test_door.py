@@ -4,53 +4,53 @@ import aiohttp
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import OPERATOR, Deployment
+from tests.browser.conftest import OPERATOR, OpsDeployment
 from worker.ops.guard import FAILURES_MAX, Guard
 from worker.settings import SettingsError, load
 
 PATHS = ("/", "/orders", "/order?id=x", "/needs", "/command?id=x", "/dead-letters", "/dead-letter?id=1", "/act", "/no")
 
 
-async def test_an_operator_logs_in_and_out(deployment: Deployment, page: Page) -> None:
-    await page.goto(f"{deployment.closed}/orders?status=open")
+async def test_an_operator_logs_in_and_out(ops: OpsDeployment, page: Page) -> None:
+    await page.goto(f"{ops.closed}/orders?status=open")
     await page.get_by_label("Token").fill(OPERATOR)
     await page.keyboard.press("Enter")
-    await expect(page).to_have_url(f"{deployment.closed}/orders?status=open")
+    await expect(page).to_have_url(f"{ops.closed}/orders?status=open")
     [cookie] = [one for one in await page.context.cookies() if one["name"] == "settlement_session"]
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     assert OPERATOR not in cookie["value"]
 
     await page.get_by_role("button", name="Log out").click()
     await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
-    await page.goto(f"{deployment.closed}/orders")
+    await page.goto(f"{ops.closed}/orders")
     await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
-async def test_without_a_session_no_page_says_anything(deployment: Deployment) -> None:
+async def test_without_a_session_no_page_says_anything(ops: OpsDeployment) -> None:
     async with aiohttp.ClientSession() as client:
         for path in PATHS:
-            async with client.get(deployment.closed + path, allow_redirects=False) as answer:
+            async with client.get(ops.closed + path, allow_redirects=False) as answer:
                 assert (answer.status, answer.headers["Location"].split("?")[0]) == (303, "/login"), path
-        async with client.get(f"{deployment.closed}/stream") as answer:
+        async with client.get(f"{ops.closed}/stream") as answer:
             assert answer.status == 401
-        async with client.get(f"{deployment.closed}/live") as answer:
+        async with client.get(f"{ops.closed}/live") as answer:
             assert await answer.json() == {"live": True}
         forged = {"settlement_session": "7b22726f6c65223a226f70657261746f72227d.00"}
-        async with client.get(deployment.closed, cookies=forged, allow_redirects=False) as answer:
+        async with client.get(ops.closed, cookies=forged, allow_redirects=False) as answer:
             assert answer.status == 303
 
 
-async def test_whoever_guesses_tokens_is_made_to_wait(deployment: Deployment) -> None:
-    headers, data = {"Origin": deployment.closed}, {"token": OPERATOR}
+async def test_whoever_guesses_tokens_is_made_to_wait(ops: OpsDeployment) -> None:
+    headers, data = {"Origin": ops.closed}, {"token": OPERATOR}
     elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
     async with aiohttp.ClientSession(headers=headers, connector=elsewhere) as client:
         for _ in range(FAILURES_MAX):
-            async with client.post(f"{deployment.closed}/login", data={"token": "guess"}) as answer:
+            async with client.post(f"{ops.closed}/login", data={"token": "guess"}) as answer:
                 assert answer.status == 403
-        async with client.post(f"{deployment.closed}/login", data=data) as answer:
+        async with client.post(f"{ops.closed}/login", data=data) as answer:
             assert answer.status == 429
             assert 0 < int(answer.headers["Retry-After"]) <= 60
-    login = f"{deployment.closed}/login"
+    login = f"{ops.closed}/login"
     async with aiohttp.ClientSession(headers=headers) as another, another.post(login, data=data) as answer:
         assert answer.status == 200
 
@@ -66,39 +66,39 @@ async def test_whoever_guesses_tokens_is_made_to_wait(deployment: Deployment) ->
     ],
     ids=str,
 )
-async def test_a_form_of_another_site_does_nothing(deployment: Deployment, headers: dict[str, str]) -> None:
+async def test_a_form_of_another_site_does_nothing(ops: OpsDeployment, headers: dict[str, str]) -> None:
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(cookie_jar=jar) as client:
-        async with client.get(deployment.open) as answer:
+        async with client.get(ops.open) as answer:
             assert answer.status == 200
         form = {"action": "discard", "id": "1", "by": "x", "reason": "y"}
-        async with client.post(f"{deployment.open}/act", data=form, headers=headers) as answer:
+        async with client.post(f"{ops.open}/act", data=form, headers=headers) as answer:
             assert answer.status == 403
             assert "nothing was done" in await answer.text()
 
 
-async def test_a_form_without_its_sessions_key_does_nothing(deployment: Deployment) -> None:
+async def test_a_form_without_its_sessions_key_does_nothing(ops: OpsDeployment) -> None:
     jar = aiohttp.CookieJar(unsafe=True)
-    async with aiohttp.ClientSession(cookie_jar=jar, headers={"Origin": deployment.open}) as client:
-        async with client.get(deployment.open) as answer:
+    async with aiohttp.ClientSession(cookie_jar=jar, headers={"Origin": ops.open}) as client:
+        async with client.get(ops.open) as answer:
             assert answer.status == 200
         for key in ("", "0" * 64):
             form = {"action": "discard", "id": "1", "by": "x", "reason": "y", "form_key": key}
-            async with client.post(f"{deployment.open}/act", data=form) as answer:
+            async with client.post(f"{ops.open}/act", data=form) as answer:
                 assert answer.status == 403
 
 
-async def test_a_name_that_points_at_loopback_opens_nothing(deployment: Deployment) -> None:
+async def test_a_name_that_points_at_loopback_opens_nothing(ops: OpsDeployment) -> None:
     async with aiohttp.ClientSession() as client:
         for host in ("rebound.example", "rebound.example:80", "127.0.0.1.rebound.example", "0.0.0.0"):
-            async with client.get(deployment.open, headers={"Host": host}) as answer:
+            async with client.get(ops.open, headers={"Host": host}) as answer:
                 assert answer.status == 421, host
 
 
-async def test_every_answer_carries_the_headers_that_keep_it_to_itself(deployment: Deployment) -> None:
+async def test_every_answer_carries_the_headers_that_keep_it_to_itself(ops: OpsDeployment) -> None:
     async with aiohttp.ClientSession() as client:
         for path in (*PATHS, "/static/ops.js", "/static/ops.css", "/login", "/live"):
-            async with client.get(deployment.open + path) as answer:
+            async with client.get(ops.open + path) as answer:
                 policy = answer.headers["Content-Security-Policy"]
                 text = await answer.text()
             assert policy.startswith("default-src 'none'; "), path

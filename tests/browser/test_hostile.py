@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.async_api import Browser, Page
 
-from tests.browser.conftest import Deployment, authorized, changed, invoice, opened
+from tests.browser.conftest import OpsDeployment, authorized, changed, invoice, opened
 
 # Each has broken somebody's pages before; `window.broken` is set if one of them runs.
 HOSTILE: tuple[str, ...] = tuple(json.loads(Path(__file__).with_name("hostile.json").read_text("utf-8")))
@@ -18,13 +18,11 @@ PHONE = {"viewport": {"width": 360, "height": 740}}
 
 
 @pytest.mark.timeout(900)
-async def test_fifty_hostile_strings_run_no_script_and_break_no_layout(
-    deployment: Deployment, browser: Browser
-) -> None:
-    await asyncio.gather(*(_story(deployment, text) for text in HOSTILE))
-    await deployment.until(lambda: all(_is_there(deployment, text) for text in HOSTILE), 400)
-    letters = await deployment.rows("SELECT id, order_id FROM ledger.dead_letters WHERE reason = 'rejected'")
-    commands = await deployment.rows("SELECT command_id, order_id FROM delivery.commands")
+async def test_fifty_hostile_strings_run_no_script_and_break_no_layout(ops: OpsDeployment, browser: Browser) -> None:
+    await asyncio.gather(*(_story(ops, text) for text in HOSTILE))
+    await ops.until(lambda: all(_is_there(ops, text) for text in HOSTILE), 400)
+    letters = await ops.rows("SELECT id, order_id FROM ledger.dead_letters WHERE reason = 'rejected'")
+    commands = await ops.rows("SELECT command_id, order_id FROM delivery.commands")
     pages = [("/", ""), ("/orders?status=all", ""), ("/needs", ""), ("/dead-letters", "")]
     for turn, text in enumerate(HOSTILE):
         letter = next(one["id"] for one in letters if one["order_id"] == text)
@@ -37,12 +35,12 @@ async def test_fifty_hostile_strings_run_no_script_and_break_no_layout(
         ]
         pages += [(f"/order?{urlencode({'id': text})}", "h1 .id"), quoting[turn % len(quoting)]]
     # The tabs share the work; each goes its own way through the pages.
-    await asyncio.gather(*(_visit(deployment, browser, pages[tab::TABS]) for tab in range(TABS)))
+    await asyncio.gather(*(_visit(ops, browser, pages[tab::TABS]) for tab in range(TABS)))
 
 
-async def _story(deployment: Deployment, text: str) -> None:
+async def _story(ops: OpsDeployment, text: str) -> None:
     payment = f"hostile-{HOSTILE.index(text)}"
-    await deployment.send(
+    await ops.send(
         authorized(text, merchant=text, paymentId=payment),
         invoice(text, text, 1_000),
         changed(text, text, 500, text),
@@ -50,15 +48,15 @@ async def _story(deployment: Deployment, text: str) -> None:
     )
 
 
-def _is_there(deployment: Deployment, text: str) -> bool:
-    row = deployment.site.view.row(text)
+def _is_there(ops: OpsDeployment, text: str) -> bool:
+    row = ops.site.view.row(text)
     return row is not None and row.state is not None and row.state.settled == 1_000 and row.state.value == 9_500
 
 
-async def _visit(deployment: Deployment, browser: Browser, pages: Sequence[tuple[str, str]]) -> None:
+async def _visit(ops: OpsDeployment, browser: Browser, pages: Sequence[tuple[str, str]]) -> None:
     async with opened(browser, **PHONE) as page:
         for path, place in pages:
-            answer = await page.goto(deployment.open + path, wait_until="domcontentloaded")
+            answer = await page.goto(ops.open + path, wait_until="domcontentloaded")
             assert answer is not None
             assert answer.status in (200, 303), path
             await _is_sound(page, path)

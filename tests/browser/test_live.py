@@ -7,25 +7,25 @@ import pytest
 from asyncpg import Connection
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.conftest import OPERATOR, Deployment, authorized, invoice, opened, unique
+from tests.browser.conftest import OPERATOR, OpsDeployment, authorized, invoice, opened, unique
 from tests.until import until
 from worker.ops import orders as order_pages
 
 
 async def test_an_order_and_its_captures_show_on_open_pages_without_reloading(
-    deployment: Deployment, browser: Browser
+    ops: OpsDeployment, browser: Browser
 ) -> None:
     order = unique("live")
     async with opened(browser) as now, opened(browser) as orders, opened(browser) as one:
-        await now.goto(deployment.open)
-        await orders.goto(f"{deployment.open}/orders")
+        await now.goto(ops.open)
+        await orders.goto(f"{ops.open}/orders")
         await expect(orders.locator("#live")).to_have_text("Live")
-        await deployment.send(authorized(order, 45_000))
+        await ops.send(authorized(order, 45_000))
         await expect(orders.get_by_role("link", name=order)).to_be_visible()
 
-        await one.goto(f"{deployment.open}/order?id={order}")
+        await one.goto(f"{ops.open}/order?id={order}")
         await expect(one.locator("#used")).to_contain_text("450.00 BRL authorized")
-        await deployment.send(invoice(order, "NF-1", 20_000))
+        await ops.send(invoice(order, "NF-1", 20_000))
 
         await expect(one.locator("#used .legend")).to_contain_text("settled")
         await expect(one.locator("#invoices")).to_contain_text("settled")
@@ -36,17 +36,15 @@ async def test_an_order_and_its_captures_show_on_open_pages_without_reloading(
         await expect(now.locator("#connectors")).to_contain_text("cielo")
 
 
-async def test_a_hidden_page_pauses_and_catches_up_when_it_is_looked_at_again(
-    deployment: Deployment, page: Page
-) -> None:
+async def test_a_hidden_page_pauses_and_catches_up_when_it_is_looked_at_again(ops: OpsDeployment, page: Page) -> None:
     order = unique("hidden")
-    await page.goto(f"{deployment.open}/orders")
+    await page.goto(f"{ops.open}/orders")
     await expect(page.locator("#live")).to_have_text("Live")
     await _look(page, away=True)
     await expect(page.locator("#live")).to_have_text("Paused")
 
-    await deployment.send(authorized(order))
-    await deployment.until_status(order, "open")
+    await ops.send(authorized(order))
+    await ops.until_status(order, "open")
     await expect(page.get_by_role("link", name=order)).to_have_count(0)
     await _look(page, away=False)
 
@@ -54,42 +52,42 @@ async def test_a_hidden_page_pauses_and_catches_up_when_it_is_looked_at_again(
     await expect(page.locator("#live")).to_have_text("Live")
 
 
-async def test_whoever_reads_is_not_disturbed_by_what_changes(deployment: Deployment, page: Page) -> None:
+async def test_whoever_reads_is_not_disturbed_by_what_changes(ops: OpsDeployment, page: Page) -> None:
     first, second = unique("kept"), unique("kept")
-    await deployment.send(authorized(first))
-    await deployment.until_status(first, "open")
-    await page.goto(f"{deployment.open}/orders")
+    await ops.send(authorized(first))
+    await ops.until_status(first, "open")
+    await page.goto(f"{ops.open}/orders")
     await page.get_by_role("link", name=first).focus()
-    await deployment.send(authorized(second))
+    await ops.send(authorized(second))
     await expect(page.get_by_role("link", name=second)).to_be_visible()
     await expect(page.get_by_role("link", name=first)).to_be_focused()
 
-    await page.goto(deployment.open)
+    await page.goto(ops.open)
     await page.get_by_text("By partition", exact=True).click()
-    await deployment.send(invoice(first, "NF-1", 100))
-    await deployment.until(lambda: deployment.site.view.row(first).state.settled == 100, 120)
+    await ops.send(invoice(first, "NF-1", 100))
+    await ops.until(lambda: ops.site.view.row(first).state.settled == 100, 120)
     await expect(page.locator("#lag-table")).to_have_attribute("open", "")
 
 
 async def test_an_open_order_says_that_it_needs_a_person_and_no_longer_once_somebody_decided(
-    deployment: Deployment, browser: Browser
+    ops: OpsDeployment, browser: Browser
 ) -> None:
     order = unique("needing")
-    await deployment.send(invoice(order, "NF-1", 6_000))  # only waits: nothing of its money is there yet
+    await ops.send(invoice(order, "NF-1", 6_000))  # only waits: nothing of its money is there yet
     async with opened(browser) as one, opened(browser) as colleague:
-        await _until_known(deployment, order)
-        await one.goto(f"{deployment.open}/order?id={order}")
+        await _until_known(ops, order)
+        await one.goto(f"{ops.open}/order?id={order}")
         await expect(one.locator("#live")).to_have_text("Live")
         await expect(one.locator("#needing")).to_be_hidden()
-        deployment.next_answers("manual")
-        await deployment.send(authorized(order))
+        ops.next_answers("manual")
+        await ops.send(authorized(order))
 
         await expect(one.locator("#needing")).to_contain_text("manual 60.00 BRL")
         await expect(one.locator("#used")).to_contain_text("100.00 BRL authorized")
         await expect(one.locator("#invoices")).to_contain_text("NF-1")
         await expect(one.locator("#cents")).to_contain_text("60.00 BRL")
 
-        await colleague.goto(f"{deployment.open}/order?id={order}")
+        await colleague.goto(f"{ops.open}/order?id={order}")
         await colleague.get_by_role("link", name=f"Resolve for {order}").click()
         await colleague.get_by_label("How much, in BRL").fill("60.00")
         await colleague.get_by_label("Under which id at the connector").fill("by-hand")
@@ -102,13 +100,13 @@ async def test_an_open_order_says_that_it_needs_a_person_and_no_longer_once_some
 
 
 async def test_of_an_order_with_more_than_anybody_reads_the_latest_is_shown_and_all_on_request(
-    deployment: Deployment, page: Page, monkeypatch: pytest.MonkeyPatch
+    ops: OpsDeployment, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(order_pages, "LATEST_MAX", 2)
     order = unique("long")
-    await deployment.send(authorized(order), *(invoice(order, f"NF-{number}", 2_500) for number in range(1, 5)))
-    await deployment.until_status(order, "finished")
-    await page.goto(f"{deployment.open}/order?id={order}")
+    await ops.send(authorized(order), *(invoice(order, f"NF-{number}", 2_500) for number in range(1, 5)))
+    await ops.until_status(order, "finished")
+    await page.goto(f"{ops.open}/order?id={order}")
 
     for part in ("invoices", "requests", "timeline", "cents"):
         await expect(page.locator(f"#{part} > .quiet", has_text="The latest 2 of")).to_be_visible()
@@ -120,13 +118,13 @@ async def test_of_an_order_with_more_than_anybody_reads_the_latest_is_shown_and_
 
 
 async def test_a_page_that_could_not_be_fetched_for_a_while_says_when_it_is_live_again(
-    deployment: Deployment, browser: Browser, monkeypatch: pytest.MonkeyPatch
+    ops: OpsDeployment, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order, later = unique("away"), unique("away")
-    await deployment.send(authorized(order))
-    await deployment.until_status(order, "open")
+    await ops.send(authorized(order))
+    await ops.until_status(order, "open")
     page = await browser.new_page()  # it complains, and has to
-    await page.goto(f"{deployment.open}/needs")
+    await page.goto(f"{ops.open}/needs")
     await expect(page.locator("#live")).to_have_text("Live")
 
     @contextlib.asynccontextmanager
@@ -135,8 +133,8 @@ async def test_a_page_that_could_not_be_fetched_for_a_while_says_when_it_is_live
         yield
 
     with monkeypatch.context() as trouble:
-        trouble.setattr(deployment.site.reader, "snapshot", away)
-        await deployment.send(authorized(later))
+        trouble.setattr(ops.site.reader, "snapshot", away)
+        await ops.send(authorized(later))
         await expect(page.locator("#live")).to_contain_text("Connection lost")
 
     await expect(page.locator("#live")).to_have_text("Live")
@@ -144,24 +142,24 @@ async def test_a_page_that_could_not_be_fetched_for_a_while_says_when_it_is_live
 
 
 async def test_whose_session_is_over_is_led_to_the_door_and_sees_no_old_figures_as_live(
-    deployment: Deployment, browser: Browser
+    ops: OpsDeployment, browser: Browser
 ) -> None:
     page = await browser.new_page()
-    await page.goto(deployment.closed)
+    await page.goto(ops.closed)
     await page.get_by_label("Token").fill(OPERATOR)
     await page.get_by_role("button", name="Log in").click()
     await expect(page.locator("#live")).to_have_text("Live")
 
     await page.context.clear_cookies()
-    await deployment.send(authorized(unique("news")))
+    await ops.send(authorized(unique("news")))
 
     await expect(page.get_by_label("Token")).to_be_visible()
     await page.close()
 
 
-async def test_a_page_whose_stream_is_refused_is_opened_anew(deployment: Deployment, browser: Browser) -> None:
+async def test_a_page_whose_stream_is_refused_is_opened_anew(ops: OpsDeployment, browser: Browser) -> None:
     page = await browser.new_page()
-    await page.goto(deployment.open)
+    await page.goto(ops.open)
     await expect(page.locator("#live")).to_have_text("Live")
     await _look(page, away=True)
     await expect(page.locator("#live")).to_have_text("Paused")
@@ -173,11 +171,11 @@ async def test_a_page_whose_stream_is_refused_is_opened_anew(deployment: Deploym
     await page.close()
 
 
-async def _until_known(deployment: Deployment, order_id: str) -> None:
+async def _until_known(ops: OpsDeployment, order_id: str) -> None:
     """The ledger has kept what came for the order."""
 
     async def kept() -> bool:
-        return bool(await deployment.rows("SELECT 1 FROM ledger.parked WHERE order_id = $1", order_id))
+        return bool(await ops.rows("SELECT 1 FROM ledger.parked WHERE order_id = $1", order_id))
 
     await until(kept, 60)
 

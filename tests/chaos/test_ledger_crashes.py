@@ -18,8 +18,8 @@ import orjson
 import pytest
 
 from tests.chaos.crashing import PROGRAM, STEPS
-from tests.integration.ledger.world import CONNECTORS, authorized, invoice, outcome
-from tests.integration.stream.world import PARTITIONS, World
+from tests.integration.ledger.harness import CONNECTORS, authorized, invoice, outcome
+from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
 from worker.kafka import names
 from worker.kafka.envelope import write
 from worker.kafka.records import Outgoing
@@ -48,9 +48,9 @@ def invoices(ids: Iterable[str]) -> list[Message]:
             for one in ids for number, value in (("1", 5000), ("1", 5000), ("2", 4000))]  # fmt: skip
 
 
-async def outcomes(world: World) -> list[Message]:
+async def outcomes(deployment: StreamDeployment) -> list[Message]:
     """What the connector did: everything that was asked, by ids that are the same in every run."""
-    rows = await world.database.fetch(
+    rows = await deployment.database.fetch(
         'SELECT command_id AS "commandId", request_id AS "requestId", order_id AS "orderId", payment_id AS "paymentId",'
         " value FROM ledger.commands ORDER BY order_id, payment_id, sequence"
     )
@@ -58,18 +58,18 @@ async def outcomes(world: World) -> list[Message]:
 
 
 @asynccontextmanager
-async def deployment(stack: StackEnv, url: str, folder: Path) -> AsyncIterator[World]:
+async def deployed(stack: StackEnv, url: str, folder: Path) -> AsyncIterator[StreamDeployment]:
     (folder / "connectors.toml").write_text(CONNECTORS)
-    world = World({
+    deployment = StreamDeployment({
         "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers, "DATABASE_URL": url,
         "TOPIC_PREFIX": f"t{secrets.token_hex(4)}.", "TOPIC_PARTITIONS": str(PARTITIONS),
         "CONNECTORS_FILE": str(folder / "connectors.toml"), "LOG_FORMAT": "json",
     }, folder)  # fmt: skip
     try:
-        await world.open()
-        yield world
+        await deployment.open()
+        yield deployment
     finally:
-        await world.close()
+        await deployment.close()
 
 
 @asynccontextmanager
@@ -85,55 +85,55 @@ async def another_database(url: str) -> AsyncIterator[str]:
         await server.close()
 
 
-def start(world: World, step: str | None = None) -> None:
+def start(deployment: StreamDeployment, step: str | None = None) -> None:
     program = (*PROGRAM, step) if step else (sys.executable, "-m", "worker")
-    with (world.folder / "ledger.log").open("ab") as log:
-        world.processes["ledger"] = subprocess.Popen(
-            [*program, "ledger"], env=os.environ | world.environment, stdout=log, stderr=log
+    with (deployment.folder / "ledger.log").open("ab") as log:
+        deployment.processes["ledger"] = subprocess.Popen(
+            [*program, "ledger"], env=os.environ | deployment.environment, stdout=log, stderr=log
         )
 
 
-async def send(world: World, messages: list[Message]) -> None:
+async def send(deployment: StreamDeployment, messages: list[Message]) -> None:
     records = [
-        Outgoing(topic, world.home(data["orderId"]), data["orderId"].encode(), json.dumps(data).encode(),
+        Outgoing(topic, deployment.home(data["orderId"]), data["orderId"].encode(), json.dumps(data).encode(),
                  write(kind, "id", "2026-01-15T12:00:00Z"))
         for topic, kind, data in messages
     ]  # fmt: skip
-    await world.sink.publish(records)
+    await deployment.sink.publish(records)
 
 
-async def until_consumed(world: World, number: int) -> None:
+async def until_consumed(deployment: StreamDeployment, number: int) -> None:
     async def consumed() -> bool:
-        return (await world.database.fetchval("SELECT sum(records) FROM ledger.consumed") or 0) >= number
+        return (await deployment.database.fetchval("SELECT sum(records) FROM ledger.consumed") or 0) >= number
 
-    await world.until(consumed, f"{number} records consumed")
-    await world.until_quiet()
+    await deployment.until(consumed, f"{number} records consumed")
+    await deployment.until_quiet()
 
 
-async def play(world: World, *, disturbed: bool) -> list[tuple[Any, ...]]:
+async def play(deployment: StreamDeployment, *, disturbed: bool) -> list[tuple[Any, ...]]:
     """Three waves, so that each order's facts come in one order: orders, invoices, outcomes."""
     everyone = [one for batch in BATCHES for one in batch]
-    start(world)
-    await send(world, orders(everyone))
-    await until_consumed(world, sent := len(everyone))
+    start(deployment)
+    await send(deployment, orders(everyone))
+    await until_consumed(deployment, sent := len(everyone))
     if disturbed:
-        await world.stop("ledger")
+        await deployment.stop("ledger")
     for step, batch in zip(LEDGER_STEPS, BATCHES, strict=True):
         if disturbed:
-            start(world, step)
-        await send(world, invoices(batch))
+            start(deployment, step)
+        await send(deployment, invoices(batch))
         sent += 3 * len(batch)
         if disturbed:
-            code = await asyncio.to_thread(world.processes.pop("ledger").wait, 60)
+            code = await asyncio.to_thread(deployment.processes.pop("ledger").wait, 60)
             assert code == -signal.SIGKILL, f"the step {step!r} was not reached"
     if disturbed:
-        start(world)
-    await until_consumed(world, sent)
-    done = await outcomes(world)
-    await send(world, done)
-    await until_consumed(world, sent + len(done))
-    assert await world.stop("ledger") == 0
-    return [tuple(row) for row in await world.database.fetch(ENTRIES)]
+        start(deployment)
+    await until_consumed(deployment, sent)
+    done = await outcomes(deployment)
+    await send(deployment, done)
+    await until_consumed(deployment, sent + len(done))
+    assert await deployment.stop("ledger") == 0
+    return [tuple(row) for row in await deployment.database.fetch(ENTRIES)]
 
 
 @pytest.mark.timeout(300)
@@ -142,14 +142,16 @@ async def test_a_ledger_that_died_at_every_step_is_the_ledger_of_an_undisturbed_
 ):
     for name in ("calm", "storm"):
         (tmp_path / name).mkdir()
-    async with deployment(stack, database_url, tmp_path / "calm") as world:
-        expected = await play(world, disturbed=False)
+    async with deployed(stack, database_url, tmp_path / "calm") as deployment:
+        expected = await play(deployment, disturbed=False)
 
-    async with another_database(database_url) as url, deployment(stack, url, tmp_path / "storm") as world:
-        found = await play(world, disturbed=True)
-        told = {orjson.loads(one.value or b"")["orderId"]: one for one in world.outputs if one.topic == names.ORDERS}
-        assert (await run_audit(world.settings))["findings"] == []
-        assert (await run_rebuild(world.settings))["differences"] == []
+    async with another_database(database_url) as url, deployed(stack, url, tmp_path / "storm") as deployment:
+        found = await play(deployment, disturbed=True)
+        told = {
+            orjson.loads(one.value or b"")["orderId"]: one for one in deployment.outputs if one.topic == names.ORDERS
+        }
+        assert (await run_audit(deployment.settings))["findings"] == []
+        assert (await run_rebuild(deployment.settings))["differences"] == []
 
     assert len(expected) > 5 * len(BATCHES) * ORDERS_PER_STEP
     assert found == expected

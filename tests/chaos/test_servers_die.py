@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.rehearsing import SECONDS_MAX, finished, rehearsal, until_told
+from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
 from tests.integration.stream.hosted import Hosted
-from tests.integration.stream.world import PARTITIONS, World
 from tests.striking import strike
 from worker.postgres.migrations import migrate
 from worker.sandbox.deployment import CONNECTORS
@@ -55,12 +55,14 @@ async def test_beside_a_broker_that_says_nothing_a_worker_is_not_ready_and_goes_
 ) -> None:
     stack = up(own_home)
     await migrate(stack.database_url)
-    world = World(stack.as_settings() | {"TOPIC_PREFIX": "silent.", "TOPIC_PARTITIONS": str(PARTITIONS)}, tmp_path)
-    await world.open()
-    worker = Hosted(world.settings)
+    deployment = StreamDeployment(
+        stack.as_settings() | {"TOPIC_PREFIX": "silent.", "TOPIC_PARTITIONS": str(PARTITIONS)}, tmp_path
+    )
+    await deployment.open()
+    worker = Hosted(deployment.settings)
     records = [(f"order-{number % 10}", b"{}", None) for number in range(50)]
-    await world.send_many(records)
-    await world.until_seen(50)
+    await deployment.send_many(records)
+    await deployment.until_seen(50)
 
     async def red() -> bool:
         return bool(worker.runner.condition())
@@ -70,12 +72,12 @@ async def test_beside_a_broker_that_says_nothing_a_worker_is_not_ready_and_goes_
 
     await strike(own_home, "kafka", signal.SIGSTOP)
     try:
-        await world.until(red, "readiness gone")
+        await deployment.until(red, "readiness gone")
     finally:
         await strike(own_home, "kafka", signal.SIGCONT)
-    await world.until(green, "readiness back")
-    await world.send_many(records)
+    await deployment.until(green, "readiness back")
+    await deployment.send_many(records)
 
-    await world.check_orders({f"order-{number}": 10 for number in range(10)})
+    await deployment.check_orders({f"order-{number}": 10 for number in range(10)})
     await worker.stop()
-    await world.close()
+    await deployment.close()

@@ -12,9 +12,9 @@ import asyncpg
 import pytest
 
 from tests.integration.ledger.deployed import deployed
-from tests.integration.ledger.world import authorized, invoice
+from tests.integration.ledger.harness import authorized, invoice
 from tests.integration.login import login
-from tests.integration.stream.world import World
+from tests.integration.stream.deployment import StreamDeployment
 from tests.until import until
 from worker.delivery.handler import DeliveryHandler
 from worker.kafka import names
@@ -151,20 +151,22 @@ async def test_tables_of_later_migrations_have_their_rights_from_the_start(datab
 
 
 @pytest.fixture
-async def world(stack: StackEnv, database_url: str, topic_prefix: str, tmp_path: Path) -> AsyncIterator[World]:
-    async with deployed(stack, database_url, topic_prefix, tmp_path) as world:
-        yield world
+async def deployment(
+    stack: StackEnv, database_url: str, topic_prefix: str, tmp_path: Path
+) -> AsyncIterator[StreamDeployment]:
+    async with deployed(stack, database_url, topic_prefix, tmp_path) as deployment:
+        yield deployment
 
 
-async def test_both_workers_do_their_whole_work_under_logins_with_nothing_but_their_roles(world: World):
+async def test_both_workers_do_their_whole_work_under_logins_with_nothing_but_their_roles(deployment: StreamDeployment):
     """An invoice is decided and asked; the connector is away, so the attempt is written down and tried again."""
     async with (
-        login(world.settings.database, "settlement_ledger") as ledger,
-        login(world.settings.database, "settlement_delivery") as delivery,
+        login(deployment.settings.database, "settlement_ledger") as ledger,
+        login(deployment.settings.database, "settlement_delivery") as delivery,
     ):
         runners = []
         for handler, address in ((LedgerHandler, ledger), (DeliveryHandler, delivery)):
-            settings = load(world.environment | {"DATABASE_URL": address})
+            settings = load(deployment.environment | {"DATABASE_URL": address})
             control = Control(settings)
             runners.append(Runner(handler(control), control))
         running = [asyncio.create_task(one.run()) for one in runners]
@@ -174,18 +176,19 @@ async def test_both_workers_do_their_whole_work_under_logins_with_nothing_but_th
             ("invoice.issued", {"orderId": "o1"}, names.INVOICES),
         ):
             envelope = {"specversion": "1.0", "id": "x", "source": "/test", "type": kind, "data": data}
-            await world.send("o1", json.dumps(envelope).encode(), topic=topic)
+            await deployment.send("o1", json.dumps(envelope).encode(), topic=topic)
 
-        await world.until(
-            lambda: world.database.fetchval("SELECT ended_at FROM delivery.attempts LIMIT 1"), "an attempt with its end"
+        await deployment.until(
+            lambda: deployment.database.fetchval("SELECT ended_at FROM delivery.attempts LIMIT 1"),
+            "an attempt with its end",
         )
-        await world.until_quiet()
-        assert await world.database.fetchval("SELECT count(*) FROM ledger.dead_letters") == 1
+        await deployment.until_quiet()
+        assert await deployment.database.fetchval("SELECT count(*) FROM ledger.dead_letters") == 1
         for one in runners:
             one.stop()
         await asyncio.gather(*running)
         await runners[1].handler.close()
-        assert await world.database.fetchval("SELECT count(*) FROM ledger.members") == 0, "and left in order"
+        assert await deployment.database.fetchval("SELECT count(*) FROM ledger.members") == 0, "and left in order"
 
 
 @asynccontextmanager

@@ -20,9 +20,9 @@ from hypothesis.stateful import (
 )
 
 from tests.unit.domain import laws
-from tests.unit.domain.world import (
+from tests.unit.domain.scenario import (
     START_MS,
-    World,
+    Scenario,
     added,
     auto,
     cancel,
@@ -62,7 +62,7 @@ def payments(draw: st.DrawFn, payment_id: str) -> Authorization:
 class Histories(RuleBasedStateMachine):
     """A day in the life of an order whose connector and people do anything at all."""
 
-    world: World
+    scenario: Scenario
 
     @initialize(data=st.data(), count=st.integers(1, 3))
     def opened(self, data: st.DataObject, count: int) -> None:
@@ -78,8 +78,8 @@ class Histories(RuleBasedStateMachine):
             "returns": data.draw(st.sampled_from(["at_once", "at_once", "after_invoiced"])),
             "refund_order": data.draw(st.sampled_from(["lowest_first", "card_first"])),
         }
-        self.world = World(*chosen, value=value, opened=False, **switches)
-        self.world.holding = True
+        self.scenario = Scenario(*chosen, value=value, opened=False, **switches)
+        self.scenario.holding = True
         self.number = 0
         self.given_up = False
         self.refunded_more = False  # by the word of a person (R39)
@@ -88,13 +88,13 @@ class Histories(RuleBasedStateMachine):
 
     @staticmethod
     def _first_fact(chosen: list[Authorization], value: int) -> Fact:
-        from tests.unit.domain.world import order_authorized
+        from tests.unit.domain.scenario import order_authorized
 
         return order_authorized(*chosen, value=value)
 
     def _give(self, fact: Fact) -> None:
-        before = self.world.order
-        decision = self.world.judge(fact)
+        before = self.scenario.order
+        decision = self.scenario.judge(fact)
         self.facts.append(fact)
         if before.phase == "canceled":
             assert decision.order.phase == "canceled", "canceled is final"
@@ -114,7 +114,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def last_invoice(self) -> None:
-        self._give(out(self._next(), max(1, self.world.order.value - self.world.order.invoiced)))
+        self._give(out(self._next(), max(1, self.scenario.order.value - self.scenario.order.invoiced)))
 
     @rule(value=AMOUNTS)
     def comes_back(self, value: int) -> None:
@@ -122,9 +122,9 @@ class Histories(RuleBasedStateMachine):
 
     @rule(discount=st.integers(0, 9), increment=st.sampled_from([0, 0, 0, 1, 5]))
     def changed(self, discount: int, increment: int) -> None:
-        before = self.world.order
+        before = self.scenario.order
         self._give(change("c" + self._next(), discount, increment))
-        _check_change(before, self.world)
+        _check_change(before, self.scenario)
 
     @precondition(lambda self: self.number > 2)
     @rule(sure=st.integers(0, 3))
@@ -134,21 +134,21 @@ class Histories(RuleBasedStateMachine):
 
     @rule(data=st.data(), value=AMOUNTS)
     def settled_by_itself(self, data: st.DataObject, value: int) -> None:
-        payment = data.draw(st.sampled_from(self.world.order.payments))
+        payment = data.draw(st.sampled_from(self.scenario.order.payments))
         if data.draw(st.booleans()):
             value = max(1, payment.untouched)
         known = [one.settle_id for one in payment.settlements]
         name = data.draw(st.sampled_from(["g" + self._next(), "g" + self._next(), *known]))
         self._give(auto(value, payment.payment_id, name))
 
-    @precondition(lambda self: len(self.world.order.payments) < 4)
+    @precondition(lambda self: len(self.scenario.order.payments) < 4)
     @rule(data=st.data())
     def another_payment(self, data: st.DataObject) -> None:
-        self._give(added(data.draw(payments("p" + str(len(self.world.order.payments) + 1)))))
+        self._give(added(data.draw(payments("p" + str(len(self.scenario.order.payments) + 1)))))
 
     @rule(hours=st.sampled_from([1, 10, 40]))
     def time_passes(self, hours: int) -> None:
-        self.world.wait(hours)
+        self.scenario.wait(hours)
 
     @rule()
     def nothing_is_due(self) -> None:
@@ -159,28 +159,28 @@ class Histories(RuleBasedStateMachine):
     def again(self, data: st.DataObject) -> None:
         fact = data.draw(st.sampled_from(self.facts))
         if not isinstance(fact, TimePassed):
-            before = laws.substance(self.world.order)
-            decision = self.world.judge(fact)
+            before = laws.substance(self.scenario.order)
+            decision = self.scenario.judge(fact)
             if decision.fate != "parked" and fact.__class__.__name__ != "TrackingUpdated":
                 answered = fact.__class__.__name__ == "CancelRequested"  # each that is refused
                 assert decision.fate == "duplicate" or (answered and decision.fate == "refused"), (decision.fate, fact)
-                assert laws.substance(self.world.order) == before
+                assert laws.substance(self.scenario.order) == before
 
-    @precondition(lambda self: bool(self.world.order.invoices))
+    @precondition(lambda self: bool(self.scenario.order.invoices))
     @rule(data=st.data())
     def tracked(self, data: st.DataObject) -> None:
-        number = data.draw(st.sampled_from(sorted(self.world.order.invoices)))
+        number = data.draw(st.sampled_from(sorted(self.scenario.order.invoices)))
         self._give(tracking(number, courier=data.draw(st.sampled_from("abc"))))
 
     # The connector
 
     def _ready(self) -> list[Command]:
-        return ready(self.world)
+        return ready(self.scenario)
 
     @precondition(lambda self: bool(self._ready()))
     @rule(data=st.data())
     def succeeds(self, data: st.DataObject) -> None:
-        self.world.answer(data.draw(st.sampled_from(self._ready())), "ok")
+        self.scenario.answer(data.draw(st.sampled_from(self._ready())), "ok")
 
     @precondition(lambda self: bool(self._ready()))
     @rule(data=st.data(), how=st.sampled_from(["declined", "declined", "unknown", "suspect", "manual", "short"]))
@@ -188,58 +188,58 @@ class Histories(RuleBasedStateMachine):
         command = data.draw(st.sampled_from(self._ready()))
         if how == "short":
             if command.value > 1 and command.operation != "cancel":
-                self.world.answer(command, f"short {data.draw(st.integers(1, command.value - 1))}")
+                self.scenario.answer(command, f"short {data.draw(st.integers(1, command.value - 1))}")
             return
-        self.world.answer(command, how)
+        self.scenario.answer(command, how)
 
     @precondition(lambda self: bool(self._ready()))
     @rule(data=st.data())
     def succeeds_with_an_id_of_another(self, data: st.DataObject) -> None:
         command = data.draw(st.sampled_from(self._ready()))
-        known = [one.settle_id for one in self.world.payment(command.payment_id).settlements]
+        known = [one.settle_id for one in self.scenario.payment(command.payment_id).settlements]
         if known:
-            self.world.answer(command, "ok", data.draw(st.sampled_from(known)))
-            if self.world.order.commands[command.command_id].state == "suspect":
-                self.world.kept.add(command.command_id)
-                self.world.line.insert(0, command.command_id)
+            self.scenario.answer(command, "ok", data.draw(st.sampled_from(known)))
+            if self.scenario.order.commands[command.command_id].state == "suspect":
+                self.scenario.kept.add(command.command_id)
+                self.scenario.line.insert(0, command.command_id)
 
-    @precondition(lambda self: bool(self.world.issued))
+    @precondition(lambda self: bool(self.scenario.issued))
     @rule(data=st.data(), kind=st.sampled_from(["succeeded", "declined", "unknown", "manual", "suspect"]))
     def a_late_answer(self, data: st.DataObject, kind: Any) -> None:
         """For a command that has ended: nothing that it did may change."""
-        command = data.draw(st.sampled_from(list(self.world.order.commands.values())))
+        command = data.draw(st.sampled_from(list(self.scenario.order.commands.values())))
         if command.reserved:
             return
-        before = self.world.numbers_now()
+        before = self.scenario.numbers_now()
         done = command.value if kind == "succeeded" else 0
-        self.world.judge(self.world.outcome(kind, command, value=done, operation_id="late" if done else None))
-        assert self.world.numbers_now() == before
+        self.scenario.judge(self.scenario.outcome(kind, command, value=done, operation_id="late" if done else None))
+        assert self.scenario.numbers_now() == before
 
     # People
 
-    @precondition(lambda self: bool(self.world.issued))
+    @precondition(lambda self: bool(self.scenario.issued))
     @rule(data=st.data())
     def retried(self, data: st.DataObject) -> None:
-        self._decided("retried", data.draw(st.sampled_from(list(self.world.order.commands.values()))))
+        self._decided("retried", data.draw(st.sampled_from(list(self.scenario.order.commands.values()))))
 
-    @precondition(lambda self: bool(self.world.issued))
+    @precondition(lambda self: bool(self.scenario.issued))
     @rule(data=st.data(), value=st.integers(0, 14), exact=st.booleans())
     def resolved(self, data: st.DataObject, value: int, exact: bool) -> None:
-        command = data.draw(st.sampled_from(list(self.world.order.commands.values())))
+        command = data.draw(st.sampled_from(list(self.scenario.order.commands.values())))
         if command.state != "sent":
             value = command.value if exact and value else value
             self.refunded_more |= command.operation == "refund" and value > command.value
             self._decided("resolved", command, value=value, operation_id=f"hand-{self._next()}" if value else None)
 
-    @precondition(lambda self: bool(self.world.issued))
+    @precondition(lambda self: bool(self.scenario.issued))
     @rule(data=st.data())
     def abandoned(self, data: st.DataObject) -> None:
         self.given_up = True
-        self._decided("abandoned", data.draw(st.sampled_from(list(self.world.order.commands.values()))))
+        self._decided("abandoned", data.draw(st.sampled_from(list(self.scenario.order.commands.values()))))
 
     @rule(data=st.data())
     def amount_abandoned(self, data: st.DataObject) -> None:
-        order = self.world.order
+        order = self.scenario.order
         names: list[dict[str, str]] = [{"invoice_number": number} for number in order.invoices]
         names += [{"settle_id": one.settle_id} for one in order.held]
         if names:
@@ -247,19 +247,19 @@ class Histories(RuleBasedStateMachine):
             self._decided("abandoned", None, **data.draw(st.sampled_from(names)))
 
     def _decided(self, kind: Any, command: Command | None, **more: Any) -> None:
-        self.world.person(kind, command, **more)
-        issued = len(self.world.issued)
-        last = self.world.last
+        self.scenario.person(kind, command, **more)
+        issued = len(self.scenario.issued)
+        last = self.scenario.last
         assert isinstance(last, OutcomeReported)
-        assert self.world.judge(last).fate == "duplicate", "the same decision twice acts once"
-        assert len(self.world.issued) == issued
+        assert self.scenario.judge(last).fate == "duplicate", "the same decision twice acts once"
+        assert len(self.scenario.issued) == issued
 
     # What must hold
 
     @invariant()
     def refunds_are_accounted_for(self) -> None:
         """Without interest: whatever was decided to be given back is taken from a settlement, or waits."""
-        order = getattr(self, "world", None) and self.world.order
+        order = getattr(self, "scenario", None) and self.scenario.order
         if not order or self.refunded_more or any(one.authorized != one.reference for one in order.payments):
             return
         taken = sum(one.reference_taken for payment in order.payments for one in payment.settlements)
@@ -270,9 +270,9 @@ class Histories(RuleBasedStateMachine):
             laws.holds("R15/R18", taken + waits == decided, f"refunds {taken} + {waits}, decided {decided}")
 
     def teardown(self) -> None:
-        if hasattr(self, "world") and self.world.whole:
-            self.world.check_fold()
-            come_to_rest(self.world)
+        if hasattr(self, "scenario") and self.scenario.whole:
+            self.scenario.check_fold()
+            come_to_rest(self.scenario)
 
 
 def _with_connector(payment: Authorization, connector: str) -> Authorization:
@@ -281,10 +281,10 @@ def _with_connector(payment: Authorization, connector: str) -> Authorization:
     return replace(payment, connector=connector)
 
 
-def ready(world: World) -> list[Command]:
+def ready(scenario: Scenario) -> list[Command]:
     """I6: of each payment the first command that has not ended; manual ones have left the line."""
     found, blocked = [], set()
-    for command in sorted(world.order.commands.values(), key=lambda one: one.sequence):
+    for command in sorted(scenario.order.commands.values(), key=lambda one: one.sequence):
         if command.payment_id in blocked or not command.reserved or command.state == "manual":
             continue
         blocked.add(command.payment_id)
@@ -293,9 +293,9 @@ def ready(world: World) -> list[Command]:
     return found
 
 
-def _check_change(before: Any, world: World) -> None:
+def _check_change(before: Any, scenario: Scenario) -> None:
     """R15 by its own words, in PARTIAL mode without interest."""
-    after, decision = world.order, world.decisions[-1]
+    after, decision = scenario.order, scenario.decisions[-1]
     at_par = all(one.authorized == one.reference and not one.once for one in before.payments)
     if decision.fate != "applied" or before.mode != "PARTIAL" or not at_par or after.value >= before.value:
         return
@@ -308,28 +308,28 @@ def _check_change(before: Any, world: World) -> None:
     assert asked == void, f"R15: voided {asked}, the formula says {void}"
 
 
-def come_to_rest(world: World) -> None:
+def come_to_rest(scenario: Scenario) -> None:
     """The connector does everything, people answer what is open: then nothing hangs that does not want money."""
     for _ in range(400):
-        open_commands = [one for one in world.order.commands.values() if one.reserved]
-        if heads := ready(world):
-            world.answer(heads[0], "ok")
+        open_commands = [one for one in scenario.order.commands.values() if one.reserved]
+        if heads := ready(scenario):
+            scenario.answer(heads[0], "ok")
         elif open_commands:
             first = open_commands[0]
-            world.person("resolved", first, value=first.value, operation_id=f"rest-{world.now_ms}")
-        elif missing := [one for one in world.order.commands.values() if one.missing and not one.abandoned]:
-            world.person("abandoned", missing[0])
-            assert not world.order.commands[missing[0].command_id].missing, "abandoned, and still missing"
-        elif lapsed := [one for one in world.order.lacks if one.kind == "lapsed"]:
-            world.person("abandoned", invoice_number=lapsed[0].invoice)
-        elif suspects := [one for one in world.order.held if one.suspect]:
-            world.person("abandoned", settle_id=suspects[0].settle_id)
+            scenario.person("resolved", first, value=first.value, operation_id=f"rest-{scenario.now_ms}")
+        elif missing := [one for one in scenario.order.commands.values() if one.missing and not one.abandoned]:
+            scenario.person("abandoned", missing[0])
+            assert not scenario.order.commands[missing[0].command_id].missing, "abandoned, and still missing"
+        elif lapsed := [one for one in scenario.order.lacks if one.kind == "lapsed"]:
+            scenario.person("abandoned", invoice_number=lapsed[0].invoice)
+        elif suspects := [one for one in scenario.order.held if one.suspect]:
+            scenario.person("abandoned", settle_id=suspects[0].settle_id)
         else:
             break
     else:
         raise AssertionError("never at rest")
-    order = world.order
-    world.check_fold()
+    order = scenario.order
+    scenario.check_fold()
     assert not [one for one in order.held if not one.suspect], "an automatic settlement waits for nothing"
     held = order.mode == "HOLD" and order.phase == "open"  # nothing is asked yet
     waits = [
@@ -340,7 +340,7 @@ def come_to_rest(world: World) -> None:
         assert order.phase == "finished", f"all is done, and the order is {order.phase}"
     if order.phase == "canceled":
         assert order.taken == 0, f"canceled, and {order.taken} is kept"
-    at_rest = world.state
+    at_rest = scenario.state
     assert (at_rest["settling"], at_rest["refunding"], at_rest["voiding"]) == (0, 0, 0)
     if order.demands and not waits:
         taken = sum(one.refundable for payment in order.payments for one in payment.settlements)
@@ -361,16 +361,16 @@ def test_random_histories_keep_the_laws() -> None:
 # R30
 
 
-def _arrivals(facts: list[Fact], answers_late: bool, *chosen: Authorization, **switches: Any) -> World | None:
+def _arrivals(facts: list[Fact], answers_late: bool, *chosen: Authorization, **switches: Any) -> Scenario | None:
     """Plays the facts in this order; nothing if any was refused."""
-    world = World(*chosen, checked=False, **switches)
-    world.holding = answers_late
+    scenario = Scenario(*chosen, checked=False, **switches)
+    scenario.holding = answers_late
     for fact in facts:
-        if world.give(fact).fate == "refused":
+        if scenario.give(fact).fate == "refused":
             return None
-    world.holding = False
-    world.answer_all()
-    return world
+    scenario.holding = False
+    scenario.answer_all()
+    return scenario
 
 
 CLEAN_FACTS = st.lists(
@@ -394,8 +394,8 @@ def _as_facts(play: list[tuple[str, int]]) -> list[Fact]:
     return [make[kind](number, value) for number, (kind, value) in enumerate(play)]
 
 
-def _ends(world: World) -> tuple[int, ...]:
-    order = world.order
+def _ends(scenario: Scenario) -> tuple[int, ...]:
+    order = scenario.order
     return order.value, order.invoiced, order.returned
 
 
@@ -416,7 +416,8 @@ def test_r30_in_any_order_with_any_repeats_everything_ends_the_same(
         if other is not None:
             assert _ends(other) == _ends(first)
             totals = [
-                (world.total("settled"), world.total("voided"), world.total("refunded")) for world in (first, other)
+                (scenario.total("settled"), scenario.total("voided"), scenario.total("refunded"))
+                for scenario in (first, other)
             ]
             assert totals[0] == totals[1]
             assert other.order.phase == first.order.phase
@@ -454,10 +455,10 @@ def test_r30_in_every_mode_the_orders_sums_end_the_same_and_no_more_is_taken_tha
     chosen = [pay("p1", 60, by=by), pay("p2", 40, by=by)] if two else [pay("p1", 100, by=by)]
     seen = set()
     for order in permutations(facts):
-        world = _arrivals(list(order), late, *chosen)
-        if world is not None:
-            assert world.order.taken <= world.order.value
-            seen.add(_ends(world))
+        scenario = _arrivals(list(order), late, *chosen)
+        if scenario is not None:
+            assert scenario.order.taken <= scenario.order.value
+            seen.add(_ends(scenario))
     assert len(seen) <= 1
 
 

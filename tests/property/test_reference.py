@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.reference import Command, Payment, Reference
-from tests.unit.domain import world
+from tests.unit.domain import scenario
 from worker.domain.decide import decide
 from worker.domain.facts import Fact, OutcomeReported
 from worker.domain.order import Order
 from worker.domain.terms import Terms
 
 DEEP = 20 if os.environ.get("SETTLEMENT_DEEP") else 1
-TERMS = Terms(now_ms=world.START_MS, capabilities=world.CONNECTORS)
+TERMS = Terms(now_ms=scenario.START_MS, capabilities=scenario.CONNECTORS)
 ORDER = {"V": "value", "O": "invoiced", "R": "returned", "K": "taken", "phase": "phase"}
 PAYMENT = {
     "S": "settled", "P": "settling", "C": "voided", "D": "voiding", "F": "refunded", "G": "refunding", "open": "open",
@@ -39,10 +39,12 @@ class Both:
     def __init__(self, payments: list[tuple[int, int]], more: int) -> None:
         chosen = [Payment(name, value, value + above) for name, (value, above) in zip("abc", payments, strict=False)]
         value = max(1, sum(one.A for one in chosen) + more)
-        self.order, self.rules = Order(order_id=world.ORDER), Reference(value, chosen)
+        self.order, self.rules = Order(order_id=scenario.ORDER), Reference(value, chosen)
         self.ids: dict[Command, str] = {}
         self.numbers = count(1)
-        self.judge(world.order_authorized(*(world.pay(one.name, one.A, cap=one.M) for one in chosen), value=value))
+        self.judge(
+            scenario.order_authorized(*(scenario.pay(one.name, one.A, cap=one.M) for one in chosen), value=value)
+        )
 
     def step(self, what: str, value: int, which: int) -> None:
         """One fact; where there is no room for it, the connector answers."""
@@ -50,21 +52,21 @@ class Both:
         match what:
             case "sale" | "last sale" if rules.phase == "open" or not which:
                 value = value if what == "sale" else max(1, rules.V - rules.O)
-                self.judge(world.out(str(number), value), rules.sold(number, value))
+                self.judge(scenario.out(str(number), value), rules.sold(number, value))
             case "return":
-                self.judge(world.ret(str(number), value), rules.returned(number, value))
+                self.judge(scenario.ret(str(number), value), rules.returned(number, value))
             case "change" if rules.phase == "open" or not which:
                 increment = (2, 0, 0, 7)[which]
-                self.judge(world.change(str(number), value, increment), rules.changed(value, increment))
+                self.judge(scenario.change(str(number), value, increment), rules.changed(value, increment))
             case "cancel" if rules.phase != "canceled":
-                self.judge(world.cancel(), rules.canceled())
+                self.judge(scenario.cancel(), rules.canceled())
             case "capture":
                 payment = rules.payments[which % len(rules.payments)]
                 rules.captures.append((payment, value))
-                self.judge(world.auto(value, payment.name, f"g{number}"))
+                self.judge(scenario.auto(value, payment.name, f"g{number}"))
             case "payment" if len(rules.payments) < 4:
                 rules.payments.append(Payment(f"p{number}", value, value + which, later=True))
-                self.judge(world.added(world.pay(f"p{number}", value, cap=value + which)))
+                self.judge(scenario.added(scenario.pay(f"p{number}", value, cap=value + which)))
             case "retry" if failed := [one for one in rules.commands if one.missing]:
                 command = failed[which % len(failed)]
                 rules.retried(command)
@@ -79,7 +81,7 @@ class Both:
     def outcome(self, kind: Any, command: Command, done: int = 0) -> None:
         number = next(self.numbers)
         self.judge(OutcomeReported(
-            order_id=world.ORDER, outcome=kind, command_id=self.ids[command], payment_id=command.payment.name,
+            order_id=scenario.ORDER, outcome=kind, command_id=self.ids[command], payment_id=command.payment.name,
             value=done, operation_id=f"op{number}" if done else None, at=f"at {number}", by="Ana", reason="seen",
         ))  # fmt: skip
 

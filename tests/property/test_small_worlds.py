@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.unit.domain import laws
-from tests.unit.domain.world import (
+from tests.unit.domain.scenario import (
     CONNECTORS,
     ORDER,
     START_MS,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.unit.domain.world import World, pay
+from tests.unit.domain.scenario import Scenario, pay
 from worker.console.explaining import MEANINGS, show_entries
 from worker.people.orders import OrderPage
 
@@ -30,17 +30,19 @@ def test_every_way_that_money_goes_has_a_meaning_and_no_other_has_one(project: P
     gone = set(re.findall(r"^    \d+ (\w+) -> (\w+) on ", stories, re.MULTILINE))
     # What no story plays: money that goes back where its place was taken, or has lapsed.
     roomy, once = pay("p1", 10_000, cap=15_000), pay("p1", 10_000, cap=15_000, by="total")
-    for world in (
-        World(pay("p1", 10_000, in_hours=48)).say("hold; discount 2000; wait 49h; declined cancel 2000"),
-        World(roomy)
+    for scenario in (
+        Scenario(pay("p1", 10_000, in_hours=48)).say("hold; discount 2000; wait 49h; declined cancel 2000"),
+        Scenario(roomy)
         .say("hold; Out 6000; discount 4000; manual settle 6000; resolve 8000 settle 6000 as X")
         .say("declined cancel 4000"),
-        World(roomy, value=20_000).say(
+        Scenario(roomy, value=20_000).say(
             "auto 9000 as Y; auto 3000 as X; hold; Out 12000; Out 3000; ok settle 3000 as X"
         ),
-        World(pay("p1", 10_000, in_hours=48, by="total")).say("discount 2000; wait 49h; auto 10000"),
-        World(once).say("discount 2000; hold; Out 8000; manual settle 8000; resolve 12000 settle 8000 as X; auto 2000"),
+        Scenario(pay("p1", 10_000, in_hours=48, by="total")).say("discount 2000; wait 49h; auto 10000"),
+        Scenario(once).say(
+            "discount 2000; hold; Out 8000; manual settle 8000; resolve 12000 settle 8000 as X; auto 2000"
+        ),
     ):
-        gone |= {(entry.debit, entry.credit) for entry in world.entries}
+        gone |= {(entry.debit, entry.credit) for entry in scenario.entries}
 
     assert gone == MEANINGS.keys()

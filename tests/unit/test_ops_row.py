@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from tests.unit.domain.world import World
+from tests.unit.domain.scenario import Scenario
 from worker.domain.decide import decide
 from worker.domain.facts import Authorization, Fact, InvoiceIssued, OrderAuthorized, OrderChanged, OutcomeReported
 from worker.domain.order import Order
@@ -106,12 +106,14 @@ def test_what_an_earlier_view_kept_in_kafka_is_still_read():
 def test_what_moved_today_is_counted_once_however_often_it_is_told(
     by: str, play: str, expected: tuple[int, int, int]
 ) -> None:
-    world = World(by=by).say(play)
+    scenario = Scenario(by=by).say(play)
     row = Row()
-    for event in world.events:
-        row = fold(row, decode["event"](msgspec.json.encode(event_message(world.order, event, None, NOON_MS))), "event")
+    for event in scenario.events:
+        row = fold(
+            row, decode["event"](msgspec.json.encode(event_message(scenario.order, event, None, NOON_MS))), "event"
+        )
 
-    sums = [sum(getattr(one, name) for one in world.order.payments) for name in ("settled", "refunded", "voided")]
+    sums = [sum(getattr(one, name) for one in scenario.order.payments) for name in ("settled", "refunded", "voided")]
     assert (row.moved.settled, row.moved.refunded, row.moved.voided) == tuple(sums) == expected
 
 

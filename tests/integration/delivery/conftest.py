@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.delivery.world import DeliveryWorld
+from tests.integration.delivery.harness import DeliveryHarness
 from worker.postgres.connecting import connect
 
 
 @pytest.fixture
-async def world(database_url: str, tmp_path: Path) -> AsyncIterator[DeliveryWorld]:
+async def delivery(database_url: str, tmp_path: Path) -> AsyncIterator[DeliveryHarness]:
     """A delivery worker that owns every partition."""
     connection = await connect(database_url, name="delivery-test", schema="delivery")
-    world = DeliveryWorld(connection, database_url, tmp_path)
-    await world.open()
+    delivery = DeliveryHarness(connection, database_url, tmp_path)
+    await delivery.open()
     try:
-        await world.take_partitions()
-        yield world
+        await delivery.take_partitions()
+        yield delivery
     finally:
-        await world.close()
+        await delivery.close()
         await connection.close()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.delivery import world as worlds
-from tests.integration.delivery.world import PATIENCE_SECONDS, DeliveryWorld
+from tests.integration.delivery import harness
+from tests.integration.delivery.harness import PATIENCE_SECONDS, DeliveryHarness
 from worker.people import commands
 from worker.people.acting import Actor
 
@@ -18,10 +18,10 @@ ANA = Actor("ana", "spoke with the acquirer")
 Act = Callable[[Any, Actor, str], Awaitable[None]]
 
 
-async def until_all_are_applied(world: DeliveryWorld) -> None:
+async def until_all_are_applied(delivery: DeliveryHarness) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while await world.value("SELECT count(*) FROM decisions WHERE applied_at IS NULL"):
-            await world.cycle()
+        while await delivery.value("SELECT count(*) FROM decisions WHERE applied_at IS NULL"):
+            await delivery.cycle()
 
 
 @pytest.mark.parametrize(("word", "state", "act", "status"), [
@@ -31,66 +31,66 @@ async def until_all_are_applied(world: DeliveryWorld) -> None:
     ("manual", "manual", commands.resolve, "discarded"),
 ])  # fmt: skip
 async def test_a_decision_about_a_command_closes_its_dead_letter_under_the_persons_name(
-    world: DeliveryWorld, word: str, state: str, act: Act, status: str
+    delivery: DeliveryHarness, word: str, state: str, act: Act, status: str
 ):
-    world.plan(word)
-    world.take("a")
-    world.take("b")
-    await world.until(("a", state), ("b", "succeeded"))
-    assert await world.value("SELECT status FROM dead_letters") == "open"
+    delivery.plan(word)
+    delivery.take("a")
+    delivery.take("b")
+    await delivery.until(("a", state), ("b", "succeeded"))
+    assert await delivery.value("SELECT status FROM dead_letters") == "open"
 
-    await act(world.connection, ANA, "a")
-    await until_all_are_applied(world)
+    await act(delivery.connection, ANA, "a")
+    await until_all_are_applied(delivery)
 
-    assert tuple(await world.connection.fetchrow("SELECT status, decided_by, decided_reason FROM dead_letters")) == (
+    assert tuple(await delivery.connection.fetchrow("SELECT status, decided_by, decided_reason FROM dead_letters")) == (
         status, "ana", "spoke with the acquirer",
     )  # fmt: skip
 
 
 async def test_whoever_asked_again_for_a_doubtful_command_does_not_ask_for_the_new_one_that_it_has_become(
-    world: DeliveryWorld,
+    delivery: DeliveryHarness,
 ):
     """Resolved as not done, it could be asked again, under another request id: a second effect, if that was wrong."""
-    world.plan("echo")
-    world.take("a")
-    await world.until(("a", "suspect"))
-    await commands.resolve(world.connection, ANA, "a")
-    await commands.retry(world.connection, Actor("ben", "the same request id may be sent again"), "a")
-    await until_all_are_applied(world)
+    delivery.plan("echo")
+    delivery.take("a")
+    await delivery.until(("a", "suspect"))
+    await commands.resolve(delivery.connection, ANA, "a")
+    await commands.retry(delivery.connection, Actor("ben", "the same request id may be sent again"), "a")
+    await until_all_are_applied(delivery)
 
-    assert world.outcomes() == [("suspect", "a"), ("resolved", "a")]
-    assert await world.value("SELECT refused FROM decisions WHERE decided_by = 'ben'") == (
+    assert delivery.outcomes() == [("suspect", "a"), ("resolved", "a")]
+    assert await delivery.value("SELECT refused FROM decisions WHERE decided_by = 'ben'") == (
         "the command has changed since it was looked at and is resolved now: look again, then decide"
     )
 
 
-async def test_a_decision_that_came_too_late_changes_nothing_of_it(world: DeliveryWorld):
-    world.plan("manual")
-    world.take("a")
-    await world.until(("a", "manual"))
-    await commands.resolve(world.connection, ANA, "a")
-    await commands.resolve(world.connection, Actor("ben", "typed at the same time"), "a")
-    await until_all_are_applied(world)
+async def test_a_decision_that_came_too_late_changes_nothing_of_it(delivery: DeliveryHarness):
+    delivery.plan("manual")
+    delivery.take("a")
+    await delivery.until(("a", "manual"))
+    await commands.resolve(delivery.connection, ANA, "a")
+    await commands.resolve(delivery.connection, Actor("ben", "typed at the same time"), "a")
+    await until_all_are_applied(delivery)
 
-    assert await world.value("SELECT decided_by FROM decisions WHERE refused IS NOT NULL") == "ben"
-    assert await world.value("SELECT decided_by FROM dead_letters") == "ana"
+    assert await delivery.value("SELECT decided_by FROM decisions WHERE refused IS NOT NULL") == "ben"
+    assert await delivery.value("SELECT decided_by FROM dead_letters") == "ana"
 
 
 async def test_a_clock_that_is_set_back_by_an_hour_silences_no_connector_and_keeps_nobodys_decision_waiting(
-    world: DeliveryWorld, monkeypatch: pytest.MonkeyPatch
+    delivery: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ):
-    world.connectors(acme="max_per_second = 1")
-    await world.take_partitions()
-    world.handler.reload()
-    world.plan("decline")
-    world.take("a")
+    delivery.connectors(acme="max_per_second = 1")
+    await delivery.take_partitions()
+    delivery.handler.reload()
+    delivery.plan("decline")
+    delivery.take("a")
     with monkeypatch.context() as ahead:
-        ahead.setattr(worlds, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + 3_600 * 10**9))
-        await world.cycle()
+        ahead.setattr(harness, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + 3_600 * 10**9))
+        await delivery.cycle()
 
-    world.handler.clock_set_back()
+    delivery.handler.clock_set_back()
 
-    world.take("b")
-    await world.until(("a", "declined"), ("b", "succeeded"))
-    await commands.abandon(world.connection, ANA, "a")
-    await until_all_are_applied(world)
+    delivery.take("b")
+    await delivery.until(("a", "declined"), ("b", "succeeded"))
+    await commands.abandon(delivery.connection, ANA, "a")
+    await until_all_are_applied(delivery)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.integration.delivery.world import DeliveryWorld
+from tests.integration.delivery.harness import DeliveryHarness
 from tests.integration.test_answers_over_a_socket import http, listening, saying
 from worker.telemetry import lasting_alerts
 
@@ -13,7 +13,7 @@ TOKEN = 'to/ken"of-acme'
 
 
 async def test_a_credential_that_a_connector_repeats_is_withheld_wherever_its_words_are_kept(
-    world: DeliveryWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    delivery: DeliveryHarness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("ACME_TOKEN", TOKEN)
     said = {"code": f"bad-{TOKEN}", "message": "x" * 492 + TOKEN}
@@ -24,22 +24,22 @@ async def test_a_credential_that_a_connector_repeats_is_withheld_wherever_its_wo
         await saying(next(answers))(reader, writer)
 
     async with listening(serve) as port:
-        world.url = f"http://127.0.0.1:{port}"
-        world.connectors(acme='app_token = "env:ACME_TOKEN"\nprobe_seconds = 0.2')
-        world.handler.reload()
-        world.take("a")
-        await world.cycle()
-        await world.until(("a", "waiting"))
+        delivery.url = f"http://127.0.0.1:{port}"
+        delivery.connectors(acme='app_token = "env:ACME_TOKEN"\nprobe_seconds = 0.2')
+        delivery.handler.reload()
+        delivery.take("a")
+        await delivery.cycle()
+        await delivery.until(("a", "waiting"))
         alerts = str(lasting_alerts())
-        await world.until(("a", "suspect"))
+        await delivery.until(("a", "suspect"))
         for command_id in ("b", "c"):
-            world.take(command_id)
-            await world.until((command_id, "declined"))
+            delivery.take(command_id)
+            await delivery.until((command_id, "declined"))
 
-    rows = await world.value("SELECT string_agg(a::text, ' ') FROM attempts a")
-    rows += await world.value("SELECT string_agg(concat(code, message), ' ') FROM commands")
+    rows = await delivery.value("SELECT string_agg(a::text, ' ') FROM attempts a")
+    rows += await delivery.value("SELECT string_agg(concat(code, message), ' ') FROM commands")
     told = b" ".join(
-        b" ".join([one.value or b"", *(content or b"" for _, content in one.headers)]) for one in world.outgoing
+        b" ".join([one.value or b"", *(content or b"" for _, content in one.headers)]) for one in delivery.outgoing
     )
     kept = rows + told.decode() + capsys.readouterr().out + alerts
 

@@ -4,21 +4,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.integration.ledger.world import CONNECTORS
-from tests.integration.stream.world import PARTITIONS, World
+from tests.integration.ledger.harness import CONNECTORS
+from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
 from worker.stack import StackEnv
 
 
 @asynccontextmanager
-async def deployed(stack: StackEnv, database_url: str, topic_prefix: str, tmp_path: Path) -> AsyncIterator[World]:
+async def deployed(
+    stack: StackEnv, database_url: str, topic_prefix: str, tmp_path: Path
+) -> AsyncIterator[StreamDeployment]:
     """Its topics are there, nothing runs yet; what a test starts ends with it."""
     (tmp_path / "connectors.toml").write_text(CONNECTORS)
-    world = World({
+    deployment = StreamDeployment({
         "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers, "DATABASE_URL": database_url, "TOPIC_PREFIX": topic_prefix,
         "TOPIC_PARTITIONS": str(PARTITIONS), "CONNECTORS_FILE": str(tmp_path / "connectors.toml"),
     }, tmp_path)  # fmt: skip
     try:
-        await world.open()
-        yield world
+        await deployment.open()
+        yield deployment
     finally:
-        await world.close()
+        await deployment.close()

@@ -4,13 +4,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.integration.ledger.world import GUARD, UNGUARD, LedgerWorld, authorized, invoice, outcome, payment
+from tests.integration.ledger.harness import GUARD, UNGUARD, LedgerHarness, authorized, invoice, outcome, payment
 from worker.kafka import names
 from worker.ledger.checking import run_audit, run_rebuild
 from worker.postgres.snapshot import snapshot
 
 
-async def busy(ledger: LedgerWorld) -> None:
+async def busy(ledger: LedgerHarness) -> None:
     """Two payments, sales, a return, a discount, a refusal, something parked and something unreadable."""
     ledger.send("order.authorized", authorized("o1", payments=[{"value": 7000}, {"value": 3000}]))
     ledger.send("invoice.issued", invoice("o1", "1", 5000))
@@ -34,13 +34,13 @@ async def busy(ledger: LedgerWorld) -> None:
     await ledger.cycle()
 
 
-async def broken(ledger: LedgerWorld) -> set[str]:
+async def broken(ledger: LedgerHarness) -> set[str]:
     verdict = await run_audit(ledger.settings)
     assert verdict["ok"] is not bool(verdict["findings"])
     return {one["invariant"] for one in verdict["findings"]}
 
 
-async def test_honest_books_are_green_and_fold_to_themselves(ledger: LedgerWorld):
+async def test_honest_books_are_green_and_fold_to_themselves(ledger: LedgerHarness):
     await busy(ledger)
 
     verdict = await run_audit(ledger.settings)
@@ -54,7 +54,7 @@ async def test_honest_books_are_green_and_fold_to_themselves(ledger: LedgerWorld
     assert rebuilt["facts"] == await ledger.value("SELECT count(*) FROM facts") > 10
 
 
-async def test_an_empty_database_is_green(ledger: LedgerWorld):
+async def test_an_empty_database_is_green(ledger: LedgerHarness):
     assert (await run_audit(ledger.settings))["ok"]
     assert (await run_rebuild(ledger.settings))["ok"]
 
@@ -91,7 +91,7 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
 
 
 @pytest.mark.parametrize("what", TAMPERED)
-async def test_what_was_tampered_with_is_named(ledger: LedgerWorld, what: str):
+async def test_what_was_tampered_with_is_named(ledger: LedgerHarness, what: str):
     await busy(ledger)
     statement, expected = TAMPERED[what]
     await ledger.connection.execute(UNGUARD)
@@ -104,7 +104,7 @@ async def test_what_was_tampered_with_is_named(ledger: LedgerWorld, what: str):
     assert expected <= found, found
 
 
-async def test_an_id_that_two_orders_share_is_named(ledger: LedgerWorld):
+async def test_an_id_that_two_orders_share_is_named(ledger: LedgerHarness):
     await busy(ledger)
     shared = await ledger.connection.fetchrow(
         "INSERT INTO commands SELECT command_id, request_id, 'o3', 'o3.p1', 99, operation, value FROM commands"
@@ -119,7 +119,7 @@ async def test_an_id_that_two_orders_share_is_named(ledger: LedgerWorld):
     } <= {one["finding"] for one in findings if one["invariant"] == "I5"}
 
 
-async def test_a_fold_that_differs_is_named(ledger: LedgerWorld):
+async def test_a_fold_that_differs_is_named(ledger: LedgerHarness):
     await busy(ledger)
     await ledger.connection.execute(UNGUARD)
     await ledger.connection.execute(
@@ -137,7 +137,7 @@ async def test_a_fold_that_differs_is_named(ledger: LedgerWorld):
 @pytest.mark.parametrize("statement", ["UPDATE {} SET order_id = order_id", "DELETE FROM {}", "TRUNCATE {}"])
 @pytest.mark.parametrize("role", ["origin", "replica"])
 async def test_the_database_refuses_to_rewrite_history_whoever_asks(
-    ledger: LedgerWorld, table: str, statement: str, role: str
+    ledger: LedgerHarness, table: str, statement: str, role: str
 ):
     await busy(ledger)
     before = await ledger.value(f"SELECT count(*) FROM {table}")
@@ -149,7 +149,7 @@ async def test_the_database_refuses_to_rewrite_history_whoever_asks(
     assert await ledger.value(f"SELECT count(*) FROM {table}") == before
 
 
-async def test_the_audit_of_a_large_ledger_may_take_longer_than_the_database_lets_others_take(ledger: LedgerWorld):
+async def test_the_audit_of_a_large_ledger_may_take_longer_than_the_database_lets_others_take(ledger: LedgerHarness):
     name = urlsplit(ledger.settings.database).path.removeprefix("/")
     await ledger.connection.execute(f"ALTER DATABASE \"{name}\" SET transaction_timeout = '9s'")
 
@@ -157,7 +157,7 @@ async def test_the_audit_of_a_large_ledger_may_take_longer_than_the_database_let
         assert await connection.fetchval("SHOW transaction_timeout") == "0"
 
 
-async def test_the_audit_reads_one_snapshot_while_a_worker_writes(ledger: LedgerWorld):
+async def test_the_audit_reads_one_snapshot_while_a_worker_writes(ledger: LedgerHarness):
     await busy(ledger)
     transaction = ledger.connection.transaction()
     await transaction.start()
@@ -189,7 +189,7 @@ FROM ledger.commands
     ],
 )  # fmt: skip
 async def test_what_is_delivered_is_what_the_ledger_issued(
-    ledger: LedgerWorld, tampered: str, invariant: str, says: str
+    ledger: LedgerHarness, tampered: str, invariant: str, says: str
 ) -> None:
     ledger.send("order.authorized", authorized("o1"))
     ledger.send("invoice.issued", invoice("o1", "1", 1000))
@@ -205,7 +205,7 @@ async def test_what_is_delivered_is_what_the_ledger_issued(
     assert says in found["finding"]
 
 
-async def test_a_table_of_entries_that_could_be_rewritten_is_found(ledger: LedgerWorld):
+async def test_a_table_of_entries_that_could_be_rewritten_is_found(ledger: LedgerHarness):
     await ledger.connection.execute("ALTER TABLE ledger_entries.entries_2 DISABLE TRIGGER append_only")
 
     assert await broken(ledger) == {"I9"}

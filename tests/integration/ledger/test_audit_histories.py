@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from tests.contract.emitted import complaints
-from tests.integration.ledger.world import CONNECTORS, PARTITIONS, LedgerWorld, authorized, invoice, outcome, payment
+from tests.integration.ledger.harness import (
+    CONNECTORS,
+    PARTITIONS,
+    LedgerHarness,
+    authorized,
+    invoice,
+    outcome,
+    payment,
+)
 from worker.kafka import names
 from worker.ledger.checking import run_audit, run_rebuild
 
@@ -21,7 +29,7 @@ MODES = "".join(
 class Chaos:
     """Draws what happens next; one seed is one history."""
 
-    def __init__(self, ledger: LedgerWorld, seed: int) -> None:
+    def __init__(self, ledger: LedgerHarness, seed: int) -> None:
         self.ledger, self.dice = ledger, random.Random(seed)
         self.connectors = {f"o{place}": self.dice.choice(["c1", "c1", "c1", "c2", "c3"]) for place in range(ORDERS)}
         self.sent: list[tuple[str, dict[str, Any]]] = []
@@ -101,7 +109,7 @@ class Chaos:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_the_books_are_right_after_any_history(ledger: LedgerWorld, seed: int):
+async def test_the_books_are_right_after_any_history(ledger: LedgerHarness, seed: int):
     ledger.file.write_text(MODES)
     ledger.handler.reload()
     chaos = Chaos(ledger, seed)

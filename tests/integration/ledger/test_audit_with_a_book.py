@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.ledger.world import LedgerWorld, authorized, invoice
+from tests.integration.ledger.harness import LedgerHarness, authorized, invoice
 from worker.connector.book import Effect
 from worker.kafka import names
 from worker.ledger.comparing import compare
@@ -12,7 +12,7 @@ def effect(operation: str, value: int, request: str, payment: str = "o1.p1") -> 
     return Effect(operation, payment, request, value)
 
 
-async def captured(ledger: LedgerWorld) -> str:
+async def captured(ledger: LedgerHarness) -> str:
     """An order of 10000 of which 6000 are captured; returns the request's id."""
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6_000))
@@ -20,19 +20,19 @@ async def captured(ledger: LedgerWorld) -> str:
     return str(ledger.of(names.COMMANDS)[-1]["requestId"])
 
 
-async def differences(ledger: LedgerWorld, *effects: Effect) -> list[str]:
+async def differences(ledger: LedgerHarness, *effects: Effect) -> list[str]:
     async with ledger.connection.transaction():
         return (await compare(ledger.connection, "c1", effects)).differences
 
 
-async def test_a_book_that_says_the_same_agrees(ledger: LedgerWorld):
+async def test_a_book_that_says_the_same_agrees(ledger: LedgerHarness):
     request = await captured(ledger)
 
     assert await differences(ledger, effect("settle", 6_000, request)) == []
 
 
 @pytest.mark.parametrize("value", [5_999, 6_001])
-async def test_a_cent_is_told(ledger: LedgerWorld, value: int):
+async def test_a_cent_is_told(ledger: LedgerHarness, value: int):
     request = await captured(ledger)
 
     (said,) = await differences(ledger, effect("settle", value, request))
@@ -40,7 +40,7 @@ async def test_a_cent_is_told(ledger: LedgerWorld, value: int):
     assert said == f"payment o1.p1: the connector settled {value}, the ledger says 6000"
 
 
-async def test_what_is_under_way_may_have_happened_or_not(ledger: LedgerWorld):
+async def test_what_is_under_way_may_have_happened_or_not(ledger: LedgerHarness):
     request = await captured(ledger)
     await ledger.apply("invoice.issued", invoice("o1", "2", 1_000))
 
@@ -49,7 +49,7 @@ async def test_what_is_under_way_may_have_happened_or_not(ledger: LedgerWorld):
     assert await differences(ledger, effect("settle", 6_000, request), effect("settle", 1_001, "next")) != []
 
 
-async def test_two_effects_of_one_request_are_told_although_the_sums_agree(ledger: LedgerWorld):
+async def test_two_effects_of_one_request_are_told_although_the_sums_agree(ledger: LedgerHarness):
     await captured(ledger)
 
     said = await differences(ledger, effect("settle", 3_000, "r"), effect("settle", 3_000, "r"))
@@ -57,7 +57,7 @@ async def test_two_effects_of_one_request_are_told_although_the_sums_agree(ledge
     assert said == ["payment o1.p1: 2 effects of the one request r"]
 
 
-async def test_money_of_a_payment_that_nobody_knows_is_told(ledger: LedgerWorld):
+async def test_money_of_a_payment_that_nobody_knows_is_told(ledger: LedgerHarness):
     request = await captured(ledger)
 
     said = await differences(ledger, effect("settle", 6_000, request), effect("settle", 1, "r", "stranger"))
@@ -65,7 +65,7 @@ async def test_money_of_a_payment_that_nobody_knows_is_told(ledger: LedgerWorld)
     assert said == ["payment stranger: the connector moved money of it, and the ledger does not know it"]
 
 
-async def test_a_void_that_is_only_booked_is_no_business_of_the_connector(ledger: LedgerWorld):
+async def test_a_void_that_is_only_booked_is_no_business_of_the_connector(ledger: LedgerHarness):
     ledger.file.write_text(ledger.file.read_text().replace("PARTIAL", "TOTAL"))
     ledger.handler.reload()
     await ledger.apply("order.authorized", authorized("o1"))

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from tests.contract.emitted import complaints
 from tests.corpus.bad_input import AUTHORIZED, CARD, INVOICE, ORDER, TYPES, Case, _binary, corpus
-from tests.integration.ledger.world import LedgerWorld
-from tests.integration.stream.world import PARTITIONS, World
+from tests.integration.ledger.harness import LedgerHarness
+from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
 from worker import metrics
 from worker.kafka import names
 from worker.kafka.packing import pack
@@ -58,46 +58,48 @@ def reason(dead: Record | Outgoing) -> str:
     return dict(dead.headers)["kafka_dlt-exception-fqcn"].decode()
 
 
-async def send(world: World, cases: list[Case]) -> dict[tuple[str, int, int], Case]:
+async def send(deployment: StreamDeployment, cases: list[Case]) -> dict[tuple[str, int, int], Case]:
     """Each to a partition of its own choice, as a producer without a key does; returns where each lies."""
     dice, waiting = random.Random(5), []
     for case in cases:
         partition = dice.randrange(PARTITIONS)
-        acks = await world.sink.hand_over(pack([Outgoing(case.topic, partition, b"any key", case.value, case.headers)]))
+        acks = await deployment.sink.hand_over(
+            pack([Outgoing(case.topic, partition, b"any key", case.value, case.headers)])
+        )
         waiting.append((case, partition, acks[0][2]))
     return {(case.topic, partition, (await ack).offset): case for case, partition, ack in waiting}
 
 
 async def test_the_whole_corpus_is_accounted_for_byte_by_byte_and_the_next_order_is_served(
-    world: World, caplog: pytest.LogCaptureFixture
+    deployment: StreamDeployment, caplog: pytest.LogCaptureFixture
 ):
     before = fates()
-    control = Control(world.settings)
+    control = Control(deployment.settings)
     runner = Runner(LedgerHandler(control), control)
     running = asyncio.create_task(runner.run())
     for case in OPENED:
-        await send(world, [case])
-        await world.until(lambda: world.database.fetchval("SELECT opened FROM ledger.orders"), "the order")
+        await send(deployment, [case])
+        await deployment.until(lambda: deployment.database.fetchval("SELECT opened FROM ledger.orders"), "the order")
 
-    sent = await send(world, corpus())
+    sent = await send(deployment, corpus())
     dead: dict[tuple[str, int, int], Record] = {}
 
     async def consumed() -> bool:
-        rows = await world.database.fetch("SELECT sum(records) FROM ledger.consumed")
+        rows = await deployment.database.fetch("SELECT sum(records) FROM ledger.consumed")
         return rows[0][0] >= len(sent) + len(OPENED)
 
-    await world.until(consumed, "every record consumed")
-    await world.until_quiet()
+    await deployment.until(consumed, "every record consumed")
+    await deployment.until_quiet()
     good = json.dumps(AUTHORIZED | {"orderId": "next", "value": 5, "payments": [CARD | {"paymentId": "n"}]})
-    await send(world, [Case("n", names.ORDER_CHANGES, good.encode(), _binary("order.authorized", {})[1], "")])
+    await send(deployment, [Case("n", names.ORDER_CHANGES, good.encode(), _binary("order.authorized", {})[1], "")])
     opened = "SELECT opened FROM ledger.orders WHERE order_id = 'next'"
-    await world.until(lambda: world.database.fetchval(opened), "the next order")
+    await deployment.until(lambda: deployment.database.fetchval(opened), "the next order")
 
     async def all_read() -> bool:
-        dead.update({source(one): one for one in world.outputs if one.topic.endswith("-dlt")})
-        return len(dead) >= await world.database.fetchval("SELECT count(*) FROM ledger.dead_letters")
+        dead.update({source(one): one for one in deployment.outputs if one.topic.endswith("-dlt")})
+        return len(dead) >= await deployment.database.fetchval("SELECT count(*) FROM ledger.dead_letters")
 
-    await world.until(all_read, "the dead letters on their topics")
+    await deployment.until(all_read, "the dead letters on their topics")
     assert [sent[place].name for place in sent.keys() - dead.keys()] == []
     assert dead.keys() == sent.keys()
     wrong = {case.name: reason(dead[place]) for place, case in sent.items() if reason(dead[place]) != case.reason}
@@ -107,7 +109,7 @@ async def test_the_whole_corpus_is_accounted_for_byte_by_byte_and_the_next_order
         assert (one.key, one.value, one.partition) == (b"any key", case.value, place[1])
         assert one.headers[: len(case.headers)] == case.headers
     assert complaints(dead.values()) == []
-    rows = await world.database.fetch('SELECT topic, partition, "offset", reason, value FROM ledger.dead_letters')
+    rows = await deployment.database.fetch('SELECT topic, partition, "offset", reason, value FROM ledger.dead_letters')
     assert {tuple(row)[:3]: (row["reason"], row["value"]) for row in rows} == {
         place: (case.reason, case.value) for place, case in sent.items()
     }  # fmt: skip
@@ -115,7 +117,7 @@ async def test_the_whole_corpus_is_accounted_for_byte_by_byte_and_the_next_order
     assert sum(counted.values()) == len(sent) + len(OPENED) + 1
     assert sum(number for (_, fate), number in counted.items() if fate == "dead_lettered") == len(sent)
     assert not any(one.exc_info or "Traceback" in one.message for one in caplog.records)
-    assert (await run_audit(world.settings))["findings"] == []
+    assert (await run_audit(deployment.settings))["findings"] == []
     runner.stop()
     await running
 
@@ -168,7 +170,7 @@ def test_whatever_arrives_has_one_fate_and_nothing_raises(database_url: str, tmp
     counted: Counter[str] = Counter()
     with asyncio.Runner() as runner:
         connection = runner.run(connect(database_url, name="fuzz", schema="ledger"))
-        ledger = LedgerWorld(connection, database_url, tmp_path)
+        ledger = LedgerHarness(connection, database_url, tmp_path)
         runner.run(play(ledger, OPENED))
 
         def one_round(number: int) -> None:
@@ -195,7 +197,7 @@ def test_whatever_arrives_has_one_fate_and_nothing_raises(database_url: str, tmp
     assert counted["internal"] == 0
 
 
-async def play(ledger: LedgerWorld, cases: list[Case]) -> Counter[str]:
+async def play(ledger: LedgerHarness, cases: list[Case]) -> Counter[str]:
     """One cycle; the fates of its records, each of them counted once."""
     before, dice = fates(), random.Random(len(cases))
     for case in cases:

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from tests.integration.ledger.world import LedgerWorld, authorized, invoice
+from tests.integration.ledger.harness import LedgerHarness, authorized, invoice
 from worker.ledger.checking import run_audit
 from worker.postgres.migrations import migrate, migrations
 
@@ -12,12 +12,12 @@ BEFORE_THE_TABLES = 14
 WHERE_THEY_STAND = "SELECT place, tableoid::regclass::text FROM ledger.entries ORDER BY place"
 
 
-async def stand_at(ledger: LedgerWorld, place: int) -> None:
+async def stand_at(ledger: LedgerHarness, place: int) -> None:
     """As if the order's chain had grown as far as this."""
     await ledger.connection.execute("UPDATE chains SET place = $1", place)
 
 
-async def test_an_entry_goes_to_the_table_of_its_place(ledger: LedgerWorld):
+async def test_an_entry_goes_to_the_table_of_its_place(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await stand_at(ledger, PER_TABLE - 1)
     await ledger.apply("invoice.issued", invoice("o1", "1", 1000))
@@ -30,7 +30,7 @@ async def test_an_entry_goes_to_the_table_of_its_place(ledger: LedgerWorld):
     ]
 
 
-async def test_a_migration_makes_the_next_tables_in_time(ledger: LedgerWorld):
+async def test_a_migration_makes_the_next_tables_in_time(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await stand_at(ledger, 4 * PER_TABLE)
 
@@ -40,7 +40,7 @@ async def test_a_migration_makes_the_next_tables_in_time(ledger: LedgerWorld):
     assert (await ledger.rows(WHERE_THEY_STAND))[-1] == (4 * PER_TABLE + 1, "ledger_entries.entries_5")
 
 
-async def test_a_worker_goes_on_where_nobody_made_a_table_in_time(ledger: LedgerWorld):
+async def test_a_worker_goes_on_where_nobody_made_a_table_in_time(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await stand_at(ledger, 1000 * PER_TABLE)
     await ledger.apply("invoice.issued", invoice("o1", "1", 1000))
@@ -52,7 +52,7 @@ async def test_a_worker_goes_on_where_nobody_made_a_table_in_time(ledger: Ledger
 @pytest.mark.parametrize("table", ["entries_1", "entries_4", "entries_rest"])
 @pytest.mark.parametrize("change", ["UPDATE {} SET amount = 1", "DELETE FROM {}", "TRUNCATE {}"])
 async def test_no_table_of_entries_can_be_rewritten_not_even_by_its_owner(
-    ledger: LedgerWorld, table: str, change: str
+    ledger: LedgerHarness, table: str, change: str
 ) -> None:
     with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
         await ledger.connection.execute(change.format(f"ledger_entries.{table}"))
@@ -78,7 +78,7 @@ async def test_an_older_ledger_is_cut_without_a_copy_and_without_a_loss(empty_da
     await connection.close()
 
 
-async def test_the_audit_reads_on_from_one_table_into_the_next(ledger: LedgerWorld):
+async def test_the_audit_reads_on_from_one_table_into_the_next(ledger: LedgerHarness):
     await ledger.connection.execute("CREATE OR REPLACE FUNCTION entries_per_table() RETURNS bigint IMMUTABLE RETURN 2")
     await ledger.connection.execute("SELECT add_entries_tables()")
     for number in range(4):

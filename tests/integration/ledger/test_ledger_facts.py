@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.contract.emitted import complaints
-from tests.integration.ledger.world import NOON_MS, PARTITIONS, LedgerWorld, authorized, invoice, kind, payment
+from tests.integration.ledger.harness import NOON_MS, PARTITIONS, LedgerHarness, authorized, invoice, kind, payment
 from worker import metrics
 from worker.domain.decide import decide
 from worker.domain.decision import Decision
@@ -18,7 +18,7 @@ from worker.stream import turns
 from worker.stream.cycle import Cycle
 
 
-async def test_an_invoice_becomes_a_command_events_and_a_snapshot(ledger: LedgerWorld):
+async def test_an_invoice_becomes_a_command_events_and_a_snapshot(ledger: LedgerHarness):
     ledger.send("order.authorized", authorized("o1"))
     ledger.send("invoice.issued", invoice("o1", "1", 6000), headers=[("traceparent", b"00-aa-bb-01")])
 
@@ -34,7 +34,7 @@ async def test_an_invoice_becomes_a_command_events_and_a_snapshot(ledger: Ledger
     assert [event["source"]["topic"] for event in ledger.of(names.EVENTS)][-1] == "t.erp.invoices.v1"
 
 
-async def test_many_facts_of_one_order_in_one_batch_are_applied_in_their_order(ledger: LedgerWorld):
+async def test_many_facts_of_one_order_in_one_batch_are_applied_in_their_order(ledger: LedgerHarness):
     ledger.send("order.authorized", authorized("o1"))
     ledger.send("invoice.issued", invoice("o1", "1", 6000))
     ledger.send("order.changed", {"orderId": "o1", "requestId": "c", "reason": "r", "discountValue": 1500,
@@ -47,7 +47,7 @@ async def test_many_facts_of_one_order_in_one_batch_are_applied_in_their_order(l
     assert len(ledger.of(names.ORDERS)) == 1, "one snapshot per changed order"
 
 
-async def test_a_repeat_moves_nothing_and_is_counted(ledger: LedgerWorld):
+async def test_a_repeat_moves_nothing_and_is_counted(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
     before = metrics.facts_total.labels(topic=names.INVOICES, fate="duplicate")._value.get()
@@ -58,7 +58,7 @@ async def test_a_repeat_moves_nothing_and_is_counted(ledger: LedgerWorld):
     assert await ledger.value("SELECT duplicates FROM consumed WHERE topic = $1", names.INVOICES) == 1
 
 
-async def test_what_was_decided_and_rolled_back_is_not_counted(ledger: LedgerWorld):
+async def test_what_was_decided_and_rolled_back_is_not_counted(ledger: LedgerHarness):
     """The stream makes a refused record a dead letter in a cycle in which nothing is decided."""
     applied = metrics.facts_total.labels(topic=names.ORDER_CHANGES, fate="applied")
     before = applied._value.get()
@@ -71,7 +71,7 @@ async def test_what_was_decided_and_rolled_back_is_not_counted(ledger: LedgerWor
     assert applied._value.get() == before
 
 
-async def test_a_conflict_is_dead_lettered_once_and_its_repeat_is_a_duplicate(ledger: LedgerWorld):
+async def test_a_conflict_is_dead_lettered_once_and_its_repeat_is_a_duplicate(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
 
@@ -82,7 +82,7 @@ async def test_a_conflict_is_dead_lettered_once_and_its_repeat_is_a_duplicate(le
     assert ledger.of(names.EVENTS)[-1]["type"] == "invoice.rejected"
 
 
-async def test_what_cannot_be_read_is_a_dead_letter_byte_for_byte_and_the_next_goes_on(ledger: LedgerWorld):
+async def test_what_cannot_be_read_is_a_dead_letter_byte_for_byte_and_the_next_goes_on(ledger: LedgerHarness):
     ledger.send("order.authorized", authorized("o1"))
     cut = b'{"orderId": "o1", "invoiceValue": 60'
     bad = ledger.send("invoice.issued", {"orderId": "o1"}, raw=cut, headers=[("x", b"\xff\x00")])
@@ -101,7 +101,7 @@ async def test_what_cannot_be_read_is_a_dead_letter_byte_for_byte_and_the_next_g
     assert message.startswith("invoiceValue: must be a whole number")
 
 
-async def test_facts_wait_for_their_order_and_are_applied_in_the_order_in_which_they_were_stored(ledger: LedgerWorld):
+async def test_facts_wait_for_their_order_and_are_applied_in_the_order_in_which_they_were_stored(ledger: LedgerHarness):
     await ledger.apply("invoice.issued", invoice("o1", "2", 4000))
     await ledger.apply("invoice.issued", invoice("o1", "1", 5000))
     assert await ledger.value("SELECT count(*) FROM parked") == 2
@@ -117,7 +117,7 @@ async def test_facts_wait_for_their_order_and_are_applied_in_the_order_in_which_
     assert sources == [0, 1, 2], "each event names the record that its fact came in"
 
 
-async def test_a_fact_parked_in_the_batch_that_brings_its_order_is_never_stored(ledger: LedgerWorld):
+async def test_a_fact_parked_in_the_batch_that_brings_its_order_is_never_stored(ledger: LedgerHarness):
     ledger.send("invoice.issued", invoice("o1", "1", 4000))
     ledger.send("order.authorized", authorized("o1"))
 
@@ -127,7 +127,7 @@ async def test_a_fact_parked_in_the_batch_that_brings_its_order_is_never_stored(
     assert await ledger.value("SELECT parked FROM orders") == 0
 
 
-async def test_a_fact_that_names_an_unknown_payment_waits_for_it(ledger: LedgerWorld):
+async def test_a_fact_that_names_an_unknown_payment_waits_for_it(ledger: LedgerHarness):
     auto = {"orderId": "o1", "paymentId": "o1.p2", "settleId": "s", "value": 3000}
     await ledger.apply("payment.auto_settled", auto)
     await ledger.apply("order.authorized", authorized("o1"))
@@ -139,7 +139,7 @@ async def test_a_fact_that_names_an_unknown_payment_waits_for_it(ledger: LedgerW
     assert await ledger.rows("SELECT settle_id, value, automatic FROM settlements") == [("s", 3000, True)]
 
 
-async def test_what_never_gets_its_order_is_given_up_after_the_parking_time(ledger: LedgerWorld):
+async def test_what_never_gets_its_order_is_given_up_after_the_parking_time(ledger: LedgerHarness):
     record = ledger.send("invoice.issued", invoice("o1", "1", 4000))
     await ledger.cycle()
     ledger.now_ms += 72 * 3_600_000 - 1
@@ -155,7 +155,9 @@ async def test_what_never_gets_its_order_is_given_up_after_the_parking_time(ledg
     assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
 
 
-async def test_an_order_that_never_comes_makes_no_further_fact_dearer_and_is_given_up_part_by_part(ledger: LedgerWorld):
+async def test_an_order_that_never_comes_makes_no_further_fact_dearer_and_is_given_up_part_by_part(
+    ledger: LedgerHarness,
+):
     for number in range(250):
         ledger.send("invoice.issued", invoice("o1", str(number), 100))
     await ledger.cycle()
@@ -178,7 +180,7 @@ async def test_an_order_that_never_comes_makes_no_further_fact_dearer_and_is_giv
     assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
 
 
-async def test_an_order_whose_facts_are_given_up_by_a_later_cycle_is_not_written_before(ledger: LedgerWorld):
+async def test_an_order_whose_facts_are_given_up_by_a_later_cycle_is_not_written_before(ledger: LedgerHarness):
     for number in range(150):
         ledger.send("invoice.issued", invoice(f"o{number}", "1", 100))
     await ledger.cycle()
@@ -195,7 +197,7 @@ async def test_an_order_whose_facts_are_given_up_by_a_later_cycle_is_not_written
     assert await ledger.rows("SELECT DISTINCT parked, wake_at FROM orders") == [(0, None)]
 
 
-async def test_facts_that_were_not_looked_at_are_applied_when_their_order_comes(ledger: LedgerWorld):
+async def test_facts_that_were_not_looked_at_are_applied_when_their_order_comes(ledger: LedgerHarness):
     for number in range(3):
         await ledger.apply("invoice.issued", invoice("o1", str(number), 100))
 
@@ -205,7 +207,7 @@ async def test_facts_that_were_not_looked_at_are_applied_when_their_order_comes(
     assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
 
 
-async def test_however_many_payments_waited_for_their_order_each_is_added_when_it_comes(ledger: LedgerWorld):
+async def test_however_many_payments_waited_for_their_order_each_is_added_when_it_comes(ledger: LedgerHarness):
     for number in range(2, 602):
         ledger.send("payment.authorized", {"orderId": "o1", "payment": payment(f"o1.p{number}", 100)})
     await ledger.cycle()
@@ -218,7 +220,7 @@ async def test_however_many_payments_waited_for_their_order_each_is_added_when_i
 
 
 async def test_what_waits_for_a_payment_that_waited_too_is_applied_in_the_order_in_which_it_was_stored(
-    ledger: LedgerWorld,
+    ledger: LedgerHarness,
 ):
     for number in (2, 4, 3):
         auto = {"orderId": "o1", "paymentId": f"o1.p{number}", "settleId": f"s{number}", "value": 100}
@@ -234,7 +236,7 @@ async def test_what_waits_for_a_payment_that_waited_too_is_applied_in_the_order_
 
 
 async def test_while_what_waited_for_an_order_is_decided_the_lease_can_be_renewed(
-    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     for number in range(50):
         ledger.send("invoice.issued", invoice("o1", str(number), 100))
@@ -254,7 +256,7 @@ async def test_while_what_waited_for_an_order_is_decided_the_lease_can_be_renewe
 
 
 async def test_an_order_is_opened_also_where_what_waited_for_it_takes_longer_than_the_database_lets_a_session_idle(
-    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     for number in range(20):
         ledger.send("invoice.issued", invoice("o1", str(number), 100))
@@ -273,7 +275,7 @@ async def test_an_order_is_opened_also_where_what_waited_for_it_takes_longer_tha
     assert ledger.commands() == [("settle", 100)] * 20
 
 
-async def test_a_record_that_waits_and_is_read_again_goes_on_waiting_once(ledger: LedgerWorld):
+async def test_a_record_that_waits_and_is_read_again_goes_on_waiting_once(ledger: LedgerHarness):
     record = ledger.send("invoice.issued", invoice("o1", "1", 4000))
     await ledger.cycle()
 
@@ -287,7 +289,7 @@ async def test_a_record_that_waits_and_is_read_again_goes_on_waiting_once(ledger
     assert await ledger.rows("SELECT records, duplicates FROM consumed") == [(1, 0)]
 
 
-async def test_what_stands_where_another_record_had_stood_is_no_repeat_of_it(ledger: LedgerWorld):
+async def test_what_stands_where_another_record_had_stood_is_no_repeat_of_it(ledger: LedgerHarness):
     """A topic was made anew, or lost what it had acknowledged, and the position was set back: the places come again."""
     await ledger.apply("order.authorized", authorized("o1"))
     for number, value in (("1", 4000), ("1", 4000), ("1", 5000)):  # a fact, a repeat, a dead letter
@@ -311,7 +313,7 @@ async def test_what_stands_where_another_record_had_stood_is_no_repeat_of_it(led
     assert (await run_audit(ledger.settings))["findings"] == []
 
 
-async def test_what_is_told_of_a_record_whose_place_is_another_ones_follows_the_schemas(ledger: LedgerWorld):
+async def test_what_is_told_of_a_record_whose_place_is_another_ones_follows_the_schemas(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     for number, value in (("1", 4000), ("2", 1000)):
         ledger.send("invoice.issued", invoice("o1", number, value))
@@ -328,7 +330,7 @@ async def test_what_is_told_of_a_record_whose_place_is_another_ones_follows_the_
     assert complaints(ledger.outgoing) == []
 
 
-async def test_a_fact_whose_producer_sent_a_header_without_a_value_waits_and_dies_as_it_came(ledger: LedgerWorld):
+async def test_a_fact_whose_producer_sent_a_header_without_a_value_waits_and_dies_as_it_came(ledger: LedgerHarness):
     nothing = [("x", None), ("x", b"")]
     await ledger.apply("invoice.issued", invoice("o1", "1", 4000), headers=nothing)
     late = ledger.send("invoice.issued", invoice("o2", "1", 5000), headers=nothing)
@@ -343,7 +345,7 @@ async def test_a_fact_whose_producer_sent_a_header_without_a_value_waits_and_die
     assert dead.headers[: len(late.headers)] == late.headers
 
 
-async def test_an_order_with_a_connector_that_nobody_named_waits_for_the_file(ledger: LedgerWorld):
+async def test_an_order_with_a_connector_that_nobody_named_waits_for_the_file(ledger: LedgerHarness):
     alert = metrics.alerts.labels(code="unknown_connector", connector="c2")
     await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "c2"}]))
     await ledger.apply("invoice.issued", invoice("o1", "1", 4000))
@@ -362,7 +364,7 @@ async def test_an_order_with_a_connector_that_nobody_named_waits_for_the_file(le
 
 
 async def test_orders_that_wait_for_connectors_are_not_looked_for_again_and_again(
-    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     looks: list[int] = []
     look = Book.named_orders
@@ -385,7 +387,7 @@ async def test_orders_that_wait_for_connectors_are_not_looked_for_again_and_agai
 
 
 async def test_a_file_that_names_a_connector_while_a_cycle_runs_is_gone_by_in_the_next(
-    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "c2"}]))
     look = Book.named_orders
@@ -406,7 +408,7 @@ async def test_a_file_that_names_a_connector_while_a_cycle_runs_is_gone_by_in_th
     assert ledger.state("o1")["mode"] == "PARTIAL"
 
 
-async def test_a_file_that_does_not_parse_keeps_the_old_one(ledger: LedgerWorld):
+async def test_a_file_that_does_not_parse_keeps_the_old_one(ledger: LedgerHarness):
     ledger.file.write_text("[connectors.c1")
     ledger.handler.reload()
 
@@ -417,7 +419,7 @@ async def test_a_file_that_does_not_parse_keeps_the_old_one(ledger: LedgerWorld)
 
 
 @pytest.mark.parametrize("together", [True, False])
-async def test_a_payment_of_another_order_is_refused(ledger: LedgerWorld, together: bool):
+async def test_a_payment_of_another_order_is_refused(ledger: LedgerHarness, together: bool):
     ledger.send("order.authorized", authorized("o1"))
     if not together:
         await ledger.cycle()
@@ -434,7 +436,7 @@ async def test_a_payment_of_another_order_is_refused(ledger: LedgerWorld, togeth
     assert {one["orderId"] for one in ledger.of(names.ORDERS)} == {"o1"}
 
 
-async def test_a_parked_payment_of_another_order_is_refused_when_the_file_names_the_connector(ledger: LedgerWorld):
+async def test_a_parked_payment_of_another_order_is_refused_when_the_file_names_the_connector(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("order.authorized", authorized("o2", payments=[{"value": 10_000, "connector": "c2"}]))
     await ledger.apply("payment.authorized", {"orderId": "o2", "payment": payment("o1.p1", 5000)})
@@ -447,7 +449,7 @@ async def test_a_parked_payment_of_another_order_is_refused_when_the_file_names_
     assert ledger.dead() == [(names.ORDER_CHANGES, "conflicting_duplicate")]
 
 
-async def test_an_authorization_lapses_when_its_time_has_come(ledger: LedgerWorld):
+async def test_an_authorization_lapses_when_its_time_has_come(ledger: LedgerHarness):
     expires = {"value": 10_000, "expiresAt": "2026-01-17T12:00:00Z"}
     await ledger.apply("order.authorized", authorized("o1", payments=[expires]))
     ledger.now_ms += 24 * 3_600_000
@@ -462,7 +464,7 @@ async def test_an_authorization_lapses_when_its_time_has_come(ledger: LedgerWorl
     assert await ledger.rows("SELECT lapsed, wake_at FROM payments JOIN orders USING (order_id)") == [(True, None)]
 
 
-async def test_time_comes_before_the_records_of_the_same_cycle(ledger: LedgerWorld):
+async def test_time_comes_before_the_records_of_the_same_cycle(ledger: LedgerHarness):
     expires = {"value": 10_000, "expiresAt": "2026-01-15T12:00:10Z"}
     await ledger.apply("order.authorized", authorized("o1", payments=[expires]))
     await ledger.cycle()
@@ -476,14 +478,14 @@ async def test_time_comes_before_the_records_of_the_same_cycle(ledger: LedgerWor
 
 
 @pytest.mark.parametrize("edge", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
-async def test_an_authorization_may_expire_at_the_edge_of_time(ledger: LedgerWorld, edge: str):
+async def test_an_authorization_may_expire_at_the_edge_of_time(ledger: LedgerHarness, edge: str):
     await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "expiresAt": edge}]))
     await ledger.cycle()
 
     assert ledger.state("o1")["payments"][0]["lapsed"] is edge.startswith("0001")
 
 
-async def test_a_rolled_back_cycle_leaves_no_memory(ledger: LedgerWorld):
+async def test_a_rolled_back_cycle_leaves_no_memory(ledger: LedgerHarness):
     ledger.send("order.authorized", authorized("o1"))
     records = list(ledger._waiting)
     with pytest.raises(RuntimeError):
@@ -496,7 +498,7 @@ async def test_a_rolled_back_cycle_leaves_no_memory(ledger: LedgerWorld):
     assert await ledger.rows("SELECT records, duplicates FROM consumed") == [(1, 0)]
 
 
-async def test_a_suspect_automatic_settlement_that_waited_is_dead_lettered_as_it_came(ledger: LedgerWorld):
+async def test_a_suspect_automatic_settlement_that_waited_is_dead_lettered_as_it_came(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
     record = ledger.send(
@@ -514,7 +516,7 @@ async def test_a_suspect_automatic_settlement_that_waited_is_dead_lettered_as_it
     assert ledger.state("o1")["status"] == "attention"
 
 
-async def test_a_replayed_record_is_judged_again_and_closes_its_dead_letter(ledger: LedgerWorld):
+async def test_a_replayed_record_is_judged_again_and_closes_its_dead_letter(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1", value=5000, payments=[{"value": 10_000}]))
     change = {"orderId": "o1", "requestId": "c", "reason": "r", "discountValue": 6000, "incrementValue": 0}
     await ledger.apply("order.changed", change)
@@ -528,7 +530,7 @@ async def test_a_replayed_record_is_judged_again_and_closes_its_dead_letter(ledg
     assert await ledger.rows("SELECT status, decided_by FROM dead_letters") == [("replayed", "settlement-replay")]
 
 
-async def test_a_fact_that_cannot_be_decided_is_one_dead_letter(ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch):
+async def test_a_fact_that_cannot_be_decided_is_one_dead_letter(ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch):
     await ledger.apply("order.authorized", authorized("o1"))
 
     def broken(*_: object) -> None:
@@ -543,7 +545,7 @@ async def test_a_fact_that_cannot_be_decided_is_one_dead_letter(ledger: LedgerWo
     assert ledger.commands() == [("settle", 3000)]
 
 
-async def test_the_whole_input_read_again_from_the_start_makes_not_one_entry_more(ledger: LedgerWorld):
+async def test_the_whole_input_read_again_from_the_start_makes_not_one_entry_more(ledger: LedgerHarness):
     ledger.send("invoice.issued", {"orderId": "o1"}, raw=b"{")
     ledger.send("order.authorized", authorized("o1"))
     ledger.send("invoice.issued", invoice("o1", "1", 6000))
@@ -572,7 +574,7 @@ async def test_the_whole_input_read_again_from_the_start_makes_not_one_entry_mor
     ["payments ADD CHECK (payment_id <> 'o1.p1' OR NOT lapsed)", "facts ADD CHECK (order_id <> 'o1' OR sequence < 2)"],
 )
 async def test_an_order_whose_own_time_the_database_refuses_does_not_stop_the_others(
-    ledger: LedgerWorld, others: int, refusing: str
+    ledger: LedgerHarness, others: int, refusing: str
 ):
     expires = {"value": 10_000, "expiresAt": "2026-01-15T12:00:10Z"}
     for order in ("o1", *(f"p{number}" for number in range(others))):

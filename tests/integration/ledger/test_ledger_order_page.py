@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tests.integration.ledger.world import LedgerWorld, authorized, invoice
+from tests.integration.ledger.harness import LedgerHarness, authorized, invoice
 from worker.console.order import show_order
 from worker.kafka import names
 from worker.people import orders
@@ -15,7 +15,7 @@ from worker.people.orders import read_order
 from worker.postgres.connecting import Connection
 
 
-async def test_the_page_shows_balances_invoices_timeline_and_what_was_asked(ledger: LedgerWorld):
+async def test_the_page_shows_balances_invoices_timeline_and_what_was_asked(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "A[1]", 6000))
     console = Console(record=True, width=250, file=io.StringIO())
@@ -34,7 +34,7 @@ async def test_the_page_shows_balances_invoices_timeline_and_what_was_asked(ledg
     assert [entry["amount"] for entry in page.entries] == [10_000, 6000]
 
 
-async def test_an_order_that_only_waits_is_known_and_another_is_not(ledger: LedgerWorld):
+async def test_an_order_that_only_waits_is_known_and_another_is_not(ledger: LedgerHarness):
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
 
     page = await read_order(ledger.connection, "o1")
@@ -55,7 +55,7 @@ class Attempt(dict[str, Any]):
 
 
 async def test_each_attempt_stands_with_its_request_and_is_looked_at_once(
-    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     await ledger.apply("order.authorized", authorized("o1"))
     for number in range(3):

@@ -6,7 +6,7 @@ import re
 import asyncpg
 import pytest
 
-from tests.integration.ledger.world import NOON_MS, PARTITIONS, LedgerWorld, authorized, invoice, payment
+from tests.integration.ledger.harness import NOON_MS, PARTITIONS, LedgerHarness, authorized, invoice, payment
 from worker import metrics
 from worker.domain.terms import HOUR_MS
 from worker.kafka import names
@@ -26,7 +26,7 @@ def warned(capsys: pytest.CaptureFixture[str]) -> list[int]:
 
 
 async def test_misplaced_records_are_applied_counted_and_published_at_home(
-    ledger: LedgerWorld, capsys: pytest.CaptureFixture[str]
+    ledger: LedgerHarness, capsys: pytest.CaptureFixture[str]
 ):
     elsewhere, before = (ledger.home("o1") + 1) % PARTITIONS, counted(names.INVOICES)
     await ledger.apply("order.authorized", authorized("o1"))
@@ -40,7 +40,7 @@ async def test_misplaced_records_are_applied_counted_and_published_at_home(
 
 
 async def test_the_next_warning_also_counts_what_was_misplaced_since_the_last_one(
-    ledger: LedgerWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerHarness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     elsewhere = (ledger.home("o1") + 1) % PARTITIONS
     await ledger.apply("order.authorized", authorized("o1"))
@@ -53,7 +53,7 @@ async def test_the_next_warning_also_counts_what_was_misplaced_since_the_last_on
     assert warned(capsys) == [1, 2]
 
 
-async def test_a_chain_belongs_to_the_partition_that_was_read(ledger: LedgerWorld):
+async def test_a_chain_belongs_to_the_partition_that_was_read(ledger: LedgerHarness):
     elsewhere = (ledger.home("o1") + 1) % PARTITIONS
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000), partition=elsewhere)
@@ -64,7 +64,7 @@ async def test_a_chain_belongs_to_the_partition_that_was_read(ledger: LedgerWorl
     assert (await run_audit(ledger.settings))["ok"]
 
 
-async def test_time_that_passed_is_booked_in_a_chain_of_the_worker_that_noticed(ledger: LedgerWorld):
+async def test_time_that_passed_is_booked_in_a_chain_of_the_worker_that_noticed(ledger: LedgerHarness):
     """The order's own partition is another worker's, which may be writing into its chain just now."""
     home, elsewhere = ledger.home("o1"), (ledger.home("o1") + 1) % PARTITIONS
     lapses = payment("o1", expiresAt="2026-01-15T13:00:00Z")
@@ -78,7 +78,7 @@ async def test_time_that_passed_is_booked_in_a_chain_of_the_worker_that_noticed(
     assert (await run_audit(ledger.settings))["ok"]
 
 
-async def test_two_workers_decide_on_one_order_one_after_the_other(ledger: LedgerWorld):
+async def test_two_workers_decide_on_one_order_one_after_the_other(ledger: LedgerHarness):
     """Both get the last of the open money; the one that locks the order first wins."""
     other = await ledger.another()
     home = ledger.home("o1")
@@ -96,7 +96,7 @@ async def test_two_workers_decide_on_one_order_one_after_the_other(ledger: Ledge
     await other.connection.close()
 
 
-async def test_two_workers_meet_the_same_new_orders_without_a_deadlock(ledger: LedgerWorld):
+async def test_two_workers_meet_the_same_new_orders_without_a_deadlock(ledger: LedgerHarness):
     other = await ledger.another()
     ledger.epochs, other.epochs = {0: 1, 1: 1}, {2: 1, 3: 1}
     for place in range(40):
@@ -109,7 +109,7 @@ async def test_two_workers_meet_the_same_new_orders_without_a_deadlock(ledger: L
     await other.connection.close()
 
 
-async def test_a_payment_that_two_orders_bring_at_once_ends_with_one_refusal(ledger: LedgerWorld):
+async def test_a_payment_that_two_orders_bring_at_once_ends_with_one_refusal(ledger: LedgerHarness):
     """The second transaction is refused by the database, and its repetition sees the first one's payment."""
     other = await ledger.another()
     mine, thief = authorized("o1"), authorized("o2", payments=[{"value": 10_000, "paymentId": "o1.p1"}])
@@ -133,7 +133,7 @@ async def test_a_payment_that_two_orders_bring_at_once_ends_with_one_refusal(led
     await other.connection.close()
 
 
-async def test_time_is_a_fact_only_for_the_owner_of_the_orders_home(ledger: LedgerWorld):
+async def test_time_is_a_fact_only_for_the_owner_of_the_orders_home(ledger: LedgerHarness):
     expires = {"value": 10_000, "expiresAt": "2026-01-15T12:00:10Z"}
     await ledger.apply("order.authorized", authorized("o1", payments=[expires]))
     ledger.now_ms += 10_000
@@ -148,7 +148,7 @@ async def test_time_is_a_fact_only_for_the_owner_of_the_orders_home(ledger: Ledg
     assert ledger.state("o1")["payments"][0]["lapsed"] is True
 
 
-async def test_a_later_payment_may_come_misplaced_and_parked(ledger: LedgerWorld):
+async def test_a_later_payment_may_come_misplaced_and_parked(ledger: LedgerHarness):
     elsewhere = (ledger.home("o1") + 1) % PARTITIONS
     await ledger.apply("payment.authorized", {"orderId": "o1", "payment": payment("o1.p2", 500)}, partition=elsewhere)
     await ledger.apply("order.authorized", authorized("o1"))

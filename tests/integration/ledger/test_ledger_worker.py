@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from tests.integration.ledger.world import CONNECTORS, authorized, invoice
-from tests.integration.stream.world import World
+from tests.integration.ledger.harness import CONNECTORS, authorized, invoice
+from tests.integration.stream.deployment import StreamDeployment
 from worker.kafka import names
 
 
@@ -21,71 +21,73 @@ def holds_back(pid: int, number: signal.Signals) -> bool:
     return bool(int(status["SigBlk"], 16) & 1 << (number - 1))
 
 
-def start(world: World) -> subprocess.Popen[bytes]:
-    with (world.folder / "ledger.log").open("ab") as log:
+def start(deployment: StreamDeployment) -> subprocess.Popen[bytes]:
+    with (deployment.folder / "ledger.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "worker", "ledger"], env=os.environ | world.environment, stdout=log, stderr=log
+            [sys.executable, "-m", "worker", "ledger"], env=os.environ | deployment.environment, stdout=log, stderr=log
         )
-    world.processes["ledger"] = process
+    deployment.processes["ledger"] = process
     return process
 
 
-async def send(world: World, kind: str, data: dict[str, Any], topic: str) -> None:
+async def send(deployment: StreamDeployment, kind: str, data: dict[str, Any], topic: str) -> None:
     envelope = {"specversion": "1.0", "id": "x", "source": "/test", "type": kind, "data": data}
-    await world.send(data["orderId"], json.dumps(envelope).encode(), topic=topic)
+    await deployment.send(data["orderId"], json.dumps(envelope).encode(), topic=topic)
 
 
-def states(world: World) -> list[dict[str, Any]]:
-    return [orjson.loads(one.value or b"") for one in world.outputs if one.topic == names.ORDERS]
+def states(deployment: StreamDeployment) -> list[dict[str, Any]]:
+    return [orjson.loads(one.value or b"") for one in deployment.outputs if one.topic == names.ORDERS]
 
 
-async def signaled_while_it_starts(world: World, number: signal.Signals) -> subprocess.Popen[bytes]:
-    process = start(world)
+async def signaled_while_it_starts(deployment: StreamDeployment, number: signal.Signals) -> subprocess.Popen[bytes]:
+    process = start(deployment)
 
     async def listens_later() -> bool:
         return holds_back(process.pid, number)
 
-    await world.until(listens_later, "a worker that holds signals back until it listens")
+    await deployment.until(listens_later, "a worker that holds signals back until it listens")
     process.send_signal(number)
     return process
 
 
-async def test_a_worker_that_is_told_to_end_while_it_starts_ends_in_order(world: World):
-    process = await signaled_while_it_starts(world, signal.SIGTERM)
+async def test_a_worker_that_is_told_to_end_while_it_starts_ends_in_order(deployment: StreamDeployment):
+    process = await signaled_while_it_starts(deployment, signal.SIGTERM)
     assert await asyncio.to_thread(process.wait, 30) == 0
 
 
-async def test_a_worker_that_is_told_to_read_its_file_again_while_it_starts_goes_on_starting(world: World):
-    await signaled_while_it_starts(world, signal.SIGHUP)
+async def test_a_worker_that_is_told_to_read_its_file_again_while_it_starts_goes_on_starting(
+    deployment: StreamDeployment,
+):
+    await signaled_while_it_starts(deployment, signal.SIGHUP)
 
     async def owns_partitions() -> bool:
-        owners = await world.owners()
+        owners = await deployment.owners()
         return bool(owners) and all(owners.values())
 
-    await world.until(owns_partitions, "a worker that has taken its partitions")
-    assert await world.stop("ledger") == 0
+    await deployment.until(owns_partitions, "a worker that has taken its partitions")
+    assert await deployment.stop("ledger") == 0
 
 
-async def test_a_worker_reads_waits_for_its_file_and_drains(world: World):
-    process = start(world)
-    await send(world, "invoice.issued", invoice("o1", "1", 6000), names.INVOICES)
+async def test_a_worker_reads_waits_for_its_file_and_drains(deployment: StreamDeployment):
+    process = start(deployment)
+    await send(deployment, "invoice.issued", invoice("o1", "1", 6000), names.INVOICES)
     order = authorized("o1", payments=[{"value": 10_000, "connector": "c2"}])
-    await send(world, "order.authorized", order, names.ORDER_CHANGES)
+    await send(deployment, "order.authorized", order, names.ORDER_CHANGES)
 
     async def opened() -> bool:
-        return any(one["orderId"] == "o1" for one in states(world))
+        return any(one["orderId"] == "o1" for one in states(deployment))
 
-    await world.until(opened, "the order's first state")
-    assert states(world)[-1]["mode"] is None
-    assert await world.database.fetchval("SELECT count(*) FROM ledger.commands") == 0
+    await deployment.until(opened, "the order's first state")
+    assert states(deployment)[-1]["mode"] is None
+    assert await deployment.database.fetchval("SELECT count(*) FROM ledger.commands") == 0
 
-    (world.folder / "connectors.toml").write_text(CONNECTORS.replace("connectors.c1", "connectors.c2"))
+    (deployment.folder / "connectors.toml").write_text(CONNECTORS.replace("connectors.c1", "connectors.c2"))
     process.send_signal(signal.SIGHUP)
 
     async def settling() -> bool:
-        return any(one["settling"] == 6000 for one in states(world))
+        return any(one["settling"] == 6000 for one in states(deployment))
 
-    await world.until(settling, "the settle that waited for its connector")
-    await world.until_quiet()
-    assert await world.stop("ledger") == 0
-    assert '"code": "unknown_connector"' in world.log("ledger")
+    await deployment.until(settling, "the settle that waited for its connector")
+    await deployment.until_quiet()
+    assert await deployment.stop("ledger") == 0
+    assert '"code": "unknown_connector"' in deployment.log("ledger")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.ledger.world import CONNECTORS, LedgerWorld, authorized, invoice, payment
+from tests.integration.ledger.harness import CONNECTORS, LedgerHarness, authorized, invoice, payment
 from worker.kafka import names
 from worker.kafka.topics import TOLD_BYTES_MAX
 from worker.ledger.folder import ORDER_BYTES_MAX
@@ -12,7 +12,7 @@ INVOICES = 2_500
 
 
 async def test_an_order_that_grows_without_end_is_full_and_only_what_becomes_of_its_commands_counts(
-    ledger: LedgerWorld,
+    ledger: LedgerHarness,
 ):
     ledger.send("order.authorized", authorized("endless"))
     ledger.send("invoice.issued", invoice("endless", "1", 10_000))
@@ -38,7 +38,7 @@ async def test_an_order_that_grows_without_end_is_full_and_only_what_becomes_of_
     assert ledger.state("another")["open"] == 10_000
 
 
-async def test_an_order_of_a_thousand_recipients_is_bounded_by_what_is_kept_of_its_commands_too(ledger: LedgerWorld):
+async def test_an_order_of_a_thousand_recipients_is_bounded_by_what_is_kept_of_its_commands_too(ledger: LedgerHarness):
     ledger.file.write_text(CONNECTORS + "partial_split = true\n")
     ledger.handler.reload()
     recipients = [
@@ -57,7 +57,7 @@ async def test_an_order_of_a_thousand_recipients_is_bounded_by_what_is_kept_of_i
     assert ledger.dead()
 
 
-async def test_what_waited_for_an_order_is_no_way_around_its_bound(ledger: LedgerWorld):
+async def test_what_waited_for_an_order_is_no_way_around_its_bound(ledger: LedgerHarness):
     for number in range(INVOICES):
         ledger.send("invoice.issued", invoice("endless", f"{LONG_NUMBER}{number}", 1))
     await ledger.cycle()
@@ -71,7 +71,7 @@ async def test_what_waited_for_an_order_is_no_way_around_its_bound(ledger: Ledge
 
 
 async def test_thousands_of_facts_that_waited_for_their_order_are_applied_over_some_cycles_in_their_order(
-    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("worker.ledger.deciding.TRIED_MAX", 10)
     for number in range(25):
@@ -91,7 +91,7 @@ async def test_thousands_of_facts_that_waited_for_their_order_are_applied_over_s
 
 
 async def test_thousands_of_facts_that_wait_for_a_payment_keep_no_later_one_from_being_tried(
-    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("worker.ledger.deciding.TRIED_MAX", 10)
     for number in range(25):
@@ -113,7 +113,7 @@ async def test_thousands_of_facts_that_wait_for_a_payment_keep_no_later_one_from
 
 
 async def test_what_is_told_of_an_order_of_many_recipients_goes_out_over_some_cycles(
-    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("worker.ledger.deciding.TOLD_BYTES_MAX", 100_000)
     ledger.file.write_text(CONNECTORS + "partial_split = true\n")
@@ -131,7 +131,7 @@ async def test_what_is_told_of_an_order_of_many_recipients_goes_out_over_some_cy
     assert ledger.commands() == [("settle", 100)] * 25
 
 
-async def nothing_waits(ledger: LedgerWorld) -> None:
+async def nothing_waits(ledger: LedgerHarness) -> None:
     """After as many cycles as it takes, one after another: each leaves less."""
     while left := await ledger.value("SELECT count(*) FROM parked"):
         await ledger.cycle()

@@ -7,7 +7,7 @@ import asyncpg
 import orjson
 
 from tests.bench.growth import copy_order
-from tests.integration.ledger.world import LedgerWorld, authorized, invoice
+from tests.integration.ledger.harness import LedgerHarness, authorized, invoice
 from worker.postgres.queries import Query, all_queries
 
 COPIES = 3_000
@@ -44,7 +44,7 @@ SELECT 't', 0, "offset", order_id, 'declined', '', '', now(), now() FROM deliver
 """
 
 
-async def test_no_query_of_a_cycle_reads_a_large_table_from_end_to_end(ledger: LedgerWorld):
+async def test_no_query_of_a_cycle_reads_a_large_table_from_end_to_end(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 4_000))
     await ledger.succeed()
@@ -64,7 +64,7 @@ async def test_no_query_of_a_cycle_reads_a_large_table_from_end_to_end(ledger: L
     assert not read
 
 
-async def test_what_a_person_looks_up_of_one_order_reads_no_large_table_from_end_to_end(ledger: LedgerWorld):
+async def test_what_a_person_looks_up_of_one_order_reads_no_large_table_from_end_to_end(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 4_000))
     await ledger.succeed()

@@ -2,8 +2,8 @@
 
 import asyncpg
 
+from tests.integration.ledger.harness import GUARD, PARTITIONS, UNGUARD, LedgerHarness
 from tests.integration.ledger.test_audit import busy
-from tests.integration.ledger.world import GUARD, PARTITIONS, UNGUARD, LedgerWorld
 from worker.ledger.audit import Audit
 from worker.ledger.rebuild import Rebuild
 
@@ -47,7 +47,7 @@ async def sees(connection: asyncpg.Connection) -> bool:
     return False
 
 
-async def test_a_change_of_any_column_is_refused_or_found(ledger: LedgerWorld):
+async def test_a_change_of_any_column_is_refused_or_found(ledger: LedgerHarness):
     await busy(ledger)
     connection, unseen = ledger.connection, []
     assert not await sees(connection)

@@ -2,34 +2,36 @@
 
 import json
 
+from tests.integration.ledger.harness import authorized, invoice
 from tests.integration.ledger.test_ledger_worker import send, start, states
-from tests.integration.ledger.world import authorized, invoice
-from tests.integration.stream.world import World
+from tests.integration.stream.deployment import StreamDeployment
 from tests.transactions import transactional
 from worker.kafka import names
 
 
-async def test_only_an_invoice_whose_transaction_was_committed_is_settled(world: World):
-    start(world)
-    await send(world, "order.authorized", authorized("o1"), names.ORDER_CHANGES)
-    async with transactional(world.settings) as producer:
+async def test_only_an_invoice_whose_transaction_was_committed_is_settled(deployment: StreamDeployment):
+    start(deployment)
+    await send(deployment, "order.authorized", authorized("o1"), names.ORDER_CHANGES)
+    async with transactional(deployment.settings) as producer:
         for number, value, stands in (("1", 6_000, False), ("2", 3_000, True), ("3", 500, False)):
             await producer.begin_transaction()
             told = json.dumps(invoice("o1", number, value)).encode()
-            await producer.send_and_wait(world.settings.topic(names.INVOICES), told, partition=world.home("o1"))
+            await producer.send_and_wait(
+                deployment.settings.topic(names.INVOICES), told, partition=deployment.home("o1")
+            )
             await (producer.commit_transaction() if stands else producer.abort_transaction())
 
     async def settling() -> bool:
-        return any(one["settling"] for one in states(world))
+        return any(one["settling"] for one in states(deployment))
 
     async def read() -> bool:
         query = "SELECT next_offset FROM ledger.positions WHERE topic = $1 AND partition = $2"
-        return await world.database.fetchval(query, names.INVOICES, world.home("o1")) == 6
+        return await deployment.database.fetchval(query, names.INVOICES, deployment.home("o1")) == 6
 
-    await world.until(settling, "a settle")
-    assert {one["settling"] for one in states(world)} <= {0, 3_000}
-    await world.until(read, "everything read, markers too")
-    assert await world.database.fetch("SELECT operation, value FROM ledger.commands") == [("settle", 3_000)]
-    await world.until_quiet()
-    assert await world.stop("ledger") == 0
-    assert (states(world)[-1]["invoiced"], states(world)[-1]["settling"]) == (3_000, 3_000)
+    await deployment.until(settling, "a settle")
+    assert {one["settling"] for one in states(deployment)} <= {0, 3_000}
+    await deployment.until(read, "everything read, markers too")
+    assert await deployment.database.fetch("SELECT operation, value FROM ledger.commands") == [("settle", 3_000)]
+    await deployment.until_quiet()
+    assert await deployment.stop("ledger") == 0
+    assert (states(deployment)[-1]["invoiced"], states(deployment)[-1]["settling"]) == (3_000, 3_000)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.ledger.conftest import ledger
-from tests.integration.people.deployment import Deployment
+from tests.integration.people.ledger_on_kafka import LedgerOnKafka
 from worker.postgres.connecting import connect
 from worker.stack import StackEnv
 
@@ -14,14 +14,14 @@ __all__ = ["ledger"]
 
 
 @pytest.fixture
-async def deployment(
+async def ledger_on_kafka(
     stack: StackEnv, database_url: str, topic_prefix: str, tmp_path: Path
-) -> AsyncIterator[Deployment]:
+) -> AsyncIterator[LedgerOnKafka]:
     """A ledger behind real topics of its own."""
     connection = await connect(  # a cycle of many records may take long where many tests share a machine
         database_url, name="test", schema="ledger", idle_in_transaction_session_timeout="0"
     )
-    found = Deployment(connection, database_url, tmp_path, stack.bootstrap_servers, topic_prefix)
+    found = LedgerOnKafka(connection, database_url, tmp_path, stack.bootstrap_servers, topic_prefix)
     try:
         await found.open()
         yield found

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from tests.integration.ledger.world import LedgerWorld, authorized, invoice
+from tests.integration.ledger.harness import LedgerHarness, authorized, invoice
 from tests.integration.people.test_decisions import taken_over
 from worker.ops.guard import Guard
 from worker.ops.reading import Reader
@@ -43,13 +43,13 @@ def hidden(page: str) -> dict[str, str]:
 
 
 @pytest.fixture
-async def browser(ledger: LedgerWorld) -> AsyncIterator[Browser]:
+async def browser(ledger: LedgerHarness) -> AsyncIterator[Browser]:
     async with ops_view(ledger) as client:
         yield Browser(client)
 
 
 @asynccontextmanager
-async def ops_view(ledger: LedgerWorld) -> AsyncIterator[TestClient[Any, Any]]:
+async def ops_view(ledger: LedgerHarness) -> AsyncIterator[TestClient[Any, Any]]:
     """The pages alone, in front of the ledger's database."""
     view: Any = SimpleNamespace(totals=Totals(), missing=lambda: None)
     around: Any = SimpleNamespace(dead_letters={}, problem=None)
@@ -62,23 +62,23 @@ async def ops_view(ledger: LedgerWorld) -> AsyncIterator[TestClient[Any, Any]]:
 
 
 @pytest.fixture
-async def suspect(ledger: LedgerWorld) -> str:
+async def suspect(ledger: LedgerHarness) -> str:
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
     return await taken_over(ledger, "suspect")
 
 
-async def resolved_as_not_done(ledger: LedgerWorld) -> None:
+async def resolved_as_not_done(ledger: LedgerHarness) -> None:
     """What the delivery worker makes of another person's decision."""
     await ledger.connection.execute("UPDATE delivery.commands SET state = 'resolved', changes = changes + 1")
 
 
-async def decisions(ledger: LedgerWorld) -> list[tuple[Any, ...]]:
+async def decisions(ledger: LedgerHarness) -> list[tuple[Any, ...]]:
     return await ledger.rows("SELECT action, changes, decided_by FROM delivery.decisions")
 
 
 async def test_a_page_that_promises_the_same_request_id_never_asks_under_another_one(
-    ledger: LedgerWorld, browser: Browser, suspect: str
+    ledger: LedgerHarness, browser: Browser, suspect: str
 ):
     status, page = await browser.open(action="retry", id=suspect)
     assert (status, "The same request id is sent again" in page) == (200, True)
@@ -96,7 +96,7 @@ async def test_a_page_that_promises_the_same_request_id_never_asks_under_another
 
 
 async def test_what_changes_between_its_result_and_its_confirmation_is_looked_at_again(
-    ledger: LedgerWorld, browser: Browser, suspect: str
+    ledger: LedgerHarness, browser: Browser, suspect: str
 ):
     _, first = await browser.open(action="resolve", id=suspect)
     form = hidden(first) | {"result": "done", "value": "60.00", "operation": "settle-1"}
@@ -112,7 +112,7 @@ async def test_what_changes_between_its_result_and_its_confirmation_is_looked_at
 
 
 async def test_a_page_refuses_what_cannot_have_been_done_before_it_asks_to_confirm_it_and_after(
-    ledger: LedgerWorld, browser: Browser, suspect: str
+    ledger: LedgerHarness, browser: Browser, suspect: str
 ):
     """The most may fall while the page is open."""
     said = "70.00 USD is above the 60.00 USD that can have been done, which is 6000 in minor units"
@@ -131,7 +131,7 @@ async def test_a_page_refuses_what_cannot_have_been_done_before_it_asks_to_confi
 
 
 async def test_a_form_sent_again_decides_nothing_and_once_that_was_applied_nobody_is_told_it_would(
-    ledger: LedgerWorld, browser: Browser, suspect: str
+    ledger: LedgerHarness, browser: Browser, suspect: str
 ):
     _, page = await browser.open(action="retry", id=suspect)
     sent = [await browser.send(hidden(page) | WHO) for _ in range(2)]
@@ -144,7 +144,7 @@ async def test_a_form_sent_again_decides_nothing_and_once_that_was_applied_nobod
 
 
 async def test_the_page_of_a_command_names_the_request_by_which_its_connector_knows_it(
-    ledger: LedgerWorld, suspect: str
+    ledger: LedgerHarness, suspect: str
 ):
     request = await ledger.value("SELECT request_id FROM commands")
 
@@ -152,7 +152,7 @@ async def test_the_page_of_a_command_names_the_request_by_which_its_connector_kn
         assert f'<dt>request</dt><dd class="id">{request}</dd>' in await answer.text()
 
 
-async def test_the_page_of_an_order_says_what_does_not_fit_and_about_what_people_decided(ledger: LedgerWorld):
+async def test_the_page_of_an_order_says_what_does_not_fit_and_about_what_people_decided(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     payment = await ledger.value("SELECT payment_id FROM payments")
     auto = {"orderId": "o1", "paymentId": payment, "settleId": "S-1", "value": 20_000}

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.integration.ledger.world import NOON_MS, LedgerWorld, authorized, invoice, outcome, payment
-from tests.integration.people.deployment import Deployment
+from tests.integration.ledger.harness import NOON_MS, LedgerHarness, authorized, invoice, outcome, payment
+from tests.integration.people.ledger_on_kafka import LedgerOnKafka
 from worker.kafka import names
 from worker.people import commands
 from worker.people.acting import REASON_CHARACTERS_MAX, Actor, Refused
@@ -16,7 +16,7 @@ from worker.people.needs import needs
 ANA = Actor("ana", "limit was raised")
 
 
-async def taken_over(ledger: LedgerWorld, state: str, done: int = 0) -> str:
+async def taken_over(ledger: LedgerHarness, state: str, done: int = 0) -> str:
     """The last command as the delivery worker knows it."""
     command = ledger.of(names.COMMANDS)[-1]
     await ledger.connection.execute(
@@ -31,11 +31,11 @@ async def taken_over(ledger: LedgerWorld, state: str, done: int = 0) -> str:
 
 
 @pytest.fixture
-async def declined(ledger: LedgerWorld) -> str:
+async def declined(ledger: LedgerHarness) -> str:
     return await declined_settle(ledger)
 
 
-async def declined_settle(ledger: LedgerWorld) -> str:
+async def declined_settle(ledger: LedgerHarness) -> str:
     """60.00 for invoice 17, as both workers know it."""
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
@@ -44,7 +44,7 @@ async def declined_settle(ledger: LedgerWorld) -> str:
     return command_id
 
 
-async def manual_settle(ledger: LedgerWorld, order_id: str, merchant: str) -> str:
+async def manual_settle(ledger: LedgerHarness, order_id: str, merchant: str) -> str:
     """60.00 that somebody does by hand, as both workers know it."""
     await ledger.apply("order.authorized", authorized(order_id) | {"merchant": merchant})
     await ledger.apply("invoice.issued", invoice(order_id, "17", 6000))
@@ -53,7 +53,7 @@ async def manual_settle(ledger: LedgerWorld, order_id: str, merchant: str) -> st
     return command_id
 
 
-async def lapsed_amount(ledger: LedgerWorld) -> None:
+async def lapsed_amount(ledger: LedgerHarness) -> None:
     """60.00 of invoice 17 for which the authorization lapsed."""
     order = authorized("o1") | {"payments": [payment("o1.p1", expiresAt="2026-01-15T13:00:00Z")]}
     await ledger.apply("order.authorized", order)
@@ -63,7 +63,7 @@ async def lapsed_amount(ledger: LedgerWorld) -> None:
 
 
 async def test_a_declined_command_needs_a_person_until_somebody_decided_and_the_ledger_has_heard(
-    ledger: LedgerWorld, declined: str
+    ledger: LedgerHarness, declined: str
 ):
     [one] = await needs(ledger.connection)
     assert (one.need, one.amount, one.currency, one.invoice_number, one.acts) == (
@@ -78,7 +78,7 @@ async def test_a_declined_command_needs_a_person_until_somebody_decided_and_the_
     assert await needs(ledger.connection) == []
 
 
-async def test_the_same_call_twice_is_one_decision_and_one_act(ledger: LedgerWorld, declined: str):
+async def test_the_same_call_twice_is_one_decision_and_one_act(ledger: LedgerHarness, declined: str):
     for _ in range(2):
         await commands.retry(ledger.connection, ANA, declined)
 
@@ -89,7 +89,7 @@ async def test_the_same_call_twice_is_one_decision_and_one_act(ledger: LedgerWor
 
 
 async def test_of_a_command_that_is_no_more_as_it_was_seen_only_the_same_decision_may_be_typed_again(
-    ledger: LedgerWorld, declined: str
+    ledger: LedgerHarness, declined: str
 ):
     seen = (await commands.look(ledger.connection, declined)).command["changes"]
     await commands.retry(ledger.connection, ANA, declined, changes=seen)
@@ -103,7 +103,7 @@ async def test_of_a_command_that_is_no_more_as_it_was_seen_only_the_same_decisio
     assert await ledger.value("SELECT count(*) FROM people.acts") == 1
 
 
-async def test_what_cannot_be_decided_now_is_refused_with_a_sentence(ledger: LedgerWorld, declined: str):
+async def test_what_cannot_be_decided_now_is_refused_with_a_sentence(ledger: LedgerHarness, declined: str):
     with pytest.raises(Refused, match="the command is declined; only manual, suspect and unknown ones are resolved"):
         await commands.resolve(ledger.connection, ANA, declined)
     with pytest.raises(Refused, match="has a value and the connector's operation id"):
@@ -117,7 +117,7 @@ async def test_what_cannot_be_decided_now_is_refused_with_a_sentence(ledger: Led
 
 
 async def test_however_many_commands_of_others_wait_a_merchants_own_is_found_and_may_be_decided(
-    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("worker.people.needs.ORDERS_LOOKED_AT_MAX", 2)
     for number in range(3):
@@ -130,7 +130,7 @@ async def test_however_many_commands_of_others_wait_a_merchants_own_is_found_and
 
 
 async def test_of_more_commands_than_are_looked_at_the_latest_are_shown_and_of_each_need_its_own(
-    ledger: LedgerWorld, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("worker.people.needs.ORDERS_LOOKED_AT_MAX", 2)
     found = []
@@ -147,7 +147,7 @@ async def test_of_more_commands_than_are_looked_at_the_latest_are_shown_and_of_e
     assert [one.command_id for one in await needs(ledger.connection, need="suspect")] == found[:1]
 
 
-async def test_a_command_the_connector_left_open_is_found_before_the_ledger_has_heard_of_it(ledger: LedgerWorld):
+async def test_a_command_the_connector_left_open_is_found_before_the_ledger_has_heard_of_it(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
     command_id = await taken_over(ledger, "unknown")
@@ -163,7 +163,7 @@ async def test_a_command_the_connector_left_open_is_found_before_the_ledger_has_
 
 @pytest.mark.parametrize("about", ["a command", "an amount"])
 async def test_a_reason_as_long_as_the_database_can_keep_is_kept_and_a_longer_one_refused_with_a_sentence(
-    ledger: LedgerWorld, about: str
+    ledger: LedgerHarness, about: str
 ):
     """Characters that take three bytes and that nothing can compress."""
     named = "17" if about == "an amount" else await declined_settle(ledger)
@@ -189,7 +189,7 @@ async def test_a_reason_as_long_as_the_database_can_keep_is_kept_and_a_longer_on
     assert await ledger.rows("SELECT reason FROM delivery.decisions") == [(reason[:most],)]
 
 
-async def test_a_lapsed_amount_is_found_and_given_up_by_order_and_invoice(ledger: LedgerWorld):
+async def test_a_lapsed_amount_is_found_and_given_up_by_order_and_invoice(ledger: LedgerHarness):
     await lapsed_amount(ledger)
 
     [one] = await needs(ledger.connection)
@@ -204,38 +204,38 @@ async def test_a_lapsed_amount_is_found_and_given_up_by_order_and_invoice(ledger
 
 
 async def test_a_decision_lies_where_the_deployment_has_its_order_whatever_the_persons_own_settings_say(
-    deployment: Deployment,
+    ledger_on_kafka: LedgerOnKafka,
 ):
-    await lapsed_amount(deployment)
+    await lapsed_amount(ledger_on_kafka)
 
-    await deployment.settlement("commands", "abandon", "--order", "o1", "--invoice", "17", "--by", "ana",
+    await ledger_on_kafka.settlement("commands", "abandon", "--order", "o1", "--invoice", "17", "--by", "ana",
                                 "--reason", "paid in cash", TOPIC_PARTITIONS="1000")  # fmt: skip
 
-    assert await deployment.value("SELECT partition FROM delivery.decisions") == deployment.home("o1")
+    assert await ledger_on_kafka.value("SELECT partition FROM delivery.decisions") == ledger_on_kafka.home("o1")
 
 
 @pytest.mark.parametrize("what", ["retry", "abandon"])
 async def test_whoever_decides_the_same_for_the_same_reason_again_hears_what_came_of_it_the_first_time(
-    deployment: Deployment, what: str
+    ledger_on_kafka: LedgerOnKafka, what: str
 ):
     about: tuple[str, ...] = ("--order", "o1", "--invoice", "17")
     if what == "retry":
-        about, noted = (await declined_settle(deployment),), "asked again"
+        about, noted = (await declined_settle(ledger_on_kafka),), "asked again"
     else:
-        await lapsed_amount(deployment)
+        await lapsed_amount(ledger_on_kafka)
         noted = "given up"
     decide = ("commands", what, *about, "--by", "ana", "--reason")
     for _ in range(2):
-        assert noted in await deployment.settlement(*decide, "paid in cash"), "it still waits"
+        assert noted in await ledger_on_kafka.settlement(*decide, "paid in cash"), "it still waits"
 
     applied = "UPDATE delivery.decisions SET applied_at = '2026-01-15T12:00:00Z', refused = $1"
     for refused, became in ((None, "applied"), ("why", "refused (why)")):
-        await deployment.connection.execute(applied, refused)
-        assert await deployment.settlement(*decide, "paid in cash") == (
+        await ledger_on_kafka.connection.execute(applied, refused)
+        assert await ledger_on_kafka.settlement(*decide, "paid in cash") == (
             "nothing new: you decided the same for the same reason before, and at 2026-01-15 12:00:00 UTC it was "
             f"{became}; to decide it anew, give another reason\n"
         )
-    assert noted in await deployment.settlement(*decide, "there is more to give up")
+    assert noted in await ledger_on_kafka.settlement(*decide, "there is more to give up")
 
-    assert await deployment.value("SELECT count(*) FROM delivery.decisions") == 2
-    assert await deployment.value("SELECT count(*) FROM people.acts") == 2
+    assert await ledger_on_kafka.value("SELECT count(*) FROM delivery.decisions") == 2
+    assert await ledger_on_kafka.value("SELECT count(*) FROM people.acts") == 2

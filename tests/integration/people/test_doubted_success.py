@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.integration.ledger.world import LedgerWorld, authorized, invoice, outcome
+from tests.integration.ledger.harness import LedgerHarness, authorized, invoice, outcome
 from tests.integration.people.test_decisions import taken_over
 from worker.delivery.decisions import apply
 from worker.delivery.store import Store
@@ -21,14 +21,14 @@ from worker.stream.keeping import encode_headers
 ANA = Actor("Ana", "asked the acquirer")
 
 
-async def settled_by_the_gateway(ledger: LedgerWorld, settle_id: str, value: int) -> None:
+async def settled_by_the_gateway(ledger: LedgerHarness, settle_id: str, value: int) -> None:
     await ledger.apply(
         "payment.auto_settled", {"orderId": "o1", "paymentId": "o1.p1", "settleId": settle_id, "value": value}
     )
 
 
 async def reported_as_succeeded(
-    ledger: LedgerWorld, operation_id: str, authorized_value: int = 10_000, done: int = 6_000
+    ledger: LedgerHarness, operation_id: str, authorized_value: int = 10_000, done: int = 6_000
 ) -> str:
     """A settle of 60.00 that the delivery worker counts as done, or as short, under this id."""
     await ledger.apply("order.authorized", authorized("o1", value=authorized_value))
@@ -48,7 +48,7 @@ async def reported_as_succeeded(
     return str(command["commandId"])
 
 
-async def applied(ledger: LedgerWorld) -> bytes:
+async def applied(ledger: LedgerHarness) -> bytes:
     """The delivery worker takes the decision over; what the books will hear of it."""
     delivery = await connect(ledger.url, name="delivery", schema="delivery")
     try:
@@ -63,12 +63,12 @@ async def applied(ledger: LedgerWorld) -> bytes:
     return told.value or b""
 
 
-async def applied_and_told(ledger: LedgerWorld) -> None:
+async def applied_and_told(ledger: LedgerHarness) -> None:
     """The delivery worker takes the decision over, and the books hear of it."""
     await ledger.apply("command.resolved", json.loads(await applied(ledger)))
 
 
-async def test_the_books_doubt_it_and_a_person_says_what_was_done(ledger: LedgerWorld):
+async def test_the_books_doubt_it_and_a_person_says_what_was_done(ledger: LedgerHarness):
     command_id = await reported_as_succeeded(ledger, "auto")
     assert ledger.state("o1")["status"] == "attention"
     assert [(one.need, one.acts) for one in await needs(ledger.connection)] == [("suspect", ("resolve",))]
@@ -80,7 +80,7 @@ async def test_the_books_doubt_it_and_a_person_says_what_was_done(ledger: Ledger
     assert ledger.state("o1")["status"] == "finished"
 
 
-async def test_what_a_person_said_and_the_books_refuse_may_be_said_again_better(ledger: LedgerWorld):
+async def test_what_a_person_said_and_the_books_refuse_may_be_said_again_better(ledger: LedgerHarness):
     """What could still have been done when it was typed, another capture has taken before the books hear of it."""
     command_id = await reported_as_succeeded(ledger, "auto", authorized_value=14_000)
     for _ in range(2):
@@ -100,14 +100,14 @@ async def test_what_a_person_said_and_the_books_refuse_may_be_said_again_better(
         await commands.resolve(ledger.connection, ANA, command_id, done=5_000, operation_id="by hand")
 
 
-async def test_a_success_that_the_books_believe_is_nobodys_to_resolve(ledger: LedgerWorld):
+async def test_a_success_that_the_books_believe_is_nobodys_to_resolve(ledger: LedgerHarness):
     command_id = await reported_as_succeeded(ledger, "settle-1")
 
     with pytest.raises(Refused, match="the command is succeeded"):
         await commands.resolve(ledger.connection, ANA, command_id, done=6_000, operation_id="by hand")
 
 
-async def test_a_short_success_that_the_books_doubt_is_neither_asked_again_nor_given_up(ledger: LedgerWorld):
+async def test_a_short_success_that_the_books_doubt_is_neither_asked_again_nor_given_up(ledger: LedgerHarness):
     """Nothing would be sent: its connector has answered, and whose answer it was is for a person to say."""
     command_id = await reported_as_succeeded(ledger, "auto", done=3_000)
     assert [(one.need, one.acts) for one in await needs(ledger.connection)] == [("suspect", ("resolve",))]
@@ -117,7 +117,7 @@ async def test_a_short_success_that_the_books_doubt_is_neither_asked_again_nor_g
             await decide(ledger.connection, ANA, command_id)
 
 
-async def test_what_was_asked_again_before_the_books_doubted_it_is_still_for_a_person(ledger: LedgerWorld):
+async def test_what_was_asked_again_before_the_books_doubted_it_is_still_for_a_person(ledger: LedgerHarness):
     await reported_as_succeeded(ledger, "auto", done=3_000)
 
     await ledger.apply("command.retried", outcome(ledger.of(names.COMMANDS)[-1], value=0, operationId=None, by="Ana"))
@@ -128,7 +128,7 @@ async def test_what_was_asked_again_before_the_books_doubted_it_is_still_for_a_p
 
 @pytest.mark.parametrize(("done", "decide"), [(None, commands.abandon), (3_000, commands.retry)])
 async def test_what_the_books_have_not_heard_yet_they_do_not_doubt(
-    ledger: LedgerWorld, done: int | None, decide: Callable[..., Awaitable[object]]
+    ledger: LedgerHarness, done: int | None, decide: Callable[..., Awaitable[object]]
 ):
     """Whoever closed a command goes on with what failed or came short of it, however slow the ledger worker is."""
     await ledger.apply("order.authorized", authorized("o1"))

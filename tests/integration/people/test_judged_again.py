@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.ledger.world import LedgerWorld, authorized, invoice
+from tests.integration.ledger.harness import LedgerHarness, authorized, invoice
 from worker.kafka import names
 from worker.kafka.records import Record
 from worker.ledger.checking import run_audit, run_rebuild
@@ -16,7 +16,7 @@ MORE = CHANGE | {"requestId": "more", "discountValue": 0, "incrementValue": 3000
 
 
 @pytest.fixture
-async def refused(ledger: LedgerWorld) -> int:
+async def refused(ledger: LedgerHarness) -> int:
     """A change that was refused for what the order was worth, and would be accepted now: its dead letter."""
     await ledger.apply("order.authorized", authorized("o1", value=5000, payments=[{"value": 10_000}]))
     await ledger.apply("order.changed", CHANGE)
@@ -28,11 +28,11 @@ def header(dead_letter: object) -> list[tuple[str, bytes]]:
     return [("settlement-replay", str(dead_letter).encode())]
 
 
-async def is_sound(ledger: LedgerWorld) -> bool:
+async def is_sound(ledger: LedgerHarness) -> bool:
     return bool((await run_audit(ledger.settings))["ok"] and (await run_rebuild(ledger.settings))["ok"])
 
 
-async def test_the_first_copy_is_judged_again_and_the_second_is_a_duplicate(ledger: LedgerWorld, refused: int):
+async def test_the_first_copy_is_judged_again_and_the_second_is_a_duplicate(ledger: LedgerHarness, refused: int):
     ledger.send("order.changed", CHANGE, headers=header(refused))
     ledger.send("order.changed", CHANGE, headers=header(refused))
     await ledger.cycle()
@@ -46,7 +46,7 @@ async def test_the_first_copy_is_judged_again_and_the_second_is_a_duplicate(ledg
     assert await is_sound(ledger)
 
 
-async def test_what_is_refused_again_is_one_new_dead_letter_however_often_its_replay_arrives(ledger: LedgerWorld):
+async def test_what_is_refused_again_is_one_new_dead_letter_however_often_its_replay_arrives(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1", value=5000))
     await ledger.apply("order.changed", CHANGE)
     first = await ledger.value("SELECT id FROM dead_letters")
@@ -62,7 +62,7 @@ async def test_what_is_refused_again_is_one_new_dead_letter_however_often_its_re
 
 
 @pytest.mark.parametrize("lie", [b"", b"x", b"-1", b"999999", b"9" * 40, b"\xff", "١".encode()])
-async def test_a_header_that_names_no_dead_letter_changes_nothing(ledger: LedgerWorld, refused: int, lie: bytes):
+async def test_a_header_that_names_no_dead_letter_changes_nothing(ledger: LedgerHarness, refused: int, lie: bytes):
     await ledger.apply("order.changed", CHANGE, headers=[("settlement-replay", lie)])
 
     assert ledger.state("o1")["value"] == 8000, "a refused fact repeated stays refused (R8)"
@@ -70,7 +70,7 @@ async def test_a_header_that_names_no_dead_letter_changes_nothing(ledger: Ledger
     assert await is_sound(ledger)
 
 
-async def test_a_header_that_names_a_dead_letter_of_another_topic_changes_nothing(ledger: LedgerWorld, refused: int):
+async def test_a_header_that_names_a_dead_letter_of_another_topic_changes_nothing(ledger: LedgerHarness, refused: int):
     await ledger.apply("invoice.issued", invoice("o1", "1", 100), headers=header(refused))
 
     assert await ledger.rows("SELECT status FROM dead_letters") == [("open",)]
@@ -78,7 +78,7 @@ async def test_a_header_that_names_a_dead_letter_of_another_topic_changes_nothin
 
 
 async def test_what_another_tool_sends_back_with_its_headers_is_a_repeat_and_not_judged_again(
-    ledger: LedgerWorld, refused: int
+    ledger: LedgerHarness, refused: int
 ):
     died = next(one for one in ledger.outgoing if one.topic == "erp.order-changes.v1-dlt")
     await ledger.apply("order.changed", CHANGE, headers=died.headers)
@@ -88,7 +88,7 @@ async def test_what_another_tool_sends_back_with_its_headers_is_a_repeat_and_not
     assert await is_sound(ledger)
 
 
-async def test_what_was_discarded_is_not_judged_again(ledger: LedgerWorld, refused: int):
+async def test_what_was_discarded_is_not_judged_again(ledger: LedgerHarness, refused: int):
     assert await dead_letters.discard(ledger.connection, Actor("ana", "of no use"), [refused]) == 1
     assert await dead_letters.discard(ledger.connection, Actor("ana", "of no use"), [refused]) == 0
 
@@ -101,7 +101,7 @@ async def test_what_was_discarded_is_not_judged_again(ledger: LedgerWorld, refus
     assert await ledger.rows("SELECT action, decided_by, dead_letter FROM people.acts") == [("discard", "ana", refused)]
 
 
-async def test_a_replay_that_has_to_wait_is_judged_again_when_its_order_comes(ledger: LedgerWorld, refused: int):
+async def test_a_replay_that_has_to_wait_is_judged_again_when_its_order_comes(ledger: LedgerHarness, refused: int):
     """The order's rows are those of another order: a replay of a fact for an order that nobody knows waits (R29)."""
     late = CHANGE | {"orderId": "o2"}
     await ledger.apply("order.changed", late)
@@ -119,7 +119,7 @@ async def test_a_replay_that_has_to_wait_is_judged_again_when_its_order_comes(le
     assert await is_sound(ledger)
 
 
-async def test_a_look_ahead_says_what_the_ledger_would_decide_and_writes_nothing(ledger: LedgerWorld, refused: int):
+async def test_a_look_ahead_says_what_the_ledger_would_decide_and_writes_nothing(ledger: LedgerHarness, refused: int):
     [letter] = await dead_letters.letters(ledger.connection, [refused])
     other = Record(names.INVOICES, 0, 7, None, b"{", [], 0)
     tables = ("facts", "entries", "events", "dead_letters", "orders", "parked", "consumed")
@@ -139,7 +139,7 @@ async def test_a_look_ahead_says_what_the_ledger_would_decide_and_writes_nothing
     assert [await ledger.rows(f"SELECT * FROM {one} ORDER BY 1, 2") for one in tables] == before
 
 
-async def test_dead_letters_are_found_by_topic_reason_merchant_order_and_age(ledger: LedgerWorld, refused: int):
+async def test_dead_letters_are_found_by_topic_reason_merchant_order_and_age(ledger: LedgerHarness, refused: int):
     ledger.send("invoice.issued", {"orderId": "o1"}, raw=b"{")
     await ledger.cycle()
     [(died,)] = await ledger.rows("SELECT dead_at FROM dead_letters WHERE id = $1", refused)
@@ -157,19 +157,19 @@ async def test_dead_letters_are_found_by_topic_reason_merchant_order_and_age(led
     assert await dead_letters.counted(ledger.connection) == {"malformed": 1, "rejected": 1}
 
 
-async def test_a_dead_letter_that_does_not_exist_is_refused_with_a_sentence(ledger: LedgerWorld):
+async def test_a_dead_letter_that_does_not_exist_is_refused_with_a_sentence(ledger: LedgerHarness):
     for number in (7, 0, -1, 2**70):
         with pytest.raises(Refused, match=f"no dead letter {number} is known"):
             await dead_letters.look(ledger.connection, number)
 
 
-async def test_nobody_acts_without_name_and_reason(ledger: LedgerWorld):
+async def test_nobody_acts_without_name_and_reason(ledger: LedgerHarness):
     for name, reason in (("", "why"), ("  ", "why"), ("ana", ""), ("a\0", "why"), ("ana", "x" * 1001)):
         with pytest.raises(Refused):
             Actor(name, reason)
 
 
-async def test_what_people_did_is_written_once_and_never_again(ledger: LedgerWorld, refused: int):
+async def test_what_people_did_is_written_once_and_never_again(ledger: LedgerHarness, refused: int):
     await dead_letters.discard(ledger.connection, Actor("ana", "of no use"), [refused])
 
     for statement in ("UPDATE people.acts SET reason = 'x'", "DELETE FROM people.acts", "TRUNCATE people.acts"):

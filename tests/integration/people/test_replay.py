@@ -10,9 +10,9 @@ import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import MessageSizeTooLargeError
 
-from tests.integration.ledger.world import authorized, invoice
+from tests.integration.ledger.harness import authorized, invoice
 from tests.integration.login import login
-from tests.integration.people.deployment import Deployment
+from tests.integration.people.ledger_on_kafka import LedgerOnKafka
 from tests.until import until
 from worker.kafka import names, topics
 from worker.kafka.connecting import administrator
@@ -26,63 +26,67 @@ ORDERS, INVOICES = 500, 20
 PATIENCE_SECONDS = 240
 
 
-async def is_sound(deployment: Deployment) -> bool:
-    found = [await run_audit(deployment.settings), await run_rebuild(deployment.settings)]
+async def is_sound(ledger_on_kafka: LedgerOnKafka) -> bool:
+    found = [await run_audit(ledger_on_kafka.settings), await run_rebuild(ledger_on_kafka.settings)]
     return all(one["ok"] for one in found)
 
 
 @pytest.fixture
-async def refused(deployment: Deployment) -> Deployment:
+async def refused(ledger_on_kafka: LedgerOnKafka) -> LedgerOnKafka:
     """Dead letter 1 is a change that would be accepted now."""
-    await deployment.publish("order.authorized", [authorized("o1", value=5000, payments=[{"value": 10_000}])])
-    await deployment.consume()
-    await deployment.publish("order.changed", [CHANGE, MORE])
-    await deployment.consume()
-    return deployment
+    await ledger_on_kafka.publish("order.authorized", [authorized("o1", value=5000, payments=[{"value": 10_000}])])
+    await ledger_on_kafka.consume()
+    await ledger_on_kafka.publish("order.changed", [CHANGE, MORE])
+    await ledger_on_kafka.consume()
+    return ledger_on_kafka
 
 
-async def test_ten_thousand_replayed_killed_half_way_and_repeated_are_applied_once_each(deployment: Deployment):
+async def test_ten_thousand_replayed_killed_half_way_and_repeated_are_applied_once_each(ledger_on_kafka: LedgerOnKafka):
     orders = [f"o{number}" for number in range(ORDERS)]
     facts = [invoice(one, str(number), 100) for number in range(INVOICES) for one in orders]
-    await deployment.publish("invoice.issued", facts)
-    await deployment.consume()
-    deployment.now_ms += deployment.settings.parking_ms + 1
-    while await deployment.value("SELECT count(*) FROM parked"):
-        await deployment.cycle()
-    await deployment.publish("order.authorized", [authorized(one, value=100 * INVOICES) for one in orders])
-    await deployment.consume()
+    await ledger_on_kafka.publish("invoice.issued", facts)
+    await ledger_on_kafka.consume()
+    ledger_on_kafka.now_ms += ledger_on_kafka.settings.parking_ms + 1
+    while await ledger_on_kafka.value("SELECT count(*) FROM parked"):
+        await ledger_on_kafka.cycle()
+    await ledger_on_kafka.publish("order.authorized", [authorized(one, value=100 * INVOICES) for one in orders])
+    await ledger_on_kafka.consume()
     everything = ("dlq", "replay", "--all", *WHO, "--per-second", "4000")
 
-    first = deployment.start(*everything)
-    await until_replayed(deployment, len(facts) // 3)
+    first = ledger_on_kafka.start(*everything)
+    await until_replayed(ledger_on_kafka, len(facts) // 3)
     first.kill()
     first.wait()
-    left = await deployment.value("SELECT count(*) FROM dead_letters WHERE status = 'open'")
-    await deployment.connection.execute(  # as if the death had come a moment earlier, between publishing and marking
-        "UPDATE dead_letters SET status = 'open', decided_by = NULL, decided_reason = NULL, decided_at = NULL"
-        " WHERE id IN (SELECT id FROM dead_letters WHERE status = 'replayed' ORDER BY id DESC LIMIT 100)"
+    left = await ledger_on_kafka.value("SELECT count(*) FROM dead_letters WHERE status = 'open'")
+    await (
+        ledger_on_kafka.connection.execute(  # as if the death had come a moment earlier, between publishing and marking
+            "UPDATE dead_letters SET status = 'open', decided_by = NULL, decided_reason = NULL, decided_at = NULL"
+            " WHERE id IN (SELECT id FROM dead_letters WHERE status = 'replayed' ORDER BY id DESC LIMIT 100)"
+        )
     )
-    await deployment.settlement(*everything)
-    await deployment.consume()
+    await ledger_on_kafka.settlement(*everything)
+    await ledger_on_kafka.consume()
 
     assert 0 < left < len(facts), "it was killed half way"
-    assert await deployment.rows("SELECT status, count(*) FROM dead_letters GROUP BY 1") == [("replayed", len(facts))]
-    assert await deployment.value("SELECT count(*) FROM facts WHERE topic = 'erp.invoices.v1'") == len(facts)
-    last = {one["orderId"]: one["invoiced"] for one in deployment.of(names.ORDERS)}
+    assert await ledger_on_kafka.rows("SELECT status, count(*) FROM dead_letters GROUP BY 1") == [
+        ("replayed", len(facts))
+    ]
+    assert await ledger_on_kafka.value("SELECT count(*) FROM facts WHERE topic = 'erp.invoices.v1'") == len(facts)
+    last = {one["orderId"]: one["invoiced"] for one in ledger_on_kafka.of(names.ORDERS)}
     assert last == dict.fromkeys(orders, 100 * INVOICES)
-    assert await deployment.value("SELECT sum(duplicates) FROM consumed") >= 100, "some were published twice"
-    assert await deployment.settlement(*everything) == "replayed 0 dead letters\n"
-    assert await is_sound(deployment)
+    assert await ledger_on_kafka.value("SELECT sum(duplicates) FROM consumed") >= 100, "some were published twice"
+    assert await ledger_on_kafka.settlement(*everything) == "replayed 0 dead letters\n"
+    assert await is_sound(ledger_on_kafka)
 
 
-async def until_replayed(deployment: Deployment, number: int) -> None:
+async def until_replayed(ledger_on_kafka: LedgerOnKafka, number: int) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while await deployment.value("SELECT count(*) FROM dead_letters WHERE status = 'replayed'") < number:
+    while await ledger_on_kafka.value("SELECT count(*) FROM dead_letters WHERE status = 'replayed'") < number:
         assert time.monotonic() < deadline, "it never came so far"
         await asyncio.sleep(0.01)
 
 
-async def test_a_look_first_then_a_replay_with_name_and_reason(refused: Deployment):
+async def test_a_look_first_then_a_replay_with_name_and_reason(refused: LedgerOnKafka):
     looked = json.loads(await refused.settlement("dlq", "replay", "1", "--dry-run", "--json"))
     assert [(one["id"], one["fate"]) for one in looked] == [(1, "applied")]
     assert "void 6000" not in await refused.settlement("dlq", "replay", "--all", "--dry-run")
@@ -108,7 +112,7 @@ async def test_a_look_first_then_a_replay_with_name_and_reason(refused: Deployme
 
 
 @pytest.mark.parametrize(("role", "acts"), [("settlement_operator", True), ("settlement_ops", False)])
-async def test_whoever_may_look_may_look_ahead_and_only_who_may_act_acts(refused: Deployment, role: str, acts: bool):
+async def test_whoever_may_look_may_look_ahead_and_only_who_may_act_acts(refused: LedgerOnKafka, role: str, acts: bool):
     async with login(refused.environment["DATABASE_URL"], role) as address:
         looked = json.loads(await refused.settlement("dlq", "replay", "1", "--dry-run", "--json", DATABASE_URL=address))
         said = await refused.settlement("dlq", "replay", "1", *WHO, code=0 if acts else 1, DATABASE_URL=address)
@@ -120,7 +124,7 @@ async def test_whoever_may_look_may_look_ahead_and_only_who_may_act_acts(refused
     assert "Traceback" not in said + recovering
 
 
-async def test_an_edited_replay_sends_the_edit_and_keeps_the_original(refused: Deployment):
+async def test_an_edited_replay_sends_the_edit_and_keeps_the_original(refused: LedgerOnKafka):
     await refused.settlement("dlq", "replay", "1", "--patch", '{"discountValue": 1000, "note": null}', *WHO)
     await refused.consume()
 
@@ -131,7 +135,7 @@ async def test_an_edited_replay_sends_the_edit_and_keeps_the_original(refused: D
     assert await is_sound(refused)
 
 
-async def test_a_header_without_a_value_is_shown_as_nothing_and_replayed_so(refused: Deployment):
+async def test_a_header_without_a_value_is_shown_as_nothing_and_replayed_so(refused: LedgerOnKafka):
     await refused.publish("order.changed", [CHANGE | {"requestId": "d", "discountValue": 9000}], headers=[("x", None)])
     await refused.consume()
     first = await refused.value("SELECT max(id) FROM dead_letters")
@@ -147,12 +151,12 @@ async def test_a_header_without_a_value_is_shown_as_nothing_and_replayed_so(refu
     assert again["headers"][-2:] == [["x", None], ["settlement-replay", str(first)]]
 
 
-async def test_a_replay_as_fast_as_it_goes_may_be_typed_as_such(refused: Deployment):
+async def test_a_replay_as_fast_as_it_goes_may_be_typed_as_such(refused: LedgerOnKafka):
     """It ended in a traceback."""
     assert await refused.settlement("dlq", "replay", "1", *WHO, "--per-second", "inf") == "replayed 1 dead letter\n"
 
 
-async def test_a_record_with_a_megabyte_of_headers_is_shown_on_one_screen(refused: Deployment):
+async def test_a_record_with_a_megabyte_of_headers_is_shown_on_one_screen(refused: LedgerOnKafka):
     """It took a minute, and filled the terminal with what nobody reads."""
     headers = [("long", b"x" * 300_000), *((f"h{number}", b"") for number in range(20_000))]
     await refused.publish("order.changed", [CHANGE | {"requestId": "d", "discountValue": 9000}], headers=headers)
@@ -166,15 +170,15 @@ async def test_a_record_with_a_megabyte_of_headers_is_shown_on_one_screen(refuse
     assert len(json.loads(await refused.settlement("dlq", "show", letter, "--json"))["headers"]) > len(headers)
 
 
-async def narrow(deployment: Deployment, topic: str, bytes_max: int) -> None:
+async def narrow(ledger_on_kafka: LedgerOnKafka, topic: str, bytes_max: int) -> None:
     config = ConfigResource(
-        ConfigResourceType.TOPIC, deployment.settings.topic(topic), {topics.LARGEST: str(bytes_max)}
+        ConfigResourceType.TOPIC, ledger_on_kafka.settings.topic(topic), {topics.LARGEST: str(bytes_max)}
     )
-    async with administrator(deployment.settings) as admin:
+    async with administrator(ledger_on_kafka.settings) as admin:
         await admin.alter_configs([config])
 
 
-async def test_what_together_is_too_large_for_its_topic_is_replayed_one_by_one(refused: Deployment):
+async def test_what_together_is_too_large_for_its_topic_is_replayed_one_by_one(refused: LedgerOnKafka):
     await narrow(refused, names.ORDER_CHANGES, 10_000)
     for number in range(30):
         change = CHANGE | {"requestId": f"long {number}", "discountValue": 9000, "reason": "r" * 4_000}
@@ -190,7 +194,7 @@ async def test_what_together_is_too_large_for_its_topic_is_replayed_one_by_one(r
 
 
 async def test_the_one_that_is_too_large_for_its_topic_is_named_and_the_others_before_it_are_replayed(
-    refused: Deployment,
+    refused: LedgerOnKafka,
 ):
     change = CHANGE | {"requestId": "long", "discountValue": 9000, "reason": "r" * 4_000}
     await refused.publish("order.changed", [change])
@@ -214,7 +218,7 @@ async def test_the_one_that_is_too_large_for_its_topic_is_named_and_the_others_b
     assert await refused.value("SELECT status FROM dead_letters WHERE id = $1", long) == "open"
 
 
-async def test_who_forgot_their_name_is_told_before_the_editor_opens(refused: Deployment, tmp_path: Path):
+async def test_who_forgot_their_name_is_told_before_the_editor_opens(refused: LedgerOnKafka, tmp_path: Path):
     """Afterwards, what they wrote in it would be lost."""
     opened = tmp_path / "opened"
 
@@ -223,7 +227,7 @@ async def test_who_forgot_their_name_is_told_before_the_editor_opens(refused: De
     assert not opened.exists()
 
 
-async def test_an_editor_is_opened_on_the_message(refused: Deployment):
+async def test_an_editor_is_opened_on_the_message(refused: LedgerOnKafka):
     script = "import pathlib,sys; f=pathlib.Path(sys.argv[1]); f.write_text(f.read_text().replace('6000', '500'))"
     editor = f'{sys.executable} -c "{script}"'
 
@@ -237,7 +241,7 @@ async def test_an_editor_is_opened_on_the_message(refused: Deployment):
         assert says in await refused.settlement("dlq", "replay", "1", "--edit", *WHO, EDITOR=broken, VISUAL="", code=1)
 
 
-async def test_of_commands_and_outcomes_a_person_decides(refused: Deployment):
+async def test_of_commands_and_outcomes_a_person_decides(refused: LedgerOnKafka):
     await refused.connection.execute(
         'INSERT INTO delivery.dead_letters (topic, partition, "offset", reason, message, value, headers, timestamp,'
         " dead_at) VALUES ('settlement.commands.v1', 0, 0, 'declined', 'no', '{\"commandId\": \"C-1\"}', '[]', now(),"
@@ -268,7 +272,7 @@ async def test_of_commands_and_outcomes_a_person_decides(refused: Deployment):
     ],
 )
 async def test_what_cannot_be_done_is_one_sentence(
-    refused: Deployment, arguments: tuple[str, ...], code: int, says: str
+    refused: LedgerOnKafka, arguments: tuple[str, ...], code: int, says: str
 ):
     said = await refused.settlement("dlq", *arguments, code=code)
 

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from tests.hostile import HOSTILE
-from tests.integration.ledger.world import LedgerWorld, authorized, invoice
+from tests.integration.ledger.harness import LedgerHarness, authorized, invoice
 from tests.integration.people.terminal import Screen, typed
 from tests.integration.people.test_decisions import taken_over
 
@@ -17,7 +17,7 @@ COLUMNS = 80
 
 
 @pytest.fixture
-async def environment(ledger: LedgerWorld) -> dict[str, str]:
+async def environment(ledger: LedgerHarness) -> dict[str, str]:
     return {
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": ledger.url, "CONNECTORS_FILE": str(ledger.file),
         "TOPIC_PARTITIONS": "4", "TERM": "xterm-256color", "LANG": "C.UTF-8",
@@ -37,7 +37,7 @@ def is_deaf(screen: Screen, columns: int = COLUMNS) -> None:
 
 
 async def test_fifty_hostile_strings_are_shown_escaped_by_every_command_that_shows_them(
-    ledger: LedgerWorld, environment: dict[str, str]
+    ledger: LedgerHarness, environment: dict[str, str]
 ):
     assert len(set(HOSTILE)) == len(HOSTILE) == 50
     for number, one in enumerate(HOSTILE):
@@ -86,7 +86,9 @@ async def test_hostile_arguments_are_answered_in_one_calm_sentence(
     is_deaf(screen)
 
 
-async def test_colours_are_for_terminals_only_and_can_be_switched_off(ledger: LedgerWorld, environment: dict[str, str]):
+async def test_colours_are_for_terminals_only_and_can_be_switched_off(
+    ledger: LedgerHarness, environment: dict[str, str]
+):
     await ledger.apply("order.authorized", authorized("o1"))
 
     assert (await at_terminal(environment, "order", "o1")).coloured
@@ -96,7 +98,7 @@ async def test_colours_are_for_terminals_only_and_can_be_switched_off(ledger: Le
 
 @pytest.mark.parametrize("columns", [80, 120])
 async def test_an_order_fits_its_terminal_and_tells_its_story(
-    ledger: LedgerWorld, environment: dict[str, str], columns: int
+    ledger: LedgerHarness, environment: dict[str, str], columns: int
 ):
     await ledger.apply("order.authorized", authorized("O-1001", payments=[{"value": 7000}, {"value": 3000}]))
     await ledger.apply("invoice.issued", invoice("O-1001", "NF 17", 6000))
@@ -112,7 +114,7 @@ async def test_an_order_fits_its_terminal_and_tells_its_story(
 
 
 async def test_a_command_is_shown_with_the_request_by_which_its_connector_knows_it(
-    ledger: LedgerWorld, environment: dict[str, str]
+    ledger: LedgerHarness, environment: dict[str, str]
 ):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
@@ -151,7 +153,7 @@ async def test_what_is_away_wrong_or_missing_is_one_sentence_for_every_command(e
         assert "secret" not in screen.text
 
 
-async def test_output_that_nobody_reads_to_its_end_is_no_error(ledger: LedgerWorld, environment: dict[str, str]):
+async def test_output_that_nobody_reads_to_its_end_is_no_error(ledger: LedgerHarness, environment: dict[str, str]):
     for number in range(40):
         await ledger.apply("invoice.issued", {"orderId": f"o{number}"})
     shell = await asyncio.create_subprocess_shell(

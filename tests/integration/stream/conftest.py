@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.stream.world import PARTITIONS, World
+from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
 from worker.stack import StackEnv
 
 
@@ -21,11 +21,11 @@ def environment(stack: StackEnv, database_url: str, topic_prefix: str) -> dict[s
 
 
 @pytest.fixture
-async def world(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[World]:
+async def deployment(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[StreamDeployment]:
     """A deployment with the toy as its feature."""
-    world = World(environment, tmp_path)
+    deployment = StreamDeployment(environment, tmp_path)
     try:
-        await world.open()
-        yield world
+        await deployment.open()
+        yield deployment
     finally:
-        await world.close()
+        await deployment.close()

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Generic, TypeVar
 
+from tests.integration.stream.deployment import StreamDeployment
 from tests.integration.stream.toy import Toy
-from tests.integration.stream.world import World
 from worker.settings import Settings
 from worker.stream.control import Control
 from worker.stream.runner import Runner
@@ -27,9 +27,9 @@ class Hosted(Generic[Feature]):
         await self.running
 
 
-async def at_work(world: World) -> Hosted[Toy]:
+async def at_work(deployment: StreamDeployment) -> Hosted[Toy]:
     """A worker that has read its first record."""
-    worker = Hosted(world.settings)
-    await world.send("order-1")
-    await world.until_seen(1)
+    worker = Hosted(deployment.settings)
+    await deployment.send("order-1")
+    await deployment.until_seen(1)
     return worker

@@ -10,9 +10,9 @@ from aiokafka.admin import NewPartitions
 from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from structlog.testing import capture_logs
 
+from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
 from tests.integration.stream.hosted import Hosted, at_work
 from tests.integration.stream.toy import Toy
-from tests.integration.stream.world import PARTITIONS, World
 from tests.until import until
 from worker import telemetry
 from worker.kafka import names, source
@@ -84,7 +84,7 @@ async def test_a_database_that_stays_away_is_named_and_told_once_and_not_every_t
     assert runner.condition()["problem"] == logged[0]["problem"]
 
 
-async def test_a_worker_that_stops_does_not_say_that_kafka_is_back(world: World) -> None:
+async def test_a_worker_that_stops_does_not_say_that_kafka_is_back(deployment: StreamDeployment) -> None:
     """It asks Kafka nothing any more, and knows nothing of it."""
 
     class AlertsAsItLeaves(Toy):
@@ -98,9 +98,9 @@ async def test_a_worker_that_stops_does_not_say_that_kafka_is_back(world: World)
             self.lasting = any(one["code"] == KAFKA_AWAY for one in telemetry.lasting_alerts())
             await super().release(partitions)
 
-    worker = Hosted(world.settings, AlertsAsItLeaves)
-    await world.send("order-1")
-    await world.until_seen(1)
+    worker = Hosted(deployment.settings, AlertsAsItLeaves)
+    await deployment.send("order-1")
+    await deployment.until_seen(1)
     try:
         await worker.stop()
     finally:
@@ -109,7 +109,9 @@ async def test_a_worker_that_stops_does_not_say_that_kafka_is_back(world: World)
     assert worker.toy.lasting
 
 
-async def test_an_alert_is_over_as_soon_as_kafka_is_back_however_much_waits_to_be_read(world: World) -> None:
+async def test_an_alert_is_over_as_soon_as_kafka_is_back_however_much_waits_to_be_read(
+    deployment: StreamDeployment,
+) -> None:
     """It lasted until the worker had caught up, as only one that found nothing to do looked."""
 
     lasting: list[bool] = []
@@ -123,10 +125,10 @@ async def test_an_alert_is_over_as_soon_as_kafka_is_back_however_much_waits_to_b
                 lasting.append(any(one["code"] == KAFKA_AWAY for one in telemetry.lasting_alerts()))
             await super().handle(cycle)
 
-    await world.send_many([("order-1", b"{}", None)] * 50)
-    worker = Hosted(world.settings, OneByOne)
+    await deployment.send_many([("order-1", b"{}", None)] * 50)
+    worker = Hosted(deployment.settings, OneByOne)
     try:
-        await world.check_orders({"order-1": 50})
+        await deployment.check_orders({"order-1": 50})
         await worker.stop()
     finally:
         telemetry.clear_alert(KAFKA_AWAY)
@@ -135,16 +137,16 @@ async def test_an_alert_is_over_as_soon_as_kafka_is_back_however_much_waits_to_b
 
 
 async def test_trouble_that_lets_sessions_begin_and_ends_each_is_not_over_whenever_one_begins(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the alert lasts for a moment each time, and nothing that waits for it to last ever tells anybody."""
     monkeypatch.setattr(patience, "STEADY_SECONDS", 3.0)
 
     with capture_logs() as logged:
-        worker = Hosted(world.settings)
+        worker = Hosted(deployment.settings)
         worker.toy.meets = [TopicAuthorizationFailedError("settlement.commands.v1") for _ in range(FALLS_MAX + 4)]
-        await world.send("order-1")
-        await world.until_seen(1)
+        await deployment.send("order-1")
+        await deployment.until_seen(1)
         said = worker.runner.condition()["problem"]
 
         async def well() -> bool:
@@ -159,14 +161,14 @@ async def test_trouble_that_lets_sessions_begin_and_ends_each_is_not_over_whenev
 
 
 async def test_a_topic_that_is_given_partitions_nobody_reads_is_soon_an_alert(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was one after five minutes, in which nobody told the ERP to stop."""
     assert source.WIDTHS_SECONDS <= 30
     monkeypatch.setattr(source, "WIDTHS_SECONDS", 1.0)
-    worker = await at_work(world)
-    topic = world.settings.topic(names.INVOICES)
-    async with administrator(world.settings) as admin:
+    worker = await at_work(deployment)
+    topic = deployment.settings.topic(names.INVOICES)
+    async with administrator(deployment.settings) as admin:
         await admin.create_partitions({topic: NewPartitions(PARTITIONS + 1)})
 
     def told() -> list[dict[str, str]]:
@@ -182,7 +184,7 @@ async def test_a_topic_that_is_given_partitions_nobody_reads_is_soon_an_alert(
 
 
 async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_however_long_each_attempt_takes(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A partition without a leader lets Kafka's client ask for 15 seconds: the worker was ready, and no alert told."""
     monkeypatch.setattr(patience, "STEADY_SECONDS", 0.0)  # each attempt takes longer than that
@@ -199,11 +201,11 @@ async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_however_lon
         raise KafkaTimeoutError("Failed to get offsets by times in 15000 ms")
 
     monkeypatch.setattr(Looker, "bounds", no_leader)
-    worker = Hosted(world.settings)
-    await world.send("order-1")
+    worker = Hosted(deployment.settings)
+    await deployment.send("order-1")
     try:
         [alert] = await until(alerts, seconds=20)
-        await world.check_orders({"order-1": 1})
+        await deployment.check_orders({"order-1": 1})
         await until(lambda: not worker.runner.condition() and not alerts(), seconds=20)
         await worker.stop()
     finally:
@@ -214,13 +216,13 @@ async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_however_lon
 
 
 async def test_two_workers_that_fail_in_turn_to_take_the_partitions_are_neither_ready_nor_well(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever had failed owned nothing while the other one tried, which went well."""
     monkeypatch.setattr(patience, "PAUSE_SECONDS_MAX", patience.PAUSE_SECONDS_MIN)
     bounds = Looker.bounds
-    workers = [Hosted(world.settings), Hosted(world.settings)]
-    await world.until_shared(PARTITIONS // 2, PARTITIONS // 2)
+    workers = [Hosted(deployment.settings), Hosted(deployment.settings)]
+    await deployment.until_shared(PARTITIONS // 2, PARTITIONS // 2)
     ready: list[bool] = []
 
     async def no_leader(*_: object) -> dict[Place, tuple[int, int]]:
@@ -229,7 +231,7 @@ async def test_two_workers_that_fail_in_turn_to_take_the_partitions_are_neither_
         raise KafkaTimeoutError("Failed to get offsets by times in 15000 ms")
 
     monkeypatch.setattr(Looker, "bounds", no_leader)
-    await world.end_sessions()
+    await deployment.end_sessions()
     try:
         await until(lambda: len(ready) > 20, seconds=40)
         monkeypatch.setattr(Looker, "bounds", bounds)
@@ -242,17 +244,20 @@ async def test_two_workers_that_fail_in_turn_to_take_the_partitions_are_neither_
 
 
 async def test_offsets_that_kafka_refuses_because_somebody_else_joined_the_group_are_an_alert(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lag tools show the other one's offsets, and nobody was told that they are not ours."""
     monkeypatch.setattr(committer, "REFUSED_SECONDS_MAX", 0.0)
-    group = world.settings.topic(names.group("ledger"))
+    group = deployment.settings.topic(names.group("ledger"))
     stranger = AIOKafkaConsumer(
-        world.settings.topic(names.INVOICES), **client_options(world.settings), group_id=group, enable_auto_commit=False
+        deployment.settings.topic(names.INVOICES),
+        **client_options(deployment.settings),
+        group_id=group,
+        enable_auto_commit=False,
     )
     await stranger.start()
-    worker = Hosted(world.settings)
-    await world.send("order-1")
+    worker = Hosted(deployment.settings)
+    await deployment.send("order-1")
 
     def lasting() -> list[dict[str, str]]:
         return [one for one in telemetry.lasting_alerts() if one["code"] == OFFSETS_REFUSED]
@@ -268,5 +273,5 @@ async def test_offsets_that_kafka_refuses_because_somebody_else_joined_the_group
         telemetry.clear_alert(OFFSETS_REFUSED)
 
     assert (alert["group"], alert["problem"]) == (group, "somebody else has joined it")
-    committed = await committed_offsets(world.settings, names.group("ledger"))
-    assert committed[names.INVOICES, world.home("order-1")] == 1
+    committed = await committed_offsets(deployment.settings, names.group("ledger"))
+    assert committed[names.INVOICES, deployment.home("order-1")] == 1

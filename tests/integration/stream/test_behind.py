@@ -5,7 +5,7 @@ import asyncio
 import orjson
 from aiokafka.admin import AIOKafkaAdminClient
 
-from tests.integration.stream.world import PARTITIONS, World
+from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
 from tests.transactions import transactional
 from worker.kafka import names, topics
 from worker.kafka.connecting import client_options
@@ -13,156 +13,156 @@ from worker.kafka.envelope import write
 from worker.kafka.records import Outgoing
 
 
-async def _published(world: World) -> dict[int, int]:
-    rows = await world.database.fetch("SELECT * FROM ledger.published WHERE topic = $1", names.ORDERS)
+async def _published(deployment: StreamDeployment) -> dict[int, int]:
+    rows = await deployment.database.fetch("SELECT * FROM ledger.published WHERE topic = $1", names.ORDERS)
     return {row["partition"]: row["next_offset"] for row in rows}
 
 
-async def _worked_and_stopped(world: World, records: int = 30) -> None:
-    world.start("a")
-    await world.send_many([("order-1", b"{}", None)] * records)
-    await world.until_published({"order-1": records})
-    assert await world.stop("a") == 0
+async def _worked_and_stopped(deployment: StreamDeployment, records: int = 30) -> None:
+    deployment.start("a")
+    await deployment.send_many([("order-1", b"{}", None)] * records)
+    await deployment.until_published({"order-1": records})
+    assert await deployment.stop("a") == 0
 
 
-def _state(world: World, version: int, source: bytes) -> Outgoing:
+def _state(deployment: StreamDeployment, version: int, source: bytes) -> Outgoing:
     headers = write("order.state", f"order-1/{version}", "2026-01-15T12:00:00Z", source=source)
     value = b'{"orderId": "order-1", "version": %d}' % version
-    return Outgoing(names.ORDERS, world.home("order-1"), b"order-1", value, headers)
+    return Outgoing(names.ORDERS, deployment.home("order-1"), b"order-1", value, headers)
 
 
-async def _publish(world: World, *records: Outgoing) -> None:
-    await world.sink.publish(records)
+async def _publish(deployment: StreamDeployment, *records: Outgoing) -> None:
+    await deployment.sink.publish(records)
 
 
-async def test_a_database_that_is_older_than_kafka_decides_nothing(world: World):
-    await _worked_and_stopped(world)
-    home = world.home("order-1")
-    await world.database.execute("UPDATE public.toy_orders SET version = 12")  # what a backup would say
-    await world.database.execute("UPDATE ledger.published SET next_offset = 12 WHERE topic = $1", names.ORDERS)
-    await world.send("order-1")
+async def test_a_database_that_is_older_than_kafka_decides_nothing(deployment: StreamDeployment):
+    await _worked_and_stopped(deployment)
+    home = deployment.home("order-1")
+    await deployment.database.execute("UPDATE public.toy_orders SET version = 12")  # what a backup would say
+    await deployment.database.execute("UPDATE ledger.published SET next_offset = 12 WHERE topic = $1", names.ORDERS)
+    await deployment.send("order-1")
 
-    code = await asyncio.to_thread(world.start("b").wait, 30)
+    code = await asyncio.to_thread(deployment.start("b").wait, 30)
 
     assert code == 1
-    log = world.log("b")
-    assert f"{world.settings.topic(names.ORDERS)} partition {home}" in log
+    log = deployment.log("b")
+    assert f"{deployment.settings.topic(names.ORDERS)} partition {home}" in log
     assert "up to offset 12" in log
     assert "up to 30, and the one at 12 is unknown" in log
     assert "`settlement recover`" in log
-    assert await world.database.fetchval("SELECT count(*) FROM public.toy_seen") == 30
-    assert await world.database.fetchval("SELECT version FROM public.toy_orders") == 12
+    assert await deployment.database.fetchval("SELECT count(*) FROM public.toy_seen") == 30
+    assert await deployment.database.fetchval("SELECT version FROM public.toy_orders") == 12
 
 
-async def test_an_empty_database_before_full_topics_decides_nothing(world: World):
-    await _worked_and_stopped(world)
-    await world.database.execute("TRUNCATE public.toy_orders, public.toy_seen, ledger.published, ledger.positions")
+async def test_an_empty_database_before_full_topics_decides_nothing(deployment: StreamDeployment):
+    await _worked_and_stopped(deployment)
+    await deployment.database.execute("TRUNCATE public.toy_orders, public.toy_seen, ledger.published, ledger.positions")
 
-    code = await asyncio.to_thread(world.start("b").wait, 30)
+    code = await asyncio.to_thread(deployment.start("b").wait, 30)
 
     assert code == 1
-    assert "up to offset 0, Kafka holds records of ours up to 30, and the one at 0 is unknown" in world.log("b")
+    assert "up to offset 0, Kafka holds records of ours up to 30, and the one at 0 is unknown" in deployment.log("b")
 
 
-async def test_what_was_acknowledged_and_never_noted_is_no_alarm_and_is_looked_at_once(world: World):
-    await _worked_and_stopped(world)
-    await world.database.execute("DELETE FROM ledger.published")
-    await _publish(world, _state(world, 7, b"/partial-settlement"))  # a late repeat of a worker that has died
+async def test_what_was_acknowledged_and_never_noted_is_no_alarm_and_is_looked_at_once(deployment: StreamDeployment):
+    await _worked_and_stopped(deployment)
+    await deployment.database.execute("DELETE FROM ledger.published")
+    await _publish(deployment, _state(deployment, 7, b"/partial-settlement"))  # a late repeat of a worker that has died
 
-    world.start("b")
-    await world.until_shared(PARTITIONS)
+    deployment.start("b")
+    await deployment.until_shared(PARTITIONS)
 
-    await world.send("order-1")
-    await world.check_orders({"order-1": 31})
-    assert (await _published(world))[world.home("order-1")] >= 31
-    assert await world.stop("b") == 0
+    await deployment.send("order-1")
+    await deployment.check_orders({"order-1": 31})
+    assert (await _published(deployment))[deployment.home("order-1")] >= 31
+    assert await deployment.stop("b") == 0
 
 
-async def test_what_kafka_had_acknowledged_and_no_longer_has_is_told_and_work_goes_on(world: World):
+async def test_what_kafka_had_acknowledged_and_no_longer_has_is_told_and_work_goes_on(deployment: StreamDeployment):
     """A replica that lacked the newest records came to lead: nobody who had not read them yet will."""
-    await _worked_and_stopped(world)
-    home = world.home("order-1")
+    await _worked_and_stopped(deployment)
+    home = deployment.home("order-1")
     acknowledged = "UPDATE ledger.published SET next_offset = 40 WHERE topic = $1 AND partition = $2"
-    await world.database.execute(acknowledged, names.ORDERS, home)
+    await deployment.database.execute(acknowledged, names.ORDERS, home)
 
-    world.start("b")
-    await world.until_shared(PARTITIONS)
+    deployment.start("b")
+    await deployment.until_shared(PARTITIONS)
 
-    await world.send("order-1")
-    await world.until_seen(31)
-    assert await world.stop("b") == 0
-    [lost] = [line for line in map(orjson.loads, world.log("b").splitlines()) if "first" in line]
+    await deployment.send("order-1")
+    await deployment.until_seen(31)
+    assert await deployment.stop("b") == 0
+    [lost] = [line for line in map(orjson.loads, deployment.log("b").splitlines()) if "first" in line]
     assert lost["event"] == "Kafka lost what it had acknowledged"
     assert (lost["topic"], lost["partition"], lost["first"], lost["end"]) == (names.ORDERS, home, 30, 40)
-    assert '"code": "records_lost"' in world.log("b")
+    assert '"code": "records_lost"' in deployment.log("b")
 
 
-async def test_what_others_wrote_there_is_no_alarm(world: World):
-    await _worked_and_stopped(world)
-    await _publish(world, _state(world, 99, b"/somebody-else"))
-    async with transactional(world.settings) as producer:
+async def test_what_others_wrote_there_is_no_alarm(deployment: StreamDeployment):
+    await _worked_and_stopped(deployment)
+    await _publish(deployment, _state(deployment, 99, b"/somebody-else"))
+    async with transactional(deployment.settings) as producer:
         for commit in (True, False):  # leaves markers behind, which are offsets without a record
             await producer.begin_transaction()
-            topic, home = world.settings.topic(names.ORDERS), world.home("order-1")
+            topic, home = deployment.settings.topic(names.ORDERS), deployment.home("order-1")
             await producer.send_and_wait(topic, b"{}", key=b"somebody", partition=home)
             await (producer.commit_transaction() if commit else producer.abort_transaction())
 
-    world.start("b")
-    await world.until_shared(PARTITIONS)
-    await world.send("order-1")
-    await world.until_seen(31)
-    assert await world.stop("b") == 0
+    deployment.start("b")
+    await deployment.until_shared(PARTITIONS)
+    await deployment.send("order-1")
+    await deployment.until_seen(31)
+    assert await deployment.stop("b") == 0
 
 
-async def test_another_database_at_work_for_the_same_topics_is_noticed_while_both_are(world: World):
-    worker = world.start("a")
-    await world.send_many([("order-1", b"{}", None)] * 30)
-    await world.until_published({"order-1": 30})
-    await _publish(world, _state(world, 99, b"/partial-settlement"))  # decided by a primary that came back
-    await world.send("order-1")
+async def test_another_database_at_work_for_the_same_topics_is_noticed_while_both_are(deployment: StreamDeployment):
+    worker = deployment.start("a")
+    await deployment.send_many([("order-1", b"{}", None)] * 30)
+    await deployment.until_published({"order-1": 30})
+    await _publish(deployment, _state(deployment, 99, b"/partial-settlement"))  # decided by a primary that came back
+    await deployment.send("order-1")
 
     code = await asyncio.to_thread(worker.wait, 30)
 
     assert code == 1
-    assert "and the one at 30 is unknown here" in world.log("a")
-    assert "`settlement recover`" in world.log("a")
-    assert (await _published(world)).get(world.home("order-1"), 0) <= 30
+    assert "and the one at 30 is unknown here" in deployment.log("a")
+    assert "`settlement recover`" in deployment.log("a")
+    assert (await _published(deployment)).get(deployment.home("order-1"), 0) <= 30
 
 
-async def test_what_others_write_between_our_records_is_looked_at_and_no_alarm(world: World):
-    world.start("a")
-    await world.send_many([("order-1", b"{}", None)] * 30)
-    await world.until_published({"order-1": 30})
-    await _publish(world, _state(world, 99, b"/somebody-else"), _state(world, 7, b"/partial-settlement"))
-    await world.send("order-1")
-    await world.until_published({"order-1": 31})
+async def test_what_others_write_between_our_records_is_looked_at_and_no_alarm(deployment: StreamDeployment):
+    deployment.start("a")
+    await deployment.send_many([("order-1", b"{}", None)] * 30)
+    await deployment.until_published({"order-1": 30})
+    await _publish(deployment, _state(deployment, 99, b"/somebody-else"), _state(deployment, 7, b"/partial-settlement"))
+    await deployment.send("order-1")
+    await deployment.until_published({"order-1": 31})
 
     async def noted() -> bool:
-        return (await _published(world)).get(world.home("order-1")) == 33
+        return (await _published(deployment)).get(deployment.home("order-1")) == 33
 
-    await world.until(noted, "what others wrote looked at")
-    assert await world.stop("a") == 0
+    await deployment.until(noted, "what others wrote looked at")
+    assert await deployment.stop("a") == 0
 
 
-async def test_a_topic_that_was_made_anew_is_no_alarm_and_is_watched_again(world: World):
-    await _worked_and_stopped(world)
-    admin = AIOKafkaAdminClient(**client_options(world.settings))
+async def test_a_topic_that_was_made_anew_is_no_alarm_and_is_watched_again(deployment: StreamDeployment):
+    await _worked_and_stopped(deployment)
+    admin = AIOKafkaAdminClient(**client_options(deployment.settings))
     await admin.start()
-    await admin.delete_topics([world.settings.topic(names.ORDERS)])
+    await admin.delete_topics([deployment.settings.topic(names.ORDERS)])
     await admin.close()
 
     async def made() -> list[str]:
-        return await topics.create_missing(world.settings)
+        return await topics.create_missing(deployment.settings)
 
-    await world.until(made, "the topic gone, and made anew")
+    await deployment.until(made, "the topic gone, and made anew")
 
-    world.start("b")
-    await world.until_shared(PARTITIONS)
-    await world.send("order-1")
-    await world.until_seen(31)
-    assert await world.stop("b") == 0
-    assert (await _published(world))[world.home("order-1")] == 1
+    deployment.start("b")
+    await deployment.until_shared(PARTITIONS)
+    await deployment.send("order-1")
+    await deployment.until_seen(31)
+    assert await deployment.stop("b") == 0
+    assert (await _published(deployment))[deployment.home("order-1")] == 1
 
-    await world.database.execute("UPDATE public.toy_orders SET version = 30")
-    await world.database.execute("UPDATE ledger.published SET next_offset = 30 WHERE topic = $1", names.ORDERS)
-    assert await asyncio.to_thread(world.start("c").wait, 30) == 1
+    await deployment.database.execute("UPDATE public.toy_orders SET version = 30")
+    await deployment.database.execute("UPDATE ledger.published SET next_offset = 30 WHERE topic = $1", names.ORDERS)
+    assert await asyncio.to_thread(deployment.start("c").wait, 30) == 1

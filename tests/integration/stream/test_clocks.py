@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import asyncpg
 import pytest
 
+from tests.integration.stream.deployment import StreamDeployment
 from tests.integration.stream.hosted import Hosted
-from tests.integration.stream.world import World
 from worker.kafka import packing
 from worker.settings import load
 from worker.stream.control import Control
@@ -40,19 +40,19 @@ async def test_a_dead_worker_holds_nothing_up_for_longer_than_its_lease_where_th
 
 
 async def test_a_worker_whose_clock_is_hours_ahead_names_the_clock_and_goes_on_once_it_is_set(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
-    await world.send("order-1")
+    await deployment.send("order-1")
     hours_ns = 3 * 3_600 * 10**9
     monkeypatch.setattr(packing, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + hours_ns))
 
-    worker = Hosted(world.settings)
+    worker = Hosted(deployment.settings)
 
     async def named() -> bool:
         return "set this machine's clock" in worker.runner.condition().get("problem", "")
 
-    await world.until(named, "the clock named")
+    await deployment.until(named, "the clock named")
     monkeypatch.undo()
 
-    await world.check_orders({"order-1": 1})
+    await deployment.check_orders({"order-1": 1})
     await worker.stop()

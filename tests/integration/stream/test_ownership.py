@@ -10,8 +10,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaConnectionError
 
+from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
 from tests.integration.stream.toy import WAIT_LOCK
-from tests.integration.stream.world import PARTITIONS, World
 from worker.kafka import names
 from worker.kafka.connecting import administrator
 from worker.kafka.packing import pack
@@ -22,210 +22,214 @@ from worker.stream.control import Control
 from worker.stream.ownership import LEASE_SECONDS
 
 
-async def test_two_workers_share_and_one_that_stops_hands_over(world: World):
-    world.start("a")
-    await world.until_shared(PARTITIONS)
-    world.start("b")
-    await world.until_shared(PARTITIONS // 2, PARTITIONS // 2)
+async def test_two_workers_share_and_one_that_stops_hands_over(deployment: StreamDeployment):
+    deployment.start("a")
+    await deployment.until_shared(PARTITIONS)
+    deployment.start("b")
+    await deployment.until_shared(PARTITIONS // 2, PARTITIONS // 2)
 
-    await world.send_many([(f"order-{n % 20}", b"{}", None) for n in range(200)])
-    assert await world.stop("b") == 0
-    await world.until_shared(PARTITIONS)
-    await world.send_many([(f"order-{n % 20}", b"{}", None) for n in range(200)])
+    await deployment.send_many([(f"order-{n % 20}", b"{}", None) for n in range(200)])
+    assert await deployment.stop("b") == 0
+    await deployment.until_shared(PARTITIONS)
+    await deployment.send_many([(f"order-{n % 20}", b"{}", None) for n in range(200)])
 
-    await world.check_orders({f"order-{n}": 20 for n in range(20)})
-    assert await world.stop("a") == 0
-    assert await world.database.fetchval("SELECT count(*) FROM ledger.members") == 0
+    await deployment.check_orders({f"order-{n}": 20 for n in range(20)})
+    assert await deployment.stop("a") == 0
+    assert await deployment.database.fetchval("SELECT count(*) FROM ledger.members") == 0
 
 
-async def test_a_killed_worker_is_replaced_at_once(world: World):
-    world.start("a")
-    await world.until_shared(PARTITIONS)
-    world.start("b")
-    await world.until_shared(PARTITIONS // 2, PARTITIONS // 2)
-    await world.send_many([(f"order-{n % 20}", b"{}", None) for n in range(100)])
-    await world.until_seen(1)
+async def test_a_killed_worker_is_replaced_at_once(deployment: StreamDeployment):
+    deployment.start("a")
+    await deployment.until_shared(PARTITIONS)
+    deployment.start("b")
+    await deployment.until_shared(PARTITIONS // 2, PARTITIONS // 2)
+    await deployment.send_many([(f"order-{n % 20}", b"{}", None) for n in range(100)])
+    await deployment.until_seen(1)
 
-    world.kill("a")
+    deployment.kill("a")
     began = asyncio.get_running_loop().time()
 
     async def replaced() -> bool:
-        return await world.database.fetchval(
+        return await deployment.database.fetchval(
             "SELECT min(epoch) = 2 AND count(owner) = $1 FROM ledger.partitions", PARTITIONS
         )
 
-    await world.until(replaced, "the second worker with all partitions")
+    await deployment.until(replaced, "the second worker with all partitions")
     assert asyncio.get_running_loop().time() - began < LEASE_SECONDS
-    await world.check_orders({f"order-{n}": 5 for n in range(20)})
-    lost = await world.database.fetchval("SELECT count(former_lease_until) FROM ledger.partitions")
+    await deployment.check_orders({f"order-{n}": 5 for n in range(20)})
+    lost = await deployment.database.fetchval("SELECT count(former_lease_until) FROM ledger.partitions")
     assert lost == PARTITIONS // 2
 
 
-async def test_a_worker_frozen_in_its_transaction_writes_nothing_after_waking(world: World):
-    blocker = await world.database.acquire()
+async def test_a_worker_frozen_in_its_transaction_writes_nothing_after_waking(deployment: StreamDeployment):
+    blocker = await deployment.database.acquire()
     await blocker.execute("SELECT pg_advisory_lock($1)", WAIT_LOCK)
-    frozen = world.start("frozen")
-    await world.until_shared(PARTITIONS)
-    await world.send("order-1", b"wait")
+    frozen = deployment.start("frozen")
+    await deployment.until_shared(PARTITIONS)
+    await deployment.send("order-1", b"wait")
 
     async def waits() -> bool:
         return await blocker.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
 
-    await world.until(waits, "the worker in the middle of its transaction")
+    await deployment.until(waits, "the worker in the middle of its transaction")
     frozen.send_signal(signal.SIGSTOP)
-    world.start("heir", TOY_PATIENT="1")
-    await world.until_shared(PARTITIONS)
+    deployment.start("heir", TOY_PATIENT="1")
+    await deployment.until_shared(PARTITIONS)
     await blocker.execute("SELECT pg_advisory_unlock($1)", WAIT_LOCK)
-    await world.database.release(blocker)
-    await world.until_seen(1)
+    await deployment.database.release(blocker)
+    await deployment.until_seen(1)
     frozen.send_signal(signal.SIGCONT)
 
-    await world.until_shared(PARTITIONS // 2, PARTITIONS // 2)
-    await world.send_many([(f"order-{n % 20}", b"{}", None) for n in range(20, 220)])
+    await deployment.until_shared(PARTITIONS // 2, PARTITIONS // 2)
+    await deployment.send_many([(f"order-{n % 20}", b"{}", None) for n in range(20, 220)])
 
-    await world.check_orders({f"order-{n}": 10 + (n == 1) for n in range(20)})
-    workers = await world.database.fetchval("SELECT worker FROM public.toy_seen WHERE value = 'wait'")
+    await deployment.check_orders({f"order-{n}": 10 + (n == 1) for n in range(20)})
+    workers = await deployment.database.fetchval("SELECT worker FROM public.toy_seen WHERE value = 'wait'")
     assert workers == "heir"
 
 
-async def test_an_older_state_that_a_frozen_worker_had_yet_to_send_is_not_written_behind_a_newer_one(world: World):
-    control = Control(world.settings)
-    async with Sink(world.settings, control.lease_runs) as sink:
+async def test_an_older_state_that_a_frozen_worker_had_yet_to_send_is_not_written_behind_a_newer_one(
+    deployment: StreamDeployment,
+):
+    control = Control(deployment.settings)
+    async with Sink(deployment.settings, control.lease_runs) as sink:
         control.lease_ends = time.monotonic() + 3600
-        await sink.publish([_state(world, 1)])
-        ((_, _, held),) = await sink.hand_over(pack([_state(world, 2)]))
+        await sink.publish([_state(deployment, 1)])
+        ((_, _, held),) = await sink.hand_over(pack([_state(deployment, 2)]))
         control.lease_ends = 0.0  # it stood still until now
-        await world.sink.publish([_state(world, 3)])  # whoever took over
+        await deployment.sink.publish([_state(deployment, 3)])  # whoever took over
 
     with pytest.raises(KafkaConnectionError):
         await held
-    await world.sink.publish([_state(world, 4)])
-    await world.until_published({"order-1": 4})
-    assert world.states() == [("order-1", 1), ("order-1", 3), ("order-1", 4)]
+    await deployment.sink.publish([_state(deployment, 4)])
+    await deployment.until_published({"order-1": 4})
+    assert deployment.states() == [("order-1", 1), ("order-1", 3), ("order-1", 4)]
 
 
-async def test_what_was_held_back_leaves_once_the_lease_is_confirmed(world: World):
-    control = Control(world.settings)
-    async with Sink(world.settings, control.lease_runs) as sink:
-        ((_, _, ack),) = await sink.hand_over(pack([_state(world, 1)]))
-        await world.sink.publish([_state(world, 2)])
+async def test_what_was_held_back_leaves_once_the_lease_is_confirmed(deployment: StreamDeployment):
+    control = Control(deployment.settings)
+    async with Sink(deployment.settings, control.lease_runs) as sink:
+        ((_, _, ack),) = await sink.hand_over(pack([_state(deployment, 1)]))
+        await deployment.sink.publish([_state(deployment, 2)])
         assert not ack.done()
         control.lease_ends = time.monotonic() + 3600
         await ack
 
-    await world.sink.publish([_state(world, 3)])
-    await world.until_published({"order-1": 3})
-    assert world.states() == [("order-1", 2), ("order-1", 1), ("order-1", 3)]
+    await deployment.sink.publish([_state(deployment, 3)])
+    await deployment.until_published({"order-1": 3})
+    assert deployment.states() == [("order-1", 2), ("order-1", 1), ("order-1", 3)]
 
 
-async def test_a_take_over_publishes_what_was_left_before_anything_else(world: World):
-    world.start("a")
-    await world.until_shared(PARTITIONS)
-    assert await world.stop("a") == 0
-    home = world.home("order-1")
+async def test_a_take_over_publishes_what_was_left_before_anything_else(deployment: StreamDeployment):
+    deployment.start("a")
+    await deployment.until_shared(PARTITIONS)
+    assert await deployment.stop("a") == 0
+    home = deployment.home("order-1")
     for version in (1, 2):
         value = b'{"orderId": "order-1", "version": %d}' % version
-        await world.database.execute(
+        await deployment.database.execute(
             "INSERT INTO ledger.outbox (partition, misplaced, records) VALUES ($1, $2, $3)",
             home, version == 2, outbox.stored(pack([Outgoing(names.ORDERS, home, b"order-1", value, [("x", None)])])),
         )  # fmt: skip
-    await world.database.execute("INSERT INTO public.toy_orders VALUES ('order-1', 2)")
+    await deployment.database.execute("INSERT INTO public.toy_orders VALUES ('order-1', 2)")
 
-    await world.send("order-1")
-    world.start("b")
+    await deployment.send("order-1")
+    deployment.start("b")
 
-    await world.check_orders({"order-1": 3})
-    await world.until_quiet()
-    assert [one.headers for one in world.outputs][:2] == [[("x", None)]] * 2
+    await deployment.check_orders({"order-1": 3})
+    await deployment.until_quiet()
+    assert [one.headers for one in deployment.outputs][:2] == [[("x", None)]] * 2
 
 
-async def test_misplaced_orders_are_published_in_the_order_of_their_commits(world: World):
+async def test_misplaced_orders_are_published_in_the_order_of_their_commits(deployment: StreamDeployment):
     dice = random.Random(7)
     for name in "abc":
-        world.start(name)
-    await world.until_shared(2, 2, 2)
+        deployment.start(name)
+    await deployment.until_shared(2, 2, 2)
 
-    await world.send_many([(f"order-{n % 10}", b"{}", dice.randrange(PARTITIONS)) for n in range(3000)])
+    await deployment.send_many([(f"order-{n % 10}", b"{}", dice.randrange(PARTITIONS)) for n in range(3000)])
 
-    await world.check_orders({f"order-{n}": 300 for n in range(10)})
-    await world.until_quiet()
+    await deployment.check_orders({f"order-{n}": 300 for n in range(10)})
+    await deployment.until_quiet()
 
 
-async def test_more_misplaced_rows_than_one_look_finds_keep_their_order(world: World):
+async def test_more_misplaced_rows_than_one_look_finds_keep_their_order(deployment: StreamDeployment):
     dice = random.Random(8)
     for name in "abc":
-        world.start(name, TOY_MISPLACED_ROWS_MAX="1")
-    await world.until_shared(2, 2, 2)
+        deployment.start(name, TOY_MISPLACED_ROWS_MAX="1")
+    await deployment.until_shared(2, 2, 2)
 
-    await world.send_many([(f"order-{n % 5}", b"{}", dice.randrange(PARTITIONS)) for n in range(1000)])
+    await deployment.send_many([(f"order-{n % 5}", b"{}", dice.randrange(PARTITIONS)) for n in range(1000)])
 
-    await world.check_orders({f"order-{n}": 200 for n in range(5)})
-    await world.until_quiet()
+    await deployment.check_orders({f"order-{n}": 200 for n in range(5)})
+    await deployment.until_quiet()
 
 
-async def test_nothing_is_lost_or_doubled_while_workers_are_killed(world: World):
+async def test_nothing_is_lost_or_doubled_while_workers_are_killed(deployment: StreamDeployment):
     dice = random.Random(11)
     for name in "abc":
-        world.start(name)
+        deployment.start(name)
     sent = 0
     for _ in range(8):
-        await world.send_many([(f"order-{n % 15}", b"{}", dice.randrange(PARTITIONS)) for n in range(sent, sent + 300)])
+        await deployment.send_many(
+            [(f"order-{n % 15}", b"{}", dice.randrange(PARTITIONS)) for n in range(sent, sent + 300)]
+        )
         sent += 300
-        await world.until_seen(sent - 250)
+        await deployment.until_seen(sent - 250)
         name = dice.choice("abc")
-        world.kill(name)
-        world.start(name)
+        deployment.kill(name)
+        deployment.start(name)
 
-    await world.check_orders({f"order-{n}": sent // 15 for n in range(15)})
-    await world.until_quiet()
+    await deployment.check_orders({f"order-{n}": sent // 15 for n in range(15)})
+    await deployment.until_quiet()
 
 
-async def test_a_session_that_the_database_ends_is_begun_anew(world: World):
-    world.start("a")
-    await world.until_shared(PARTITIONS)
+async def test_a_session_that_the_database_ends_is_begun_anew(deployment: StreamDeployment):
+    deployment.start("a")
+    await deployment.until_shared(PARTITIONS)
     for n in range(5):
-        await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(100)])
-        await world.until_seen(n * 100 + 10)
-        await world.database.fetch(
+        await deployment.send_many([(f"order-{n % 10}", b"{}", None) for n in range(100)])
+        await deployment.until_seen(n * 100 + 10)
+        await deployment.database.fetch(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name LIKE 'settlement-ledger%' AND datname = current_database()"
         )
 
-    await world.check_orders({f"order-{n}": 50 for n in range(10)})
+    await deployment.check_orders({f"order-{n}": 50 for n in range(10)})
 
 
-async def test_a_position_that_the_topic_no_longer_has_ends_the_worker(world: World):
-    world.start("a")
-    await world.until_shared(PARTITIONS)
-    assert await world.stop("a") == 0
+async def test_a_position_that_the_topic_no_longer_has_ends_the_worker(deployment: StreamDeployment):
+    deployment.start("a")
+    await deployment.until_shared(PARTITIONS)
+    assert await deployment.stop("a") == 0
     moved = "UPDATE ledger.positions SET next_offset = 99 WHERE topic = $1 AND partition = 2"
-    await world.database.execute(moved, names.INVOICES)
+    await deployment.database.execute(moved, names.INVOICES)
 
-    process = world.start("b")
+    process = deployment.start("b")
     code = await asyncio.to_thread(process.wait, 30)
 
     assert code == 1
-    assert f"{world.settings.topic(names.INVOICES)} partition 2" in world.log("b")
-    assert "offset 99" in world.log("b")
-    assert "offsets 0 to 0" in world.log("b")
+    assert f"{deployment.settings.topic(names.INVOICES)} partition 2" in deployment.log("b")
+    assert "offset 99" in deployment.log("b")
+    assert "offsets 0 to 0" in deployment.log("b")
 
 
-async def test_first_records_that_are_gone_before_they_were_read_end_the_worker(world: World):
-    world.start("a")
-    await world.until_shared(PARTITIONS)
-    assert await world.stop("a") == 0
-    sent = await world.send("never-read")
-    place = TopicPartition(world.settings.topic(names.INVOICES), sent.partition)
-    async with administrator(world.settings) as admin:
+async def test_first_records_that_are_gone_before_they_were_read_end_the_worker(deployment: StreamDeployment):
+    deployment.start("a")
+    await deployment.until_shared(PARTITIONS)
+    assert await deployment.stop("a") == 0
+    sent = await deployment.send("never-read")
+    place = TopicPartition(deployment.settings.topic(names.INVOICES), sent.partition)
+    async with administrator(deployment.settings) as admin:
         await admin.delete_records({place: RecordsToDelete(before_offset=-1)})  # as retention does
 
-    process = world.start("b")
+    process = deployment.start("b")
     code = await asyncio.to_thread(process.wait, 30)
 
     assert code == 1
-    assert "the stored position is offset 0, but the topic has offsets 1 to 1" in world.log("b")
+    assert "the stored position is offset 0, but the topic has offsets 1 to 1" in deployment.log("b")
 
 
-def _state(world: World, version: int) -> Outgoing:
+def _state(deployment: StreamDeployment, version: int) -> Outgoing:
     value = b'{"orderId": "order-1", "version": %d}' % version
-    return Outgoing(names.ORDERS, world.home("order-1"), b"order-1", value, [])
+    return Outgoing(names.ORDERS, deployment.home("order-1"), b"order-1", value, [])

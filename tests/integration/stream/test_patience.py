@@ -10,10 +10,10 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, OffsetOutOfRangeError, RequestTimedOutError
 from structlog.testing import capture_logs
 
+from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
 from tests.integration.stream.hosted import Hosted, at_work
 from tests.integration.stream.proxy import Proxy
 from tests.integration.stream.toy import Toy
-from tests.integration.stream.world import PARTITIONS, World
 from tests.until import until
 from worker.kafka import looker, names, source
 from worker.kafka.topic_ids import topic_ids
@@ -23,38 +23,38 @@ from worker.settings import load
 from worker.stream import pace, patience, publisher, session
 
 
-async def test_a_database_that_goes_away_costs_time_and_nothing_else(world: World):
-    proxy = Proxy(world.settings.database)
+async def test_a_database_that_goes_away_costs_time_and_nothing_else(deployment: StreamDeployment):
+    proxy = Proxy(deployment.settings.database)
     await proxy.open()
-    worker = Hosted(load(world.environment | {"DATABASE_URL": proxy.url}))
-    await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(100)])
-    await world.until_seen(50)
+    worker = Hosted(load(deployment.environment | {"DATABASE_URL": proxy.url}))
+    await deployment.send_many([(f"order-{n % 10}", b"{}", None) for n in range(100)])
+    await deployment.until_seen(50)
 
     await proxy.cut()
 
     async def red() -> bool:
         return bool(worker.runner.condition())
 
-    await world.until(red, "readiness gone")
-    await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(100)])
+    await deployment.until(red, "readiness gone")
+    await deployment.send_many([(f"order-{n % 10}", b"{}", None) for n in range(100)])
     assert not any(worker.control.lease_valid(partition) for partition in range(6))
     await proxy.open()
-    await world.check_orders({f"order-{n}": 20 for n in range(10)})
+    await deployment.check_orders({f"order-{n}": 20 for n in range(10)})
     assert not worker.runner.condition()
     assert worker.toy.drops >= 1
     await worker.stop()
     await proxy.cut()
 
 
-async def test_a_session_that_was_lost_is_not_kept_in_memory(world: World):
+async def test_a_session_that_was_lost_is_not_kept_in_memory(deployment: StreamDeployment):
     """Its queues alone are 70 MB where much waits: a database that came and went took a worker's memory all up."""
-    worker = await at_work(world)
+    worker = await at_work(deployment)
     session = weakref.ref(worker.runner._session)
     gc.disable()
     try:
-        await world.end_sessions()
-        await world.send("order-1")
-        await world.until_seen(2)
+        await deployment.end_sessions()
+        await deployment.send("order-1")
+        await deployment.until_seen(2)
 
         assert session() is None
     finally:
@@ -63,55 +63,55 @@ async def test_a_session_that_was_lost_is_not_kept_in_memory(world: World):
 
 
 async def test_while_kafka_takes_nothing_no_more_is_committed_than_there_is_room_for(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     a_cycle, takes = 50, list[bool]()
     monkeypatch.setattr(publisher, "UNACKNOWLEDGED_BYTES_MAX", 1)
     monkeypatch.setattr(pace, "RECORDS_MAX", a_cycle)
-    worker = Hosted(world.settings)
+    worker = Hosted(deployment.settings)
     worker.control.pace.records_max = a_cycle
     monkeypatch.setattr(worker.control, "lease_runs", lambda: bool(takes))
-    await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(1_000)])
-    await world.until_seen(1)
+    await deployment.send_many([(f"order-{n % 10}", b"{}", None) for n in range(1_000)])
+    await deployment.until_seen(1)
 
     async def red() -> bool:
         return bool(worker.runner.condition())
 
-    await world.until(red, "Kafka has not taken what was written for long")
-    assert await world.database.fetchval("SELECT count(*) FROM public.toy_seen") <= a_cycle
+    await deployment.until(red, "Kafka has not taken what was written for long")
+    assert await deployment.database.fetchval("SELECT count(*) FROM public.toy_seen") <= a_cycle
 
     takes.append(True)
-    await world.check_orders({f"order-{n}": 100 for n in range(10)})
+    await deployment.check_orders({f"order-{n}": 100 for n in range(10)})
     await worker.stop()
 
 
-async def test_a_session_that_was_ended_and_is_not_closed_yet_is_dropped_like_any_other(world: World):
-    proxy = Proxy(world.settings.database)
+async def test_a_session_that_was_ended_and_is_not_closed_yet_is_dropped_like_any_other(deployment: StreamDeployment):
+    proxy = Proxy(deployment.settings.database)
     await proxy.open()
-    worker = Hosted(load(world.environment | {"DATABASE_URL": proxy.url}))
-    await world.send("order-1")
-    await world.until_seen(1)
+    worker = Hosted(load(deployment.environment | {"DATABASE_URL": proxy.url}))
+    await deployment.send("order-1")
+    await deployment.until_seen(1)
 
     async def dropped() -> bool:
         return worker.toy.drops > 0
 
     proxy.lingers = True
-    await world.end_sessions()
-    await world.until(dropped, "the session dropped")
+    await deployment.end_sessions()
+    await deployment.until(dropped, "the session dropped")
     proxy.lingers = False
-    await world.send("order-1")
+    await deployment.send("order-1")
 
-    await world.check_orders({"order-1": 2})
+    await deployment.check_orders({"order-1": 2})
     await worker.stop()
     await proxy.cut()
 
 
-async def test_a_worker_that_is_stopped_while_the_database_is_away_ends_at_once(world: World):
-    proxy = Proxy(world.settings.database)
+async def test_a_worker_that_is_stopped_while_the_database_is_away_ends_at_once(deployment: StreamDeployment):
+    proxy = Proxy(deployment.settings.database)
     await proxy.open()
-    worker = Hosted(load(world.environment | {"DATABASE_URL": proxy.url}))
-    await world.send("order-1")
-    await world.until_seen(1)
+    worker = Hosted(load(deployment.environment | {"DATABASE_URL": proxy.url}))
+    await deployment.send("order-1")
+    await deployment.until_seen(1)
     await proxy.cut()
 
     worker.runner.stop()
@@ -119,25 +119,25 @@ async def test_a_worker_that_is_stopped_while_the_database_is_away_ends_at_once(
     await asyncio.wait_for(worker.running, 5)
 
 
-async def test_a_library_that_gives_up_what_was_waited_for_does_not_end_the_worker(world: World):
+async def test_a_library_that_gives_up_what_was_waited_for_does_not_end_the_worker(deployment: StreamDeployment):
     """Its work was over as if somebody had asked for it: exit code 0, and nothing in the log."""
 
-    worker = Hosted(world.settings)
+    worker = Hosted(deployment.settings)
     worker.toy.meets = [asyncio.CancelledError()]
 
-    await world.send("order-1")
+    await deployment.send("order-1")
 
-    await world.check_orders({"order-1": 1})
+    await deployment.check_orders({"order-1": 1})
     await worker.stop()
 
 
-async def test_a_broker_that_comes_back_at_another_address_is_written_to_again(world: World):
+async def test_a_broker_that_comes_back_at_another_address_is_written_to_again(deployment: StreamDeployment):
     """A producer that was idle meanwhile knows the old address only: what it was given later stayed in the outbox."""
 
-    worker = Hosted(world.settings)
-    await world.send("order-1")
-    await world.until_published({"order-1": 1})
-    await world.until_quiet()
+    worker = Hosted(deployment.settings)
+    await deployment.send("order-1")
+    await deployment.until_published({"order-1": 1})
+    await deployment.until_quiet()
     producing = worker.runner._sink._producer.client
     for connection in list(producing._conns.values()):
         connection.close()
@@ -145,24 +145,24 @@ async def test_a_broker_that_comes_back_at_another_address_is_written_to_again(w
     producing.cluster._brokers = {node: broker._replace(port=9) for node, broker in known.items()}
     worker.toy.meets = [asyncio.CancelledError()]
 
-    await world.send("order-1")
+    await deployment.send("order-1")
 
-    await world.check_orders({"order-1": 2})
+    await deployment.check_orders({"order-1": 2})
     await worker.stop()
 
 
-async def test_everything_of_a_session_is_let_go_also_while_kafka_is_to_be_asked_again(world: World):
+async def test_everything_of_a_session_is_let_go_also_while_kafka_is_to_be_asked_again(deployment: StreamDeployment):
     """aiokafka gives up half way where a fetch of its own waits: the memory and the connections of before stayed."""
 
-    worker = Hosted(world.settings)
+    worker = Hosted(deployment.settings)
     worker.toy.meets = [NodeNotReadyError("the broker restarts")]
-    await world.until_shared(PARTITIONS)
+    await deployment.until_shared(PARTITIONS)
     session, producing = worker.runner._session, worker.runner._sink
     session._source._consumer._fetcher._pending_tasks.add(asyncio.create_task(asyncio.Event().wait()))
 
     with capture_logs() as logged:
-        await world.send("order-1")
-        await world.check_orders({"order-1": 1})
+        await deployment.send("order-1")
+        await deployment.check_orders({"order-1": 1})
 
     told = [one["problem"] for one in logged if one["event"].startswith("the session ended")]
     assert told == ["Kafka is not ready: a broker that we need cannot be reached"]
@@ -173,12 +173,12 @@ async def test_everything_of_a_session_is_let_go_also_while_kafka_is_to_be_asked
 
 
 async def test_a_broker_that_does_not_answer_for_a_moment_costs_no_session(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     """Whichever broker was asked for the topics' ids just as it restarted: all that was in flight became unknown."""
     monkeypatch.setattr(source, "IDS_SECONDS", 0.0)
     answers: list[Exception] = [NodeNotReadyError(), RequestTimedOutError(), KafkaConnectionError(), TimeoutError()]
-    worker = await at_work(world)
+    worker = await at_work(deployment)
 
     async def restarting(*asked: object) -> object:
         if answers:
@@ -186,54 +186,54 @@ async def test_a_broker_that_does_not_answer_for_a_moment_costs_no_session(
         return await topic_ids(*asked)
 
     monkeypatch.setattr(looker, "topic_ids", restarting)
-    await world.send("order-1")
+    await deployment.send("order-1")
 
-    await world.check_orders({"order-1": 2})
+    await deployment.check_orders({"order-1": 2})
     await until(lambda: not answers, seconds=20)
     assert worker.toy.drops == 0
     await worker.stop()
 
 
 async def test_a_broker_that_knows_nothing_of_a_position_and_does_not_lead_it_ends_no_worker(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     """One that came back with an empty disk says so, for a moment, of everything that the others have."""
-    worker = await at_work(world)
-    place = TopicPartition(world.settings.topic(names.INVOICES), world.home("order-1"))
+    worker = await at_work(deployment)
+    place = TopicPartition(deployment.settings.topic(names.INVOICES), deployment.home("order-1"))
 
     async def wiped(*_: Any, **__: Any) -> Any:
         raise OffsetOutOfRangeError({place: 1})
 
     monkeypatch.setattr(worker.runner._session._source._consumer, "getmany", wiped)
-    await world.send("order-1")
+    await deployment.send("order-1")
 
     await until(lambda: worker.toy.drops == 1, seconds=20)  # a fetch under way may bring the record first
-    await world.check_orders({"order-1": 2})
+    await deployment.check_orders({"order-1": 2})
     assert worker.toy.drops == 1
     await worker.stop()
 
 
 async def test_a_client_that_no_longer_fetches_is_replaced_by_one_that_does(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     """Its task that fetches ends where two brokers refuse the same offset, and says so to nobody."""
     monkeypatch.setattr(source, "IDS_SECONDS", 0.1)
     monkeypatch.setattr(source, "FETCHES_SILENT_SECONDS_MAX", 0.5)
-    worker = await at_work(world)
+    worker = await at_work(deployment)
     worker.runner._session._source._consumer._fetcher._fetch_task.cancel()
 
-    await world.send("order-1")
+    await deployment.send("order-1")
 
-    await world.check_orders({"order-1": 2})
+    await deployment.check_orders({"order-1": 2})
     assert worker.toy.drops == 1
     await worker.stop()
 
 
 async def test_what_arrives_is_read_while_no_broker_says_which_topics_they_are(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(source, "IDS_SECONDS", 0.0)
-    worker = await at_work(world)
+    worker = await at_work(deployment)
     asked = asyncio.Event()
 
     async def silent(*_: object) -> object:
@@ -243,26 +243,26 @@ async def test_what_arrives_is_read_while_no_broker_says_which_topics_they_are(
 
     monkeypatch.setattr(looker, "topic_ids", silent)
     await asked.wait()
-    await world.send("order-1")
+    await deployment.send("order-1")
 
-    await world.check_orders({"order-1": 2})
+    await deployment.check_orders({"order-1": 2})
     await worker.stop()
 
 
-async def test_a_broken_invariant_of_the_feature_ends_the_worker(world: World):
+async def test_a_broken_invariant_of_the_feature_ends_the_worker(deployment: StreamDeployment):
     class Broken(Toy):
         async def handle(self, _: object) -> None:
             raise AssertionError("what cannot be")
 
-    worker = Hosted(world.settings, Broken)
+    worker = Hosted(deployment.settings, Broken)
 
     await asyncio.wait([worker.running], timeout=30)
 
     assert str(worker.running.exception()) == "what cannot be"
 
 
-async def test_a_failed_background_task_of_the_feature_ends_the_worker(world: World):
-    worker = await at_work(world)
+async def test_a_failed_background_task_of_the_feature_ends_the_worker(deployment: StreamDeployment):
+    worker = await at_work(deployment)
 
     worker.control.fail(RuntimeError("the sender died"))
 
@@ -270,15 +270,15 @@ async def test_a_failed_background_task_of_the_feature_ends_the_worker(world: Wo
     assert str(worker.running.exception()) == "the sender died"
 
 
-async def test_a_worker_whose_work_never_ends_leaves_when_its_time_to_drain_is_over(world: World):
+async def test_a_worker_whose_work_never_ends_leaves_when_its_time_to_drain_is_over(deployment: StreamDeployment):
     class Endless(Toy):
         async def release(self, partitions: frozenset[int]) -> None:
             await super().release(partitions)
             await asyncio.Event().wait()
 
-    worker = Hosted(load(world.environment | {"DRAIN_SECONDS": "0.2"}), Endless)
-    await world.send("order-1")
-    await world.until_seen(1)
+    worker = Hosted(load(deployment.environment | {"DRAIN_SECONDS": "0.2"}), Endless)
+    await deployment.send("order-1")
+    await deployment.until_seen(1)
 
     worker.runner.stop()
 
@@ -287,12 +287,12 @@ async def test_a_worker_whose_work_never_ends_leaves_when_its_time_to_drain_is_o
 
 
 async def test_whoever_holds_a_lock_that_a_worker_needs_is_named_until_it_is_free(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     """An open transaction of theirs: the same line came nine times in 45 seconds, and readiness stayed."""
     monkeypatch.setitem(connecting._SERVER_SETTINGS, "lock_timeout", "100ms")
     monkeypatch.setattr(patience, "HELD_UP_SECONDS", 0.1)
-    worker = await at_work(world)
+    worker = await at_work(deployment)
 
     async def red() -> bool:
         return bool(worker.runner.condition())
@@ -300,16 +300,16 @@ async def test_whoever_holds_a_lock_that_a_worker_needs_is_named_until_it_is_fre
     async def green() -> bool:
         return not worker.runner.condition()
 
-    async with connected(world.settings.database, name="psql of ana") as ana:
+    async with connected(deployment.settings.database, name="psql of ana") as ana:
         holds = f"process {ana.get_server_pid()} (psql of ana, user "
         with capture_logs() as logged:
             async with ana.transaction():
                 await ana.execute("LOCK TABLE ledger.outbox")
-                await world.send("order-1")
-                await world.until(red, "readiness gone")
+                await deployment.send("order-1")
+                await deployment.until(red, "readiness gone")
                 said = worker.runner.condition()["problem"]
-            await world.until(green, "readiness back")
-    await world.check_orders({"order-1": 2})
+            await deployment.until(green, "readiness back")
+    await deployment.check_orders({"order-1": 2})
     await worker.stop()
 
     assert holds in said
@@ -319,30 +319,34 @@ async def test_whoever_holds_a_lock_that_a_worker_needs_is_named_until_it_is_fre
     ]  # fmt: skip
 
 
-async def test_a_row_that_somebody_holds_is_told_with_its_table(world: World, monkeypatch: pytest.MonkeyPatch):
+async def test_a_row_that_somebody_holds_is_told_with_its_table(
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setitem(connecting._SERVER_SETTINGS, "lock_timeout", "100ms")
     monkeypatch.setattr(patience, "HELD_UP_SECONDS", 0.1)
-    worker = await at_work(world)
+    worker = await at_work(deployment)
 
     async def red() -> bool:
         return bool(worker.runner.condition())
 
-    async with world.database.acquire() as ana, ana.transaction():
+    async with deployment.database.acquire() as ana, ana.transaction():
         await ana.execute("SELECT FROM ledger.positions FOR UPDATE")
-        await world.send("order-1")
-        await world.until(red, "readiness gone")
+        await deployment.send("order-1")
+        await deployment.until(red, "readiness gone")
         said = worker.runner.condition()["problem"]
-    await world.check_orders({"order-1": 2})
+    await deployment.check_orders({"order-1": 2})
     await worker.stop()
 
     assert "lock timeout, of a row of positions; process " in said
 
 
-async def test_one_partition_that_no_broker_leads_is_named(world: World, monkeypatch: pytest.MonkeyPatch):
+async def test_one_partition_that_no_broker_leads_is_named(
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
+):
     """The others are read on, so that nobody said why this one's invoices wait."""
     monkeypatch.setattr(session, "LEADERLESS_SECONDS_MAX", 0.0)
-    worker = await at_work(world)
-    lost = TopicPartition(world.settings.topic(names.INVOICES), 1)
+    worker = await at_work(deployment)
+    lost = TopicPartition(deployment.settings.topic(names.INVOICES), 1)
     cluster = worker.runner._session._source._client._client.cluster
     leads = cluster.leader_for_partition
 
@@ -354,7 +358,7 @@ async def test_one_partition_that_no_broker_leads_is_named(world: World, monkeyp
         trouble.setattr(cluster, "leader_for_partition", lambda one: -1 if one == lost else leads(one))
         await until(named, 10)
 
-    await world.send("order-1")
-    await world.check_orders({"order-1": 2})
+    await deployment.send("order-1")
+    await deployment.check_orders({"order-1": 2})
     await until(lambda: not worker.runner.condition(), 10)
     await worker.stop()

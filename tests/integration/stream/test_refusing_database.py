@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from tests.integration.login import login
+from tests.integration.stream.deployment import StreamDeployment
 from tests.integration.stream.hosted import Hosted
-from tests.integration.stream.world import World
 from worker.settings import Settings, load
 
 END_SESSIONS = (
@@ -34,63 +34,65 @@ TROUBLES = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-async def test_a_database_that_refuses_costs_time_and_nothing_else(world: World, trouble: str):
-    name = urlsplit(world.settings.database).path.removeprefix("/")
+async def test_a_database_that_refuses_costs_time_and_nothing_else(deployment: StreamDeployment, trouble: str):
+    name = urlsplit(deployment.settings.database).path.removeprefix("/")
     befall, mend = (statements.format(name=f'"{name}"') for statements in TROUBLES[trouble])
-    await costs_time_only(world, world.settings, befall, mend)
+    await costs_time_only(deployment, deployment.settings, befall, mend)
 
 
-async def test_a_database_out_of_connections_costs_time_and_nothing_else(world: World):
-    await world.database.execute("GRANT ALL ON toy_orders, toy_seen TO settlement_ledger")
-    async with login(world.settings.database, "settlement_ledger") as url:
+async def test_a_database_out_of_connections_costs_time_and_nothing_else(deployment: StreamDeployment):
+    await deployment.database.execute("GRANT ALL ON toy_orders, toy_seen TO settlement_ledger")
+    async with login(deployment.settings.database, "settlement_ledger") as url:
         limit = f"ALTER ROLE {urlsplit(url).username} CONNECTION LIMIT"
-        settings = load(world.environment | {"DATABASE_URL": url})
+        settings = load(deployment.environment | {"DATABASE_URL": url})
         await costs_time_only(
-            world, settings, f"{limit} 0;\n{END_SESSIONS}", f"{limit} -1", "too many connections for role"
+            deployment, settings, f"{limit} 0;\n{END_SESSIONS}", f"{limit} -1", "too many connections for role"
         )
 
 
-async def test_a_worker_without_a_right_waits_for_it_and_says_which(world: World):
-    async with login(world.settings.database, "settlement_ledger") as url:
-        await world.database.execute("GRANT ALL ON toy_orders, toy_seen TO settlement_ledger")
-        settings = load(world.environment | {"DATABASE_URL": url})
+async def test_a_worker_without_a_right_waits_for_it_and_says_which(deployment: StreamDeployment):
+    async with login(deployment.settings.database, "settlement_ledger") as url:
+        await deployment.database.execute("GRANT ALL ON toy_orders, toy_seen TO settlement_ledger")
+        settings = load(deployment.environment | {"DATABASE_URL": url})
         right = "INSERT ON ledger.outbox {} settlement_ledger"
         befall, mend = f"REVOKE {right.format('FROM')}", f"GRANT {right.format('TO')}"
-        await costs_time_only(world, settings, befall, mend, "permission denied for table outbox")
+        await costs_time_only(deployment, settings, befall, mend, "permission denied for table outbox")
 
 
-async def costs_time_only(world: World, settings: Settings, befall: str, mend: str, says: str = "") -> None:
+async def costs_time_only(
+    deployment: StreamDeployment, settings: Settings, befall: str, mend: str, says: str = ""
+) -> None:
     """A worker is at work when the trouble comes, is not ready while it lasts, and goes on by itself."""
     worker = Hosted(settings)
-    await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(50)])
-    await world.until_seen(50)
-    server = await asyncpg.connect(urlsplit(world.settings.database)._replace(path="/postgres").geturl())
+    await deployment.send_many([(f"order-{n % 10}", b"{}", None) for n in range(50)])
+    await deployment.until_seen(50)
+    server = await asyncpg.connect(urlsplit(deployment.settings.database)._replace(path="/postgres").geturl())
     for statement in befall.split(";\n"):
-        await (server if statement.startswith("ALTER") else world.database).execute(statement)
-    await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(50)])
+        await (server if statement.startswith("ALTER") else deployment.database).execute(statement)
+    await deployment.send_many([(f"order-{n % 10}", b"{}", None) for n in range(50)])
 
     async def red() -> bool:
         problem = worker.runner.condition().get("problem")
         return problem is not None and says in problem
 
-    await world.until(red, "readiness gone")
-    await (server if mend.startswith("ALTER") else world.database).execute(mend)
+    await deployment.until(red, "readiness gone")
+    await (server if mend.startswith("ALTER") else deployment.database).execute(mend)
     await server.close()
 
-    await world.check_orders({f"order-{n}": 10 for n in range(10)})
+    await deployment.check_orders({f"order-{n}": 10 for n in range(10)})
     assert not worker.runner.condition()
     await worker.stop()
 
 
-async def test_a_slow_database_is_waited_for_in_the_same_session(world: World):
-    await world.database.execute(
+async def test_a_slow_database_is_waited_for_in_the_same_session(deployment: StreamDeployment):
+    await deployment.database.execute(
         "CREATE FUNCTION public.trouble() RETURNS trigger LANGUAGE plpgsql AS "
         f"$$ BEGIN PERFORM pg_sleep(0.2); RETURN NEW; END $$; {ON_EACH_ROW}"
     )
-    worker = Hosted(world.settings)
+    worker = Hosted(deployment.settings)
 
-    await world.send_many([(f"order-{n % 10}", b"{}", None) for n in range(50)])
+    await deployment.send_many([(f"order-{n % 10}", b"{}", None) for n in range(50)])
 
-    await world.check_orders({f"order-{n}": 5 for n in range(10)})
+    await deployment.check_orders({f"order-{n}": 5 for n in range(10)})
     assert worker.toy.drops == 0
     await worker.stop()

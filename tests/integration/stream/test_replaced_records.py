@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import RequestTimedOutError
 
-from tests.integration.stream.world import PARTITIONS, World
+from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
 from tests.transactions import transactional
 from tests.until import until
 from worker.kafka import names, topics
@@ -158,24 +158,24 @@ async def test_what_a_new_leader_only_took_back_is_passed(source: Source, settin
 
 
 async def test_a_worker_that_starts_after_records_were_replaced_ends_until_a_person_sets_its_position(
-    world: World, broker: Losing
+    deployment: StreamDeployment, broker: Losing
 ):
-    world.start("a")
-    await world.until_shared(PARTITIONS)
-    await _send(world.settings, b"{}", b"{}", b"{}")
-    await world.until_seen(3)
-    assert await world.stop("a") == 0
-    await asyncio.to_thread(broker.loses_from, world.settings.topic(names.INVOICES), 1)
-    await _send(world.settings, *[b"{}"] * 5)
+    deployment.start("a")
+    await deployment.until_shared(PARTITIONS)
+    await _send(deployment.settings, b"{}", b"{}", b"{}")
+    await deployment.until_seen(3)
+    assert await deployment.stop("a") == 0
+    await asyncio.to_thread(broker.loses_from, deployment.settings.topic(names.INVOICES), 1)
+    await _send(deployment.settings, *[b"{}"] * 5)
 
-    code = await asyncio.to_thread(world.start("b").wait, 30)
+    code = await asyncio.to_thread(deployment.start("b").wait, 30)
 
     assert code == 1
     said = "the stored position is offset 3, but Kafka has lost all of it from offset 1 on"
-    assert f"{world.settings.topic(names.INVOICES)} partition 2: {said}" in world.log("b")
+    assert f"{deployment.settings.topic(names.INVOICES)} partition 2: {said}" in deployment.log("b")
 
-    await world.database.execute("TRUNCATE public.toy_seen")
+    await deployment.database.execute("TRUNCATE public.toy_seen")
     answered = "UPDATE ledger.positions SET next_offset = 1, topic_id = NULL WHERE topic = $1 AND partition = $2"
-    await world.database.execute(answered, *INVOICES)
-    world.start("c")
-    await world.until_seen(5)
+    await deployment.database.execute(answered, *INVOICES)
+    deployment.start("c")
+    await deployment.until_seen(5)

@@ -9,9 +9,9 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import RequestTimedOutError
 from prometheus_client import REGISTRY
 
+from tests.integration.stream.deployment import StreamDeployment
 from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.toy import Toy
-from tests.integration.stream.world import World
 from tests.transactions import transactional
 from worker.kafka import names
 from worker.kafka.connecting import client_options
@@ -23,184 +23,192 @@ PARTITION = 2
 
 
 @pytest.fixture
-async def erp(world: World) -> AsyncIterator[AIOKafkaProducer]:
-    async with transactional(world.settings) as producer:
+async def erp(deployment: StreamDeployment) -> AsyncIterator[AIOKafkaProducer]:
+    async with transactional(deployment.settings) as producer:
         yield producer
 
 
-async def _publish(world: World, erp: AIOKafkaProducer, *orders: str) -> None:
+async def _publish(deployment: StreamDeployment, erp: AIOKafkaProducer, *orders: str) -> None:
     for order in orders:
-        topic = world.settings.topic(names.INVOICES)
+        topic = deployment.settings.topic(names.INVOICES)
         await erp.send_and_wait(topic, b"{}", key=order.encode(), partition=PARTITION)
 
 
-async def _committed(world: World, erp: AIOKafkaProducer, *orders: str) -> None:
+async def _committed(deployment: StreamDeployment, erp: AIOKafkaProducer, *orders: str) -> None:
     await erp.begin_transaction()
-    await _publish(world, erp, *orders)
+    await _publish(deployment, erp, *orders)
     await erp.commit_transaction()
 
 
-async def _aborted(world: World, erp: AIOKafkaProducer, *orders: str) -> None:
+async def _aborted(deployment: StreamDeployment, erp: AIOKafkaProducer, *orders: str) -> None:
     await erp.begin_transaction()
-    await _publish(world, erp, *orders)
+    await _publish(deployment, erp, *orders)
     await erp.abort_transaction()
 
 
-async def _seen(world: World) -> list[str]:
-    rows = await world.database.fetch('SELECT order_id FROM public.toy_seen ORDER BY "offset"')
+async def _seen(deployment: StreamDeployment) -> list[str]:
+    rows = await deployment.database.fetch('SELECT order_id FROM public.toy_seen ORDER BY "offset"')
     return [row["order_id"] for row in rows]
 
 
-async def _position(world: World) -> int:
+async def _position(deployment: StreamDeployment) -> int:
     query = "SELECT next_offset FROM ledger.positions WHERE topic = $1 AND partition = $2"
-    return await world.database.fetchval(query, names.INVOICES, PARTITION) or 0
+    return await deployment.database.fetchval(query, names.INVOICES, PARTITION) or 0
 
 
-async def _until_position(world: World, wanted: int) -> None:
+async def _until_position(deployment: StreamDeployment, wanted: int) -> None:
     async def there() -> bool:
-        return await _position(world) == wanted
+        return await _position(deployment) == wanted
 
-    await world.until(there, f"a stored position of {wanted}")
+    await deployment.until(there, f"a stored position of {wanted}")
 
 
-async def test_what_a_transaction_took_back_never_was(world: World, erp: AIOKafkaProducer):
-    await _aborted(world, erp, "taken-back", "taken-back")
-    await _committed(world, erp, "order-1", "order-2")
-    await _aborted(world, erp, "taken-back")
-    await world.send("order-3", partition=PARTITION)
+async def test_what_a_transaction_took_back_never_was(deployment: StreamDeployment, erp: AIOKafkaProducer):
+    await _aborted(deployment, erp, "taken-back", "taken-back")
+    await _committed(deployment, erp, "order-1", "order-2")
+    await _aborted(deployment, erp, "taken-back")
+    await deployment.send("order-3", partition=PARTITION)
 
-    worker = Hosted(world.settings)
-    await world.until_seen(3)
+    worker = Hosted(deployment.settings)
+    await deployment.until_seen(3)
     await worker.stop()
 
-    assert await _seen(world) == ["order-1", "order-2", "order-3"]
-    await world.check_orders({"order-1": 1, "order-2": 1, "order-3": 1})
+    assert await _seen(deployment) == ["order-1", "order-2", "order-3"]
+    await deployment.check_orders({"order-1": 1, "order-2": 1, "order-3": 1})
 
 
 async def test_an_idle_worker_is_at_the_end_of_a_topic_that_ends_with_what_is_no_record(
-    world: World, erp: AIOKafkaProducer
+    deployment: StreamDeployment, erp: AIOKafkaProducer
 ):
-    worker = Hosted(world.settings)
-    lag = LagReader(world.settings, {"ledger": (names.INVOICES,)})
-    await _committed(world, erp, "order-1")  # offset 0, and a marker
-    await _aborted(world, erp, "taken-back")  # offset 2, and a marker
+    worker = Hosted(deployment.settings)
+    lag = LagReader(deployment.settings, {"ledger": (names.INVOICES,)})
+    await _committed(deployment, erp, "order-1")  # offset 0, and a marker
+    await _aborted(deployment, erp, "taken-back")  # offset 2, and a marker
 
-    await _until_position(world, 4)
+    await _until_position(deployment, 4)
 
     async def caught_up() -> bool:
         return (await lag.read())["ledger"][PARTITION] == 0
 
-    await world.until(caught_up, "no lag for the lag tools")
+    await deployment.until(caught_up, "no lag for the lag tools")
     await worker.runner.measure()
     place = {"topic": names.INVOICES, "partition": str(PARTITION)}
     assert REGISTRY.get_sample_value("settlement_consumer_lag_records", place) == 0
-    assert await _seen(world) == ["order-1"]
+    assert await _seen(deployment) == ["order-1"]
     await lag.close()
     await worker.stop()
 
 
-async def test_a_worker_that_is_never_idle_passes_the_end_of_a_transaction_too(world: World, erp: AIOKafkaProducer):
+async def test_a_worker_that_is_never_idle_passes_the_end_of_a_transaction_too(
+    deployment: StreamDeployment, erp: AIOKafkaProducer
+):
     class Busy(Toy):
         async def committed(self, cycle: Cycle) -> None:
             await super().committed(cycle)
             self.control.wake()  # one cycle after another, as while other partitions have much to read
 
-    worker = Hosted(world.settings, Busy)
+    worker = Hosted(deployment.settings, Busy)
 
-    await _committed(world, erp, "order-1")  # offset 0, and a marker
+    await _committed(deployment, erp, "order-1")  # offset 0, and a marker
 
-    await _until_position(world, 2)
-    assert await _seen(world) == ["order-1"]
+    await _until_position(deployment, 2)
+    assert await _seen(deployment) == ["order-1"]
     await worker.stop()
 
 
-async def test_a_topic_that_lost_nothing_but_markers_has_lost_nothing(world: World, erp: AIOKafkaProducer):
-    worker = Hosted(world.settings)
-    await _committed(world, erp, "order-1")
-    await _until_position(world, 2)
+async def test_a_topic_that_lost_nothing_but_markers_has_lost_nothing(
+    deployment: StreamDeployment, erp: AIOKafkaProducer
+):
+    worker = Hosted(deployment.settings)
+    await _committed(deployment, erp, "order-1")
+    await _until_position(deployment, 2)
     await worker.stop()
-    admin = AIOKafkaAdminClient(**client_options(world.settings))
+    admin = AIOKafkaAdminClient(**client_options(deployment.settings))
     await admin.start()
-    place = TopicPartition(world.settings.topic(names.INVOICES), PARTITION)
+    place = TopicPartition(deployment.settings.topic(names.INVOICES), PARTITION)
     await admin.delete_records({place: RecordsToDelete(before_offset=-1)})  # as retention does
     await admin.close()
 
-    worker = Hosted(world.settings)
-    await _committed(world, erp, "order-2")
+    worker = Hosted(deployment.settings)
+    await _committed(deployment, erp, "order-2")
 
-    await world.until_seen(2)
+    await deployment.until_seen(2)
     await worker.stop()
 
 
-async def test_what_a_transaction_holds_back_is_waited_for_and_shows_as_lag(world: World, erp: AIOKafkaProducer):
-    worker = Hosted(world.settings)
-    lag = LagReader(world.settings, {"ledger": (names.INVOICES,)})
-    await world.send("order-1", partition=PARTITION)
-    await world.until_seen(1)
+async def test_what_a_transaction_holds_back_is_waited_for_and_shows_as_lag(
+    deployment: StreamDeployment, erp: AIOKafkaProducer
+):
+    worker = Hosted(deployment.settings)
+    lag = LagReader(deployment.settings, {"ledger": (names.INVOICES,)})
+    await deployment.send("order-1", partition=PARTITION)
+    await deployment.until_seen(1)
     await erp.begin_transaction()
-    await _publish(world, erp, "order-2")
-    await world.send("order-3", partition=PARTITION)
-    await world.send("elsewhere", partition=PARTITION + 1)
+    await _publish(deployment, erp, "order-2")
+    await deployment.send("order-3", partition=PARTITION)
+    await deployment.send("elsewhere", partition=PARTITION + 1)
 
-    await world.until_seen(2)
+    await deployment.until_seen(2)
 
     async def behind() -> bool:
         return (await lag.read())["ledger"][PARTITION] == 2
 
-    await world.until(behind, "a lag of the two records that wait")
-    assert await _seen(world) in (["order-1", "elsewhere"], ["elsewhere", "order-1"])
+    await deployment.until(behind, "a lag of the two records that wait")
+    assert await _seen(deployment) in (["order-1", "elsewhere"], ["elsewhere", "order-1"])
     assert worker.runner.condition() == {}
     await erp.commit_transaction()
-    await world.until_seen(4)
+    await deployment.until_seen(4)
     await lag.close()
     await worker.stop()
 
 
 async def test_a_position_behind_the_beginning_of_an_open_transaction_is_a_position(
-    world: World, erp: AIOKafkaProducer
+    deployment: StreamDeployment, erp: AIOKafkaProducer
 ):
     """As a worker leaves it that read everything, whether it was committed or not."""
     await erp.begin_transaction()
-    await _publish(world, erp, "order-1", "order-2")
+    await _publish(deployment, erp, "order-1", "order-2")
     insert = "INSERT INTO ledger.positions VALUES ($1, $2, 2)"
-    await world.database.execute(insert, names.INVOICES, PARTITION)
+    await deployment.database.execute(insert, names.INVOICES, PARTITION)
 
-    worker = Hosted(world.settings)
-    await world.send("elsewhere", partition=PARTITION + 1)
-    await world.until_seen(1)
-    await _publish(world, erp, "order-3")
+    worker = Hosted(deployment.settings)
+    await deployment.send("elsewhere", partition=PARTITION + 1)
+    await deployment.until_seen(1)
+    await _publish(deployment, erp, "order-3")
     await erp.commit_transaction()
 
-    await world.until_seen(2)
-    assert sorted(await _seen(world)) == ["elsewhere", "order-3"]
+    await deployment.until_seen(2)
+    assert sorted(await _seen(deployment)) == ["elsewhere", "order-3"]
     await worker.stop()
 
 
-async def test_who_reads_a_topic_to_its_end_waits_for_no_transaction(world: World, erp: AIOKafkaProducer):
-    await _committed(world, erp, "order-1")
-    await _aborted(world, erp, "taken-back")
+async def test_who_reads_a_topic_to_its_end_waits_for_no_transaction(
+    deployment: StreamDeployment, erp: AIOKafkaProducer
+):
+    await _committed(deployment, erp, "order-1")
+    await _aborted(deployment, erp, "taken-back")
     await erp.begin_transaction()
-    await _publish(world, erp, "open")
-    sent = await world.send("order-2", partition=PARTITION)
+    await _publish(deployment, erp, "open")
+    sent = await deployment.send("order-2", partition=PARTITION)
 
     async with asyncio.timeout(20):
         place = names.INVOICES, PARTITION
-        pages = [page async for page in read_between(world.settings, {place: (0, sent.offset + 1)})]
+        pages = [page async for page in read_between(deployment.settings, {place: (0, sent.offset + 1)})]
 
     assert [record.offset for page in pages for record in page][-1] == sent.offset
     await erp.abort_transaction()
     async with asyncio.timeout(20):
-        async for _ in read_between(world.settings, {place: (sent.offset + 1, sent.offset + 2)}):
+        async for _ in read_between(deployment.settings, {place: (sent.offset + 1, sent.offset + 2)}):
             raise AssertionError("a marker is no record")
 
 
 async def test_who_reads_a_topic_to_its_end_gives_up_where_no_broker_tells_of_it(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("worker.kafka.tail.SILENT_SECONDS_MAX", 0.1)
-    sent = await world.send("order-1", partition=PARTITION)
+    sent = await deployment.send("order-1", partition=PARTITION)
     beyond = sent.offset + 10
-    reading = read_between(world.settings, {(names.INVOICES, PARTITION): (0, beyond)})
+    reading = read_between(deployment.settings, {(names.INVOICES, PARTITION): (0, beyond)})
     async with asyncio.timeout(20):
         assert [one.offset for one in await anext(reading)] == [sent.offset]
         with pytest.raises(RequestTimedOutError, match=f"{names.INVOICES} partition {PARTITION}"):

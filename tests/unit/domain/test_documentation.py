@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.domain.world import World
+from tests.unit.domain.scenario import Scenario
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-money-moves.md"
 _ROW = re.compile(r"^\| `(?P<play>[^`]+)` \| (?P<asked>[^|]+) \| (?P<after>[^|]+) \|$")
@@ -28,12 +28,12 @@ def test_all_five_tables_of_the_four_stories_are_found() -> None:
 
 @pytest.mark.parametrize("story", _stories(), ids=lambda rows: rows[-1]["play"])
 def test_every_table_of_how_money_moves_is_true(story: list[re.Match[str]]) -> None:
-    world = World()
+    scenario = Scenario()
     for row in story:
-        before = len(world.issued)
+        before = len(scenario.issued)
 
-        world.say(row["play"])
+        scenario.say(row["play"])
 
-        asked = ", ".join(f"{one.operation} {one.value}" for one in world.issued[before:])
+        asked = ", ".join(f"{one.operation} {one.value}" for one in scenario.issued[before:])
         assert (asked or "nothing") == row["asked"].strip(), row["play"]
-        world.shows(row["after"].strip())
+        scenario.shows(row["after"].strip())

@@ -3,9 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from tests.unit.domain.world import (
+from tests.unit.domain.scenario import (
     ORDER,
-    World,
+    Scenario,
     added,
     auto,
     cancel,
@@ -121,8 +121,8 @@ def test_i5_a_command_keeps_its_ids_through_every_upgrade() -> None:
 
 
 def test_i5_a_command_is_known_by_its_cause_its_settlement_and_how_often_it_was_asked() -> None:
-    world = World().script("settle", "ok", "declined", "ok").script("refund", "declined")
-    world.say("Out 6000; Out 4000; retry settle 4000; return 7000; retry refund 6000")
+    scenario = Scenario().script("settle", "ok", "declined", "ok").script("refund", "declined")
+    scenario.say("Out 6000; Out 4000; retry settle 4000; return 7000; retry refund 6000")
 
     wanted = [
         command_ids(ORDER, "p1", "settle", ("invoice", "1"), None, 1),
@@ -132,4 +132,4 @@ def test_i5_a_command_is_known_by_its_cause_its_settlement_and_how_often_it_was_
         command_ids(ORDER, "p1", "refund", ("invoice", "r1"), "settle-2", 1),
         command_ids(ORDER, "p1", "refund", ("invoice", "r1"), "settle-1", 2),
     ]
-    assert [(one.command_id, one.request_id) for one in world.issued] == wanted
+    assert [(one.command_id, one.request_id) for one in scenario.issued] == wanted

@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.unit.domain.world import World, out, pay, ret, text
+from tests.unit.domain.scenario import Scenario, out, pay, ret, text
 from worker.domain.money import to_major
 
 
 def test_01_a_second_refund_or_void_of_an_equal_amount_is_not_dropped_as_already_done() -> None:
-    refunds = World().say("Out 10000; return 1000; return 1000")
-    voids = World().say("discount 1000; discount 1000")
+    refunds = Scenario().say("Out 10000; return 1000; return 1000")
+    voids = Scenario().say("discount 1000; discount 1000")
 
     assert refunds.told == "settle 10000, refund 1000, refund 1000"
     refunds.shows("F 2000, R 2000")
@@ -17,24 +17,24 @@ def test_01_a_second_refund_or_void_of_an_equal_amount_is_not_dropped_as_already
 
 
 def test_02_two_equal_settles_in_the_same_instant_do_not_collide() -> None:
-    world = World()
+    scenario = Scenario()
 
-    world.now_ms -= 1
-    world.give(out("1", 3000))
-    world.now_ms -= 1
-    world.give(out("2", 3000))
+    scenario.now_ms -= 1
+    scenario.give(out("1", 3000))
+    scenario.now_ms -= 1
+    scenario.give(out("2", 3000))
 
-    assert world.told == "settle 3000, settle 3000"
-    assert len({one.request_id for one in world.issued}) == len({one.command_id for one in world.issued}) == 2
-    world.shows("S 6000")
+    assert scenario.told == "settle 3000, settle 3000"
+    assert len({one.request_id for one in scenario.issued}) == len({one.command_id for one in scenario.issued}) == 2
+    scenario.shows("S 6000")
 
 
 def test_03_concurrent_refunds_never_exceed_what_was_captured() -> None:
-    world = World().say("Out 6000; hold; return 4000; return 3000; return 2000; go")
+    scenario = Scenario().say("Out 6000; hold; return 4000; return 3000; return 2000; go")
 
-    assert world.told == "settle 6000, refund 4000, refund 2000"
-    assert world.refused == ["rejected R18"]
-    world.shows("S 6000, F 6000")
+    assert scenario.told == "settle 6000, refund 4000, refund 2000"
+    assert scenario.refused == ["rejected R18"]
+    scenario.shows("S 6000, F 6000")
 
 
 @pytest.mark.parametrize(
@@ -42,65 +42,65 @@ def test_03_concurrent_refunds_never_exceed_what_was_captured() -> None:
     [("Out 9000; discount 2000", "rejected R14"), ("discount 2000; Out 9000", None)],
 )
 def test_04_invoice_and_change_within_milliseconds_keep_to_one_total(play: str, refused: str | None) -> None:
-    world = World().say("hold").say(play).say("go")
+    scenario = Scenario().say("hold").say(play).say("go")
 
-    assert world.refused == ([refused] if refused else [])
-    assert world.total("settled") <= world.order.value
+    assert scenario.refused == ([refused] if refused else [])
+    assert scenario.total("settled") <= scenario.order.value
 
 
 def test_05_invoice_return_invoice_is_possible() -> None:
-    world = World().say("Out 6000; return 6000; Out 4000")
+    scenario = Scenario().say("Out 6000; return 6000; Out 4000")
 
-    assert world.told == "settle 6000, refund 6000, settle 4000"
-    world.shows("O 10000, R 6000, S 10000, F 6000, finished")
+    assert scenario.told == "settle 6000, refund 6000, settle 4000"
+    scenario.shows("O 10000, R 6000, S 10000, F 6000, finished")
 
 
 def test_06_a_new_refund_is_sent_while_an_earlier_one_is_still_unanswered() -> None:
-    world = World().say("Out 10000; hold; return 1000; return 2500; go")
+    scenario = Scenario().say("Out 10000; hold; return 1000; return 2500; go")
 
-    assert world.told == "settle 10000, refund 1000, refund 2500"
-    world.shows("F 3500")
+    assert scenario.told == "settle 10000, refund 1000, refund 2500"
+    scenario.shows("F 3500")
 
 
 def test_07_a_return_counts_its_value_whatever_its_lines_say() -> None:
     """Two lines of one SKU stop the refund elsewhere. Here the domain never sees lines (R10): only the value."""
     assert not [name for name in ret("r1", 1).__struct_fields__ if "item" in name]
-    World().say("Out 10000; return 2000").shows("F 2000")
+    Scenario().say("Out 10000; return 2000").shows("F 2000")
 
 
 def test_08_a_retry_after_partial_success_asks_only_for_what_is_missing() -> None:
-    world = World(pay("a", 7000), pay("b", 3000)).say(
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say(
         "hold; Out 10000; ok settle 3000; declined settle 7000; go; retry settle 7000"
     )
 
-    assert world.told == "settle 3000, settle 7000, settle 7000"
-    assert world.issued[-1].payment_id == "a"
-    world.shows("S 10000, finished")
+    assert scenario.told == "settle 3000, settle 7000, settle 7000"
+    assert scenario.issued[-1].payment_id == "a"
+    scenario.shows("S 10000, finished")
 
 
 def test_09_nothing_settles_zero_and_nothing_finishes_by_it() -> None:
     """A part too small for one minor unit of the payment sends nothing (R26), and the order stays open."""
-    world = World(pay("p1", 1, reference=100)).say("Out 30")
+    scenario = Scenario(pay("p1", 1, reference=100)).say("Out 30")
 
-    assert world.told == ""
-    world.shows("S 0, O 30, still open")
+    assert scenario.told == ""
+    scenario.shows("S 0, O 30, still open")
 
 
 def test_10_three_payments_never_get_negative_parts() -> None:
-    world = World(pay("a", 3333), pay("b", 3333), pay("c", 3334)).say("Out 1; Out 3333; Out 6665; Out 1")
+    scenario = Scenario(pay("a", 3333), pay("b", 3333), pay("c", 3334)).say("Out 1; Out 3333; Out 6665; Out 1")
 
-    assert all(one.value > 0 for one in world.issued)
-    assert [payment.settled for payment in world.order.payments] == [3333, 3333, 3334]
-    world.shows("S 10000, finished")
+    assert all(one.value > 0 for one in scenario.issued)
+    assert [payment.settled for payment in scenario.order.payments] == [3333, 3333, 3334]
+    scenario.shows("S 10000, finished")
 
 
 def test_11_interest_is_settled_and_the_order_finishes() -> None:
-    World(pay("p1", 10800, reference=10000)).say("Out 5000; Out 5000").shows("S 10800, K 10000, finished")
+    Scenario(pay("p1", 10800, reference=10000)).say("Out 5000; Out 5000").shows("S 10800, K 10000, finished")
 
 
 def test_12_a_void_or_a_refund_during_a_settle_derails_nothing() -> None:
-    void = World().say("hold; Out 6000; discount 1500; go; Out 2500")
-    refund = World().say("hold; Out 6000; return 1000; go; Out 4000")
+    void = Scenario().say("hold; Out 6000; discount 1500; go; Out 2500")
+    refund = Scenario().say("hold; Out 6000; return 1000; go; Out 4000")
 
     void.shows("S 8500, C 1500, finished")
     refund.shows("S 10000, F 1000, finished")
@@ -108,51 +108,51 @@ def test_12_a_void_or_a_refund_during_a_settle_derails_nothing() -> None:
 
 
 def test_13_nothing_is_settled_after_a_cancellation() -> None:
-    world = World().say("cancel; Out 1000; pay p2 5000; Out 2000")
+    scenario = Scenario().say("cancel; Out 1000; pay p2 5000; Out 2000")
 
-    assert "settle" not in world.told
-    world.shows("S 0, C 15000, canceled")
+    assert "settle" not in scenario.told
+    scenario.shows("S 0, C 15000, canceled")
 
 
 def test_14_a_lost_reply_neither_leads_to_a_second_effect_nor_hangs() -> None:
     """What was lost is unknown at the horizon: the amount stays reserved until a person resolves it."""
-    world = World().say("hold; Out 6000; unknown settle 6000; Out 4000").shows("S 0, P 10000, attention")
+    scenario = Scenario().say("hold; Out 6000; unknown settle 6000; Out 4000").shows("S 0, P 10000, attention")
 
-    world.say("go").shows("S 0, P 10000")
-    world.say("resolve 6000 settle 6000")
+    scenario.say("go").shows("S 0, P 10000")
+    scenario.say("resolve 6000 settle 6000")
 
-    assert world.told == "settle 6000, settle 4000"
-    world.shows("S 10000, finished")
+    assert scenario.told == "settle 6000, settle 4000"
+    scenario.shows("S 10000, finished")
 
 
 def test_15_a_manual_settle_never_causes_a_refund() -> None:
-    world = World().say("hold; Out 6000; manual settle 6000; go")
+    scenario = Scenario().say("hold; Out 6000; manual settle 6000; go")
 
-    assert world.told == "settle 6000"
-    world.shows("S 0, P 6000, F 0, attention")
+    assert scenario.told == "settle 6000"
+    scenario.shows("S 0, P 6000, F 0, attention")
 
 
 def test_16_a_refund_is_booked_only_when_the_connector_did_it() -> None:
-    world = World().say("Out 10000; hold; return 2500; unknown refund 2500")
+    scenario = Scenario().say("Out 10000; hold; return 2500; unknown refund 2500")
 
-    world.shows("F 0, G 2500, attention")
-    assert world.invoice("r1")["status"] != "refunded"
-    world.say("resolve not refund 2500").shows("F 0, G 0, attention")
-    assert world.invoice("r1")["status"] == "refund_failed"
+    scenario.shows("F 0, G 2500, attention")
+    assert scenario.invoice("r1")["status"] != "refunded"
+    scenario.say("resolve not refund 2500").shows("F 0, G 0, attention")
+    assert scenario.invoice("r1")["status"] == "refund_failed"
 
 
 def test_17_a_retry_of_an_unknown_command_keeps_its_request_id() -> None:
-    world = World().say("hold; Out 6000; unknown settle 6000; retry settle 6000; ok settle 6000; go")
+    scenario = Scenario().say("hold; Out 6000; unknown settle 6000; retry settle 6000; ok settle 6000; go")
 
-    assert world.told == "settle 6000"
-    world.shows("S 6000, P 0")
+    assert scenario.told == "settle 6000"
+    scenario.shows("S 6000, P 0")
 
 
 def test_18_a_retry_after_a_definite_refusal_has_a_new_request_id() -> None:
-    world = World().say("hold; Out 6000; declined settle 6000; retry settle 6000; go")
+    scenario = Scenario().say("hold; Out 6000; declined settle 6000; retry settle 6000; go")
 
-    assert len({one.request_id for one in world.issued}) == 2
-    world.shows("S 6000")
+    assert len({one.request_id for one in scenario.issued}) == 2
+    scenario.shows("S 6000")
 
 
 @pytest.mark.parametrize(
@@ -166,24 +166,24 @@ def test_19_amounts_are_written_from_their_digits(minor: int, currency: str, maj
 
 @pytest.mark.parametrize("number", ["NF 1/2", "ação-ü#%&?", "a" * 256, "1\t2", "'; drop table", "日本"])
 def test_20_any_invoice_number_can_be_settled_and_returned(number: str) -> None:
-    world = World()
+    scenario = Scenario()
 
-    world.give(out(number, 10000))
-    world.give(ret(f"r{number}"[:256], 2500))
+    scenario.give(out(number, 10000))
+    scenario.give(ret(f"r{number}"[:256], 2500))
 
-    assert world.told == "settle 10000, refund 2500"
-    assert world.invoice(number)["status"] == "settled"
+    assert scenario.told == "settle 10000, refund 2500"
+    assert scenario.invoice(number)["status"] == "settled"
 
 
 def test_21_what_was_asked_and_what_was_done_are_told_one_by_one() -> None:
     """Each command has its `requested` and its `confirmed` or `failed`, so that nothing can diverge unseen."""
-    world = World(pay("a", 7000), pay("b", 3000))
-    world.script("settle", "ok", "declined", "short 1000").script("refund", "declined")
-    world.say("Out 5000; Out 2000; discount 1000; return 500")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000))
+    scenario.script("settle", "ok", "declined", "short 1000").script("refund", "declined")
+    scenario.say("Out 5000; Out 2000; discount 1000; return 500")
 
     ends = {"settle": "settlement", "refund": "refund", "cancel": "void"}
-    for command in world.issued:
-        told = [one.type for one in world.events if one.numbers.get("commandId") == command.command_id]
+    for command in scenario.issued:
+        told = [one.type for one in scenario.events if one.numbers.get("commandId") == command.command_id]
         kind = ends[command.operation]
         assert told[0] == f"{kind}.requested", text(command)
         assert told[1] in (f"{kind}.confirmed", f"{kind}.failed"), text(command)

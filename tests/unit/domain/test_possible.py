@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.domain.world import World, pay
+from tests.unit.domain.scenario import Scenario, pay
 from worker.domain.possible import why_not_done, why_not_given_up
 
 ABOVE = "{} USD is above the {} USD that can have been done, which is {} in minor units"
@@ -21,64 +21,66 @@ SUSPECT = "order o1 has no suspect automatic settlement {} that could be given u
 def test_r39_what_is_refused_when_typed_is_what_the_books_refuse_with_the_same_most(
     operation: str, play: str, most: str, in_minor: int
 ) -> None:
-    world = World().script(operation, "manual").say(play)
-    command = world.issued[-1]
+    scenario = Scenario().script(operation, "manual").say(play)
+    command = scenario.issued[-1]
 
-    assert why_not_done(world.order, command.command_id, in_minor, "by hand") is None
-    assert why_not_done(world.order, command.command_id, in_minor + 1, "by hand") == ABOVE.format(
+    assert why_not_done(scenario.order, command.command_id, in_minor, "by hand") is None
+    assert why_not_done(scenario.order, command.command_id, in_minor + 1, "by hand") == ABOVE.format(
         f"{most[:-1]}1", most, in_minor
     )
-    world.person("resolved", command, value=in_minor + 1, operation_id="by hand")
-    assert f"is above the {most} that can have been done" in world.refusals[-1].reason
+    scenario.person("resolved", command, value=in_minor + 1, operation_id="by hand")
+    assert f"is above the {most} that can have been done" in scenario.refusals[-1].reason
 
 
 def test_r39_a_settle_and_no_other_command_needs_an_id_of_its_own() -> None:
-    world = World().script("settle", "ok", "manual").script("refund", "manual").say("Out 6000; Out 1000; return 500")
-    [first, settle, refund] = world.issued
-    taken = world.order.commands[first.command_id].operation_id or ""
+    scenario = (
+        Scenario().script("settle", "ok", "manual").script("refund", "manual").say("Out 6000; Out 1000; return 500")
+    )
+    [first, settle, refund] = scenario.issued
+    taken = scenario.order.commands[first.command_id].operation_id or ""
 
-    assert why_not_done(world.order, settle.command_id, 1000, taken) == (
+    assert why_not_done(scenario.order, settle.command_id, 1000, taken) == (
         f"settle id {taken} is another settlement's of payment p1: two settles are never closed under one"
     )
-    assert why_not_done(world.order, settle.command_id, 1000, "another") is None
-    assert why_not_done(world.order, refund.command_id, 500, taken) is None
+    assert why_not_done(scenario.order, settle.command_id, 1000, "another") is None
+    assert why_not_done(scenario.order, refund.command_id, 500, taken) is None
 
 
 def test_r39_a_settle_may_turn_out_to_be_the_gateways_own() -> None:
-    world = World().script("settle", "manual").say("auto 1000 as g1; Out 6000")
+    scenario = Scenario().script("settle", "manual").say("auto 1000 as g1; Out 6000")
 
-    assert why_not_done(world.order, world.issued[0].command_id, 1000, "g1") is None
+    assert why_not_done(scenario.order, scenario.issued[0].command_id, 1000, "g1") is None
 
 
 def test_r39_of_a_command_that_ended_or_that_the_books_do_not_know_they_alone_judge() -> None:
-    world = World().say("Out 6000")
+    scenario = Scenario().say("Out 6000")
 
-    assert why_not_done(world.order, world.issued[0].command_id, 99_999, "by hand") is None
-    assert why_not_done(world.order, "nowhere", 99_999, "by hand") is None
+    assert why_not_done(scenario.order, scenario.issued[0].command_id, 99_999, "by hand") is None
+    assert why_not_done(scenario.order, "nowhere", 99_999, "by hand") is None
 
 
 def test_r39_a_lapsed_amount_can_be_given_up_once_and_that_of_no_other_invoice() -> None:
-    world = World(pay("p1", 10000, in_hours=48)).say("Out 4000 as w; wait 49h; Out 3000 as x")
+    scenario = Scenario(pay("p1", 10000, in_hours=48)).say("Out 4000 as w; wait 49h; Out 3000 as x")
 
-    assert why_not_given_up(world.order, "o1", "x", None) is None
-    assert why_not_given_up(world.order, "o1", "w", None) == LAPSED.format("w")
-    world.say("abandon invoice x")
-    assert why_not_given_up(world.order, "o1", "x", None) == LAPSED.format("x")
+    assert why_not_given_up(scenario.order, "o1", "x", None) is None
+    assert why_not_given_up(scenario.order, "o1", "w", None) == LAPSED.format("w")
+    scenario.say("abandon invoice x")
+    assert why_not_given_up(scenario.order, "o1", "x", None) == LAPSED.format("x")
 
 
 def test_r39_a_suspect_automatic_settlement_can_be_given_up_once_and_none_that_fits() -> None:
-    world = World().say("auto 4000 as g1; Out 10000; auto 5 as g2")
+    scenario = Scenario().say("auto 4000 as g1; Out 10000; auto 5 as g2")
 
-    assert why_not_given_up(world.order, "o1", None, "g2") is None
-    assert why_not_given_up(world.order, "o1", None, "g1") == SUSPECT.format("g1")
-    world.say("abandon auto g2")
-    assert why_not_given_up(world.order, "o1", None, "g2") == SUSPECT.format("g2")
+    assert why_not_given_up(scenario.order, "o1", None, "g2") is None
+    assert why_not_given_up(scenario.order, "o1", None, "g1") == SUSPECT.format("g1")
+    scenario.say("abandon auto g2")
+    assert why_not_given_up(scenario.order, "o1", None, "g2") == SUSPECT.format("g2")
 
 
 def test_r39_an_automatic_settlement_that_still_waits_to_be_judged_is_not_given_up() -> None:
-    world = World().say("hold; Out 10000; auto 5 as g1")
+    scenario = Scenario().say("hold; Out 10000; auto 5 as g1")
 
-    assert why_not_given_up(world.order, "o1", None, "g1") == SUSPECT.format("g1")
+    assert why_not_given_up(scenario.order, "o1", None, "g1") == SUSPECT.format("g1")
 
 
 def test_r39_of_an_order_that_nothing_opened_nothing_is_given_up() -> None:

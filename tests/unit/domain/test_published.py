@@ -1,11 +1,11 @@
-"""What the world is told of an order, field by field as the contract names them."""
+"""What is published of an order, field by field as the contract names them."""
 
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from tests.unit.domain.world import ORDER, START_MS, World, order_authorized, pay, recipient
+from tests.unit.domain.scenario import ORDER, START_MS, Scenario, order_authorized, pay, recipient
 from worker.domain.facts import Authorization
 from worker.domain.published import command_message, event_message, needs_attention, timestamp
 
@@ -15,11 +15,11 @@ def _with_names(payment: Authorization) -> Authorization:
 
 
 def test_a_settle_carries_everything_that_its_request_needs() -> None:
-    world = World(_with_names(pay("p1", 10000))).say("Out 6000 as A-1")
+    scenario = Scenario(_with_names(pay("p1", 10000))).say("Out 6000 as A-1")
 
-    settle = world.issued[0]
+    settle = scenario.issued[0]
 
-    assert command_message(world.order, settle, START_MS + 7) == {
+    assert command_message(scenario.order, settle, START_MS + 7) == {
         "commandId": settle.command_id, "requestId": settle.request_id, "orderId": ORDER, "paymentId": "p1",
         "transactionId": "tx-p1", "authorizationId": "auth-p1", "connector": "partial", "merchant": "shop",
         "currency": "USD", "value": 6000, "sequence": 1, "cause": {"kind": "invoice", "id": "A-1"}, "retryOf": None,
@@ -28,44 +28,46 @@ def test_a_settle_carries_everything_that_its_request_needs() -> None:
 
 
 def test_a_refund_names_its_settlement_and_a_retry_what_it_repeats() -> None:
-    world = World().script("refund", "declined").say("Out 6000; return 1000; retry refund 1000")
-    _, first, again = world.issued
+    scenario = Scenario().script("refund", "declined").say("Out 6000; return 1000; retry refund 1000")
+    _, first, again = scenario.issued
 
-    message = command_message(world.order, again, START_MS)
+    message = command_message(scenario.order, again, START_MS)
 
     assert (message["settleId"], message["retryOf"], message["sequence"]) == ("settle-1", first.command_id, 3)
     assert message["cause"] == {"kind": "invoice", "id": "r1"}
 
 
 def test_a_refund_for_a_change_that_has_the_id_of_a_return_is_none_of_that_return() -> None:
-    world = World().say("auto 8000; discount 5000 as x; Out 5000; hold; return 500 as x")
+    scenario = Scenario().say("auto 8000; discount 5000 as x; Out 5000; hold; return 500 as x")
 
-    refunds = [(one.cause_kind, one.cause_id, one.value) for one in world.issued if one.operation == "refund"]
+    refunds = [(one.cause_kind, one.cause_id, one.value) for one in scenario.issued if one.operation == "refund"]
     assert refunds == [("change", "x", 3000), ("invoice", "x", 500)]
-    assert world.invoice("x")["done"] == 0
-    world.say("go")
-    assert world.invoice("x")["done"] == 500
+    assert scenario.invoice("x")["done"] == 0
+    scenario.say("go")
+    assert scenario.invoice("x")["done"] == 500
 
 
 def test_a_split_settle_names_each_recipient_with_what_it_was_told_of_them() -> None:
     x = replace(recipient("x", 6000, 600), charge_processing_fee=True, chargeback_liable=False)
-    world = World(pay("p1", 10000, by="split", recipients=(x, recipient("y", 4000)))).say("Out 5000; discount 1000")
-    settle, void = world.issued
+    scenario = Scenario(pay("p1", 10000, by="split", recipients=(x, recipient("y", 4000)))).say(
+        "Out 5000; discount 1000"
+    )
+    settle, void = scenario.issued
 
     plain = {"documentType": "CNPJ", "document": "1", "role": "seller"}
-    assert command_message(world.order, settle, 0)["recipients"] == [
+    assert command_message(scenario.order, settle, 0)["recipients"] == [
         {"id": "x", "name": "x", **plain, "amount": 3000, "chargeProcessingFee": True, "chargebackLiable": False,
          "commissionAmount": 300},
         {"id": "y", "name": "y", **plain, "amount": 2000},
     ]  # fmt: skip
-    assert "recipients" not in command_message(world.order, void, 0)
+    assert "recipients" not in command_message(scenario.order, void, 0)
 
 
 def test_an_event_says_what_happened_by_which_rule_and_where_the_fact_was_read() -> None:
-    world = World().say("Out 6000")
-    event = world.event("invoice.accepted")
+    scenario = Scenario().say("Out 6000")
+    event = scenario.event("invoice.accepted")
 
-    told = event_message(world.order, event, ("erp.invoices.v1", 3, 42), START_MS)
+    told = event_message(scenario.order, event, ("erp.invoices.v1", 3, 42), START_MS)
 
     assert told == {
         "sequence": 2, "orderId": ORDER, "type": "invoice.accepted", "rule": "R4",
@@ -73,7 +75,7 @@ def test_an_event_says_what_happened_by_which_rule_and_where_the_fact_was_read()
         "cause": {"kind": "invoice", "id": "1"},
         "source": {"topic": "erp.invoices.v1", "partition": 3, "offset": 42}, "at": "2027-01-15T08:00:00.000Z",
     }  # fmt: skip
-    assert event_message(world.order, event, None, START_MS)["source"] is None
+    assert event_message(scenario.order, event, None, START_MS)["source"] is None
 
 
 def test_a_time_is_written_to_the_millisecond_in_utc() -> None:
@@ -82,10 +84,10 @@ def test_a_time_is_written_to_the_millisecond_in_utc() -> None:
 
 
 def test_the_snapshot_shows_the_whole_order() -> None:
-    world = World(pay("a", 7000), pay("b", 3000)).say("Out 5000; discount 1500; auto 500 on a as g1; return 1000")
-    world.say("hold; increase 9000; Out 6000; return 500 as r2; auto 9000 on b as g2")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("Out 5000; discount 1500; auto 500 on a as g1; return 1000")
+    scenario.say("hold; increase 9000; Out 6000; return 500 as r2; auto 9000 on b as g2")
 
-    state = world.state
+    state = scenario.state
 
     assert state == {
         "orderId": ORDER, "merchant": "shop", "currency": "USD", "mode": "PARTIAL", "status": "attention",
@@ -114,35 +116,35 @@ def test_the_snapshot_shows_the_whole_order() -> None:
             {"code": "suspect", "paymentId": "b", "commandId": None, "invoiceNumber": None, "settleId": "g2",
              "amount": 9000},
         ],
-        "version": world.order.version, "updatedAt": timestamp(world.now_ms),
+        "version": scenario.order.version, "updatedAt": timestamp(scenario.now_ms),
     }  # fmt: skip
-    assert needs_attention(world.order)
+    assert needs_attention(scenario.order)
 
 
-def _needs(world: World) -> list[dict[str, Any]]:
-    names = {one.command_id: f"{one.operation} {one.value}" for one in world.issued}
+def _needs(scenario: Scenario) -> list[dict[str, Any]]:
+    names = {one.command_id: f"{one.operation} {one.value}" for one in scenario.issued}
     return [
         {name: names.get(value, value) for name, value in one.items() if value is not None}
-        for one in world.state["attention"]
+        for one in scenario.state["attention"]
     ]
 
 
 def test_what_needs_a_person_is_named_by_what_it_is_about() -> None:
-    world = World().script("settle", "declined", "short 1000", "unknown").say("Out 2000; Out 3000; Out 4000")
+    scenario = Scenario().script("settle", "declined", "short 1000", "unknown").say("Out 2000; Out 3000; Out 4000")
 
-    assert _needs(world) == [
+    assert _needs(scenario) == [
         {"code": "failed", "paymentId": "p1", "commandId": "settle 2000", "invoiceNumber": "1", "amount": 2000},
         {"code": "short", "paymentId": "p1", "commandId": "settle 3000", "invoiceNumber": "2", "amount": 2000},
         {"code": "unknown", "paymentId": "p1", "commandId": "settle 4000", "invoiceNumber": "3", "amount": 4000},
     ]
-    assert world.state["payments"][0]["frozen"]
+    assert scenario.state["payments"][0]["frozen"]
 
 
 def test_a_failed_refund_names_its_settlement_and_a_failed_void_nothing_of_an_invoice() -> None:
-    world = World().script("refund", "declined").script("cancel", "declined")
-    world.say("Out 6000; return 1000; discount 1500")
+    scenario = Scenario().script("refund", "declined").script("cancel", "declined")
+    scenario.say("Out 6000; return 1000; discount 1500")
 
-    assert _needs(world) == [
+    assert _needs(scenario) == [
         {"code": "failed", "paymentId": "p1", "commandId": "refund 1000", "invoiceNumber": "r1",
          "settleId": "settle-1", "amount": 1000},
         {"code": "failed", "paymentId": "p1", "commandId": "cancel 1500", "amount": 1500},
@@ -150,38 +152,38 @@ def test_a_failed_refund_names_its_settlement_and_a_failed_void_nothing_of_an_in
 
 
 def test_a_failed_void_needs_nobody_once_nothing_is_open_that_it_should_have_freed() -> None:
-    world = World().script("cancel", "declined").say("discount 1500; auto 9500")
+    scenario = Scenario().script("cancel", "declined").say("discount 1500; auto 9500")
 
-    assert _needs(world) == [{"code": "failed", "paymentId": "p1", "commandId": "cancel 1500", "amount": 500}]
-    assert _needs(world.say("auto 500")) == []
+    assert _needs(scenario) == [{"code": "failed", "paymentId": "p1", "commandId": "cancel 1500", "amount": 500}]
+    assert _needs(scenario.say("auto 500")) == []
 
 
 def test_a_lapsed_amount_is_named_by_its_invoice() -> None:
-    world = World(pay("p1", 10000, in_hours=48)).say("wait 49h; Out 6000")
+    scenario = Scenario(pay("p1", 10000, in_hours=48)).say("wait 49h; Out 6000")
 
-    assert _needs(world) == [{"code": "lapsed", "invoiceNumber": "1", "amount": 6000}]
-    assert world.state["payments"][0]["lapsed"]
+    assert _needs(scenario) == [{"code": "lapsed", "invoiceNumber": "1", "amount": 6000}]
+    assert scenario.state["payments"][0]["lapsed"]
 
 
 def test_with_interest_what_needs_a_person_is_told_in_real_value() -> None:
-    world = World(pay("p1", 20000, reference=10000)).script("settle", "short 4000").say("Out 6000")
+    scenario = Scenario(pay("p1", 20000, reference=10000)).script("settle", "short 4000").say("Out 6000")
 
-    assert _needs(world) == [
+    assert _needs(scenario) == [
         {"code": "short", "paymentId": "p1", "commandId": "settle 12000", "invoiceNumber": "1", "amount": 8000}
     ]
 
 
 def test_an_order_that_goes_well_needs_nobody() -> None:
-    world = World().say("Out 6000; return 500; discount 1000")
+    scenario = Scenario().say("Out 6000; return 500; discount 1000")
 
-    assert not needs_attention(world.order)
-    assert world.state["status"] == "open"
+    assert not needs_attention(scenario.order)
+    assert scenario.state["status"] == "open"
 
 
 def test_where_one_settle_stands_for_all_invoices_the_oldest_are_done_first() -> None:
-    world = World(by="total").script("settle", "short 4000").say("Out 3000; Out 2000; Out 1000")
+    scenario = Scenario(by="total").script("settle", "short 4000").say("Out 3000; Out 2000; Out 1000")
 
-    assert [(one["done"], one["status"]) for one in world.state["invoices"]] == [
+    assert [(one["done"], one["status"]) for one in scenario.state["invoices"]] == [
         (3000, "settled"), (1000, "short"), (0, "short"),
     ]  # fmt: skip
 
@@ -189,41 +191,41 @@ def test_where_one_settle_stands_for_all_invoices_the_oldest_are_done_first() ->
 @pytest.mark.parametrize("by", ["total", "hold"])
 @pytest.mark.parametrize("play", ["Out 4000; Out 6000", "hold; Out 4000; Out 6000; go"], ids=["at once", "later"])
 def test_where_one_of_two_settles_failed_the_newest_invoice_lacks_it_whenever_it_is_known(by: str, play: str) -> None:
-    world = World(pay("a", 3000, by=by), pay("b", 7000, by=by)).script("settle", "declined").say(play)
+    scenario = Scenario(pay("a", 3000, by=by), pay("b", 7000, by=by)).script("settle", "declined").say(play)
 
-    assert [(one["done"], one["status"]) for one in world.state["invoices"]] == [
+    assert [(one["done"], one["status"]) for one in scenario.state["invoices"]] == [
         (4000, "settled"), (3000, "settlement_failed"),
     ]  # fmt: skip
 
 
 def test_an_order_that_waits_for_its_connector_has_no_mode_yet() -> None:
-    world = World(pay("p1", 10000, by="unheard of"), opened=False)
+    scenario = Scenario(pay("p1", 10000, by="unheard of"), opened=False)
 
-    world.give(order_authorized(*world.payments))
+    scenario.give(order_authorized(*scenario.payments))
 
-    assert world.order.awaits_connectors
-    assert world.state["mode"] is None
+    assert scenario.order.awaits_connectors
+    assert scenario.state["mode"] is None
 
 
 def test_with_interest_what_came_short_is_told_as_the_connector_left_it() -> None:
     """R32: 11 were asked and 6 done, so 5 are short, whatever rounding makes of their reference value."""
     play = "auto 13; auto 4 as g4; Out 23; return 10"
-    world = World(pay("p1", 24, reference=23)).script("refund", "short 6").say(play)
+    scenario = Scenario(pay("p1", 24, reference=23)).script("refund", "short 6").say(play)
 
-    assert world.event("refund.confirmed").numbers["short"] == 5
-    assert world.attention == [("short", 5)]
+    assert scenario.event("refund.confirmed").numbers["short"] == 5
+    assert scenario.attention == [("short", 5)]
 
 
 def test_with_interest_a_settle_that_came_short_is_told_as_the_connector_left_it() -> None:
-    world = World(pay("p1", 29, reference=23)).script("settle", "short 12").say("Out 20")
+    scenario = Scenario(pay("p1", 29, reference=23)).script("settle", "short 12").say("Out 20")
 
-    assert world.event("settlement.confirmed").numbers["short"] == 13
-    assert world.attention == [("short", 13)]
+    assert scenario.event("settlement.confirmed").numbers["short"] == 13
+    assert scenario.attention == [("short", 13)]
 
 
 def test_of_a_return_no_more_is_done_than_it_is_worth_whatever_a_shortfall_counts() -> None:
     """20 for 10: of a return of 4 8 were asked and 7 given back, which counts 4; the last cent counts nothing more."""
-    world = World(pay("p1", 20, reference=10)).script("refund", "short 7").say("Out 10; return 4; retry refund 8")
+    scenario = Scenario(pay("p1", 20, reference=10)).script("refund", "short 7").say("Out 10; return 4; retry refund 8")
 
-    assert world.told == "settle 20, refund 8, refund 1"
-    assert (world.invoice("r1")["done"], world.invoice("r1")["status"]) == (4, "refunded")
+    assert scenario.told == "settle 20, refund 8, refund 1"
+    assert (scenario.invoice("r1")["done"], scenario.invoice("r1")["status"]) == (4, "refunded")

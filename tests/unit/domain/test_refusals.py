@@ -4,7 +4,18 @@ from typing import Any
 
 import pytest
 
-from tests.unit.domain.world import ORDER, World, added, change, order_authorized, out, pay, ret, tracking, with_value
+from tests.unit.domain.scenario import (
+    ORDER,
+    Scenario,
+    added,
+    change,
+    order_authorized,
+    out,
+    pay,
+    ret,
+    tracking,
+    with_value,
+)
 from worker.domain.facts import Fact, OutcomeReported
 
 ANOTHER = order_authorized(pay("p1", 9000))
@@ -99,84 +110,93 @@ KINDS = {
 @pytest.mark.parametrize("name", REFUSALS)
 def test_every_refusal_says_why_with_its_numbers_and_its_rule(name: str) -> None:
     play, fact, sentence, code, numbers = REFUSALS[name]
-    world = World().say(play)
-    before = world.numbers_now()
+    scenario = Scenario().say(play)
+    before = scenario.numbers_now()
 
-    decision = world.give(fact)
+    decision = scenario.give(fact)
 
     refusal = decision.refusal
     assert refusal is not None
     assert (decision.fate, refusal.code, refusal.reason) == ("refused", code, sentence)
     assert sentence.endswith(f"({refusal.rule})")
-    told = world.events[-1]
+    told = scenario.events[-1]
     standing = {"orderValue": before["V"], "invoiced": before["O"], "returned": before["R"], "taken": before["K"]}
     assert (told.type, told.rule, told.reason) == (KINDS[type(fact).__name__], refusal.rule, sentence)
     assert told.numbers == numbers | standing
-    assert world.numbers_now() == before
+    assert scenario.numbers_now() == before
 
 
 def test_a_payment_of_another_order_is_refused_by_name() -> None:
-    world = World()
+    scenario = Scenario()
 
-    first = world.give(added(pay("p9", 500)), foreign_payments=("p9", "p8"))
+    first = scenario.give(added(pay("p9", 500)), foreign_payments=("p9", "p8"))
 
-    assert (first.fate, world.refusals[-1].reason) == ("refused", "Payment p9 belongs to another order (R8)")
-    assert world.event("payment.rejected").cause_id == "p9"
+    assert (first.fate, scenario.refusals[-1].reason) == ("refused", "Payment p9 belongs to another order (R8)")
+    assert scenario.event("payment.rejected").cause_id == "p9"
 
 
 def test_an_order_with_a_payment_of_another_order_is_not_opened() -> None:
-    world = World(opened=False)
+    scenario = Scenario(opened=False)
 
-    decision = world.judge(order_authorized(pay("p1", 500)), foreign_payments=("p1",))
+    decision = scenario.judge(order_authorized(pay("p1", 500)), foreign_payments=("p1",))
 
     assert (decision.fate, decision.order.opened, decision.order.payments) == ("refused", False, [])
-    assert world.event("order.rejected").reason == "Payment p1 belongs to another order (R8)"
+    assert scenario.event("order.rejected").reason == "Payment p1 belongs to another order (R8)"
 
 
 def test_an_automatic_settlement_that_is_known_otherwise_is_refused() -> None:
-    world = World().say("auto 3000 as g1; auto 3100 as g1")
+    scenario = Scenario().say("auto 3000 as g1; auto 3100 as g1")
 
-    assert world.refused == ["conflicting_duplicate R8"]
-    told = world.event("payment.rejected")
+    assert scenario.refused == ["conflicting_duplicate R8"]
+    told = scenario.event("payment.rejected")
     assert told.reason == "Automatic settlement g1 was already reported with 30.00 (R8)"
     assert (told.numbers["value"], told.cause_kind, told.cause_id) == (3100, "surplus", "g1")
 
 
 def test_a_refused_cancellation_says_what_to_do_instead() -> None:
-    world = World().say("Out 6000; cancel")
+    scenario = Scenario().say("Out 6000; cancel")
 
-    told = world.event("cancel.rejected")
+    told = scenario.event("cancel.rejected")
     assert told.reason == "Cancellation refused: 60.00 is already invoiced; change the order instead (R23)"
     assert (told.cause_kind, told.cause_id) == ("cancel", ORDER)
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "resolved", "suspect"])
 def test_an_outcome_that_contradicts_the_books_is_shown_and_not_booked(outcome: Any) -> None:
-    world = World().script("settle", "declined").say("Out 6000")
-    first = world.issued[0]
+    scenario = Scenario().script("settle", "declined").say("Out 6000")
+    first = scenario.issued[0]
 
-    decision = world.judge(world.outcome(outcome, first, value=6000, operation_id="late"))
+    decision = scenario.judge(scenario.outcome(outcome, first, value=6000, operation_id="late"))
 
     wanted = f"Command {first.command_id} already ended as declined (R32)"
     assert decision.fate == "refused"
-    assert (world.refusals[-1].code, world.refusals[-1].rule, world.refusals[-1].reason) == ("suspect", "R32", wanted)
-    told = world.event("command.suspect")
+    assert (scenario.refusals[-1].code, scenario.refusals[-1].rule, scenario.refusals[-1].reason) == (
+        "suspect",
+        "R32",
+        wanted,
+    )
+    told = scenario.event("command.suspect")
     assert (told.rule, told.reason, told.cause_id) == ("R32", wanted, "1")
     assert told.numbers == {"commandId": first.command_id, "value": 6000, "outcome": outcome}
 
 
 def test_an_outcome_of_a_command_that_was_never_issued_is_shown() -> None:
-    world = World().say("Out 6000")
+    scenario = Scenario().say("Out 6000")
 
-    world.judge(OutcomeReported(order_id=ORDER, outcome="succeeded", command_id="nobody", value=5))
+    scenario.judge(OutcomeReported(order_id=ORDER, outcome="succeeded", command_id="nobody", value=5))
 
-    assert world.refusals[-1].reason == "No command nobody was ever issued for this order (R32)"
-    assert (world.event("command.suspect").cause_kind, world.event("command.suspect").cause_id) == ("order", ORDER)
+    assert scenario.refusals[-1].reason == "No command nobody was ever issued for this order (R32)"
+    assert (scenario.event("command.suspect").cause_kind, scenario.event("command.suspect").cause_id) == (
+        "order",
+        ORDER,
+    )
 
 
 def test_a_resolution_above_what_can_have_been_done_says_so() -> None:
-    world = World().say("hold; Out 6000; manual settle 6000")
+    scenario = Scenario().say("hold; Out 6000; manual settle 6000")
 
-    world.person("resolved", world.issued[0], value=10001)
+    scenario.person("resolved", scenario.issued[0], value=10001)
 
-    assert world.refusals[-1].reason == ("Resolution refused: 100.01 is above the 100.00 that can have been done (R39)")
+    assert scenario.refusals[-1].reason == (
+        "Resolution refused: 100.01 is above the 100.00 that can have been done (R39)"
+    )

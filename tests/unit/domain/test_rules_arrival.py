@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.unit.domain.world import (
-    World,
+from tests.unit.domain.scenario import (
+    Scenario,
     added,
     auto,
     cancel,
@@ -36,57 +36,57 @@ from worker.domain.money import MAX_MINOR
     ids=lambda fact: type(fact).__name__,
 )
 def test_r29_facts_of_an_unknown_order_are_parked(fact: Fact) -> None:
-    assert World(opened=False).give(fact).fate == "parked"
+    assert Scenario(opened=False).give(fact).fate == "parked"
 
 
 def test_r29_they_are_applied_in_the_order_in_which_they_were_stored_when_it_comes() -> None:
-    world = World(opened=False)
+    scenario = Scenario(opened=False)
     for fact in (out("2", 4000), change("c1", 1000), out("1", 5000)):
-        world.give(fact)
+        scenario.give(fact)
 
-    world.give(order_authorized(pay("p1", 10000)))
+    scenario.give(order_authorized(pay("p1", 10000)))
 
-    assert world.told == "settle 4000, cancel 1000, settle 5000"
-    assert world.parked == []
-    world.shows("V 9000, S 9000, C 1000, finished")
+    assert scenario.told == "settle 4000, cancel 1000, settle 5000"
+    assert scenario.parked == []
+    scenario.shows("V 9000, S 9000, C 1000, finished")
 
 
 def test_r29_a_parked_fact_is_judged_when_it_is_applied() -> None:
-    world = World(opened=False)
+    scenario = Scenario(opened=False)
     for fact in (ret("r1", 5), out("1", 10)):
-        world.give(fact)
+        scenario.give(fact)
 
-    world.give(order_authorized(pay("p1", 10000)))
+    scenario.give(order_authorized(pay("p1", 10000)))
 
-    assert world.refused == ["rejected R18"]
-    world.shows("S 10, F 0")
+    assert scenario.refused == ["rejected R18"]
+    scenario.shows("S 10, F 0")
 
 
 def test_r29_facts_that_name_an_unknown_payment_are_parked_until_it_comes() -> None:
-    world = World()
+    scenario = Scenario()
 
-    assert world.give(auto(500, "p2", "g1")).fate == "parked"
-    world.say("increase 500; pay p2 500")
-    assert world.parked == []
-    world.shows("S 500, K 500")
+    assert scenario.give(auto(500, "p2", "g1")).fate == "parked"
+    scenario.say("increase 500; pay p2 500")
+    assert scenario.parked == []
+    scenario.shows("S 500, K 500")
 
 
 def test_r29_twice_parked_is_once_applied() -> None:
-    world = World(opened=False)
+    scenario = Scenario(opened=False)
     for _ in range(3):
-        world.give(out("1", 6000))
+        scenario.give(out("1", 6000))
 
-    world.give(order_authorized(pay("p1", 10000)))
+    scenario.give(order_authorized(pay("p1", 10000)))
 
-    assert world.told == "settle 6000"
+    assert scenario.told == "settle 6000"
 
 
 def test_r8_a_refused_invoice_is_known_again_whether_it_names_the_orders_currency_or_none() -> None:
-    world = World().say("cancel")
-    assert world.give(out("1", 500, "USD")).fate == "refused"
+    scenario = Scenario().say("cancel")
+    assert scenario.give(out("1", 500, "USD")).fate == "refused"
 
-    assert world.give(out("1", 500)).fate == "duplicate"
-    assert world.give(out("1", 500, "BRL")).fate == "refused"
+    assert scenario.give(out("1", 500)).fate == "duplicate"
+    assert scenario.give(out("1", 500, "BRL")).fate == "refused"
 
 
 # R31
@@ -118,9 +118,9 @@ REFUSALS: list[tuple[str, Fact, str, str]] = [
 def test_r31_every_refusal_is_an_event_with_rule_reason_and_numbers_and_a_dead_letter(
     before: str, fact: Fact, told: str, rule: str
 ) -> None:
-    world = World().say(before)
+    scenario = Scenario().say(before)
 
-    decision = world.give(fact)
+    decision = scenario.give(fact)
 
     assert decision.refusal is not None
     assert [one.type for one in decision.events] == [told]
@@ -135,9 +135,9 @@ def test_r31_every_refusal_is_an_event_with_rule_reason_and_numbers_and_a_dead_l
 
 
 def test_r31_a_reason_reads_as_one_plain_sentence_in_major_units() -> None:
-    world = World().say("Out 6000; discount 4001")
+    scenario = Scenario().say("Out 6000; discount 4001")
 
-    assert world.refusals[0].reason == (
+    assert scenario.refusals[0].reason == (
         "Change refused: 40.01 off would leave the order below the 60.00 already invoiced (R14)"
     )
 
@@ -154,16 +154,16 @@ def test_r31_a_reason_reads_as_one_plain_sentence_in_major_units() -> None:
 def test_r31_the_numbers_are_those_involved_what_was_asked_and_what_stood_against_it(
     before: str, fact: Fact, wanted: set[int]
 ) -> None:
-    world = World().say(before)
+    scenario = Scenario().say(before)
 
-    decision = world.give(fact)
+    decision = scenario.give(fact)
 
     assert wanted <= set(decision.events[0].numbers.values())
 
 
 def test_r31_currencies_of_other_exponents_read_right() -> None:
     for currency, amount in (("JPY", "4001"), ("KWD", "4.001")):
-        world = World(opened=False)
-        world.give(order_authorized(pay("p1", 10000), currency=currency))
-        world.say("Out 6000; discount 4001")
-        assert re.search(rf"\b{re.escape(amount)} off\b", world.refusals[0].reason)
+        scenario = Scenario(opened=False)
+        scenario.give(order_authorized(pay("p1", 10000), currency=currency))
+        scenario.say("Out 6000; discount 4001")
+        assert re.search(rf"\b{re.escape(amount)} off\b", scenario.refusals[0].reason)

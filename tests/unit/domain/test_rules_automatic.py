@@ -2,23 +2,25 @@
 
 import pytest
 
-from tests.unit.domain.world import World, auto, pay
+from tests.unit.domain.scenario import Scenario, auto, pay
 
 
 def test_r27_where_a_capture_turns_out_to_be_ours_the_sale_it_had_paid_is_settled_and_no_other() -> None:
     """Of sale 1 the gateway paid 4000, and 4000 were asked: they are the same. All of sale 2 is in flight (R4)."""
-    world = World(pay("p1", 10000)).say("auto 4000 as g1; hold; Out 8000; Out 2000; ok settle 4000 as g1")
+    scenario = Scenario(pay("p1", 10000)).say("auto 4000 as g1; hold; Out 8000; Out 2000; ok settle 4000 as g1")
 
-    assert [(one.value, one.cause_id) for one in world.issued] == [(4000, "1"), (2000, "2"), (4000, "1")]
-    world.say("go").shows("S 10000, finished")
+    assert [(one.value, one.cause_id) for one in scenario.issued] == [(4000, "1"), (2000, "2"), (4000, "1")]
+    scenario.say("go").shows("S 10000, finished")
 
 
 def test_r27_where_a_capture_turns_out_to_be_ours_what_had_failed_of_the_sale_it_had_paid_stays_failed() -> None:
     """Of sale 1 the gateway paid 3000, and the other 3000 failed: only the gateway's part is asked again."""
-    world = World().say("auto 3000 as g1; hold; Out 6000; declined settle 3000; Out 3000; ok settle 3000 #2 as g1")
+    scenario = Scenario().say(
+        "auto 3000 as g1; hold; Out 6000; declined settle 3000; Out 3000; ok settle 3000 #2 as g1"
+    )
 
-    assert world.told == "settle 3000, settle 3000, settle 3000"
-    assert [(one.invoice, one.kind, one.amount) for one in world.order.lacks] == [("1", "failed", 3000)]
+    assert scenario.told == "settle 3000, settle 3000, settle 3000"
+    assert [(one.invoice, one.kind, one.amount) for one in scenario.order.lacks] == [("1", "failed", 3000)]
 
 
 @pytest.mark.parametrize(
@@ -33,230 +35,232 @@ def test_r27_where_a_capture_turns_out_to_be_ours_what_it_stood_in_for_is_as_it_
     came: str, lacks: list[tuple[str, int]]
 ) -> None:
     """The gateway reports our second settle before its reply comes; of the first one's money a person decides (R39)."""
-    world = World().say(f"hold; Out 4000; Out 3500; {came}; auto 3500 as g1")
-    world.say("ok settle 3500 as g1")
+    scenario = Scenario().say(f"hold; Out 4000; Out 3500; {came}; auto 3500 as g1")
+    scenario.say("ok settle 3500 as g1")
 
-    assert world.told == "settle 4000, settle 3500"
-    assert [(one.kind, one.amount) for one in world.order.lacks] == lacks
-    assert sum(one.missing for one in world.order.commands.values()) == sum(
+    assert scenario.told == "settle 4000, settle 3500"
+    assert [(one.kind, one.amount) for one in scenario.order.lacks] == lacks
+    assert sum(one.missing for one in scenario.order.commands.values()) == sum(
         amount for kind, amount in lacks if kind != "abandoned"
     )
 
 
 def test_r27_what_another_capture_has_covered_since_does_not_lack_again() -> None:
     """Of 4000 that failed, g1 stood in for 3000, and g2 of 1500 for the rest: 500 more than that, which stay."""
-    world = World().say("hold; Out 2000; Out 2000; Out 3000; declined settle 2000; declined settle 2000 #2")
-    world.say("auto 3000 as g1; auto 1500 as g2; ok settle 3000 as g1")
+    scenario = Scenario().say("hold; Out 2000; Out 2000; Out 3000; declined settle 2000; declined settle 2000 #2")
+    scenario.say("auto 3000 as g1; auto 1500 as g2; ok settle 3000 as g1")
 
-    assert world.told == "settle 2000, settle 2000, settle 3000"
-    assert [(one.invoice, one.kind, one.amount) for one in world.order.lacks] == [
+    assert scenario.told == "settle 2000, settle 2000, settle 3000"
+    assert [(one.invoice, one.kind, one.amount) for one in scenario.order.lacks] == [
         ("1", "failed", 1500), ("2", "failed", 1000),
     ]  # fmt: skip
 
 
 def test_r27_what_fits_the_open_part_is_settled_under_its_id() -> None:
-    world = World().say("auto 4000 as g7").shows("S 4000, U 4000, K 4000")
+    scenario = Scenario().say("auto 4000 as g7").shows("S 4000, U 4000, K 4000")
 
-    assert [(one.settle_id, one.automatic) for one in world.payment().settlements] == [("g7", True)]
-    assert world.told == ""
+    assert [(one.settle_id, one.automatic) for one in scenario.payment().settlements] == [("g7", True)]
+    assert scenario.told == ""
 
 
 def test_r27_an_invoice_uses_the_pool_first() -> None:
-    world = World().say("auto 4000; Out 3000; Out 3000")
+    scenario = Scenario().say("auto 4000; Out 3000; Out 3000")
 
-    assert world.told == "settle 2000"
-    world.shows("S 6000, U 0").say("Out 4000").shows("finished")
+    assert scenario.told == "settle 2000"
+    scenario.shows("S 6000, U 0").say("Out 4000").shows("finished")
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
 def test_r27_in_every_mode_the_pool_comes_first_and_the_payment_was_not_asked_by_it(by: str) -> None:
-    world = World(by=by).say("auto 3000; Out 2000")
-    assert world.told == ""
+    scenario = Scenario(by=by).say("auto 3000; Out 2000")
+    assert scenario.told == ""
 
-    world.say("Out 8000")
-    assert world.told == "settle 7000"
-    world.shows("S 10000, finished")
+    scenario.say("Out 8000")
+    assert scenario.told == "settle 7000"
+    scenario.shows("S 10000, finished")
 
 
 def test_r27_total_settles_what_is_left_with_the_first_invoice_that_the_pool_does_not_cover() -> None:
-    world = World(by="total").say("auto 3000; Out 2000; Out 1500")
+    scenario = Scenario(by="total").say("auto 3000; Out 2000; Out 1500")
 
-    assert world.told == "settle 7000"
+    assert scenario.told == "settle 7000"
 
 
 def test_r27_what_does_not_fit_waits_for_the_commands_in_flight() -> None:
-    world = World().say("hold; Out 6000; auto 10000").shows("S 0, P 6000, K 6000")
+    scenario = Scenario().say("hold; Out 6000; auto 10000").shows("S 0, P 6000, K 6000")
 
-    assert "payment.auto_settled" not in world.heard
-    world.say("ok settle 6000")
-    assert "payment.suspect" in world.heard
-    assert world.decisions[-1].judged == [("p1", "g1", True)]
+    assert "payment.auto_settled" not in scenario.heard
+    scenario.say("ok settle 6000")
+    assert "payment.suspect" in scenario.heard
+    assert scenario.decisions[-1].judged == [("p1", "g1", True)]
 
 
 def test_r27_and_is_judged_as_soon_as_it_can_be() -> None:
-    world = World().say("hold; Out 6000; auto 10000; declined settle 6000")
+    scenario = Scenario().say("hold; Out 6000; auto 10000; declined settle 6000")
 
-    assert world.decisions[-1].judged == [("p1", "g1", False)]
-    world.shows("S 10000, lacks 0, U 4000")
+    assert scenario.decisions[-1].judged == [("p1", "g1", False)]
+    scenario.shows("S 10000, lacks 0, U 4000")
 
 
 def test_r27_it_waits_only_for_its_own_payment() -> None:
-    world = World(pay("a", 7000), pay("b", 3000)).say("hold; Out 2000; auto 7000 on a")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("hold; Out 2000; auto 7000 on a")
 
-    world.shows("S 7000, P 2000")
+    scenario.shows("S 7000, P 2000")
 
 
 def test_r27_a_manual_or_frozen_command_is_in_flight_too() -> None:
     for trouble in ("manual", "unknown", "suspect"):
-        world = World().say(f"hold; Out 6000; {trouble} settle 6000; auto 10000").shows("S 0, P 6000")
-        world.say("resolve not settle 6000").shows("S 10000, P 0, lacks 0")
+        scenario = Scenario().say(f"hold; Out 6000; {trouble} settle 6000; auto 10000").shows("S 0, P 6000")
+        scenario.say("resolve not settle 6000").shows("S 10000, P 0, lacks 0")
 
 
 def test_r27_it_undoes_voids_that_were_only_booked() -> None:
-    world = World(by="total").say("discount 2000; auto 10000")
+    scenario = Scenario(by="total").say("discount 2000; auto 10000")
 
-    assert world.told == "refund 2000"
-    world.shows("S 10000, F 2000, K 8000, C 0").say("Out 8000").shows("finished")
+    assert scenario.told == "refund 2000"
+    scenario.shows("S 10000, F 2000, K 8000, C 0").say("Out 8000").shows("finished")
 
 
 def test_r27_only_undoes_what_was_never_sent() -> None:
-    world = World().say("discount 2000; auto 10000")
+    scenario = Scenario().say("discount 2000; auto 10000")
 
-    assert world.refused == ["suspect R27"]
-    world.shows("S 0, C 2000, K 0, attention")
+    assert scenario.refused == ["suspect R27"]
+    scenario.shows("S 0, C 2000, K 0, attention")
 
 
 def test_r27_room_below_the_cap_is_enough_and_what_exceeds_the_order_is_refunded() -> None:
-    world = World(pay("p1", 10000, cap=12000)).say("auto 11000 as g1")
+    scenario = Scenario(pay("p1", 10000, cap=12000)).say("auto 11000 as g1")
 
-    assert world.told == "refund 1000"
-    assert (world.issued[0].cause_kind, world.issued[0].cause_id, world.issued[0].settle_id) == (
+    assert scenario.told == "refund 1000"
+    assert (scenario.issued[0].cause_kind, scenario.issued[0].cause_id, scenario.issued[0].settle_id) == (
         "surplus",
         "g1",
         "g1",
     )
-    world.shows("S 11000, F 1000, K 10000")
+    scenario.shows("S 11000, F 1000, K 10000")
 
 
 def test_r27_above_the_cap_nothing_is_booked_and_the_payment_is_not_frozen() -> None:
-    world = World().say("auto 10001 as g1").shows("S 0, open 10000, attention")
+    scenario = Scenario().say("auto 10001 as g1").shows("S 0, open 10000, attention")
 
-    assert world.refused == ["suspect R27"]
-    assert world.event("payment.suspect").rule == "R27"
-    assert not world.state["payments"][0]["frozen"]
-    assert world.attention == [("suspect", 10001)]
-    world.say("Out 10000").shows("S 10000, invoiced, attention")
-    world.say("abandon auto g1").shows("finished")
-    assert world.state["status"] == "finished"
+    assert scenario.refused == ["suspect R27"]
+    assert scenario.event("payment.suspect").rule == "R27"
+    assert not scenario.state["payments"][0]["frozen"]
+    assert scenario.attention == [("suspect", 10001)]
+    scenario.say("Out 10000").shows("S 10000, invoiced, attention")
+    scenario.say("abandon auto g1").shows("finished")
+    assert scenario.state["status"] == "finished"
 
 
 def test_r27_a_suspect_one_repeated_is_a_duplicate() -> None:
-    world = World().say("auto 10001 as g1; again")
+    scenario = Scenario().say("auto 10001 as g1; again")
 
-    assert world.fates["duplicate"] == 1
-    assert world.heard.count("payment.suspect") == 1
+    assert scenario.fates["duplicate"] == 1
+    assert scenario.heard.count("payment.suspect") == 1
 
 
 def test_r27_a_suspect_one_repeated_after_a_person_gave_it_up_is_a_duplicate() -> None:
     """R8: a refused fact repeated stays refused. A redelivery must not raise the alarm again."""
-    world = World().say("Out 10000; auto 1 as g1; abandon auto g1")
-    world.give(auto(1, "p1", "g1"))
+    scenario = Scenario().say("Out 10000; auto 1 as g1; abandon auto g1")
+    scenario.give(auto(1, "p1", "g1"))
 
-    assert world.fates["duplicate"] == 1
-    assert world.state["status"] == "finished"
+    assert scenario.fates["duplicate"] == 1
+    assert scenario.state["status"] == "finished"
 
 
 def test_r27_a_suspect_one_with_another_value_is_a_conflict_or_judged_as_new() -> None:
-    world = World().say("auto 10001 as g1")
+    scenario = Scenario().say("auto 10001 as g1")
 
-    assert world.give(auto(500, "p1", "g1")).fate in ("refused", "applied")
+    assert scenario.give(auto(500, "p1", "g1")).fate in ("refused", "applied")
 
 
 def test_r27_the_id_of_a_settle_of_ours_is_a_duplicate_after() -> None:
-    world = World().say("hold; Out 3000; ok settle 3000 as X; go; auto 3000 as X")
+    scenario = Scenario().say("hold; Out 3000; ok settle 3000 as X; go; auto 3000 as X")
 
-    assert world.fates["duplicate"] == 1
-    world.shows("S 3000, K 3000")
+    assert scenario.fates["duplicate"] == 1
+    scenario.shows("S 3000, K 3000")
 
 
 def test_r27_the_id_of_a_settle_of_ours_is_a_duplicate_before_while_it_waited() -> None:
-    world = World().say("hold; Out 6000; auto 6000 as X; ok settle 6000 as X; go")
+    scenario = Scenario().say("hold; Out 6000; auto 6000 as X; ok settle 6000 as X; go")
 
-    world.shows("S 6000, P 0, open 4000, K 6000")
-    assert "payment.suspect" not in world.heard
+    scenario.shows("S 6000, P 0, open 4000, K 6000")
+    assert "payment.suspect" not in scenario.heard
 
 
 def test_r27_the_id_of_a_settle_of_ours_is_a_duplicate_before_when_it_was_booked() -> None:
     """R27 ("that command: a duplicate") goes before R32 ("an operation id used by an automatic settlement")."""
-    world = World().say("hold; Out 3000; auto 3000 as X; ok settle 3000 as X; go").shows("S 3000, P 0, K 3000, lacks 0")
+    scenario = (
+        Scenario().say("hold; Out 3000; auto 3000 as X; ok settle 3000 as X; go").shows("S 3000, P 0, K 3000, lacks 0")
+    )
 
-    assert len(world.payment().settlements) == 1
-    world.say("Out 7000").shows("S 10000, finished")
-    assert world.told == "settle 3000, settle 7000"
+    assert len(scenario.payment().settlements) == 1
+    scenario.say("Out 7000").shows("S 10000, finished")
+    assert scenario.told == "settle 3000, settle 7000"
 
 
 def test_r27_it_covers_what_accepted_invoices_lack_oldest_first() -> None:
-    world = World().script("settle", "declined", "declined").say("Out 3000; Out 2000; auto 4000")
+    scenario = Scenario().script("settle", "declined", "declined").say("Out 3000; Out 2000; auto 4000")
 
-    world.shows("lacks 1000, U 0")
-    assert [(one["invoiceNumber"], one["status"]) for one in world.state["invoices"]] == [
+    scenario.shows("lacks 1000, U 0")
+    assert [(one["invoiceNumber"], one["status"]) for one in scenario.state["invoices"]] == [
         ("1", "settled"), ("2", "settlement_failed"),
     ]  # fmt: skip
-    assert world.attention == [("failed", 1000)]
-    world.say("auto 2000").shows("lacks 0, U 1000")
-    assert world.state["status"] == "open"
+    assert scenario.attention == [("failed", 1000)]
+    scenario.say("auto 2000").shows("lacks 0, U 1000")
+    assert scenario.state["status"] == "open"
 
 
 def test_r27_it_covers_what_waits_for_authorization() -> None:
-    world = World(pay("p1", 10000, cap=12000)).say("discount 1500; increase 1500; Out 10000")
+    scenario = Scenario(pay("p1", 10000, cap=12000)).say("discount 1500; increase 1500; Out 10000")
 
-    world.shows("S 10000, finished")
+    scenario.shows("S 10000, finished")
 
 
 def test_r27_where_it_was_the_settle_that_had_failed_what_waits_for_authorization_still_does() -> None:
-    world = World(pay("p1", 6000, in_hours=48), value=10000)
-    world.say("hold; Out 10000; wait 48h; declined settle 6000; auto 6000").shows("S 6000, waits 4000, lacks 4000")
+    scenario = Scenario(pay("p1", 6000, in_hours=48), value=10000)
+    scenario.say("hold; Out 10000; wait 48h; declined settle 6000; auto 6000").shows("S 6000, waits 4000, lacks 4000")
 
-    world.say("go; pay p2 4000").shows("S 10000, finished")
+    scenario.say("go; pay p2 4000").shows("S 10000, finished")
 
 
 def test_r27_a_surplus_over_the_orders_value_is_refunded_at_once() -> None:
-    world = World(pay("p1", 10000), value=8000).say("auto 10000")
+    scenario = Scenario(pay("p1", 10000), value=8000).say("auto 10000")
 
-    assert world.told == "refund 2000"
-    world.say("Out 8000").shows("K 8000, finished")
+    assert scenario.told == "refund 2000"
+    scenario.say("Out 8000").shows("K 8000, finished")
 
 
 def test_r27_two_automatic_settlements_each_refund_their_own_surplus() -> None:
-    world = World(pay("p1", 10000), value=6000).say("auto 5000 as g1; auto 5000 as g2")
+    scenario = Scenario(pay("p1", 10000), value=6000).say("auto 5000 as g1; auto 5000 as g2")
 
-    assert sum(one.value for one in world.issued) == 4000
-    assert {one.cause_id for one in world.issued} == {"g2"}
+    assert sum(one.value for one in scenario.issued) == 4000
+    assert {one.cause_id for one in scenario.issued} == {"g2"}
 
 
 def test_r27_on_a_lapsed_payment_what_fits_what_had_been_open_is_settled() -> None:
-    world = World(pay("p1", 10000, in_hours=48)).say("Out 4000; wait 48h; auto 6000").shows("S 10000, K 10000")
+    scenario = Scenario(pay("p1", 10000, in_hours=48)).say("Out 4000; wait 48h; auto 6000").shows("S 10000, K 10000")
 
-    world.say("Out 6000").shows("finished")
+    scenario.say("Out 6000").shows("finished")
 
 
 def test_r27_what_turns_out_to_be_the_same_capture_is_lacking_on_the_newest_sales_first() -> None:
-    world = World().say("hold; Out 3000; auto 3000 as g1; Out 1; Out 2999; ok settle 3000 as g1; go")
+    scenario = Scenario().say("hold; Out 3000; auto 3000 as g1; Out 1; Out 2999; ok settle 3000 as g1; go")
 
-    assert [(one.cause_id, one.value) for one in world.issued] == [("1", 3000), ("2", 1), ("3", 2999)]
-    world.shows("S 6000, O 6000, lacks 0")
+    assert [(one.cause_id, one.value) for one in scenario.issued] == [("1", 3000), ("2", 1), ("3", 2999)]
+    scenario.shows("S 6000, O 6000, lacks 0")
 
 
 def test_r27_what_turns_out_to_be_the_same_capture_is_not_what_a_sale_lacks_that_two_payments_failed() -> None:
-    world = World(pay("p1", 6000), pay("p2", 6000)).say("auto 3000 as g1; hold; Out 3000; Out 6000")
-    world.say("declined settle 3000 on p1; declined settle 3000 on p2; Out 3000; ok settle 3000 on p1 as g1; go")
+    scenario = Scenario(pay("p1", 6000), pay("p2", 6000)).say("auto 3000 as g1; hold; Out 3000; Out 6000")
+    scenario.say("declined settle 3000 on p1; declined settle 3000 on p2; Out 3000; ok settle 3000 on p1 as g1; go")
 
-    assert [(one.cause_id, one.value) for one in world.issued[2:]] == [("3", 3000), ("1", 3000)]
-    assert [world.invoice(number)["status"] for number in "123"] == ["settled", "settlement_failed", "settled"]
+    assert [(one.cause_id, one.value) for one in scenario.issued[2:]] == [("3", 3000), ("1", 3000)]
+    assert [scenario.invoice(number)["status"] for number in "123"] == ["settled", "settlement_failed", "settled"]
 
 
 def test_r27_a_return_never_lacks_money() -> None:
-    world = World(returns="after_invoiced")
-    world.say("hold; Out 3000; auto 3000 as g1; Out 3000; return 500; ok settle 3000 as g1; go")
+    scenario = Scenario(returns="after_invoiced")
+    scenario.say("hold; Out 3000; auto 3000 as g1; Out 3000; return 500; ok settle 3000 as g1; go")
 
-    assert [(one.cause_id, one.value) for one in world.issued] == [("1", 3000), ("2", 3000)]
+    assert [(one.cause_id, one.value) for one in scenario.issued] == [("1", 3000), ("2", 3000)]

@@ -2,56 +2,56 @@
 
 import pytest
 
-from tests.unit.domain.world import World, cancel, out, pay
+from tests.unit.domain.scenario import Scenario, cancel, out, pay
 
 # R22
 
 
 def test_r22_open_authorization_is_voided_and_the_order_is_canceled_at_once() -> None:
-    world = World(pay("a", 7000), pay("b", 3000)).say("hold; cancel").shows("D 10000, canceled")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("hold; cancel").shows("D 10000, canceled")
 
-    assert (world.told_of("b"), world.told_of("a")) == ("cancel 3000", "cancel 7000")
-    assert {(one.cause_kind, one.cause_id) for one in world.issued} == {("cancel", "o1")}
-    assert "order.canceled" in world.heard
+    assert (scenario.told_of("b"), scenario.told_of("a")) == ("cancel 3000", "cancel 7000")
+    assert {(one.cause_kind, one.cause_id) for one in scenario.issued} == {("cancel", "o1")}
+    assert "order.canceled" in scenario.heard
 
 
 def test_r22_automatically_settled_money_is_refunded() -> None:
-    world = World().say("auto 4000; cancel")
+    scenario = Scenario().say("auto 4000; cancel")
 
-    assert world.told in ("cancel 6000, refund 4000", "refund 4000, cancel 6000")
-    world.shows("S 4000, F 4000, C 6000, K 0, canceled")
+    assert scenario.told in ("cancel 6000, refund 4000", "refund 4000, cancel 6000")
+    scenario.shows("S 4000, F 4000, C 6000, K 0, canceled")
 
 
 def test_r22_nothing_is_ever_settled_after_it() -> None:
-    world = World().say("cancel; Out 1000; increase 500; auto 1; pay p2 3000; Out 2; return 1")
+    scenario = Scenario().say("cancel; Out 1000; increase 500; auto 1; pay p2 3000; Out 2; return 1")
 
-    assert "settle" not in world.told
-    assert world.refused.count("rejected R22") == 3, "no sale and no return"
+    assert "settle" not in scenario.told
+    assert scenario.refused.count("rejected R22") == 3, "no sale and no return"
 
 
 def test_r22_a_payment_that_arrives_later_is_voided_at_once() -> None:
-    world = World().say("cancel; pay p2 5000")
+    scenario = Scenario().say("cancel; pay p2 5000")
 
-    assert world.told == "cancel 10000, cancel 5000"
-    assert world.issued[1].cause_kind == "cancel"
-    world.shows("C 15000, canceled")
+    assert scenario.told == "cancel 10000, cancel 5000"
+    assert scenario.issued[1].cause_kind == "cancel"
+    scenario.shows("C 15000, canceled")
 
 
 def test_r22_an_automatic_settlement_that_arrives_later_is_refunded_at_once() -> None:
-    world = World(pay("p1", 10000, in_hours=30)).say("auto 4000; cancel")
-    world = World().script("cancel", "declined", "declined").say("cancel; auto 4000")
+    scenario = Scenario(pay("p1", 10000, in_hours=30)).say("auto 4000; cancel")
+    scenario = Scenario().script("cancel", "declined", "declined").say("cancel; auto 4000")
 
-    assert world.told.endswith("refund 4000")
-    world.shows("S 4000, F 4000, K 0, canceled")
+    assert scenario.told.endswith("refund 4000")
+    scenario.shows("S 4000, F 4000, K 0, canceled")
 
 
 def test_r27_a_canceled_order_keeps_not_even_what_counts_nothing_for_it() -> None:
     """At 10800 for 10000 and with everything counted, one more cent is worth less than one of the order's."""
-    world = World(pay("p1", 10800, reference=10000, cap=12000))
-    world.say("hold; cancel; declined cancel 10800; go; auto 10800; auto 1")
+    scenario = Scenario(pay("p1", 10800, reference=10000, cap=12000))
+    scenario.say("hold; cancel; declined cancel 10800; go; auto 10800; auto 1")
 
-    assert world.told == "cancel 10800, refund 10800, refund 1"
-    world.shows("S 10801, F 10801, canceled")
+    assert scenario.told == "cancel 10800, refund 10800, refund 1"
+    scenario.shows("S 10801, F 10801, canceled")
 
 
 @pytest.mark.parametrize(
@@ -65,18 +65,18 @@ def test_r27_a_canceled_order_keeps_not_even_what_counts_nothing_for_it() -> Non
 def test_r22_what_was_captured_before_goes_back_however_little_it_counts(
     value: int, reference: int, play: str, told: str
 ) -> None:
-    world = World(pay("p1", value, reference=reference)).say(play)
+    scenario = Scenario(pay("p1", value, reference=reference)).say(play)
 
-    assert world.told == told
-    assert world.event("refund.requested").cause_kind == "cancel"
-    assert [one.refundable_reference for one in world.payment().settlements] == [0]
-    world.shows("S 1, F 1, K 0, canceled")
+    assert scenario.told == told
+    assert scenario.event("refund.requested").cause_kind == "cancel"
+    assert [one.refundable_reference for one in scenario.payment().settlements] == [0]
+    scenario.shows("S 1, F 1, K 0, canceled")
 
 
 def test_r27_a_refund_of_what_counts_nothing_names_its_rule_and_the_capture_that_caused_it() -> None:
-    world = World(pay("p1", 20, reference=10)).say("hold; cancel; auto 1; declined cancel 20")
+    scenario = Scenario(pay("p1", 20, reference=10)).say("hold; cancel; auto 1; declined cancel 20")
 
-    refund, told = world.issued[-1], world.event("refund.requested")
+    refund, told = scenario.issued[-1], scenario.event("refund.requested")
     assert (refund.operation, refund.value, refund.reference, refund.cause_kind, refund.cause_id) == (
         "refund", 1, 0, "surplus", "g1",
     )  # fmt: skip
@@ -84,12 +84,12 @@ def test_r27_a_refund_of_what_counts_nothing_names_its_rule_and_the_capture_that
 
 
 def test_r22_a_second_cancellation_is_a_duplicate() -> None:
-    assert World().say("cancel; cancel").fates["duplicate"] == 1
+    assert Scenario().say("cancel; cancel").fates["duplicate"] == 1
 
 
 def test_r22_what_a_declined_void_of_a_change_did_not_free_is_voided_once_again() -> None:
-    before = World().script("cancel", "declined").say("discount 1500; cancel")
-    while_in_flight = World().say("hold; discount 1500; cancel; declined cancel 1500; go")
+    before = Scenario().script("cancel", "declined").say("discount 1500; cancel")
+    while_in_flight = Scenario().say("hold; discount 1500; cancel; declined cancel 1500; go")
 
     assert before.told == "cancel 1500, cancel 10000"
     before.shows("C 10000, canceled")
@@ -98,78 +98,78 @@ def test_r22_what_a_declined_void_of_a_change_did_not_free_is_voided_once_again(
 
 
 def test_r22_a_capture_out_of_what_waits_for_a_person_does_not_stand_for_the_void_of_a_change() -> None:
-    world = World().say("hold; discount 4000; cancel; declined cancel 6000; auto 2000; declined cancel 4000")
+    scenario = Scenario().say("hold; discount 4000; cancel; declined cancel 6000; auto 2000; declined cancel 4000")
 
-    assert world.told == "cancel 4000, cancel 6000, refund 2000, cancel 4000"
-    world.say("ok cancel 4000 #2").shows("S 2000, C 4000, open 4000, attention")
-    assert world.attention == [("failed", 4000)]
+    assert scenario.told == "cancel 4000, cancel 6000, refund 2000, cancel 4000"
+    scenario.say("ok cancel 4000 #2").shows("S 2000, C 4000, open 4000, attention")
+    assert scenario.attention == [("failed", 4000)]
 
 
 def test_r22_once_and_no_more() -> None:
-    world = World().script("cancel", "declined", "declined", "declined", "declined").say("discount 1500; cancel")
+    scenario = Scenario().script("cancel", "declined", "declined", "declined", "declined").say("discount 1500; cancel")
 
-    assert world.told == "cancel 1500, cancel 10000"
-    world.shows("C 0, open 10000, canceled")
-    world = World().say(
+    assert scenario.told == "cancel 1500, cancel 10000"
+    scenario.shows("C 0, open 10000, canceled")
+    scenario = Scenario().say(
         "hold; discount 1500; cancel; declined cancel 1500; declined cancel 8500; declined cancel 1500 #2"
     )
-    assert world.told == "cancel 1500, cancel 8500, cancel 1500"
-    world.shows("open 10000, D 0, canceled")
+    assert scenario.told == "cancel 1500, cancel 8500, cancel 1500"
+    scenario.shows("open 10000, D 0, canceled")
 
 
 def test_r22_also_where_a_person_had_given_the_void_of_the_change_up() -> None:
     """Giving up lets an order finish (R5); a cancellation frees all that is open."""
-    world = World().script("cancel", "declined").say("discount 1500; abandon cancel 1500; cancel")
+    scenario = Scenario().script("cancel", "declined").say("discount 1500; abandon cancel 1500; cancel")
 
-    assert world.told == "cancel 1500, cancel 10000"
-    world.shows("C 10000, canceled")
+    assert scenario.told == "cancel 1500, cancel 10000"
+    scenario.shows("C 10000, canceled")
 
 
 def test_r22_a_declined_void_of_the_cancellation_is_asked_again_only_by_a_person() -> None:
-    world = World().script("cancel", "declined").say("cancel").shows("open 10000, canceled, attention")
+    scenario = Scenario().script("cancel", "declined").say("cancel").shows("open 10000, canceled, attention")
 
-    assert world.told == "cancel 10000"
-    world.say("pay p2 100")
-    assert world.told == "cancel 10000, cancel 100"
-    world.say("retry cancel 10000").shows("C 10100, canceled")
-    assert world.told == "cancel 10000, cancel 100, cancel 10000"
-    assert world.state["status"] == "canceled"
+    assert scenario.told == "cancel 10000"
+    scenario.say("pay p2 100")
+    assert scenario.told == "cancel 10000, cancel 100"
+    scenario.say("retry cancel 10000").shows("C 10100, canceled")
+    assert scenario.told == "cancel 10000, cancel 100, cancel 10000"
+    assert scenario.state["status"] == "canceled"
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
 def test_r22_in_total_and_hold_a_payment_that_settled_by_itself_is_not_told(by: str) -> None:
-    world = World(by=by).say("auto 3500; cancel")
+    scenario = Scenario(by=by).say("auto 3500; cancel")
 
-    assert world.told == "refund 3500"
-    world.shows("S 3500, F 3500, C 6500, open 0, canceled")
+    assert scenario.told == "refund 3500"
+    scenario.shows("S 3500, F 3500, C 6500, open 0, canceled")
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
 def test_r22_in_total_and_hold_all_of_an_untouched_payment_is_canceled_once(by: str) -> None:
-    assert World(by=by).say("discount 1; discount 2; cancel").told == "cancel 10000"
+    assert Scenario(by=by).say("discount 1; discount 2; cancel").told == "cancel 10000"
 
 
 def test_r22_a_refund_in_flight_of_a_change_is_not_refunded_twice() -> None:
-    world = World().say("auto 10000; hold; discount 1500; cancel; go")
+    scenario = Scenario().say("auto 10000; hold; discount 1500; cancel; go")
 
-    assert world.told == "refund 1500, refund 8500"
-    world.shows("F 10000, K 0, canceled")
+    assert scenario.told == "refund 1500, refund 8500"
+    scenario.shows("F 10000, K 0, canceled")
 
 
 def test_r22_a_declined_refund_is_not_decided_anew() -> None:
     """R21: what a decline released is taken again only by its retry."""
-    world = World().script("refund", "declined").say("auto 10000; discount 1500; cancel")
+    scenario = Scenario().script("refund", "declined").say("auto 10000; discount 1500; cancel")
 
-    assert world.told == "refund 1500, refund 8500"
-    world.shows("F 8500, canceled, attention").say("retry refund 1500").shows("F 10000, canceled")
-    assert world.state["status"] == "canceled"
+    assert scenario.told == "refund 1500, refund 8500"
+    scenario.shows("F 8500, canceled, attention").say("retry refund 1500").shows("F 10000, canceled")
+    assert scenario.state["status"] == "canceled"
 
 
 def test_r22_an_invoice_refused_for_other_reasons_does_not_stand_in_the_way() -> None:
-    world = World()
-    world.give(out("1", 100, currency="BRL"))
+    scenario = Scenario()
+    scenario.give(out("1", 100, currency="BRL"))
 
-    assert world.give(cancel()).fate == "applied"
+    assert scenario.give(cancel()).fate == "applied"
 
 
 # R23, R24
@@ -187,31 +187,31 @@ def test_r22_an_invoice_refused_for_other_reasons_does_not_stand_in_the_way() ->
     ],
 )
 def test_r23_with_an_accepted_output_invoice_it_is_refused(play: str) -> None:
-    world = World().say(play)
-    before = world.numbers_now()
+    scenario = Scenario().say(play)
+    before = scenario.numbers_now()
 
-    assert world.give(cancel()).fate == "refused"
-    assert world.refused == ["rejected R23"]
-    assert world.event("cancel.rejected").rule == "R23"
-    assert world.numbers_now() == before
+    assert scenario.give(cancel()).fate == "refused"
+    assert scenario.refused == ["rejected R23"]
+    assert scenario.event("cancel.rejected").rule == "R23"
+    assert scenario.numbers_now() == before
 
 
 def test_r23_the_merchant_changes_the_order_instead() -> None:
-    World().say("Out 6000; cancel; discount 4000").shows("V 6000, S 6000, C 4000, finished")
+    Scenario().say("Out 6000; cancel; discount 4000").shows("V 6000, S 6000, C 4000, finished")
 
 
 def test_r23_abandon_frees_an_order_whose_only_settle_failed() -> None:
-    world = World().say("hold; Out 6000; declined settle 6000; cancel; discount 4000; abandon settle 6000; go")
+    scenario = Scenario().say("hold; Out 6000; declined settle 6000; cancel; discount 4000; abandon settle 6000; go")
 
-    world.shows("V 6000, S 0, C 10000, finished")
+    scenario.shows("V 6000, S 0, C 10000, finished")
 
 
 @pytest.mark.parametrize("first", ["invoice", "cancel"])
 def test_r24_the_first_one_applied_wins_and_the_other_is_definitely_rejected(first: str) -> None:
-    world = World().say("Out 1000; cancel" if first == "invoice" else "cancel; Out 1000")
+    scenario = Scenario().say("Out 1000; cancel" if first == "invoice" else "cancel; Out 1000")
 
-    assert world.refused == ["rejected R23" if first == "invoice" else "rejected R22"]
-    assert world.order.phase == ("open" if first == "invoice" else "canceled")
+    assert scenario.refused == ["rejected R23" if first == "invoice" else "rejected R22"]
+    assert scenario.order.phase == ("open" if first == "invoice" else "canceled")
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
@@ -220,21 +220,21 @@ def test_r24_the_first_one_applied_wins_and_the_other_is_definitely_rejected(fir
 )
 @pytest.mark.parametrize("took", [3000, 1])
 def test_r22_the_rest_of_what_the_gateway_took_is_booked_after_a_declined_void(by: str, play: str, took: int) -> None:
-    world = World(by=by).script("cancel", "declined").say(play.format(took))
-    assert world.told == f"cancel 10000, refund {took}"
+    scenario = Scenario(by=by).script("cancel", "declined").say(play.format(took))
+    assert scenario.told == f"cancel 10000, refund {took}"
 
-    world.say("retry cancel 10000")
+    scenario.say("retry cancel 10000")
 
-    assert world.told == f"cancel 10000, refund {took}"
-    assert world.attention == []
-    world.shows(f"S {took}, F {took}, C {10000 - took}, open 0, canceled")
+    assert scenario.told == f"cancel 10000, refund {took}"
+    assert scenario.attention == []
+    scenario.shows(f"S {took}, F {took}, C {10000 - took}, open 0, canceled")
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
 def test_no_part_of_a_payment_that_settled_is_voided_at_a_connector_that_takes_no_parts(by: str) -> None:
-    world = World(pay("a", 3000, by=by), pay("b", 7000, by=by)).script("cancel", "declined")
+    scenario = Scenario(pay("a", 3000, by=by), pay("b", 7000, by=by)).script("cancel", "declined")
 
-    world.say("discount 3000; auto 1000 on a; retry cancel 3000")
+    scenario.say("discount 3000; auto 1000 on a; retry cancel 3000")
 
-    assert world.told_of("a") == "cancel 3000"
-    world.say("Out 7000").shows("S 7000, C 3000, open 0, finished")
+    assert scenario.told_of("a") == "cancel 3000"
+    scenario.say("Out 7000").shows("S 7000, C 3000, open 0, finished")

@@ -2,17 +2,17 @@
 
 import pytest
 
-from tests.unit.domain.world import World, change, pay
+from tests.unit.domain.scenario import Scenario, change, pay
 
 # R13
 
 
 def test_r13_a_change_moves_the_value_by_both_its_amounts() -> None:
-    World().say("change -1500 +1000; increase 200; discount 50").shows("V 9650")
+    Scenario().say("change -1500 +1000; increase 200; discount 50").shows("V 9650")
 
 
 def test_r13_a_change_is_allowed_while_settles_are_in_flight() -> None:
-    World().say("hold; Out 6000; discount 1500").shows("P 6000, D 1500, V 8500")
+    Scenario().say("hold; Out 6000; discount 1500").shows("P 6000, D 1500, V 8500")
 
 
 # R14
@@ -37,22 +37,22 @@ def test_r13_a_change_is_allowed_while_settles_are_in_flight() -> None:
     ],
 )
 def test_r14_refused_with_the_reason_and_no_money(before: str, refused) -> None:  # type: ignore[no-untyped-def]
-    world = World().say(before)
-    told, numbers = world.told, world.numbers_now()
+    scenario = Scenario().say(before)
+    told, numbers = scenario.told, scenario.numbers_now()
 
-    assert world.give(refused).fate == "refused"
+    assert scenario.give(refused).fate == "refused"
 
-    assert world.refused == ["rejected R14"]
-    assert (world.told, world.numbers_now()) == (told, numbers)
-    assert "(R14)" in world.event("change.rejected").reason
+    assert scenario.refused == ["rejected R14"]
+    assert (scenario.told, scenario.numbers_now()) == (told, numbers)
+    assert "(R14)" in scenario.event("change.rejected").reason
 
 
 def test_r14_item_changes_at_equal_value_are_accepted_and_move_nothing() -> None:
     for amount in (0, 700):
-        world = World()
-        assert world.give(change("x", amount, amount, items=True)).fate == "applied"
-        assert world.told == ""
-        assert "change.accepted" in world.heard
+        scenario = Scenario()
+        assert scenario.give(change("x", amount, amount, items=True)).fate == "applied"
+        assert scenario.told == ""
+        assert "change.accepted" in scenario.heard
 
 
 def test_r14_the_reasons_tell_apart_what_is_wrong() -> None:
@@ -61,14 +61,14 @@ def test_r14_the_reasons_tell_apart_what_is_wrong() -> None:
         ("", change("x", 700, 700)), ("", change("x", 10000)), ("Out 6000", change("x", 4001)),
         ("Out 10000", change("x", 1)), ("cancel", change("x", 1)),
     ):  # fmt: skip
-        world = World().say(before)
-        world.give(fact)
-        reasons.add(world.refusals[-1].reason)
+        scenario = Scenario().say(before)
+        scenario.give(fact)
+        reasons.add(scenario.refusals[-1].reason)
     assert len(reasons) == 5
 
 
 def test_r14_a_discount_to_exactly_what_is_invoiced_is_accepted() -> None:
-    World().say("Out 6000; discount 4000").shows("V 6000, finished")
+    Scenario().say("Out 6000; discount 4000").shows("V 6000, finished")
 
 
 # R15: r = max(0, K − V'), void min(d − r, max(0, Σopen − max(0, V' − K)))
@@ -89,94 +89,94 @@ def test_r14_a_discount_to_exactly_what_is_invoiced_is_accepted() -> None:
     ],
 )
 def test_r15_voids_first_then_refunds_and_the_rest_was_never_authorized(before: str, discount: int, told: str) -> None:
-    world = World().say(before).say("hold")
-    world.give(change("x", discount))
+    scenario = Scenario().say(before).say("hold")
+    scenario.give(change("x", discount))
 
-    assert world.told == told
+    assert scenario.told == told
 
 
 def test_r15_both_carry_the_change_as_their_cause() -> None:
-    world = World().say("auto 9500; discount 1000 as c7")
+    scenario = Scenario().say("auto 9500; discount 1000 as c7")
 
-    assert [(one.operation, one.cause_kind, one.cause_id) for one in world.issued] == [
+    assert [(one.operation, one.cause_kind, one.cause_id) for one in scenario.issued] == [
         ("cancel", "change", "c7"), ("refund", "change", "c7"),
     ]  # fmt: skip
 
 
 def test_r15_money_in_flight_counts_as_taken() -> None:
     """PARTIAL, 6000 in flight: K = 6000, so a discount of 1500 voids 1500 of the 4000 that are open."""
-    World().say("hold; Out 6000; discount 1500").shows("P 6000, D 1500, G 0")
+    Scenario().say("hold; Out 6000; discount 1500").shows("P 6000, D 1500, G 0")
 
 
 def test_r15_a_refund_whose_settle_is_in_flight_waits_for_it() -> None:
-    world = World(by="total").say("hold; Out 2000; discount 1500").shows("refunds_wait 1500, G 0, K 8500")
+    scenario = Scenario(by="total").say("hold; Out 2000; discount 1500").shows("refunds_wait 1500, G 0, K 8500")
 
-    assert "refund.waiting" in world.heard
-    world.say("ok settle 10000").shows("G 1500, refunds_wait 0")
-    assert world.told == "settle 10000, refund 1500"
+    assert "refund.waiting" in scenario.heard
+    scenario.say("ok settle 10000").shows("G 1500, refunds_wait 0")
+    assert scenario.told == "settle 10000, refund 1500"
 
 
 def test_r15_it_falls_away_if_that_settle_fails() -> None:
-    world = World(by="total").say("hold; Out 2000; discount 1500; declined settle 10000; go")
+    scenario = Scenario(by="total").say("hold; Out 2000; discount 1500; declined settle 10000; go")
 
-    assert world.told == "settle 10000"
-    world.shows("K 0, refunds_wait 0, F 0")
+    assert scenario.told == "settle 10000"
+    scenario.shows("K 0, refunds_wait 0, F 0")
 
 
 def test_r15_after_it_fell_away_a_retry_asks_for_the_new_total() -> None:
-    world = World(by="total").say("hold; Out 2000; discount 1500; declined settle 10000; go; retry settle 10000")
+    scenario = Scenario(by="total").say("hold; Out 2000; discount 1500; declined settle 10000; go; retry settle 10000")
 
-    assert world.told == "settle 10000, settle 8500"
-    world.say("Out 6500").shows("V 8500, S 8500, C 1500, F 0, finished")
+    assert scenario.told == "settle 10000, settle 8500"
+    scenario.say("Out 6500").shows("V 8500, S 8500, C 1500, F 0, finished")
 
 
 def test_r15_it_falls_away_as_far_as_that_settle_came_short() -> None:
     """Assumed: short by 1000 of a surplus of 1500, then only 500 are too much and only they are refunded."""
-    world = World(by="total").say("hold; Out 2000; discount 1500; short 9000 settle 10000; go; Out 6500")
+    scenario = Scenario(by="total").say("hold; Out 2000; discount 1500; short 9000 settle 10000; go; Out 6500")
 
-    assert world.told == "settle 10000, refund 500"
-    world.shows("S 9000, F 500, K 8500, finished")
+    assert scenario.told == "settle 10000, refund 500"
+    scenario.shows("S 9000, F 500, K 8500, finished")
 
 
 def test_r15_only_what_confirmed_settlements_do_not_cover_waits() -> None:
-    world = World(pay("a", 7000, by="total"), pay("b", 3000, by="total"))
-    world.say("hold; Out 2000; ok settle 3000; discount 4000")
+    scenario = Scenario(pay("a", 7000, by="total"), pay("b", 3000, by="total"))
+    scenario.say("hold; Out 2000; ok settle 3000; discount 4000")
 
-    assert world.told == "settle 3000, settle 7000, refund 3000"
-    world.shows("refunds_wait 1000").say("go").shows("F 4000, refunds_wait 0")
+    assert scenario.told == "settle 3000, settle 7000, refund 3000"
+    scenario.shows("refunds_wait 1000").say("go").shows("F 4000, refunds_wait 0")
 
 
 def test_r15_a_refund_that_waits_is_dropped_only_as_far_as_it_is_too_much() -> None:
     """b confirmed, a declined: K would be 3000 < V', so the refund of 1000 that waited for a falls away."""
-    world = World(pay("a", 7000, by="total"), pay("b", 3000, by="total"))
-    world.say("hold; Out 2000; ok settle 3000; discount 4000; declined settle 7000; go")
+    scenario = Scenario(pay("a", 7000, by="total"), pay("b", 3000, by="total"))
+    scenario.say("hold; Out 2000; ok settle 3000; discount 4000; declined settle 7000; go")
 
-    assert world.told == "settle 3000, settle 7000, refund 3000"
-    world.shows("refunds_wait 0, F 3000, K 0")
+    assert scenario.told == "settle 3000, settle 7000, refund 3000"
+    scenario.shows("refunds_wait 0, F 3000, K 0")
 
 
 def test_r15_a_decrease_to_what_is_invoiced_closes_the_order() -> None:
-    world = World().say("hold; Out 6000; discount 4000")
+    scenario = Scenario().say("hold; Out 6000; discount 4000")
 
-    assert "order.invoiced" in world.heard
-    world.shows("invoiced").say("go").shows("finished")
+    assert "order.invoiced" in scenario.heard
+    scenario.shows("invoiced").say("go").shows("finished")
 
 
 def test_r15_of_an_increase_that_waits_for_authorization_nothing_is_voided_or_refunded() -> None:
-    world = World().say("increase 2000; Out 11000; discount 1000")
+    scenario = Scenario().say("increase 2000; Out 11000; discount 1000")
 
-    assert world.told == "settle 10000"
-    world.shows("V 11000, waits 1000, invoiced")
+    assert scenario.told == "settle 10000"
+    scenario.shows("V 11000, waits 1000, invoiced")
 
 
 def test_r15_needs_no_rest_that_was_never_authorized() -> None:
-    World(pay("p1", 6000), value=10000).say("discount 3000").shows("V 7000, C 0, open 6000")
-    World(pay("p1", 6000), value=10000).say("discount 5000").shows("V 5000, C 1000, open 5000")
+    Scenario(pay("p1", 6000), value=10000).say("discount 3000").shows("V 7000, C 0, open 6000")
+    Scenario(pay("p1", 6000), value=10000).say("discount 5000").shows("V 5000, C 1000, open 5000")
 
 
 def test_r15_what_the_order_never_needed_stays_open_until_it_finishes() -> None:
     """V 8000 of A 10000: a discount of 1000 voids min(1000, 10000 − 7000), the other 2000 wait for `finish`."""
-    World(pay("p1", 10000), value=8000).say("discount 1000").shows("C 1000, open 9000")
+    Scenario(pay("p1", 10000), value=8000).say("discount 1000").shows("C 1000, open 9000")
 
 
 # R16
@@ -184,10 +184,10 @@ def test_r15_what_the_order_never_needed_stays_open_until_it_finishes() -> None:
 
 @pytest.mark.parametrize("mode", ["partial", "total", "hold"])
 def test_r16_an_increase_moves_no_money(mode: str) -> None:
-    world = World(by=mode).say("increase 1500")
+    scenario = Scenario(by=mode).say("increase 1500")
 
-    assert world.told == ""
-    world.shows("V 11500")
+    assert scenario.told == ""
+    scenario.shows("V 11500")
 
 
 @pytest.mark.parametrize(
@@ -203,54 +203,54 @@ def test_r16_an_increase_moves_no_money(mode: str) -> None:
     ],
 )
 def test_r16_what_room_does_not_cover_is_named(cap: int | None, before: str, increase: int, needed: int | None) -> None:
-    world = World(pay("p1", 10000, cap=cap)).say(before)
-    world.give(change("x", 0, increase))
+    scenario = Scenario(pay("p1", 10000, cap=cap)).say(before)
+    scenario.give(change("x", 0, increase))
 
     if needed is None:
-        assert "authorization.needed" not in world.heard
+        assert "authorization.needed" not in scenario.heard
     else:
-        assert needed in world.event("authorization.needed").numbers.values()
+        assert needed in scenario.event("authorization.needed").numbers.values()
 
 
 def test_r16_an_order_of_more_than_its_payments_names_what_is_missing_at_once() -> None:
-    world = World(pay("p1", 6000), value=10000)
+    scenario = Scenario(pay("p1", 6000), value=10000)
 
-    assert 4000 in world.event("authorization.needed").numbers.values()
+    assert 4000 in scenario.event("authorization.needed").numbers.values()
 
 
 def test_r16_what_waits_is_settled_oldest_first_as_payments_come() -> None:
-    world = World().say("increase 3000; Out 9000; Out 2500; Out 1000").shows("S 10000, waits 2500")
+    scenario = Scenario().say("increase 3000; Out 9000; Out 2500; Out 1000").shows("S 10000, waits 2500")
 
-    world.say("pay p2 2000").shows("waits 500")
-    assert world.told == "settle 9000, settle 1000, settle 1500, settle 500"
-    assert [one.cause_id for one in world.issued] == ["1", "2", "2", "3"]
-    world.say("pay p3 1000").shows("S 12500, waits 0, open 500")
+    scenario.say("pay p2 2000").shows("waits 500")
+    assert scenario.told == "settle 9000, settle 1000, settle 1500, settle 500"
+    assert [one.cause_id for one in scenario.issued] == ["1", "2", "2", "3"]
+    scenario.say("pay p3 1000").shows("S 12500, waits 0, open 500")
 
 
 def test_r16_a_declined_void_makes_room_for_what_waits() -> None:
-    world = World().say("hold; discount 1500; increase 1500; Out 10000").shows("P 8500, waits 1500")
+    scenario = Scenario().say("hold; discount 1500; increase 1500; Out 10000").shows("P 8500, waits 1500")
 
-    world.say("declined cancel 1500; go")
-    assert world.told == "cancel 1500, settle 8500, settle 1500"
-    world.shows("S 10000, C 0, finished")
+    scenario.say("declined cancel 1500; go")
+    assert scenario.told == "cancel 1500, settle 8500, settle 1500"
+    scenario.shows("S 10000, C 0, finished")
 
 
 def test_r16_a_later_payment_takes_part_in_later_invoices_last() -> None:
-    world = World().say("increase 1000; pay p2 1000; Out 11000")
+    scenario = Scenario().say("increase 1000; pay p2 1000; Out 11000")
 
-    assert (world.told_of("p1"), world.told_of("p2")) == ("settle 10000", "settle 1000")
+    assert (scenario.told_of("p1"), scenario.told_of("p2")) == ("settle 10000", "settle 1000")
 
 
 def test_r16_a_later_payment_settles_no_more_than_the_order() -> None:
-    world = World().say("increase 1000; pay p2 5000; Out 11000")
+    scenario = Scenario().say("increase 1000; pay p2 5000; Out 11000")
 
-    assert (world.told_of("p1"), world.told_of("p2")) == ("settle 10000", "settle 1000, cancel 4000")
-    world.shows("finished")
+    assert (scenario.told_of("p1"), scenario.told_of("p2")) == ("settle 10000", "settle 1000, cancel 4000")
+    scenario.shows("finished")
 
 
 def test_r16_a_failed_amount_is_not_waiting_and_no_new_payment_takes_it() -> None:
     """R35: the amount is neither moved to another payment nor asked again by itself."""
-    world = World().script("settle", "declined").say("Out 6000; pay p2 6000")
+    scenario = Scenario().script("settle", "declined").say("Out 6000; pay p2 6000")
 
-    assert world.told == "settle 6000"
-    world.shows("lacks 6000, waits 0")
+    assert scenario.told == "settle 6000"
+    scenario.shows("lacks 6000, waits 0")

@@ -3,10 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from tests.unit.domain.world import (
+from tests.unit.domain.scenario import (
     ORDER,
     START_MS,
-    World,
+    Scenario,
     added,
     auto,
     change,
@@ -22,56 +22,58 @@ from worker.domain.terms import HOUR_MS
 
 
 def test_r39_of_two_waiting_returns_the_newest_is_dropped_first_and_only_as_far_as_needed() -> None:
-    world = World().say("hold; Out 3000; Out 2999; return 2000; return 3000")
-    world.say("declined settle 3000; abandon settle 3000").shows("refunds_wait 2999")
+    scenario = Scenario().say("hold; Out 3000; Out 2999; return 2000; return 3000")
+    scenario.say("declined settle 3000; abandon settle 3000").shows("refunds_wait 2999")
 
-    dropped = [(one.cause_id, one.numbers["value"]) for one in world.events if one.type == "refund.failed"]
+    dropped = [(one.cause_id, one.numbers["value"]) for one in scenario.events if one.type == "refund.failed"]
     assert dropped == [("r2", 2001)]
-    assert [(one.cause_id, one.amount) for one in world.order.demands] == [("r1", 2000), ("r2", 999)]
+    assert [(one.cause_id, one.amount) for one in scenario.order.demands] == [("r1", 2000), ("r2", 999)]
 
-    world.say("declined settle 2999; abandon settle 2999").shows("refunds_wait 0")
-    assert world.order.dropped == 5000
+    scenario.say("declined settle 2999; abandon settle 2999").shows("refunds_wait 0")
+    assert scenario.order.dropped == 5000
 
 
 def test_r32_an_operation_id_of_another_command_makes_suspect_by_name_and_number() -> None:
-    world = World().say("hold; Out 6000; Out 4000; ok settle 6000 as X; ok settle 4000 as X")
+    scenario = Scenario().say("hold; Out 6000; Out 4000; ok settle 6000 as X; ok settle 4000 as X")
 
-    told = world.event("command.suspect")
-    assert told.numbers == {"commandId": world.issued[1].command_id, "value": 4000}
+    told = scenario.event("command.suspect")
+    assert told.numbers == {"commandId": scenario.issued[1].command_id, "value": 4000}
     assert told.reason == "Operation id X is another command's (R32)"
 
 
 def test_r32_a_refund_under_the_id_of_an_automatic_settlement_is_suspect_by_name() -> None:
-    world = World().say("auto 6000 as g1; Out 6000; hold; return 500; ok refund 500 as g1")
+    scenario = Scenario().say("auto 6000 as g1; Out 6000; hold; return 500; ok refund 500 as g1")
 
-    assert world.event("command.suspect").reason == "Operation id g1 is an automatic settlement's (R32)"
+    assert scenario.event("command.suspect").reason == "Operation id g1 is an automatic settlement's (R32)"
 
 
 @pytest.mark.parametrize("field", ["value", "reference_value"])
 def test_r9_an_order_is_authorized_for_at_most_what_an_amount_can_be_in_either_value(field: str) -> None:
-    most, world = 2**53 - 1 - 10000, World()
+    most, scenario = 2**53 - 1 - 10000, Scenario()
 
-    fates = [world.give(added(replace(pay("p2", 1), **{field: value}))).fate for value in (most + 1, most)]
+    fates = [scenario.give(added(replace(pay("p2", 1), **{field: value}))).fate for value in (most + 1, most)]
 
     assert fates == ["refused", "applied"]
-    assert world.refused == ["rejected R9"]
+    assert scenario.refused == ["rejected R9"]
 
 
 def test_r22_what_the_gateway_captured_is_given_back_by_the_rule_of_cancellation() -> None:
-    world = World().say("auto 3000; cancel")
+    scenario = Scenario().say("auto 3000; cancel")
 
-    assert world.told == "cancel 7000, refund 3000"
-    assert world.event("refund.requested").rule == "R22"
+    assert scenario.told == "cancel 7000, refund 3000"
+    assert scenario.event("refund.requested").rule == "R22"
 
 
 def test_r27_a_settlement_that_was_given_up_stays_refused_and_one_of_other_content_is_judged() -> None:
-    world = World(pay("a", 7000), pay("b", 3000)).say("auto 9000 on a as g1; abandon auto g1; auto 9000 on a as g1")
-    assert world.fates["duplicate"] == 1
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say(
+        "auto 9000 on a as g1; abandon auto g1; auto 9000 on a as g1"
+    )
+    assert scenario.fates["duplicate"] == 1
 
-    world.give(auto(3000, "b", "g1"))
-    world.give(auto(500, "a", "g1"))
+    scenario.give(auto(3000, "b", "g1"))
+    scenario.give(auto(500, "a", "g1"))
 
-    world.shows("S 3500")
+    scenario.shows("S 3500")
 
 
 def test_r3_where_no_recipient_has_anything_to_receive_the_first_takes_all() -> None:
@@ -80,12 +82,12 @@ def test_r3_where_no_recipient_has_anything_to_receive_the_first_takes_all() -> 
 
 
 def test_r11_an_update_of_tracking_names_its_rule_and_the_same_again_is_a_duplicate() -> None:
-    world = World().say("Out 6000")
+    scenario = Scenario().say("Out 6000")
 
-    fates = [world.give(tracking("1", **fields)).fate for fields in ({}, {}, {"courier": "c"}, {"courier": "c"})]
+    fates = [scenario.give(tracking("1", **fields)).fate for fields in ({}, {}, {"courier": "c"}, {"courier": "c"})]
 
     assert fates == ["applied", "duplicate", "applied", "duplicate"]
-    assert {one.rule for one in world.events if one.type == "tracking.updated"} == {"R11"}
+    assert {one.rule for one in scenario.events if one.type == "tracking.updated"} == {"R11"}
 
 
 @pytest.mark.parametrize(
@@ -93,29 +95,31 @@ def test_r11_an_update_of_tracking_names_its_rule_and_the_same_again_is_a_duplic
     [("Out 6000", "abandoned"), ("hold; Out 6000", "abandoned"), ("hold; Out 6000; unknown settle 6000", "abandoned")],
 )
 def test_r39_where_nothing_failed_there_is_nothing_to_give_up(play: str, action: str) -> None:
-    world = World().say(play)
+    scenario = Scenario().say(play)
 
-    world.person("abandoned", world.issued[0])
+    scenario.person("abandoned", scenario.issued[0])
 
-    assert world.event("command.abandoned").reason == (
+    assert scenario.event("command.abandoned").reason == (
         "Ana decided (seen at the acquirer): there is nothing to give up (R39)"
     )
 
 
 def test_r39_a_retry_of_a_refund_that_came_back_by_hand_finds_nothing() -> None:
-    world = World().script("refund", "declined", "ok").say("Out 6000; return 1; retry refund 1; retry refund 1 #1")
+    scenario = (
+        Scenario().script("refund", "declined", "ok").say("Out 6000; return 1; retry refund 1; retry refund 1 #1")
+    )
 
-    assert world.told == "settle 6000, refund 1, refund 1"
-    world.shows("F 1")
+    assert scenario.told == "settle 6000, refund 1, refund 1"
+    scenario.shows("F 1")
 
 
 def test_r39_more_than_was_asked_can_have_been_refunded_also_from_what_a_decline_set_aside() -> None:
-    world = World().script("refund", "declined", "manual").say("Out 6000; return 1000; return 2000")
+    scenario = Scenario().script("refund", "declined", "manual").say("Out 6000; return 1000; return 2000")
 
-    world.person("resolved", world.issued[2], value=6001)
-    assert "above the 60.00 that can have been done" in world.refusals[-1].reason
-    world.person("resolved", world.issued[2], value=6000, operation_id="by hand")
-    world.shows("F 6000")
+    scenario.person("resolved", scenario.issued[2], value=6001)
+    assert "above the 60.00 that can have been done" in scenario.refusals[-1].reason
+    scenario.person("resolved", scenario.issued[2], value=6000, operation_id="by hand")
+    scenario.shows("F 6000")
 
 
 _STATES = ("sent", "succeeded", "short", "declined", "manual", "suspect", "unknown")
@@ -190,23 +194,25 @@ def test_r32_what_was_said_to_be_done_and_the_books_doubt_is_resolved_and_nothin
     ],
 )
 def test_r35_a_decline_without_a_word_is_told_as_declined(play: str, kind: str) -> None:
-    world = World().say(play)
-    command = world.find(kind, lambda one: one.state == "sent")
+    scenario = Scenario().say(play)
+    command = scenario.find(kind, lambda one: one.state == "sent")
 
     for _ in range(2):
-        world.judge(OutcomeReported(order_id=ORDER, outcome="declined", command_id=command.command_id, at="now"))
+        scenario.judge(OutcomeReported(order_id=ORDER, outcome="declined", command_id=command.command_id, at="now"))
 
-    assert world.events[-1].reason.endswith("on payment p1 failed: declined (R35)")
-    assert (world.events[-1].numbers["code"], world.fates["duplicate"]) == (None, 1)
+    assert scenario.events[-1].reason.endswith("on payment p1 failed: declined (R35)")
+    assert (scenario.events[-1].numbers["code"], scenario.fates["duplicate"]) == (None, 1)
 
 
 def test_r35_a_decline_with_a_word_but_no_code_is_told_in_that_word() -> None:
-    world = World().say("hold; Out 6000")
-    command = world.issued[0]
+    scenario = Scenario().say("hold; Out 6000")
+    command = scenario.issued[0]
 
-    world.judge(OutcomeReported(order_id=ORDER, outcome="declined", command_id=command.command_id, message="no funds"))
+    scenario.judge(
+        OutcomeReported(order_id=ORDER, outcome="declined", command_id=command.command_id, message="no funds")
+    )
 
-    assert world.event("settlement.failed").reason == "The settle of 60.00 on payment p1 failed: no funds (R35)"
+    assert scenario.event("settlement.failed").reason == "The settle of 60.00 on payment p1 failed: no funds (R35)"
 
 
 @pytest.mark.parametrize(
@@ -214,85 +220,87 @@ def test_r35_a_decline_with_a_word_but_no_code_is_told_in_that_word() -> None:
     [(None, None, "a person must look"), ("501", None, "501"), ("501", "refund-manually", "refund-manually")],
 )
 def test_r37_what_a_person_must_look_at_says_why(code: str | None, message: str | None, told: str) -> None:
-    world = World().say("hold; Out 6000")
-    command = world.issued[0]
+    scenario = Scenario().say("hold; Out 6000")
+    command = scenario.issued[0]
 
-    world.judge(OutcomeReported(
+    scenario.judge(OutcomeReported(
         order_id=ORDER, outcome="manual", command_id=command.command_id, code=code, message=message
     ))  # fmt: skip
 
-    assert world.event("command.manual").reason == f"The settle of 60.00 is manual: {told} (R37)"
+    assert scenario.event("command.manual").reason == f"The settle of 60.00 is manual: {told} (R37)"
 
 
 def test_r39_two_people_who_decide_the_same_decide_once_and_who_contradicts_is_shown() -> None:
-    world = World().say("hold; Out 3000; Out 2000; manual settle 3000; manual settle 2000")
-    done, undone = world.issued
-    world.say("resolve 2500 settle 3000 as X; resolve not settle 2000")
-    world.now_ms += 1_000
+    scenario = Scenario().say("hold; Out 3000; Out 2000; manual settle 3000; manual settle 2000")
+    done, undone = scenario.issued
+    scenario.say("resolve 2500 settle 3000 as X; resolve not settle 2000")
+    scenario.now_ms += 1_000
 
-    again = [world.person("resolved", done, value=2500).fate, world.person("resolved", undone, value=0).fate]
+    again = [scenario.person("resolved", done, value=2500).fate, scenario.person("resolved", undone, value=0).fate]
     others = [
-        world.person("resolved", done, value=0).fate, world.person("resolved", done, value=2501).fate,
-        world.person("resolved", undone, value=1).fate,
+        scenario.person("resolved", done, value=0).fate, scenario.person("resolved", done, value=2501).fate,
+        scenario.person("resolved", undone, value=1).fate,
     ]  # fmt: skip
 
     assert (again, others) == (["duplicate"] * 2, ["refused"] * 3)
-    assert world.refused == ["suspect R32"] * 3
-    world.shows("S 2500, P 0")
+    assert scenario.refused == ["suspect R32"] * 3
+    scenario.shows("S 2500, P 0")
 
 
 def test_r27_a_suspect_capture_that_a_person_judges_again_is_looked_at_once_more_and_kept_once() -> None:
-    world = World(pay("a", 7000), pay("b", 3000)).say("auto 9000 on a as g1; auto 4000 on b as g2")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("auto 9000 on a as g1; auto 4000 on b as g2")
 
-    again = world.give(auto(9000, "a", "g1"), replayed=True)
-    other = world.give(auto(8000, "a", "g1"), replayed=True)
+    again = scenario.give(auto(9000, "a", "g1"), replayed=True)
+    other = scenario.give(auto(8000, "a", "g1"), replayed=True)
 
     assert (again.fate, other.fate) == ("applied", "refused")
     assert again.refusal is not None
     assert (again.refusal.code, again.refusal.rule, other.refusal and other.refusal.code) == (
         "suspect", "R27", "conflicting_duplicate",
     )  # fmt: skip
-    assert sorted((one.settle_id, one.value, one.suspect) for one in world.order.held) == [
+    assert sorted((one.settle_id, one.value, one.suspect) for one in scenario.order.held) == [
         ("g1", 9000, True), ("g2", 4000, True),
     ]  # fmt: skip
 
 
 def test_r27_a_capture_is_kept_at_hand_while_it_waits_and_told_when_it_is_judged() -> None:
-    world = World().say("hold; discount 3000")
-    command = world.issued[0]
+    scenario = Scenario().say("hold; discount 3000")
+    command = scenario.issued[0]
 
-    waits = world.give(auto(8000))
-    judged = world.answer(command, "ok")
+    waits = scenario.give(auto(8000))
+    judged = scenario.answer(command, "ok")
 
     assert (waits.holds, waits.judged, waits.unparks) == (True, [], False)
     assert judged is not None
     assert (judged.holds, judged.judged) == (False, [("p1", "g1", True)])
-    assert world.event("payment.suspect").cause_id == "g1"
-    assert not world.give(auto(100, settle_id="g2")).holds
+    assert scenario.event("payment.suspect").cause_id == "g1"
+    assert not scenario.give(auto(100, settle_id="g2")).holds
 
 
 def test_r27_of_captures_that_wait_only_suspect_ones_are_given_up() -> None:
-    world = World(pay("a", 7000), pay("b", 3000)).say("hold; discount 500; auto 8000 on a as g1; auto 2900 on b as g1")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say(
+        "hold; discount 500; auto 8000 on a as g1; auto 2900 on b as g1"
+    )
 
-    world.say("abandon auto g1")
+    scenario.say("abandon auto g1")
 
-    assert [(one.payment_id, one.value) for one in world.order.held] == [("b", 2900)]
-    assert world.event("command.abandoned").numbers == {"value": 8000, "by": "Ana"}
+    assert [(one.payment_id, one.value) for one in scenario.order.held] == [("b", 2900)]
+    assert scenario.event("command.abandoned").numbers == {"value": 8000, "by": "Ana"}
 
 
 def test_r14_what_is_exactly_allowed_is_allowed() -> None:
-    world = World()
+    scenario = Scenario()
 
     fates = [
-        world.give(change("c1", 9999)).fate,
-        world.give(change("c2", 0, 2**53 - 2)).fate,
-        world.give(change("c3", 0, 1)).fate,
-        world.give(change("c4", 2**53 + 5000)).fate,
+        scenario.give(change("c1", 9999)).fate,
+        scenario.give(change("c2", 0, 2**53 - 2)).fate,
+        scenario.give(change("c3", 0, 1)).fate,
+        scenario.give(change("c4", 2**53 + 5000)).fate,
     ]
 
     assert fates == ["applied", "applied", "refused", "refused"]
-    assert world.order.value == 2**53 - 1
-    assert [one.reason for one in world.refusals] == [
+    assert scenario.order.value == 2**53 - 1
+    assert [one.reason for one in scenario.refusals] == [
         "Change refused: 90071992547409.92 is more than an amount can be (R14)",
         (
             "Change refused: 90071992547459.92 off would leave nothing of the 90071992547409.91 order; "
@@ -302,34 +310,34 @@ def test_r14_what_is_exactly_allowed_is_allowed() -> None:
 
 
 def test_r14_other_items_at_equal_value_move_and_ask_for_nothing() -> None:
-    world = World().say("increase 3000")
-    heard = len(world.heard)
+    scenario = Scenario().say("increase 3000")
+    heard = len(scenario.heard)
 
-    decision = world.give(change("c9", 500, 500, items=True))
+    decision = scenario.give(change("c9", 500, 500, items=True))
 
     assert (decision.fate, decision.commands, decision.entries) == ("applied", [], [])
-    assert world.heard[heard:] == ["change.accepted"]
+    assert scenario.heard[heard:] == ["change.accepted"]
 
 
 def test_r27_a_capture_that_waits_is_one_of_ours_when_a_settle_returns_its_id() -> None:
-    world = World().say("hold; Out 6000; auto 6000 as X")
-    assert [one.settle_id for one in world.order.held] == ["X"]
+    scenario = Scenario().say("hold; Out 6000; auto 6000 as X")
+    assert [one.settle_id for one in scenario.order.held] == ["X"]
 
-    decision = world.answer(world.issued[0], "ok", "X")
+    decision = scenario.answer(scenario.issued[0], "ok", "X")
 
     assert decision is not None
     assert (decision.judged, decision.order.held) == ([("p1", "X", False)], [])
-    world.shows("S 6000, P 0, open 4000")
+    scenario.shows("S 6000, P 0, open 4000")
 
 
 def test_r27_a_suspect_capture_is_one_of_ours_when_a_settle_returns_its_id_and_was_judged_before() -> None:
-    world = World().say("hold; auto 11000 as X; Out 6000")
+    scenario = Scenario().say("hold; auto 11000 as X; Out 6000")
 
-    decision = world.answer(world.issued[0], "ok", "X")
+    decision = scenario.answer(scenario.issued[0], "ok", "X")
 
     assert decision is not None
     assert (decision.judged, decision.order.held) == ([], [])
-    world.shows("S 6000, P 0, open 4000")
+    scenario.shows("S 6000, P 0, open 4000")
 
 
 @pytest.mark.parametrize(
@@ -340,53 +348,58 @@ def test_r27_a_suspect_capture_is_one_of_ours_when_a_settle_returns_its_id_and_w
     ],
 )
 def test_r32_a_settle_is_not_a_capture_of_another_value_nor_one_that_was_refunded(play: str, why: str) -> None:
-    world = World().say(play)
+    scenario = Scenario().say(play)
 
-    told = world.event("command.suspect")
+    told = scenario.event("command.suspect")
     assert told.reason == "Settle id X is an automatic settlement of another value (R32)", why
-    world.shows("S 2500, P 3500, K 6000, attention")
+    scenario.shows("S 2500, P 3500, K 6000, attention")
 
 
 @pytest.mark.parametrize(("play", "command"), [
     ("hold; Out 6000", "settle 6000"), ("hold; discount 1500", "cancel 1500"), ("Out 6000; hold; return 1", "refund 1"),
 ])  # fmt: skip
 def test_r32_a_success_of_nothing_is_suspect(play: str, command: str) -> None:
-    world = World().say(play).say(f"short 0 {command}")
+    scenario = Scenario().say(play).say(f"short 0 {command}")
 
     amount = {"settle 6000": "60.00", "cancel 1500": "15.00", "refund 1": "0.01"}[command]
-    assert world.event("command.suspect").reason == f"0.00 done of {amount} asked (R32)"
-    assert world.payment().settling + world.payment().voiding + world.payment().refunding == int(command.split()[1])
+    assert scenario.event("command.suspect").reason == f"0.00 done of {amount} asked (R32)"
+    assert scenario.payment().settling + scenario.payment().voiding + scenario.payment().refunding == int(
+        command.split()[1]
+    )
 
 
 def test_r3_the_commission_of_one_cent_goes_along() -> None:
-    world = World(pay("p1", 10000, by="split", recipients=(recipient("x", 9999, 99), recipient("y", 1, 1))))
+    scenario = Scenario(pay("p1", 10000, by="split", recipients=(recipient("x", 9999, 99), recipient("y", 1, 1))))
 
-    world.say("Out 9000; Out 1000")
+    scenario.say("Out 9000; Out 1000")
 
-    assert [one.shares for one in world.issued] == [((8999, 89), (1, 1)), ((1000, 10), (0, 0))]
+    assert [one.shares for one in scenario.issued] == [((8999, 89), (1, 1)), ((1000, 10), (0, 0))]
 
 
 def test_i8_every_decision_is_the_orders_next_version_at_its_time() -> None:
-    world = World(opened=False)
+    scenario = Scenario(opened=False)
     facts = (order_authorized(pay("p1", 10000)), change("c1", 500), change("c1", 600), auto(100))
 
-    seen = [(world.judge(fact).fate, world.order.version, world.order.updated_at_ms - world.now_ms) for fact in facts]
+    seen = [
+        (scenario.judge(fact).fate, scenario.order.version, scenario.order.updated_at_ms - scenario.now_ms)
+        for fact in facts
+    ]
 
     assert seen == [("applied", 1, 0), ("applied", 2, 0), ("refused", 3, 0), ("applied", 4, 0)]
 
 
 def test_r8_an_order_of_another_value_currency_or_payment_is_another_order() -> None:
-    world = World()
+    scenario = Scenario()
 
-    same = world.give(order_authorized(pay("p1", 10000), merchant="renamed"))
+    same = scenario.give(order_authorized(pay("p1", 10000), merchant="renamed"))
     others = [
-        world.give(order_authorized(pay("p1", 10000), value=9999)),
-        world.give(order_authorized(pay("p1", 10000), currency="EUR")),
-        world.give(order_authorized(pay("p2", 10000))),
+        scenario.give(order_authorized(pay("p1", 10000), value=9999)),
+        scenario.give(order_authorized(pay("p1", 10000), currency="EUR")),
+        scenario.give(order_authorized(pay("p2", 10000))),
     ]  # fmt: skip
 
     assert (same.fate, [one.fate for one in others]) == ("duplicate", ["refused"] * 3)
-    assert world.refused == ["conflicting_duplicate R8"] * 3
+    assert scenario.refused == ["conflicting_duplicate R8"] * 3
 
 
 @pytest.mark.parametrize(
@@ -401,46 +414,49 @@ def test_an_amount_is_written_from_its_digits(minor: int, currency: str, told: s
 
 
 def test_r2_while_a_connector_is_still_unknown_a_new_file_changes_nothing() -> None:
-    world = World(pay("p1", 7000, by="unheard"), pay("p2", 3000))
+    scenario = Scenario(pay("p1", 7000, by="unheard"), pay("p2", 3000))
 
-    assert world.judge(ConnectorsNamed(order_id=ORDER)).fate == "duplicate"
-    assert (world.order.awaits_connectors, world.order.mode) == (True, None)
+    assert scenario.judge(ConnectorsNamed(order_id=ORDER)).fate == "duplicate"
+    assert (scenario.order.awaits_connectors, scenario.order.mode) == (True, None)
 
 
 def test_r28_an_authorization_is_about_to_lapse_from_the_very_millisecond_and_once() -> None:
-    world = World(pay("p1", 10000, in_hours=48))
+    scenario = Scenario(pay("p1", 10000, in_hours=48))
     fates = []
     for moment in (24 * HOUR_MS - 1, 24 * HOUR_MS, 48 * HOUR_MS - 1, 48 * HOUR_MS, 49 * HOUR_MS):
-        world.now_ms = START_MS + moment - 1
-        fates.append(world.judge(TimePassed(order_id=ORDER)).fate)
+        scenario.now_ms = START_MS + moment - 1
+        fates.append(scenario.judge(TimePassed(order_id=ORDER)).fate)
 
     assert fates == ["duplicate", "applied", "duplicate", "applied", "duplicate"]
-    assert [one for one in world.heard if one.startswith("auth")] == ["authorization.expiring", "authorization.lapsed"]
+    assert [one for one in scenario.heard if one.startswith("auth")] == [
+        "authorization.expiring",
+        "authorization.lapsed",
+    ]
 
 
 def test_r26_what_counted_as_taken_without_being_taken_is_not_waited_for_when_all_is_returned() -> None:
-    world = World(pay("p1", 9500, reference=10000, cap=9999))
-    world.say("Out 6000; increase 1; hold; Out 4001; return 10001; go")
+    scenario = Scenario(pay("p1", 9500, reference=10000, cap=9999))
+    scenario.say("Out 6000; increase 1; hold; Out 4001; return 10001; go")
 
-    assert world.told == "settle 5700, settle 3800, refund 5700, refund 3800"
-    world.shows("S 9500, F 9500, finished")
-    assert world.state["refundsWaiting"] == 0
+    assert scenario.told == "settle 5700, settle 3800, refund 5700, refund 3800"
+    scenario.shows("S 9500, F 9500, finished")
+    assert scenario.state["refundsWaiting"] == 0
 
 
 def test_r39_a_refund_that_came_short_can_be_asked_again_however_little_that_counts() -> None:
     """Three cents for one of the order's: two of them round to the whole."""
-    world = World(pay("p1", 30, reference=10)).say("hold; Out 1; ok settle 3; Out 9; return 1; short 2 refund 3")
-    assert world.state["attention"], "a person sees it"
+    scenario = Scenario(pay("p1", 30, reference=10)).say("hold; Out 1; ok settle 3; Out 9; return 1; short 2 refund 3")
+    assert scenario.state["attention"], "a person sees it"
 
-    world.say("retry refund 3")
-    assert world.told.endswith("refund 3, refund 1")
+    scenario.say("retry refund 3")
+    assert scenario.told.endswith("refund 3, refund 1")
 
 
 def test_r32_no_refund_has_the_id_of_an_automatic_settlement_not_even_of_one_that_is_doubted() -> None:
-    world = World().say("hold; Out 6000; auto 10000 as gX; ok settle 6000; return 1000; ok refund 1000 as gX")
+    scenario = Scenario().say("hold; Out 6000; auto 10000 as gX; ok settle 6000; return 1000; ok refund 1000 as gX")
 
-    assert world.heard[-1] == "command.suspect"
-    world.shows("F 0, G 1000")
+    assert scenario.heard[-1] == "command.suspect"
+    scenario.shows("F 0, G 1000")
 
 
 @pytest.mark.parametrize(
@@ -453,11 +469,11 @@ def test_r32_no_refund_has_the_id_of_an_automatic_settlement_not_even_of_one_tha
 def test_i4_a_settle_that_was_a_capture_already_given_back_is_for_a_person_and_nothing_is_asked_again(
     value: int, play: str, told: str
 ) -> None:
-    world = World(pay("p1", 2000), value=value).say(play)
+    scenario = Scenario(pay("p1", 2000), value=value).say(play)
 
-    world.say("ok settle 400 as g").shows("lacks 0, waits 0")
-    assert world.attention == [("suspect", 400)]
-    assert world.told == told
+    scenario.say("ok settle 400 as g").shows("lacks 0, waits 0")
+    assert scenario.attention == [("suspect", 400)]
+    assert scenario.told == told
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
@@ -465,7 +481,7 @@ def test_i4_a_settle_that_was_a_capture_already_given_back_is_for_a_person_and_n
 def test_r22_what_the_gateway_left_of_a_canceled_order_is_booked_as_voided_also_where_its_void_was_given_up(
     by: str, decision: str
 ) -> None:
-    world = World(pay("p1", 10000, by=by)).script("cancel", "declined").say(f"cancel{decision}; auto 4000")
+    scenario = Scenario(pay("p1", 10000, by=by)).script("cancel", "declined").say(f"cancel{decision}; auto 4000")
 
-    assert world.told == "cancel 10000, refund 4000"
-    world.shows("S 4000, F 4000, C 6000, open 0")
+    assert scenario.told == "cancel 10000, refund 4000"
+    scenario.shows("S 4000, F 4000, C 6000, open 0")

@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from tests.unit.domain.world import (
-    World,
+from tests.unit.domain.scenario import (
+    Scenario,
     added,
     auto,
     cancel,
@@ -21,11 +21,11 @@ from worker.domain.facts import Fact
 
 
 def test_r4_a_partial_invoice_settles_exactly_its_value_and_the_order_stays_open() -> None:
-    world = World().say("Out 1")
+    scenario = Scenario().say("Out 1")
 
-    assert world.told == "settle 1"
-    world.shows("V 10000, O 1, S 1, open 9999, still open")
-    assert world.heard == [
+    assert scenario.told == "settle 1"
+    scenario.shows("V 10000, O 1, S 1, open 9999, still open")
+    assert scenario.heard == [
         "order.opened", "invoice.accepted", "settlement.requested", "settlement.confirmed",
     ]  # fmt: skip
 
@@ -34,32 +34,32 @@ def test_r4_a_partial_invoice_settles_exactly_its_value_and_the_order_stays_open
 
 
 def test_r5_the_open_rest_is_voided_with_cause_finish_when_the_order_is_invoiced_and_all_is_done() -> None:
-    world = World(pay("p1", 10000), value=8000).say("hold; Out 8000")
+    scenario = Scenario(pay("p1", 10000), value=8000).say("hold; Out 8000")
 
-    assert world.told == "settle 8000"
-    world.shows("open 2000, invoiced").say("ok settle 8000")
-    assert world.told == "settle 8000, cancel 2000"
-    assert (world.issued[1].cause_kind, world.issued[1].cause_id) == ("finish", "o1")
-    world.shows("D 2000, invoiced").say("ok cancel 2000").shows("C 2000, D 0, finished")
+    assert scenario.told == "settle 8000"
+    scenario.shows("open 2000, invoiced").say("ok settle 8000")
+    assert scenario.told == "settle 8000, cancel 2000"
+    assert (scenario.issued[1].cause_kind, scenario.issued[1].cause_id) == ("finish", "o1")
+    scenario.shows("D 2000, invoiced").say("ok cancel 2000").shows("C 2000, D 0, finished")
 
 
 @pytest.mark.parametrize("outcome", ["declined", "manual", "unknown", "suspect"])
 def test_r5_the_finishing_void_holds_nothing_up_whatever_its_outcome(outcome: str) -> None:
     """ "When that void has an outcome of any kind": interim ones count too."""
-    world = World(pay("p1", 10000), value=8000).script("cancel", outcome).say("Out 8000")
+    scenario = Scenario(pay("p1", 10000), value=8000).script("cancel", outcome).say("Out 8000")
 
-    world.shows("S 8000, finished")
+    scenario.shows("S 8000, finished")
     if outcome == "declined":
-        assert "void.failed" in world.heard
+        assert "void.failed" in scenario.heard
 
 
 def test_r5_events_come_in_the_order_in_which_things_happened() -> None:
-    world = World().say("Out 10000")
+    scenario = Scenario().say("Out 10000")
 
-    assert world.heard == [
+    assert scenario.heard == [
         "order.opened", "invoice.accepted", "settlement.requested", "order.invoiced", "settlement.confirmed",
         "order.finished",
-    ] or world.heard == [
+    ] or scenario.heard == [
         "order.opened", "invoice.accepted", "order.invoiced", "settlement.requested", "settlement.confirmed",
         "order.finished",
     ]  # fmt: skip
@@ -80,164 +80,164 @@ def test_r5_events_come_in_the_order_in_which_things_happened() -> None:
     ],
 )
 def test_r5_nothing_is_voided_while_something_is_not_done(play: str) -> None:
-    world = World(pay("a", 10000), value=8000).say(play)
+    scenario = Scenario(pay("a", 10000), value=8000).say(play)
 
-    world.shows("invoiced")
-    assert not [one for one in world.issued if one.cause_kind == "finish"]
+    scenario.shows("invoiced")
+    assert not [one for one in scenario.issued if one.cause_kind == "finish"]
 
 
 def test_r5_a_waiting_amount_holds_finished() -> None:
-    World(pay("p1", 6000), value=8000).say("Out 8000").shows("S 6000, waits 2000, invoiced")
+    Scenario(pay("p1", 6000), value=8000).say("Out 8000").shows("S 6000, waits 2000, invoiced")
 
 
 def test_r5_abandoned_amounts_hold_nothing_up() -> None:
-    world = World().say("hold; Out 6000; declined settle 6000; go; Out 4000; abandon settle 6000")
+    scenario = Scenario().say("hold; Out 6000; declined settle 6000; go; Out 4000; abandon settle 6000")
 
-    assert world.told == "settle 6000, settle 4000, cancel 6000"
-    world.shows("S 4000, C 6000, finished")
+    assert scenario.told == "settle 6000, settle 4000, cancel 6000"
+    scenario.shows("S 4000, C 6000, finished")
 
 
 def test_r5_what_a_declined_void_of_a_change_did_not_free_is_voided_with_the_rest() -> None:
-    world = World().script("cancel", "declined").say("discount 1500; Out 8500")
+    scenario = Scenario().script("cancel", "declined").say("discount 1500; Out 8500")
 
-    assert world.told == "cancel 1500, settle 8500, cancel 1500"
-    assert [one.cause_kind for one in world.issued] == ["change", "invoice", "finish"]
-    world.shows("S 8500, C 1500, finished")
+    assert scenario.told == "cancel 1500, settle 8500, cancel 1500"
+    assert [one.cause_kind for one in scenario.issued] == ["change", "invoice", "finish"]
+    scenario.shows("S 8500, C 1500, finished")
 
 
 def test_r5_unless_a_person_abandoned_it() -> None:
-    world = World().script("cancel", "declined").say("discount 1500; abandon cancel 1500; Out 8500")
+    scenario = Scenario().script("cancel", "declined").say("discount 1500; abandon cancel 1500; Out 8500")
 
-    assert world.told == "cancel 1500, settle 8500"
-    world.shows("S 8500, C 0, open 1500, finished")
+    assert scenario.told == "cancel 1500, settle 8500"
+    scenario.shows("S 8500, C 0, open 1500, finished")
 
 
 def test_r5_a_manual_void_of_a_change_holds_nothing_up() -> None:
     """R5: "A declined or manual void is reported and holds nothing up"."""
-    world = World().script("cancel", "manual").say("discount 1500; Out 8500")
+    scenario = Scenario().script("cancel", "manual").say("discount 1500; Out 8500")
 
-    assert world.told == "cancel 1500, settle 8500"
-    world.shows("S 8500, D 1500, finished")
-    assert world.state["status"] == "attention"
+    assert scenario.told == "cancel 1500, settle 8500"
+    scenario.shows("S 8500, D 1500, finished")
+    assert scenario.state["status"] == "attention"
 
 
 def test_r5_in_total_and_hold_the_rest_is_booked_not_sent() -> None:
     for by in ("total", "hold"):
-        world = World(pay("p1", 10000, by=by), value=8000).say("Out 8000")
-        assert world.told == "settle 8000"
-        world.shows("S 8000, C 2000, open 0, finished")
+        scenario = Scenario(pay("p1", 10000, by=by), value=8000).say("Out 8000")
+        assert scenario.told == "settle 8000"
+        scenario.shows("S 8000, C 2000, open 0, finished")
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
 def test_r5_except_one_cancel_of_a_payment_of_which_nothing_was_settled(by: str) -> None:
-    world = World(pay("a", 7000, by=by), pay("b", 3000, by=by), value=3000).say("Out 3000")
+    scenario = Scenario(pay("a", 7000, by=by), pay("b", 3000, by=by), value=3000).say("Out 3000")
 
-    assert (world.told_of("b"), world.told_of("a")) == ("settle 3000", "cancel 7000")
-    assert world.issued[1].cause_kind == "finish"
-    world.shows("S 3000, C 7000, finished")
+    assert (scenario.told_of("b"), scenario.told_of("a")) == ("settle 3000", "cancel 7000")
+    assert scenario.issued[1].cause_kind == "finish"
+    scenario.shows("S 3000, C 7000, finished")
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
 def test_r5_a_payment_whose_settle_is_abandoned_is_canceled_whole(by: str) -> None:
-    world = World(by=by).script("settle", "declined").say("Out 10000; abandon settle 10000")
+    scenario = Scenario(by=by).script("settle", "declined").say("Out 10000; abandon settle 10000")
 
-    assert world.told == "settle 10000, cancel 10000"
-    world.shows("S 0, C 10000, finished")
+    assert scenario.told == "settle 10000, cancel 10000"
+    scenario.shows("S 0, C 10000, finished")
 
 
 def test_r5_later_returns_are_refunded_and_leave_it_finished() -> None:
-    world = World().script("refund", "ok", "declined").say("Out 10000; return 2000").shows("F 2000, finished")
+    scenario = Scenario().script("refund", "ok", "declined").say("Out 10000; return 2000").shows("F 2000, finished")
 
-    world.say("return 1000").shows("F 2000, finished")
-    assert world.state["status"] == "attention"
+    scenario.say("return 1000").shows("F 2000, finished")
+    assert scenario.state["status"] == "attention"
 
 
 def test_r5_a_return_that_came_before_the_last_void_ended_does_not_keep_the_order_from_being_finished() -> None:
-    world = World(pay("p1", 12000), value=10000)
-    world.say("hold; Out 10000; ok settle 10000; return 1000; ok cancel 2000").shows("G 1000, finished")
+    scenario = Scenario(pay("p1", 12000), value=10000)
+    scenario.say("hold; Out 10000; ok settle 10000; return 1000; ok cancel 2000").shows("G 1000, finished")
 
-    world.say("declined refund 1000").shows("F 0, finished")
-    assert world.state["status"] == "attention"
+    scenario.say("declined refund 1000").shows("F 0, finished")
+    assert scenario.state["status"] == "attention"
 
 
 def test_r5_a_later_payment_of_a_finished_order_is_voided_at_once() -> None:
-    world = World().say("Out 10000; pay p2 5000")
+    scenario = Scenario().say("Out 10000; pay p2 5000")
 
-    assert world.told == "settle 10000, cancel 5000"
-    assert world.issued[1].cause_kind == "finish"
-    world.shows("S 10000, C 5000, finished")
+    assert scenario.told == "settle 10000, cancel 5000"
+    assert scenario.issued[1].cause_kind == "finish"
+    scenario.shows("S 10000, C 5000, finished")
 
 
 def test_r5_all_payments_are_voided_before_the_order_is_finished() -> None:
-    world = World(pay("a", 7000), pay("b", 3000), pay("c", 5000), value=8000).say("Out 8000")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000), pay("c", 5000), value=8000).say("Out 8000")
 
-    assert (world.told_of("b"), world.told_of("c"), world.told_of("a")) == (
+    assert (scenario.told_of("b"), scenario.told_of("c"), scenario.told_of("a")) == (
         "settle 3000", "settle 5000", "cancel 7000",
     )  # fmt: skip
-    world.shows("C 7000, finished")
-    assert world.heard.index("void.confirmed") < world.heard.index("order.finished")
-    assert world.heard.count("order.finished") == 1
+    scenario.shows("C 7000, finished")
+    assert scenario.heard.index("void.confirmed") < scenario.heard.index("order.finished")
+    assert scenario.heard.count("order.finished") == 1
 
 
 # R6, R7
 
 
 def test_r6_the_excess_is_recorded_and_never_settled() -> None:
-    world = World().say("Out 10001")
+    scenario = Scenario().say("Out 10001")
 
-    assert world.told == "settle 10000"
-    assert world.event("invoice.accepted").numbers["excess"] == 1
-    assert world.invoice("1") | {} == world.invoice("1")
-    assert (world.invoice("1")["value"], world.invoice("1")["excess"]) == (10001, 1)
+    assert scenario.told == "settle 10000"
+    assert scenario.event("invoice.accepted").numbers["excess"] == 1
+    assert scenario.invoice("1") | {} == scenario.invoice("1")
+    assert (scenario.invoice("1")["value"], scenario.invoice("1")["excess"]) == (10001, 1)
 
 
 def test_r6_an_excess_is_not_made_good_by_an_increase() -> None:
-    assert World().say("Out 10001; increase 5").refused == ["rejected R14"]
+    assert Scenario().say("Out 10001; increase 5").refused == ["rejected R14"]
 
 
 def test_r7_an_output_after_the_order_is_invoiced_stands_alone() -> None:
-    world = World().say("Out 10000; Out 500 as x")
+    scenario = Scenario().say("Out 10000; Out 500 as x")
 
-    assert world.told == "settle 10000"
-    assert world.event("invoice.standalone").rule == "R7"
-    assert world.invoice("x")["status"] == "standalone"
-    world.shows("O 10000, finished")
-    world.give(tracking("x", courier="c"))
-    assert world.refused == ["rejected R11"]
+    assert scenario.told == "settle 10000"
+    assert scenario.event("invoice.standalone").rule == "R7"
+    assert scenario.invoice("x")["status"] == "standalone"
+    scenario.shows("O 10000, finished")
+    scenario.give(tracking("x", courier="c"))
+    assert scenario.refused == ["rejected R11"]
 
 
 def test_r7_its_number_is_taken() -> None:
-    world = World().say("Out 10000; Out 500 as x; Out 500 as x; Out 600 as x; return 500 as x")
+    scenario = Scenario().say("Out 10000; Out 500 as x; Out 500 as x; Out 600 as x; return 500 as x")
 
-    assert world.fates["duplicate"] == 1
-    assert world.refused == ["conflicting_duplicate R8", "conflicting_duplicate R8"]
+    assert scenario.fates["duplicate"] == 1
+    assert scenario.refused == ["conflicting_duplicate R8", "conflicting_duplicate R8"]
 
 
 def test_r7_also_while_settles_are_in_flight() -> None:
-    world = World().say("hold; Out 10000; Out 500; go")
+    scenario = Scenario().say("hold; Out 10000; Out 500; go")
 
-    assert world.told == "settle 10000"
-    assert "invoice.standalone" in world.heard
+    assert scenario.told == "settle 10000"
+    assert "invoice.standalone" in scenario.heard
 
 
 # R8
 
 
 def test_r8_the_same_fact_again_is_a_duplicate_and_leaves_no_trace() -> None:
-    world = World(opened=False)
+    scenario = Scenario(opened=False)
     facts: list[Fact] = [
         order_authorized(pay("p1", 10000)), added(pay("p2", 2000)), auto(1000), change("c1", 500), out("1", 1000),
         out("2", 3000), ret("r1", 700), tracking("1", courier="c"),
     ]  # fmt: skip
     for fact in facts:
-        assert world.give(fact).fate == "applied", fact
-    before = world.numbers_now()
+        assert scenario.give(fact).fate == "applied", fact
+    before = scenario.numbers_now()
 
     for fact in facts[:-1]:
-        assert world.give(fact).fate == "duplicate", fact
+        assert scenario.give(fact).fate == "duplicate", fact
 
-    assert world.numbers_now() == before
-    assert world.refused == []
+    assert scenario.numbers_now() == before
+    assert scenario.refused == []
 
 
 @pytest.mark.parametrize(
@@ -260,160 +260,160 @@ def test_r8_the_same_fact_again_is_a_duplicate_and_leaves_no_trace() -> None:
     ],
 )
 def test_r8_the_same_key_with_other_content_is_a_conflict_without_money(first, other, told) -> None:  # type: ignore[no-untyped-def]
-    world = World()
-    world.give(first)
-    before = world.numbers_now()
+    scenario = Scenario()
+    scenario.give(first)
+    before = scenario.numbers_now()
 
-    decision = world.give(other)
+    decision = scenario.give(other)
 
     assert decision.fate == "refused"
-    assert world.refused == ["conflicting_duplicate R8"]
-    assert world.event(told).rule == "R8"
-    assert world.numbers_now() == before
+    assert scenario.refused == ["conflicting_duplicate R8"]
+    assert scenario.event(told).rule == "R8"
+    assert scenario.numbers_now() == before
 
 
 def test_r8_the_orders_own_payment_again_is_a_duplicate() -> None:
-    assert World().give(added(pay("p1", 10000))).fate == "duplicate"
+    assert Scenario().give(added(pay("p1", 10000))).fate == "duplicate"
 
 
 def test_r8_an_invoice_that_names_the_orders_currency_is_the_one_that_names_none() -> None:
     """Assumed: `currency` defaults to the order's, so both have the same content."""
-    world = World()
-    world.give(out("1", 6000))
+    scenario = Scenario()
+    scenario.give(out("1", 6000))
 
-    assert world.give(out("1", 6000, currency="USD")).fate == "duplicate"
+    assert scenario.give(out("1", 6000, currency="USD")).fate == "duplicate"
 
 
 def test_r8_an_invoice_again_in_another_currency_is_refused() -> None:
-    world = World()
-    world.give(out("1", 6000))
+    scenario = Scenario()
+    scenario.give(out("1", 6000))
 
-    assert world.give(out("1", 6000, currency="BRL")).fate == "refused"
+    assert scenario.give(out("1", 6000, currency="BRL")).fate == "refused"
 
 
 def test_r8_a_second_cancellation_is_a_duplicate_whatever_its_reason() -> None:
-    world = World()
-    world.give(cancel())
+    scenario = Scenario()
+    scenario.give(cancel())
 
-    assert world.give(cancel("another reason")).fate == "duplicate"
-    assert world.told == "cancel 10000"
+    assert scenario.give(cancel("another reason")).fate == "duplicate"
+    assert scenario.told == "cancel 10000"
 
 
 def test_r8_a_refused_fact_repeated_stays_refused_and_is_counted_as_a_duplicate() -> None:
-    world = World().say("Out 6000; discount 4001 as c1; discount 4001 as c1; discount 4001 as c1")
+    scenario = Scenario().say("Out 6000; discount 4001 as c1; discount 4001 as c1; discount 4001 as c1")
 
-    assert world.refused == ["rejected R14"]
-    assert world.fates["duplicate"] == 2
-    assert world.heard.count("change.rejected") == 1
+    assert scenario.refused == ["rejected R14"]
+    assert scenario.fates["duplicate"] == 2
+    assert scenario.heard.count("change.rejected") == 1
 
 
 def test_r8_it_is_not_judged_again_even_where_it_would_now_be_accepted() -> None:
-    world = World().say("Out 6000; discount 4001 as c1; increase 5000 as c2; discount 4001 as c1")
+    scenario = Scenario().say("Out 6000; discount 4001 as c1; increase 5000 as c2; discount 4001 as c1")
 
-    world.shows("V 15000")
-    assert world.fates["duplicate"] == 1
+    scenario.shows("V 15000")
+    assert scenario.fates["duplicate"] == 1
 
 
 def test_r8_except_when_a_person_replays_it() -> None:
-    world = World().say("Out 6000; discount 4001 as c1; increase 5000 as c2")
+    scenario = Scenario().say("Out 6000; discount 4001 as c1; increase 5000 as c2")
 
-    assert world.give(change("c1", 4001), replayed=True).fate == "applied"
-    world.shows("V 10999")
+    assert scenario.give(change("c1", 4001), replayed=True).fate == "applied"
+    scenario.shows("V 10999")
 
 
 def test_r8_a_replay_that_is_refused_again_is_told_again() -> None:
-    world = World().say("Out 6000; discount 4001 as c1")
+    scenario = Scenario().say("Out 6000; discount 4001 as c1")
 
-    assert world.give(change("c1", 4001), replayed=True).fate == "refused"
-    assert world.heard.count("change.rejected") == 2
+    assert scenario.give(change("c1", 4001), replayed=True).fate == "refused"
+    assert scenario.heard.count("change.rejected") == 2
 
 
 def test_r8_a_replay_of_an_accepted_fact_is_a_duplicate() -> None:
-    world = World().say("Out 6000 as 1")
+    scenario = Scenario().say("Out 6000 as 1")
 
-    assert world.give(out("1", 6000), replayed=True).fate == "duplicate"
+    assert scenario.give(out("1", 6000), replayed=True).fate == "duplicate"
 
 
 def test_r8_other_content_under_a_refused_facts_key_is_judged_as_new() -> None:
-    world = World().say("Out 6000; discount 4001 as c1; discount 4000 as c1")
+    scenario = Scenario().say("Out 6000; discount 4001 as c1; discount 4000 as c1")
 
-    world.shows("V 6000, finished")
-    assert world.fates["refused"] == 1
+    scenario.shows("V 6000, finished")
+    assert scenario.fates["refused"] == 1
 
 
 def test_r8_a_conflict_repeated_is_a_duplicate() -> None:
-    world = World().say("Out 6000 as 1; Out 7000 as 1; Out 7000 as 1")
+    scenario = Scenario().say("Out 6000 as 1; Out 7000 as 1; Out 7000 as 1")
 
-    assert world.refused == ["conflicting_duplicate R8"]
-    assert world.fates["duplicate"] == 1
+    assert scenario.refused == ["conflicting_duplicate R8"]
+    assert scenario.fates["duplicate"] == 1
 
 
 def test_r8_a_refused_cancellation_is_answered_each_time() -> None:
     """A repeat and a second wish of the shopper look alike (docs/decisions.md, 8)."""
-    world = World().say("Out 6000; cancel; cancel")
+    scenario = Scenario().say("Out 6000; cancel; cancel")
 
-    assert world.refused == ["rejected R23", "rejected R23"]
-    assert world.told == "settle 6000"
+    assert scenario.refused == ["rejected R23", "rejected R23"]
+    assert scenario.told == "settle 6000"
 
 
 @pytest.mark.parametrize("fact", [order_authorized(pay("p1", 10000)), None])
 def test_r8_a_payment_of_another_order_is_a_conflict(fact) -> None:  # type: ignore[no-untyped-def]
-    world = World(opened=fact is None)
+    scenario = Scenario(opened=fact is None)
 
-    decision = world.give(fact or added(pay("p2", 500)), foreign_payments=("p1" if fact else "p2",))
+    decision = scenario.give(fact or added(pay("p2", 500)), foreign_payments=("p1" if fact else "p2",))
 
     assert decision.fate == "refused"
-    assert world.refused[0].startswith("conflicting_duplicate")
-    assert world.heard[-1] == ("order.rejected" if fact else "payment.rejected")
+    assert scenario.refused[0].startswith("conflicting_duplicate")
+    assert scenario.heard[-1] == ("order.rejected" if fact else "payment.rejected")
 
 
 def test_r8_an_order_with_a_foreign_payment_stays_unknown_and_what_names_it_waits() -> None:
     """R29: facts of an order not yet known are parked; a refused order is not known."""
-    world = World(opened=False)
-    world.give(order_authorized(pay("p1", 10000)), foreign_payments=("p1",))
+    scenario = Scenario(opened=False)
+    scenario.give(order_authorized(pay("p1", 10000)), foreign_payments=("p1",))
 
-    assert world.give(out("1", 100)).fate == "parked"
-    assert world.give(order_authorized(pay("p9", 10000))).fate == "applied"
-    world.shows("S 100")
+    assert scenario.give(out("1", 100)).fate == "parked"
+    assert scenario.give(order_authorized(pay("p9", 10000))).fate == "applied"
+    scenario.shows("S 100")
 
 
 # R11
 
 
 def test_r11_a_tracking_update_changes_tracking_only() -> None:
-    world = World().say("Out 6000 as 1")
-    before = world.numbers_now()
+    scenario = Scenario().say("Out 6000 as 1")
+    before = scenario.numbers_now()
 
-    world.give(tracking("1", trackingNumber="BR-1", isDelivered=True))
-    world.give(tracking("1", courier="Correios"))
+    scenario.give(tracking("1", trackingNumber="BR-1", isDelivered=True))
+    scenario.give(tracking("1", courier="Correios"))
 
-    assert world.numbers_now() == before
-    assert world.order.invoices["1"].tracking == {
+    assert scenario.numbers_now() == before
+    assert scenario.order.invoices["1"].tracking == {
         "trackingNumber": "BR-1", "isDelivered": True, "courier": "Correios",
     }  # fmt: skip
-    assert world.heard.count("tracking.updated") == 2
+    assert scenario.heard.count("tracking.updated") == 2
 
 
 def test_r11_for_an_unknown_a_standalone_or_a_rejected_invoice_it_is_rejected() -> None:
-    world = World().say("Out 9000; Out 100 as bad; Out 2000; Out 5 as alone")
-    world.give(out("wrong", 5, currency="BRL"))
+    scenario = Scenario().say("Out 9000; Out 100 as bad; Out 2000; Out 5 as alone")
+    scenario.give(out("wrong", 5, currency="BRL"))
 
     for number in ("unknown", "alone", "wrong"):
-        assert world.give(tracking(number, courier="c")).fate == "refused", number
-    assert world.refused[-3:] == ["rejected R11"] * 3
-    assert world.event("tracking.rejected").rule == "R11"
+        assert scenario.give(tracking(number, courier="c")).fate == "refused", number
+    assert scenario.refused[-3:] == ["rejected R11"] * 3
+    assert scenario.event("tracking.rejected").rule == "R11"
 
 
 def test_r11_a_return_can_be_tracked_too() -> None:
-    world = World().say("Out 6000; return 100 as r1")
+    scenario = Scenario().say("Out 6000; return 100 as r1")
 
-    assert world.give(tracking("r1", courier="c")).fate == "applied"
+    assert scenario.give(tracking("r1", courier="c")).fate == "applied"
 
 
 def test_r11_also_on_a_finished_order() -> None:
-    world = World().say("Out 10000 as 1")
+    scenario = Scenario().say("Out 10000 as 1")
 
-    assert world.give(tracking("1", courier="c")).fate == "applied"
+    assert scenario.give(tracking("1", courier="c")).fate == "applied"
 
 
 # R12
@@ -421,8 +421,8 @@ def test_r11_also_on_a_finished_order() -> None:
 
 @pytest.mark.parametrize("make", [out, ret])
 def test_r12_an_invoice_in_another_currency_is_rejected_and_takes_no_number(make) -> None:  # type: ignore[no-untyped-def]
-    world = World().say("Out 6000")
+    scenario = Scenario().say("Out 6000")
 
-    assert world.give(make("x", 100, currency="BRL")).fate == "refused"
-    assert world.refused == ["rejected R12"]
-    assert world.give(make("x", 100, currency="USD")).fate == "applied"
+    assert scenario.give(make("x", 100, currency="BRL")).fate == "refused"
+    assert scenario.refused == ["rejected R12"]
+    assert scenario.give(make("x", 100, currency="USD")).fate == "applied"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.domain.world import World, added, auto, cancel, change, out, pay, recipient, tracking
+from tests.unit.domain.scenario import Scenario, added, auto, cancel, change, out, pay, recipient, tracking
 from worker.domain.facts import Recipient
 from worker.domain.terms import Capability
 
@@ -13,27 +13,27 @@ from worker.domain.terms import Capability
     ("by", "mode"), [("partial", "PARTIAL"), ("total", "TOTAL"), ("hold", "HOLD"), ("legacy", "TOTAL")]
 )
 def test_r1_the_mode_is_the_connectors_and_legacy_runs_as_total(by: str, mode: str) -> None:
-    assert World(by=by).order.mode == mode
+    assert Scenario(by=by).order.mode == mode
 
 
 def test_r1_a_legacy_connector_runs_as_total_whatever_its_record_says() -> None:
-    world = World(by="old", connectors={"old": Capability("HOLD", legacy=True)})
+    scenario = Scenario(by="old", connectors={"old": Capability("HOLD", legacy=True)})
 
-    assert world.order.mode == "TOTAL"
+    assert scenario.order.mode == "TOTAL"
 
 
 def test_r1_a_merchant_whose_switch_is_off_runs_as_total() -> None:
-    world = World(partial_settlement=False).say("Out 2000; Out 8000")
+    scenario = Scenario(partial_settlement=False).say("Out 2000; Out 8000")
 
-    assert world.order.mode == "TOTAL"
-    assert world.told == "settle 10000"
+    assert scenario.order.mode == "TOTAL"
+    assert scenario.told == "settle 10000"
 
 
 def test_r1_the_switch_is_read_when_the_order_is_applied_and_never_again() -> None:
-    world = World()
-    world.switches["partial_settlement"] = False
+    scenario = Scenario()
+    scenario.switches["partial_settlement"] = False
 
-    assert world.say("Out 2000; Out 8000").told == "settle 2000, settle 8000"
+    assert scenario.say("Out 2000; Out 8000").told == "settle 2000, settle 8000"
 
 
 # R2
@@ -43,22 +43,22 @@ def test_r1_the_switch_is_read_when_the_order_is_applied_and_never_again() -> No
     "others", [("partial", "hold"), ("partial", "total"), ("hold", "total"), ("partial", "legacy")]
 )
 def test_r2_payments_of_different_modes_run_as_total(others: tuple[str, str]) -> None:
-    assert World(pay("a", 7000, by=others[0]), pay("b", 3000, by=others[1])).order.mode == "TOTAL"
+    assert Scenario(pay("a", 7000, by=others[0]), pay("b", 3000, by=others[1])).order.mode == "TOTAL"
 
 
 def test_r2_an_unknown_connector_makes_further_facts_wait_until_the_file_names_it() -> None:
-    world = World(by="new")
-    world.say("Out 6000; discount 1500")
+    scenario = Scenario(by="new")
+    scenario.say("Out 6000; discount 1500")
 
-    assert world.told == ""
-    assert world.fates["parked"] == 2
-    world.name_connectors(new=Capability("PARTIAL"))
-    assert world.told == "settle 6000, cancel 1500"
-    assert world.order.mode == "PARTIAL"
+    assert scenario.told == ""
+    assert scenario.fates["parked"] == 2
+    scenario.name_connectors(new=Capability("PARTIAL"))
+    assert scenario.told == "settle 6000, cancel 1500"
+    assert scenario.order.mode == "PARTIAL"
 
 
 def test_r2_every_kind_of_fact_waits_for_the_file() -> None:
-    world = World(by="new")
+    scenario = Scenario(by="new")
 
     for fact in (
         out("1", 1),
@@ -68,83 +68,85 @@ def test_r2_every_kind_of_fact_waits_for_the_file() -> None:
         tracking("1", courier="x"),
         added(pay("p2", 1)),
     ):
-        assert world.give(fact).fate == "parked", fact
+        assert scenario.give(fact).fate == "parked", fact
 
 
 def test_r2_the_mode_of_an_unknown_connector_is_decided_only_when_the_file_names_all() -> None:
-    world = World(pay("a", 7000, by="new"), pay("b", 3000, by="newer"))
-    world.say("Out 2000")
+    scenario = Scenario(pay("a", 7000, by="new"), pay("b", 3000, by="newer"))
+    scenario.say("Out 2000")
 
-    world.name_connectors(new=Capability("PARTIAL"))
-    assert (world.order.mode, world.told) == (None, "")
-    world.name_connectors(newer=Capability("HOLD"))
-    assert world.order.mode == "TOTAL"
-    assert world.told == "settle 3000, settle 7000"
+    scenario.name_connectors(new=Capability("PARTIAL"))
+    assert (scenario.order.mode, scenario.told) == (None, "")
+    scenario.name_connectors(newer=Capability("HOLD"))
+    assert scenario.order.mode == "TOTAL"
+    assert scenario.told == "settle 3000, settle 7000"
 
 
 def test_r2_while_a_later_payments_connector_is_unknown_an_outcome_is_booked_and_nothing_is_asked() -> None:
-    world = World().say("increase 2000; hold; Out 12000; pay p2 2000 by new; ok settle 10000; go")
-    assert (world.told, world.payment().settled) == ("settle 10000", 10000)
+    scenario = Scenario().say("increase 2000; hold; Out 12000; pay p2 2000 by new; ok settle 10000; go")
+    assert (scenario.told, scenario.payment().settled) == ("settle 10000", 10000)
 
-    world.name_connectors(new=Capability("PARTIAL"))
+    scenario.name_connectors(new=Capability("PARTIAL"))
 
-    assert world.told_of("p2") == "settle 2000"
-    world.shows("S 12000, finished")
+    assert scenario.told_of("p2") == "settle 2000"
+    scenario.shows("S 12000, finished")
 
 
 def test_r2_a_repeat_of_the_order_is_a_duplicate_while_its_connector_is_unknown() -> None:
-    world = World(by="new")
+    scenario = Scenario(by="new")
 
-    assert world.say("again").fates["duplicate"] == 1
+    assert scenario.say("again").fates["duplicate"] == 1
 
 
 def test_r2_later_files_do_not_change_the_mode() -> None:
-    world = World().name_connectors(partial=Capability("HOLD"))
+    scenario = Scenario().name_connectors(partial=Capability("HOLD"))
 
-    assert world.say("Out 2000; pay p2 500; Out 8000").told.startswith("settle 2000, settle 8000")
-    assert world.order.mode == "PARTIAL"
+    assert scenario.say("Out 2000; pay p2 500; Out 8000").told.startswith("settle 2000, settle 8000")
+    assert scenario.order.mode == "PARTIAL"
 
 
 @pytest.mark.parametrize("by", ["total", "hold", "legacy"])
 def test_r2_a_later_payment_that_cannot_settle_in_parts_settles_once_when_the_order_is_invoiced(
     by: str,
 ) -> None:
-    world = World(pay("p1", 6000), value=10000).say(f"Out 4000; pay p2 4000 by {by}; Out 3000")
+    scenario = Scenario(pay("p1", 6000), value=10000).say(f"Out 4000; pay p2 4000 by {by}; Out 3000")
 
-    assert world.told == "settle 4000, settle 2000"
-    world.shows("lacks 1000, still open").say("Out 3000")
-    assert world.told_of("p2") == "settle 4000"
-    assert (world.issued[-1].cause_kind, world.issued[-1].cause_id) == ("total", "o1")
-    assert world.order.mode == "PARTIAL"
-    world.shows("S 10000, finished")
+    assert scenario.told == "settle 4000, settle 2000"
+    scenario.shows("lacks 1000, still open").say("Out 3000")
+    assert scenario.told_of("p2") == "settle 4000"
+    assert (scenario.issued[-1].cause_kind, scenario.issued[-1].cause_id) == ("total", "o1")
+    assert scenario.order.mode == "PARTIAL"
+    scenario.shows("S 10000, finished")
 
 
 def test_r2_voids_of_such_a_payment_are_booked_not_sent() -> None:
-    world = World(pay("p1", 6000), value=10000).say("Out 6000; pay p2 4000 by total; discount 1500; Out 2500")
+    scenario = Scenario(pay("p1", 6000), value=10000).say("Out 6000; pay p2 4000 by total; discount 1500; Out 2500")
 
-    assert world.told_of("p2") == "settle 2500"
-    world.shows("S 8500, C 1500, finished")
+    assert scenario.told_of("p2") == "settle 2500"
+    scenario.shows("S 8500, C 1500, finished")
 
 
 def test_r2_later_payments_that_settle_once_take_different_parts_of_what_invoices_lack() -> None:
     """What one of them takes is not taken again by the next: each invoice is done, or fails, for what it is worth."""
-    world = World(pay("p1", 1000), value=5000).say("Out 2000; pay a 5000 by total; pay b 2000 by total; hold; Out 3000")
+    scenario = Scenario(pay("p1", 1000), value=5000).say(
+        "Out 2000; pay a 5000 by total; pay b 2000 by total; hold; Out 3000"
+    )
 
-    assert (world.told_of("b"), world.told_of("a")) == ("settle 2000", "settle 2000")
-    assert (world.invoice("1")["done"], world.invoice("2")["done"]) == (1000, 0)
-    world.say("ok settle 2000 on b; declined settle 2000 on a")
+    assert (scenario.told_of("b"), scenario.told_of("a")) == ("settle 2000", "settle 2000")
+    assert (scenario.invoice("1")["done"], scenario.invoice("2")["done"]) == (1000, 0)
+    scenario.say("ok settle 2000 on b; declined settle 2000 on a")
 
-    assert (world.invoice("1")["status"], world.invoice("1")["done"]) == ("settled", 2000)
-    assert (world.invoice("2")["status"], world.invoice("2")["done"]) == ("settlement_failed", 1000)
+    assert (scenario.invoice("1")["status"], scenario.invoice("1")["done"]) == ("settled", 2000)
+    assert (scenario.invoice("2")["status"], scenario.invoice("2")["done"]) == ("settlement_failed", 1000)
 
 
 def test_r2_a_later_payment_in_a_total_order_is_settled_once_whatever_its_connector_can() -> None:
-    world = World(pay("p1", 6000, by="total"), value=10000).say("Out 2000; pay p2 4000; Out 2000; Out 6000")
+    scenario = Scenario(pay("p1", 6000, by="total"), value=10000).say("Out 2000; pay p2 4000; Out 2000; Out 6000")
 
-    assert world.order.mode == "TOTAL"
-    assert world.told_of("p1") == "settle 6000"
-    assert world.told_of("p2") == "settle 4000"
-    world.shows("S 10000, finished")
+    assert scenario.order.mode == "TOTAL"
+    assert scenario.told_of("p1") == "settle 6000"
+    assert scenario.told_of("p2") == "settle 4000"
+    scenario.shows("S 10000, finished")
 
 
 # The table of modes
@@ -152,65 +154,65 @@ def test_r2_a_later_payment_in_a_total_order_is_settled_once_whatever_its_connec
 
 def test_total_what_the_first_ask_did_not_find_lacks_only_when_invoices_exceed_what_was_taken() -> None:
     """Until then nothing waits, and a new payment is not asked."""
-    world = World(pay("p1", 6000, by="total"), value=10000).say("Out 2000; pay p2 4000 by total")
+    scenario = Scenario(pay("p1", 6000, by="total"), value=10000).say("Out 2000; pay p2 4000 by total")
 
-    assert world.told == "settle 6000"
-    world.shows("lacks 0, waits 0").say("Out 4000")
-    assert world.told == "settle 6000"
-    world.say("Out 1000")
-    assert world.told == "settle 6000, settle 4000"
-    world.say("Out 3000").shows("S 10000, finished")
+    assert scenario.told == "settle 6000"
+    scenario.shows("lacks 0, waits 0").say("Out 4000")
+    assert scenario.told == "settle 6000"
+    scenario.say("Out 1000")
+    assert scenario.told == "settle 6000, settle 4000"
+    scenario.say("Out 3000").shows("S 10000, finished")
 
 
 def test_total_later_asks_send_nothing_also_if_the_first_failed() -> None:
-    world = World(by="total").script("settle", "declined").say("Out 2000; Out 3000")
+    scenario = Scenario(by="total").script("settle", "declined").say("Out 2000; Out 3000")
 
-    assert world.told == "settle 10000"
-    world.shows("S 0, P 0, attention").say("retry settle 10000")
-    world.shows("S 10000").say("Out 5000").shows("finished")
-    assert world.told == "settle 10000, settle 10000"
+    assert scenario.told == "settle 10000"
+    scenario.shows("S 0, P 0, attention").say("retry settle 10000")
+    scenario.shows("S 10000").say("Out 5000").shows("finished")
+    assert scenario.told == "settle 10000, settle 10000"
 
 
 @pytest.mark.parametrize(("answer", "taken"), [("short 9000", 9000), ("declined", 0)])
 def test_total_a_discount_of_what_the_settle_did_not_take_leaves_only_the_rest_failed(answer: str, taken: int) -> None:
-    world = World(by="total").script("settle", answer).say("Out 2000; discount 1000")
+    scenario = Scenario(by="total").script("settle", answer).say("Out 2000; discount 1000")
 
-    assert sum(amount for _, amount in world.attention) == 9000 - taken
+    assert sum(amount for _, amount in scenario.attention) == 9000 - taken
     if not taken:
-        world.say("retry settle 10000")
-    world.say("Out 7000").shows("S 9000, C 1000, finished")
-    assert world.state["status"] == "finished"
+        scenario.say("retry settle 10000")
+    scenario.say("Out 7000").shows("S 9000, C 1000, finished")
+    assert scenario.state["status"] == "finished"
 
 
 def test_total_an_increase_after_the_settle_needs_a_new_payment() -> None:
-    world = World(pay("p1", 10000, cap=12000, by="total")).say("Out 2000; increase 1500")
+    scenario = Scenario(pay("p1", 10000, cap=12000, by="total")).say("Out 2000; increase 1500")
 
-    assert 1500 in world.event("authorization.needed").numbers.values()
-    world.say("Out 9500").shows("waits 1500, invoiced").say("pay p2 1500 by total").shows("S 11500, finished")
-    assert world.told == "settle 10000, settle 1500"
+    assert 1500 in scenario.event("authorization.needed").numbers.values()
+    scenario.say("Out 9500").shows("waits 1500, invoiced").say("pay p2 1500 by total").shows("S 11500, finished")
+    assert scenario.told == "settle 10000, settle 1500"
 
 
 def test_total_settles_an_increase_before_the_first_invoice_from_the_room_above() -> None:
-    assert World(pay("p1", 10000, cap=12000, by="total")).say("increase 1500; Out 2000").told == "settle 11500"
+    assert Scenario(pay("p1", 10000, cap=12000, by="total")).say("increase 1500; Out 2000").told == "settle 11500"
 
 
 def test_hold_settles_once_the_order_is_invoiced_by_a_change() -> None:
-    world = World(by="hold").say("Out 2000; Out 3000; discount 5000")
+    scenario = Scenario(by="hold").say("Out 2000; Out 3000; discount 5000")
 
-    assert world.told == "settle 5000"
-    world.shows("S 5000, C 5000, finished")
+    assert scenario.told == "settle 5000"
+    scenario.shows("S 5000, C 5000, finished")
 
 
 def test_hold_waits_for_nothing_and_lacks_are_not_reported_before_the_order_is_invoiced() -> None:
-    world = World(by="hold").say("Out 2000")
+    scenario = Scenario(by="hold").say("Out 2000")
 
-    assert world.state["waiting"] == 0
-    assert world.state["status"] == "open"
+    assert scenario.state["waiting"] == 0
+    assert scenario.state["status"] == "open"
 
 
 def test_a_settle_of_a_total_has_one_id_whatever_completed_it() -> None:
-    first = World(by="hold").say("Out 6000; Out 4000")
-    second = World(by="hold").say("Out 4000; Out 6000")
+    first = Scenario(by="hold").say("Out 6000; Out 4000")
+    second = Scenario(by="hold").say("Out 4000; Out 6000")
 
     assert [one.request_id for one in first.issued] == [one.request_id for one in second.issued]
     assert [(one.cause_kind, one.cause_id) for one in first.issued] == [("total", "o1")]
@@ -218,37 +220,37 @@ def test_a_settle_of_a_total_has_one_id_whatever_completed_it() -> None:
 
 def test_total_cancels_a_payment_only_when_all_of_it_is_voided() -> None:
     """`D` counts what was not yet booked; declined, the booked part stays voided."""
-    world = World(by="total").say("hold; discount 2000; discount 3000").shows("C 5000, D 0")
+    scenario = Scenario(by="total").say("hold; discount 2000; discount 3000").shows("C 5000, D 0")
 
-    world.say("cancel").shows("C 5000, D 5000")
-    assert world.told == "cancel 10000"
-    world.say("declined cancel 10000").shows("C 5000, D 0, open 5000, canceled")
+    scenario.say("cancel").shows("C 5000, D 5000")
+    assert scenario.told == "cancel 10000"
+    scenario.say("declined cancel 10000").shows("C 5000, D 0, open 5000, canceled")
 
 
 def test_total_over_two_payments_cancels_the_one_that_is_voided_whole() -> None:
     """A void takes the lowest payment first (R25): all of b, so its connector is told; of a only a part is booked."""
-    world = World(pay("a", 7000, by="total"), pay("b", 3000, by="total")).say("discount 4000")
+    scenario = Scenario(pay("a", 7000, by="total"), pay("b", 3000, by="total")).say("discount 4000")
 
-    assert world.told == "cancel 3000"
-    assert world.issued[0].payment_id == "b"
-    world.shows("C 4000").say("Out 6000")
-    assert world.told_of("a") == "settle 6000"
-    world.shows("S 6000, C 4000, finished")
+    assert scenario.told == "cancel 3000"
+    assert scenario.issued[0].payment_id == "b"
+    scenario.shows("C 4000").say("Out 6000")
+    assert scenario.told_of("a") == "settle 6000"
+    scenario.shows("S 6000, C 4000, finished")
 
 
 def test_total_books_parts_until_the_whole_payment_is_voided_then_cancels_it_once() -> None:
-    world = World(pay("a", 7000, by="total"), pay("b", 3000, by="total")).say("discount 1000; discount 2000")
+    scenario = Scenario(pay("a", 7000, by="total"), pay("b", 3000, by="total")).say("discount 1000; discount 2000")
 
-    assert world.told == "cancel 3000"
-    world.shows("C 3000")
+    assert scenario.told == "cancel 3000"
+    scenario.shows("C 3000")
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
 def test_refunds_are_exact_in_every_mode(by: str) -> None:
-    world = World(by=by).say("Out 10000; return 2500; return 100")
+    scenario = Scenario(by=by).say("Out 10000; return 2500; return 100")
 
-    assert world.told == "settle 10000, refund 2500, refund 100"
-    world.shows("F 2600, finished")
+    assert scenario.told == "settle 10000, refund 2500, refund 100"
+    scenario.shows("F 2600, finished")
 
 
 # R3
@@ -256,52 +258,52 @@ def test_refunds_are_exact_in_every_mode(by: str) -> None:
 SELLERS = (recipient("x", 7000), recipient("y", 3000))
 
 
-def shares(world: World) -> list[list[int]]:
-    return [[amount for amount, _ in one.shares] for one in world.issued]
+def shares(scenario: Scenario) -> list[list[int]]:
+    return [[amount for amount, _ in one.shares] for one in scenario.issued]
 
 
 @pytest.mark.parametrize(
     ("by", "mode"), [("partial", "TOTAL"), ("split", "PARTIAL"), ("hold", "HOLD"), ("total", "TOTAL")]
 )
 def test_r3_recipients_run_as_total_unless_the_connector_splits_parts(by: str, mode: str) -> None:
-    assert World(pay("p1", 10000, by=by, recipients=SELLERS)).order.mode == mode
+    assert Scenario(pay("p1", 10000, by=by, recipients=SELLERS)).order.mode == mode
 
 
 def test_r3_every_settle_divides_by_what_each_has_still_to_receive_and_the_last_is_exact() -> None:
-    world = World(pay("p1", 10000, by="split", recipients=SELLERS)).say("Out 3333; Out 3333; Out 3334")
+    scenario = Scenario(pay("p1", 10000, by="split", recipients=SELLERS)).say("Out 3333; Out 3333; Out 3334")
 
-    assert shares(world) == [[2333, 1000], [2333, 1000], [2334, 1000]]
+    assert shares(scenario) == [[2333, 1000], [2333, 1000], [2334, 1000]]
 
 
 def test_r3_ties_of_remainders_go_in_list_order() -> None:
     three = tuple(recipient(name, 1) for name in "xyz")
-    world = World(pay("p1", 3, by="split", recipients=three)).say("Out 1; Out 1; Out 1")
+    scenario = Scenario(pay("p1", 3, by="split", recipients=three)).say("Out 1; Out 1; Out 1")
 
-    assert shares(world) == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert shares(scenario) == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 
 
 def test_r3_a_void_takes_away_likewise() -> None:
-    world = World(pay("p1", 10000, by="split", recipients=SELLERS)).say("discount 1500; Out 8500")
+    scenario = Scenario(pay("p1", 10000, by="split", recipients=SELLERS)).say("discount 1500; Out 8500")
 
-    assert shares(world)[-1] == [5950, 2550]
+    assert shares(scenario)[-1] == [5950, 2550]
 
 
 def test_r3_a_booked_void_takes_away_likewise() -> None:
-    world = World(pay("p1", 10000, by="hold", recipients=SELLERS)).say("discount 1500; Out 8500")
+    scenario = Scenario(pay("p1", 10000, by="hold", recipients=SELLERS)).say("discount 1500; Out 8500")
 
-    assert shares(world) == [[5950, 2550]]
+    assert shares(scenario) == [[5950, 2550]]
 
 
 def test_r3_a_declined_void_gives_back_what_it_took_away() -> None:
-    world = World(pay("p1", 10000, by="split", recipients=SELLERS)).script("cancel", "declined")
-    world.say("discount 1500; increase 1500; Out 10000")
+    scenario = Scenario(pay("p1", 10000, by="split", recipients=SELLERS)).script("cancel", "declined")
+    scenario.say("discount 1500; increase 1500; Out 10000")
 
-    assert shares(world)[-1] == [7000, 3000]
+    assert shares(scenario)[-1] == [7000, 3000]
 
 
 def test_r3_a_declined_settle_gives_back_and_a_short_one_divides_like_what_was_asked() -> None:
-    declined = World(pay("p1", 10000, by="split", recipients=SELLERS)).script("settle", "declined", "ok")
-    short = World(pay("p1", 10000, by="split", recipients=SELLERS)).script("settle", "short 4500", "ok")
+    declined = Scenario(pay("p1", 10000, by="split", recipients=SELLERS)).script("settle", "declined", "ok")
+    short = Scenario(pay("p1", 10000, by="split", recipients=SELLERS)).script("settle", "short 4500", "ok")
 
     assert shares(declined.say("Out 3333; Out 3333; retry settle 3333")) == [
         [2333, 1000],
@@ -312,41 +314,43 @@ def test_r3_a_declined_settle_gives_back_and_a_short_one_divides_like_what_was_a
 
 
 def test_r3_a_part_in_flight_is_not_given_twice() -> None:
-    world = World(pay("p1", 10000, by="split", recipients=SELLERS)).say("hold; Out 5000; Out 5000")
+    scenario = Scenario(pay("p1", 10000, by="split", recipients=SELLERS)).say("hold; Out 5000; Out 5000")
 
-    assert shares(world) == [[3500, 1500], [3500, 1500]]
+    assert shares(scenario) == [[3500, 1500], [3500, 1500]]
 
 
 def test_r3_a_capture_that_was_ours_leaves_each_recipient_what_the_settle_did_not_name() -> None:
     """The gateway told of the capture before it answered: for the time being the other halves counted as received."""
-    world = World(pay("p1", 10, by="split", recipients=(recipient("x", 7), recipient("y", 3))))
-    world.say("hold; Out 5; auto 5 as g1; ok settle 5 as g1; go; Out 5")
+    scenario = Scenario(pay("p1", 10, by="split", recipients=(recipient("x", 7), recipient("y", 3))))
+    scenario.say("hold; Out 5; auto 5 as g1; ok settle 5 as g1; go; Out 5")
 
-    assert shares(world) == [[4, 1], [3, 2]]
+    assert shares(scenario) == [[4, 1], [3, 2]]
 
 
 def test_r3_a_booked_void_that_is_undone_gives_back_to_each_what_it_took_away() -> None:
     """Of x and y 1 and 0 were captured, 2 and 3 voided. Without that void 4 and 5 are left, of which 3 and 3 go."""
-    world = World(pay("p1", 10, by="total", recipients=(recipient("x", 5), recipient("y", 5))))
-    world.say("auto 1; discount 5; auto 6 as g2")
+    scenario = Scenario(pay("p1", 10, by="total", recipients=(recipient("x", 5), recipient("y", 5))))
+    scenario.say("auto 1; discount 5; auto 6 as g2")
 
-    assert [one.rest for one in world.payment().shares] == [1, 2]
+    assert [one.rest for one in scenario.payment().shares] == [1, 2]
 
 
 def test_r3_refunds_and_cancels_carry_no_recipients() -> None:
     from worker.domain.published import command_message
 
-    world = World(pay("p1", 10000, by="split", recipients=SELLERS)).say("Out 6000; discount 1000; return 500")
+    scenario = Scenario(pay("p1", 10000, by="split", recipients=SELLERS)).say("Out 6000; discount 1000; return 500")
 
-    carried = {one.operation: bool(command_message(world.order, one, 0).get("recipients")) for one in world.issued}
+    carried = {
+        one.operation: bool(command_message(scenario.order, one, 0).get("recipients")) for one in scenario.issued
+    }
     assert carried == {"settle": True, "cancel": False, "refund": False}
 
 
 def test_r3_commissions_go_along_and_sum_to_what_was_promised() -> None:
     parties = (recipient("x", 7000, commission=701), recipient("y", 3000, commission=10), recipient("z", 0))
-    world = World(pay("p1", 10000, by="split", recipients=parties)).say("Out 1; Out 3332; Out 3333; Out 3334")
+    scenario = Scenario(pay("p1", 10000, by="split", recipients=parties)).say("Out 1; Out 3332; Out 3333; Out 3334")
 
-    commissions = [[more for _, more in one.shares] for one in world.issued]
+    commissions = [[more for _, more in one.shares] for one in scenario.issued]
     assert [sum(column) for column in zip(*commissions, strict=True)] == [701, 10, 0]
     assert min(min(row) for row in commissions) >= 0
 
@@ -354,14 +358,14 @@ def test_r3_commissions_go_along_and_sum_to_what_was_promised() -> None:
 @pytest.mark.parametrize("amounts", [(1, 1), (9999, 1), (3333, 3333, 3334), (0, 10000), (1, 2, 3, 9994)])
 def test_r3_shares_are_whole_exact_and_never_negative(amounts: tuple[int, ...]) -> None:
     parties: tuple[Recipient, ...] = tuple(recipient(f"r{n}", amount) for n, amount in enumerate(amounts))
-    world = World(pay("p1", sum(amounts), by="split", recipients=parties))
+    scenario = Scenario(pay("p1", sum(amounts), by="split", recipients=parties))
     for number in range(5):
-        left = world.order.value - world.order.invoiced
+        left = scenario.order.value - scenario.order.invoiced
         if left > 0:
-            world.give(out(str(number), left if number == 4 else max(1, left // 3)))
+            scenario.give(out(str(number), left if number == 4 else max(1, left // 3)))
 
-    assert world.order.phase == "finished"
-    sums = [sum(column) for column in zip(*shares(world), strict=True)]
+    assert scenario.order.phase == "finished"
+    sums = [sum(column) for column in zip(*shares(scenario), strict=True)]
     assert sums == list(amounts)
 
 
@@ -386,45 +390,45 @@ def test_r3_shares_are_whole_exact_and_never_negative(amounts: tuple[int, ...]) 
     ],
 )
 def test_r3_recipients_have_still_to_receive_what_the_payment_has_left(by: str, play: str, left: list[object]) -> None:
-    world = World(pay("p1", 10000, by=by, recipients=(recipient("x", 6000, 600), recipient("y", 4000))))
+    scenario = Scenario(pay("p1", 10000, by=by, recipients=(recipient("x", 6000, 600), recipient("y", 4000))))
 
-    world.say(play)
+    scenario.say(play)
 
-    assert [(one.rest, one.commission_rest) for one in world.order.payments[0].shares] == left
+    assert [(one.rest, one.commission_rest) for one in scenario.order.payments[0].shares] == left
 
 
 def test_r3_a_settle_that_comes_short_takes_no_commission_of_whoever_it_gives_nothing() -> None:
-    world = World(pay("p1", 10000, by="split", recipients=(recipient("x", 9000, 900), recipient("y", 1000, 100))))
-    world.say("hold; Out 2; short 1 settle 2")
+    scenario = Scenario(pay("p1", 10000, by="split", recipients=(recipient("x", 9000, 900), recipient("y", 1000, 100))))
+    scenario.say("hold; Out 2; short 1 settle 2")
 
-    assert shares(world) == [[2, 0]]
-    assert [(one.rest, one.commission_rest) for one in world.payment().shares] == [(8999, 900), (1000, 100)]
+    assert shares(scenario) == [[2, 0]]
+    assert [(one.rest, one.commission_rest) for one in scenario.payment().shares] == [(8999, 900), (1000, 100)]
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
 def test_r16_what_waits_of_a_total_is_settled_by_a_new_payment_also_after_the_gateway_took_what_failed(by: str) -> None:
-    world = World(pay("a", 2800, by=by), value=3300)
-    world.say("hold; Out 1700; Out 1600; declined settle 2800; go; auto 1900").shows("waits 500, lacks 1400")
+    scenario = Scenario(pay("a", 2800, by=by), value=3300)
+    scenario.say("hold; Out 1700; Out 1600; declined settle 2800; go; auto 1900").shows("waits 500, lacks 1400")
 
-    world.say(f"pay b 1600 by {by}").shows("waits 0")
-    assert world.told_of("b") == "settle 500"
+    scenario.say(f"pay b 1600 by {by}").shows("waits 0")
+    assert scenario.told_of("b") == "settle 500"
 
-    world.say("abandon settle 2800").shows("S 2400, lacks 900, finished")
+    scenario.say("abandon settle 2800").shows("S 2400, lacks 900, finished")
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
 def test_r39_what_the_gateway_left_of_a_failed_total_is_what_a_person_can_still_ask_of_its_payment(by: str) -> None:
-    world = World(pay("a", 2800, by=by), value=3300)
-    world.say("hold; Out 1700; Out 1600; declined settle 2800; go; auto 1900")
-    assert world.attention == [("failed", 900)]
+    scenario = Scenario(pay("a", 2800, by=by), value=3300)
+    scenario.say("hold; Out 1700; Out 1600; declined settle 2800; go; auto 1900")
+    assert scenario.attention == [("failed", 900)]
 
-    world.say(f"retry settle 2800; pay b 500 by {by}").shows("S 3300, C 0, finished")
-    assert (world.told_of("a"), world.told_of("b")) == ("settle 2800, settle 900", "settle 500")
+    scenario.say(f"retry settle 2800; pay b 500 by {by}").shows("S 3300, C 0, finished")
+    assert (scenario.told_of("a"), scenario.told_of("b")) == ("settle 2800, settle 900", "settle 500")
 
 
 def test_r16_an_increase_is_taken_from_its_new_payment_after_the_gateway_took_the_total_that_had_failed() -> None:
-    world = World(by="total").script("settle", "declined").say("Out 2000; increase 1500; auto 10000")
-    assert world.state["status"] == "open"
+    scenario = Scenario(by="total").script("settle", "declined").say("Out 2000; increase 1500; auto 10000")
+    assert scenario.state["status"] == "open"
 
-    world.say("pay c 1500 by total; Out 9500").shows("S 11500, finished")
-    assert world.told == "settle 10000, settle 1500"
+    scenario.say("pay c 1500 by total; Out 9500").shows("S 11500, finished")
+    assert scenario.told == "settle 10000, settle 1500"

@@ -2,58 +2,60 @@
 
 import pytest
 
-from tests.unit.domain.world import World, pay
+from tests.unit.domain.scenario import Scenario, pay
 
 # R32
 
 
 def test_r32_between_nothing_and_what_was_asked_is_booked_and_reported_short() -> None:
-    world = World().say("hold; Out 6000; short 4500 settle 6000; go").shows("S 4500, open 5500, lacks 1500, attention")
+    scenario = (
+        Scenario().say("hold; Out 6000; short 4500 settle 6000; go").shows("S 4500, open 5500, lacks 1500, attention")
+    )
 
-    assert world.event("settlement.confirmed").numbers["short"] == 1500
-    assert world.invoice("1")["status"] == "short"
-    assert world.invoice("1")["done"] == 4500
-    assert world.attention == [("short", 1500)]
+    assert scenario.event("settlement.confirmed").numbers["short"] == 1500
+    assert scenario.invoice("1")["status"] == "short"
+    assert scenario.invoice("1")["done"] == 4500
+    assert scenario.attention == [("short", 1500)]
 
 
 def test_r32_nothing_asks_for_the_rest_by_itself() -> None:
-    world = World().say("hold; Out 6000; short 4500 settle 6000; go; pay p2 5000; Out 100")
+    scenario = Scenario().say("hold; Out 6000; short 4500 settle 6000; go; pay p2 5000; Out 100")
 
-    assert world.told == "settle 6000, settle 100"
+    assert scenario.told == "settle 6000, settle 100"
 
 
 def test_r32_a_short_refund_is_booked_and_its_rest_taken_only_by_its_retry() -> None:
-    world = World().script("refund", "short 1000").say("Out 6000; return 4000").shows("F 1000, G 0, attention")
+    scenario = Scenario().script("refund", "short 1000").say("Out 6000; return 4000").shows("F 1000, G 0, attention")
 
-    world.say("return 2000").shows("F 3000").say("retry refund 4000").shows("F 6000")
-    assert world.told == "settle 6000, refund 4000, refund 2000, refund 3000"
-    assert world.state["status"] == "open"
+    scenario.say("return 2000").shows("F 3000").say("retry refund 4000").shows("F 6000")
+    assert scenario.told == "settle 6000, refund 4000, refund 2000, refund 3000"
+    assert scenario.state["status"] == "open"
 
 
 def test_r32_an_operation_id_of_another_command_of_the_payment_is_suspect() -> None:
-    world = World().say("hold; Out 3000; ok settle 3000 as X; Out 2000; ok settle 2000 as X")
+    scenario = Scenario().say("hold; Out 3000; ok settle 3000 as X; Out 2000; ok settle 2000 as X")
 
-    world.shows("S 3000, P 2000, attention")
-    assert world.event("command.suspect").rule == "R32"
-    assert world.state["payments"][0]["frozen"]
+    scenario.shows("S 3000, P 2000, attention")
+    assert scenario.event("command.suspect").rule == "R32"
+    assert scenario.state["payments"][0]["frozen"]
 
 
 def test_r32_of_another_payment_it_is_none() -> None:
-    world = World(pay("a", 7000), pay("b", 3000)).say("hold; Out 10000; ok settle 3000 as X; ok settle 7000 as X")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("hold; Out 10000; ok settle 3000 as X; ok settle 7000 as X")
 
-    world.shows("S 10000, P 0")
+    scenario.shows("S 10000, P 0")
 
 
 @pytest.mark.parametrize("operation", ["refund", "cancel"])
 def test_r32_the_id_of_an_automatic_settlement_is_suspect_for_other_operations(operation: str) -> None:
     play = "auto 5000 as X; discount 5500; " if operation == "refund" else "auto 5000 as X; discount 500; "
     amount = 500
-    world = World().say("hold").say(play)
-    command = next(one for one in world.issued if one.operation == operation and one.value in (amount, 5000))
+    scenario = Scenario().say("hold").say(play)
+    command = next(one for one in scenario.issued if one.operation == operation and one.value in (amount, 5000))
 
-    world.answer(command, "ok", "X")
+    scenario.answer(command, "ok", "X")
 
-    assert world.order.commands[command.command_id].state == "suspect"
+    assert scenario.order.commands[command.command_id].state == "suspect"
 
 
 # R33
@@ -61,37 +63,37 @@ def test_r32_the_id_of_an_automatic_settlement_is_suspect_for_other_operations(o
 
 @pytest.mark.parametrize("play", ["Out 6000", "discount 600", "auto 10000; discount 600"])
 def test_r33_unknown_at_the_horizon_keeps_its_amount_reserved(play: str) -> None:
-    world = World().say("hold").say(play)
-    before = world.numbers_now()
-    command = world.issued[-1]
+    scenario = Scenario().say("hold").say(play)
+    before = scenario.numbers_now()
+    command = scenario.issued[-1]
 
-    world.answer(command, "unknown")
+    scenario.answer(command, "unknown")
 
-    assert world.numbers_now() == before
-    assert world.event("command.unknown").rule == "R33"
-    assert world.attention == [("unknown", command.value)]
-    assert world.state["payments"][0]["frozen"]
+    assert scenario.numbers_now() == before
+    assert scenario.event("command.unknown").rule == "R33"
+    assert scenario.attention == [("unknown", command.value)]
+    assert scenario.state["payments"][0]["frozen"]
 
 
 def test_r33_a_late_success_of_an_unknown_command_is_booked() -> None:
-    World().say("hold; Out 6000; unknown settle 6000; retry settle 6000; ok settle 6000").shows("S 6000, P 0")
+    Scenario().say("hold; Out 6000; unknown settle 6000; retry settle 6000; ok settle 6000").shows("S 6000, P 0")
 
 
 def test_r33_an_unknown_outcome_repeated_is_a_duplicate() -> None:
-    world = World().say("hold; Out 6000")
-    outcome = world.outcome("unknown", world.issued[0])
-    world.give(outcome)
+    scenario = Scenario().say("hold; Out 6000")
+    outcome = scenario.outcome("unknown", scenario.issued[0])
+    scenario.give(outcome)
 
-    assert world.give(outcome).fate == "duplicate"
-    assert world.heard.count("command.unknown") == 1
+    assert scenario.give(outcome).fate == "duplicate"
+    assert scenario.heard.count("command.unknown") == 1
 
 
 def test_r32_a_return_whose_refund_came_short_is_short_until_a_person_gives_the_rest_up() -> None:
-    world = World().say("Out 6000; hold; return 1000 as 1r; short 600 refund 1000; go")
-    assert (world.invoice("1r")["status"], world.invoice("1r")["done"]) == ("short", 600)
+    scenario = Scenario().say("Out 6000; hold; return 1000 as 1r; short 600 refund 1000; go")
+    assert (scenario.invoice("1r")["status"], scenario.invoice("1r")["done"]) == ("short", 600)
 
-    world.say("abandon refund 1000")
-    assert world.invoice("1r")["status"] == "refund_failed"
+    scenario.say("abandon refund 1000")
+    assert scenario.invoice("1r")["status"] == "refund_failed"
 
 
 # R35
@@ -108,95 +110,97 @@ def test_r32_a_return_whose_refund_came_short_is_short_until_a_person_gives_the_
 def test_r35_declined_releases_the_reservation_and_says_so(
     play: str, operation: str, told: str, status: str | None
 ) -> None:
-    world = World().script(operation, "declined").say(play)
+    scenario = Scenario().script(operation, "declined").say(play)
 
-    assert told in world.heard
-    world.shows("P 0, D 0, G 0, attention")
-    assert [one["code"] for one in world.state["attention"]] == ["failed"]
+    assert told in scenario.heard
+    scenario.shows("P 0, D 0, G 0, attention")
+    assert [one["code"] for one in scenario.state["attention"]] == ["failed"]
     if status:
-        assert world.state["invoices"][-1]["status"] == status
+        assert scenario.state["invoices"][-1]["status"] == status
 
 
 def test_r35_the_amount_is_neither_moved_nor_asked_again() -> None:
-    world = World(pay("a", 7000), pay("b", 3000)).script("settle", "declined").say("Out 3000; Out 1000; Out 100")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).script("settle", "declined").say("Out 3000; Out 1000; Out 100")
 
-    assert world.told_of("b") == "settle 3000, settle 1000, settle 100"
-    assert world.told_of("a") == ""
-    world.shows("S 1100, lacks 3000")
+    assert scenario.told_of("b") == "settle 3000, settle 1000, settle 100"
+    assert scenario.told_of("a") == ""
+    scenario.shows("S 1100, lacks 3000")
 
 
 def test_r35_what_it_released_is_open_for_other_invoices() -> None:
     """No rule reserves it: the retry takes at most the payment's room (R39)."""
-    world = World().script("settle", "declined").say("Out 6000; Out 4000; increase 0").shows("S 4000, open 6000")
+    scenario = Scenario().script("settle", "declined").say("Out 6000; Out 4000; increase 0").shows("S 4000, open 6000")
 
-    assert world.refused == ["rejected R14"]
+    assert scenario.refused == ["rejected R14"]
 
 
 def test_r35_a_declined_void_leaves_its_amount_open() -> None:
-    world = World().script("cancel", "declined").say("discount 1500").shows("C 0, D 0, open 10000, V 8500")
+    scenario = Scenario().script("cancel", "declined").say("discount 1500").shows("C 0, D 0, open 10000, V 8500")
 
-    assert world.event("void.failed").rule == "R35"
+    assert scenario.event("void.failed").rule == "R35"
 
 
 def test_r35_where_one_settle_stands_for_all_invoices_its_failure_is_no_lack_of_a_return() -> None:
-    world = World(by="total").say("hold; Out 3000; return 500; Out 2000; declined settle 10000")
+    scenario = Scenario(by="total").say("hold; Out 3000; return 500; Out 2000; declined settle 10000")
 
-    assert [(one.invoice, one.amount) for one in world.order.lacks] == [("1", 3000), ("2", 2000)]
+    assert [(one.invoice, one.amount) for one in scenario.order.lacks] == [("1", 3000), ("2", 2000)]
 
 
 @pytest.mark.parametrize(("first", "second"), [("ok", "declined"), ("declined", "ok"), ("ok", "short 100")])
 def test_the_first_final_outcome_is_booked_and_another_one_is_suspect(first: str, second: str) -> None:
-    world = World().say("hold; Out 6000")
-    command = world.issued[0]
-    world.answer(command, first)
-    before = world.numbers_now()
+    scenario = Scenario().say("hold; Out 6000")
+    command = scenario.issued[0]
+    scenario.answer(command, first)
+    before = scenario.numbers_now()
 
-    decision = world.answer(command, second)
+    decision = scenario.answer(command, second)
 
     assert decision is not None
-    assert world.numbers_now() == before
-    assert world.heard[-1] == "command.suspect"
+    assert scenario.numbers_now() == before
+    assert scenario.heard[-1] == "command.suspect"
     assert decision.refusal is not None
     assert decision.refusal.code == "suspect"
 
 
 @pytest.mark.parametrize("answer", ["ok", "declined"])
 def test_a_repeat_of_the_final_outcome_is_a_duplicate(answer: str) -> None:
-    world = World().say("hold; Out 6000")
+    scenario = Scenario().say("hold; Out 6000")
     done = 6000 if answer == "ok" else 0
     kind = "succeeded" if answer == "ok" else "declined"
-    outcome = world.outcome(kind, world.issued[0], value=done, operation_id="X" if done else None)  # type: ignore[arg-type]
-    world.give(outcome)
+    outcome = scenario.outcome(kind, scenario.issued[0], value=done, operation_id="X" if done else None)  # type: ignore[arg-type]
+    scenario.give(outcome)
 
-    assert world.give(outcome).fate == "duplicate"
+    assert scenario.give(outcome).fate == "duplicate"
 
 
 # R37
 
 
 def test_r37_a_manual_command_reserves_and_does_not_hold_back_later_ones() -> None:
-    world = World().say("hold; Out 6000; manual settle 6000; go; Out 4000").shows("S 4000, P 6000, attention, invoiced")
+    scenario = (
+        Scenario().say("hold; Out 6000; manual settle 6000; go; Out 4000").shows("S 4000, P 6000, attention, invoiced")
+    )
 
-    assert world.event("command.manual").rule == "R37"
-    assert not world.state["payments"][0]["frozen"]
-    world.say("resolve 6000 settle 6000").shows("S 10000, finished")
+    assert scenario.event("command.manual").rule == "R37"
+    assert not scenario.state["payments"][0]["frozen"]
+    scenario.say("resolve 6000 settle 6000").shows("S 10000, finished")
 
 
 def test_r37_a_manual_refund_is_not_refunded() -> None:
-    world = World().script("refund", "manual").say("Out 10000; return 2500").shows("F 0, G 2500, attention")
+    scenario = Scenario().script("refund", "manual").say("Out 10000; return 2500").shows("F 0, G 2500, attention")
 
-    world.say("resolve 2500 refund 2500").shows("F 2500, G 0, finished")
-    assert world.state["status"] == "finished"
+    scenario.say("resolve 2500 refund 2500").shows("F 2500, G 0, finished")
+    assert scenario.state["status"] == "finished"
 
 
 def test_the_snapshot_names_everything_that_the_contract_promises() -> None:
-    world = (
-        World(pay("a", 7000), pay("b", 3000))
+    scenario = (
+        Scenario(pay("a", 7000), pay("b", 3000))
         .script("settle", "declined")
         .say("Out 3000; Out 500; return 100; auto 5 on a")
     )
 
-    state = world.state
+    state = scenario.state
     sums = {"authorized", "settled", "settling", "refunded", "refunding", "voided", "voiding", "open"}
     order = {"orderId", "merchant", "currency", "mode", "status", "phase", "value", "invoiced", "returned"}
     order |= {"waiting", "refundsWaiting", "payments", "invoices", "attention", "version", "updatedAt"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.domain.world import World, added, out, pay, tracking
+from tests.unit.domain.scenario import Scenario, added, out, pay, tracking
 from worker.domain.money import MAX_MINOR
 
 INTEREST = pay("p1", 10800, reference=10000)
@@ -11,63 +11,67 @@ INTEREST = pay("p1", 10800, reference=10000)
 
 
 def test_r25_the_lowest_authorized_amount_is_settled_first() -> None:
-    world = World(pay("a", 5000), pay("b", 2000), pay("c", 3000)).say("Out 4000; Out 4000")
+    scenario = Scenario(pay("a", 5000), pay("b", 2000), pay("c", 3000)).say("Out 4000; Out 4000")
 
-    assert (world.told_of("b"), world.told_of("c"), world.told_of("a")) == (
+    assert (scenario.told_of("b"), scenario.told_of("c"), scenario.told_of("a")) == (
         "settle 2000", "settle 2000, settle 1000", "settle 3000",
     )  # fmt: skip
 
 
 def test_r25_ties_go_in_payment_order() -> None:
-    world = World(pay("z", 5000), pay("a", 5000)).say("Out 6000")
+    scenario = Scenario(pay("z", 5000), pay("a", 5000)).say("Out 6000")
 
-    assert (world.told_of("z"), world.told_of("a")) == ("settle 5000", "settle 1000")
+    assert (scenario.told_of("z"), scenario.told_of("a")) == ("settle 5000", "settle 1000")
 
 
 def test_r25_later_payments_come_last_and_among_them_the_lowest_first() -> None:
-    world = World().say("increase 6000; pay l1 4000; pay l2 1000; pay l3 1000; Out 13500")
+    scenario = Scenario().say("increase 6000; pay l1 4000; pay l2 1000; pay l3 1000; Out 13500")
 
-    assert [(one.payment_id, one.value) for one in world.issued] == [
+    assert [(one.payment_id, one.value) for one in scenario.issued] == [
         ("p1", 10000), ("l2", 1000), ("l3", 1000), ("l1", 1500),
     ]  # fmt: skip
 
 
 def test_r25_voids_allocate_likewise() -> None:
-    world = World(pay("a", 7000), pay("b", 3000)).say("discount 4000")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("discount 4000")
 
-    assert (world.told_of("b"), world.told_of("a")) == ("cancel 3000", "cancel 1000")
+    assert (scenario.told_of("b"), scenario.told_of("a")) == ("cancel 3000", "cancel 1000")
 
 
 def test_r25_open_parts_first_then_the_room_above_in_the_same_order() -> None:
-    world = World(pay("a", 7000, cap=8000), pay("b", 3000, cap=3500)).say("increase 1200; Out 10100; Out 1100")
+    scenario = Scenario(pay("a", 7000, cap=8000), pay("b", 3000, cap=3500)).say("increase 1200; Out 10100; Out 1100")
 
-    assert world.told_of("b") == "settle 3100, settle 400"
-    assert world.told_of("a") == "settle 7000, settle 700"
+    assert scenario.told_of("b") == "settle 3100, settle 400"
+    assert scenario.told_of("a") == "settle 7000, settle 700"
 
 
 def test_r25_payments_without_a_limit_stand_beside_each_other() -> None:
-    world = World(pay("a", 7000, cap=MAX_MINOR), pay("b", 3000, cap=MAX_MINOR))
+    scenario = Scenario(pay("a", 7000, cap=MAX_MINOR), pay("b", 3000, cap=MAX_MINOR))
 
-    assert world.give(added(pay("c", 500, cap=MAX_MINOR))).fate == "applied"
-    world.say("increase 5000; Out 15000")
-    assert (world.told_of("b"), world.told_of("a"), world.told_of("c")) == ("settle 7500", "settle 7000", "settle 500")
+    assert scenario.give(added(pay("c", 500, cap=MAX_MINOR))).fate == "applied"
+    scenario.say("increase 5000; Out 15000")
+    assert (scenario.told_of("b"), scenario.told_of("a"), scenario.told_of("c")) == (
+        "settle 7500",
+        "settle 7000",
+        "settle 500",
+    )
 
 
 def test_r25_room_above_stays_below_the_cap_when_a_part_was_voided() -> None:
     """`Room` is M − S − P − C − D: a void uses it up like a settle."""
-    world = World(pay("p1", 10000, cap=12000)).say("discount 1500; increase 5000; Out 13500")
+    scenario = Scenario(pay("p1", 10000, cap=12000)).say("discount 1500; increase 5000; Out 13500")
 
-    assert world.told == "cancel 1500, settle 10500"
-    world.shows("waits 3000")
+    assert scenario.told == "cancel 1500, settle 10500"
+    scenario.shows("waits 3000")
 
 
 @pytest.mark.parametrize("trouble", ["unknown", "suspect"])
 def test_r25_a_frozen_payment_gets_its_part_and_the_part_waits_in_its_line(trouble: str) -> None:
-    world = World(pay("a", 7000), pay("b", 3000)).say(f"hold; Out 1000; {trouble} settle 1000; Out 3000; go")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say(f"hold; Out 1000; {trouble} settle 1000; Out 3000; go")
 
-    assert world.told_of("b") == "settle 1000, settle 2000"
-    assert world.told_of("a") == "settle 1000"
-    world.shows("S 1000, P 3000").say("resolve 1000 settle 1000 on b").shows("S 4000, P 0")
+    assert scenario.told_of("b") == "settle 1000, settle 2000"
+    assert scenario.told_of("a") == "settle 1000"
+    scenario.shows("S 1000, P 3000").say("resolve 1000 settle 1000 on b").shows("S 4000, P 0")
 
 
 # R26
@@ -88,148 +92,148 @@ def test_r26_a_command_takes_its_part_of_what_is_open_half_even_and_the_last_tak
     value: int, parts: list[int], told: list[int]
 ) -> None:
     """10001 · ½ = 5000.5 goes to the even 5000, 10003 · ½ = 5001.5 to the even 5002."""
-    world = World(pay("p1", value, reference=10000))
+    scenario = Scenario(pay("p1", value, reference=10000))
     for number, part in enumerate(parts):
-        world.give(out(str(number), part))
+        scenario.give(out(str(number), part))
 
-    assert [one.value for one in world.issued] == told
-    world.shows(f"S {value}, K 10000, finished")
+    assert [one.value for one in scenario.issued] == told
+    scenario.shows(f"S {value}, K 10000, finished")
 
 
 def test_r26_voids_go_the_same_way() -> None:
-    world = World(INTEREST).say("discount 1500; Out 8500")
+    scenario = Scenario(INTEREST).say("discount 1500; Out 8500")
 
-    assert world.told == "cancel 1620, settle 9180"
-    world.shows("V 8500, finished")
+    assert scenario.told == "cancel 1620, settle 9180"
+    scenario.shows("V 8500, finished")
 
 
 def test_r26_a_refund_goes_the_same_way_from_its_settlements_rest() -> None:
-    world = World(INTEREST).say("Out 5000; return 2500; return 2500")
+    scenario = Scenario(INTEREST).say("Out 5000; return 2500; return 2500")
 
-    assert world.told == "settle 5400, refund 2700, refund 2700"
+    assert scenario.told == "settle 5400, refund 2700, refund 2700"
 
 
 def test_r26_the_last_refund_takes_all_that_is_left_of_its_settlement() -> None:
-    world = World(INTEREST).say("Out 3333; Out 3333; Out 3334; return 9999; return 1")
+    scenario = Scenario(INTEREST).say("Out 3333; Out 3333; Out 3334; return 9999; return 1")
 
-    assert sum(one.value for one in world.issued if one.operation == "refund") == 10800
-    world.shows("F 10800, R 10000")
+    assert sum(one.value for one in scenario.issued if one.operation == "refund") == 10800
+    scenario.shows("F 10800, R 10000")
 
 
 def test_r26_a_refund_too_small_for_a_minor_unit_goes_with_the_next_one() -> None:
     """100 are worth 40: a return of 1 is 0.4, two of them are 0.8."""
-    world = World(pay("p1", 40, reference=100), value=100).say("Out 100; return 1")
-    assert world.told == "settle 40"
+    scenario = Scenario(pay("p1", 40, reference=100), value=100).say("Out 100; return 1")
+    assert scenario.told == "settle 40"
 
-    world.say("return 1").shows("F 1").say("return 1; return 97")
+    scenario.say("return 1").shows("F 1").say("return 1; return 97")
 
-    assert world.told == "settle 40, refund 1, refund 39"
-    world.shows("F 40, R 100, finished")
+    assert scenario.told == "settle 40, refund 1, refund 39"
+    scenario.shows("F 40, R 100, finished")
 
 
 def test_r26_refunds_too_small_for_a_minor_unit_add_up() -> None:
     """100 are worth 10: five returns of 1 are half a unit, which rounds to the even 0; six are more."""
-    world = World(pay("p1", 10, reference=100), value=100).say("Out 100" + "; return 1" * 5)
-    assert world.told == "settle 10"
+    scenario = Scenario(pay("p1", 10, reference=100), value=100).say("Out 100" + "; return 1" * 5)
+    assert scenario.told == "settle 10"
 
-    assert world.say("return 1").told == "settle 10, refund 1"
+    assert scenario.say("return 1").told == "settle 10, refund 1"
 
 
 def test_r26_a_refund_too_small_for_a_minor_unit_does_not_make_more_wait_than_was_returned() -> None:
-    world = World(pay("p1", 40, reference=100), value=100).say("Out 40; return 1; hold; Out 60; return 45")
-    assert world.told == "settle 16, settle 24, refund 16"
-    assert sum(one.amount for one in world.order.demands) == 5
+    scenario = Scenario(pay("p1", 40, reference=100), value=100).say("Out 40; return 1; hold; Out 60; return 45")
+    assert scenario.told == "settle 16, settle 24, refund 16"
+    assert sum(one.amount for one in scenario.order.demands) == 5
 
-    world.say("go").shows("F 18, R 46, finished")
+    scenario.say("go").shows("F 18, R 46, finished")
 
 
 def test_r26_a_refund_too_small_for_a_minor_unit_makes_no_later_one_wait() -> None:
-    world = World(pay("p1", 40, reference=100), value=100).say("Out 100; return 1; return 98; return 1")
+    scenario = Scenario(pay("p1", 40, reference=100), value=100).say("Out 100; return 1; return 98; return 1")
 
-    assert world.told == "settle 40, refund 40"
-    world.shows("F 40, R 100, finished")
+    assert scenario.told == "settle 40, refund 40"
+    scenario.shows("F 40, R 100, finished")
 
 
 def test_r26_above_the_authorized_amount_the_rate_is_the_payments_own_rounded_down() -> None:
-    world = World(pay("p1", 10800, reference=10000, cap=12000)).say("increase 1000; Out 11000")
+    scenario = Scenario(pay("p1", 10800, reference=10000, cap=12000)).say("increase 1000; Out 11000")
 
-    assert world.told == "settle 11880"
-    assert "authorization.needed" not in world.heard
+    assert scenario.told == "settle 11880"
+    assert "authorization.needed" not in scenario.heard
 
 
 def test_r26_room_counts_in_reference_value() -> None:
     """1200 above at 10800/10000 are worth 1111: an increase of 2000 needs 889 more."""
-    world = World(pay("p1", 10800, reference=10000, cap=12000)).say("increase 2000")
+    scenario = Scenario(pay("p1", 10800, reference=10000, cap=12000)).say("increase 2000")
 
-    assert 889 in world.event("authorization.needed").numbers.values()
+    assert 889 in scenario.event("authorization.needed").numbers.values()
 
 
 def test_r26_what_waits_for_an_authorization_does_not_melt_with_what_else_happens() -> None:
     """The last cent above 9000 is worth 1 and asks for nothing: it waits with the rest, and is asked with it (R16)."""
-    world = World(pay("p1", 9000, reference=10000, cap=9500), value=12000).say("Out 12000").shows("waits 1445")
+    scenario = Scenario(pay("p1", 9000, reference=10000, cap=9500), value=12000).say("Out 12000").shows("waits 1445")
     for parcel in "abc":
-        world.give(tracking("1", trackingNumber=parcel))
+        scenario.give(tracking("1", trackingNumber=parcel))
 
-    world.shows("K 10555, waits 1445").say("pay p2 1445").shows("S 10944, K 12000, finished")
-    assert world.told_of("p2") == "settle 1445"
+    scenario.shows("K 10555, waits 1445").say("pay p2 1445").shows("S 10944, K 12000, finished")
+    assert scenario.told_of("p2") == "settle 1445"
 
 
 def test_r26_an_automatic_settlement_counts_at_the_rate_of_what_is_open() -> None:
-    World(INTEREST).say("auto 5400").shows("S 5400, K 5000")
-    World(INTEREST).say("auto 10800").shows("S 10800, K 10000")
-    World(INTEREST).say("auto 10800; Out 10000").shows("finished")
+    Scenario(INTEREST).say("auto 5400").shows("S 5400, K 5000")
+    Scenario(INTEREST).say("auto 10800").shows("S 10800, K 10000")
+    Scenario(INTEREST).say("auto 10800; Out 10000").shows("finished")
 
 
 def test_r26_a_shortfall_counts_at_the_rate_of_what_was_asked() -> None:
-    world = World(INTEREST).say("hold; Out 5000; short 2700 settle 5400; go").shows("S 2700, K 2500, lacks 2500")
+    scenario = Scenario(INTEREST).say("hold; Out 5000; short 2700 settle 5400; go").shows("S 2700, K 2500, lacks 2500")
 
-    world.say("retry settle 5400")
-    assert world.told == "settle 5400, settle 2700"
-    world.shows("S 5400, K 5000, lacks 0")
+    scenario.say("retry settle 5400")
+    assert scenario.told == "settle 5400, settle 2700"
+    scenario.shows("S 5400, K 5000, lacks 0")
 
 
 def test_r26_the_snapshot_names_a_shortfall_in_real_value_where_there_is_a_payment() -> None:
-    world = World(INTEREST).say("hold; Out 5000; short 2700 settle 5400; go")
+    scenario = Scenario(INTEREST).say("hold; Out 5000; short 2700 settle 5400; go")
 
-    assert world.attention == [("short", 2700)]
+    assert scenario.attention == [("short", 2700)]
 
 
 def test_r26_a_part_of_nothing_sends_nothing_and_is_taken_with_the_next_command() -> None:
-    world = World(pay("p1", 1, reference=100)).say("Out 30").shows("S 0, O 30")
-    assert world.told == ""
+    scenario = Scenario(pay("p1", 1, reference=100)).say("Out 30").shows("S 0, O 30")
+    assert scenario.told == ""
 
-    world.say("Out 30")
-    assert world.told == "settle 1"
-    world.say("Out 40")
-    assert world.told == "settle 1"
-    world.shows("S 1, O 100, finished")
+    scenario.say("Out 30")
+    assert scenario.told == "settle 1"
+    scenario.say("Out 40")
+    assert scenario.told == "settle 1"
+    scenario.shows("S 1, O 100, finished")
 
 
 def test_r26_a_part_of_nothing_goes_to_the_next_payment() -> None:
-    world = World(pay("tiny", 1, reference=100), pay("p2", 1000)).say("Out 30")
+    scenario = Scenario(pay("tiny", 1, reference=100), pay("p2", 1000)).say("Out 30")
 
-    assert world.told == "settle 30"
-    assert world.issued[0].payment_id == "p2"
+    assert scenario.told == "settle 30"
+    assert scenario.issued[0].payment_id == "p2"
 
 
 @pytest.mark.parametrize("by", ["partial", "total", "hold"])
 def test_r26_with_no_next_command_it_counts_as_taken(by: str) -> None:
     """Only 30 of the order's 30 are worth nothing of the payment's 1 (of 100): the order finishes without a settle."""
-    world = World(pay("tiny", 1, reference=100, by=by), value=30).say("Out 30")
+    scenario = Scenario(pay("tiny", 1, reference=100, by=by), value=30).say("Out 30")
 
-    assert "settle" not in world.told
-    world.shows("S 0, K 30, lacks 0, finished")
+    assert "settle" not in scenario.told
+    scenario.shows("S 0, K 30, lacks 0, finished")
 
 
 def test_r26_refunds_of_nothing_send_nothing() -> None:
-    world = World(pay("p1", 2, reference=100)).say("Out 100; return 1; return 49; return 50")
+    scenario = Scenario(pay("p1", 2, reference=100)).say("Out 100; return 1; return 49; return 50")
 
-    assert all(one.value > 0 for one in world.issued)
-    world.shows("F 2, R 100, finished")
+    assert all(one.value > 0 for one in scenario.issued)
+    scenario.shows("F 2, R 100, finished")
 
 
 def test_r26_a_discount_below_par() -> None:
-    world = World(pay("p1", 9500, reference=10000)).say("discount 5000; Out 5000")
+    scenario = Scenario(pay("p1", 9500, reference=10000)).say("discount 5000; Out 5000")
 
-    assert world.told == "cancel 4750, settle 4750"
-    world.shows("finished")
+    assert scenario.told == "cancel 4750, settle 4750"
+    scenario.shows("finished")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.domain.world import World, pay
+from tests.unit.domain.scenario import Scenario, pay
 
 STATES = {
     "sent": "hold; Out 6000",
@@ -15,8 +15,8 @@ STATES = {
 }
 
 
-def in_state(state: str) -> World:
-    return World().say(STATES[state])
+def in_state(state: str) -> Scenario:
+    return Scenario().say(STATES[state])
 
 
 # retry
@@ -24,111 +24,115 @@ def in_state(state: str) -> World:
 
 @pytest.mark.parametrize(("state", "again"), [("declined", 6000), ("short", 1500)])
 def test_r39_retry_of_what_failed_is_a_new_command(state: str, again: int) -> None:
-    world = in_state(state).say("hold; retry settle 6000")
+    scenario = in_state(state).say("hold; retry settle 6000")
 
-    old, new = world.issued
+    old, new = scenario.issued
     assert new.value == again
     assert (new.command_id, new.request_id) != (old.command_id, old.request_id)
     assert (new.cause_kind, new.cause_id, new.retry_of) == (old.cause_kind, old.cause_id, old.command_id)
-    assert world.event("command.retried").rule == "R39"
-    world.say("go").shows("S 6000, lacks 0")
-    assert world.state["status"] == "open"
+    assert scenario.event("command.retried").rule == "R39"
+    scenario.say("go").shows("S 6000, lacks 0")
+    assert scenario.state["status"] == "open"
 
 
 @pytest.mark.parametrize("state", ["unknown", "suspect"])
 def test_r39_retry_of_what_is_open_sends_the_same_request_again(state: str) -> None:
-    world = in_state(state).say("retry settle 6000")
+    scenario = in_state(state).say("retry settle 6000")
 
-    assert world.told == "settle 6000"
-    assert world.event("command.retried").rule == "R39"
-    assert world.state["status"] == "open"
-    world.say("ok settle 6000").shows("S 6000")
+    assert scenario.told == "settle 6000"
+    assert scenario.event("command.retried").rule == "R39"
+    assert scenario.state["status"] == "open"
+    scenario.say("ok settle 6000").shows("S 6000")
 
 
 @pytest.mark.parametrize("state", ["sent", "succeeded", "manual"])
 def test_r39_there_is_nothing_to_retry_otherwise(state: str) -> None:
-    world = in_state(state)
-    before = world.numbers_now()
+    scenario = in_state(state)
+    before = scenario.numbers_now()
 
-    world.person("retried", world.issued[0])
+    scenario.person("retried", scenario.issued[0])
 
-    assert world.told == "settle 6000"
-    assert world.numbers_now() == before
+    assert scenario.told == "settle 6000"
+    assert scenario.numbers_now() == before
 
 
 @pytest.mark.parametrize("state", ["declined", "short", "unknown", "suspect"])
 def test_r39_the_same_retry_twice_acts_once(state: str) -> None:
-    world = in_state(state).say("hold; retry settle 6000")
-    told = world.told
+    scenario = in_state(state).say("hold; retry settle 6000")
+    told = scenario.told
 
-    assert world.give(world.last).fate == "duplicate"  # type: ignore[arg-type]
-    world.person("retried", world.issued[0])
-    assert world.told == told
+    assert scenario.give(scenario.last).fate == "duplicate"  # type: ignore[arg-type]
+    scenario.person("retried", scenario.issued[0])
+    assert scenario.told == told
 
 
 def test_r39_a_retry_can_fail_and_be_retried() -> None:
-    world = World().script("settle", "declined", "declined", "ok").say("Out 6000; retry settle 6000")
+    scenario = Scenario().script("settle", "declined", "declined", "ok").say("Out 6000; retry settle 6000")
 
-    world.shows("S 0, lacks 6000, attention").say("retry settle 6000 #2").shows("S 6000, lacks 0")
-    assert len({one.request_id for one in world.issued}) == 3
-    assert world.issued[2].retry_of == world.issued[1].command_id
+    scenario.shows("S 0, lacks 6000, attention").say("retry settle 6000 #2").shows("S 6000, lacks 0")
+    assert len({one.request_id for one in scenario.issued}) == 3
+    assert scenario.issued[2].retry_of == scenario.issued[1].command_id
 
 
 def test_r39_retry_asks_for_at_most_what_the_order_lacks() -> None:
-    world = World().script("settle", "declined").say("Out 6000; auto 4000; retry settle 6000")
+    scenario = Scenario().script("settle", "declined").say("Out 6000; auto 4000; retry settle 6000")
 
-    assert world.told == "settle 6000, settle 2000"
-    world.shows("S 6000, lacks 0")
+    assert scenario.told == "settle 6000, settle 2000"
+    scenario.shows("S 6000, lacks 0")
 
 
 def test_r39_retry_asks_for_at_most_the_payments_room_and_the_rest_stays_failed() -> None:
-    world = World().script("settle", "declined").say("increase 2000; Out 6000; Out 6000; retry settle 6000 #1")
+    scenario = Scenario().script("settle", "declined").say("increase 2000; Out 6000; Out 6000; retry settle 6000 #1")
 
-    assert world.told == "settle 6000, settle 6000, settle 4000"
-    world.shows("S 10000, lacks 2000, attention")
-    assert world.attention == [("failed", 2000)]
+    assert scenario.told == "settle 6000, settle 6000, settle 4000"
+    scenario.shows("S 10000, lacks 2000, attention")
+    assert scenario.attention == [("failed", 2000)]
 
 
 def test_r39_retry_without_room_asks_for_nothing() -> None:
-    world = (
-        World(pay("p1", 10000, in_hours=48)).script("settle", "declined").say("Out 6000; wait 49h; retry settle 6000")
+    scenario = (
+        Scenario(pay("p1", 10000, in_hours=48))
+        .script("settle", "declined")
+        .say("Out 6000; wait 49h; retry settle 6000")
     )
 
-    assert world.told == "settle 6000"
-    world.shows("lacks 6000, attention")
+    assert scenario.told == "settle 6000"
+    scenario.shows("lacks 6000, attention")
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
 def test_r39_in_total_and_hold_it_asks_for_what_the_order_has_not_taken(by: str) -> None:
-    world = World(by=by).script("settle", "declined").say("Out 10000; retry settle 10000")
+    scenario = Scenario(by=by).script("settle", "declined").say("Out 10000; retry settle 10000")
 
-    assert world.told == "settle 10000, settle 10000"
-    world.shows("S 10000, finished")
+    assert scenario.told == "settle 10000, settle 10000"
+    scenario.shows("S 10000, finished")
 
 
 def test_r39_a_refund_is_retried_from_its_settlement_for_at_most_what_is_refundable() -> None:
-    world = World().script("refund", "declined").say("Out 6000; return 4000; retry refund 4000")
+    scenario = Scenario().script("refund", "declined").say("Out 6000; return 4000; retry refund 4000")
 
-    assert world.told == "settle 6000, refund 4000, refund 4000"
-    world.shows("F 4000").say("retry refund 4000 #1")
-    assert world.told == "settle 6000, refund 4000, refund 4000"
+    assert scenario.told == "settle 6000, refund 4000, refund 4000"
+    scenario.shows("F 4000").say("retry refund 4000 #1")
+    assert scenario.told == "settle 6000, refund 4000, refund 4000"
 
 
 def test_r39_a_void_is_retried_for_at_most_what_is_open() -> None:
-    world = World().script("cancel", "declined").say("discount 1500; retry cancel 1500").shows("C 1500, open 8500")
-    assert world.told == "cancel 1500, cancel 1500"
+    scenario = (
+        Scenario().script("cancel", "declined").say("discount 1500; retry cancel 1500").shows("C 1500, open 8500")
+    )
+    assert scenario.told == "cancel 1500, cancel 1500"
 
-    world = World().script("cancel", "declined", "ok").say("discount 1500; Out 8500; retry cancel 1500 #1")
-    assert world.told == "cancel 1500, settle 8500, cancel 1500"
-    world.shows("C 1500, finished")
-    assert world.state["status"] == "finished"
+    scenario = Scenario().script("cancel", "declined", "ok").say("discount 1500; Out 8500; retry cancel 1500 #1")
+    assert scenario.told == "cancel 1500, settle 8500, cancel 1500"
+    scenario.shows("C 1500, finished")
+    assert scenario.state["status"] == "finished"
 
 
 def test_r39_a_retry_of_a_void_never_takes_what_a_settle_took() -> None:
-    world = World().script("cancel", "declined").say("discount 1500; increase 1500; Out 9500; retry cancel 1500")
+    scenario = Scenario().script("cancel", "declined").say("discount 1500; increase 1500; Out 9500; retry cancel 1500")
 
-    assert world.told == "cancel 1500, settle 9500, cancel 500"
-    world.shows("S 9500, C 500, open 0")
+    assert scenario.told == "cancel 1500, settle 9500, cancel 500"
+    scenario.shows("S 9500, C 500, open 0")
 
 
 # resolve
@@ -136,46 +140,48 @@ def test_r39_a_retry_of_a_void_never_takes_what_a_settle_took() -> None:
 
 @pytest.mark.parametrize("state", ["manual", "suspect", "unknown"])
 def test_r39_resolve_closes_an_open_command_as_done(state: str) -> None:
-    world = in_state(state).say("resolve 6000 settle 6000 as acq-1").shows("S 6000, P 0, lacks 0")
+    scenario = in_state(state).say("resolve 6000 settle 6000 as acq-1").shows("S 6000, P 0, lacks 0")
 
-    assert world.event("command.resolved").rule == "R39"
-    assert world.payment().settlements[0].settle_id == "acq-1"
-    assert world.state["status"] == "open"
+    assert scenario.event("command.resolved").rule == "R39"
+    assert scenario.payment().settlements[0].settle_id == "acq-1"
+    assert scenario.state["status"] == "open"
 
 
 @pytest.mark.parametrize("state", ["manual", "suspect", "unknown"])
 def test_r39_or_as_not_done_which_is_as_if_declined(state: str) -> None:
-    world = in_state(state).say("resolve not settle 6000; go").shows("S 0, P 0, open 10000, lacks 6000, attention")
+    scenario = in_state(state).say("resolve not settle 6000; go").shows("S 0, P 0, open 10000, lacks 6000, attention")
 
-    assert "settlement.failed" in world.heard
-    world.say("retry settle 6000").shows("S 6000")
-    assert len({one.request_id for one in world.issued}) == 2
+    assert "settlement.failed" in scenario.heard
+    scenario.say("retry settle 6000").shows("S 6000")
+    assert len({one.request_id for one in scenario.issued}) == 2
 
 
 def test_r39_one_operation_by_hand_may_close_several_refunds_and_voids() -> None:
-    world = World().script("refund", "manual", "manual").script("cancel", "manual")
-    world.say("Out 6000; discount 1500; return 1000; return 2000")
-    world.say("resolve 1000 refund 1000 as hand; resolve 2000 refund 2000 as hand")
+    scenario = Scenario().script("refund", "manual", "manual").script("cancel", "manual")
+    scenario.say("Out 6000; discount 1500; return 1000; return 2000")
+    scenario.say("resolve 1000 refund 1000 as hand; resolve 2000 refund 2000 as hand")
 
-    world.say("resolve 1500 cancel 1500 as hand").shows("F 3000, G 0, C 1500, D 0")
-    assert "command.suspect" not in world.heard
+    scenario.say("resolve 1500 cancel 1500 as hand").shows("F 3000, G 0, C 1500, D 0")
+    assert "command.suspect" not in scenario.heard
 
 
 def test_r39_of_each_command_it_is_known_whether_a_person_closed_it() -> None:
-    world = World().say("hold; Out 6000; Out 4000; manual settle 6000; unknown settle 4000")
-    world.say("resolve 6000 settle 6000 as hand; retry settle 4000; ok settle 4000")
+    scenario = Scenario().say("hold; Out 6000; Out 4000; manual settle 6000; unknown settle 4000")
+    scenario.say("resolve 6000 settle 6000 as hand; retry settle 4000; ok settle 4000")
 
-    assert [(one.state, one.by_hand) for one in world.order.commands.values()] == [
+    assert [(one.state, one.by_hand) for one in scenario.order.commands.values()] == [
         ("succeeded", True),
         ("succeeded", False),
     ]
 
 
 def test_r39_two_settles_are_never_closed_as_one_capture() -> None:
-    world = World().script("settle", "manual", "manual").say("Out 6000; Out 4000; resolve 6000 settle 6000 as hand")
+    scenario = (
+        Scenario().script("settle", "manual", "manual").say("Out 6000; Out 4000; resolve 6000 settle 6000 as hand")
+    )
 
-    world.say("resolve 4000 settle 4000 as hand").shows("S 6000, P 4000, attention")
-    assert world.event("command.suspect").reason == "Settle id hand is another settlement's (R32)"
+    scenario.say("resolve 4000 settle 4000 as hand").shows("S 6000, P 4000, attention")
+    assert scenario.event("command.suspect").reason == "Settle id hand is another settlement's (R32)"
 
 
 @pytest.mark.parametrize("state", ["manual", "suspect", "unknown"])
@@ -191,74 +197,76 @@ def test_r39_done_for_less_is_short(state: str) -> None:
 def test_r39_nothing_asks_by_itself_for_what_a_void_done_for_less_did_not_free(
     value: int, play: str, words: str
 ) -> None:
-    world = World(pay("p1", 10000), value=value).script("cancel", "manual").say(f"{play}; resolve 1500 {words}")
-    short = world.find(words).value - 1500
-    assert world.told.endswith(words)
-    assert world.attention == [("short", short)]
+    scenario = Scenario(pay("p1", 10000), value=value).script("cancel", "manual").say(f"{play}; resolve 1500 {words}")
+    short = scenario.find(words).value - 1500
+    assert scenario.told.endswith(words)
+    assert scenario.attention == [("short", short)]
 
-    world.say(f"retry {words}").shows("open 0")
-    assert world.told.endswith(f"{words}, cancel {short}")
-    assert world.state["status"] == world.order.phase
+    scenario.say(f"retry {words}").shows("open 0")
+    assert scenario.told.endswith(f"{words}, cancel {short}")
+    assert scenario.state["status"] == scenario.order.phase
 
 
 def test_r39_what_was_booked_before_a_cancel_done_for_less_stays_voided() -> None:
-    world = World(by="total").script("cancel", "manual").say("discount 2000; cancel; resolve 6000 cancel 10000")
+    scenario = Scenario(by="total").script("cancel", "manual").say("discount 2000; cancel; resolve 6000 cancel 10000")
 
-    world.shows("C 6000, open 4000, attention").say("retry cancel 10000").shows("C 10000, open 0, canceled")
-    assert world.told == "cancel 10000, cancel 4000"
+    scenario.shows("C 6000, open 4000, attention").say("retry cancel 10000").shows("C 10000, open 0, canceled")
+    assert scenario.told == "cancel 10000, cancel 4000"
 
 
 def test_r39_done_for_more_is_allowed_up_to_the_cap_and_the_rest_joins_the_pool() -> None:
-    world = in_state("manual").say("resolve 7000 settle 6000").shows("S 7000, K 7000, U 1000")
+    scenario = in_state("manual").say("resolve 7000 settle 6000").shows("S 7000, K 7000, U 1000")
 
-    world.say("Out 4000")
-    assert world.told == "settle 6000, settle 3000"
-    world.shows("S 10000, finished")
+    scenario.say("Out 4000")
+    assert scenario.told == "settle 6000, settle 3000"
+    scenario.shows("S 10000, finished")
 
 
 def test_r39_above_the_cap_it_is_refused() -> None:
-    world = in_state("manual")
-    before = world.numbers_now()
+    scenario = in_state("manual")
+    before = scenario.numbers_now()
 
-    decision = world.person("resolved", world.issued[0], value=10001, operation_id="x")
+    decision = scenario.person("resolved", scenario.issued[0], value=10001, operation_id="x")
 
     assert decision.fate == "refused"
-    assert world.numbers_now() == before
+    assert scenario.numbers_now() == before
 
 
 def test_r39_done_for_more_than_the_order_is_refunded() -> None:
-    world = World(pay("p1", 10000), value=8000).say("hold; Out 6000; manual settle 6000; go; resolve 10000 settle 6000")
+    scenario = Scenario(pay("p1", 10000), value=8000).say(
+        "hold; Out 6000; manual settle 6000; go; resolve 10000 settle 6000"
+    )
 
-    assert world.told == "settle 6000, refund 2000"
-    world.shows("S 10000, F 2000, K 8000")
+    assert scenario.told == "settle 6000, refund 2000"
+    scenario.shows("S 10000, F 2000, K 8000")
 
 
 @pytest.mark.parametrize("state", ["succeeded", "declined", "short"])
 def test_r39_what_has_ended_cannot_be_resolved_otherwise(state: str) -> None:
-    world = in_state(state)
-    before = world.numbers_now()
+    scenario = in_state(state)
+    before = scenario.numbers_now()
 
-    decision = world.person("resolved", world.issued[0], value=100, operation_id="x")
+    decision = scenario.person("resolved", scenario.issued[0], value=100, operation_id="x")
 
     assert decision.fate == "refused"
-    assert world.numbers_now() == before
+    assert scenario.numbers_now() == before
 
 
 @pytest.mark.parametrize("value", [0, 6000])
 def test_r39_the_same_resolution_twice_acts_once(value: int) -> None:
-    world = in_state("unknown")
-    world.person("resolved", world.issued[0], value=value, operation_id="x" if value else None)
-    before = world.numbers_now()
+    scenario = in_state("unknown")
+    scenario.person("resolved", scenario.issued[0], value=value, operation_id="x" if value else None)
+    before = scenario.numbers_now()
 
-    assert world.give(world.last).fate == "duplicate"  # type: ignore[arg-type]
-    assert world.numbers_now() == before
+    assert scenario.give(scenario.last).fate == "duplicate"  # type: ignore[arg-type]
+    assert scenario.numbers_now() == before
 
 
 @pytest.mark.parametrize(("play", "words"), [("return 500", "refund 500"), ("discount 500", "cancel 500")])
 @pytest.mark.parametrize("trouble", ["manual", "suspect", "unknown"])
 def test_r39_refunds_and_voids_are_resolved_likewise(play: str, words: str, trouble: str) -> None:
-    done = World().say("Out 6000; hold").say(play).say(f"{trouble} {words}; resolve 500 {words}")
-    undone = World().say("Out 6000; hold").say(play).say(f"{trouble} {words}; resolve not {words}")
+    done = Scenario().say("Out 6000; hold").say(play).say(f"{trouble} {words}; resolve 500 {words}")
+    undone = Scenario().say("Out 6000; hold").say(play).say(f"{trouble} {words}; resolve not {words}")
 
     done.shows("G 0, D 0")
     assert done.total("refunded") + done.total("voided") == 500
@@ -269,11 +277,11 @@ def test_r39_refunds_and_voids_are_resolved_likewise(play: str, words: str, trou
 
 
 def test_r39_an_abandoned_failure_no_longer_holds_the_order() -> None:
-    world = in_state("declined").say("abandon settle 6000")
+    scenario = in_state("declined").say("abandon settle 6000")
 
-    assert world.state["status"] == "open"
-    assert world.event("command.abandoned").rule == "R39"
-    world.say("Out 4000").shows("S 4000, C 6000, lacks 6000, finished")
+    assert scenario.state["status"] == "open"
+    assert scenario.event("command.abandoned").rule == "R39"
+    scenario.say("Out 4000").shows("S 4000, C 6000, lacks 6000, finished")
 
 
 def test_r39_an_abandoned_shortfall_too() -> None:
@@ -281,182 +289,184 @@ def test_r39_an_abandoned_shortfall_too() -> None:
 
 
 def test_r39_what_is_abandoned_cannot_be_retried() -> None:
-    world = in_state("declined").say("abandon settle 6000")
+    scenario = in_state("declined").say("abandon settle 6000")
 
-    world.person("retried", world.issued[0])
+    scenario.person("retried", scenario.issued[0])
 
-    assert world.told == "settle 6000"
+    assert scenario.told == "settle 6000"
 
 
 @pytest.mark.parametrize("state", ["sent", "succeeded", "manual", "suspect", "unknown"])
 def test_r39_nothing_else_can_be_abandoned(state: str) -> None:
-    world = in_state(state)
-    before = world.numbers_now()
+    scenario = in_state(state)
+    before = scenario.numbers_now()
 
-    world.person("abandoned", world.issued[0])
+    scenario.person("abandoned", scenario.issued[0])
 
-    assert world.numbers_now() == before
-    assert world.lacks("abandoned") == 0
+    assert scenario.numbers_now() == before
+    assert scenario.lacks("abandoned") == 0
 
 
 def test_r39_the_same_abandonment_twice_acts_once() -> None:
-    world = in_state("declined").say("abandon settle 6000")
+    scenario = in_state("declined").say("abandon settle 6000")
 
-    assert world.give(world.last).fate == "duplicate"  # type: ignore[arg-type]
-    assert world.heard.count("command.abandoned") == 1
+    assert scenario.give(scenario.last).fate == "duplicate"  # type: ignore[arg-type]
+    assert scenario.heard.count("command.abandoned") == 1
 
 
 def test_r39_waiting_refunds_above_what_is_left_are_dropped() -> None:
-    world = (
-        World()
+    scenario = (
+        Scenario()
         .say("Out 2000; hold; Out 6000; return 3000; declined settle 6000; go")
         .shows("F 2000, refunds_wait 1000")
     )
 
-    world.say("abandon settle 6000").shows("F 2000, refunds_wait 0")
+    scenario.say("abandon settle 6000").shows("F 2000, refunds_wait 0")
 
 
 def test_r39_a_waiting_refund_that_is_still_covered_is_kept() -> None:
-    world = World().say("hold; Out 2000; Out 6000; return 1500; declined settle 6000").shows("refunds_wait 1500")
+    scenario = Scenario().say("hold; Out 2000; Out 6000; return 1500; declined settle 6000").shows("refunds_wait 1500")
 
-    world.say("abandon settle 6000; go").shows("S 2000, F 1500, refunds_wait 0")
+    scenario.say("abandon settle 6000; go").shows("S 2000, F 1500, refunds_wait 0")
 
 
 def test_r39_an_abandoned_refund_lets_the_order_finish() -> None:
-    world = World().script("refund", "declined").say("Out 6000; return 1000; Out 4000").shows("invoiced, attention")
+    scenario = (
+        Scenario().script("refund", "declined").say("Out 6000; return 1000; Out 4000").shows("invoiced, attention")
+    )
 
-    world.say("abandon refund 1000").shows("F 0, finished")
-    assert world.state["status"] == "finished"
+    scenario.say("abandon refund 1000").shows("F 0, finished")
+    assert scenario.state["status"] == "finished"
 
 
 def test_r39_a_lapsed_amount_is_abandoned_by_order_and_invoice() -> None:
-    world = World(pay("p1", 10000, in_hours=48)).say(
+    scenario = Scenario(pay("p1", 10000, in_hours=48)).say(
         "Out 4000; wait 49h; Out 3000 as x; Out 3000 as y; abandon invoice x"
     )
 
-    assert world.attention == [("lapsed", 3000)]
-    world.shows("invoiced").say("abandon invoice y").shows("finished, S 4000, lacks 6000")
-    assert world.state["status"] == "finished"
+    assert scenario.attention == [("lapsed", 3000)]
+    scenario.shows("invoiced").say("abandon invoice y").shows("finished, S 4000, lacks 6000")
+    assert scenario.state["status"] == "finished"
 
 
 def test_r39_an_abandoned_lapsed_amount_is_not_settled_by_a_new_payment() -> None:
-    world = World(pay("p1", 10000, in_hours=48)).say("wait 49h; Out 3000 as x; abandon invoice x; pay p2 10000")
+    scenario = Scenario(pay("p1", 10000, in_hours=48)).say("wait 49h; Out 3000 as x; abandon invoice x; pay p2 10000")
 
-    assert world.told == ""
-    world.shows("lacks 3000, waits 0")
+    assert scenario.told == ""
+    scenario.shows("lacks 3000, waits 0")
 
 
 def test_r39_an_abandoned_failure_is_not_settled_by_a_new_payment_or_with_the_next_invoice() -> None:
-    world = in_state("declined").say("abandon settle 6000; pay p2 10000; Out 4000")
+    scenario = in_state("declined").say("abandon settle 6000; pay p2 10000; Out 4000")
 
-    assert world.told_of("p1") == "settle 6000, settle 4000, cancel 6000"
-    assert world.told_of("p2") == "cancel 10000"
+    assert scenario.told_of("p1") == "settle 6000, settle 4000, cancel 6000"
+    assert scenario.told_of("p2") == "cancel 10000"
 
 
 def test_r39_a_suspect_automatic_settlement_is_abandoned_by_order_and_settle_id() -> None:
-    world = World().say("Out 10000; auto 5 as g1").shows("attention")
+    scenario = Scenario().say("Out 10000; auto 5 as g1").shows("attention")
 
-    world.say("abandon auto g1")
-    assert world.state["status"] == "finished"
-    assert world.event("command.abandoned").rule == "R39"
+    scenario.say("abandon auto g1")
+    assert scenario.state["status"] == "finished"
+    assert scenario.event("command.abandoned").rule == "R39"
 
 
 def test_r39_abandoning_what_is_not_there_changes_nothing() -> None:
-    world = World().say("Out 6000 as 1")
-    before = world.numbers_now()
+    scenario = Scenario().say("Out 6000 as 1")
+    before = scenario.numbers_now()
 
-    world.say("abandon invoice 1; abandon invoice nope; abandon auto nope")
+    scenario.say("abandon invoice 1; abandon invoice nope; abandon auto nope")
 
-    assert world.numbers_now() == before
-    assert world.state["status"] == "open"
+    assert scenario.numbers_now() == before
+    assert scenario.state["status"] == "open"
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
 def test_r39_in_total_and_hold_an_abandoned_settle_lets_the_order_finish(by: str) -> None:
-    world = World(pay("a", 7000, by=by), pay("b", 3000, by=by)).script("settle", "declined").say("Out 10000")
+    scenario = Scenario(pay("a", 7000, by=by), pay("b", 3000, by=by)).script("settle", "declined").say("Out 10000")
 
-    world.shows("S 7000, lacks 3000, invoiced").say("abandon settle 3000")
-    assert world.told == "settle 3000, settle 7000, cancel 3000"
-    world.shows("S 7000, C 3000, finished")
+    scenario.shows("S 7000, lacks 3000, invoiced").say("abandon settle 3000")
+    assert scenario.told == "settle 3000, settle 7000, cancel 3000"
+    scenario.shows("S 7000, C 3000, finished")
 
 
 @pytest.mark.parametrize("play", ["abandon settle 10000; Out 8000", "Out 8000; abandon settle 10000"])
 def test_r39_what_was_given_up_of_a_total_is_given_up_for_later_invoices_too(play: str) -> None:
-    world = World(by="total").script("settle", "declined").say(f"Out 2000; {play}")
+    scenario = Scenario(by="total").script("settle", "declined").say(f"Out 2000; {play}")
 
-    assert world.told == "settle 10000, cancel 10000"
-    assert [world.invoice(number)["status"] for number in "12"] == ["settlement_failed", "settlement_failed"]
-    world.shows("waits 0, finished")
+    assert scenario.told == "settle 10000, cancel 10000"
+    assert [scenario.invoice(number)["status"] for number in "12"] == ["settlement_failed", "settlement_failed"]
+    scenario.shows("waits 0, finished")
 
 
 def test_r35_what_was_given_up_of_a_total_is_not_taken_from_another_payment() -> None:
-    world = World(pay("a", 3000, by="total"), pay("b", 7000, by="total")).script("settle", "declined")
+    scenario = Scenario(pay("a", 3000, by="total"), pay("b", 7000, by="total")).script("settle", "declined")
 
-    world.say("Out 2000; abandon settle 3000; increase 1000; Out 9000; pay c 4000 by total")
+    scenario.say("Out 2000; abandon settle 3000; increase 1000; Out 9000; pay c 4000 by total")
 
-    assert world.told_of("c") == "settle 1000"
-    assert world.told_of("a") == "settle 3000, cancel 3000"
-    world.shows("S 8000, finished")
+    assert scenario.told_of("c") == "settle 1000"
+    assert scenario.told_of("a") == "settle 3000, cancel 3000"
+    scenario.shows("S 8000, finished")
 
 
 def test_r39_a_lapsed_amount_given_up_is_no_part_of_what_a_total_takes_later() -> None:
-    world = World(pay("p1", 10000, by="total", in_hours=48)).say("wait 48h; Out 2000; abandon invoice 1")
+    scenario = Scenario(pay("p1", 10000, by="total", in_hours=48)).say("wait 48h; Out 2000; abandon invoice 1")
 
-    world.say("pay c 10000 by total; Out 8000")
+    scenario.say("pay c 10000 by total; Out 8000")
 
-    assert world.told == "settle 8000"
-    assert [(one["done"], one["status"]) for one in world.state["invoices"]] == [
+    assert scenario.told == "settle 8000"
+    assert [(one["done"], one["status"]) for one in scenario.state["invoices"]] == [
         (0, "settlement_failed"), (8000, "settled"),
     ]  # fmt: skip
 
 
 def test_r39_lapsed_amounts_of_two_invoices_are_given_up_one_by_one() -> None:
-    world = World(pay("p1", 10000, by="total", in_hours=48)).say("wait 48h; Out 2000; Out 3000")
+    scenario = Scenario(pay("p1", 10000, by="total", in_hours=48)).say("wait 48h; Out 2000; Out 3000")
 
-    world.say("abandon invoice 1; abandon invoice 2; pay c 10000 by total; Out 5000")
+    scenario.say("abandon invoice 1; abandon invoice 2; pay c 10000 by total; Out 5000")
 
-    assert world.told == "settle 5000"
-    world.shows("S 5000, finished")
+    assert scenario.told == "settle 5000"
+    scenario.shows("S 5000, finished")
 
 
 def test_r39_what_the_gateway_takes_after_all_is_given_up_no_longer() -> None:
-    world = World(by="total").script("settle", "declined").say("Out 2000; abandon settle 10000; auto 3000")
+    scenario = Scenario(by="total").script("settle", "declined").say("Out 2000; abandon settle 10000; auto 3000")
 
-    world.say("Out 8000").shows("S 3000, finished")
-    assert (world.order.given_up, world.lacks("abandoned")) == (7000, 7000)
-    assert [one["done"] for one in world.state["invoices"]] == [2000, 1000]
+    scenario.say("Out 8000").shows("S 3000, finished")
+    assert (scenario.order.given_up, scenario.lacks("abandoned")) == (7000, 7000)
+    assert [one["done"] for one in scenario.state["invoices"]] == [2000, 1000]
 
 
 def test_r39_what_an_older_program_gave_up_without_counting_it_is_not_asked_again() -> None:
-    world = World(by="total", checked=False).script("settle", "declined").say("Out 2000; abandon settle 10000")
-    world.order.given_up = 0  # as its document was stored
+    scenario = Scenario(by="total", checked=False).script("settle", "declined").say("Out 2000; abandon settle 10000")
+    scenario.order.given_up = 0  # as its document was stored
 
-    world.say("auto 2000; Out 8000; pay c 12000 by total")
+    scenario.say("auto 2000; Out 8000; pay c 12000 by total")
 
-    world.shows("S 10000, K 10000")
+    scenario.shows("S 10000, K 10000")
 
 
 def test_r39_a_discount_after_giving_up_leaves_less_that_is_given_up() -> None:
-    world = World(by="total").script("settle", "declined").say("Out 2000; abandon settle 10000; discount 4000")
+    scenario = Scenario(by="total").script("settle", "declined").say("Out 2000; abandon settle 10000; discount 4000")
 
-    assert world.order.given_up == 6000
-    world.say("increase 1000; pay c 1000 by total; Out 5000")
-    assert world.told_of("c") == "settle 1000"
+    assert scenario.order.given_up == 6000
+    scenario.say("increase 1000; pay c 1000 by total; Out 5000")
+    assert scenario.told_of("c") == "settle 1000"
 
 
 def test_r5_one_decision_gives_up_what_the_void_of_a_change_and_the_last_void_did_not_free() -> None:
-    world = World().script("cancel", "declined", "declined").say("discount 1500; Out 8500")
-    assert world.attention == [("failed", 1500)]
+    scenario = Scenario().script("cancel", "declined", "declined").say("discount 1500; Out 8500")
+    assert scenario.attention == [("failed", 1500)]
 
-    world.say("abandon cancel 1500 #2")
+    scenario.say("abandon cancel 1500 #2")
 
-    assert world.state["status"] == "finished"
+    assert scenario.state["status"] == "finished"
 
 
 def test_r39_decisions_name_who_and_why() -> None:
-    world = in_state("declined").say("abandon settle 6000")
+    scenario = in_state("declined").say("abandon settle 6000")
 
-    event = world.event("command.abandoned")
+    event = scenario.event("command.abandoned")
     assert event.numbers["by"] == "Ana"
     assert "seen at the acquirer" in event.reason
 
@@ -467,54 +477,54 @@ def test_r39_after_an_automatic_settlement_covered_one_of_two_failures_the_other
     by: str, payment: str
 ) -> None:
     """What is still failed hangs on a command that a person can retry or abandon; else the order never finishes."""
-    world = World(pay("a", 7000, by=by), pay("b", 3000, by=by), pay("c", 5000, by=by), value=15000)
-    world.script("settle", "declined", "ok", "declined").say("Out 15000")
-    assert world.told == "settle 3000, settle 5000, settle 7000"
+    scenario = Scenario(pay("a", 7000, by=by), pay("b", 3000, by=by), pay("c", 5000, by=by), value=15000)
+    scenario.script("settle", "declined", "ok", "declined").say("Out 15000")
+    assert scenario.told == "settle 3000, settle 5000, settle 7000"
 
-    world.say(f"auto 3000 on {payment}").shows("lacks 7000, invoiced, attention")
-    for command in [one for one in world.order.commands.values() if one.missing]:
-        world.person("abandoned", command)
+    scenario.say(f"auto 3000 on {payment}").shows("lacks 7000, invoiced, attention")
+    for command in [one for one in scenario.order.commands.values() if one.missing]:
+        scenario.person("abandoned", command)
 
-    world.shows("lacks 7000, finished")
-    assert world.state["status"] == "finished"
+    scenario.shows("lacks 7000, finished")
+    assert scenario.state["status"] == "finished"
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
 def test_r39_nor_is_it_stuck_when_the_later_failure_was_listed_first(by: str) -> None:
-    world = World(pay("a", 5000, by=by), pay("b", 5000, by=by), pay("c", 5000, by=by))
-    world.say("hold; Out 15000; declined settle 5000 on b; declined settle 5000 on a; go; auto 5000 on a")
+    scenario = Scenario(pay("a", 5000, by=by), pay("b", 5000, by=by), pay("c", 5000, by=by))
+    scenario.say("hold; Out 15000; declined settle 5000 on b; declined settle 5000 on a; go; auto 5000 on a")
 
-    for command in [one for one in world.order.commands.values() if one.missing]:
-        world.person("abandoned", command)
+    for command in [one for one in scenario.order.commands.values() if one.missing]:
+        scenario.person("abandoned", command)
 
-    world.shows("lacks 5000, finished")
+    scenario.shows("lacks 5000, finished")
 
 
 def test_r39_after_one_of_two_failed_settles_was_given_up_the_order_still_comes_to_its_end() -> None:
     """A later sale lacks for a failed settle at most what that one failed to take; the rest was given up."""
-    world = World(pay("a", 2100, by="total"), pay("b", 2300, by="total"))
-    world.say("hold; Out 3700; Out 400; declined settle 2300; declined settle 2100; go; abandon settle 2100")
+    scenario = Scenario(pay("a", 2100, by="total"), pay("b", 2300, by="total"))
+    scenario.say("hold; Out 3700; Out 400; declined settle 2300; declined settle 2100; go; abandon settle 2100")
 
-    world.say("Out 200")
-    assert (world.lacks("failed"), world.lacks("abandoned")) == (2300, 2000)
+    scenario.say("Out 200")
+    assert (scenario.lacks("failed"), scenario.lacks("abandoned")) == (2300, 2000)
 
-    world.say("retry settle 2300; Out 100").shows("S 2300, finished")
-    assert world.state["status"] == "finished"
+    scenario.say("retry settle 2300; Out 100").shows("S 2300, finished")
+    assert scenario.state["status"] == "finished"
 
 
 def test_r39_a_discount_leaves_what_failed_with_a_command_that_can_be_asked_again() -> None:
-    world = World(pay("a", 2100, by="total"), pay("b", 2300, by="total")).script("settle", "declined", "declined")
-    world.say("Out 2000; abandon settle 2100; discount 2400")
-    assert world.attention == [("failed", 2000)]
+    scenario = Scenario(pay("a", 2100, by="total"), pay("b", 2300, by="total")).script("settle", "declined", "declined")
+    scenario.say("Out 2000; abandon settle 2100; discount 2400")
+    assert scenario.attention == [("failed", 2000)]
 
-    world.say("retry settle 2300").shows("S 2000, finished")
-    assert world.state["status"] == "finished"
+    scenario.say("retry settle 2300").shows("S 2000, finished")
+    assert scenario.state["status"] == "finished"
 
 
 def test_r39_what_the_gateway_took_of_one_payment_leaves_another_ones_failure_to_be_asked_in_full() -> None:
-    world = World(pay("a", 7000, by="total"), pay("b", 3000, by="total"))
-    world.say("hold; Out 4000; declined settle 3000; declined settle 7000; go; auto 2500 on a")
-    assert world.attention == [("failed", 3000), ("failed", 4500)]
+    scenario = Scenario(pay("a", 7000, by="total"), pay("b", 3000, by="total"))
+    scenario.say("hold; Out 4000; declined settle 3000; declined settle 7000; go; auto 2500 on a")
+    assert scenario.attention == [("failed", 3000), ("failed", 4500)]
 
-    world.say("retry settle 3000; retry settle 7000; Out 6000").shows("S 10000, finished")
-    assert world.told == "settle 3000, settle 7000, settle 3000, settle 4500"
+    scenario.say("retry settle 3000; retry settle 7000; Out 6000").shows("S 10000, finished")
+    assert scenario.told == "settle 3000, settle 7000, settle 3000, settle 4500"

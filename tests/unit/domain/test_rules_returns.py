@@ -2,18 +2,18 @@
 
 import pytest
 
-from tests.unit.domain.world import World, pay, ret
+from tests.unit.domain.scenario import Scenario, pay, ret
 
 # R18
 
 
 def test_r18_a_return_refunds_its_value_without_anyone_asking() -> None:
-    world = World().say("Out 6000; return 2500 as r1")
+    scenario = Scenario().say("Out 6000; return 2500 as r1")
 
-    assert world.told == "settle 6000, refund 2500"
-    assert (world.issued[1].cause_kind, world.issued[1].cause_id) == ("invoice", "r1")
-    assert world.issued[1].settle_id == "settle-1"
-    assert world.invoice("r1")["status"] == "refunded"
+    assert scenario.told == "settle 6000, refund 2500"
+    assert (scenario.issued[1].cause_kind, scenario.issued[1].cause_id) == ("invoice", "r1")
+    assert scenario.issued[1].settle_id == "settle-1"
+    assert scenario.invoice("r1")["status"] == "refunded"
 
 
 @pytest.mark.parametrize(
@@ -35,105 +35,105 @@ def test_r18_a_return_refunds_its_value_without_anyone_asking() -> None:
     ],
 )
 def test_r18_never_more_than_was_invoiced_less_what_lacks_for_good(play: str, most: int) -> None:
-    world = World().say(play)
+    scenario = Scenario().say(play)
 
-    assert world.give(ret("most", most + 1)).fate == "refused"
-    assert world.refused[-1] == "rejected R18"
-    assert world.event("invoice.rejected").rule == "R18"
-    assert world.give(ret("fits", most)).fate == "applied"
-    assert world.give(ret("more", 1)).fate == "refused"
+    assert scenario.give(ret("most", most + 1)).fate == "refused"
+    assert scenario.refused[-1] == "rejected R18"
+    assert scenario.event("invoice.rejected").rule == "R18"
+    assert scenario.give(ret("fits", most)).fate == "applied"
+    assert scenario.give(ret("more", 1)).fate == "refused"
 
 
 def test_r18_nothing_can_be_returned_of_a_failed_invoice_or_before_any() -> None:
-    assert World().say("hold; Out 6000; declined settle 6000; return 1").refused == ["rejected R18"]
-    assert World().say("return 1").refused == ["rejected R18"]
-    assert World().say("cancel; return 1").fates["refused"] == 1
+    assert Scenario().say("hold; Out 6000; declined settle 6000; return 1").refused == ["rejected R18"]
+    assert Scenario().say("return 1").refused == ["rejected R18"]
+    assert Scenario().say("cancel; return 1").fates["refused"] == 1
 
 
 def test_r18_a_lapsed_amount_counts_only_once_it_is_abandoned() -> None:
-    world = World(pay("p1", 10000, in_hours=48)).say("Out 4000; wait 48h; Out 3000 as late")
+    scenario = Scenario(pay("p1", 10000, in_hours=48)).say("Out 4000; wait 48h; Out 3000 as late")
 
-    assert world.give(ret("r1", 7001)).fate == "refused"
-    world.say("abandon invoice late")
-    assert world.give(ret("r2", 4001)).fate == "refused"
-    assert world.give(ret("r3", 4000)).fate == "applied"
+    assert scenario.give(ret("r1", 7001)).fate == "refused"
+    scenario.say("abandon invoice late")
+    assert scenario.give(ret("r2", 4001)).fate == "refused"
+    assert scenario.give(ret("r3", 4000)).fate == "applied"
 
 
 def test_r18_what_a_change_refunded_is_not_subtracted() -> None:
-    World().say("auto 10000; discount 1500; Out 8500; return 8500").shows("F 10000, R 8500")
+    Scenario().say("auto 10000; discount 1500; Out 8500; return 8500").shows("F 10000, R 8500")
 
 
 def test_r18_a_return_without_confirmed_money_waits_and_is_told() -> None:
-    world = World().say("hold; Out 6000; return 2500")
+    scenario = Scenario().say("hold; Out 6000; return 2500")
 
-    world.shows("G 0, refunds_wait 2500, R 2500")
-    assert world.event("refund.waiting").rule in ("R18", "R21")
-    assert world.invoice("r1")["status"] == "refund_waiting"
-    assert world.state["refundsWaiting"] == 2500
-    world.say("go").shows("F 2500, refunds_wait 0")
-    assert world.told == "settle 6000, refund 2500"
+    scenario.shows("G 0, refunds_wait 2500, R 2500")
+    assert scenario.event("refund.waiting").rule in ("R18", "R21")
+    assert scenario.invoice("r1")["status"] == "refund_waiting"
+    assert scenario.state["refundsWaiting"] == 2500
+    scenario.say("go").shows("F 2500, refunds_wait 0")
+    assert scenario.told == "settle 6000, refund 2500"
 
 
 def test_r18_a_return_that_waits_is_kept_when_its_settle_fails_until_a_person_decides() -> None:
-    world = World().say("hold; Out 6000; return 2500; declined settle 6000").shows("refunds_wait 2500")
+    scenario = Scenario().say("hold; Out 6000; return 2500; declined settle 6000").shows("refunds_wait 2500")
 
-    world.say("retry settle 6000; ok settle 6000 #2; go").shows("S 6000, F 2500")
+    scenario.say("retry settle 6000; ok settle 6000 #2; go").shows("S 6000, F 2500")
 
 
 # R19
 
 
 def test_r19_returns_reopen_no_room() -> None:
-    world = World().say("Out 10000; return 4000; Out 4000")
+    scenario = Scenario().say("Out 10000; return 4000; Out 4000")
 
-    assert "invoice.standalone" in world.heard
-    assert world.told == "settle 10000, refund 4000"
+    assert "invoice.standalone" in scenario.heard
+    assert scenario.told == "settle 10000, refund 4000"
 
 
 def test_r19_and_close_none() -> None:
-    World().say("Out 6000; return 6000; Out 4000; return 4000").shows("O 10000, R 10000, S 10000, F 10000, finished")
+    Scenario().say("Out 6000; return 6000; Out 4000; return 4000").shows("O 10000, R 10000, S 10000, F 10000, finished")
 
 
 # R20
 
 
 def test_r20_the_strict_switch_stores_a_return_until_the_order_is_invoiced() -> None:
-    world = World(returns="after_invoiced").say("Out 6000; return 2000 as r1")
+    scenario = Scenario(returns="after_invoiced").say("Out 6000; return 2000 as r1")
 
-    assert world.told == "settle 6000"
-    world.shows("R 2000, refunds_wait 2000")
-    assert world.invoice("r1")["status"] == "refund_waiting"
-    world.say("Out 4000")
-    assert world.told in ("settle 6000, refund 2000, settle 4000", "settle 6000, settle 4000, refund 2000")
-    world.shows("F 2000, finished")
+    assert scenario.told == "settle 6000"
+    scenario.shows("R 2000, refunds_wait 2000")
+    assert scenario.invoice("r1")["status"] == "refund_waiting"
+    scenario.say("Out 4000")
+    assert scenario.told in ("settle 6000, refund 2000, settle 4000", "settle 6000, settle 4000, refund 2000")
+    scenario.shows("F 2000, finished")
 
 
 def test_r20_also_when_a_change_makes_it_invoiced() -> None:
-    World(returns="after_invoiced").say("Out 6000; return 2000; discount 4000").shows("F 2000, C 4000, finished")
+    Scenario(returns="after_invoiced").say("Out 6000; return 2000; discount 4000").shows("F 2000, C 4000, finished")
 
 
 def test_r20_after_that_a_return_is_refunded_at_once() -> None:
-    World(returns="after_invoiced").say("Out 10000; return 2000").shows("F 2000, finished")
+    Scenario(returns="after_invoiced").say("Out 10000; return 2000").shows("F 2000, finished")
 
 
 def test_r20_holds_no_refund_of_a_change_back() -> None:
-    World(returns="after_invoiced").say("auto 10000; discount 1500").shows("F 1500")
+    Scenario(returns="after_invoiced").say("auto 10000; discount 1500").shows("F 1500")
 
 
 def test_r20_the_switch_is_the_one_of_when_the_return_was_applied() -> None:
-    world = World(returns="after_invoiced").say("Out 6000; return 2000")
-    world.switches["returns"] = "at_once"
+    scenario = Scenario(returns="after_invoiced").say("Out 6000; return 2000")
+    scenario.switches["returns"] = "at_once"
 
-    assert world.say("return 1000").told == "settle 6000, refund 1000"
+    assert scenario.say("return 1000").told == "settle 6000, refund 1000"
 
 
 # R21
 
 
 def test_r21_the_payment_with_the_lowest_settled_amount_gives_first() -> None:
-    world = World(pay("a", 7000), pay("b", 3000)).say("Out 10000; return 4000")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("Out 10000; return 4000")
 
-    assert (world.told_of("b"), world.told_of("a")) == (
+    assert (scenario.told_of("b"), scenario.told_of("a")) == (
         "settle 3000, refund 3000",
         "settle 7000, refund 1000",
     )
@@ -141,103 +141,105 @@ def test_r21_the_payment_with_the_lowest_settled_amount_gives_first() -> None:
 
 def test_r21_lowest_settled_not_what_is_left_of_it() -> None:
     """a settled 2500, all left; b settled 3000, 2000 left: a gives first."""
-    world = World(pay("a", 7000), pay("b", 3000)).say("Out 1000; return 1000; Out 4500; return 1500")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("Out 1000; return 1000; Out 4500; return 1500")
 
-    assert world.told_of("a") == "settle 2500, refund 1500"
-    assert world.told_of("b") == "settle 1000, refund 1000, settle 2000"
+    assert scenario.told_of("a") == "settle 2500, refund 1500"
+    assert scenario.told_of("b") == "settle 1000, refund 1000, settle 2000"
 
 
 def test_r21_ties_go_in_payment_order() -> None:
-    world = World(pay("a", 5000), pay("b", 5000)).say("Out 10000; return 6000")
+    scenario = Scenario(pay("a", 5000), pay("b", 5000)).say("Out 10000; return 6000")
 
-    assert [(one.payment_id, one.value) for one in world.issued if one.operation == "refund"] == [
+    assert [(one.payment_id, one.value) for one in scenario.issued if one.operation == "refund"] == [
         ("a", 5000), ("b", 1000),
     ]  # fmt: skip
 
 
 def test_r21_the_switch_takes_cards_first() -> None:
-    world = World(
+    scenario = Scenario(
         pay("gift", 2000, group="giftCard"),
         pay("debit", 5000, group="debitCard"),
         pay("credit", 3000, group="creditCard"),
         refund_order="card_first",
     )  # fmt: skip
-    world.say("Out 10000; return 9000")
+    scenario.say("Out 10000; return 9000")
 
-    assert [(one.payment_id, one.value) for one in world.issued if one.operation == "refund"] == [
+    assert [(one.payment_id, one.value) for one in scenario.issued if one.operation == "refund"] == [
         ("credit", 3000), ("debit", 5000), ("gift", 1000),
     ]  # fmt: skip
 
 
 def test_r21_the_switch_counts_when_the_refund_is_decided() -> None:
-    world = World(pay("gift", 2000, group="giftCard"), pay("credit", 3000, group="creditCard")).say(
+    scenario = Scenario(pay("gift", 2000, group="giftCard"), pay("credit", 3000, group="creditCard")).say(
         "Out 5000; return 100"
     )
-    world.switches["refund_order"] = "card_first"
+    scenario.switches["refund_order"] = "card_first"
 
-    world.say("return 200")
-    assert [one.payment_id for one in world.issued if one.operation == "refund"] == ["gift", "credit"]
+    scenario.say("return 200")
+    assert [one.payment_id for one in scenario.issued if one.operation == "refund"] == ["gift", "credit"]
 
 
 def test_r21_within_a_payment_the_oldest_settlement_gives_first_one_command_each() -> None:
-    world = World().say("Out 3000; auto 2000; Out 4000; return 4500")
+    scenario = Scenario().say("Out 3000; auto 2000; Out 4000; return 4500")
 
-    refunds = [(one.settle_id, one.value) for one in world.issued if one.operation == "refund"]
+    refunds = [(one.settle_id, one.value) for one in scenario.issued if one.operation == "refund"]
     assert refunds == [("settle-1", 3000), ("g1", 1500)]
 
 
 def test_r21_the_parts_sum_exactly() -> None:
-    world = World(pay("a", 3333), pay("b", 3333), pay("c", 3334)).say("Out 1; Out 4999; Out 5000; return 7777")
+    scenario = Scenario(pay("a", 3333), pay("b", 3333), pay("c", 3334)).say("Out 1; Out 4999; Out 5000; return 7777")
 
-    assert sum(one.value for one in world.issued if one.operation == "refund") == 7777
+    assert sum(one.value for one in scenario.issued if one.operation == "refund") == 7777
 
 
 def test_r21_what_is_confirmed_is_refunded_at_once_and_only_the_rest_waits() -> None:
-    world = World().say("Out 4000; hold; Out 6000; return 5000").shows("G 4000, refunds_wait 1000")
+    scenario = Scenario().say("Out 4000; hold; Out 6000; return 5000").shows("G 4000, refunds_wait 1000")
 
-    world.say("go").shows("F 5000")
-    assert [(one.settle_id, one.value) for one in world.issued if one.operation == "refund"] == [
+    scenario.say("go").shows("F 5000")
+    assert [(one.settle_id, one.value) for one in scenario.issued if one.operation == "refund"] == [
         ("settle-1", 4000), ("settle-2", 1000),
     ]  # fmt: skip
 
 
 def test_r21_waiting_refunds_are_allocated_oldest_first() -> None:
-    world = World().say("hold; Out 6000; return 4000 as r1; return 2000 as r2; short 5000 settle 6000")
+    scenario = Scenario().say("hold; Out 6000; return 4000 as r1; return 2000 as r2; short 5000 settle 6000")
 
-    refunds = [(one.cause_id, one.value) for one in world.issued if one.operation == "refund"]
+    refunds = [(one.cause_id, one.value) for one in scenario.issued if one.operation == "refund"]
     assert refunds == [("r1", 4000), ("r2", 1000)]
 
 
 def test_r21_what_a_decline_released_is_taken_only_by_its_retry() -> None:
-    world = World().script("refund", "declined").say("Out 6000; return 4000; Out 4000; return 6000")
+    scenario = Scenario().script("refund", "declined").say("Out 6000; return 4000; Out 4000; return 6000")
 
-    refunds = [(one.settle_id, one.value) for one in world.issued if one.operation == "refund"]
+    refunds = [(one.settle_id, one.value) for one in scenario.issued if one.operation == "refund"]
     assert refunds == [("settle-1", 4000), ("settle-1", 2000), ("settle-2", 4000)]
-    world.say("retry refund 4000 #1")
-    assert world.issued[-1].retry_of == world.issued[1].command_id
-    assert world.issued[-1].settle_id == "settle-1"
-    world.shows("F 10000, R 10000, finished")
+    scenario.say("retry refund 4000 #1")
+    assert scenario.issued[-1].retry_of == scenario.issued[1].command_id
+    assert scenario.issued[-1].settle_id == "settle-1"
+    scenario.shows("F 10000, R 10000, finished")
 
 
 def test_r21_a_return_whose_money_is_reserved_by_a_decline_waits() -> None:
     """Auto 10000, a change's refund of 2000 declined: its 2000 are kept for its retry, so returns of 8000 find 8000."""
-    world = World().script("refund", "declined").say("auto 10000; discount 2000; Out 8000; return 8000")
+    scenario = Scenario().script("refund", "declined").say("auto 10000; discount 2000; Out 8000; return 8000")
 
-    world.shows("F 8000, refunds_wait 0").say("retry refund 2000").shows("F 10000")
+    scenario.shows("F 8000, refunds_wait 0").say("retry refund 2000").shows("F 10000")
 
 
 @pytest.mark.parametrize("trouble", ["unknown", "suspect", "manual"])
 def test_r21_amounts_alone_decide_never_whether_a_payment_is_frozen(trouble: str) -> None:
-    world = World(pay("a", 7000), pay("b", 3000)).say("Out 5000; hold; discount 500")
-    world.say(f"{trouble} cancel 500 on a; return 2500")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("Out 5000; hold; discount 500")
+    scenario.say(f"{trouble} cancel 500 on a; return 2500")
 
-    assert world.told_of("a").endswith("refund 2000")
-    assert world.told_of("b").endswith("refund 500")
+    assert scenario.told_of("a").endswith("refund 2000")
+    assert scenario.told_of("b").endswith("refund 500")
 
 
 def test_r18_returns_never_exceed_the_sales_also_where_the_gateway_took_what_had_been_given_up() -> None:
-    world = World(pay("p1", 2700)).say("hold; Out 2200; return 1000; declined settle 2200; abandon settle 2200; go")
-    world.shows("R 1000, refunds_wait 0").say("auto 2700; Out 500; return 1701").shows("R 1000, F 0")
-    assert world.refused == ["rejected R18"]
+    scenario = Scenario(pay("p1", 2700)).say(
+        "hold; Out 2200; return 1000; declined settle 2200; abandon settle 2200; go"
+    )
+    scenario.shows("R 1000, refunds_wait 0").say("auto 2700; Out 500; return 1701").shows("R 1000, F 0")
+    assert scenario.refused == ["rejected R18"]
 
-    world.say("return 1700").shows("R 2700, O 2700, F 1700")
+    scenario.say("return 1700").shows("R 2700, O 2700, F 1700")

@@ -2,64 +2,64 @@
 
 import pytest
 
-from tests.unit.domain.world import START_MS, World, added, out, pay
+from tests.unit.domain.scenario import START_MS, Scenario, added, out, pay
 from worker.domain.decide import next_deadline_ms
 from worker.domain.facts import TimePassed
 from worker.domain.order import Order
 from worker.domain.terms import HOUR_MS
 
 
-def lapsing(hours: float = 48) -> World:
-    return World(pay("p1", 10000, in_hours=hours))
+def lapsing(hours: float = 48) -> Scenario:
+    return Scenario(pay("p1", 10000, in_hours=hours))
 
 
 def test_r28_expiring_is_raised_once_a_day_before() -> None:
-    world = lapsing()
-    assert next_deadline_ms(world.order, 24 * HOUR_MS) == START_MS + 24 * HOUR_MS
+    scenario = lapsing()
+    assert next_deadline_ms(scenario.order, 24 * HOUR_MS) == START_MS + 24 * HOUR_MS
 
-    world.say("wait 25h")
-    assert world.heard.count("authorization.expiring") == 1
-    assert next_deadline_ms(world.order, 24 * HOUR_MS) == START_MS + 48 * HOUR_MS
-    world.give(TimePassed(order_id="o1"))
-    assert world.heard.count("authorization.expiring") == 1
+    scenario.say("wait 25h")
+    assert scenario.heard.count("authorization.expiring") == 1
+    assert next_deadline_ms(scenario.order, 24 * HOUR_MS) == START_MS + 48 * HOUR_MS
+    scenario.give(TimePassed(order_id="o1"))
+    assert scenario.heard.count("authorization.expiring") == 1
 
 
 def test_r28_what_is_open_again_within_the_lead_is_warned_of_then() -> None:
-    world = World(pay("p1", 10000, in_hours=48)).say("hold; Out 10000; wait 25h")
-    assert "authorization.expiring" not in world.heard
+    scenario = Scenario(pay("p1", 10000, in_hours=48)).say("hold; Out 10000; wait 25h")
+    assert "authorization.expiring" not in scenario.heard
 
-    world.say("declined settle 10000; wait 1h")
+    scenario.say("declined settle 10000; wait 1h")
 
-    assert world.event("authorization.expiring").numbers["open"] == 10000
+    assert scenario.event("authorization.expiring").numbers["open"] == 10000
 
 
 def test_r28_the_lead_is_a_setting() -> None:
-    world = World(pay("p1", 10000, in_hours=48), expiry_lead_ms=HOUR_MS).say("wait 46h")
+    scenario = Scenario(pay("p1", 10000, in_hours=48), expiry_lead_ms=HOUR_MS).say("wait 46h")
 
-    assert "authorization.expiring" not in world.heard
-    world.say("wait 1.5h")
-    assert "authorization.expiring" in world.heard
+    assert "authorization.expiring" not in scenario.heard
+    scenario.say("wait 1.5h")
+    assert "authorization.expiring" in scenario.heard
 
 
 def test_r28_at_its_time_the_open_part_lapses() -> None:
-    world = lapsing().say("Out 4000; wait 49h").shows("S 4000, open 0")
+    scenario = lapsing().say("Out 4000; wait 49h").shows("S 4000, open 0")
 
-    assert world.heard.count("authorization.lapsed") == 1
-    assert world.state["payments"][0]["lapsed"]
-    assert next_deadline_ms(world.order, 24 * HOUR_MS) is None
+    assert scenario.heard.count("authorization.lapsed") == 1
+    assert scenario.state["payments"][0]["lapsed"]
+    assert next_deadline_ms(scenario.order, 24 * HOUR_MS) is None
 
 
 def test_r28_time_that_brings_nothing_changes_nothing() -> None:
-    world = lapsing()
-    before = world.numbers_now()
+    scenario = lapsing()
+    before = scenario.numbers_now()
 
-    assert world.give(TimePassed(order_id="o1")).fate in ("duplicate", "applied")
-    assert world.numbers_now() == before
-    assert world.heard == ["order.opened"]
+    assert scenario.give(TimePassed(order_id="o1")).fate in ("duplicate", "applied")
+    assert scenario.numbers_now() == before
+    assert scenario.heard == ["order.opened"]
 
 
 def test_r28_without_an_expiry_nothing_lapses() -> None:
-    assert next_deadline_ms(World().order, 24 * HOUR_MS) is None
+    assert next_deadline_ms(Scenario().order, 24 * HOUR_MS) is None
     assert next_deadline_ms(Order(order_id="o1"), 24 * HOUR_MS) is None
 
 
@@ -68,69 +68,71 @@ def test_r28_settles_already_decided_are_untouched() -> None:
 
 
 def test_r28_what_a_settle_releases_after_the_lapse_is_not_open() -> None:
-    world = lapsing().say("hold; Out 6000; wait 49h; declined settle 6000; go").shows("S 0, open 0, lacks 6000")
+    scenario = lapsing().say("hold; Out 6000; wait 49h; declined settle 6000; go").shows("S 0, open 0, lacks 6000")
 
-    world.say("retry settle 6000")
-    assert world.told == "settle 6000"
+    scenario.say("retry settle 6000")
+    assert scenario.told == "settle 6000"
 
 
 def test_r28_an_invoice_that_lacks_money_fails_with_its_reason_and_is_settled_by_a_new_payment() -> None:
-    world = lapsing().say("wait 49h; Out 6000 as 1").shows("O 6000, lacks 6000, attention")
+    scenario = lapsing().say("wait 49h; Out 6000 as 1").shows("O 6000, lacks 6000, attention")
 
-    assert world.invoice("1")["status"] == "settlement_failed"
-    assert "authorization_expired" in world.event("settlement.failed").numbers.values()
-    assert 6000 in world.event("authorization.needed").numbers.values()
-    assert world.attention == [("lapsed", 6000)]
-    assert world.state["waiting"] == 0
-    world.say("pay p2 10000").shows("S 6000, lacks 0")
-    assert world.state["status"] == "open"
-    assert world.invoice("1")["status"] == "settled"
-    world.say("Out 4000 as 2").shows("S 10000, finished")
+    assert scenario.invoice("1")["status"] == "settlement_failed"
+    assert "authorization_expired" in scenario.event("settlement.failed").numbers.values()
+    assert 6000 in scenario.event("authorization.needed").numbers.values()
+    assert scenario.attention == [("lapsed", 6000)]
+    assert scenario.state["waiting"] == 0
+    scenario.say("pay p2 10000").shows("S 6000, lacks 0")
+    assert scenario.state["status"] == "open"
+    assert scenario.invoice("1")["status"] == "settled"
+    scenario.say("Out 4000 as 2").shows("S 10000, finished")
 
 
 def test_r28_what_waited_and_what_lapsed_are_settled_oldest_first() -> None:
-    world = lapsing().say("increase 1000; Out 9000; wait 49h; Out 1500 as 2; Out 500 as 3; pay p2 1700")
+    scenario = lapsing().say("increase 1000; Out 9000; wait 49h; Out 1500 as 2; Out 500 as 3; pay p2 1700")
 
-    settled = [(one.cause_id, one.value) for one in world.issued if one.payment_id == "p2"]
+    settled = [(one.cause_id, one.value) for one in scenario.issued if one.payment_id == "p2"]
     assert sum(value for invoice, value in settled if invoice == "2") == 1500
     assert settled[-1] == ("3", 200)
 
 
 def test_r28_an_authorization_that_expired_before_it_is_applied_lapses_in_that_decision() -> None:
-    world = World(pay("p1", 10000, in_hours=-1)).say("Out 6000")
+    scenario = Scenario(pay("p1", 10000, in_hours=-1)).say("Out 6000")
 
-    assert world.told == ""
-    assert world.heard[:2] == ["order.opened", "authorization.lapsed"] or "authorization.lapsed" in world.heard[:3]
-    world.shows("open 0, lacks 6000, attention")
+    assert scenario.told == ""
+    assert (
+        scenario.heard[:2] == ["order.opened", "authorization.lapsed"] or "authorization.lapsed" in scenario.heard[:3]
+    )
+    scenario.shows("open 0, lacks 6000, attention")
 
 
 def test_r28_its_expiry_at_exactly_the_time_of_application_counts_as_expired() -> None:
-    world = World(pay("p1", 10000), opened=False)
+    scenario = Scenario(pay("p1", 10000), opened=False)
     payment = pay("p1", 10000, in_hours=1)
-    world.now_ms = START_MS + HOUR_MS - 1
-    from tests.unit.domain.world import order_authorized
+    scenario.now_ms = START_MS + HOUR_MS - 1
+    from tests.unit.domain.scenario import order_authorized
 
-    world.give(order_authorized(payment))
+    scenario.give(order_authorized(payment))
 
-    assert "authorization.lapsed" in world.heard
+    assert "authorization.lapsed" in scenario.heard
 
 
 def test_r28_it_lapses_before_parked_facts_are_tried() -> None:
-    world = World(opened=False)
-    world.give(out("1", 6000))
-    from tests.unit.domain.world import order_authorized
+    scenario = Scenario(opened=False)
+    scenario.give(out("1", 6000))
+    from tests.unit.domain.scenario import order_authorized
 
-    world.give(order_authorized(pay("p1", 10000, in_hours=-1)))
+    scenario.give(order_authorized(pay("p1", 10000, in_hours=-1)))
 
-    assert world.told == ""
-    world.shows("O 6000, lacks 6000")
+    assert scenario.told == ""
+    scenario.shows("O 6000, lacks 6000")
 
 
 def test_r28_a_later_payment_that_is_already_expired_gives_nothing() -> None:
-    world = World(pay("p1", 4000), value=10000).say("Out 6000")
-    world.give(added(pay("p2", 6000, in_hours=-1)))
+    scenario = Scenario(pay("p1", 4000), value=10000).say("Out 6000")
+    scenario.give(added(pay("p2", 6000, in_hours=-1)))
 
-    world.shows("S 4000, lacks 2000, open 0")
+    scenario.shows("S 4000, lacks 2000, open 0")
 
 
 @pytest.mark.parametrize(
@@ -143,66 +145,68 @@ def test_r28_a_later_payment_that_is_already_expired_gives_nothing() -> None:
     ],
 )
 def test_r28_the_room_above_what_was_authorized_lapses_too(by: str, play: str, lapsed: int) -> None:
-    world = World(pay("p1", 10000, cap=12000, by=by, in_hours=48)).say(f"increase 2000; {play}")
+    scenario = Scenario(pay("p1", 10000, cap=12000, by=by, in_hours=48)).say(f"increase 2000; {play}")
 
-    assert sum(amount for code, amount in world.attention if code == "lapsed") == lapsed
-    world.shows(f"waits 0, lacks {lapsed}, invoiced")
+    assert sum(amount for code, amount in scenario.attention if code == "lapsed") == lapsed
+    scenario.shows(f"waits 0, lacks {lapsed}, invoiced")
 
 
 def test_r28_what_no_room_had_been_there_for_waits_and_has_not_lapsed() -> None:
-    world = World(pay("p1", 10000, cap=12000, in_hours=48)).say(
+    scenario = Scenario(pay("p1", 10000, cap=12000, in_hours=48)).say(
         "increase 3000; Out 10000; wait 48h; Out 2000; Out 1000"
     )
 
-    assert world.attention == [("lapsed", 2000)]
-    world.shows("waits 1000, lacks 3000, invoiced")
+    assert scenario.attention == [("lapsed", 2000)]
+    scenario.shows("waits 1000, lacks 3000, invoiced")
 
 
 def test_r28_of_a_payment_that_was_asked_all_it_could_give_nothing_lapses() -> None:
-    world = World(pay("p1", 10000, by="total", in_hours=48)).script("settle", "declined")
+    scenario = Scenario(pay("p1", 10000, by="total", in_hours=48)).script("settle", "declined")
 
-    world.say("Out 2000; abandon settle 10000; wait 48h; increase 1000; Out 9000")
+    scenario.say("Out 2000; abandon settle 10000; wait 48h; increase 1000; Out 9000")
 
-    assert (world.lacks("abandoned"), world.lacks("lapsed")) == (10000, 0)
-    world.shows("waits 1000, invoiced")
+    assert (scenario.lacks("abandoned"), scenario.lacks("lapsed")) == (10000, 0)
+    scenario.shows("waits 1000, invoiced")
 
 
 def test_r28_only_the_payment_whose_time_has_come_lapses() -> None:
-    world = World(pay("a", 7000, in_hours=48), pay("b", 3000, in_hours=72)).say("wait 50h; Out 5000")
+    scenario = Scenario(pay("a", 7000, in_hours=48), pay("b", 3000, in_hours=72)).say("wait 50h; Out 5000")
 
-    assert world.told == "settle 3000"
-    world.shows("lacks 2000, attention")
+    assert scenario.told == "settle 3000"
+    scenario.shows("lacks 2000, attention")
 
 
 def test_r28_a_discount_after_the_lapse_voids_nothing() -> None:
-    world = lapsing().say("Out 4000; wait 49h; discount 6000")
+    scenario = lapsing().say("Out 4000; wait 49h; discount 6000")
 
-    assert world.told == "settle 4000"
-    world.shows("V 4000, finished")
+    assert scenario.told == "settle 4000"
+    scenario.shows("V 4000, finished")
 
 
 def test_r28_a_cancellation_after_the_lapse_voids_nothing() -> None:
-    world = lapsing().say("wait 49h; cancel")
+    scenario = lapsing().say("wait 49h; cancel")
 
-    assert world.told == ""
-    world.shows("canceled, C 0")
+    assert scenario.told == ""
+    scenario.shows("canceled, C 0")
 
 
 def test_r28_an_abandoned_lapsed_amount_lets_the_order_finish() -> None:
-    world = lapsing().say("Out 4000; wait 49h; Out 6000 as late").shows("invoiced, attention")
+    scenario = lapsing().say("Out 4000; wait 49h; Out 6000 as late").shows("invoiced, attention")
 
-    world.say("abandon invoice late").shows("finished")
-    assert world.state["status"] == "finished"
+    scenario.say("abandon invoice late").shows("finished")
+    assert scenario.state["status"] == "finished"
 
 
 def test_r28_total_and_hold_lapse_too() -> None:
     for by in ("total", "hold"):
-        world = World(pay("p1", 10000, by=by, in_hours=48)).say("wait 49h; Out 10000").shows("lacks 10000, invoiced")
-        assert world.told == ""
-        world.say(f"pay p2 10000 by {by}").shows("S 10000, finished")
+        scenario = (
+            Scenario(pay("p1", 10000, by=by, in_hours=48)).say("wait 49h; Out 10000").shows("lacks 10000, invoiced")
+        )
+        assert scenario.told == ""
+        scenario.say(f"pay p2 10000 by {by}").shows("S 10000, finished")
 
 
 def test_r28_an_increase_after_the_lapse_names_all_that_is_missing() -> None:
-    world = lapsing().say("Out 4000; wait 49h; increase 500")
+    scenario = lapsing().say("Out 4000; wait 49h; increase 500")
 
-    assert 6500 in world.event("authorization.needed").numbers.values()
+    assert 6500 in scenario.event("authorization.needed").numbers.values()

@@ -1,9 +1,9 @@
 """`stories.txt` shows, for each kind of day, everything that is asked, booked and told: nothing more, nothing less.
 
-After each step of a play (`>`, in the words of world.py) come, in this order, what connectors are asked for (`?`), what
-is booked (amount, from, to, and the rule that moved it), what the order's timeline tells (`!`), with the numbers and
-the cause, what was refused (`x`), and what the order holds otherwise than before (`=`). Commands are called #1, #2 … as
-they were decided. After a change that is meant, write the file anew and read what differs:
+After each step (`>`, in the words of scenario.py) come, in this order, what connectors are asked for (`?`), what is
+booked (amount, from, to, and the rule that moved it), the order's new events (`!`) with their numbers and their cause,
+booked (amount, from, to, and the rule that moved it), the order's new events (`!`) with their numbers and cause,
+decisions. After an intended change, write the file anew and read the difference:
 `python -m tests.unit.domain.test_stories`.
 """
 
@@ -14,45 +14,47 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict
 
-from tests.unit.domain.world import World, pay, recipient
+from tests.unit.domain.scenario import Scenario, pay, recipient
 from worker.domain.decision import Entry, Event
 from worker.domain.order import Command
 
 PAGE = Path(__file__).with_name("stories.txt")
-WORLDS: dict[str, Callable[[], World]] = {
-    "PARTIAL": World,
-    "TOTAL": lambda: World(by="total"),
-    "HOLD": lambda: World(by="hold"),
-    "a 7000, b 3000": lambda: World(pay("a", 7000), pay("b", 3000)),
-    "TOTAL a 7000, b 3000": lambda: World(pay("a", 7000, by="total"), pay("b", 3000, by="total")),
-    "with a cap of 12000": lambda: World(pay("p1", 10000, cap=12000)),
-    "10800 for 10000": lambda: World(pay("p1", 10800, reference=10000)),
-    "HOLD a 7000, b 3000": lambda: World(pay("a", 7000, by="hold"), pay("b", 3000, by="hold")),
-    "HOLD, expires in 48h": lambda: World(pay("p1", 10000, by="hold", in_hours=48)),
-    "10800 for 10000, with a cap of 12960": lambda: World(pay("p1", 10800, reference=10000, cap=12960)),
-    "100 for 10000": lambda: World(pay("p1", 100, reference=10000)),
-    "TOTAL, 100 for 10000": lambda: World(pay("p1", 100, reference=10000, by="total")),
-    "20 for 10": lambda: World(pay("p1", 20, reference=10)),
-    "a 3 for 10, b 20": lambda: World(pay("a", 3, reference=10), pay("b", 20)),
-    "a 60 for 6000, b 50 for 4000": lambda: World(pay("a", 60, reference=6000), pay("b", 50, reference=4000)),
-    "a 100 for 10000, b 60": lambda: World(pay("a", 100, reference=10000), pay("b", 60)),
-    "TOTAL a 7000, b 3000, c 2000": lambda: World(
+SCENARIOS: dict[str, Callable[[], Scenario]] = {
+    "PARTIAL": Scenario,
+    "TOTAL": lambda: Scenario(by="total"),
+    "HOLD": lambda: Scenario(by="hold"),
+    "a 7000, b 3000": lambda: Scenario(pay("a", 7000), pay("b", 3000)),
+    "TOTAL a 7000, b 3000": lambda: Scenario(pay("a", 7000, by="total"), pay("b", 3000, by="total")),
+    "with a cap of 12000": lambda: Scenario(pay("p1", 10000, cap=12000)),
+    "10800 for 10000": lambda: Scenario(pay("p1", 10800, reference=10000)),
+    "HOLD a 7000, b 3000": lambda: Scenario(pay("a", 7000, by="hold"), pay("b", 3000, by="hold")),
+    "HOLD, expires in 48h": lambda: Scenario(pay("p1", 10000, by="hold", in_hours=48)),
+    "10800 for 10000, with a cap of 12960": lambda: Scenario(pay("p1", 10800, reference=10000, cap=12960)),
+    "100 for 10000": lambda: Scenario(pay("p1", 100, reference=10000)),
+    "TOTAL, 100 for 10000": lambda: Scenario(pay("p1", 100, reference=10000, by="total")),
+    "20 for 10": lambda: Scenario(pay("p1", 20, reference=10)),
+    "a 3 for 10, b 20": lambda: Scenario(pay("a", 3, reference=10), pay("b", 20)),
+    "a 60 for 6000, b 50 for 4000": lambda: Scenario(pay("a", 60, reference=6000), pay("b", 50, reference=4000)),
+    "a 100 for 10000, b 60": lambda: Scenario(pay("a", 100, reference=10000), pay("b", 60)),
+    "TOTAL a 7000, b 3000, c 2000": lambda: Scenario(
         pay("a", 7000, by="total"), pay("b", 3000, by="total"), pay("c", 2000, by="total")
     ),
-    "a 10 for 1000, b 100 for 2000, with caps": lambda: World(
+    "a 10 for 1000, b 100 for 2000, with caps": lambda: Scenario(
         pay("a", 10, reference=1000, cap=20), pay("b", 100, reference=2000, cap=150)
     ),
-    "9000 over TOTAL a 7000, b 3000": lambda: World(pay("a", 7000, by="total"), pay("b", 3000, by="total"), value=9000),
-    "a 3000 expires in 24h, b 7000 in 48h": lambda: World(pay("a", 3000, in_hours=24), pay("b", 7000, in_hours=48)),
-    "expires in 48h": lambda: World(pay("p1", 10000, cap=12000, in_hours=48)),
-    "returns after invoiced": lambda: World(returns="after_invoiced"),
-    "split x 6000, y 4000": lambda: World(
+    "9000 over TOTAL a 7000, b 3000": lambda: Scenario(
+        pay("a", 7000, by="total"), pay("b", 3000, by="total"), value=9000
+    ),
+    "a 3000 expires in 24h, b 7000 in 48h": lambda: Scenario(pay("a", 3000, in_hours=24), pay("b", 7000, in_hours=48)),
+    "expires in 48h": lambda: Scenario(pay("p1", 10000, cap=12000, in_hours=48)),
+    "returns after invoiced": lambda: Scenario(returns="after_invoiced"),
+    "split x 6000, y 4000": lambda: Scenario(
         pay("p1", 10000, by="split", recipients=(recipient("x", 6000, 600), recipient("y", 4000)))
     ),
-    "split x 6000, y 4000, with a cap of 12000": lambda: World(
+    "split x 6000, y 4000, with a cap of 12000": lambda: Scenario(
         pay("p1", 10000, cap=12000, by="split", recipients=(recipient("x", 6000, 600), recipient("y", 4000)))
     ),
-    "TOTAL, split x 6000, y 4000": lambda: World(
+    "TOTAL, split x 6000, y 4000": lambda: Scenario(
         pay("p1", 10000, by="total", recipients=(recipient("x", 6000), recipient("y", 4000)))
     ),
 }
@@ -75,28 +77,28 @@ def _stories() -> list[tuple[str, list[str]]]:
 
 
 def _played(heading: str, steps: list[str]) -> Iterator[str]:
-    world = WORLDS[heading.rpartition(" | ")[2]]()
-    yield from _since(world, (0, 0, 0, 0), {})
+    scenario = SCENARIOS[heading.rpartition(" | ")[2]]()
+    yield from _since(scenario, (0, 0, 0, 0), {})
     for step in steps:
-        before = _held(world)
-        seen = len(world.issued), len(world.entries), len(world.events), len(world.refusals)
-        world.say(step)
+        before = _held(scenario)
+        seen = len(scenario.issued), len(scenario.entries), len(scenario.events), len(scenario.refusals)
+        scenario.say(step)
         yield f"> {step}"
-        yield from _since(world, seen, before)
+        yield from _since(scenario, seen, before)
 
 
-def _since(world: World, seen: tuple[int, int, int, int], before: dict[str, dict[str, Any]]) -> Iterator[str]:
-    names = _names(world)
+def _since(scenario: Scenario, seen: tuple[int, int, int, int], before: dict[str, dict[str, Any]]) -> Iterator[str]:
+    names = _names(scenario)
     commands, entries, events, refusals = seen
-    yield from (_asked(one, names) for one in world.issued[commands:])
-    yield from (_booked(one, names) for one in world.entries[entries:])
-    yield from (_told(one, names) for one in world.events[events:])
-    yield from (f"  x {one.code} [{one.rule}]" for one in world.refusals[refusals:])
-    yield from _changed(before, _held(world))
+    yield from (_asked(one, names) for one in scenario.issued[commands:])
+    yield from (_booked(one, names) for one in scenario.entries[entries:])
+    yield from (_told(one, names) for one in scenario.events[events:])
+    yield from (f"  x {one.code} [{one.rule}]" for one in scenario.refusals[refusals:])
+    yield from _changed(before, _held(scenario))
 
 
-def _names(world: World) -> dict[str, str]:
-    return {one.command_id: f"#{place}" for place, one in enumerate(world.issued, start=1)}
+def _names(scenario: Scenario) -> dict[str, str]:
+    return {one.command_id: f"#{place}" for place, one in enumerate(scenario.issued, start=1)}
 
 
 def _asked(one: Command, names: dict[str, str]) -> str:
@@ -125,9 +127,9 @@ def _told(one: Event, names: dict[str, str]) -> str:
     return f"  ! {one.type} [{one.rule}] {reason} | {numbers} | {one.cause_kind} {one.cause_id}"
 
 
-def _held(world: World) -> dict[str, dict[str, Any]]:
+def _held(scenario: Scenario) -> dict[str, dict[str, Any]]:
     """Everything that the order holds and shows, by what it belongs to."""
-    order, state, names = world.order, world.state, _names(world)
+    order, state, names = scenario.order, scenario.state, _names(scenario)
     held = {"order": {name: getattr(order, name) for name in _OF_THE_ORDER} | {"status": state["status"]}}
     for payment, shown in zip(order.payments, state["payments"], strict=True):
         hidden = ("reference",) if payment.authorized == payment.reference else ()  # the same as the real value (R26)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.domain.world import World, added, cancel, change, out, pay, ret
+from tests.unit.domain.scenario import Scenario, added, cancel, change, out, pay, ret
 from worker.domain.decide import decide
 from worker.domain.facts import Fact
 from worker.domain.order import Order
@@ -22,7 +22,7 @@ ASKED: dict[str, Callable[[int], Fact]] = {
     "invoiced": lambda number: out("1", 100 * number),
     "made cheaper": lambda number: change("c1", 100 * number - 1),
 }
-TOLD: dict[str, Callable[[int], World]] = {
+TOLD: dict[str, Callable[[int], Scenario]] = {
     "returned": lambda number: with_facts(out("1", 100 * number), *(ret(f"r{one}", 100) for one in range(number))),
     "invoiced without money": lambda number: with_facts(*(out(f"{one}", 100) for one in range(number)), left=1),
     "invoiced and failed": lambda number: with_facts(*(out(f"{one}", 100) for one in range(number)), settle="declined"),
@@ -40,14 +40,14 @@ def test_what_an_outcome_costs_grows_no_faster_than_the_payments_of_its_order(as
 
 def calls_of_an_outcome(payments: int, asked: Fact, outcome: str) -> int:
     """How many calls the last of all outcomes takes."""
-    world = World(*[pay(f"p{number}", 100) for number in range(payments)])
-    world.holding = True
-    world.judge(asked)
-    *others, last = world.issued
-    order = world.order
+    scenario = Scenario(*[pay(f"p{number}", 100) for number in range(payments)])
+    scenario.holding = True
+    scenario.judge(asked)
+    *others, last = scenario.issued
+    order = scenario.order
     for command in others:
-        order = decide(order, world.outcome(outcome, command), Terms(now_ms=1)).order
-    fact = world.outcome(outcome, last)
+        order = decide(order, scenario.outcome(outcome, command), Terms(now_ms=1)).order
+    fact = scenario.outcome(outcome, last)
     with cProfile.Profile() as profile:
         decide(order, fact, Terms(now_ms=2))
     return int(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]
@@ -69,12 +69,12 @@ def test_what_a_failed_settle_costs_grows_no_faster_than_the_invoices_it_stood_f
 
 def steps_of_a_decline(invoices: int, by: str) -> int:
     """Of the one settle that stands for so many invoices."""
-    world = World(pay("p1", 100 * invoices, by=by), checked=False)
-    world.holding = True
+    scenario = Scenario(pay("p1", 100 * invoices, by=by), checked=False)
+    scenario.holding = True
     for number in range(invoices):
-        world.judge(out(f"{number}", 100))
-    fact = world.outcome("declined", world.issued[0])
-    return steps(lambda order: decide(order, fact, Terms(now_ms=1)), world.order)
+        scenario.judge(out(f"{number}", 100))
+    fact = scenario.outcome("declined", scenario.issued[0])
+    return steps(lambda order: decide(order, fact, Terms(now_ms=1)), scenario.order)
 
 
 def test_what_a_return_costs_grows_no_faster_than_the_payments_and_the_returns_that_wait_before_it() -> None:
@@ -85,11 +85,11 @@ def test_what_a_return_costs_grows_no_faster_than_the_payments_and_the_returns_t
 
 def steps_of_a_waiting_return(number: int) -> int:
     """As many payments, none of them confirmed, and as many returns that wait for them."""
-    world = World(*[pay(f"p{one}", number) for one in range(number)], checked=False)
-    world.holding = True
+    scenario = Scenario(*[pay(f"p{one}", number) for one in range(number)], checked=False)
+    scenario.holding = True
     for fact in [out("1", number * number), *(ret(f"r{one}", 1) for one in range(number))]:
-        world.judge(fact)
-    return steps(lambda order: decide(order, ret("last", 1), Terms(now_ms=1)), world.order)
+        scenario.judge(fact)
+    return steps(lambda order: decide(order, ret("last", 1), Terms(now_ms=1)), scenario.order)
 
 
 def test_what_a_new_payment_costs_grows_no_faster_than_the_invoices_that_waited_for_it() -> None:
@@ -101,14 +101,14 @@ def test_what_a_new_payment_costs_grows_no_faster_than_the_invoices_that_waited_
     assert large / small < 1.5 * LARGE / SMALL
 
 
-def with_facts(*facts: Fact, by: str = "partial", left: int = 1_000_000, settle: str = "ok") -> World:
+def with_facts(*facts: Fact, by: str = "partial", left: int = 1_000_000, settle: str = "ok") -> Scenario:
     """An order of a million with an authorization of less perhaps, after these facts and the connector's answers."""
-    world = World(pay("p1", left, by=by), value=1_000_000, checked=False)
-    world.script("settle", *[settle] * len(facts))
+    scenario = Scenario(pay("p1", left, by=by), value=1_000_000, checked=False)
+    scenario.script("settle", *[settle] * len(facts))
     for fact in facts:
-        world.judge(fact)
-        world.answer_all()
-    return world
+        scenario.judge(fact)
+        scenario.answer_all()
+    return scenario
 
 
 def steps(work: Callable[[Order], object], order: Order) -> int:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.unit.domain.world import World, pay
+from tests.unit.domain.scenario import Scenario, pay
 
 
 class Example(NamedTuple):
@@ -13,17 +13,17 @@ class Example(NamedTuple):
     facts: str
     commands: str
     end: str
-    world: str = "PARTIAL"
+    scenario: str = "PARTIAL"
 
 
-WORLDS: dict[str, Callable[[], World]] = {
-    "PARTIAL": World,
-    "TOTAL": lambda: World(by="total"),
-    "HOLD": lambda: World(by="hold"),
-    "a, b": lambda: World(pay("a", 7000), pay("b", 3000)),
-    "HOLD a, b": lambda: World(pay("a", 7000, by="hold"), pay("b", 3000, by="hold")),
-    "max 12000": lambda: World(pay("p1", 10000, cap=12000)),
-    "value 10800 of 10000": lambda: World(pay("p1", 10800, reference=10000)),
+SCENARIOS: dict[str, Callable[[], Scenario]] = {
+    "PARTIAL": Scenario,
+    "TOTAL": lambda: Scenario(by="total"),
+    "HOLD": lambda: Scenario(by="hold"),
+    "a, b": lambda: Scenario(pay("a", 7000), pay("b", 3000)),
+    "HOLD a, b": lambda: Scenario(pay("a", 7000, by="hold"), pay("b", 3000, by="hold")),
+    "max 12000": lambda: Scenario(pay("p1", 10000, cap=12000)),
+    "value 10800 of 10000": lambda: Scenario(pay("p1", 10800, reference=10000)),
 }
 
 EXAMPLES = [
@@ -79,65 +79,67 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=[one.name for one in EXAMPLES])
 def test_worked_example(example: Example) -> None:
-    world = WORLDS[example.world]()
+    scenario = SCENARIOS[example.scenario]()
 
-    world.say(example.facts)
+    scenario.say(example.facts)
 
-    several = len(world.order.payments) > 1
-    told = ", ".join((f"{one.payment_id} " if several else "") + f"{one.operation} {one.value}" for one in world.issued)
+    several = len(scenario.order.payments) > 1
+    told = ", ".join(
+        (f"{one.payment_id} " if several else "") + f"{one.operation} {one.value}" for one in scenario.issued
+    )
     assert told == example.commands
-    world.shows(example.end)
+    scenario.shows(example.end)
 
 
 def test_e4_names_the_rule_and_the_numbers() -> None:
-    world = World().say("Out 6000; discount 4001")
+    scenario = Scenario().say("Out 6000; discount 4001")
 
-    assert world.refused == ["rejected R14"]
-    assert {10000, 6000} & set(world.event("change.rejected").numbers.values())
+    assert scenario.refused == ["rejected R14"]
+    assert {10000, 6000} & set(scenario.event("change.rejected").numbers.values())
 
 
 def test_e6_reports_the_excess_and_stores_the_third() -> None:
-    world = World().say("Out 7000; Out 5000; Out 1000")
+    scenario = Scenario().say("Out 7000; Out 5000; Out 1000")
 
-    assert [one.numbers.get("excess") for one in world.events if one.type == "invoice.accepted"][-1] == 2000
-    assert [(one["invoiceNumber"], one["excess"], one["status"]) for one in world.state["invoices"]] == [
+    assert [one.numbers.get("excess") for one in scenario.events if one.type == "invoice.accepted"][-1] == 2000
+    assert [(one["invoiceNumber"], one["excess"], one["status"]) for one in scenario.state["invoices"]] == [
         ("1", 0, "settled"), ("2", 2000, "settled"), ("3", 0, "standalone"),
     ]  # fmt: skip
 
 
 def test_e7_dead_letters_only_the_conflict() -> None:
-    world = World().say("Out 6000 as 1; Out 6000 as 1; Out 6000 as 1; Out 7000 as 1")
+    scenario = Scenario().say("Out 6000 as 1; Out 6000 as 1; Out 6000 as 1; Out 7000 as 1")
 
-    assert world.refused == ["conflicting_duplicate R8"]
-    assert world.fates["duplicate"] == 2
-    assert world.event("invoice.rejected").rule == "R8"
+    assert scenario.refused == ["conflicting_duplicate R8"]
+    assert scenario.fates["duplicate"] == 2
+    assert scenario.event("invoice.rejected").rule == "R8"
 
 
 def test_e8_rejects_the_invoice_by_the_rule_of_cancellation() -> None:
-    assert World().say("cancel; Out 1000").refused == ["rejected R22"]
+    assert Scenario().say("cancel; Out 1000").refused == ["rejected R22"]
 
 
 def test_e9_refuses_the_cancellation() -> None:
-    assert World().say("Out 6000; cancel").refused == ["rejected R23"]
+    assert Scenario().say("Out 6000; cancel").refused == ["rejected R23"]
 
 
 def test_e10_settles_with_the_first_invoice_and_e11_only_with_the_last() -> None:
-    assert World(by="total").say("Out 2000").told == "settle 10000"
-    assert World(by="hold").say("Out 2000").told == ""
+    assert Scenario(by="total").say("Out 2000").told == "settle 10000"
+    assert Scenario(by="hold").say("Out 2000").told == ""
 
 
 def test_e17_and_e18_name_what_is_needed() -> None:
-    first = World().say("auto 10000; discount 1500; increase 1500")
-    second = World(pay("p1", 10000, cap=12000)).say("Out 6000; discount 1500; increase 3000")
+    first = Scenario().say("auto 10000; discount 1500; increase 1500")
+    second = Scenario(pay("p1", 10000, cap=12000)).say("Out 6000; discount 1500; increase 3000")
 
     assert 1500 in first.event("authorization.needed").numbers.values()
     assert 1000 in second.event("authorization.needed").numbers.values()
 
 
 def test_e28_asks_again_with_a_new_id_that_names_the_old() -> None:
-    world = World().say("hold; Out 6000; declined settle 6000; go; Out 4000; retry settle 6000")
+    scenario = Scenario().say("hold; Out 6000; declined settle 6000; go; Out 4000; retry settle 6000")
 
-    first, _, again = world.issued
+    first, _, again = scenario.issued
     assert again.retry_of == first.command_id
     assert again.request_id != first.request_id
     assert (again.cause_kind, again.cause_id) == (first.cause_kind, first.cause_id)

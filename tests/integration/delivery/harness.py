@@ -32,7 +32,7 @@ PATIENCE_SECONDS = 20.0
 _LIMITS = dict.fromkeys(names.INPUTS, 1_100_000)
 
 
-class DeliveryWorld:
+class DeliveryHarness:
     """`take` makes a record of a command; `cycle` lets the worker have what was taken; time is the machine's own."""
 
     def __init__(self, connection: asyncpg.Connection, url: str, folder: Path) -> None:
@@ -67,7 +67,7 @@ class DeliveryWorld:
         await self._runner.cleanup()
 
     def connectors(self, **tables: str) -> None:
-        """The connectors file; each connector is the one of this world, with more lines of its own."""
+        """The connectors file; each connector is the one of this harness, with more lines of its own."""
         least = f'url = "{self.url}"\nprotocol = "ppp"\nmode = "PARTIAL"\nretry_seconds = [0.05]\ntimeout_seconds = 2\n'
         self.file.write_text("\n".join(f"[connectors.{name}]\n{least}{more}\n" for name, more in tables.items()))
 

@@ -35,7 +35,7 @@ _TOPICS = {"order": names.ORDER_CHANGES, "payment": names.ORDER_CHANGES, "invoic
 _LIMITS = dict.fromkeys(names.INPUTS, 1100000)
 
 
-class LedgerWorld:
+class LedgerHarness:
     """`send` makes a record and remembers its place; `cycle` lets the ledger have what was sent."""
 
     def __init__(self, connection: asyncpg.Connection, url: str, folder: Path, **settings: str) -> None:
@@ -131,9 +131,9 @@ class LedgerWorld:
         command = self.of(names.COMMANDS)[place]
         await self.apply("command.succeeded", outcome(command, **more))
 
-    async def another(self) -> "LedgerWorld":
+    async def another(self) -> "LedgerHarness":
         """A second worker on the same database, with partitions of its own choice."""
-        found = LedgerWorld(await connect(self.url, name="another", schema="ledger"), self.url, self.file.parent)
+        found = LedgerHarness(await connect(self.url, name="another", schema="ledger"), self.url, self.file.parent)
         found._offsets = self._offsets
         return found
 

@@ -1,8 +1,8 @@
-"""A tiny world to play orders in: facts go in, a scripted connector answers, people decide, time passes.
+"""Plays one order through the domain: facts go in, a scripted connector answers, people decide, time passes.
 
 Every step is checked against the laws. A play is written as text, one step after another:
 
-    World().say("Out 6000; discount 1500; Out 2500")
+    Scenario().say("Out 6000; discount 1500; Out 2500")
 
     Out 6000 [as 1]                 an Output invoice; its number is counted up where none is named
     return 2500 [as r1]             an Input invoice
@@ -130,7 +130,7 @@ def text(command: Command) -> str:
     return f"{command.operation} {command.value}"
 
 
-class World:
+class Scenario:
     """One order, its connector, its people and its clock."""
 
     def __init__(
@@ -242,7 +242,7 @@ class World:
 
     # The connector
 
-    def script(self, operation: str, *answers: str) -> "World":
+    def script(self, operation: str, *answers: str) -> "Scenario":
         """What the connector will answer to the next commands of one kind: ok, declined, short 4500, hold …"""
         self.scripts[operation].extend(answers)
         return self
@@ -400,7 +400,7 @@ class World:
             "refunds_wait": sum(one.amount for one in order.demands),
         }  # fmt: skip
 
-    def shows(self, words: str) -> "World":
+    def shows(self, words: str) -> "Scenario":
         """`V 8500, S 8500, C 1500, finished`: amounts by their letter, and the status."""
         numbers = self.numbers_now()
         wanted = {name: int(amount) for name, amount in re.findall(r"(\w+) (\d+)", words)}
@@ -416,7 +416,7 @@ class World:
 
     # The play as text
 
-    def say(self, play: str) -> "World":
+    def say(self, play: str) -> "Scenario":
         for step in filter(None, (part.strip() for part in play.split(";"))):
             self.step(step)
         return self
@@ -509,7 +509,7 @@ class World:
         else:
             self.person("abandoned", self.find(rest, lambda one: one.missing > 0 or one.state == "declined"))
 
-    def wait(self, hours: float) -> "World":
+    def wait(self, hours: float) -> "Scenario":
         """Time passes, counted from now; each deadline is a fact of its own."""
         until = self.now_ms + int(hours * HOUR_MS)
         lead = self.switches.get("expiry_lead_ms", 24 * HOUR_MS)
@@ -524,7 +524,7 @@ class World:
         self.now_ms = max(self.now_ms, until)
         return self
 
-    def name_connectors(self, **more: Capability) -> "World":
+    def name_connectors(self, **more: Capability) -> "Scenario":
         self.connectors.update(more)
         self.give(ConnectorsNamed(order_id=ORDER))
         return self

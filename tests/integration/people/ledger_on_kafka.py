@@ -14,7 +14,7 @@ from unittest.mock import patch
 import asyncpg
 import orjson
 
-from tests.integration.ledger.world import LedgerWorld
+from tests.integration.ledger.harness import LedgerHarness
 from worker.cli import main
 from worker.kafka import names, topics
 from worker.kafka.envelope import write
@@ -26,11 +26,11 @@ INPUTS = (names.INVOICES, names.ORDER_CHANGES)
 CYCLE_RECORDS = 1_000
 
 
-class Deployment(LedgerWorld):
+class LedgerOnKafka(LedgerHarness):
     """`publish` writes to Kafka, `consume` lets the ledger read what is there, `settlement` types a command."""
 
     def __init__(self, connection: asyncpg.Connection, url: str, folder: Path, bootstrap: str, prefix: str) -> None:
-        # The partitions are those of the ledger's own world.
+        # The partitions are those of LedgerHarness.
         super().__init__(connection, url, folder, KAFKA_BOOTSTRAP_SERVERS=bootstrap, TOPIC_PREFIX=prefix)
         self.environment = {
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap, "DATABASE_URL": url, "TOPIC_PREFIX": prefix,

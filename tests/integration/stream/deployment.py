@@ -29,7 +29,7 @@ PARTITIONS = 6
 PATIENCE_SECONDS = 40.0
 
 
-class World:
+class StreamDeployment:
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self.environment = environment
         self.settings: Settings = load(environment)
