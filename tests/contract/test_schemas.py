@@ -15,7 +15,7 @@ from tests.contract.emitted import complaints
 from tests.contract.readers import COMMANDS, ENVELOPES, record, topic_of, verdict, verdict_of
 from tests.contract.schemas import EXAMPLES, INPUTS, MESSAGES, TYPES, document, problems
 from worker.delivery import outcomes
-from worker.delivery.store import HumanDecision
+from worker.delivery.store import OperatorDecision
 from worker.delivery.taking import read_job
 from worker.domain.decision import EventType
 from worker.domain.money import EXPONENTS, MAX_MINOR
@@ -231,11 +231,15 @@ def test_every_outcome_that_the_delivery_worker_can_tell_is_valid():
         )
     ]  # fmt: skip
     for action in outcomes.DECIDED:
-        decision = HumanDecision(1, action, "v1042", job.id, None, None, 5, "S-9", "Ann", "she knows", NOON_MS)
+        decision = OperatorDecision(
+            id=1, action=action, order_id="v1042", command_id=job.id, value=5, operation_id="S-9", by="Ann",
+            reason="she knows", at_ms=NOON_MS,
+        )  # fmt: skip
         told.append(outcomes.of_decision(decision, job, 3))
-    told.append(outcomes.of_decision(
-        HumanDecision(2, "abandon", "v1042", None, "NF-1", None, None, None, "Ann", "too late", NOON_MS), None, 3
-    ))  # fmt: skip
+    abandoned = OperatorDecision(
+        id=2, action="abandon", order_id="v1042", invoice_number="NF-1", by="Ann", reason="too late", at_ms=NOON_MS
+    )
+    told.append(outcomes.of_decision(abandoned, None, 3))
 
     assert complaints(told) == []
     assert {dict(one.headers)["ce_type"].decode() for one in told} == set(OUTCOMES)

@@ -2,12 +2,12 @@
 
 from worker.delivery import outcomes
 from worker.delivery.job import Job
-from worker.delivery.store import HumanDecision, Standing, Store
+from worker.delivery.store import OperatorDecision, Standing, Store
 from worker.domain.objection import changed_since, objection
 from worker.stream.cycle import Cycle
 
 
-async def apply(cycle: Cycle, store: Store, decision: HumanDecision) -> tuple[Job | None, str | None]:
+async def apply(cycle: Cycle, store: Store, decision: OperatorDecision) -> tuple[Job | None, str | None]:
     """Publishes the decision and changes the command it is about.
 
     Returns that command as it stands now, and why not, where it has moved on since the person saw it.
@@ -26,7 +26,7 @@ async def apply(cycle: Cycle, store: Store, decision: HumanDecision) -> tuple[Jo
     return job, None
 
 
-def why_not(job: Job, done: int, decision: HumanDecision) -> str | None:
+def why_not(job: Job, done: int, decision: OperatorDecision) -> str | None:
     """One sentence on why the command, as it stands now, may not be decided so, or None."""
     # Whoever resolved it as it stands now was let to, because the books doubt it; the ledger has the last word.
     doubted = decision.action == "resolve" and decision.changes == job.changes
@@ -35,7 +35,7 @@ def why_not(job: Job, done: int, decision: HumanDecision) -> str | None:
     )
 
 
-def changed(job: Job, done: int, decision: HumanDecision, now_ms: int) -> Standing | None:
+def changed(job: Job, done: int, decision: OperatorDecision, now_ms: int) -> Standing | None:
     """The command after the decision; None where only the ledger has something to do."""
     match decision.action:
         case "retry" if job.state in ("unknown", "suspect"):

@@ -3,7 +3,7 @@
 import orjson
 
 from worker.delivery.job import Job
-from worker.delivery.store import HumanDecision
+from worker.delivery.store import OperatorDecision
 from worker.domain.objection import DecisionKind
 from worker.domain.published import timestamp
 from worker.kafka import names
@@ -26,7 +26,7 @@ def of_job(
     return _out(job.command.order_id, job.partition, kind, f"{job.id}/{job.changes}", at_ms, data, job.traceparent)
 
 
-def of_decision(decision: HumanDecision, job: Job | None, partition: int) -> Outgoing:
+def of_decision(decision: OperatorDecision, job: Job | None, partition: int) -> Outgoing:
     """What a person decided; about a command, or about an amount that no command carries."""
     ids = _ids(job) if job else {"commandId": None, "requestId": None, "orderId": decision.order_id, "paymentId": None}
     data = {

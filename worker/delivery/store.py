@@ -57,21 +57,22 @@ class Standing(Struct, frozen=True):
     attempt: int | None = None  # the one under way until now
 
 
-class HumanDecision(Struct, frozen=True):
+class OperatorDecision(Struct, frozen=True, kw_only=True):
     """What a person decided: a row of `decisions`."""
 
     id: int
     action: DecisionKind
     order_id: str
-    command_id: str | None
-    invoice_number: str | None
-    settle_id: str | None
-    value: int | None
-    operation_id: str | None
+    command_id: str | None = None
+    invoice_number: str | None = None
+    settle_id: str | None = None
+    value: int | None = None
+    operation_id: str | None = None
     by: str
     reason: str
     at_ms: int
-    changes: int | None = None  # the command's, when it was typed
+    changes: int | None = None
+    """How often the command's state had changed when the person looked at it."""
 
 
 class Store:
@@ -180,14 +181,15 @@ class Store:
         row = await self._connection.fetchrow(_SQL["load_command"], command_id)
         return (_job(row), row["done"]) if row else None
 
-    async def decisions(self, partitions: Iterable[int]) -> list[HumanDecision]:
+    async def decisions(self, partitions: Iterable[int]) -> list[OperatorDecision]:
         """What people decided and nobody has applied."""
         rows = await self._connection.fetch(_SQL["waiting_decisions"], list(partitions), DECISIONS_MAX)
         return [
-            HumanDecision(
-                row["id"], row["action"], row["order_id"], row["command_id"], row["invoice_number"], row["settle_id"],
-                row["value"], row["operation_id"], row["decided_by"], row["reason"],
-                milliseconds(row["decided_at"]), row["changes"],
+            OperatorDecision(
+                id=row["id"], action=row["action"], order_id=row["order_id"], command_id=row["command_id"],
+                invoice_number=row["invoice_number"], settle_id=row["settle_id"], value=row["value"],
+                operation_id=row["operation_id"], by=row["decided_by"], reason=row["reason"],
+                at_ms=milliseconds(row["decided_at"]), changes=row["changes"],
             )
             for row in rows
         ]  # fmt: skip
@@ -196,7 +198,7 @@ class Store:
         """These decisions are published, or refused with a sentence."""
         await self._connection.execute(_SQL["mark_applied"], list(answered), list(answered.values()), moment(now_ms))
 
-    async def close_dead_letter(self, job: Job, decision: HumanDecision) -> None:
+    async def close_dead_letter(self, job: Job, decision: OperatorDecision) -> None:
         """The command is asked again or closed: its dead letter no longer waits for anybody."""
         status = "replayed" if decision.action == "retry" else "discarded"
         await self._connection.execute(

@@ -9,7 +9,7 @@ import orjson
 from worker.delivery.decisions import changed, why_not
 from worker.delivery.job import Job
 from worker.delivery.outcomes import DECIDED, DECISION
-from worker.delivery.store import HumanDecision, Standing, Store
+from worker.delivery.store import OperatorDecision, Standing, Store
 from worker.delivery.taking import take_over
 from worker.domain.kept import decode_order
 from worker.domain.order import Command
@@ -103,10 +103,11 @@ class Deliveries:
             return
         action, command_id = _ACTIONS[kind], data["commandId"]
         found = await self._store.command(command_id) if command_id else None
-        one = HumanDecision(
-            number, action, data["orderId"], command_id if found else None, data["invoiceNumber"], data["settleId"],
-            data["value"] if action == "resolve" else None, data["operationId"], data["by"], data["reason"],
-            read_time(data["at"]), found[0].changes if found else None,
+        one = OperatorDecision(
+            id=number, action=action, order_id=data["orderId"], command_id=command_id if found else None,
+            invoice_number=data["invoiceNumber"], settle_id=data["settleId"],
+            value=data["value"] if action == "resolve" else None, operation_id=data["operationId"], by=data["by"],
+            reason=data["reason"], at_ms=read_time(data["at"]), changes=found[0].changes if found else None,
         )  # fmt: skip
         await self._cycle.connection.execute(
             _SQL["take_back_decision"], number, action, self._cycle.partition_of(one.order_id), one.order_id,
@@ -117,7 +118,7 @@ class Deliveries:
         if found is not None and why_not(*found, one) is None:
             await self._apply(*found, one)
 
-    async def _apply(self, job: Job, done: int, decision: HumanDecision) -> None:
+    async def _apply(self, job: Job, done: int, decision: OperatorDecision) -> None:
         """What it did to the command, and to its dead letter, unless the command has died again since."""
         if not await self._cycle.connection.fetchval(_SQL["died_since"], *job.record.origin, moment(decision.at_ms)):
             await self._store.close_dead_letter(job, decision)
