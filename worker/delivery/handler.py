@@ -140,7 +140,7 @@ class DeliveryHandler:
                 lane.set_connector(connectors.get(name))
 
     async def _take_over(self, cycle: Cycle, store: Store) -> None:
-        jobs = await take_over(cycle, store)
+        jobs = await take_over(cycle, store, cycle.records)
         applied, dead = len(jobs), len(cycle.dead)
         self._fates = {"applied": applied, "dead_lettered": dead, "duplicate": len(cycle.records) - applied - dead}
         self._enter(job for job, its_turn in jobs if its_turn)

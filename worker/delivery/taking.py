@@ -1,5 +1,7 @@
 """From the records of the commands topic to jobs in the schedule; what cannot be one is a dead letter."""
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec.structs import replace
 
@@ -12,32 +14,32 @@ from worker.kafka.records import Record
 from worker.stream.cycle import Cycle
 
 
-async def take_over(cycle: Cycle, store: Store) -> list[tuple[Job, bool]]:
-    """The commands of this cycle that were never taken over join the schedule; of the rest, some are dead letters.
+async def take_over(cycle: Cycle, store: Store, records: Iterable[Record]) -> list[tuple[Job, bool]]:
+    """Adds the commands that were never taken over to the schedule; some of the other records are dead letters.
 
-    Returned with each is whether it is its turn on its payment.
+    Returns each new command, and whether it is its turn on its payment.
     """
-    if not (found := read_jobs(cycle)):
+    if not (jobs := _read_jobs(cycle, records)):
         return []
-    turns = await store.take_over(found.values(), cycle.now_ms)
-    if repeated := found.keys() - turns.keys():
+    turns = await store.take_over(jobs.values(), cycle.now_ms)
+    if repeated := jobs.keys() - turns.keys():
         for command_id, before in (await store.known(list(repeated))).items():
-            _compare(cycle, found.pop(command_id).record, before)
-    return [(job, turns[job.id]) for job in found.values()]
+            _compare(cycle, jobs.pop(command_id).record, before)
+    return [(job, turns[job.id]) for job in jobs.values()]
 
 
-def read_jobs(cycle: Cycle) -> dict[str, Job]:
-    """The commands of this cycle, each once, by their ids."""
-    found: dict[str, Job] = {}
-    for record in cycle.records:
+def _read_jobs(cycle: Cycle, records: Iterable[Record]) -> dict[str, Job]:
+    """The commands in these records, each once, by their ids."""
+    jobs: dict[str, Job] = {}
+    for record in records:
         job = read_job(cycle, record)
         if job is None:
             continue
-        if (twin := found.get(job.id)) is not None:
-            _compare(cycle, job.record, twin.record.value or b"")
+        if (earlier := jobs.get(job.id)) is not None:
+            _compare(cycle, job.record, earlier.record.value or b"")
         else:
-            found[job.id] = job
-    return found
+            jobs[job.id] = job
+    return jobs
 
 
 def read_job(cycle: Cycle, record: Record) -> Job | None:

@@ -38,8 +38,7 @@ class Deliveries:
 
     async def of_commands(self, page: Sequence[Record]) -> None:
         """New commands join the schedule, as the delivery worker would have taken them over."""
-        self._cycle.records = list(page)
-        self._summary["commands"] += len(await take_over(self._cycle, self._store))
+        self._summary["commands"] += len(await take_over(self._cycle, self._store, page))
 
     async def take_over_as(self, command: Command, job: Job) -> None:
         """One whose record is gone; what became of it is what the ledger has booked, until an outcome says more."""

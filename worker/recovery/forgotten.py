@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import count
 
 from worker.delivery.job import Job
-from worker.delivery.taking import read_jobs
+from worker.delivery.taking import read_job
 from worker.domain.kept import decode_fact, decode_terms
 from worker.domain.order import Command, Order
 from worker.kafka import names
@@ -44,7 +44,8 @@ async def as_job(cycle: Cycle, record: Outgoing, own_places: Iterator[int]) -> J
     offset = await cycle.connection.fetchval(_SQL["place_of_forgotten"], *told)
     offset = next(own_places) if offset is None else offset
     read = Record(record.topic, record.partition, offset, record.key, record.value, record.headers, cycle.now_ms)
-    [job] = read_jobs(Cycle(cycle.connection, [read], {}, cycle.now_ms, cycle.partitions)).values()
+    job = read_job(cycle, read)
+    assert job is not None, "the ledger wrote this command, so it can be read"
     return job
 
 
