@@ -175,7 +175,8 @@ class DeliveryHandler:
         for lane in self._lanes.values():
             lane.share = len(cycle.epochs) / cycle.partitions
             if asked := lane.window.lacking():
-                lane.window.refill(await store.next_due(lane.name, mine, lane.window.reach, asked), asked)
+                after = lane.window.reach
+                lane.window.refill(after, await store.next_due(lane.name, mine, after, asked), asked)
             lane.tell_who_waits()
             self._let_out |= dict.fromkeys(lane.ready(cycle.now_ms, RELEASED_MAX), lane)
         jobs = await store.sendable(self._let_out, mine, cycle.now_ms) if self._let_out else []

@@ -46,8 +46,13 @@ class Window:
         enough = len(self._heap) >= COMMANDS_LOW or self.reach == EVERYTHING
         return 0 if enough else COMMANDS_MAX - len(self._heap)
 
-    def refill(self, keys: list[Key], asked: int) -> None:
-        """The table's next, in order: as many as were asked for, or all that are left."""
+    def refill(self, after: Key, keys: list[Key], asked: int) -> None:
+        """Adds the table's next keys after `after`, in order: as many as were asked for, or all that are left.
+
+        Does nothing if the window was forgotten while the table was read: the keys up to `after` are gone then.
+        """
+        if after != self.reach:
+            return
         for key in keys:
             heapq.heappush(self._heap, key)
         self.reach = keys[-1] if len(keys) == asked else EVERYTHING

@@ -9,6 +9,7 @@ from worker import telemetry
 from worker.connector.answers import Answer
 from worker.connector.file import Connector
 from worker.delivery.lane import Lane
+from worker.delivery.window import NOTHING
 
 ACME = Connector(
     name="acme", url="http://a", protocol="ppp", mode="PARTIAL", max_in_flight=8, probe_seconds=60, breaker_failures=3,
@@ -33,7 +34,7 @@ def _no_alert_outlasts_its_test() -> Iterator[None]:
 def lane_with(commands: int = MANY, connector: Connector = ACME) -> Lane:
     lane = Lane("acme")
     lane.set_connector(connector)
-    lane.window.refill([(0, f"c{number:03}") for number in range(commands)], commands + 1)
+    lane.window.refill(NOTHING, [(0, f"c{number:03}") for number in range(commands)], commands + 1)
     return lane
 
 

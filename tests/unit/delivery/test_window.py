@@ -18,9 +18,13 @@ def _a_small_window():
         yield
 
 
+def _page(after: Key, table: set[Key], limit: int) -> list[Key]:
+    return sorted(key for key in table if key > after)[:limit]
+
+
 def refilled(window: Window, table: set[Key]) -> None:
     if asked := window.lacking():
-        window.refill(sorted(key for key in table if key > window.reach)[:asked], asked)
+        window.refill(window.reach, _page(window.reach, table, asked), asked)
 
 
 @given(some.lists(some.tuples(some.sampled_from(["new", "later", "send", "look anew"]), some.integers(0, 30))))
@@ -64,3 +68,20 @@ def test_a_window_that_has_everything_asks_the_table_for_nothing():
     assert window.lacking() == 0
     assert window.pop(1) == "a"
     assert window.lacking() == 0
+
+
+def test_a_window_that_is_forgotten_while_the_table_is_read_misses_no_command():
+    window, table = Window(), {(due_ms, "c") for due_ms in range(100)}
+    refilled(window, table)
+    while window.first_ms() != MAX // 2 + 1:
+        window.pop(100)
+        table.remove(min(table))
+    asked, after = window.lacking(), window.reach
+    page = _page(after, table, asked)
+
+    window.forget()
+    window.refill(after, page, asked)
+    refilled(window, table)
+
+    assert window.pop(100) == "c"
+    assert window.first_ms() == MAX // 2 + 2
