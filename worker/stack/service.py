@@ -1,4 +1,4 @@
-"""What the broker and the database have in common: how one is started, looked at and stopped."""
+"""How a service, the broker or the database, is started, stopped and checked."""
 
 import signal
 import time
@@ -11,17 +11,17 @@ import psutil
 
 from worker.stack.errors import PortTakenError, StackError
 from worker.stack.home import LOOPBACK, Home, is_free
-from worker.stack.processes import Account, end, is_alive, marked, start_detached
+from worker.stack.processes import Account, end, find_marked, is_alive, start_detached
 
-PORTS_SECONDS_MAX = 2.0
+PORTS_FREE_SECONDS_MAX = 2.0
 START_SECONDS_MAX = 60.0
 LOG_BYTES_MAX = 20 * 1024 * 1024
 LOG_TAIL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Look:
-    """One service as it is at this moment."""
+class ServiceStatus:
+    """The state of one service at one moment."""
 
     service: str
     running: bool
@@ -36,10 +36,10 @@ class Look:
 
 
 class Service(ABC):
-    """One server of one home."""
+    """One service of one home."""
 
     name: ClassVar[str]
-    ports: ClassVar[tuple[str, ...]]  # the names under which the home keeps them; the first is the clients'
+    ports: ClassVar[tuple[str, ...]]  # names of the ports that the home stores; clients use the first
     stop_signal: ClassVar[int] = signal.SIGTERM
     account: Account | None = None
 
@@ -56,22 +56,22 @@ class Service(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Files for the first start, and a clean ground for any other."""
+        """Creates the files before the first start; removes leftovers before a later one."""
 
     @abstractmethod
     def command(self) -> list[str]:
-        """What runs in the foreground, with the mark as one of its words."""
+        """The command line that runs the server in the foreground; one of its words ends with `=` and the mark."""
 
     @abstractmethod
     def accepts(self) -> bool:
-        """Whether a client would be served right now, by this home's own process."""
+        """Whether this home's own server would serve a client now."""
 
     def working_folder(self) -> Path:
         return self.folder
 
     def start(self) -> None:
-        """Running and serving when this returns, whatever an earlier life left behind. Called where it is not up."""
-        self.stop()  # frozen, half dead, or left over from a folder that was deleted
+        """Starts the service, whatever an earlier run left behind; returns once it serves. Must not be up already."""
+        self.stop()  # a process may hang, be half dead, or be left from a folder that was deleted
         self.prepare()
         try:
             self._launch()
@@ -80,46 +80,46 @@ class Service(ABC):
             self._launch()
 
     def stop(self) -> None:
-        """Ends this home's own processes, in order; the data stays."""
-        leaders, others = self._processes()
-        end(leaders, self.stop_signal)
-        end([process for process in others if process.is_running()], signal.SIGKILL)
+        """Ends this service's processes, the server before its helpers; the data stays."""
+        servers, helpers = self._processes()
+        end(servers, self.stop_signal)
+        end([process for process in helpers if process.is_running()], signal.SIGKILL)
 
     def is_up(self) -> bool:
         return bool(self._processes()[0]) and self.accepts()
 
-    def look(self) -> Look:
-        leaders, _ = self._processes()
-        return Look(
+    def status(self) -> ServiceStatus:
+        servers, _ = self._processes()
+        return ServiceStatus(
             service=self.name,
-            running=bool(leaders),
-            accepting=bool(leaders) and self.accepts(),
-            pid=leaders[0].pid if leaders else None,
+            running=bool(servers),
+            accepting=bool(servers) and self.accepts(),
+            pid=servers[0].pid if servers else None,
             address=self.address if self.home.exists else "",
             data=str(self.data),
             log=str(self.log),
         )
 
     def _processes(self) -> tuple[list[psutil.Process], list[psutil.Process]]:
-        """The server itself, and what it may have started."""
-        found = marked(self.mark)
-        leaders = [
-            process for process in found if any(word.endswith(f"={self.mark}") for word in process.info["cmdline"])
+        """The server itself, and the processes that it has started."""
+        marked = find_marked(self.mark)
+        servers = [
+            process for process in marked if any(word.endswith(f"={self.mark}") for word in process.info["cmdline"])
         ]
-        return leaders, [process for process in found if process not in leaders]
+        return servers, [process for process in marked if process not in servers]
 
     def _launch(self) -> None:
         if not self._ports_are_free():
             self._draw_ports()
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES_MAX:
             self.log.replace(self.log.with_suffix(".log.1"))
-        read_from = self.log.stat().st_size if self.log.exists() else 0
+        log_start = self.log.stat().st_size if self.log.exists() else 0
         pid = start_detached(self.command(), self.working_folder(), self.log, self.account)
-        give_up_at = time.monotonic() + START_SECONDS_MAX
+        deadline = time.monotonic() + START_SECONDS_MAX
         while not self.accepts():
             if not is_alive(pid):
-                raise self._why(read_from)
-            if time.monotonic() > give_up_at:
+                raise self._start_error(log_start)
+            if time.monotonic() > deadline:
                 self.stop()
                 raise StackError(
                     f"{self.name} did not accept connections within {START_SECONDS_MAX:.0f} s; see {self.log}."
@@ -127,10 +127,10 @@ class Service(ABC):
             time.sleep(0.03)
 
     def _ports_are_free(self) -> bool:
-        """A server that was just killed holds them for a moment, and its clients look for it where it was."""
-        give_up_at = time.monotonic() + PORTS_SECONDS_MAX
+        """Waits a moment for the ports: a server that was just killed still holds them, and its clients expect them."""
+        deadline = time.monotonic() + PORTS_FREE_SECONDS_MAX
         while not all(is_free(self.home.port(name)) for name in self.ports):
-            if time.monotonic() > give_up_at:
+            if time.monotonic() > deadline:
                 return False
             time.sleep(0.03)
         return True
@@ -139,16 +139,18 @@ class Service(ABC):
         for name in self.ports:
             self.home.draw_port(name)
 
-    def _why(self, read_from: int) -> Exception:
-        """The reason that its last lines give."""
+    def _start_error(self, log_start: int) -> Exception:
+        """The error that the log gives for a failed start; `log_start` is where this start's lines begin."""
         with self.log.open("rb") as file:
-            file.seek(max(read_from, self.log.stat().st_size - LOG_TAIL_BYTES))
+            file.seek(max(log_start, self.log.stat().st_size - LOG_TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
-        said = "\n".join(lines)
-        if "in use" in said and "ddress" in said:
-            return PortTakenError(said)
-        if "No space left on device" in said:
-            return StackError(f"The disk of {self.data} is full, so {self.name} cannot start.")
-        worst = [line for line in lines if "FATAL" in line or "ERROR" in line or "PANIC" in line or "Exception" in line]
-        reason = (worst or lines or ["it said nothing"])[0].strip()
-        return StackError(f"{self.name} ended while it started ({reason}); see {self.log}.")
+        text = "\n".join(lines)
+        if "in use" in text and "ddress" in text:
+            return PortTakenError(text)
+        if "No space left on device" in text:
+            return StackError(f"The disk of {self.data} is full, so {self.name} cannot start. Free some space.")
+        errors = [
+            line for line in lines if "FATAL" in line or "ERROR" in line or "PANIC" in line or "Exception" in line
+        ]
+        reason = (errors or lines or ["it logged nothing"])[0].strip()
+        return StackError(f"{self.name} ended while it was starting ({reason}); see {self.log}.")
