@@ -48,7 +48,9 @@ STEPS = {
     "delivery: after booking": Step("worker.stream.session:Session._durable", only=lambda _, done: done.rows),
     "delivery: after publishing": Step("worker.kafka.sink:Sink.hand_over", "after"),
     "ledger: after the poll": Step("worker.ledger.handler:LedgerHandler.handle", only=lambda _, cycle: cycle.records),
-    "ledger: in the transaction": Step("worker.ledger.book:Book.write", "after", lambda _, changed, *__: changed),
+    "ledger: in the transaction": Step(
+        "worker.ledger.tables:LedgerTables.write", "after", lambda _, changed, *__: changed
+    ),
     "ledger: everything booked": Step(
         "worker.stream.transaction:Transactions._book", "after", lambda _, cycle, __: cycle.records
     ),

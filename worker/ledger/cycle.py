@@ -9,14 +9,14 @@ from worker.domain.facts import authorizations
 from worker.kafka.dead_letters import replay_of
 from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Place, Record
-from worker.ledger.book import Book
 from worker.ledger.connectors import Connectors
-from worker.ledger.deciding import Deciding, opened_by
-from worker.ledger.folder import Folder
+from worker.ledger.deciding import Decider, opened_by
+from worker.ledger.order_fold import OrderFold
 from worker.ledger.places import Placed, placed
-from worker.ledger.publishing import Words, publish, words
+from worker.ledger.publishing import EncodedMessages, encode_messages, publish
 from worker.ledger.reading import Readable
 from worker.ledger.rows import Rows
+from worker.ledger.tables import LedgerTables
 from worker.ledger.tally import ReadRecord, Tally
 from worker.settings import Settings
 from worker.stream.cycle import Cycle
@@ -35,7 +35,7 @@ class LedgerCycle:
         self._settings = settings
         self._reached = reached
         """How far each partition was read before: what comes below that is read again."""
-        self.book = Book(cycle)
+        self.tables = LedgerTables(cycle)
         self.tally = Tally()
 
     async def decide_timed(self, orders: Collection[str]) -> None:
@@ -44,40 +44,40 @@ class LedgerCycle:
         Each of them is written, changed or not, with the time of its next look. Only an order whose facts are left to
         later cycles is not: it stays due as it is.
         """
-        folders = await self.book.open(orders, opening=())
-        deciding = await self._deciding(folders, [], [])
-        done: list[Folder] = []
-        for folder in folders.values():
-            await deciding.catch_up(folder, folder.home)
-            deciding.give_up(folder)
-            stays_due = folder.waiting.unread_are_due(self.cycle.now_ms)
-            if stays_due or folder.waiting.unfinished:
+        folds = await self.tables.lock(orders, opening=())
+        decider = await self._decider(folds, [], [])
+        done: list[OrderFold] = []
+        for fold in folds.values():
+            await decider.decide_due(fold, fold.home)
+            decider.expire_parked(fold)
+            stays_due = fold.waiting.unread_are_due(self.cycle.now_ms)
+            if stays_due or fold.waiting.unfinished:
                 self.tally.look_at_ms = self.cycle.now_ms  # more give up, or can be tried, than one cycle takes
-            if folder.changed or not stays_due:
-                done.append(folder)
-        await self._write(done, deciding, flush=True)
+            if fold.changed or not stays_due:
+                done.append(fold)
+        await self._write(done, decider, flush=True)
 
     async def decide_records(self) -> None:
         """Decides the records, one after another."""
-        records = await placed(self.book, self.cycle.records, self._is_read_again)
+        records = await placed(self.tables, self.cycle.records, self._is_read_again)
         facts = self._facts(records)
-        folders = await self.book.open({one.fact.order_id for _, one in facts}, opened_by(one.fact for _, one in facts))
-        deciding = await self._deciding(folders, facts, [one.record for one in records])
+        folds = await self.tables.lock({one.fact.order_id for _, one in facts}, opened_by(one.fact for _, one in facts))
+        decider = await self._decider(folds, facts, [one.record for one in records])
         read_from = {one.fact.order_id: record.partition for record, one in reversed(facts)}
-        for order_id, folder in folders.items():
-            await deciding.catch_up(folder, read_from[order_id])
+        for order_id, fold in folds.items():
+            await decider.decide_due(fold, read_from[order_id])
         self.tally.traced += [fact for fact in facts if fact[1].traceparent] if tracing.on else []
         for record, one in facts:
-            folder = folders[one.fact.order_id]
-            if folder.home != record.partition:
+            fold = folds[one.fact.order_id]
+            if fold.home != record.partition:
                 self.tally.misplaced[record.topic] += 1
-            self._count(record, await deciding.judge(folder, record, one), deciding.duplicates)
-        for folder in folders.values():
-            deciding.give_up(folder)
-        changed = [folder for folder in folders.values() if folder.changed]
-        if any(folder.waiting.unfinished for folder in changed):
+            self._count(record, await decider.decide_record(fold, record, one), decider.duplicates)
+        for fold in folds.values():
+            decider.expire_parked(fold)
+        changed = [fold for fold in folds.values() if fold.changed]
+        if any(fold.waiting.unfinished for fold in changed):
             self.tally.look_at_ms = self.cycle.now_ms
-        await self._write(changed, deciding, flush=len(changed) > FEW_ORDERS)
+        await self._write(changed, decider, flush=len(changed) > FEW_ORDERS)
 
     def _facts(self, records: Iterable[Placed]) -> list[ReadRecord]:
         """The facts in the records; a record that cannot be read is a dead letter."""
@@ -96,43 +96,43 @@ class LedgerCycle:
             found.append((record, says))
         return found
 
-    async def _deciding(
-        self, folders: Mapping[str, Folder], facts: Sequence[ReadRecord], records: Sequence[Record]
-    ) -> Deciding:
-        returned = await self.book.returning(_replays(records, folders.values()))
-        owners = await self._owners(folders.values(), facts)
-        return Deciding(self.cycle, self.connectors, self._settings, owners, returned)
+    async def _decider(
+        self, folds: Mapping[str, OrderFold], facts: Sequence[ReadRecord], records: Sequence[Record]
+    ) -> Decider:
+        returned = await self.tables.replayed_dead_letters(_replays(records, folds.values()))
+        owners = await self._owners(folds.values(), facts)
+        return Decider(self.cycle, self.connectors, self._settings, owners, returned)
 
-    async def _owners(self, folders: Iterable[Folder], facts: Iterable[ReadRecord]) -> dict[str, str]:
+    async def _owners(self, folds: Iterable[OrderFold], facts: Iterable[ReadRecord]) -> dict[str, str]:
         """Which order has which of the payments that these facts, or those that wait for them, would add."""
         named = {payment.payment_id for _, one in facts for payment in authorizations(one.fact)}
-        for folder in folders:
-            for parked in folder.waiting.parked:
+        for fold in folds:
+            for parked in fold.waiting.parked:
                 if isinstance(parked.read, Readable):
                     named.update(payment.payment_id for payment in authorizations(parked.read.fact))
-        return await self.book.owners_of(named) if named else {}
+        return await self.tables.owners_of(named) if named else {}
 
-    async def _write(self, folders: Sequence[Folder], deciding: Deciding, *, flush: bool) -> None:
+    async def _write(self, folds: Sequence[OrderFold], decider: Decider, *, flush: bool) -> None:
         """Writes all that became of these orders. `flush`: now, and not with the cycle's last statement."""
         rows = Rows(self._settings)
-        telling: list[Words] = []
-        for folder in folders:
-            unnamed = self.connectors.unnamed(folder.order)
+        encoded: list[EncodedMessages] = []
+        for fold in folds:
+            unnamed = self.connectors.unnamed(fold.order)
             self.tally.unnamed.update(unnamed or ())
-            telling.append(words(folder, self._settings.topic_prefix))
-            rows.add(folder, telling[-1].events, unnamed)
-        await self.book.write(rows)
-        self.book.account(self.tally.consumed, deciding.duplicates, self.tally.next_offsets)
-        await self.book.mark_returned(deciding.returned)
-        flushing = asyncio.ensure_future(self.book.flush()) if flush else None
+            encoded.append(encode_messages(fold, self._settings.topic_prefix))
+            rows.add(fold, encoded[-1].events, unnamed)
+        await self.tables.write(rows)
+        self.tables.account(self.tally.consumed, decider.duplicates, self.tally.next_offsets)
+        await self.tables.mark_returned(decider.returned)
+        flushing = asyncio.ensure_future(self.tables.flush()) if flush else None
         try:
             await asyncio.sleep(0)  # the statement is on its way: meanwhile the database is at work
-            for folder, said in zip(folders, telling, strict=True):
-                publish(self.cycle, folder, said)
+            for fold, messages in zip(folds, encoded, strict=True):
+                publish(self.cycle, fold, messages)
         finally:
             if flushing is not None:
                 await flushing
-        self.tally.count_events(folders)
+        self.tally.count_events(folds)
 
     def _count(self, record: Record, fate: str, duplicates: Counter[Place] | None = None) -> None:
         """Counts a record that has its fate. A repeat that is read again was accounted for when it came first."""
@@ -147,7 +147,7 @@ class LedgerCycle:
         return record.offset < self._reached.get(record.place, 0)
 
 
-def _replays(records: Iterable[Record], folders: Iterable[Folder]) -> list[tuple[int, Record]]:
+def _replays(records: Iterable[Record], folds: Iterable[OrderFold]) -> list[tuple[int, Record]]:
     """The records that say they replay a dead letter, those that had to wait included."""
-    waiting = (parked.record for folder in folders for parked in folder.waiting.parked)
+    waiting = (parked.record for fold in folds for parked in fold.waiting.parked)
     return [(one, record) for record in chain(records, waiting) if (one := replay_of(record)) is not None]

@@ -1,4 +1,4 @@
-"""The facts of one cycle, decided one after another; what must be written is gathered in each order's folder."""
+"""The facts of one cycle, decided one after another; what must be written is gathered in each order's fold."""
 
 import math
 from collections import Counter, deque
@@ -22,7 +22,7 @@ from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.envelope import log_fields
 from worker.kafka.records import Origin, Place, Record
 from worker.ledger.connectors import Connectors
-from worker.ledger.folder import Folder, OrderFullError
+from worker.ledger.order_fold import OrderFold, OrderFullError
 from worker.ledger.reading import Readable
 from worker.ledger.waiting import Parked, WaitsFor
 from worker.settings import Settings
@@ -37,7 +37,7 @@ ORDER_FULL = "order_full"
 RecordFate = Literal["applied", "duplicate", "parked", "dead_lettered"]
 
 
-class Deciding:
+class Decider:
     """One cycle's decisions. Nothing here writes to the database or outlives the cycle."""
 
     def __init__(
@@ -55,159 +55,161 @@ class Deciding:
         self.duplicates: Counter[Place] = Counter()
         """Repeats per topic and partition, those among facts that had waited included."""
 
-    async def catch_up(self, folder: Folder, chain: int) -> None:
+    async def decide_due(self, fold: OrderFold, chain: int) -> None:
         """Decides facts that come from no record, before any that do: time has passed, connectors were named.
 
         `chain` is that of the partition whose record names the order: the order's own may belong to another worker.
         """
-        order_id = folder.order.order_id
-        deadline = next_deadline_ms(folder.order, self._settings.expiry_lead_ms)
+        order_id = fold.order.order_id
+        deadline = next_deadline_ms(fold.order, self._settings.expiry_lead_ms)
         if deadline is not None and deadline <= self._cycle.now_ms:
-            await self._judge(folder, None, Readable(TimePassed(order_id=order_id), None), chain)
-        if self._connectors.unnamed(folder.order) == []:
-            await self._judge(folder, None, Readable(ConnectorsNamed(order_id=order_id), None), chain)
-        if any(_can_be_tried(folder, parked) for parked in folder.waiting.parked):
+            await self._decide_and_unpark(fold, None, Readable(TimePassed(order_id=order_id), None), chain)
+        if self._connectors.unnamed(fold.order) == []:
+            await self._decide_and_unpark(fold, None, Readable(ConnectorsNamed(order_id=order_id), None), chain)
+        if any(_can_be_tried(fold, parked) for parked in fold.waiting.parked):
             # Too many waited for one cycle, or a recovery opened the order, which decides nothing.
-            await self._unpark(folder, chain, untried=True)
+            await self._unpark(fold, chain, untried=True)
 
-    async def judge(self, folder: Folder, record: Record, one: Readable) -> RecordFate:
+    async def decide_record(self, fold: OrderFold, record: Record, one: Readable) -> RecordFate:
         """Decides one record, and returns its fate."""
         await self._turns.pass_on()
-        if folder.waiting.unfinished:  # others wait before it
-            folder.waiting.add(Parked(record, "order", None, known=one))
+        if fold.waiting.unfinished:  # others wait before it
+            fold.waiting.add(Parked(record, "order", None, known=one))
             return "parked"
         # A chain is written by the owner of its partition alone: of the record that is read, not of one it unparks.
-        fate = await self._judge(folder, record, one, record.partition)
+        fate = await self._decide_and_unpark(fold, record, one, record.partition)
         if fate == "parked":
-            waits_for, expires_ms = self._wait(folder, None)
-            folder.waiting.add(Parked(record, waits_for, expires_ms, known=one))
+            waits_for, expires_ms = self._parking(fold, None)
+            fold.waiting.add(Parked(record, waits_for, expires_ms, known=one))
         return fate
 
-    def give_up(self, folder: Folder) -> None:
+    def expire_parked(self, fold: OrderFold) -> None:
         """Turns what waited too long into dead letters (R29)."""
-        for parked in folder.waiting.overdue(self._cycle.now_ms):
-            if _can_be_tried(folder, parked):
+        for parked in fold.waiting.overdue(self._cycle.now_ms):
+            if _can_be_tried(fold, parked):
                 continue
-            folder.waiting.drop(parked)
+            fold.waiting.drop(parked)
             message = f"The {parked.waits_for} it names did not come in time (R29)"
-            self._dead_letter(folder, parked.record, "order_unknown", message)
+            self._dead_letter(fold, parked.record, "order_unknown", message)
 
-    async def _judge(self, folder: Folder, record: Record | None, one: Readable, chain: int) -> RecordFate:
+    async def _decide_and_unpark(self, fold: OrderFold, record: Record | None, one: Readable, chain: int) -> RecordFate:
         """Decides one fact, then the parked facts that may be tried because of it."""
-        fate, unparks = self._decide(folder, record, one, chain)
+        fate, unparks = self._decide_safely(fold, record, one, chain)
         if unparks:
-            await self._unpark(folder, chain)
+            await self._unpark(fold, chain)
         return fate
 
-    def _decide(self, folder: Folder, record: Record | None, one: Readable, chain: int) -> tuple[RecordFate, bool]:
+    def _decide_safely(
+        self, fold: OrderFold, record: Record | None, one: Readable, chain: int
+    ) -> tuple[RecordFate, bool]:
         """Decides one fact; returns also whether parked ones may be tried now."""
         try:
-            decision = self._decision(folder, record, one, chain)
+            decision = self._decide_with_terms(fold, record, one, chain)
         except OrderFullError as full:
-            return self._full(folder, record, full), False
+            return self._report_full(fold, record, full), False
         except Exception as problem:  # noqa: BLE001 - a fact that breaks a rule of ours must not stop its partition
-            return self._undecidable(folder, record, problem), False
+            return self._report_undecidable(fold, record, problem), False
         if decision.fate == "applied":
             for added in authorizations(one.fact):
                 self._owners[added.payment_id] = one.fact.order_id
         if decision.fate == "duplicate" and record is not None:
             self.duplicates[record.place] += 1
-        self._follow(folder, record, one.fact, decision)
+        self._update_records(fold, record, one.fact, decision)
         if decision.refusal is not None or decision.fate == "refused":
             return "dead_lettered", decision.unparks
         return decision.fate, decision.unparks
 
-    def _decision(self, folder: Folder, record: Record | None, read: Readable, chain: int) -> Decision:
+    def _decide_with_terms(self, fold: OrderFold, record: Record | None, read: Readable, chain: int) -> Decision:
         fact = read.fact
         foreign = tuple(
             one.payment_id for one in authorizations(fact)
             if self._owners.get(one.payment_id, fact.order_id) != fact.order_id
         )  # fmt: skip
         source = record.origin if record else None
-        terms = self._connectors.terms(folder.order, fact, self._cycle.now_ms, foreign, source in self.returned)
+        terms = self._connectors.terms(fold.order, fact, self._cycle.now_ms, foreign, source in self.returned)
         bounded = record is not None and not isinstance(fact, OutcomeReported)  # whose money has moved already
-        return folder.judge(fact, terms, source, chain, read.traceparent, bounded=bounded)
+        return fold.apply(fact, terms, source, chain, read.traceparent, bounded=bounded)
 
-    def _follow(self, folder: Folder, record: Record | None, fact: Fact, decision: Decision) -> None:
+    def _update_records(self, fold: OrderFold, record: Record | None, fact: Fact, decision: Decision) -> None:
         """Does what a decision says about records: this one is refused or kept, one that was kept is judged."""
         if decision.refusal is not None and record is not None:
-            self._dead_letter(folder, record, decision.refusal.code, decision.refusal.reason)
+            self._dead_letter(fold, record, decision.refusal.code, decision.refusal.reason)
         if decision.holds and record is not None and isinstance(fact, PaymentAutoSettled):
-            folder.waiting.hold(record, automatic_key(fact.payment_id, fact.settle_id))
+            fold.waiting.hold(record, automatic_key(fact.payment_id, fact.settle_id))
         for payment_id, settle_id, suspect in decision.judged:
-            for parked in folder.waiting.held(automatic_key(payment_id, settle_id)):
-                folder.waiting.drop(parked)
+            for parked in fold.waiting.held(automatic_key(payment_id, settle_id)):
+                fold.waiting.drop(parked)
                 if suspect:
                     reason = f"Automatic settlement {settle_id} does not fit payment {payment_id} (R27)"
-                    self._dead_letter(folder, parked.record, "suspect", reason)
+                    self._dead_letter(fold, parked.record, "suspect", reason)
 
-    async def _unpark(self, folder: Folder, chain: int, *, untried: bool = False) -> None:
+    async def _unpark(self, fold: OrderFold, chain: int, *, untried: bool = False) -> None:
         """Tries what waits, in the order in which it was stored; what must go on waiting keeps its place (R29).
 
         One of them may add what others wait for: those are tried again. `untried`: begins only with those that could
         have been tried before and were not. What is too much for one cycle is left to the next.
         """
-        taken = folder.waiting.take_out()
-        line = deque(one for one in taken if not untried or _can_be_tried(folder, one))
-        resting = [one for one in taken if untried and not _can_be_tried(folder, one)]
+        taken = fold.waiting.take_out()
+        line = deque(one for one in taken if not untried or _can_be_tried(fold, one))
+        resting = [one for one in taken if untried and not _can_be_tried(fold, one)]
         for _ in range(TRIED_MAX):
-            if not line or folder.told_bytes > TOLD_BYTES_MAX:
+            if not line or fold.command_bytes > TOLD_BYTES_MAX:
                 break
             await self._turns.pass_on()
             parked = line.popleft()
             one = parked.read
             if not isinstance(one, Readable):  # a newer program reads more strictly than the one that stored it
-                folder.waiting.forget(parked)
-                self._dead_letter(folder, parked.record, one.reason, one.message)
+                fold.waiting.forget(parked)
+                self._dead_letter(fold, parked.record, one.reason, one.message)
                 continue
-            fate, unparks = self._decide(folder, parked.record, one, chain)
+            fate, unparks = self._decide_safely(fold, parked.record, one, chain)
             if fate == "parked":
-                folder.waiting.goes_on(parked, *self._wait(folder, parked.expires_at_ms))
+                fold.waiting.keep_waiting(parked, *self._parking(fold, parked.expires_at_ms))
                 resting.append(parked)
                 continue
-            folder.waiting.forget(parked)
+            fold.waiting.forget(parked)
             if unparks and resting:
                 line, resting = deque(sorted([*resting, *line], key=_stored)), []
         for parked in line:
-            folder.waiting.goes_on(parked, "order", parked.expires_at_ms)
-        folder.waiting.put_back(resting, [*line])
+            fold.waiting.keep_waiting(parked, "order", parked.expires_at_ms)
+        fold.waiting.put_back(resting, [*line])
 
-    def _wait(self, folder: Folder, expires_ms: int | None) -> tuple[WaitsFor, int | None]:
+    def _parking(self, fold: OrderFold, expires_ms: int | None) -> tuple[WaitsFor, int | None]:
         """What a fact waits for, and until when; only waiting for an unknown order or payment ends."""
-        order = folder.order
+        order = fold.order
         if order.opened and order.awaits_connectors:
             return "connectors", None
         if expires_ms is None:
             expires_ms = self._cycle.now_ms + self._settings.parking_ms
         return "payment" if order.opened else "order", expires_ms
 
-    def _undecidable(self, folder: Folder, record: Record | None, problem: Exception) -> RecordFate:
+    def _report_undecidable(self, fold: OrderFold, record: Record | None, problem: Exception) -> RecordFate:
         """A fact on which our rules fail: the order stays as it was; a decision has no effect before it is whole."""
-        order_id = folder.order.order_id
+        order_id = fold.order.order_id
         telemetry.alert(UNDECIDABLE, order_id=order_id)
         place = log_fields(record) if record is not None else {}
         telemetry.log.error("a fact could not be decided", order_id=order_id, **place, exc_info=problem)
         if record is not None:
-            self._dead_letter(folder, record, "internal", f"{type(problem).__name__}: {problem}")
+            self._dead_letter(fold, record, "internal", f"{type(problem).__name__}: {problem}")
         return "dead_lettered"
 
-    def _full(self, folder: Folder, record: Record | None, full: OrderFullError) -> RecordFate:
+    def _report_full(self, fold: OrderFold, record: Record | None, full: OrderFullError) -> RecordFate:
         """An order that grows without end must not stop its partition: its state would soon not fit into a record."""
-        telemetry.alert(ORDER_FULL, order_id=folder.order.order_id)
+        telemetry.alert(ORDER_FULL, order_id=fold.order.order_id)
         if record is not None:
-            self._dead_letter(folder, record, "too_large", str(full))
+            self._dead_letter(fold, record, "too_large", str(full))
         return "dead_lettered"
 
-    def _dead_letter(self, folder: Folder, record: Record, reason: ReasonCode, message: str) -> None:
-        order = folder.order
+    def _dead_letter(self, fold: OrderFold, record: Record, reason: ReasonCode, message: str) -> None:
+        order = fold.order
         self._cycle.dead_letter(record, reason, message, order_id=order.order_id, merchant=order.merchant or None)
 
 
-def _can_be_tried(folder: Folder, parked: Parked) -> bool:
+def _can_be_tried(fold: OrderFold, parked: Parked) -> bool:
     """Whether what it waited for is there, so that it only has to be tried."""
     if parked.waits_for == "connectors":
-        return not folder.order.awaits_connectors
-    return parked.waits_for == "order" and folder.order.opened
+        return not fold.order.awaits_connectors
+    return parked.waits_for == "order" and fold.order.opened
 
 
 def _stored(parked: Parked) -> float:

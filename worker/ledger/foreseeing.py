@@ -10,11 +10,11 @@ from worker.domain.order import Command
 from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Record
-from worker.ledger.book import Book
 from worker.ledger.connectors import Connectors
-from worker.ledger.deciding import Deciding, RecordFate, opened_by
-from worker.ledger.folder import Folder
+from worker.ledger.deciding import Decider, RecordFate, opened_by
+from worker.ledger.order_fold import OrderFold
 from worker.ledger.reading import Readable, read_fact
+from worker.ledger.tables import LedgerTables
 from worker.postgres.connecting import Connection
 from worker.settings import Settings
 from worker.stream.cycle import Cycle
@@ -40,31 +40,31 @@ async def foresee(connection: Connection, settings: Settings, records: Sequence[
     """
     connectors = Connectors(settings)
     cycle = Cycle(connection, [], {}, now_ms, settings.topic_partitions)
-    book = Book(cycle)
+    tables = LedgerTables(cycle)
     facts = [read_fact(record) for record in records]
     readable = [one.fact for one in facts if isinstance(one, Readable)]
-    folders = await book.look({one.order_id for one in readable}, opened_by(readable))
-    owners = await book.owners_of({payment.payment_id for fact in readable for payment in authorizations(fact)})
+    folds = await tables.read_unlocked({one.order_id for one in readable}, opened_by(readable))
+    owners = await tables.owners_of({payment.payment_id for fact in readable for payment in authorizations(fact)})
     returned = {record.origin: 0 for record in records}
-    deciding = Deciding(cycle, connectors, settings, owners, returned)
-    for folder in folders.values():
-        await deciding.catch_up(folder, folder.home)
+    decider = Decider(cycle, connectors, settings, owners, returned)
+    for fold in folds.values():
+        await decider.decide_due(fold, fold.home)
     return [
         Foreseen("dead_lettered", None, None, one.reason, one.message, [], [])
         if isinstance(one, Unreadable)
-        else await _judged(cycle, deciding, folders[one.fact.order_id], record, one)
+        else await _foresee_record(cycle, decider, folds[one.fact.order_id], record, one)
         for record, one in zip(records, facts, strict=True)
     ]
 
 
-async def _judged(cycle: Cycle, deciding: Deciding, folder: Folder, record: Record, one: Readable) -> Foreseen:
-    dead, commands, events = len(cycle.dead), len(folder.commands), len(folder.events)
-    fate = await deciding.judge(folder, record, one)
+async def _foresee_record(cycle: Cycle, decider: Decider, fold: OrderFold, record: Record, one: Readable) -> Foreseen:
+    dead, commands, events = len(cycle.dead), len(fold.commands), len(fold.events)
+    fate = await decider.decide_record(fold, record, one)
     # Its own dead letter, not one of a fact that waited for it.
     own = next((letter for letter in cycle.dead[dead:] if letter.record is record), None)
-    order = folder.order
+    order = fold.order
     return Foreseen(
         fate, order.order_id, order.currency if order.opened else None, own.reason if own else None,
-        own.message if own else None, [asked.command for asked in folder.commands[commands:]],
-        [told.event for told in folder.events[events:]],
+        own.message if own else None, [asked.command for asked in fold.commands[commands:]],
+        [told.event for told in fold.events[events:]],
     )  # fmt: skip

@@ -7,8 +7,8 @@ from worker.kafka import names
 from worker.kafka.records import Place
 from worker.ledger.connectors import Connectors
 from worker.ledger.cycle import LedgerCycle
+from worker.ledger.due_orders import DueOrders
 from worker.ledger.known import first_unknown
-from worker.ledger.lookout import Lookout
 from worker.ledger.tally import MisplacedWarning
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
@@ -29,7 +29,7 @@ class LedgerHandler:
     def __init__(self, control: Control) -> None:
         self._control = control
         self._connectors = Connectors(control.settings)
-        self._lookout = Lookout()
+        self._due_orders = DueOrders()
         self._next_offsets: dict[Place, int] = {}
         self._misplaced = MisplacedWarning()
         self._under_way: LedgerCycle | None = None
@@ -37,7 +37,7 @@ class LedgerHandler:
 
     async def taken(self, connection: Connection, taken: Mapping[int, Taken]) -> None:
         """The orders of these partitions have to be looked at; connectors that they wait for are named at once."""
-        self._lookout.at_once()
+        self._due_orders.look_at_once()
         for row in await connection.fetch(_SQL["read_consumed"], list(taken)):
             self._next_offsets[row["topic"], row["partition"]] = row["next_offset"]
         rows = await connection.fetch(_SQL["awaited_connectors"], list(taken))
@@ -47,30 +47,30 @@ class LedgerHandler:
         """Nothing is ever in flight between two cycles."""
 
     def dropped(self) -> None:
-        self._lookout.at_once()
+        self._due_orders.look_at_once()
         self._next_offsets = {}
         self._under_way = None
 
     def reload(self) -> None:
         """SIGHUP: the connectors file may name what orders wait for."""
         if self._connectors.reload():
-            self._lookout.at_once()
+            self._due_orders.look_at_once()
             if self._under_way is not None:
                 self._under_way.tally.named_look_ms = None  # what is being looked up follows the former file
             self._control.wake()
 
     def clock_set_back(self) -> None:
         """Asks the tables again; what the database had refused may be tried once more."""
-        self._lookout = Lookout()
+        self._due_orders = DueOrders()
 
     def next_due_ms(self) -> int | None:
-        return self._lookout.at_ms
+        return self._due_orders.next_look_ms
 
     async def handle(self, cycle: Cycle) -> None:
         """One cycle: gives every record a fate, and writes all of it at once."""
         under_way = self._under_way = LedgerCycle(cycle, self._connectors, self._control.settings, self._next_offsets)
-        if cycle.now_ms >= self._lookout.at_ms:
-            await self._lookout.pass_time(under_way)
+        if cycle.now_ms >= self._due_orders.next_look_ms:
+            await self._due_orders.decide_due(under_way)
         await under_way.decide_records()
 
     async def committed(self, cycle: Cycle) -> None:
@@ -79,7 +79,7 @@ class LedgerHandler:
         if durable is None or durable.cycle is not cycle:
             return  # nothing was decided in this cycle; the one that did decide was refused
         tally = durable.tally
-        self._lookout.committed(tally)
+        self._due_orders.committed(tally)
         for place, offset in tally.next_offsets.items():
             self._next_offsets[place] = max(offset, self._next_offsets.get(place, 0))
         tally.tell(cycle)

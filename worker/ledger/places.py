@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Place, Record
-from worker.ledger.book import Book
 from worker.ledger.reading import Readable, read_fact
+from worker.ledger.tables import LedgerTables
 
 
 class Placed(Struct, frozen=True, gc=False):
@@ -24,13 +24,15 @@ class Placed(Struct, frozen=True, gc=False):
     """Whether it has its fate already."""
 
 
-async def placed(book: Book, records: Iterable[Record], is_read_again: Callable[[Record], bool]) -> list[Placed]:
+async def placed(
+    tables: LedgerTables, records: Iterable[Record], is_read_again: Callable[[Record], bool]
+) -> list[Placed]:
     """The records, in their order; the books are asked only about those that are read again."""
     found = [Placed(record, read_fact(record), False) for record in records]
     again = [(one.record, one.says) for one in found if is_read_again(one.record)]
     if not again:
         return found
-    known = await book.known_places(again)
+    known = await tables.known_places(again)
     lowest: dict[Place, int] = {}
     for number, one in enumerate(found):
         record = one.record
@@ -38,7 +40,7 @@ async def placed(book: Book, records: Iterable[Record], is_read_again: Callable[
             continue
         if not same:
             if record.place not in lowest:
-                lowest[record.place] = await book.lowest_place(record.place)
+                lowest[record.place] = await tables.lowest_place(record.place)
             lowest[record.place] -= 1
             record = replace(record, offset=lowest[record.place])
         found[number] = Placed(record, one.says, same)

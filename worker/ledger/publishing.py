@@ -8,80 +8,83 @@ from worker.kafka import names
 from worker.kafka.envelope import write
 from worker.kafka.records import Origin, Outgoing
 from worker.ledger import journal
-from worker.ledger.folder import Decided, Folder
 from worker.ledger.journal import Journaled
+from worker.ledger.order_fold import DecidedFact, OrderFold
 from worker.stream.cycle import Cycle
 
 Header = tuple[str, bytes]
 
 
-class Words(Struct):
+class EncodedMessages(Struct):
     """What a cycle says of one order, as far as the tables have it too or hold all that is in it: encoded once."""
 
     events: list[bytes]
-    journals: dict[int, list[Header]]
+    fact_headers: dict[int, list[Header]]
     """For the first record that a fact causes: the header that carries it, and those before it that caused none."""
 
 
-def words(folder: Folder, prefix: str) -> Words:
+def encode_messages(fold: OrderFold, prefix: str) -> EncodedMessages:
     """Encodes the order's new events and facts; best while the order is at hand."""
-    return Words(
+    order = fold.order
+    return EncodedMessages(
         [
-            orjson.dumps(event_message(folder.order, told.event, _source(prefix, told.of.source), told.of.at_ms))
-            for told in folder.events
+            orjson.dumps(event_message(order, one.event, _source(prefix, one.fact.source), one.fact.at_ms))
+            for one in fold.events
         ],
-        _journals(folder),
+        _fact_headers(fold),
     )
 
 
-def publish(cycle: Cycle, folder: Folder, said: Words) -> None:
+def publish(cycle: Cycle, fold: OrderFold, encoded: EncodedMessages) -> None:
     """Adds records to the outbox; every id is derived, so that a repeat is the same record."""
-    journals = dict(said.journals)
-    for asked in folder.commands:
-        command, of = asked.command, asked.of
-        value = orjson.dumps(command_message(folder.order, command, of.at_ms))
-        headers = write(f"command.{command.operation}", command.command_id, timestamp(of.at_ms), of.traceparent)
-        headers += journals.pop(of.sequence, [])
-        _out(cycle, folder, names.COMMANDS, value, headers)
-    publish_events(cycle, folder, said)
-    if folder.order.opened and folder.decided:
-        publish_state(cycle, folder)
+    fact_headers = dict(encoded.fact_headers)
+    for decided in fold.commands:
+        command, fact = decided.command, decided.fact
+        value = orjson.dumps(command_message(fold.order, command, fact.at_ms))
+        headers = write(f"command.{command.operation}", command.command_id, timestamp(fact.at_ms), fact.traceparent)
+        headers += fact_headers.pop(fact.sequence, [])
+        _out(cycle, fold, names.COMMANDS, value, headers)
+    publish_events(cycle, fold, encoded)
+    if fold.order.opened and fold.decided:
+        publish_state(cycle, fold)
 
 
-def publish_events(cycle: Cycle, folder: Folder, said: Words) -> None:
+def publish_events(cycle: Cycle, fold: OrderFold, encoded: EncodedMessages) -> None:
     """What happened to the order in this cycle."""
-    journals = dict(said.journals)
-    for told, value in zip(folder.events, said.events, strict=True):
-        of, ce_id = told.of, f"{folder.order.order_id}/{told.event.sequence}"
-        headers = write(told.event.type, ce_id, timestamp(of.at_ms))
-        headers += journals.pop(of.sequence, [])
-        _out(cycle, folder, names.EVENTS, value, headers)
+    fact_headers = dict(encoded.fact_headers)
+    for decided, value in zip(fold.events, encoded.events, strict=True):
+        fact, ce_id = decided.fact, f"{fold.order.order_id}/{decided.event.sequence}"
+        headers = write(decided.event.type, ce_id, timestamp(fact.at_ms))
+        headers += fact_headers.pop(fact.sequence, [])
+        _out(cycle, fold, names.EVENTS, value, headers)
 
 
-def publish_state(cycle: Cycle, folder: Folder) -> None:
+def publish_state(cycle: Cycle, fold: OrderFold) -> None:
     """The order as it stands now."""
-    order = folder.order
+    order = fold.order
     headers = write("order.state", f"{order.order_id}/v{order.version}", timestamp(order.updated_at_ms))
-    _out(cycle, folder, names.ORDERS, orjson.dumps(order_state(order)), headers)
+    _out(cycle, fold, names.ORDERS, orjson.dumps(order_state(order)), headers)
 
 
-def _out(cycle: Cycle, folder: Folder, topic: str, value: bytes, headers: list[Header]) -> None:
-    cycle.publish(Outgoing(topic, folder.home, folder.order.order_id.encode(), value, headers))
+def _out(cycle: Cycle, fold: OrderFold, topic: str, value: bytes, headers: list[Header]) -> None:
+    cycle.publish(Outgoing(topic, fold.home, fold.order.order_id.encode(), value, headers))
 
 
-def _journals(folder: Folder) -> dict[int, list[Header]]:
-    telling = {asked.of.sequence for asked in folder.commands} | {told.of.sequence for told in folder.events}
+def _fact_headers(fold: OrderFold) -> dict[int, list[Header]]:
+    published = {decided.fact.sequence for decided in fold.commands} | {
+        decided.fact.sequence for decided in fold.events
+    }
     found: dict[int, list[Header]] = {}
-    untold = list(folder.silent)
-    for decided in folder.decided:
-        untold.append(_journaled(decided))
-        if decided.sequence in telling:
-            found[decided.sequence] = [(journal.HEADER, journal.encode(untold))]
-            untold = []
+    unpublished = list(fold.unpublished)
+    for decided in fold.decided:
+        unpublished.append(_journaled(decided))
+        if decided.sequence in published:
+            found[decided.sequence] = [(journal.HEADER, journal.encode(unpublished))]
+            unpublished = []
     return found
 
 
-def _journaled(one: Decided) -> Journaled:
+def _journaled(one: DecidedFact) -> Journaled:
     return Journaled(one.sequence, one.source, one.traceparent, Raw(one.fact), Raw(one.terms))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from worker.domain.decide import next_deadline_ms
 from worker.domain.kept import encode
 from worker.domain.published import needs_attention
-from worker.ledger.folder import Folder, sums
+from worker.ledger.order_fold import OrderFold, sums
 from worker.ledger.waiting import Waiting
 from worker.postgres.values import moment, moment_or_none
 from worker.settings import Settings
@@ -16,80 +16,80 @@ Row = tuple[Any, ...]
 
 
 class Rows:
-    """Rows, gathered order by order; each has the columns of its statement in `book.sql`, in their order."""
+    """Rows, gathered order by order; each has the columns of its statement in `tables.sql`, in their order."""
 
     def __init__(self, settings: Settings) -> None:
         self._expiry_lead_ms = settings.expiry_lead_ms
-        self.standing: list[Row] = []
+        self.orders: list[Row] = []
         self.payments: list[Row] = []
-        self.balances: list[Row] = []
+        self.payment_balances: list[Row] = []
         self.commands: list[Row] = []
         self.facts: list[Row] = []
         self.events: list[Row] = []
         self.entries: list[tuple[int, Row]] = []
         """Each with its chain, not linked yet."""
         self.settlements: list[Row] = []
-        self.gone_settlements: list[Row] = []
+        self.removed_settlements: list[Row] = []
         self.parked: list[Row] = []
-        self.moved: list[Row] = []
-        self.ended: list[int] = []
+        self.moved_parked: list[Row] = []
+        self.unparked: list[int] = []
 
-    def add(self, folder: Folder, events: Sequence[bytes], awaits: list[str] | None) -> None:
+    def add(self, fold: OrderFold, events: Sequence[bytes], awaits: list[str] | None) -> None:
         """Adds what became of one order.
 
         `events`: the new ones, in words. `awaits`: connectors that it waits for and no file names; None: for none.
         """
-        order_id = folder.order.order_id
-        if folder.decided:
-            self._add_payments(folder)
-            self._add_settlements(folder)
-        for asked in folder.commands:
+        order_id = fold.order.order_id
+        if fold.decided:
+            self._add_payments(fold)
+            self._add_settlements(fold)
+        for asked in fold.commands:
             one = asked.command
             self.commands.append(
                 (one.command_id, one.request_id, order_id, one.payment_id, one.sequence, one.operation, one.value)
             )
-        for decided in folder.decided:
+        for decided in fold.decided:
             source = decided.source or (None, None, None)
             at = moment(decided.at_ms)
             self.facts.append((order_id, decided.sequence, decided.fate, decided.fact, decided.terms, *source, at))
-        for told, message in zip(folder.events, events, strict=True):
+        for told, message in zip(fold.events, events, strict=True):
             self.events.append((order_id, told.event.sequence, message))
-        for decided, entry in folder.entries:
+        for decided, entry in fold.entries:
             content = (
                 order_id, decided.sequence, entry.payment_id, entry.debit, entry.credit, entry.amount,
-                folder.order.currency, entry.rule, entry.command_id,
+                fold.order.currency, entry.rule, entry.command_id,
             )  # fmt: skip
             self.entries.append((decided.chain, content))
-        if folder.waiting.changed:
-            self._add_waiting(order_id, folder.waiting)
-        self.standing.append(self._standing(folder, awaits))
+        if fold.waiting.changed:
+            self._add_waiting(order_id, fold.waiting)
+        self.orders.append(self._order(fold, awaits))
 
-    def _add_payments(self, folder: Folder) -> None:
+    def _add_payments(self, fold: OrderFold) -> None:
         """New payments, and the balances of known ones, if they changed."""
-        order = folder.order
+        order = fold.order
         for one in order.payments:
-            now, before = sums(one), folder.known_sums.get(one.payment_id)
+            now, before = sums(one), fold.stored_sums.get(one.payment_id)
             if before is None:
                 fixed = (one.payment_id, order.order_id, one.connector, order.currency, one.authorized, one.cap)
                 self.payments.append((*fixed, *now))
             elif now != before:
-                self.balances.append((one.payment_id, *now))
+                self.payment_balances.append((one.payment_id, *now))
 
-    def _add_settlements(self, folder: Folder) -> None:
-        left = dict(folder.known_settlements)
-        for payment in folder.order.payments:
+    def _add_settlements(self, fold: OrderFold) -> None:
+        left = dict(fold.stored_settlements)
+        for payment in fold.order.payments:
             for one in payment.settlements:
                 key = (payment.payment_id, one.settle_id)
                 if left.pop(key, None) != one:
                     self.settlements.append((*key, one.value, one.refunded, one.refunding, one.automatic))
-        self.gone_settlements += left
+        self.removed_settlements += left
 
     def _add_waiting(self, order_id: str, waiting: Waiting) -> None:
-        self.ended += waiting.ended
+        self.unparked += waiting.ended
         parked = {*waiting.parked}
         for one in waiting.moved:
             if one.row_id is not None and one in parked:
-                self.moved.append((one.row_id, one.waits_for, moment_or_none(one.expires_at_ms)))
+                self.moved_parked.append((one.row_id, one.waits_for, moment_or_none(one.expires_at_ms)))
         for one in waiting.parked:
             if one.row_id is None:
                 record = one.record
@@ -98,13 +98,13 @@ class Rows:
                     encode_headers(record.headers), moment(record.timestamp_ms), moment_or_none(one.expires_at_ms),
                 ))  # fmt: skip
 
-    def _standing(self, folder: Folder, awaits: list[str] | None) -> Row:
-        order = folder.order
-        wake_ms = _earliest(next_deadline_ms(order, self._expiry_lead_ms), folder.waiting.due_ms())
-        known = folder.facts > 0
+    def _order(self, fold: OrderFold, awaits: list[str] | None) -> Row:
+        order = fold.order
+        wake_ms = _earliest(next_deadline_ms(order, self._expiry_lead_ms), fold.waiting.due_ms())
+        known = fold.facts > 0
         return (
             order.order_id, order.opened, order.merchant or None, order.phase, needs_attention(order), awaits,
-            order.version, folder.facts, folder.told, folder.waiting.number,
+            order.version, fold.facts, fold.last_published_fact, fold.waiting.number,
             moment_or_none(wake_ms),
             encode(order) if known else None, moment(order.updated_at_ms) if known else None,
         )  # fmt: skip

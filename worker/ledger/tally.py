@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from worker import metrics, telemetry
 from worker.kafka.envelope import name_of
 from worker.kafka.records import Place, Record
-from worker.ledger.folder import Folder
+from worker.ledger.order_fold import OrderFold
 from worker.ledger.reading import Readable
 from worker.stream.cycle import Cycle
 from worker.tracing import tracing
@@ -32,9 +32,9 @@ class Tally(Struct):
     look_at_ms: int | None = None
     named_look_ms: int | None = None
 
-    def count_events(self, folders: Iterable[Folder]) -> None:
+    def count_events(self, folds: Iterable[OrderFold]) -> None:
         """Counts what was written and not refused."""
-        self.events.update(told.event.type for folder in folders for told in folder.events)
+        self.events.update(told.event.type for fold in folds for told in fold.events)
 
     def tell(self, cycle: Cycle) -> None:
         """Reports to the metrics, and to the traces that were asked for."""

@@ -41,21 +41,21 @@ class Waiting:
         """Those that wait for something else now, or until another time."""
         self.ended: list[int] = []
         """The rows of those that wait no more."""
-        self._left = 0
-        self._left_due_ms: int | None = None
+        self._unread = 0
+        self._unread_due_ms: int | None = None
 
     @property
     def number(self) -> int:
         """How many wait, those included that were not read."""
-        return len(self.parked) + self._left
+        return len(self.parked) + self._unread
 
-    def lay_in(self, stored: Parked) -> None:
+    def add_stored(self, stored: Parked) -> None:
         """One that waited before this cycle."""
         self.parked.append(stored)
 
-    def leave(self, number: int, due_ms: int | None) -> None:
+    def add_unread(self, number: int, due_ms: int | None) -> None:
         """So many more wait and were not read, since nothing can come of them in this cycle."""
-        self._left, self._left_due_ms = number, due_ms
+        self._unread, self._unread_due_ms = number, due_ms
 
     def add(self, parked: Parked) -> None:
         """A record waits from now on."""
@@ -91,7 +91,7 @@ class Waiting:
             self.ended.append(parked.row_id)
         self.changed = True
 
-    def goes_on(self, parked: Parked, waits_for: WaitsFor, expires_at_ms: int | None) -> None:
+    def keep_waiting(self, parked: Parked, waits_for: WaitsFor, expires_at_ms: int | None) -> None:
         """One that was taken out goes on waiting, perhaps for something else."""
         if (parked.waits_for, parked.expires_at_ms) != (waits_for, expires_at_ms):
             parked.waits_for, parked.expires_at_ms = waits_for, expires_at_ms
@@ -105,11 +105,11 @@ class Waiting:
 
     def unread_are_due(self, now_ms: int) -> bool:
         """Whether some of those that were not read give up by then."""
-        return self._left_due_ms is not None and self._left_due_ms <= now_ms
+        return self._unread_due_ms is not None and self._unread_due_ms <= now_ms
 
     def due_ms(self) -> int | None:
         """The earliest deadline; at once, if some could be tried and were not yet."""
         if self.unfinished:
             return 0
-        deadlines = (self._left_due_ms, *(one.expires_at_ms for one in self.parked))
+        deadlines = (self._unread_due_ms, *(one.expires_at_ms for one in self.parked))
         return min((one for one in deadlines if one is not None), default=None)

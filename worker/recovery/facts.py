@@ -16,12 +16,12 @@ from worker.kafka.envelope import id_of, is_ours, kind_of, numbered, write
 from worker.kafka.records import Outgoing, Place, Record
 from worker.kafka.tail import read_between
 from worker.ledger import journal
-from worker.ledger.book import Book
-from worker.ledger.folder import Folder
 from worker.ledger.journal import Journaled
 from worker.ledger.known import first_unknown
-from worker.ledger.publishing import Words, publish_events, publish_state, words
+from worker.ledger.order_fold import OrderFold
+from worker.ledger.publishing import EncodedMessages, encode_messages, publish_events, publish_state
 from worker.ledger.rows import Rows
+from worker.ledger.tables import LedgerTables
 from worker.ledger.waiting import Parked
 from worker.postgres.queries import load
 from worker.postgres.values import columns
@@ -59,8 +59,8 @@ class Facts:
     async def of_commands(self, page: Sequence[Record]) -> None:
         """Folds facts whose commands reached Kafka when their events had not; every command is known afterwards."""
         ours = [record for record in page if is_ours(record)]
-        for folder in await self._fold_all(ours):
-            publish_events(self._cycle, folder, self._words(folder))
+        for fold in await self._fold_all(ours):
+            publish_events(self._cycle, fold, self._encoded(fold))
         await self._must_know(ours)
         await self._must_be_the_same(ours)
 
@@ -77,8 +77,8 @@ class Facts:
         touched, self._touched = sorted(self._touched), set()
         for start in range(0, len(touched), ORDERS_PER_STEP):
             some = touched[start : start + ORDERS_PER_STEP]
-            for folder in (await Book(self._cycle).open(some)).values():
-                publish_state(self._cycle, folder)
+            for fold in (await LedgerTables(self._cycle).lock(some)).values():
+                publish_state(self._cycle, fold)
             await self._cycle.connection.execute(_SQL["try_what_waits"], some)
             await self.flush()
 
@@ -92,56 +92,56 @@ class Facts:
         if rows:
             await self._cycle.connection.execute(_SQL["account_taken_back"], *columns(rows))
 
-    async def _fold_all(self, records: Iterable[Record]) -> list[Folder]:
+    async def _fold_all(self, records: Iterable[Record]) -> list[OrderFold]:
         told = _told(records)
         if not told:
             return []
         await self._must_agree(told)
-        book = Book(self._cycle)
-        folders = await book.open(told)
+        tables = LedgerTables(self._cycle)
+        folds = await tables.lock(told)
         for order_id, facts in told.items():
             for one in sorted(facts.values(), key=lambda fact: fact.sequence):
-                if one.sequence > folders[order_id].facts:
-                    await self._fold(folders[order_id], one)
-        changed = [folder for folder in folders.values() if folder.decided]
+                if one.sequence > folds[order_id].facts:
+                    await self._fold(folds[order_id], one)
+        changed = [fold for fold in folds.values() if fold.decided]
         rows = Rows(self._settings)
-        for folder in changed:
-            rows.add(folder, self._words(folder).events, _awaited(folder.order))
-        await book.write(rows)
-        await book.flush()
-        self._touched |= {folder.order.order_id for folder in changed}
+        for fold in changed:
+            rows.add(fold, self._encoded(fold).events, _awaited(fold.order))
+        await tables.write(rows)
+        await tables.flush()
+        self._touched |= {fold.order.order_id for fold in changed}
         return changed
 
-    def _words(self, folder: Folder) -> Words:
-        return words(folder, self._settings.topic_prefix)
+    def _encoded(self, fold: OrderFold) -> EncodedMessages:
+        return encode_messages(fold, self._settings.topic_prefix)
 
-    async def _fold(self, folder: Folder, one: Journaled) -> None:
+    async def _fold(self, fold: OrderFold, one: Journaled) -> None:
         """One fact as it was applied, in its place."""
-        order_id = folder.order.order_id
-        if one.sequence != folder.facts + 1:
+        order_id = fold.order.order_id
+        if one.sequence != fold.facts + 1:
             raise RecoveryError(
-                f"order {order_id}: its facts {folder.facts + 1} to {one.sequence - 1} are neither in this database "
+                f"order {order_id}: its facts {fold.facts + 1} to {one.sequence - 1} are neither in this database "
                 "nor on the events topic any more; restore a newer backup"
             )
         fact, terms = decode_fact(one.fact), decode_terms(one.terms)
-        decision = folder.judge(fact, terms, one.source, folder.home, one.traceparent)
+        decision = fold.apply(fact, terms, one.source, fold.home, one.traceparent)
         if decision.fate not in ("applied", "refused"):
             raise RecoveryError(
                 f"order {order_id}: fact {one.sequence} had an effect and would be {decision.fate} now: this is not "
                 "the program that decided it; recover with that one"
             )
         self._summary["facts"] += 1
-        waited = self._drop_waiting(folder, one, decision)
+        waited = self._drop_waiting(fold, one, decision)
         if one.source is not None:
             topic, partition, offset = one.source
             self.records[topic, partition] += not waited
             self.next_offsets[topic, partition] = max(offset + 1, self.next_offsets.get((topic, partition), 0))
         if decision.holds and isinstance(fact, PaymentAutoSettled):
-            await self._hold(folder, one, fact, waited)
+            await self._hold(fold, one, fact, waited)
 
-    def _drop_waiting(self, folder: Folder, one: Journaled, decision: Decision) -> Parked | None:
+    def _drop_waiting(self, fold: OrderFold, one: Journaled, decision: Decision) -> Parked | None:
         """What waited for this fact, or is this fact, waits no longer."""
-        waiting = folder.waiting
+        waiting = fold.waiting
         for payment_id, settle_id, _ in decision.judged:
             for parked in waiting.held(automatic_key(payment_id, settle_id)):
                 waiting.drop(parked)
@@ -151,11 +151,11 @@ class Facts:
                 return parked
         return None
 
-    async def _hold(self, folder: Folder, one: Journaled, fact: PaymentAutoSettled, waited: Parked | None) -> None:
+    async def _hold(self, fold: OrderFold, one: Journaled, fact: PaymentAutoSettled, waited: Parked | None) -> None:
         """The record of an automatic settlement that is judged later is kept at hand, if its topic still has it."""
         record = waited.record if waited else await self._read(one)
         if record is not None:
-            folder.waiting.hold(record, automatic_key(fact.payment_id, fact.settle_id))
+            fold.waiting.hold(record, automatic_key(fact.payment_id, fact.settle_id))
 
     async def _read(self, one: Journaled) -> Record | None:
         assert one.source is not None

@@ -10,8 +10,8 @@ from worker.domain.order import Command, Order
 from worker.kafka import names
 from worker.kafka.packing import unpacked
 from worker.kafka.records import Outgoing, Record
-from worker.ledger.folder import Folder
-from worker.ledger.publishing import publish, words
+from worker.ledger.order_fold import OrderFold
+from worker.ledger.publishing import encode_messages, publish
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.stream.cycle import Cycle
@@ -24,13 +24,13 @@ async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Comma
     for row in await cycle.connection.fetch(_SQL["not_taken_over"]):
         order_id = row["order_id"]
         known = {one["command_id"] for one in await cycle.connection.fetch(_SQL["taken_over_of_order"], order_id)}
-        folder = await _folded(cycle, order_id)
+        fold = await _folded(cycle, order_id)
         scratch = Cycle(cycle.connection, [], {}, cycle.now_ms, cycle.partitions)
-        publish(scratch, folder, words(folder, prefix))
+        publish(scratch, fold, encode_messages(fold, prefix))
         records = [record for record in unpacked(scratch.outgoing) if record.topic == names.COMMANDS]
-        for asked, record in zip(folder.commands, records, strict=True):
+        for asked, record in zip(fold.commands, records, strict=True):
             if asked.command.command_id not in known:
-                yield folder.order.commands[asked.command.command_id], record
+                yield fold.order.commands[asked.command.command_id], record
 
 
 async def own_places(connection: Connection) -> Iterator[int]:
@@ -49,8 +49,8 @@ async def as_job(cycle: Cycle, record: Outgoing, own_places: Iterator[int]) -> J
     return job
 
 
-async def _folded(cycle: Cycle, order_id: str) -> Folder:
-    folder = Folder(Order(order_id), cycle.partition_of(order_id), 0)
+async def _folded(cycle: Cycle, order_id: str) -> OrderFold:
+    fold = OrderFold(Order(order_id), cycle.partition_of(order_id), 0)
     for row in await cycle.connection.fetch(_SQL["facts_of_one_order"], order_id):
-        folder.judge(decode_fact(row["fact"]), decode_terms(row["terms"]), None, 0, None)
-    return folder
+        fold.apply(decode_fact(row["fact"]), decode_terms(row["terms"]), None, 0, None)
+    return fold

@@ -12,8 +12,8 @@ from worker import metrics
 from worker.domain.decide import decide
 from worker.domain.decision import Decision
 from worker.kafka import names
-from worker.ledger.book import Book
 from worker.ledger.checking import run_audit
+from worker.ledger.tables import LedgerTables
 from worker.stream import turns
 from worker.stream.cycle import Cycle
 
@@ -163,8 +163,8 @@ async def test_an_order_that_never_comes_makes_no_further_fact_dearer_and_is_giv
     await ledger.cycle()
     ledger.now_ms += 1_000
     await ledger.apply("invoice.issued", invoice("o1", "late", 100))
-    [folder] = (await Book(Cycle(ledger.connection, [], {}, ledger.now_ms, 4)).open(["o1"], opening=())).values()
-    found = folder.waiting
+    [fold] = (await LedgerTables(Cycle(ledger.connection, [], {}, ledger.now_ms, 4)).lock(["o1"], opening=())).values()
+    found = fold.waiting
     assert (found.parked, found.number, found.due_ms()) == ([], 251, ledger.now_ms - 1_000 + 72 * 3_600_000)
 
     ledger.now_ms += 72 * 3_600_000 - 1_000
@@ -249,7 +249,7 @@ async def test_while_what_waited_for_an_order_is_decided_the_lease_can_be_renewe
         asyncio.get_running_loop().call_soon(said.append, "others")
         return decide(*given)
 
-    monkeypatch.setattr("worker.ledger.folder.decide", told)
+    monkeypatch.setattr("worker.ledger.order_fold.decide", told)
     await ledger.apply("order.authorized", authorized("o1"))
 
     assert said == ["decided", "others"] * 51
@@ -269,7 +269,7 @@ async def test_an_order_is_opened_also_where_what_waited_for_it_takes_longer_tha
             pass
         return decide(*given)
 
-    monkeypatch.setattr("worker.ledger.folder.decide", slowly)
+    monkeypatch.setattr("worker.ledger.order_fold.decide", slowly)
     await ledger.apply("order.authorized", authorized("o1"))
 
     assert ledger.commands() == [("settle", 100)] * 20
@@ -367,13 +367,13 @@ async def test_orders_that_wait_for_connectors_are_not_looked_for_again_and_agai
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     looks: list[int] = []
-    look = Book.named_orders
+    look = LedgerTables.named_orders
 
-    async def told(book: Book, *given: Any) -> list[str]:
+    async def told(tables: LedgerTables, *given: Any) -> list[str]:
         looks.append(ledger.now_ms - NOON_MS)
-        return await look(book, *given)
+        return await look(tables, *given)
 
-    monkeypatch.setattr(Book, "named_orders", told)
+    monkeypatch.setattr(LedgerTables, "named_orders", told)
     await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "c2"}]))
     for _ in range(12):
         ledger.now_ms += 1_000
@@ -390,18 +390,18 @@ async def test_a_file_that_names_a_connector_while_a_cycle_runs_is_gone_by_in_th
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "c2"}]))
-    look = Book.named_orders
+    look = LedgerTables.named_orders
 
-    async def named_meanwhile(book: Book, *given: Any) -> list[str]:
-        found = await look(book, *given)
+    async def named_meanwhile(tables: LedgerTables, *given: Any) -> list[str]:
+        found = await look(tables, *given)
         ledger.file.write_text(ledger.file.read_text().replace("connectors.c1", "connectors.c2"))
         ledger.handler.reload()
         return found
 
-    monkeypatch.setattr(Book, "named_orders", named_meanwhile)
+    monkeypatch.setattr(LedgerTables, "named_orders", named_meanwhile)
     ledger.now_ms += 60_000
     await ledger.cycle()
-    monkeypatch.setattr(Book, "named_orders", look)
+    monkeypatch.setattr(LedgerTables, "named_orders", look)
     ledger.now_ms += 1_000
     await ledger.cycle()
 
@@ -536,7 +536,7 @@ async def test_a_fact_that_cannot_be_decided_is_one_dead_letter(ledger: LedgerHa
     def broken(*_: object) -> None:
         raise AssertionError("a rule of ours is broken")
 
-    monkeypatch.setattr("worker.ledger.folder.decide", broken)
+    monkeypatch.setattr("worker.ledger.order_fold.decide", broken)
     await ledger.apply("invoice.issued", invoice("o1", "1", 4000))
     monkeypatch.undo()
     await ledger.apply("invoice.issued", invoice("o1", "2", 3000))

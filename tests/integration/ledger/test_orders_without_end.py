@@ -5,7 +5,7 @@ import pytest
 from tests.integration.ledger.harness import CONNECTORS, LedgerHarness, authorized, invoice, payment
 from worker.kafka import names
 from worker.kafka.topics import TOLD_BYTES_MAX
-from worker.ledger.folder import ORDER_BYTES_MAX
+from worker.ledger.order_fold import ORDER_BYTES_MAX
 
 LONG_NUMBER = "🧾" * 250
 INVOICES = 2_500

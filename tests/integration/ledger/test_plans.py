@@ -12,8 +12,8 @@ from worker.postgres.queries import Query, all_queries
 
 COPIES = 3_000
 HOT = (
-    "worker/ledger/book.sql", "worker/stream/dead_letters.sql", "worker/stream/offsets.sql", "worker/stream/outbox.sql",
-    "worker/stream/ownership.sql",
+    "worker/ledger/tables.sql", "worker/stream/dead_letters.sql", "worker/stream/offsets.sql",
+    "worker/stream/outbox.sql", "worker/stream/ownership.sql",
 )  # fmt: skip
 # Asked when somebody looks at the metrics, in a session of its own.
 NOT_IN_A_CYCLE = ("count_parked", "count_open_dead_letters")

@@ -16,19 +16,19 @@ QUARANTINE_MS = 600_000
 REFUSED = "refused_by_database"
 
 
-class Lookout:
+class DueOrders:
     """Remembers between cycles where to look next, and where not to."""
 
     def __init__(self) -> None:
-        self.at_ms = 0
-        self._named_at_ms = 0
+        self.next_look_ms = 0
+        self._next_named_look_ms = 0
         self._quarantine: dict[str, int] = {}
 
-    def at_once(self) -> None:
+    def look_at_once(self) -> None:
         """Makes the next cycle look, whatever was known."""
-        self.at_ms = self._named_at_ms = 0
+        self.next_look_ms = self._next_named_look_ms = 0
 
-    async def pass_time(self, work: LedgerCycle) -> None:
+    async def decide_due(self, work: LedgerCycle) -> None:
         """Decides these facts in a savepoint: an order that the database refuses must not take others along."""
         due = await self._due(work)
         if due and await _try(work, due) is not None:
@@ -38,19 +38,19 @@ class Lookout:
 
     async def _due(self, work: LedgerCycle) -> set[str]:
         """Orders for which something has happened that comes from no record."""
-        now_ms, book, tally = work.cycle.now_ms, work.book, work.tally
+        now_ms, tables, tally = work.cycle.now_ms, work.tables, work.tally
         self._quarantine = {one: until for one, until in self._quarantine.items() if until > now_ms}
-        due = await book.due_orders(TIMED_ORDERS_MAX, self._quarantine)
+        due = await tables.due_orders(TIMED_ORDERS_MAX, self._quarantine)
         awaiting: list[str] = []
-        if now_ms >= self._named_at_ms:  # any number of orders may wait for connectors: not in each look
+        if now_ms >= self._next_named_look_ms:  # any number of orders may wait for connectors: not in each look
             tally.named_look_ms = now_ms + NAMED_LOOK_MS
-            awaiting = await book.named_orders(work.connectors.names, TIMED_ORDERS_MAX, self._quarantine)
+            awaiting = await tables.named_orders(work.connectors.names, TIMED_ORDERS_MAX, self._quarantine)
             if len(awaiting) == TIMED_ORDERS_MAX:
                 tally.named_look_ms = now_ms
         if max(len(due), len(awaiting)) == TIMED_ORDERS_MAX:
             tally.look_at_ms = now_ms
         else:
-            next_ms = await book.next_wake_ms()
+            next_ms = await tables.next_wake_ms()
             tally.look_at_ms = min(now_ms + LOOK_MS, next_ms if next_ms is not None else 1 << 60)
         return {*due, *awaiting}
 
@@ -66,9 +66,9 @@ class Lookout:
     def committed(self, tally: Tally) -> None:
         """What the cycle found out about the next look is durable now."""
         if tally.look_at_ms is not None:
-            self.at_ms = tally.look_at_ms
+            self.next_look_ms = tally.look_at_ms
         if tally.named_look_ms is not None:
-            self._named_at_ms = tally.named_look_ms
+            self._next_named_look_ms = tally.named_look_ms
 
 
 async def _try(work: LedgerCycle, orders: Collection[str]) -> Exception | None:

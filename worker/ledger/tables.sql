@@ -32,7 +32,7 @@ SELECT order_id, (
 ) AS expires_at
 FROM unnest($1::text[]) AS named (order_id)
 
--- name: silent_facts
+-- name: unpublished_facts
 -- Facts of these orders that came after the last one that a message has carried.
 SELECT f.order_id, f.sequence, f.fact, f.terms, f.topic, f.partition, f."offset"
 FROM facts f JOIN orders o ON o.order_id = f.order_id AND f.sequence > o.told
@@ -179,7 +179,7 @@ SELECT least(0, (SELECT min("offset") FROM facts WHERE topic = $1 AND partition 
     (SELECT min("offset") FROM dead_letters WHERE topic = $1 AND partition = $2),
     (SELECT min("offset") FROM parked WHERE topic = $1 AND partition = $2))
 
--- name: returning
+-- name: replayed_dead_letters
 -- Which of these records are the first to replay the dead letter they name; a discarded one is not judged again.
 SELECT DISTINCT ON (id) id, again.topic, again.partition, again."offset"
 FROM unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[]) AS again (named, topic, partition, "offset")
@@ -202,7 +202,7 @@ LEFT JOIN LATERAL (
 ) AS asked ON true
 WHERE dead_letters.id = back.id
 
--- name: look_at_orders
+-- name: read_orders_unlocked
 -- Orders as they are now, for a look at what would be decided; nothing is locked.
 SELECT order_id, partition, document, facts, told, parked FROM orders WHERE order_id = ANY ($1::text[])
 

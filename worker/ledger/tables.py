@@ -11,8 +11,8 @@ from worker.kafka.envelope import Unreadable
 from worker.kafka.records import Origin, Place, Record
 from worker.ledger.appending import append
 from worker.ledger.chain import link
-from worker.ledger.folder import Folder
 from worker.ledger.journal import Journaled
+from worker.ledger.order_fold import OrderFold
 from worker.ledger.reading import Readable
 from worker.ledger.rows import Row, Rows
 from worker.ledger.waiting import Parked
@@ -28,7 +28,7 @@ GIVEN_UP_MAX = 100
 _SQL = load("worker.ledger")
 
 
-class Book:
+class LedgerTables:
     """One cycle's access to the ledger's tables."""
 
     def __init__(self, cycle: Cycle) -> None:
@@ -71,7 +71,7 @@ class Book:
         rows = await self._connection.fetch(_SQL["owners_of_payments"], list(payments))
         return {row["payment_id"]: row["order_id"] for row in rows}
 
-    async def open(self, orders: Iterable[str], opening: Container[str] | None = None) -> dict[str, Folder]:
+    async def lock(self, orders: Iterable[str], opening: Container[str] | None = None) -> dict[str, OrderFold]:
         """The orders, locked first and read afterwards; one that is new here gets a row to be locked.
 
         `opening`: which of them may be opened now. Of the facts that wait for other orders that are not open, only
@@ -84,18 +84,18 @@ class Book:
             homes = [self._cycle.partition_of(one) for one in unknown]
             await self._connection.execute(_SQL["meet_orders"], unknown, homes)
             rows = await self._connection.fetch(_SQL["lock_orders"], ids)
-        return await self._folders(rows, opening)
+        return await self._folds(rows, opening)
 
-    async def look(self, orders: Iterable[str], opening: Container[str]) -> dict[str, Folder]:
+    async def read_unlocked(self, orders: Iterable[str], opening: Container[str]) -> dict[str, OrderFold]:
         """The orders as they are, unlocked: for a look at what would be decided."""
         ids = sorted(orders)
-        found = await self._folders(await self._connection.fetch(_SQL["look_at_orders"], ids), opening)
-        return {one: found.get(one) or Folder(Order(one), self._cycle.partition_of(one), 0) for one in ids}
+        found = await self._folds(await self._connection.fetch(_SQL["read_orders_unlocked"], ids), opening)
+        return {one: found.get(one) or OrderFold(Order(one), self._cycle.partition_of(one), 0) for one in ids}
 
-    async def _folders(self, rows: Sequence[Any], opening: Container[str] | None) -> dict[str, Folder]:
-        silent = await self._silent([row["order_id"] for row in rows if row["told"] < row["facts"]])
-        folders = {
-            row["order_id"]: Folder(
+    async def _folds(self, rows: Sequence[Any], opening: Container[str] | None) -> dict[str, OrderFold]:
+        silent = await self._unpublished_facts([row["order_id"] for row in rows if row["told"] < row["facts"]])
+        folds = {
+            row["order_id"]: OrderFold(
                 decode_order(row["document"]) if row["document"] else Order(row["order_id"]),
                 row["partition"],
                 row["facts"],
@@ -105,51 +105,51 @@ class Book:
             for row in rows
         }
         if waiting := {row["order_id"]: row["parked"] for row in rows if row["parked"]}:
-            await self._read_parked(folders, waiting, opening)
-        return folders
+            await self._read_parked(folds, waiting, opening)
+        return folds
 
-    async def _silent(self, ids: list[str]) -> dict[str, list[Journaled]]:
+    async def _unpublished_facts(self, ids: list[str]) -> dict[str, list[Journaled]]:
         """Facts that no message has carried yet, since nothing followed from them; there are few."""
         found: dict[str, list[Journaled]] = {}
-        for row in await self._connection.fetch(_SQL["silent_facts"], ids) if ids else ():
+        for row in await self._connection.fetch(_SQL["unpublished_facts"], ids) if ids else ():
             source = (row["topic"], row["partition"], row["offset"]) if row["topic"] is not None else None
             one = Journaled(row["sequence"], source, None, Raw(row["fact"]), Raw(row["terms"]))
             found.setdefault(row["order_id"], []).append(one)
         return found
 
     async def _read_parked(
-        self, folders: Mapping[str, Folder], waiting: Mapping[str, int], opening: Container[str] | None
+        self, folds: Mapping[str, OrderFold], waiting: Mapping[str, int], opening: Container[str] | None
     ) -> None:
         shut, read = list[str](), list[str]()
         for one in waiting:
-            (read if opening is None or one in opening or folders[one].order.opened else shut).append(one)
+            (read if opening is None or one in opening or folds[one].order.opened else shut).append(one)
         if read:
-            self._lay_in(folders, await self._connection.fetch(_SQL["read_parked"], read))
+            self._add_parked(folds, await self._connection.fetch(_SQL["read_parked"], read))
         if not shut:
             return
         rows = await self._connection.fetch(_SQL["given_up"], shut, moment(self._cycle.now_ms), GIVEN_UP_MAX)
-        self._lay_in(folders, rows)
+        self._add_parked(folds, rows)
         for row in await self._connection.fetch(_SQL["left_parked"], shut, [row["id"] for row in rows]):
-            found = folders[row["order_id"]].waiting
-            found.leave(waiting[row["order_id"]] - len(found.parked), milliseconds_or_none(row["expires_at"]))
+            found = folds[row["order_id"]].waiting
+            found.add_unread(waiting[row["order_id"]] - len(found.parked), milliseconds_or_none(row["expires_at"]))
 
-    def _lay_in(self, folders: Mapping[str, Folder], rows: Iterable[Any]) -> None:
+    def _add_parked(self, folds: Mapping[str, OrderFold], rows: Iterable[Any]) -> None:
         for row in rows:
             expires_ms = milliseconds_or_none(row["expires_at"])
             one = Parked(kept_record(row), row["waits_for"], expires_ms, row["id"], row["subject"])
-            folders[row["order_id"]].waiting.lay_in(one)
+            folds[row["order_id"]].waiting.add_stored(one)
 
     async def write(self, rows: Rows) -> None:
         """Writes all that the cycle decided; if the rows are few, they wait for `flush` or for the end of the cycle."""
         await self._write_parked(rows)
-        self._writes.add_array(_SQL["update_payments"], rows.balances)
+        self._writes.add_array(_SQL["update_payments"], rows.payment_balances)
         await append(self._connection, self._writes, {
             "payments": rows.payments, "commands": rows.commands, "facts": rows.facts, "events": rows.events,
             "entries": await self._linked(rows.entries),
         })  # fmt: skip
-        self._write("remove_settlements", rows.gone_settlements)
+        self._write("remove_settlements", rows.removed_settlements)
         self._write("write_settlements", rows.settlements)
-        self._writes.add_array(_SQL["write_orders"], rows.standing)
+        self._writes.add_array(_SQL["write_orders"], rows.orders)
 
     def account(
         self, consumed: Mapping[Place, int], duplicates: Mapping[Place, int], next_offsets: Mapping[Place, int]
@@ -164,10 +164,10 @@ class Book:
         """Writes now what waits for the end of the cycle."""
         await self._writes.execute(self._connection)
 
-    async def returning(self, named: Sequence[tuple[int, Record]]) -> dict[Origin, int]:
+    async def replayed_dead_letters(self, named: Sequence[tuple[int, Record]]) -> dict[Origin, int]:
         """Which of these records are to be judged again: the place of each, and the dead letter that it replays."""
         rows = [(one, *record.origin) for one, record in named]
-        found = await self._connection.fetch(_SQL["returning"], *columns(rows)) if rows else []
+        found = await self._connection.fetch(_SQL["replayed_dead_letters"], *columns(rows)) if rows else []
         return {(row["topic"], row["partition"], row["offset"]): row["id"] for row in found}
 
     async def mark_returned(self, returned: Mapping[Origin, int]) -> None:
@@ -182,9 +182,9 @@ class Book:
     async def _write_parked(self, rows: Rows) -> None:
         """One statement after another: a record may leave its old row and wait in a new one for something else."""
         parked = Together()
-        if rows.ended:
-            await self._connection.execute(_SQL["unpark"], rows.ended)
-        parked.add_rows(_SQL["wait_for_something_else"], rows.moved)
+        if rows.unparked:
+            await self._connection.execute(_SQL["unpark"], rows.unparked)
+        parked.add_rows(_SQL["wait_for_something_else"], rows.moved_parked)
         parked.add_rows(_SQL["park"], rows.parked)
         await parked.execute(self._connection)
 

@@ -20,7 +20,7 @@ ORDER_BYTES_MAX = 2 << 20
 SHARE_BYTES = 16
 
 
-class Decided(Struct, frozen=True, gc=False):
+class DecidedFact(Struct, frozen=True, gc=False):
     """A fact that changed the order, and its terms, both in the JSON that is stored."""
 
     sequence: int
@@ -33,47 +33,49 @@ class Decided(Struct, frozen=True, gc=False):
     traceparent: str | None
 
 
-class Told(Struct, frozen=True, gc=False):
+class DecidedEvent(Struct, frozen=True, gc=False):
     """An event and the fact that caused it."""
 
     event: Event
-    of: Decided
+    fact: DecidedFact
 
 
-class Asked(Struct, frozen=True, gc=False):
+class DecidedCommand(Struct, frozen=True, gc=False):
     """A command and the fact that caused it."""
 
     command: Command
-    of: Decided
+    fact: DecidedFact
 
 
 class OrderFullError(Exception):
     """An order that has grown so much that it takes no more facts."""
 
 
-class Folder:
+class OrderFold:
     """Everything that happens to one order in one cycle."""
 
-    def __init__(self, order: Order, home: int, facts: int, silent: Sequence[Journaled] = (), size: int = 0) -> None:
+    def __init__(
+        self, order: Order, home: int, facts: int, unpublished: Sequence[Journaled] = (), size_bytes: int = 0
+    ) -> None:
         self.order = order
-        self.size = size
+        self.size_bytes = size_bytes
         """How many bytes are stored of the order, and of what came in this cycle."""
         self.home = home
         """The order's partition."""
-        self.known_sums = {payment.payment_id: sums(payment) for payment in order.payments}
-        self.known_settlements: dict[tuple[str, str], Settlement] = {
+        self.stored_sums = {payment.payment_id: sums(payment) for payment in order.payments}
+        self.stored_settlements: dict[tuple[str, str], Settlement] = {
             (payment.payment_id, one.settle_id): one for payment in order.payments for one in payment.settlements
         }
         self.facts = facts
-        self.silent = silent
+        self.unpublished = unpublished
         """Facts of earlier cycles that no message has carried yet."""
         self.waiting = Waiting()
-        self.told_bytes = 0
+        self.command_bytes = 0
         """About how many bytes the commands of a split payment take: each of them names all recipients."""
-        self.decided: list[Decided] = []
-        self.entries: list[tuple[Decided, Entry]] = []
-        self.commands: list[Asked] = []
-        self.events: list[Told] = []
+        self.decided: list[DecidedFact] = []
+        self.entries: list[tuple[DecidedFact, Entry]] = []
+        self.commands: list[DecidedCommand] = []
+        self.events: list[DecidedEvent] = []
 
     @property
     def changed(self) -> bool:
@@ -81,12 +83,12 @@ class Folder:
         return bool(self.decided) or self.waiting.changed
 
     @property
-    def told(self) -> int:
+    def last_published_fact(self) -> int:
         """The last fact that a message carries: one of this cycle, or of those before."""
-        before = self.facts - len(self.decided) - len(self.silent)
-        return max((telling[-1].of.sequence for telling in (self.commands, self.events) if telling), default=before)
+        before = self.facts - len(self.decided) - len(self.unpublished)
+        return max((telling[-1].fact.sequence for telling in (self.commands, self.events) if telling), default=before)
 
-    def judge(
+    def apply(
         self, fact: Fact, terms: Terms, source: Origin | None, chain: int, traceparent: str | None, *,
         bounded: bool = False,
     ) -> Decision:  # fmt: skip
@@ -94,25 +96,25 @@ class Folder:
         decision = decide(self.order, fact, terms)
         if decision.fate not in ("applied", "refused"):
             return decision
-        if bounded and self.size > ORDER_BYTES_MAX:
+        if bounded and self.size_bytes > ORDER_BYTES_MAX:
             raise OrderFullError(
-                f"Order {self.order.order_id} has grown to {self.size:,} bytes; "
+                f"Order {self.order.order_id} has grown to {self.size_bytes:,} bytes; "
                 f"above {ORDER_BYTES_MAX:,} it takes only what becomes of its commands"
             )
         self.order = decision.order
         self.facts += 1
-        decided = Decided(
+        decided = DecidedFact(
             self.facts, decision.fate, encode(fact), encode(terms), terms.now_ms, source, chain, traceparent
         )
         self.decided.append(decided)
-        self.size += len(decided.fact)
+        self.size_bytes += len(decided.fact)
         for one in decision.commands:
             if one.shares:
-                self.size += SHARE_BYTES * len(one.shares)
-                self.told_bytes += self.size
+                self.size_bytes += SHARE_BYTES * len(one.shares)
+                self.command_bytes += self.size_bytes
         self.entries += [(decided, entry) for entry in decision.entries]
-        self.commands += [Asked(command, decided) for command in decision.commands]
-        self.events += [Told(event, decided) for event in decision.events]
+        self.commands += [DecidedCommand(command, decided) for command in decision.commands]
+        self.events += [DecidedEvent(event, decided) for event in decision.events]
         return decision
 
 
