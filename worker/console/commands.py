@@ -77,7 +77,7 @@ def list_command(
 @commands_app.command("show", epilog=examples("settlement commands show ID"))
 def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
     """Show one command: what was asked, each attempt and its answer, what people decided, what may be decided now."""
-    page = with_connection(lambda connection: commands.look(connection, command_id))
+    page = with_connection(lambda connection: commands.read_page(connection, command_id))
     if as_json:
         show_json(page.as_json())
         return

@@ -47,7 +47,7 @@ def list_command(
     """List dead letters, latest first: what went no further, and why."""
     matching = filtered(topic, code, merchant, order, older, newer)
     wanted = structs.replace(matching, status=None if status == "all" else status)
-    found = with_connection(lambda connection: dead_letters.listed(connection, wanted, limit))
+    found = with_connection(lambda connection: dead_letters.find(connection, wanted, limit))
     if as_json:
         show_json(found)
         return
@@ -67,7 +67,7 @@ def list_command(
 @dlq_app.command("show", epilog=examples("settlement dlq show 17", "settlement dlq show 17 --json"))
 def show_command(dead_letter: Id, as_json: AsJson = False) -> None:
     """Show one dead letter: the message, the error, where it came from, what people did and what became of it."""
-    page = with_connection(lambda connection: dead_letters.look(connection, dead_letter))
+    page = with_connection(lambda connection: dead_letters.read_page(connection, dead_letter))
     if as_json:
         show_json(_as_json(page))
         return

@@ -113,7 +113,7 @@ def _edited(wanted: Wanted, edit: bool, patch: str | None) -> bytes | None:
         fail("--edit or --patch changes one dead letter: give one number and one of the two", USAGE)
 
     async def one(connection: Connection) -> DeadLetter:
-        [letter] = await dead_letters.letters(connection, wanted)
+        [letter] = await dead_letters.read(connection, wanted)
         replaying.refuse_replay(letter)
         return letter
 
@@ -129,7 +129,7 @@ async def _foresee(settings: Settings, wanted: Wanted, edited: bytes | None) -> 
 
     async with snapshot(settings.database, name="settlement-dlq") as connection:
         ids = (await replaying.plan(connection, wanted)).ids
-        records = await replaying.records(connection, ids, edited)
+        records = await replaying.records_to_send(connection, ids, edited)
         return ids, await foresee(connection, settings, records, time.time_ns() // 1_000_000)
 
 

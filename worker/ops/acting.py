@@ -21,7 +21,7 @@ from worker.ops.needing import letter_id
 from worker.ops.site import Site
 from worker.people import commands, dead_letters, replaying
 from worker.people.acting import Action, Actor, Refused
-from worker.people.commands import Earlier
+from worker.people.commands import EarlierDecision
 from worker.people.needs import needs
 from worker.postgres.connecting import Connection, connected
 from worker.settings import Settings
@@ -90,7 +90,7 @@ async def _proposal(site: Site, connection: Connection, action: str, given: dict
 
 
 async def _on_command(connection: Connection, action: Action, given: dict[str, str]) -> Proposal:
-    page = await commands.look(connection, given["id"])
+    page = await commands.read_page(connection, given["id"])
     one = page.command
     if refusal := changed_since(_seen(given), one["changes"], one["state"]):
         raise Refused(refusal)
@@ -107,7 +107,9 @@ async def _on_command(connection: Connection, action: Action, given: dict[str, s
         proposal = _with_result(proposal, given)
         operation = proposal.fields.get("operation")
         if operation and (
-            refusal := await commands.doubt(connection, one["order_id"], given["id"], proposal.value or 0, operation)
+            refusal := await commands.why_not_bookable(
+                connection, one["order_id"], given["id"], proposal.value or 0, operation
+            )
         ):
             raise Refused(refusal)
         return proposal
@@ -161,7 +163,7 @@ async def _on_amount(connection: Connection, given: dict[str, str]) -> Proposal:
 
 async def _on_letter(site: Site, connection: Connection, action: Action, given: dict[str, str]) -> Proposal:
     number = letter_id(given.get("id", ""))
-    page = await dead_letters.look(connection, number)
+    page = await dead_letters.read_page(connection, number)
     letter = page.letter
     if letter.status != "open":
         raise Refused(f"dead letter {number} was {letter.status} by {letter.decided_by} already")
@@ -181,20 +183,20 @@ async def _on_letter(site: Site, connection: Connection, action: Action, given: 
     )  # fmt: skip
 
 
-async def _retry(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> Earlier | None:
+async def _retry(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> EarlierDecision | None:
     return await commands.retry(connection, actor, form["id"], changes=_seen(form))
 
 
-async def _resolve(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> Earlier | None:
+async def _resolve(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> EarlierDecision | None:
     done = form["result"] == "done"
-    page = await commands.look(connection, form["id"])
+    page = await commands.read_page(connection, form["id"])
     return await commands.resolve(
         connection, actor, form["id"], done=in_minor(form["value"], page.command["currency"]) if done else None,
         operation_id=form["operation"].strip() if done else None, changes=_seen(form),
     )  # fmt: skip
 
 
-async def _abandon(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> Earlier | None:
+async def _abandon(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> EarlierDecision | None:
     if form.get("id"):
         return await commands.abandon(connection, actor, form["id"], changes=_seen(form))
     return await commands.abandon_amount(
@@ -211,7 +213,7 @@ async def _discard(_: Settings, connection: Connection, actor: Actor, form: dict
     await dead_letters.discard(connection, actor, [letter_id(form["id"])])
 
 
-_ACTS: dict[Action, Callable[[Settings, Connection, Actor, dict[str, str]], Awaitable[Earlier | None]]] = {
+_ACTS: dict[Action, Callable[[Settings, Connection, Actor, dict[str, str]], Awaitable[EarlierDecision | None]]] = {
     "retry": _retry, "resolve": _resolve, "abandon": _abandon, "replay": _replay, "discard": _discard,
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ async def needs_page(site: Site, request: web.Request) -> web.Response:
 async def command_page(site: Site, request: web.Request) -> web.Response:
     """One command: what was asked, every attempt, every decision."""
     async with site.reader.snapshot() as connection:
-        page = await commands.look(connection, request.query.get("id", ""))
+        page = await commands.read_page(connection, request.query.get("id", ""))
     return site.show(request, "command.html", page=page, command=page.command)
 
 
@@ -41,7 +41,7 @@ async def dead_letters_page(site: Site, request: web.Request) -> web.Response:
         merchant=wanted["merchant"] or None, order_id=wanted["order"] or None,
     )  # fmt: skip
     async with site.reader.snapshot() as connection:
-        found = await dead_letters.listed(connection, filter_, LISTED_MAX)
+        found = await dead_letters.find(connection, filter_, LISTED_MAX)
     return site.show(request, "dead_letters.html", wanted=wanted, chosen=chosen or "all", found=found,
                      counted=site.around.dead_letters, statuses=STATUSES, codes=dead_letters.CODES,
                      topics=dead_letters.TOPICS, most=LISTED_MAX)  # fmt: skip
@@ -50,7 +50,7 @@ async def dead_letters_page(site: Site, request: web.Request) -> web.Response:
 async def dead_letter_page(site: Site, request: web.Request) -> web.Response:
     """One dead letter: where it came from, why it went no further, its bytes as text."""
     async with site.reader.snapshot() as connection:
-        page = await dead_letters.look(connection, letter_id(request.query.get("id", "")))
+        page = await dead_letters.read_page(connection, letter_id(request.query.get("id", "")))
     return site.show(request, "dead_letter.html", page=page, letter=page.letter,
                      value=readable(page.letter.record.value))  # fmt: skip
 

@@ -105,7 +105,7 @@ class Surroundings:
                 await require_current(connection)
                 self._fits = True
             workers = await self._reader.rows(connection, "workers")
-            letters = await dead_letters.counted(connection)
+            letters = await dead_letters.count_open(connection)
         self.workers = [
             Worker(one["role"], one["member_id"], one["host"], one["joined_at"], one["partitions"]) for one in workers
         ]

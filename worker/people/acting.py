@@ -67,7 +67,7 @@ class HumanDecision(Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
 
-async def write_down(connection: Connection, one: HumanDecision) -> None:
+async def record_act(connection: Connection, one: HumanDecision) -> None:
     """The decision as an act."""
     await connection.execute(
         _SQL["write_act"], one.actor.name, one.actor.reason, one.actor.through, one.action, one.order_id,
@@ -75,7 +75,7 @@ async def write_down(connection: Connection, one: HumanDecision) -> None:
     )  # fmt: skip
 
 
-async def write_down_all(
+async def record_acts(
     connection: Connection, actor: Actor, action: Action, dead_letters: list[tuple[int, str | None, bytes | None]]
 ) -> None:
     """One act on each of these dead letters: id, its order, and what is sent instead of it, if it was edited."""

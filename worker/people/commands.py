@@ -12,8 +12,8 @@ from msgspec import Struct, structs
 from worker.domain.money import MAX_MINOR
 from worker.domain.objection import DecisionKind, changed_since, objection
 from worker.domain.possible import why_not_done, why_not_given_up
-from worker.people.acting import Actor, HumanDecision, Refused, refuse_unstorable, write_down
-from worker.people.needs import acts_on, booked, order_in_the_books
+from worker.people.acting import Actor, HumanDecision, Refused, record_act, refuse_unstorable
+from worker.people.needs import acts_on, read_ledger_order, read_ledger_view
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
@@ -40,7 +40,7 @@ class CommandPage(Struct, frozen=True):
         return {**self.command, "attempts": self.attempts, "decisions": self.decisions, "acts": self.acts}
 
 
-class Earlier(Struct, frozen=True):
+class EarlierDecision(Struct, frozen=True):
     """The same person decided the same before, for the same reason, and it came to its end: nothing is done twice."""
 
     ended_at: datetime
@@ -53,8 +53,8 @@ class Earlier(Struct, frozen=True):
                 "to decide it anew, give another reason")  # fmt: skip
 
 
-async def look(connection: Connection, command_id: str) -> CommandPage:
-    """Everything known of one command."""
+async def read_page(connection: Connection, command_id: str) -> CommandPage:
+    """Everything view of one command."""
     row = await _row(connection, command_id)
     asked = msgspec.json.decode(row["body"])
     command = {name: value for name, value in row.items() if name != "body"}
@@ -63,10 +63,12 @@ async def look(connection: Connection, command_id: str) -> CommandPage:
     decisions = await connection.fetch(_SQL["show_decisions"], command_id)
     return CommandPage(command, [dict(one) for one in attempts], [dict(one) for one in decisions],
                        acts_on(row["state"], row["done"], row["value"],
-                               await booked(connection, row["order_id"], command_id)))  # fmt: skip
+                               await read_ledger_view(connection, row["order_id"], command_id)))  # fmt: skip
 
 
-async def retry(connection: Connection, actor: Actor, command_id: str, *, changes: int | None = None) -> Earlier | None:
+async def retry(
+    connection: Connection, actor: Actor, command_id: str, *, changes: int | None = None
+) -> EarlierDecision | None:
     """Asks again: a declined or short command as a new one, an unknown or suspect one under the same request id."""
     return await _decide(connection, actor, "retry", command_id, changes)
 
@@ -74,7 +76,7 @@ async def retry(connection: Connection, actor: Actor, command_id: str, *, change
 async def resolve(
     connection: Connection, actor: Actor, command_id: str, *, done: int | None = None, operation_id: str | None = None,
     changes: int | None = None,
-) -> Earlier | None:  # fmt: skip
+) -> EarlierDecision | None:  # fmt: skip
     """Closes a manual, suspect or unknown command: done with this value and id, or (without both) not done."""
     if (done is None) != (not operation_id):
         raise Refused("what was done has a value and the connector's operation id; what was not done has neither")
@@ -89,14 +91,14 @@ async def resolve(
 
 async def abandon(
     connection: Connection, actor: Actor, command_id: str, *, changes: int | None = None
-) -> Earlier | None:
+) -> EarlierDecision | None:
     """Gives up a declined or short command: its amount no longer holds the order."""
     return await _decide(connection, actor, "abandon", command_id, changes)
 
 
 async def abandon_amount(
     connection: Connection, actor: Actor, order_id: str, *, invoice: str | None = None, settle_id: str | None = None
-) -> Earlier | None:
+) -> EarlierDecision | None:
     """Gives up an invoice's lapsed amount, or a suspect automatic settlement."""
     if (invoice is None) == (settle_id is None):
         raise Refused("name the invoice whose lapsed amount is given up, or the automatic settlement")
@@ -104,63 +106,65 @@ async def abandon_amount(
         refuse_unstorable(what, text or "")
     home = await connection.fetchval(_SQL["home_of_order"], order_id)
     if home is None:
-        raise Refused(f"no order {order_id} is known")
-    order = await order_in_the_books(connection, order_id)
+        raise Refused(f"no order {order_id} is view")
+    order = await read_ledger_order(connection, order_id)
     decision = HumanDecision(actor=actor, action="abandon", order_id=order_id, invoice=invoice, settle_id=settle_id)
     if refusal := why_not_given_up(order, order_id, invoice, settle_id):
-        if (before := await _same(connection, decision)) is not None:
-            return _became(before)
+        if (before := await _find_same(connection, decision)) is not None:
+            return _earlier(before)
         raise Refused(refusal)
-    return await _note(connection, decision, home)
+    return await _record(connection, decision, home)
 
 
-async def doubt(connection: Connection, order_id: str, command_id: str, done: int, operation_id: str) -> str | None:
+async def why_not_bookable(
+    connection: Connection, order_id: str, command_id: str, done: int, operation_id: str
+) -> str | None:
     """One sentence on why the books would not take that this was done, as far as they know now, or None."""
-    order = await order_in_the_books(connection, order_id)
+    order = await read_ledger_order(connection, order_id)
     return why_not_done(order, command_id, done, operation_id) if order else None
 
 
 async def _decide(
     connection: Connection, actor: Actor, action: DecisionKind, command_id: str, changes: int | None, *,
     value: int | None = None, operation_id: str | None = None,
-) -> Earlier | None:  # fmt: skip
+) -> EarlierDecision | None:  # fmt: skip
     """Written once per state of the command; the same call typed again, even after it took effect, is no error."""
     row = await _row(connection, command_id)
-    known = await booked(connection, row["order_id"], command_id)
+    view = await read_ledger_view(connection, row["order_id"], command_id)
     refusal = changed_since(changes, row["changes"], row["state"]) or objection(
-        action, row["state"], row["done"], row["value"], doubted=known.doubted, over=known.over
+        action, row["state"], row["done"], row["value"], doubted=view.doubted, over=view.over
     )
     if refusal is None and value and operation_id:
-        refusal = await doubt(connection, row["order_id"], command_id, value, operation_id)
+        refusal = await why_not_bookable(connection, row["order_id"], command_id, value, operation_id)
     decision = HumanDecision(
         actor=actor, action=action, order_id=row["order_id"], command_id=command_id, changes=changes, value=value,
         operation_id=operation_id,
     )  # fmt: skip
-    if (refusal or row["state"] == "resolved") and (before := await _same(connection, decision)) is not None:
-        return _became(before)
+    if (refusal or row["state"] == "resolved") and (before := await _find_same(connection, decision)) is not None:
+        return _earlier(before)
     if refusal:
         raise Refused(refusal)
-    return await _note(connection, structs.replace(decision, changes=row["changes"]), row["partition"])
+    return await _record(connection, structs.replace(decision, changes=row["changes"]), row["partition"])
 
 
-async def _note(connection: Connection, decision: HumanDecision, partition: int) -> Earlier | None:
+async def _record(connection: Connection, decision: HumanDecision, partition: int) -> EarlierDecision | None:
     """Writes it down for the delivery worker, once; returns what came of it, where that was done before."""
     _refuse_too_long(decision)
     async with connection.transaction():
         if await connection.fetchval(_SQL["decide"], *decision.arguments(), partition):
-            await write_down(connection, decision)
+            await record_act(connection, decision)
             return None
-    return _became(await _same(connection, decision))
+    return _earlier(await _find_same(connection, decision))
 
 
-async def _same(connection: Connection, decision: HumanDecision) -> Any:
+async def _find_same(connection: Connection, decision: HumanDecision) -> Any:
     """What came of the same decision, where it was typed before."""
     return await connection.fetchrow(_SQL["same_decision"], *decision.arguments())
 
 
-def _became(before: Any) -> Earlier | None:
+def _earlier(before: Any) -> EarlierDecision | None:
     """None while the decision still waits: it is noted, and there is no more to say."""
-    return Earlier(before["applied_at"], before["refused"]) if before and before["applied_at"] else None
+    return EarlierDecision(before["applied_at"], before["refused"]) if before and before["applied_at"] else None
 
 
 def _refuse_too_long(decision: HumanDecision) -> None:
@@ -175,5 +179,5 @@ async def _row(connection: Connection, command_id: str) -> Json:
     refuse_unstorable("a command's id", command_id)
     row = await connection.fetchrow(_SQL["show_command"], command_id)
     if row is None:
-        raise Refused(f"no command {command_id} is known; `settlement commands list` shows those that need a person")
+        raise Refused(f"no command {command_id} is view; `settlement commands list` shows those that need a person")
     return dict(row)

@@ -38,7 +38,7 @@ FROM delivery.attempts WHERE command_id = $1 ORDER BY attempt
 SELECT action, value, operation_id, decided_by, reason, decided_at, applied_at, refused
 FROM delivery.decisions WHERE command_id = $1 ORDER BY id
 
--- name: heard
+-- name: ended_in_ledger
 -- Of these commands those of which the books have heard how they ended, as the delivery worker has it: the success, or each
 -- resolution by a person.
 SELECT c.command_id FROM delivery.commands c

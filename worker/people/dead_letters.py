@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 
 from worker.kafka.dead_letters import ReasonCode, replay_of
 from worker.kafka.records import Record
-from worker.people.acting import Actor, Refused, write_down_all
+from worker.people.acting import Actor, Refused, record_acts
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.stream.keeping import kept_record
@@ -92,23 +92,23 @@ class DeadLetterPage(Struct, frozen=True):
     """One sentence, or None: it was not published again."""
 
 
-async def listed(connection: Connection, wanted: Filter, limit: int = 100) -> list[ListedDeadLetter]:
+async def find(connection: Connection, wanted: Filter, limit: int = 100) -> list[ListedDeadLetter]:
     """Those that match, latest first."""
     rows = await connection.fetch(_SQL["list_dead_letters"], *wanted.arguments(), limit)
     return [ListedDeadLetter(*row) for row in rows]
 
 
-async def counted(connection: Connection) -> dict[ReasonCode, int]:
+async def count_open(connection: Connection) -> dict[ReasonCode, int]:
     """How many are open, by reason, most first."""
     return {row["reason"]: row["open"] for row in await connection.fetch(_SQL["count_dead_letters"])}
 
 
-async def picked(connection: Connection, wanted: Filter) -> list[tuple[int, str]]:
+async def find_ids(connection: Connection, wanted: Filter) -> list[tuple[int, str]]:
     """The ids of all that match now, with their topics, in the order in which they died."""
     return [(row["id"], row["topic"]) for row in await connection.fetch(_SQL["pick_dead_letters"], *wanted.arguments())]
 
 
-async def letters(connection: Connection, ids: Sequence[int]) -> list[DeadLetter]:
+async def read(connection: Connection, ids: Sequence[int]) -> list[DeadLetter]:
     """These, by id; `Refused` where one does not exist."""
     rows = await connection.fetch(_SQL["read_dead_letters"], [one for one in ids if 0 < one <= ID_MAX])
     if missing := set(ids).difference(row["id"] for row in rows):
@@ -116,30 +116,30 @@ async def letters(connection: Connection, ids: Sequence[int]) -> list[DeadLetter
     return [_letter(row) for row in rows]
 
 
-async def look(connection: Connection, dead_letter: int) -> DeadLetterPage:
+async def read_page(connection: Connection, dead_letter: int) -> DeadLetterPage:
     """One dead letter with everything known of it."""
-    [letter] = await letters(connection, [dead_letter])
+    [letter] = await read(connection, [dead_letter])
     acts = [dict(one) for one in await connection.fetch(_SQL["acts_on_dead_letter"], dead_letter)]
-    return DeadLetterPage(letter, acts, await _became(connection, letter))
+    return DeadLetterPage(letter, acts, await _fate_of_replay(connection, letter))
 
 
 async def discard(connection: Connection, actor: Actor, wanted: Filter | Sequence[int]) -> int:
     """Gives up what is open of these, and returns how many that were; given up twice is given up once."""
     if isinstance(wanted, Filter):
-        ids = [one for one, _ in await picked(connection, structs.replace(wanted, status="open"))]
+        ids = [one for one, _ in await find_ids(connection, structs.replace(wanted, status="open"))]
     else:
         ids = list(wanted)
-        for letter in await letters(connection, ids):
+        for letter in await read(connection, ids):
             if letter.status == "replayed":
                 raise Refused(f"dead letter {letter.id} was replayed by {letter.decided_by} already")
     async with connection.transaction():
         rows = await connection.fetch(_SQL["mark_discarded"], ids, actor.name, actor.reason)
         if rows:
-            await write_down_all(connection, actor, "discard", [(row["id"], row["order_id"], None) for row in rows])
+            await record_acts(connection, actor, "discard", [(row["id"], row["order_id"], None) for row in rows])
     return len(rows)
 
 
-async def _became(connection: Connection, letter: DeadLetter) -> str | None:
+async def _fate_of_replay(connection: Connection, letter: DeadLetter) -> str | None:
     if letter.returned is None:
         waits = letter.status == "replayed"
         return "It is published again; the ledger worker has not read it yet." if waits else None

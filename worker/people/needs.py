@@ -63,7 +63,7 @@ async def needs(
     )
     open_in_the_books = {one for one, (_, said) in named.items() if said["code"] in RESOLVED_STATES}
     ended = (row["command_id"] for row in rows if row["state"] not in RESOLVED_STATES)
-    doubted = await _heard(connection, [one for one in ended if one in open_in_the_books])
+    doubted = await _ended_in_ledger(connection, [one for one in ended if one in open_in_the_books])
     commands = [_of_command(row, named.get(row["command_id"]), doubted) for row in rows]
     taken_over = {one.command_id for one in commands}
     amounts = [_of_amount(order, one) for order, one in found if one["commandId"] not in taken_over]
@@ -71,39 +71,39 @@ async def needs(
     return [one for one in wanted if merchant in (None, one.merchant)][:limit]
 
 
-class Booked(Struct, frozen=True):
+class LedgerView(Struct, frozen=True):
     """What the books add to what the delivery worker knows of a command; see `objection`."""
 
     doubted: bool = False
     over: bool = False
 
 
-def acts_on(state: str, done: int, value: int, booked: Booked) -> tuple[DecisionKind, ...]:
+def acts_on(state: str, done: int, value: int, view: LedgerView) -> tuple[DecisionKind, ...]:
     """What a person may decide about a command in this state."""
     return tuple(
         action for action in ACTS
-        if objection(action, state, done, value, doubted=booked.doubted, over=booked.over) is None
+        if objection(action, state, done, value, doubted=view.doubted, over=view.over) is None
     )  # fmt: skip
 
 
-async def booked(connection: Connection, order_id: str, command_id: str) -> Booked:
+async def read_ledger_view(connection: Connection, order_id: str, command_id: str) -> LedgerView:
     """They add nothing where they do not know the command, or have not heard of its end."""
-    order = await order_in_the_books(connection, order_id)
+    order = await read_ledger_order(connection, order_id)
     command = order.commands.get(command_id) if order else None
     if command is None:
-        return Booked()
+        return LedgerView()
     if command.state in RESOLVED_STATES:
-        return Booked(doubted=command_id in await _heard(connection, [command_id]))
-    return Booked(over=not command.reserved and not command.missing)
+        return LedgerView(doubted=command_id in await _ended_in_ledger(connection, [command_id]))
+    return LedgerView(over=not command.reserved and not command.missing)
 
 
-async def _heard(connection: Connection, commands: list[str]) -> set[str]:
+async def _ended_in_ledger(connection: Connection, commands: list[str]) -> set[str]:
     """Of these commands those of which the books have heard how they ended."""
-    rows = await connection.fetch(_SQL["heard"], commands) if commands else ()
+    rows = await connection.fetch(_SQL["ended_in_ledger"], commands) if commands else ()
     return {row["command_id"] for row in rows}
 
 
-async def order_in_the_books(connection: Connection, order_id: str) -> Order | None:
+async def read_ledger_order(connection: Connection, order_id: str) -> Order | None:
     """None where nothing opened it yet."""
     document = await connection.fetchval(_SQL["order_document"], order_id)
     return decode_order(document) if document else None
@@ -118,7 +118,7 @@ def _of_command(row: Any, known: tuple[Order, dict[str, Any]] | None, doubted: C
         amount=row["value"] if said is None else said["amount"],
         invoice_number=said["invoiceNumber"] if said else None,
         settle_id=said["settleId"] if said else None,
-        acts=acts_on(row["state"], row["done"], row["value"], Booked(doubted=row["command_id"] in doubted)),
+        acts=acts_on(row["state"], row["done"], row["value"], LedgerView(doubted=row["command_id"] in doubted)),
         **{name: row[name] for name in names},
     )
 

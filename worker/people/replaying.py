@@ -13,8 +13,8 @@ from worker.kafka.dead_letters import REPLAY_HEADER
 from worker.kafka.envelope import VALUE_BYTES_MAX
 from worker.kafka.records import Outgoing, Record
 from worker.kafka.sink import Sink
-from worker.people.acting import Actor, Refused, write_down_all
-from worker.people.dead_letters import DeadLetter, Filter, letters, picked
+from worker.people.acting import Actor, Refused, record_acts
+from worker.people.dead_letters import DeadLetter, Filter, find_ids, read
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
@@ -45,10 +45,10 @@ class Replayed(Struct):
 async def plan(connection: Connection, wanted: Filter | Sequence[int]) -> Plan:
     """What of these can be replayed now. `Refused` where somebody named one that cannot."""
     if isinstance(wanted, Filter):
-        found = await picked(connection, msgspec.structs.replace(wanted, status="open"))
+        found = await find_ids(connection, msgspec.structs.replace(wanted, status="open"))
         ids = [one for one, topic in found if topic in REPLAYED_TOPICS]
         return Plan(ids, len(found) - len(ids))
-    named = await letters(connection, list(wanted))
+    named = await read(connection, list(wanted))
     for letter in named:
         refuse_replay(letter)
     ids = [letter.id for letter in named if letter.status == "open"]
@@ -65,10 +65,10 @@ def refuse_replay(letter: DeadLetter) -> None:
         )
 
 
-async def records(connection: Connection, ids: Sequence[int], edited: bytes | None = None) -> list[Record]:
+async def records_to_send(connection: Connection, ids: Sequence[int], edited: bytes | None = None) -> list[Record]:
     """These as they would be read, for a look at what the ledger would decide."""
     found: list[Record] = []
-    for letter in await letters(connection, ids):
+    for letter in await read(connection, ids):
         sent = _outgoing(letter, edited)
         found.append(msgspec.structs.replace(letter.record, value=sent.value, headers=sent.headers))
     return found
@@ -88,7 +88,7 @@ async def replay(
     size = BATCH_MAX if per_second is None else max(1, round(min(BATCH_MAX, per_second / BATCHES_PER_SECOND)))
     began, done = time.monotonic(), Replayed()
     for place in range(0, len(ids), size):
-        found = [one for one in await letters(connection, ids[place : place + size]) if one.status == "open"]
+        found = [one for one in await read(connection, ids[place : place + size]) if one.status == "open"]
         batch = [one for one in found if _fits(one, edited)]
         if found and len(ids) == 1 and not batch:
             raise Refused(_TOO_LARGE.format(found[0].id))
@@ -106,7 +106,7 @@ async def _replay(
     connection: Connection, sink: Sink, actor: Actor, batch: list[DeadLetter], edited: bytes | None
 ) -> None:
     """Written down, published, marked, in this order: of all that is published we know who asked for it."""
-    await write_down_all(connection, actor, "replay", [(one.id, one.order_id, edited) for one in batch])
+    await record_acts(connection, actor, "replay", [(one.id, one.order_id, edited) for one in batch])
     await _publish(sink, batch, edited)
     await connection.execute(_SQL["mark_replayed"], [one.id for one in batch], actor.name, actor.reason)
 

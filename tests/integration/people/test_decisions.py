@@ -91,7 +91,7 @@ async def test_the_same_call_twice_is_one_decision_and_one_act(ledger: LedgerHar
 async def test_of_a_command_that_is_no_more_as_it_was_seen_only_the_same_decision_may_be_typed_again(
     ledger: LedgerHarness, declined: str
 ):
-    seen = (await commands.look(ledger.connection, declined)).command["changes"]
+    seen = (await commands.read_page(ledger.connection, declined)).command["changes"]
     await commands.retry(ledger.connection, ANA, declined, changes=seen)
     await ledger.connection.execute("UPDATE delivery.commands SET changes = changes + 1")
 
@@ -157,7 +157,7 @@ async def test_a_command_the_connector_left_open_is_found_before_the_ledger_has_
     assert (one.command_id, one.amount, one.merchant, one.acts) == (command_id, 6000, "shop", ("retry", "resolve"))
     assert await needs(ledger.connection, need="manual") == []
     assert await needs(ledger.connection, merchant="another") == []
-    page = await commands.look(ledger.connection, command_id)
+    page = await commands.read_page(ledger.connection, command_id)
     assert (page.command["currency"], page.command["cause"]) == ("USD", {"kind": "invoice", "id": "17"})
 
 

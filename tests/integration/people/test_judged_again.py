@@ -54,10 +54,10 @@ async def test_what_is_refused_again_is_one_new_dead_letter_however_often_its_re
         await ledger.apply("order.changed", CHANGE, headers=header(first))
 
     assert await ledger.rows("SELECT status FROM dead_letters ORDER BY id") == [("replayed",), ("open",)]
-    page = await dead_letters.look(ledger.connection, first)
+    page = await dead_letters.read_page(ledger.connection, first)
     second = await ledger.value("SELECT max(id) FROM dead_letters")
     assert page.became == f"It was judged again and refused again: dead letter {second}."
-    assert (await dead_letters.look(ledger.connection, second)).letter.replay_of == first
+    assert (await dead_letters.read_page(ledger.connection, second)).letter.replay_of == first
     assert await is_sound(ledger)
 
 
@@ -110,17 +110,17 @@ async def test_a_replay_that_has_to_wait_is_judged_again_when_its_order_comes(le
     number = await ledger.value("SELECT id FROM dead_letters WHERE reason = 'order_unknown'")
 
     await ledger.apply("order.changed", late, headers=header(number))
-    assert (await dead_letters.look(ledger.connection, number)).became == "It waits for its order."
+    assert (await dead_letters.read_page(ledger.connection, number)).became == "It waits for its order."
     await ledger.apply("order.authorized", authorized("o2"))
 
     assert ledger.state("o2")["value"] == 4000
-    page = await dead_letters.look(ledger.connection, number)
+    page = await dead_letters.read_page(ledger.connection, number)
     assert (page.letter.status, page.became) == ("replayed", "It was judged again and applied.")
     assert await is_sound(ledger)
 
 
 async def test_a_look_ahead_says_what_the_ledger_would_decide_and_writes_nothing(ledger: LedgerHarness, refused: int):
-    [letter] = await dead_letters.letters(ledger.connection, [refused])
+    [letter] = await dead_letters.read(ledger.connection, [refused])
     other = Record(names.INVOICES, 0, 7, None, b"{", [], 0)
     tables = ("facts", "entries", "events", "dead_letters", "orders", "parked", "consumed")
     before = [await ledger.rows(f"SELECT * FROM {one} ORDER BY 1, 2") for one in tables]
@@ -145,7 +145,7 @@ async def test_dead_letters_are_found_by_topic_reason_merchant_order_and_age(led
     [(died,)] = await ledger.rows("SELECT dead_at FROM dead_letters WHERE id = $1", refused)
 
     async def found(**wanted: object) -> list[str]:
-        return [one.reason for one in await dead_letters.listed(ledger.connection, Filter(**wanted))]
+        return [one.reason for one in await dead_letters.find(ledger.connection, Filter(**wanted))]
 
     assert await found() == ["malformed", "rejected"]
     assert await found(topic=names.INVOICES) == ["malformed"]
@@ -154,13 +154,13 @@ async def test_dead_letters_are_found_by_topic_reason_merchant_order_and_age(led
     assert await found(order_id="o1") == ["malformed", "rejected"], "what could not be read is known by its key"
     assert await found(before=died) == ["malformed", "rejected"]
     assert await found(status="replayed") == []
-    assert await dead_letters.counted(ledger.connection) == {"malformed": 1, "rejected": 1}
+    assert await dead_letters.count_open(ledger.connection) == {"malformed": 1, "rejected": 1}
 
 
 async def test_a_dead_letter_that_does_not_exist_is_refused_with_a_sentence(ledger: LedgerHarness):
     for number in (7, 0, -1, 2**70):
         with pytest.raises(Refused, match=f"no dead letter {number} is known"):
-            await dead_letters.look(ledger.connection, number)
+            await dead_letters.read_page(ledger.connection, number)
 
 
 async def test_nobody_acts_without_name_and_reason(ledger: LedgerHarness):

@@ -109,11 +109,11 @@ async def test_more_than_can_have_been_done_is_refused_with_the_most_that_can(le
 
 async def test_what_was_declined_and_asked_anew_is_neither_asked_once_more_nor_given_up(ledger: LedgerHarness):
     command_id = await declined_settle(ledger)
-    assert (await commands.look(ledger.connection, command_id)).acts == ("retry", "abandon")
+    assert (await commands.read_page(ledger.connection, command_id)).acts == ("retry", "abandon")
     await ledger.apply("command.retried", outcome(ledger.of(names.COMMANDS)[-1], value=0, by="ana", reason="r"))
     await ledger.succeed()
 
-    assert (await commands.look(ledger.connection, command_id)).acts == ()
+    assert (await commands.read_page(ledger.connection, command_id)).acts == ()
     for decide in (commands.retry, commands.abandon):
         with pytest.raises(Refused, match="the command is declined, and nothing of it is missing any more"):
             await decide(ledger.connection, ANA, command_id)
