@@ -56,7 +56,7 @@ STEPS = {
     ),
     "ledger: after the commit": Step("worker.stream.session:Session._durable", only=lambda _, done: done.rows),
     "ledger: while taking over": Step("worker.ledger.handler:LedgerHandler.taken", "after"),
-    "ledger: what was left over is on its way": Step("worker.stream.taking:Taking._publish_left_over", "after"),
+    "ledger: what was left over is on its way": Step("worker.stream.takeover:Takeover._publish_left_over", "after"),
     "ledger: half published": Step("worker.kafka.sink:Sink.hand_over", "after"),
 }
 

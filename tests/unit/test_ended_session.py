@@ -9,7 +9,7 @@ import pytest
 from worker.console.sentences import sentence_for
 from worker.postgres.refusals import describe_postgres_error
 from worker.stream.faults import FencedError, UncertainCommitError
-from worker.stream.patience import Patience
+from worker.stream.session_health import SessionHealth
 
 # What the driver raises depends on how far it had read when the session ended.
 ENDED = [
@@ -67,11 +67,11 @@ UNANSWERED.__cause__ = ENDED[1]
     (UNANSWERED, f"{OVER}, before it said whether it had committed"),
 ], ids=lambda one: type(one).__name__)  # fmt: skip
 def test_a_worker_that_lost_the_database_says_so_in_a_sentence(problem: Exception, says: str):
-    patience = Patience()
+    health = SessionHealth()
 
-    patience.falls(problem)
+    health.session_failed(problem)
 
-    assert patience.problem == says
+    assert health.problem == says
 
 
 # What servers that stand in for one another answer, and a word of what a person is told to do.

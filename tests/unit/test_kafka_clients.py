@@ -30,7 +30,7 @@ from worker.kafka.refusals import TOPIC_RIGHTS, refusal
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
 from worker.settings import load
-from worker.stream.patience import Patience
+from worker.stream.session_health import SessionHealth
 
 SETTINGS = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://127.0.0.1:9/none"})
 
@@ -108,15 +108,15 @@ async def test_certificates_that_are_replaced_just_now_are_named_and_the_databas
     settings = replace(SETTINGS, kafka_security_protocol="SSL", kafka_ssl_cafile=cafile)
     if content is not None:
         cafile.write_text(content)
-    patience = Patience()
+    health = SessionHealth()
 
     with pytest.raises(KafkaError) as met:
         await Sink(settings).start()
-    patience.falls(met.value)
+    health.session_failed(met.value)
 
-    assert patience.problem is not None
-    assert patience.problem.startswith("Kafka: ")
-    assert f"KAFKA_SSL_CAFILE {cafile} is not a PEM file of certificates that can be read" in patience.problem
+    assert health.problem is not None
+    assert health.problem.startswith("Kafka: ")
+    assert f"KAFKA_SSL_CAFILE {cafile} is not a PEM file of certificates that can be read" in health.problem
 
 
 def test_what_our_user_may_not_use_is_named_with_the_rights_that_it_needs():
@@ -145,12 +145,12 @@ def test_what_our_user_may_not_use_is_named_with_the_rights_that_it_needs():
     ids=lambda value: type(value).__name__,
 )
 async def test_whoever_asks_why_a_worker_waits_reads_a_sentence(met: Exception, said: str):
-    patience = Patience()
-    patience.falls(met)
+    health = SessionHealth()
+    health.session_failed(met)
 
-    assert patience.problem is not None
-    assert patience.problem.startswith(said)
-    assert type(met).__name__ not in patience.problem.removeprefix(said)
+    assert health.problem is not None
+    assert health.problem.startswith(said)
+    assert type(met).__name__ not in health.problem.removeprefix(said)
 
 
 async def test_several_brokers_that_are_away_are_one_problem_however_often_they_are_tried():

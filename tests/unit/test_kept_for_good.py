@@ -5,7 +5,7 @@ from msgspec import Raw
 from worker.ledger import journal
 from worker.ledger.chain import link
 from worker.ledger.journal import Journaled
-from worker.stream.keeping import decode_headers, encode_headers
+from worker.stream.stored_records import decode_headers, encode_headers
 
 
 def test_an_entry_has_the_same_hash_behind_the_same_entry_in_every_version():

@@ -9,8 +9,8 @@ from cramjam import zstd
 from worker.kafka import names
 from worker.kafka.packing import pack, unpacked
 from worker.kafka.records import Outgoing
-from worker.stream.keeping import decode_headers, encode_headers
 from worker.stream.outbox import restored, stored
+from worker.stream.stored_records import decode_headers, encode_headers
 
 PARTITION = 3
 HEADERS = [("x", None), ("x", b""), ("y", b"\xff\x00")]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from worker.kafka import names
-from worker.stream.misplaced import POLL_SECONDS
+from worker.stream.misplaced_rows import POLL_SECONDS
 from worker.stream.publisher import UNACKNOWLEDGED_BYTES_MAX
 
 WORDS = {4: "four", 6: "six"}

@@ -15,7 +15,7 @@ from worker.delivery.taking import take_over
 from worker.kafka import names
 from worker.postgres.connecting import Connection
 from worker.stream.control import Control
-from worker.stream.cycle import Cycle, Taken
+from worker.stream.cycle import Cycle, TakenPartition
 
 DECISIONS_LOOK_MS = 300
 # Of each connector, so that none takes a whole cycle for itself.
@@ -46,7 +46,7 @@ class DeliveryHandler:
 
     # What the stream asks
 
-    async def taken(self, connection: Connection, taken: Mapping[int, Taken]) -> None:
+    async def taken(self, connection: Connection, taken: Mapping[int, TakenPartition]) -> None:
         """What the former owner had under way is doubtful from here on; what is due is found in the table."""
         self._leaving -= taken.keys()
         await self._lose(Store(connection), taken)
@@ -232,7 +232,7 @@ class DeliveryHandler:
             lane.set_connector(self._in_force.file.connectors.get(name))
         return lane
 
-    async def _lose(self, store: Store, taken: Mapping[int, Taken]) -> None:
+    async def _lose(self, store: Store, taken: Mapping[int, TakenPartition]) -> None:
         """Attempts of a former owner count as unknown; one that was lost without a hand-over may still be sending."""
         await store.lose({
             command_id: self._safe_ms(connector, taken[partition].former_lease_until_ms)

@@ -49,7 +49,7 @@ class Sending:
     def begin(self, job: Job, epoch: int, lane: Lane) -> None:
         """One attempt, or none where the lease does not allow it; it always leaves a result."""
         assert lane.connector is not None, "a lane without a connector lets nothing out"
-        if self._control.lease_valid(job.partition):
+        if self._control.may_send_for(job.partition):
             client = self._clients.of(lane.connector)
             task = asyncio.create_task(self._send(job, epoch, lane, client), name=f"send {job.id}")
             self._clients.busy(client, task)
@@ -83,7 +83,7 @@ class Sending:
     async def _send(self, job: Job, epoch: int, lane: Lane, client: Client) -> None:
         connector = client.connector
         # A process may be frozen between the task's making and its first step: it asks anew.
-        if not self._control.lease_valid(job.partition):
+        if not self._control.may_send_for(job.partition):
             lane.unused(job.id)
             if self._is_awaited(job):
                 self._note(Result(job, epoch, connector, NOT_BEGUN, _now_ms()))

@@ -16,7 +16,7 @@ from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.together import Together
 from worker.postgres.values import columns, milliseconds, milliseconds_or_none, moment, moment_or_none
-from worker.stream.keeping import decode_headers, encode_headers
+from worker.stream.stored_records import decode_headers, encode_headers
 
 # How many of each one cycle handles; the next one finds the rest.
 GIVEN_UP_MAX = 500

@@ -26,8 +26,8 @@ from worker.ledger.order_fold import OrderFold, OrderFullError
 from worker.ledger.reading import Readable
 from worker.ledger.waiting import Parked, WaitsFor
 from worker.settings import Settings
-from worker.stream.cycle import TOLD_BYTES_MAX, Cycle
-from worker.stream.turns import Turns
+from worker.stream.cycle import PUBLISHED_BYTES_MAX, Cycle
+from worker.stream.time_slice import TimeSlice
 
 # How many facts that waited for one order are tried in one cycle; fewer if each of them has much to tell.
 TRIED_MAX = 1_000
@@ -49,7 +49,7 @@ class Decider:
         """Where the records stand that a person asked to judge again (R8), and the dead letter that each was."""
         self._connectors = connectors
         self._settings = settings
-        self._turns = Turns(cycle.connection)
+        self._time_slice = TimeSlice(cycle.connection)
         self._owners = dict(owners)
         """Payment → its order, of all payments that a fact of this cycle might add."""
         self.duplicates: Counter[Place] = Counter()
@@ -72,7 +72,7 @@ class Decider:
 
     async def decide_record(self, fold: OrderFold, record: Record, one: Readable) -> RecordFate:
         """Decides one record, and returns its fate."""
-        await self._turns.pass_on()
+        await self._time_slice.yield_if_over()
         if fold.waiting.unfinished:  # others wait before it
             fold.waiting.add(Parked(record, "order", None, known=one))
             return "parked"
@@ -153,9 +153,9 @@ class Decider:
         line = deque(one for one in taken if not untried or _can_be_tried(fold, one))
         resting = [one for one in taken if untried and not _can_be_tried(fold, one)]
         for _ in range(TRIED_MAX):
-            if not line or fold.command_bytes > TOLD_BYTES_MAX:
+            if not line or fold.command_bytes > PUBLISHED_BYTES_MAX:
                 break
-            await self._turns.pass_on()
+            await self._time_slice.yield_if_over()
             parked = line.popleft()
             one = parked.read
             if not isinstance(one, Readable):  # a newer program reads more strictly than the one that stored it

@@ -74,15 +74,15 @@ class DueOrders:
 async def _try(work: LedgerCycle, orders: Collection[str]) -> Exception | None:
     """Returns why the database refused, if it did; then nothing of it was done."""
     cycle = work.cycle
-    before = cycle.mark()
+    before = cycle.savepoint()
     await cycle.connection.execute("SAVEPOINT timed")  # the transaction itself is the stream's
     try:
         await work.decide_timed(orders)
     except Exception as problem:
-        if remedy(problem) is not Remedy.REFUSED:
+        if remedy(problem) is not Remedy.SPLIT:
             raise
         await cycle.connection.execute("ROLLBACK TO SAVEPOINT timed")
-        cycle.back_to(before)  # nothing waited to be written before: these are a cycle's first decisions
+        cycle.rollback_to(before)  # nothing waited to be written before: these are a cycle's first decisions
         return problem
     await cycle.connection.execute("RELEASE SAVEPOINT timed")
     return None

@@ -13,7 +13,7 @@ from worker.ledger.tally import MisplacedWarning
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.stream.control import Control
-from worker.stream.cycle import Cycle, Taken
+from worker.stream.cycle import Cycle, TakenPartition
 
 _SQL = load("worker.ledger")
 
@@ -35,7 +35,7 @@ class LedgerHandler:
         self._under_way: LedgerCycle | None = None
         """The last cycle, until it is durable."""
 
-    async def taken(self, connection: Connection, taken: Mapping[int, Taken]) -> None:
+    async def taken(self, connection: Connection, taken: Mapping[int, TakenPartition]) -> None:
         """The orders of these partitions have to be looked at; connectors that they wait for are named at once."""
         self._due_orders.look_at_once()
         for row in await connection.fetch(_SQL["read_consumed"], list(taken)):

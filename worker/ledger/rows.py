@@ -10,7 +10,7 @@ from worker.ledger.order_fold import OrderFold, sums
 from worker.ledger.waiting import Waiting
 from worker.postgres.values import moment, moment_or_none
 from worker.settings import Settings
-from worker.stream.keeping import encode_headers
+from worker.stream.stored_records import encode_headers
 
 Row = tuple[Any, ...]
 

@@ -20,7 +20,7 @@ from worker.postgres.queries import load
 from worker.postgres.together import Together
 from worker.postgres.values import columns, milliseconds_or_none, moment
 from worker.stream.cycle import Cycle
-from worker.stream.keeping import kept_record
+from worker.stream.stored_records import stored_record
 
 # How many facts that waited too long are read at once.
 GIVEN_UP_MAX = 100
@@ -136,7 +136,7 @@ class LedgerTables:
     def _add_parked(self, folds: Mapping[str, OrderFold], rows: Iterable[Any]) -> None:
         for row in rows:
             expires_ms = milliseconds_or_none(row["expires_at"])
-            one = Parked(kept_record(row), row["waits_for"], expires_ms, row["id"], row["subject"])
+            one = Parked(stored_record(row), row["waits_for"], expires_ms, row["id"], row["subject"])
             folds[row["order_id"]].waiting.add_stored(one)
 
     async def write(self, rows: Rows) -> None:

@@ -11,7 +11,7 @@ from worker.kafka.records import Record
 from worker.people.acting import Actor, Refused, record_acts
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
-from worker.stream.keeping import kept_record
+from worker.stream.stored_records import stored_record
 
 Status = Literal["open", "replayed", "discarded"]
 Topic = Literal["erp.invoices.v1", "erp.order-changes.v1", "settlement.commands.v1", "settlement.outcomes.v1"]
@@ -155,6 +155,6 @@ async def _fate_of_replay(connection: Connection, letter: DeadLetter) -> str | N
 def _letter(row: Any) -> DeadLetter:
     returned = (row["returned_partition"], row["returned_offset"]) if row["returned_at"] else None
     return DeadLetter(
-        row["id"], kept_record(row), row["order_id"], row["merchant"], row["reason"], row["message"], row["status"],
+        row["id"], stored_record(row), row["order_id"], row["merchant"], row["reason"], row["message"], row["status"],
         row["dead_at"], row["decided_by"], row["decided_reason"], row["decided_at"], returned,
     )  # fmt: skip

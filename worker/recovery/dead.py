@@ -12,7 +12,7 @@ from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.values import columns, moment
 from worker.recovery.summary import Summary
-from worker.stream.keeping import encode_headers
+from worker.stream.stored_records import encode_headers
 
 _SQL = load("worker.recovery")
 

@@ -28,7 +28,7 @@ from worker.recovery.positions import go_on_from
 from worker.recovery.summary import Progress, Summary
 from worker.settings import Settings
 from worker.stream import outbox
-from worker.stream.behind import unseen
+from worker.stream.behind import unverified_ranges
 from worker.stream.cycle import Cycle
 from worker.stream.offsets import advance_positions, note_published, published_offsets, stored_positions
 
@@ -124,12 +124,14 @@ class Recovery:
         published = await published_offsets(self._connection, mine, self._partitions)
         bounds = {place: bounds for place, bounds in self._bounds.items() if place[0] in mine}
         self._published |= published
-        self._ranges |= unseen(bounds, published)
+        self._ranges |= unverified_ranges(bounds, published)
 
     async def _choose_unread(self, topics: Sequence[str]) -> None:
         """What has to be read of these: from where the worker whose tables are meant has stopped reading."""
         stored = await stored_positions(self._connection, topics, self._partitions)
-        self._ranges |= unseen({place: bounds for place, bounds in self._bounds.items() if place[0] in topics}, stored)
+        self._ranges |= unverified_ranges(
+            {place: bounds for place, bounds in self._bounds.items() if place[0] in topics}, stored
+        )
 
     async def _ledger(self, cycle: Cycle) -> None:
         await self._speak_as("ledger")

@@ -13,9 +13,9 @@ from worker.kafka.records import Place
 from worker.kafka.tail import read_between
 from worker.postgres.connecting import Connection
 from worker.settings import Settings
+from worker.stream.acknowledged_offsets import report_lost_records
 from worker.stream.cycle import Handler
 from worker.stream.offsets import published_offsets
-from worker.stream.written import tell_lost
 
 Bounds = Mapping[Place, tuple[int, int]]
 
@@ -31,7 +31,7 @@ class DatabaseBehindError(Exception):
         )
 
 
-def unseen(bounds: Bounds, published: Mapping[Place, int]) -> dict[Place, tuple[int, int]]:
+def unverified_ranges(bounds: Bounds, published: Mapping[Place, int]) -> dict[Place, tuple[int, int]]:
     """Which offsets of each partition have to be looked at.
 
     A topic that ends before what we published was made anew: all of it is looked at.
@@ -53,8 +53,8 @@ async def verify(
     published = await published_offsets(connection, handler.outputs, partitions)
     for place, (_, end) in bounds.items():
         if end < published.get(place, 0):
-            tell_lost(place, end, published[place])
-    async for page in read_between(settings, unseen(bounds, published)):
+            report_lost_records(place, end, published[place])
+    async for page in read_between(settings, unverified_ranges(bounds, published)):
         unknown = await handler.unknown(connection, [record for record in page if is_ours(record)])
         if unknown is not None:
             place = unknown.place

@@ -29,11 +29,11 @@ class Control:
         self.cycle_wanted = True
         self.changed.set()
 
-    def lease_valid(self, partition: int) -> bool:
+    def may_send_for(self, partition: int) -> bool:
         """Whether a send for this partition may begin now."""
-        return partition in self.epochs and self.lease_runs()
+        return partition in self.epochs and self.lease_is_valid()
 
-    def lease_runs(self) -> bool:
+    def lease_is_valid(self) -> bool:
         """Whether this process may act at all; after it was frozen, only once the database says so."""
         return time.monotonic() < self.lease_ends
 

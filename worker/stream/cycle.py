@@ -11,15 +11,15 @@ from worker.kafka.packing import Batch, Packing
 from worker.kafka.records import Outgoing, Record
 from worker.postgres.connecting import Connection
 from worker.postgres.together import Together
-from worker.stream.faults import TellsTooMuchError
+from worker.stream.faults import CycleTooLargeError
 
 # A cycle that publishes more than this is made of fewer records: each may cause far more than it says.
-TOLD_BYTES_MAX = 64 << 20
+PUBLISHED_BYTES_MAX = 64 << 20
 # From so many records on for each partition, what they cause makes batches that are worth compressing.
 COMPRESSED_FROM_RECORDS = 16
 
 
-class Taken(Struct, frozen=True):
+class TakenPartition(Struct, frozen=True):
     """A partition that was just taken.
 
     `former_lease_until_ms` is when the last lease ended that was lost without an orderly hand-over, on this
@@ -43,7 +43,9 @@ class DeadRecord(Struct, frozen=True):
 class Cycle:
     """One transaction under way. What is published here leaves only after its commit."""
 
-    __slots__ = ("_packing", "connection", "dead", "epochs", "now_ms", "partitions", "records", "told_bytes", "writes")
+    __slots__ = (
+        "_packing", "connection", "dead", "epochs", "now_ms", "partitions", "published_bytes", "records", "writes",
+    )  # fmt: skip
 
     def __init__(
         self, connection: Connection, records: list[Record], epochs: Mapping[int, int], now_ms: int, partitions: int
@@ -60,15 +62,15 @@ class Cycle:
         self.writes = Together()
         """What may wait for the end of the cycle: it goes with the outbox, in one statement."""
         self._packing = Packing(compressed=len(records) >= COMPRESSED_FROM_RECORDS * max(1, len(epochs)))
-        self.told_bytes = 0
+        self.published_bytes = 0
         self.dead: list[DeadRecord] = []
 
     def publish(self, out: Outgoing) -> None:
         """Adds the record to the outbox of `out.partition`, whoever owns that."""
         self._packing.add(out)
-        self.told_bytes += len(out.value or b"")
-        if self.told_bytes > TOLD_BYTES_MAX and len(self.records) > 1:
-            raise TellsTooMuchError(f"{len(self.records)} records cause more than {TOLD_BYTES_MAX:,} bytes")
+        self.published_bytes += len(out.value or b"")
+        if self.published_bytes > PUBLISHED_BYTES_MAX and len(self.records) > 1:
+            raise CycleTooLargeError(f"{len(self.records)} records cause more than {PUBLISHED_BYTES_MAX:,} bytes")
 
     def dead_letter(
         self, record: Record, reason: ReasonCode, message: str, *, order_id: str | None = None,
@@ -85,20 +87,20 @@ class Cycle:
         """What was published so far; what comes later begins new batches."""
         return self._packing.batches()
 
-    def mark(self) -> tuple[int, int, int]:
-        """Where we are now, for `back_to`."""
-        return len(self.outgoing), len(self.dead), self.told_bytes
+    def savepoint(self) -> tuple[int, int, int]:
+        """Where we are now, for `rollback_to`."""
+        return len(self.outgoing), len(self.dead), self.published_bytes
 
-    def back_to(self, mark: tuple[int, int, int]) -> None:
+    def rollback_to(self, mark: tuple[int, int, int]) -> None:
         """What was published and dead-lettered since is forgotten, with all that waits to be written."""
-        outgoing, dead, self.told_bytes = mark
+        outgoing, dead, self.published_bytes = mark
         self._packing.back_to(outgoing)
         del self.dead[dead:]
         self.writes.forget()
 
     def clear(self) -> None:
         """What was published and dead-lettered is in the tables: what comes next is another row."""
-        self.back_to((0, 0, 0))
+        self.rollback_to((0, 0, 0))
 
     def partition_of(self, order_id: str) -> int:
         """The home partition of an order."""
@@ -127,7 +129,7 @@ class Handler(Protocol):
         """Of records on `outputs` that we wrote, the first that the tables do not know, if there is one."""
         ...
 
-    async def taken(self, connection: Connection, taken: Mapping[int, Taken]) -> None:
+    async def taken(self, connection: Connection, taken: Mapping[int, TakenPartition]) -> None:
         """Partitions are ours from here on: load what memory needs. Runs in a fenced transaction."""
         ...
 

@@ -16,7 +16,7 @@ from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.values import moment
 from worker.stream.cycle import Cycle
-from worker.stream.keeping import encode_headers
+from worker.stream.stored_records import encode_headers
 
 # Rows of others that one cycle reads; while more are left, our own rows wait behind them in the table.
 MISPLACED_ROWS_MAX = 200

@@ -15,7 +15,7 @@ from worker.cancelled import end, failure_of, not_by_us
 from worker.postgres.connecting import SESSION_LOST, Connection, connect
 from worker.postgres.queries import load
 from worker.stream.control import Control
-from worker.stream.cycle import Taken
+from worker.stream.cycle import TakenPartition
 from worker.stream.faults import FencedError
 
 LEASE_SECONDS = 5.0
@@ -42,8 +42,8 @@ class Ownership:
         self._busy = asyncio.Lock()
         self._held: set[int] = set()
         self.member_id = f"{socket.gethostname()[:20]}-{secrets.token_hex(6)}"
-        self.claimed: dict[int, Taken] = {}
-        """Taken since the session last looked, which then empties it."""
+        self.claimed: dict[int, TakenPartition] = {}
+        """TakenPartition since the session last looked, which then empties it."""
         self.surplus: frozenset[int] = frozenset()
         """What we hold above our fair share; the runner hands it over."""
         self.alone = False
@@ -167,7 +167,7 @@ class Ownership:
         for row in rows:
             rest = row["former_lease_rest"]
             former = None if rest is None else now_ms + round(rest.total_seconds() * 1000)
-            self.claimed[row["partition"]] = Taken(row["epoch"], former)
+            self.claimed[row["partition"]] = TakenPartition(row["epoch"], former)
             self._held.add(row["partition"])
         if rows:
             self._control.changed.set()

@@ -9,9 +9,9 @@ from worker import metrics
 from worker.cancelled import end, not_by_us
 from worker.kafka.records import Place
 from worker.kafka.sink import Ack, Sink
+from worker.stream.acknowledged_offsets import AcknowledgedOffsets
 from worker.stream.control import Control
 from worker.stream.outbox import Row
-from worker.stream.written import Written
 
 # Above this no new cycle begins: what is committed and not published costs memory.
 UNACKNOWLEDGED_BYTES_MAX = 8 << 20
@@ -27,7 +27,7 @@ class Publisher:
         self._queued = asyncio.Event()
         self._known: dict[int, int] = {}
         self._acknowledged: list[int] = []
-        self.written = Written()
+        self.acknowledged_offsets = AcknowledgedOffsets()
         self._unacknowledged: dict[int, tuple[int, float]] = {}
         self._bytes = 0
         self._waiters: set[asyncio.Task[None]] = set()
@@ -65,14 +65,14 @@ class Publisher:
 
     def acknowledged(self) -> tuple[list[int], dict[Place, int]]:
         """Rows to delete, and how far each partition was written; stays until `forget`."""
-        return list(self._acknowledged), dict(self.written.reached)
+        return list(self._acknowledged), dict(self.acknowledged_offsets.reached)
 
     def forget(self, ids: list[int], reached: dict[Place, int]) -> None:
         """These are deleted."""
         del self._acknowledged[: len(ids)]
         for row_id in ids:
             self._known.pop(row_id, None)
-        self.written.noted(reached)
+        self.acknowledged_offsets.noted(reached)
 
     def waiting_seconds(self) -> float:
         """Since when the oldest row waits for Kafka."""
@@ -122,7 +122,7 @@ class Publisher:
 
     def _note(self, place: Place, number: int, ack: Ack) -> None:
         if not ack.cancelled() and ack.exception() is None:
-            self.written.acknowledged(place, ack.result().offset, number)
+            self.acknowledged_offsets.acknowledged(place, ack.result().offset, number)
 
     def _fail(self, problem: BaseException) -> None:
         self.failure = self.failure or problem

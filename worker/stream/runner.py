@@ -20,13 +20,13 @@ from worker.stream import garbage
 from worker.stream.behind import DatabaseBehindError
 from worker.stream.control import Control
 from worker.stream.cycle import Handler
+from worker.stream.debounce import Debouncer
 from worker.stream.faults import Remedy, remedy
-from worker.stream.hang_ups import HangUps
-from worker.stream.measuring import Measuring
 from worker.stream.outbox import UnreadableRowError
 from worker.stream.ownership import WrongPartitionsError
-from worker.stream.patience import Patience
 from worker.stream.session import Session
+from worker.stream.session_health import SessionHealth
+from worker.stream.table_metrics import TableMetrics
 from worker.tracing import tracing
 
 # What one sentence explains and no waiting helps against.
@@ -48,8 +48,8 @@ class Runner:
         self._sink: Sink | None = None
         self._dead_letter_bytes: Mapping[str, int] = {}
         self._topics_doubted = False
-        self._patience = Patience()
-        self._measuring = Measuring(handler, control)
+        self._health = SessionHealth()
+        self._table_metrics = TableMetrics(handler, control)
 
     async def run(self) -> None:
         """Until `stop`; raises what no waiting helps against."""
@@ -79,8 +79,8 @@ class Runner:
 
     def condition(self) -> Mapping[str, str]:
         """What is missing for readiness; nothing when all is well."""
-        if self._patience.problem is not None or self._session is None:
-            return {"problem": self._patience.problem or "starting"}
+        if self._health.problem is not None or self._session is None:
+            return {"problem": self._health.problem or "starting"}
         problem = self._session.kafka_problem()
         return {"problem": problem} if problem else {}
 
@@ -89,21 +89,21 @@ class Runner:
         metrics.ready.set(0 if self.condition() else 1)
         if self._session is not None:
             self._session.measure()
-        await self._measuring.look()
+        await self._table_metrics.refresh()
 
     async def _work(self) -> None:
         while not self._stopping.is_set():
-            self._patience.begins()
+            self._health.attempt_started()
             try:
                 with not_by_us():
                     await self._one_session()
             except Exception as problem:
                 if not self._passes(problem):
                     raise
-                pause = self._patience.falls(problem)
+                pause = self._health.session_failed(problem)
             else:
                 return
-            garbage.clear_away()
+            garbage.collect_all()
             await self._sleep(pause)
 
     def _passes(self, problem: Exception) -> bool:
@@ -111,11 +111,11 @@ class Runner:
         if isinstance(problem, TopicsError):
             return self._topics_doubted
         self._topics_doubted |= isinstance(problem, topics.DOUBTFUL)
-        return remedy(problem) is not Remedy.BROKEN
+        return remedy(problem) is not Remedy.EXIT
 
     async def _one_session(self) -> None:
         sink = await self._prepare()
-        session = Session(self._settings, self.handler, self._control, self._patience, sink, self._dead_letter_bytes)
+        session = Session(self._settings, self.handler, self._control, self._health, sink, self._dead_letter_bytes)
         self._session = session
         try:
             await session.open()
@@ -128,7 +128,7 @@ class Runner:
             await sink.stop()
             raise
         finally:
-            self._patience.ends()
+            self._health.session_ended()
             self._session = None
 
     async def _prepare(self) -> Sink:
@@ -142,7 +142,7 @@ class Runner:
             self._topics_doubted = False
         if self._sink is None:
             # A process that was frozen publishes nothing before the database has confirmed its lease.
-            sink = Sink(self._settings, self._control.lease_runs)
+            sink = Sink(self._settings, self._control.lease_is_valid)
             await sink.start()
             self._sink = sink
         return self._sink
@@ -156,7 +156,7 @@ class Runner:
 async def run_worker(settings: Settings, handler_factory: Callable[[Control], Handler]) -> int:
     """One worker as a program: signals, the health server, exit code."""
     telemetry.configure(settings)
-    garbage.look_between_cycles()
+    garbage.collect_between_cycles_only()
     control = Control(settings)
     handler = handler_factory(control)
     runner = Runner(handler, control)
@@ -183,5 +183,5 @@ def _listen(runner: Runner) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, runner.stop)
     loop.add_signal_handler(signal.SIGINT, runner.stop)
-    loop.add_signal_handler(signal.SIGHUP, HangUps(runner.handler.reload).hear)
+    loop.add_signal_handler(signal.SIGHUP, Debouncer(runner.handler.reload).trigger)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP, signal.SIGTERM])  # one that came earlier is heard now

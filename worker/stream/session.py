@@ -12,16 +12,16 @@ from worker.kafka.source import Source
 from worker.settings import Settings
 from worker.stream import garbage
 from worker.stream.clock import Clock
-from worker.stream.committer import Committer
 from worker.stream.control import Control
 from worker.stream.cycle import Handler
-from worker.stream.digesting import Digesting
+from worker.stream.cycle_runner import CycleRunner
 from worker.stream.hand_over import HandOver
-from worker.stream.misplaced import Misplaced
+from worker.stream.misplaced_rows import MisplacedRows
+from worker.stream.offset_reporter import OffsetReporter
 from worker.stream.ownership import Ownership
-from worker.stream.patience import KAFKA_AWAY, Patience
 from worker.stream.publisher import Publisher
-from worker.stream.taking import Taking
+from worker.stream.session_health import KAFKA_AWAY, SessionHealth
+from worker.stream.takeover import Takeover
 from worker.stream.transaction import Done, Transactions
 
 CYCLE_BYTES_MAX = 8 << 20
@@ -40,23 +40,23 @@ class Session:
     """One membership, with all that hangs on it."""
 
     def __init__(
-        self, settings: Settings, handler: Handler, control: Control, patience: Patience, sink: Sink,
+        self, settings: Settings, handler: Handler, control: Control, health: SessionHealth, sink: Sink,
         dead_letter_bytes: Mapping[str, int],
     ) -> None:  # fmt: skip
         self._settings = settings
         self._handler = handler
         self._control = control
-        self._patience = patience
+        self._health = health
         self._ownership = Ownership(settings.database, handler.role, settings.topic_partitions, control)
         self._source = Source(settings, handler.role, (*handler.topics, *handler.outputs), control.changed.set)
         self._publisher = Publisher(sink, control)
-        self._misplaced = Misplaced(self._ownership, self._publisher)
-        self._committer = Committer(self._source)
+        self._misplaced = MisplacedRows(self._ownership, self._publisher)
+        self._offset_reporter = OffsetReporter(self._source)
         self._transactions = Transactions(
             settings, handler, self._ownership, self._publisher, self._misplaced, dead_letter_bytes
         )
-        self._taking = Taking(settings, handler, self._source, self._publisher, self._transactions, self._room)
-        self._digesting = Digesting(self._transactions, self._durable, self._room, patience)
+        self._takeover = Takeover(settings, handler, self._source, self._publisher, self._transactions, self._room)
+        self._cycle_runner = CycleRunner(self._transactions, self._durable, self._room, health)
         self._positions: dict[Place, int] = {}
         self._hand_over: HandOver | None = None
         self._tidy_at: float | None = None
@@ -82,21 +82,21 @@ class Session:
             self._look_at_clock()
             if self._ownership.claimed:
                 await self._take()
-            await self._taking.look_at_others()
-            if not self._works and self._taking.left_over_is_published():
+            await self._takeover.look_at_others()
+            if not self._works and self._takeover.left_over_is_published():
                 self._works = True
-                self._patience.works(owns=bool(self._transactions.epochs))
+                self._health.working(owns_partitions=bool(self._transactions.epochs))
             if await self._hand_over_finished():
                 return
             if await self._work():
                 self._look_at_kafka()
             else:
                 await self._wait()
-            garbage.look()
+            garbage.collect_if_due()
 
     async def close(self) -> None:
         """The orderly end, after `run` returned."""
-        await self._committer.discard()
+        await self._offset_reporter.discard()
         await self._ownership.leave()
         await self._let_go()
 
@@ -106,7 +106,7 @@ class Session:
         self._control.epochs = {}
         if self._hand_over is not None:
             await self._hand_over.cancel()
-        await self._committer.discard()
+        await self._offset_reporter.discard()
         await self._ownership.abandon()
         await self._let_go()
         self._handler.dropped()
@@ -143,7 +143,7 @@ class Session:
             self._control.failure,
             self._ownership.failure,
             self._publisher.failure,
-            self._committer.failure,
+            self._offset_reporter.failure,
         ):
             if failure is not None:
                 raise failure
@@ -158,12 +158,12 @@ class Session:
         """What was claimed becomes ours, and is read from then on."""
         taken, self._ownership.claimed = self._ownership.claimed, {}
         self._works = False
-        self._patience.begins()
-        stored = await self._taking.take(taken)
+        self._health.attempt_started()
+        stored = await self._takeover.take(taken)
         self._own(self._transactions.epochs)
         self._positions |= stored
         await self._source.assign(self._positions)
-        self._committer.note({place: offset for place, offset in stored.items() if offset > 0})
+        self._offset_reporter.note({place: offset for place, offset in stored.items() if offset > 0})
         self._control.wake()
         telemetry.log.info("partitions taken", partitions=sorted(taken), owned=len(self._transactions.epochs))
 
@@ -187,7 +187,7 @@ class Session:
             return False
         if not hand_over.booked:
             hand_over.booked = True
-            await self._digesting.digest([])
+            await self._cycle_runner.run([])
         if self._publisher.holds(hand_over.partitions):
             return False
         await self._ownership.release(hand_over.partitions)
@@ -203,8 +203,8 @@ class Session:
             self._ownership.accepting = False
         partitions = everything if self.stopping else self._ownership.surplus
         self._positions = {place: at for place, at in self._positions.items() if place[1] not in partitions}
-        await self._committer.flush(FLUSH_SECONDS_MAX)
-        self._committer.forget(partitions)
+        await self._offset_reporter.flush(FLUSH_SECONDS_MAX)
+        self._offset_reporter.forget(partitions)
         await self._source.assign(self._positions)
         self._hand_over = HandOver(partitions, self._handler, self._control)
 
@@ -217,14 +217,14 @@ class Session:
         due_ms = self._handler.next_due_ms()
         if records or self._control.cycle_wanted or (due_ms is not None and due_ms <= time.time() * 1000):
             self._control.cycle_wanted = False
-            await self._digesting.digest(records, passed=self._passed(now))
+            await self._cycle_runner.run(records, passed=self._passed(now))
             self._control.pace.took(time.monotonic() - now)
             return True
         transactions = self._transactions
         passed = self._passed(now)
         due = self._tidy_due(now) or await self._misplaced.due(transactions.connection, list(transactions.epochs))
         if passed or due:
-            await self._digesting.tidy(passed)
+            await self._cycle_runner.tidy(passed)
             return True
         return False
 
@@ -260,7 +260,7 @@ class Session:
         self._publisher.forget(done.deleted, done.reached)
         self._publisher.enqueue(done.rows)
         self._positions.update({place: at for place, at in done.positions.items() if place in self._positions})
-        self._committer.note(done.positions)
+        self._offset_reporter.note(done.positions)
         self._tidy_at = None
         await self._handler.committed(done.cycle)
 
@@ -268,7 +268,7 @@ class Session:
         if problem := self.kafka_problem():
             telemetry.alert(KAFKA_AWAY, problem=problem)
         # A worker that stops asks nothing more, and hears nothing.
-        elif self._patience.problem is None and self._source.silent_seconds() is not None:
+        elif self._health.problem is None and self._source.silent_seconds() is not None:
             telemetry.clear_alert(KAFKA_AWAY)
 
     async def _wait(self) -> None:

@@ -15,7 +15,7 @@ from worker.settings import Settings
 from worker.stream import locks, outbox
 from worker.stream.cycle import Cycle, Handler
 from worker.stream.faults import FencedError, HeldUpError, Remedy, UncertainCommitError, remedy
-from worker.stream.misplaced import Misplaced
+from worker.stream.misplaced_rows import MisplacedRows
 from worker.stream.offsets import place_columns, position_columns
 from worker.stream.outbox import Row
 from worker.stream.ownership import Ownership
@@ -44,7 +44,7 @@ class Transactions:
         handler: Handler,
         ownership: Ownership,
         publisher: Publisher,
-        misplaced: Misplaced,
+        misplaced: MisplacedRows,
         dead_letter_bytes: Mapping[str, int],
     ) -> None:
         self._settings = settings
@@ -128,7 +128,7 @@ class Transactions:
         try:
             await self.connection.execute("COMMIT")
         except Exception as problem:
-            if remedy(problem) in (Remedy.REFUSED, Remedy.AGAIN):
+            if remedy(problem) in (Remedy.SPLIT, Remedy.RETRY):
                 await self._roll_back()
                 raise
             raise UncertainCommitError(str(problem)) from problem

@@ -25,7 +25,7 @@ from worker.sandbox.connector import Faults, SandboxConnector
 from worker.settings import load
 from worker.stream import outbox
 from worker.stream.control import Control
-from worker.stream.cycle import Cycle, Taken
+from worker.stream.cycle import Cycle, TakenPartition
 
 PARTITIONS = 4
 PATIENCE_SECONDS = 20.0
@@ -81,7 +81,7 @@ class DeliveryHarness:
     async def take_partitions(self, *partitions: int, former_lease_until_ms: int | None = None) -> None:
         """These are ours from here on, each with a new epoch."""
         mine = {one: self.epochs.get(one, 0) + 1 for one in partitions or range(PARTITIONS)}
-        taken = {one: Taken(epoch, former_lease_until_ms) for one, epoch in mine.items()}
+        taken = {one: TakenPartition(epoch, former_lease_until_ms) for one, epoch in mine.items()}
         async with self.connection.transaction():
             await self.handler.taken(self.connection, taken)
         self._own({**self.epochs, **mine})

@@ -14,7 +14,7 @@ from worker.domain.decision import Decision
 from worker.kafka import names
 from worker.ledger.checking import run_audit
 from worker.ledger.tables import LedgerTables
-from worker.stream import turns
+from worker.stream import time_slice
 from worker.stream.cycle import Cycle
 
 
@@ -241,7 +241,7 @@ async def test_while_what_waited_for_an_order_is_decided_the_lease_can_be_renewe
     for number in range(50):
         ledger.send("invoice.issued", invoice("o1", str(number), 100))
     await ledger.cycle()
-    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(time_slice, "SLICE_SECONDS", 0.0)
     said: list[str] = []
 
     def told(*given: Any) -> Decision:

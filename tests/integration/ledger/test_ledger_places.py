@@ -121,7 +121,7 @@ async def test_a_payment_that_two_orders_bring_at_once_ends_with_one_refusal(led
     refused = [one for one in done if isinstance(one, asyncpg.PostgresError)]
     assert len(refused) <= 1
     if refused:
-        assert remedy(refused[0]) is Remedy.REFUSED, "the stream repeats such a cycle record by record"
+        assert remedy(refused[0]) is Remedy.SPLIT, "the stream repeats such a cycle record by record"
         loser = ledger if isinstance(done[0], Exception) else other
         if loser is other:
             loser._waiting = [record]

@@ -115,7 +115,7 @@ async def test_thousands_of_facts_that_wait_for_a_payment_keep_no_later_one_from
 async def test_what_is_told_of_an_order_of_many_recipients_goes_out_over_some_cycles(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("worker.ledger.deciding.TOLD_BYTES_MAX", 100_000)
+    monkeypatch.setattr("worker.ledger.deciding.PUBLISHED_BYTES_MAX", 100_000)
     ledger.file.write_text(CONNECTORS + "partial_split = true\n")
     ledger.handler.reload()
     for number in range(25):

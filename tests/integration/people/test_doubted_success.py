@@ -16,7 +16,7 @@ from worker.people.acting import Actor, Refused
 from worker.people.needs import needs
 from worker.postgres.connecting import connect
 from worker.stream.cycle import Cycle
-from worker.stream.keeping import encode_headers
+from worker.stream.stored_records import encode_headers
 
 ANA = Actor("Ana", "asked the acquirer")
 

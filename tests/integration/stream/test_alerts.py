@@ -21,14 +21,14 @@ from worker.kafka.lag import committed_offsets
 from worker.kafka.looker import Looker
 from worker.kafka.records import Place
 from worker.settings import load
-from worker.stream import committer, patience
-from worker.stream.committer import OFFSETS_REFUSED
+from worker.stream import offset_reporter, session_health
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle
+from worker.stream.offset_reporter import OFFSETS_REFUSED
 from worker.stream.ownership import Ownership
-from worker.stream.patience import DATABASE_AWAY, FALLS_MAX, KAFKA_AWAY
 from worker.stream.runner import Runner
 from worker.stream.session import TOPIC_WIDENED
+from worker.stream.session_health import DATABASE_AWAY, FALLS_MAX, KAFKA_AWAY
 
 
 async def test_an_alert_stands_beside_its_workers_lease_until_it_is_over(database_url: str) -> None:
@@ -140,7 +140,7 @@ async def test_trouble_that_lets_sessions_begin_and_ends_each_is_not_over_whenev
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the alert lasts for a moment each time, and nothing that waits for it to last ever tells anybody."""
-    monkeypatch.setattr(patience, "STEADY_SECONDS", 3.0)
+    monkeypatch.setattr(session_health, "STEADY_SECONDS", 3.0)
 
     with capture_logs() as logged:
         worker = Hosted(deployment.settings)
@@ -187,7 +187,7 @@ async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_however_lon
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A partition without a leader lets Kafka's client ask for 15 seconds: the worker was ready, and no alert told."""
-    monkeypatch.setattr(patience, "STEADY_SECONDS", 0.0)  # each attempt takes longer than that
+    monkeypatch.setattr(session_health, "STEADY_SECONDS", 0.0)  # each attempt takes longer than that
     bounds = Looker.bounds
     conditions: list[dict[str, str]] = []
 
@@ -219,7 +219,7 @@ async def test_two_workers_that_fail_in_turn_to_take_the_partitions_are_neither_
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever had failed owned nothing while the other one tried, which went well."""
-    monkeypatch.setattr(patience, "PAUSE_SECONDS_MAX", patience.PAUSE_SECONDS_MIN)
+    monkeypatch.setattr(session_health, "PAUSE_SECONDS_MAX", session_health.PAUSE_SECONDS_MIN)
     bounds = Looker.bounds
     workers = [Hosted(deployment.settings), Hosted(deployment.settings)]
     await deployment.until_shared(PARTITIONS // 2, PARTITIONS // 2)
@@ -247,7 +247,7 @@ async def test_offsets_that_kafka_refuses_because_somebody_else_joined_the_group
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lag tools show the other one's offsets, and nobody was told that they are not ours."""
-    monkeypatch.setattr(committer, "REFUSED_SECONDS_MAX", 0.0)
+    monkeypatch.setattr(offset_reporter, "REFUSED_SECONDS_MAX", 0.0)
     group = deployment.settings.topic(names.group("ledger"))
     stranger = AIOKafkaConsumer(
         deployment.settings.topic(names.INVOICES),

@@ -239,7 +239,7 @@ async def test_records_that_cause_more_than_memory_should_hold_are_decided_a_few
             told.append(sum(len(one.value or b"") for one in unpacked(cycle.outgoing)))
             await super().committed(cycle)
 
-    monkeypatch.setattr("worker.stream.cycle.TOLD_BYTES_MAX", 5_000)
+    monkeypatch.setattr("worker.stream.cycle.PUBLISHED_BYTES_MAX", 5_000)
     told: list[int] = []
     await deployment.send_many([("order-1", b"{}", None)] * 40)
 

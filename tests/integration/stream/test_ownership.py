@@ -92,7 +92,7 @@ async def test_an_older_state_that_a_frozen_worker_had_yet_to_send_is_not_writte
     deployment: StreamDeployment,
 ):
     control = Control(deployment.settings)
-    async with Sink(deployment.settings, control.lease_runs) as sink:
+    async with Sink(deployment.settings, control.lease_is_valid) as sink:
         control.lease_ends = time.monotonic() + 3600
         await sink.publish([_state(deployment, 1)])
         ((_, _, held),) = await sink.hand_over(pack([_state(deployment, 2)]))
@@ -108,7 +108,7 @@ async def test_an_older_state_that_a_frozen_worker_had_yet_to_send_is_not_writte
 
 async def test_what_was_held_back_leaves_once_the_lease_is_confirmed(deployment: StreamDeployment):
     control = Control(deployment.settings)
-    async with Sink(deployment.settings, control.lease_runs) as sink:
+    async with Sink(deployment.settings, control.lease_is_valid) as sink:
         ((_, _, ack),) = await sink.hand_over(pack([_state(deployment, 1)]))
         await deployment.sink.publish([_state(deployment, 2)])
         assert not ack.done()

@@ -18,7 +18,7 @@ from worker.kafka.records import Outgoing, Record
 from worker.settings import load
 from worker.stream import outbox
 from worker.stream.control import Control
-from worker.stream.cycle import Cycle, Taken
+from worker.stream.cycle import Cycle, TakenPartition
 from worker.stream.runner import run_worker
 
 TABLES = """
@@ -40,7 +40,7 @@ class Toy:
     def __init__(self, control: Control) -> None:
         self.control = control
         self.name = os.environ.get("TOY_NAME", "toy")
-        self.taken_partitions: dict[int, Taken] = {}
+        self.taken_partitions: dict[int, TakenPartition] = {}
         self.cycles = 0
         self.drops = 0
         self.released: list[frozenset[int]] = []
@@ -56,7 +56,7 @@ class Toy:
                 return record
         return None
 
-    async def taken(self, _: asyncpg.Connection, taken: Mapping[int, Taken]) -> None:
+    async def taken(self, _: asyncpg.Connection, taken: Mapping[int, TakenPartition]) -> None:
         self.taken_partitions |= taken
 
     async def release(self, partitions: frozenset[int]) -> None:

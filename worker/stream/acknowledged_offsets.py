@@ -8,14 +8,14 @@ from worker.kafka.records import Place
 RECORDS_LOST = "records_lost"
 
 
-def tell_lost(place: Place, first: int, end: int) -> None:
+def report_lost_records(place: Place, first: int, end: int) -> None:
     """Kafka no longer has what it had acknowledged there, from the first offset up to, and without, the end."""
     topic, partition = place
     telemetry.log.error("Kafka lost what it had acknowledged", topic=topic, partition=partition, first=first, end=end)
     telemetry.alert(RECORDS_LOST)
 
 
-class Written:
+class AcknowledgedOffsets:
     """One session's; what it says has been reached stays before somebody else's records until `resume`."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Written:
             if offset > expected:
                 self._interrupted.add(place)
             elif offset < expected:
-                tell_lost(place, offset, expected)
+                report_lost_records(place, offset, expected)
         if place not in self._interrupted:
             self.reached[place] = max(self.reached.get(place, 0), offset + number)
 

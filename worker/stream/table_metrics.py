@@ -17,7 +17,7 @@ STATEMENT_TIMEOUT = "2s"
 _SQL = load("worker.stream")
 
 
-class Measuring:
+class TableMetrics:
     """Asks in a session of its own: a slow query holds up no cycle. What cannot be asked keeps its last value."""
 
     def __init__(self, handler: Handler, control: Control) -> None:
@@ -25,7 +25,7 @@ class Measuring:
         self._control = control
         self._again_at = 0.0
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Afterwards the gauges of the tables are fresh, or no older than the pause."""
         if time.monotonic() < self._again_at or not self._control.epochs:
             return
@@ -38,7 +38,7 @@ class Measuring:
             ) as connection:  # fmt: skip
                 await self._ask(connection, list(self._control.epochs))
         except Exception as problem:
-            if remedy(problem) is Remedy.BROKEN:
+            if remedy(problem) is Remedy.EXIT:
                 raise
             log.debug("the tables were not measured", problem=str(problem))
 

@@ -11,8 +11,8 @@ from worker.kafka import names
 from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing
 from worker.postgres.connecting import connect
-from worker.stream import misplaced, outbox
-from worker.stream.misplaced import Misplaced
+from worker.stream import misplaced_rows, outbox
+from worker.stream.misplaced_rows import MisplacedRows
 from worker.stream.ownership import Ownership
 from worker.stream.publisher import Publisher
 
@@ -44,9 +44,9 @@ async def write(connection: asyncpg.Connection, value: bytes = b"{}") -> int:
 async def test_the_last_row_of_a_worker_that_has_gone_is_looked_for(
     ours: asyncpg.Connection, theirs: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(misplaced, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(misplaced_rows, "POLL_SECONDS", 0.0)
     members, published = SimpleNamespace(alone=False, times_alone=1), SimpleNamespace(known=set[int]())
-    looking = Misplaced(cast("Ownership", members), cast("Publisher", published))
+    looking = MisplacedRows(cast("Ownership", members), cast("Publisher", published))
     assert not await looking.due(ours, [PARTITION])
 
     row = await write(theirs)
@@ -66,9 +66,9 @@ async def test_the_last_row_of_a_worker_that_has_gone_is_looked_for(
 async def test_a_look_that_began_among_others_says_nothing_of_later(
     ours: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(misplaced, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(misplaced_rows, "POLL_SECONDS", 0.0)
     members = SimpleNamespace(alone=False, times_alone=0)
-    looking = Misplaced(cast("Ownership", members), cast("Publisher", SimpleNamespace(known=())))
+    looking = MisplacedRows(cast("Ownership", members), cast("Publisher", SimpleNamespace(known=())))
 
     async def meanwhile_the_other_leaves(*_: Any) -> tuple[list[outbox.Row], bool]:
         members.alone, members.times_alone = True, 1

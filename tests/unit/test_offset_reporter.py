@@ -6,8 +6,8 @@ import pytest
 
 from worker.kafka import names
 from worker.kafka.source import Place
-from worker.stream import committer
-from worker.stream.committer import Committer
+from worker.stream import offset_reporter
+from worker.stream.offset_reporter import OffsetReporter
 
 QUIET, BUSY, LEFT = (names.INVOICES, 1), (names.INVOICES, 2), (names.INVOICES, 3)
 
@@ -29,10 +29,10 @@ class Told:
 async def test_kafka_does_not_forget_how_far_a_worker_is_on_a_partition_that_stays_quiet(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(committer, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(committer, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(offset_reporter, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(offset_reporter, "AGAIN_SECONDS", 0.0)
     source = Told(2)
-    one = Committer(source)  # type: ignore[arg-type]
+    one = OffsetReporter(source)  # type: ignore[arg-type]
 
     one.note({QUIET: 7, LEFT: 9})
     one.note({BUSY: 8})
@@ -45,9 +45,9 @@ async def test_kafka_does_not_forget_how_far_a_worker_is_on_a_partition_that_sta
 
 
 async def test_within_the_hour_only_what_is_new_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(committer, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(offset_reporter, "PAUSE_SECONDS", 0.0)
     source = Told(1)
-    one = Committer(source)  # type: ignore[arg-type]
+    one = OffsetReporter(source)  # type: ignore[arg-type]
 
     one.note({QUIET: 7})
     async with asyncio.timeout(10):

@@ -4,7 +4,7 @@ import asyncio
 import signal
 
 from tests.until import until
-from worker.stream.hang_ups import HangUps
+from worker.stream.debounce import Debouncer
 
 MANY = 200
 
@@ -12,7 +12,7 @@ MANY = 200
 async def test_a_storm_of_hang_ups_has_the_file_read_once_and_one_that_comes_later_once_more() -> None:
     read: list[str] = []
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, HangUps(lambda: read.append("read")).hear)
+    loop.add_signal_handler(signal.SIGHUP, Debouncer(lambda: read.append("read")).trigger)
     try:
         for _ in range(MANY):
             signal.raise_signal(signal.SIGHUP)

@@ -23,7 +23,7 @@ OFFSETS_REFUSED = "offsets_refused"
 AGAIN_SECONDS = 3_600.0
 
 
-class Committer:
+class OffsetReporter:
     """Commits the latest offset of each partition that it was told, and now and then all of them again."""
 
     def __init__(self, source: Source) -> None:
@@ -34,7 +34,7 @@ class Committer:
         self._told = asyncio.Event()
         self._refused_since: float | None = None
         self._busy = asyncio.Lock()
-        self._task = asyncio.create_task(self._run(), name="committer")
+        self._task = asyncio.create_task(self._run(), name="offset reporter")
 
     @property
     def failure(self) -> BaseException | None:

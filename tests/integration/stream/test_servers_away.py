@@ -20,7 +20,7 @@ from worker.kafka.topic_ids import topic_ids
 from worker.postgres import connecting
 from worker.postgres.connecting import connected
 from worker.settings import load
-from worker.stream import pace, patience, publisher, session
+from worker.stream import pace, publisher, session, session_health
 
 
 async def test_a_database_that_goes_away_costs_time_and_nothing_else(deployment: StreamDeployment):
@@ -37,7 +37,7 @@ async def test_a_database_that_goes_away_costs_time_and_nothing_else(deployment:
 
     await deployment.until(red, "readiness gone")
     await deployment.send_many([(f"order-{n % 10}", b"{}", None) for n in range(100)])
-    assert not any(worker.control.lease_valid(partition) for partition in range(6))
+    assert not any(worker.control.may_send_for(partition) for partition in range(6))
     await proxy.open()
     await deployment.check_orders({f"order-{n}": 20 for n in range(10)})
     assert not worker.runner.condition()
@@ -70,7 +70,7 @@ async def test_while_kafka_takes_nothing_no_more_is_committed_than_there_is_room
     monkeypatch.setattr(pace, "RECORDS_MAX", a_cycle)
     worker = Hosted(deployment.settings)
     worker.control.pace.records_max = a_cycle
-    monkeypatch.setattr(worker.control, "lease_runs", lambda: bool(takes))
+    monkeypatch.setattr(worker.control, "lease_is_valid", lambda: bool(takes))
     await deployment.send_many([(f"order-{n % 10}", b"{}", None) for n in range(1_000)])
     await deployment.until_seen(1)
 
@@ -291,7 +291,7 @@ async def test_whoever_holds_a_lock_that_a_worker_needs_is_named_until_it_is_fre
 ):
     """An open transaction of theirs: the same line came nine times in 45 seconds, and readiness stayed."""
     monkeypatch.setitem(connecting._SERVER_SETTINGS, "lock_timeout", "100ms")
-    monkeypatch.setattr(patience, "HELD_UP_SECONDS", 0.1)
+    monkeypatch.setattr(session_health, "HELD_UP_SECONDS", 0.1)
     worker = await at_work(deployment)
 
     async def red() -> bool:
@@ -323,7 +323,7 @@ async def test_a_row_that_somebody_holds_is_told_with_its_table(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(connecting._SERVER_SETTINGS, "lock_timeout", "100ms")
-    monkeypatch.setattr(patience, "HELD_UP_SECONDS", 0.1)
+    monkeypatch.setattr(session_health, "HELD_UP_SECONDS", 0.1)
     worker = await at_work(deployment)
 
     async def red() -> bool:

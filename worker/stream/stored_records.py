@@ -22,7 +22,7 @@ def decode_headers(content: bytes) -> Headers:
     return _decode(content)
 
 
-def kept_record(row: Mapping[str, Any]) -> Record:
+def stored_record(row: Mapping[str, Any]) -> Record:
     """The record in a row that has a column for each of its fields."""
     return Record(
         row["topic"], row["partition"], row["offset"], row["key"], row["value"], decode_headers(row["headers"]),

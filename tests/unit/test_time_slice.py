@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from worker.stream import turns
-from worker.stream.turns import Turns
+from worker.stream import time_slice
+from worker.stream.time_slice import TimeSlice
 
 
 class Database:
@@ -16,12 +16,12 @@ class Database:
 async def runs_meanwhile() -> bool:
     waiting = asyncio.Event()
     asyncio.get_running_loop().call_soon(waiting.set)
-    await Turns(Database()).pass_on()
+    await TimeSlice(Database()).yield_if_over()
     return waiting.is_set()
 
 
 async def test_others_run_once_a_computation_has_lasted_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(time_slice, "SLICE_SECONDS", 0.0)
 
     assert await runs_meanwhile()
 

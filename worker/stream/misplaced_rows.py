@@ -12,7 +12,7 @@ from worker.stream.publisher import Publisher
 POLL_SECONDS = 0.1
 
 
-class Misplaced:
+class MisplacedRows:
     """Looked for while there are other workers, and once more after the last has gone: its last row may be for us."""
 
     def __init__(self, ownership: Ownership, publisher: Publisher) -> None:

@@ -10,7 +10,7 @@ from worker.kafka.source import OffsetGoneError, RecordsReplacedError, Source
 from worker.settings import Settings
 from worker.stream import outbox
 from worker.stream.behind import verify
-from worker.stream.cycle import Handler, Taken
+from worker.stream.cycle import Handler, TakenPartition
 from worker.stream.offsets import begin_positions, note_published, stored_epochs, stored_ids, stored_positions
 from worker.stream.publisher import Publisher
 from worker.stream.transaction import Transactions
@@ -19,7 +19,7 @@ from worker.stream.transaction import Transactions
 LOOK_AT_OTHERS_SECONDS = 5.0
 
 
-class Taking:
+class Takeover:
     """One session's; nothing is read of a partition before it was taken here."""
 
     def __init__(
@@ -35,12 +35,12 @@ class Taking:
         self._left_over: frozenset[int] = frozenset()
         self._others_at = 0.0
 
-    async def take(self, taken: Mapping[int, Taken]) -> dict[Place, int]:
+    async def take(self, taken: Mapping[int, TakenPartition]) -> dict[Place, int]:
         """From here on we write for these partitions, and read them from the offsets returned."""
         transactions = self._transactions
         transactions.epochs = {**transactions.epochs, **{partition: one.epoch for partition, one in taken.items()}}
         known = await self._verify_age(taken)
-        self._publisher.written.follow(known)
+        self._publisher.acknowledged_offsets.follow(known)
         ids = await self._source.looker.ids()
         stored = await self._stored_positions(taken, ids)
         async with transactions.fenced():
@@ -56,12 +56,12 @@ class Taking:
 
     async def look_at_others(self) -> None:
         """Whoever writes between our records may be a worker on another database, such as a primary that came back."""
-        written, now = self._publisher.written, time.monotonic()
-        if not written.interrupted or now < self._others_at + LOOK_AT_OTHERS_SECONDS:
+        offsets, now = self._publisher.acknowledged_offsets, time.monotonic()
+        if not offsets.interrupted or now < self._others_at + LOOK_AT_OTHERS_SECONDS:
             return
         self._others_at = now
         transactions = self._transactions
-        known = await self._verify_age({partition for _, partition in written.resume()} & transactions.epochs.keys())
+        known = await self._verify_age({partition for _, partition in offsets.resume()} & transactions.epochs.keys())
         async with transactions.fenced():
             await note_published(transactions.connection, known)
 

@@ -30,7 +30,7 @@ KAFKA_AWAY = "kafka_away"
 DATABASE_AWAY = "database_away"
 
 
-class Patience:
+class SessionHealth:
     """Outlives the sessions, and hears of each that it begins, works and falls."""
 
     def __init__(self) -> None:
@@ -43,26 +43,26 @@ class Patience:
         self._well: asyncio.TimerHandle | None = None
         self._repeated: tuple[str, float] | None = None
 
-    def begins(self) -> None:
+    def attempt_started(self) -> None:
         """Another session tries, or one takes partitions."""
-        self.ends()
+        self.session_ended()
         self._repeated = None
         self._began_at, self._works_since = time.monotonic(), None
 
-    def works(self, *, owns: bool) -> None:
+    def working(self, *, owns_partitions: bool) -> None:
         """What was met is over: said at once, and only later where sessions begin and fall one after another."""
         self._works_since = time.monotonic()
         seconds = STEADY_SECONDS if self._falls >= FALLS_MAX else 0
-        if not owns and self.problem != STARTING:
+        if not owns_partitions and self.problem != STARTING:
             seconds = IDLE_SECONDS
         self._well = asyncio.get_running_loop().call_later(seconds, self._say_well)
 
-    def ends(self) -> None:
+    def session_ended(self) -> None:
         """However it came to that, nothing more is said of this session."""
         if self._well is not None:
             self._well.cancel()
 
-    def falls(self, problem: Exception) -> float:
+    def session_failed(self, problem: Exception) -> float:
         """How many seconds to wait before the next; whoever looks is told what was met."""
         now = time.monotonic()
         if self._works_since is None:
@@ -75,7 +75,7 @@ class Patience:
         pause, self._pause = self._pause, min(self._pause * 2, PAUSE_SECONDS_MAX)
         return pause * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
 
-    def repeats(self, problem: Exception) -> None:
+    def transaction_failed(self, problem: Exception) -> None:
         """A session tries the same once more, and nothing else meanwhile."""
         met, now = _of_database(problem), time.monotonic()
         before, since = self._repeated or (None, now)
@@ -86,7 +86,7 @@ class Patience:
             self.problem = met
             telemetry.alert(DATABASE_AWAY, problem=met)
 
-    def goes_on(self) -> None:
+    def transaction_committed(self) -> None:
         """What was tried again is durable."""
         if self._repeated is not None and self._repeated[0] == self.problem:
             self._say_well()

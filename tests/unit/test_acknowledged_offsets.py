@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from worker import telemetry
-from worker.stream.written import RECORDS_LOST, Written
+from worker.stream.acknowledged_offsets import RECORDS_LOST, AcknowledgedOffsets
 
 PLACE = ("settlement.commands.v1", 3)
 
@@ -21,20 +21,20 @@ def lost() -> bool:
 
 
 def test_a_command_that_gets_the_place_of_one_that_kafka_had_acknowledged_is_an_alert() -> None:
-    written = Written()
-    written.follow({PLACE: 100})
+    offsets = AcknowledgedOffsets()
+    offsets.follow({PLACE: 100})
 
-    written.acknowledged(PLACE, 80, 1)
+    offsets.acknowledged(PLACE, 80, 1)
 
     assert lost()
-    assert not written.interrupted
+    assert not offsets.interrupted
 
 
 def test_commands_that_follow_one_another_are_none_also_where_one_is_acknowledged_without_its_place() -> None:
-    written = Written()
-    written.follow({PLACE: 100})
+    offsets = AcknowledgedOffsets()
+    offsets.follow({PLACE: 100})
 
     for offset in (100, -1, 104):
-        written.acknowledged(PLACE, offset, 2)
+        offsets.acknowledged(PLACE, offset, 2)
 
     assert not lost()
