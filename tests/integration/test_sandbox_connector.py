@@ -1,4 +1,4 @@
-"""The sandbox connector misbehaves as it is asked to, and its book tells what really happened."""
+"""The sandbox connector fails as it is told to, and its book records what really happened."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,15 +9,15 @@ from aiohttp import web
 
 from worker.connector.book import BookError, Effect, read_book
 from worker.sandbox.book import Book
-from worker.sandbox.connector import FAULTS, Faults, SandboxConnector
+from worker.sandbox.connector import FAULTS, Behaviour, SandboxConnector
 
-ASKED = {"requestId": "r1", "paymentId": "p1", "transactionId": "t", "authorizationId": "a", "value": 60.0}
+REQUEST = {"requestId": "r1", "paymentId": "p1", "transactionId": "t", "authorizationId": "a", "value": 60.0}
 
 
 @pytest.fixture
 async def url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    faults = getattr(request, "param", Faults(currency="USD"))
-    runner = web.AppRunner(SandboxConnector(Book(), faults).application(), access_log=None)
+    behaviour = getattr(request, "param", Behaviour(currency="USD"))
+    runner = web.AppRunner(SandboxConnector(Book(), behaviour).application(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield f"http://127.0.0.1:{runner.addresses[0][1]}"
@@ -30,7 +30,7 @@ async def post(url: str, path: str, content: Any) -> httpx.Response:
 
 
 async def settle(url: str, request_id: str = "r1") -> httpx.Response:
-    return await post(url, "/payments/p1/settlements", {**ASKED, "requestId": request_id})
+    return await post(url, "/payments/p1/settlements", {**REQUEST, "requestId": request_id})
 
 
 async def test_a_repeat_is_answered_and_moves_no_money(url: str):
@@ -44,7 +44,7 @@ async def test_a_repeat_is_answered_and_moves_no_money(url: str):
     ("error", 500, 0), ("decline", 400, 0), ("manual", 501, 0), ("busy", 429, 0), ("forbidden", 403, 0),
     ("echo", 200, 1), ("short", 200, 1), ("ok", 200, 1),
 ])  # fmt: skip
-async def test_one_word_is_what_happens_to_the_next_request(url: str, word: str, status: int, effects: int):
+async def test_a_planned_fault_happens_to_the_next_request(url: str, word: str, status: int, effects: int):
     await post(url, "/faults", {"next": [word]})
 
     assert (await settle(url)).status_code == status
@@ -60,15 +60,15 @@ async def test_a_lost_reply_has_had_its_effect(url: str):
     assert len(await read_book(url)) == 1
 
 
-async def test_a_cancellation_is_never_short_for_its_reply_could_not_say_so(url: str):
+async def test_a_cancellation_is_never_short_since_its_reply_has_no_value(url: str):
     await post(url, "/faults", {"next": ["short", "short"]})
     await settle(url)
-    await post(url, "/payments/p1/cancellations", {**ASKED, "requestId": "r2", "value": 4_000})
+    await post(url, "/payments/p1/cancellations", {**REQUEST, "requestId": "r2", "value": 4_000})
 
     assert [(one.operation, one.value) for one in await read_book(url)] == [("settle", 3_000), ("cancel", 4_000)]
 
 
-async def test_a_connector_that_forgets_does_it_again(url: str):
+async def test_a_connector_that_forgets_moves_the_money_again(url: str):
     await settle(url)
     await post(url, "/faults", {"next": ["forget"]})
     await settle(url)
@@ -76,7 +76,7 @@ async def test_a_connector_that_forgets_does_it_again(url: str):
     assert [one.request_id for one in await read_book(url)] == ["r1", "r1"]
 
 
-async def test_a_burst_ends_with_its_time(url: str):
+async def test_a_fault_for_all_requests_ends_after_its_seconds(url: str):
     await post(url, "/faults", {"all": "error", "for_seconds": 60})
     assert [(await settle(url)).status_code for _ in range(3)] == [500] * 3
 
@@ -84,7 +84,7 @@ async def test_a_burst_ends_with_its_time(url: str):
     assert (await settle(url)).status_code == 200
 
 
-async def test_it_may_capture_by_itself(url: str):
+async def test_it_can_capture_by_itself(url: str):
     reply = await post(url, "/auto-settle", {"paymentId": "p1", "value": 500})
 
     assert reply.json()["value"] == 500
@@ -92,26 +92,26 @@ async def test_it_may_capture_by_itself(url: str):
 
 
 @pytest.mark.parametrize(
-    "url", [Faults(rates={"decline": 1.0}), Faults(rates={"error": 0.0, "decline": 1.0})], indirect=True
+    "url", [Behaviour(rates={"decline": 1.0}), Behaviour(rates={"error": 0.0, "decline": 1.0})], indirect=True
 )
-async def test_what_the_command_line_asked_for_happens_by_chance(url: str):
+async def test_faults_of_the_command_line_happen_at_random(url: str):
     assert (await settle(url)).status_code == 400
 
 
-@pytest.mark.parametrize("url", [Faults(per_second=0.5)], indirect=True)
-async def test_more_requests_than_it_bears_are_told_to_wait(url: str):
+@pytest.mark.parametrize("url", [Behaviour(per_second=0.5)], indirect=True)
+async def test_requests_above_the_rate_limit_are_told_to_wait(url: str):
     first, second = await settle(url), await settle(url, "r2")
 
     assert (first.status_code, second.status_code) == (200, 429)
     assert int(second.headers["Retry-After"]) >= 1
 
 
-async def test_a_word_that_it_does_not_know_is_answered_with_those_that_it_knows(url: str):
+async def test_an_unknown_fault_is_answered_with_the_known_ones(url: str):
     reply = await post(url, "/faults", {"next": ["explode"]})
 
     assert (reply.status_code, reply.json()["unknown"], reply.json()["known"]) == (400, ["explode"], FAULTS)
 
 
-async def test_a_book_that_cannot_be_read_is_one_sentence(url: str):
+async def test_a_book_that_cannot_be_read_is_reported_in_one_sentence(url: str):
     with pytest.raises(BookError, match="/nowhere/book cannot be read"):
         await read_book(f"{url}/nowhere")

@@ -1,4 +1,4 @@
-"""What `settlement demo` takes from its environment, and what `--json` tells a program of the money."""
+"""The settings of `settlement demo`, and the JSON summary that it prints."""
 
 import json
 from pathlib import Path
@@ -8,20 +8,20 @@ import pytest
 from worker.kafka import names
 from worker.kafka.records import Record
 from worker.ledger.comparing import Comparison
-from worker.sandbox.demo import _summary_as_json
+from worker.sandbox.demo import _show_summary_as_json
 from worker.sandbox.deployment import Sandbox, Verdict
 from worker.sandbox.erp import erp_orders
-from worker.sandbox.watching import Seen
+from worker.sandbox.watching import Observed
 
 ACCOUNT = Comparison("cielo", {"settled": 9000, "refunded": 500, "voided": 0})
 
 
 @pytest.mark.parametrize("audited", [True, False])
 def test_the_summary_of_a_demo_is_one_object(capsys: pytest.CaptureFixture[str], audited: bool):
-    seen = Seen(published_ms={("o", "1"): 1_000, ("o", "2"): 1_000}, captured_ms={("o", "1"): 1_040})
+    observed = Observed(published_ms={("o", "1"): 1_000, ("o", "2"): 1_000}, captured_ms={("o", "1"): 1_040})
     verdict = Verdict([ACCOUNT], as_invoiced=True, audited=audited, complaints="I3 does not hold")
 
-    _summary_as_json(verdict, seen, list(erp_orders(3, ["cielo"], 1, "demo")), 2.345)
+    _show_summary_as_json(verdict, observed, list(erp_orders(3, ["cielo"], 1, "demo")), 2.345)
 
     assert json.loads(capsys.readouterr().out) == {
         "good": audited, "orders": 3, "seconds": 2.3, "captured_invoices": 1,
@@ -33,20 +33,20 @@ def test_the_summary_of_a_demo_is_one_object(capsys: pytest.CaptureFixture[str],
 
 @pytest.mark.parametrize("value", [b"{", b"[]", b'{"orderId":1,"invoiceNumber":"1"}', b'{"orderId":"o"}', None])
 def test_a_message_that_names_no_invoice_does_not_end_a_demo(value: bytes | None):
-    seen, good = Seen(), b'{"orderId":"o","invoiceNumber":"1"}'
+    observed, good = Observed(), b'{"orderId":"o","invoiceNumber":"1"}'
 
     for number, one in enumerate((value, good)):
-        seen.take(Record(names.INVOICES, 0, number, b"o", one, [("ce_type", b"invoice.issued")], 1_000))
+        observed.add(Record(names.INVOICES, 0, number, b"o", one, [("ce_type", b"invoice.issued")], 1_000))
 
-    assert seen.published_ms == {("o", "1"): 1_000}
+    assert observed.published_ms == {("o", "1"): 1_000}
 
 
-async def test_what_a_demo_does_itself_it_does_with_the_settings_of_the_programs_that_it_starts(
+async def test_a_demo_uses_the_same_settings_as_the_programs_that_it_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("TOPIC_PARTITIONS", "3")
 
     stack = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://127.0.0.1:9/d"}
-    play = Sandbox("played", tmp_path, stack)
+    deployment = Sandbox("played", tmp_path, stack)
 
-    assert (play.settings.topic_partitions, play.settings.topic_prefix) == (3, "played.")
+    assert (deployment.settings.topic_partitions, deployment.settings.topic_prefix) == (3, "played.")

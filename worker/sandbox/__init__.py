@@ -1,1 +1,1 @@
-"""A place to rehearse: a payment connector, an ERP, and the demo that plays everything together."""
+"""For trying things out: a simulated payment connector, a simulated ERP, and a demo of the whole system."""

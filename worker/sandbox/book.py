@@ -1,4 +1,4 @@
-"""The sandbox connector's own book: every request and every effect, append-only, in memory and, if asked, in a file."""
+"""The sandbox connector's own book: every request and every effect, append-only, in memory and optionally in a file."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ Json = dict[str, Any]
 
 
 class Book:
-    """What the connector knows to be true, whatever it answered."""
+    """What the connector has really received and done, whatever it answered."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.requests: list[Json] = []
@@ -17,32 +17,30 @@ class Book:
         self._file = None
         if path is not None:
             for line in path.read_text("utf-8").splitlines() if path.exists() else ():
-                self._enter(json.loads(line))
+                self._add(json.loads(line))
             self._file = path.open("a", encoding="utf-8", buffering=1)
 
-    def request(self, entry: Json) -> None:
-        """Notes a request as it arrived."""
+    def record_request(self, entry: Json) -> None:
         self._append({"kind": "request", **entry})
 
-    def effect(self, entry: Json, forgetful: bool = False) -> Json:
-        """Moves the money once per request id; a forgetful connector moves it again."""
+    def record_effect(self, entry: Json, forgetful: bool = False) -> Json:
+        """Moves the money once per request id and returns that effect; if `forgetful`, moves it again."""
         key = entry["paymentId"], entry["requestId"]
-        if (done := self._by_request.get(key)) is not None and not forgetful:
-            return done
+        if (earlier := self._by_request.get(key)) is not None and not forgetful:
+            return earlier
         entry = {"kind": "effect", **entry, "operationId": f"{entry['operation']}-{len(self.effects) + 1}"}
         self._append(entry)
         return entry
 
     def as_json(self) -> Json:
-        """The whole book."""
         return {"requests": self.requests, "effects": self.effects}
 
     def _append(self, entry: Json) -> None:
-        self._enter(entry)
+        self._add(entry)
         if self._file is not None:
             self._file.write(json.dumps(entry) + "\n")
 
-    def _enter(self, entry: Json) -> None:
+    def _add(self, entry: Json) -> None:
         if entry["kind"] == "request":
             self.requests.append(entry)
         else:

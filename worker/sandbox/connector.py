@@ -1,4 +1,4 @@
-"""A payment connector to rehearse with: speaks the protocol, keeps a book, and misbehaves when asked."""
+"""A simulated payment connector: it speaks the protocol, keeps a book, and fails in the ways that it is told to."""
 
 import asyncio
 import json
@@ -19,22 +19,22 @@ _OPERATIONS = {"settlements": "settle", "refunds": "refund", "cancellations": "c
 _ID_FIELDS = {"settle": "settleId", "refund": "refundId", "cancel": "cancellationId"}
 SILENCE_SECONDS = 120.0
 
-# What `POST /faults` may ask for the next requests, one word each, and `--fault WORD=RATE` for any of them by chance.
+# The words that `POST /faults` plans for the next requests, and `--fault WORD=RATE` for requests at random.
 FAULTS = {
-    "ok": "do it and say so",
-    "short": "do half of it and say so",
+    "ok": "do it and answer",
+    "short": "do half of it and answer with that value",
     "error": "answer 500 and do nothing",
     "lost": "do it and break the connection",
     "silence": "do it and never answer",
     "decline": "answer 400 and do nothing",
-    "manual": "answer 501, somebody has to do it by hand",
-    "busy": "answer 429, ask to wait a second",
-    "echo": "do it and echo somebody else's request id",
-    "forget": "do it again, although it was done before",
+    "manual": "answer 501: a person has to do it by hand",
+    "busy": "answer 429 and ask to wait for a second",
+    "echo": "do it and answer with another request id",
+    "forget": "do it again, even if it was done before",
     "forbidden": "answer 403, as after a revoked key",
 }
 
-# Status, code, message and headers of those that move no money.
+# Status, code, message and headers of the faults that move no money.
 _REFUSALS: dict[str, tuple[int, str, str, dict[str, str]]] = {
     "error": (500, "internal", "try again", {}),
     "decline": (400, "declined", "not with us", {}),
@@ -44,28 +44,28 @@ _REFUSALS: dict[str, tuple[int, str, str, dict[str, str]]] = {
 }
 
 
-class Faults(Struct, frozen=True):
-    """How the connector behaves by itself."""
+class Behaviour(Struct, frozen=True):
+    """How the connector behaves towards requests for which nothing is planned."""
 
     latency_ms: float = 0.0
     per_second: float | None = None
     currency: str = "BRL"
-    rates: Mapping[str, float] = field(default_factory=dict)  # how often each word of FAULTS happens by chance
+    rates: Mapping[str, float] = field(default_factory=dict)  # the probability of each word of FAULTS
 
 
 class SandboxConnector:
-    """Believes every payment it is asked about; one effect per request id, unless told to forget."""
+    """Takes every payment id for an existing payment; one effect per request id, except with the fault "forget"."""
 
-    def __init__(self, book: Book, faults: Faults, seed: int = 1) -> None:
+    def __init__(self, book: Book, behaviour: Behaviour, seed: int = 1) -> None:
         self.book = book
-        self.faults = faults
-        self._dice = random.Random(seed)
-        self._next: deque[str] = deque()
-        self._everything: tuple[str, float] | None = None
-        self._free_at = 0.0
+        self.behaviour = behaviour
+        self._random = random.Random(seed)
+        self._planned: deque[str] = deque()
+        self._fault_for_all: tuple[str, float] | None = None  # the word, and the loop's time when it ends
+        self._next_free_at = 0.0
 
     def application(self) -> web.Application:
-        """The server: the protocol, its manifest, the book and the faults."""
+        """The HTTP server: the protocol with its manifest, the book, the faults and automatic settlements."""
         app = web.Application(client_max_size=1 << 20)
         app.router.add_post("/payments/{payment}/{action}", self._operation)
         app.router.add_get("/manifest", _manifest)
@@ -79,55 +79,55 @@ class SandboxConnector:
         if operation is None:
             return web.json_response({"code": "unknown", "message": "no such operation"}, status=404)
         entry, problem = self._read(operation, http.match_info["payment"], await http.text())
-        self.book.request({**entry, "atMs": time.time_ns() // 1_000_000})
+        self.book.record_request({**entry, "atMs": time.time_ns() // 1_000_000})
         if problem:
             return self._refuse(entry, 400, "bad-request", problem)
-        if self.faults.latency_ms:
-            await asyncio.sleep(self._dice.uniform(0.5, 1.5) * self.faults.latency_ms / 1000)
-        word = self._next.popleft() if self._next else self._during() or self._by_chance()
+        if self.behaviour.latency_ms:
+            await asyncio.sleep(self._random.uniform(0.5, 1.5) * self.behaviour.latency_ms / 1000)
+        word = self._planned.popleft() if self._planned else self._current_fault_for_all() or self._random_fault()
         return await self._answer(http, entry, word)
 
     def _read(self, operation: str, payment_id: str, text: str) -> tuple[Json, str]:
         try:
             body = json.loads(text, parse_float=Decimal)
-            asked = Decimal(body["value"])
+            value = Decimal(body["value"])
         except (ValueError, TypeError, KeyError, ArithmeticError):
             return {"operation": operation, "paymentId": payment_id, "requestId": "", "value": 0}, "no body to act on"
-        exponent = 0 if operation == "cancel" else EXPONENTS[self.faults.currency]
-        minor = asked.scaleb(exponent)
+        exponent = 0 if operation == "cancel" else EXPONENTS[self.behaviour.currency]
+        minor = value.scaleb(exponent)
         entry = {
             "operation": operation, "paymentId": payment_id, "requestId": str(body.get("requestId", "")),
             "value": int(minor), "settleId": body.get("settleId"),
         }  # fmt: skip
         if minor != int(minor) or minor <= 0:
-            return entry, f"value {asked} is not a positive whole number of minor units"
+            return entry, f"value {value} is not a positive whole number of minor units"
         if not entry["requestId"] or body.get("paymentId") != payment_id:
             return entry, "requestId is missing, or paymentId is not the path's"
         return entry, ""
 
-    def _during(self) -> str | None:
-        """What happens to every request until its time is over."""
-        if self._everything is not None and asyncio.get_running_loop().time() >= self._everything[1]:
-            self._everything = None
-        return self._everything[0] if self._everything else None
+    def _current_fault_for_all(self) -> str | None:
+        """The word planned for all requests, until its time is over."""
+        if self._fault_for_all is not None and asyncio.get_running_loop().time() >= self._fault_for_all[1]:
+            self._fault_for_all = None
+        return self._fault_for_all[0] if self._fault_for_all else None
 
-    def _by_chance(self) -> str:
-        roll = self._dice.random()
-        for word, rate in self.faults.rates.items():
+    def _random_fault(self) -> str:
+        roll = self._random.random()
+        for word, rate in self.behaviour.rates.items():
             if roll < rate:
                 return word
             roll -= rate
         return "ok"
 
     async def _answer(self, http: web.Request, entry: Json, word: str) -> web.StreamResponse:
-        if self.faults.per_second and (wait := self._wait_seconds(self.faults.per_second)):
+        if self.behaviour.per_second and (wait := self._wait_seconds(self.behaviour.per_second)):
             return self._refuse(entry, 429, "too-many", "slow down", {"Retry-After": str(max(1, round(wait)))})
         if (refusal := _REFUSALS.get(word)) is not None:
             status, code, message, headers = refusal
             return self._refuse(entry, status, code.format(operation=entry["operation"]), message, headers)
-        if word == "short" and entry["operation"] != "cancel":  # a cancel's reply has no value to say it with
+        if word == "short" and entry["operation"] != "cancel":  # the reply to a cancel has no value
             entry = {**entry, "value": max(1, entry["value"] // 2)}
-        effect = self.book.effect(entry, forgetful=word == "forget")
+        effect = self.book.record_effect(entry, forgetful=word == "forget")
         if word == "silence":
             await asyncio.sleep(SILENCE_SECONDS)
         if word in ("lost", "silence"):
@@ -143,7 +143,7 @@ class SandboxConnector:
         }  # fmt: skip
         text = json.dumps(reply)
         if effect["operation"] != "cancel":
-            text = f'{text[:-1]}, "value": {to_major(effect["value"], self.faults.currency)}}}'
+            text = f'{text[:-1]}, "value": {to_major(effect["value"], self.behaviour.currency)}}}'
         return web.Response(text=text, content_type="application/json")
 
     def _refuse(
@@ -156,38 +156,39 @@ class SandboxConnector:
         return web.json_response(body, status=status, headers=headers)
 
     def _wait_seconds(self, per_second: float) -> float:
+        """How long the client has to wait; 0 if it may go on, which takes this turn."""
         now = asyncio.get_running_loop().time()
-        if now < self._free_at:
-            return self._free_at - now
-        self._free_at = now + 1 / per_second
+        if now < self._next_free_at:
+            return self._next_free_at - now
+        self._next_free_at = now + 1 / per_second
         return 0.0
 
     async def _show_book(self, _: web.Request) -> web.Response:
         return web.json_response(self.book.as_json())
 
     def plan(self, words: Sequence[str]) -> None:
-        """What happens to the next requests, one word each."""
-        self._next.extend(words)
+        """Plans the next requests, one word of FAULTS for each."""
+        self._planned.extend(words)
 
     async def _plan(self, http: web.Request) -> web.Response:
-        """`{"next": ["error", "lost"]}`, or `{"all": "error", "for_seconds": 10}`."""
-        asked = await http.json()
-        words = asked.get("next", [])
-        if unknown := {*words, asked.get("all", "ok")} - FAULTS.keys():
+        """Takes `{"next": ["error", "lost"]}`, or `{"all": "error", "for_seconds": 10}`."""
+        plan = await http.json()
+        words = plan.get("next", [])
+        if unknown := {*words, plan.get("all", "ok")} - FAULTS.keys():
             return web.json_response({"unknown": sorted(unknown), "known": FAULTS}, status=400)
         self.plan(words)
-        if "all" in asked:
-            until = asyncio.get_running_loop().time() + float(asked.get("for_seconds", 60))
-            self._everything = asked["all"], until
-        return web.json_response({"planned": list(self._next)})
+        if "all" in plan:
+            until = asyncio.get_running_loop().time() + float(plan.get("for_seconds", 60))
+            self._fault_for_all = plan["all"], until
+        return web.json_response({"planned": list(self._planned)})
 
     async def _auto_settle(self, http: web.Request) -> web.Response:
-        """`{"paymentId": "p", "value": 100}`: captures by itself, as some gateways do; the ERP has to be told (R27)."""
-        asked = await http.json()
+        """Takes `{"paymentId": "p", "value": 100}`; captures by itself, as some gateways do; tell the ERP (R27)."""
+        body = await http.json()
         request_id = f"auto-{len(self.book.effects) + 1}"
-        effect = self.book.effect({
-            "operation": "settle", "paymentId": str(asked["paymentId"]), "requestId": request_id,
-            "value": int(asked["value"]), "settleId": None,
+        effect = self.book.record_effect({
+            "operation": "settle", "paymentId": str(body["paymentId"]), "requestId": request_id,
+            "value": int(body["value"]), "settleId": None,
         })  # fmt: skip
         return web.json_response({"settleId": effect["operationId"], "value": effect["value"]})
 

@@ -1,4 +1,4 @@
-"""`settlement sandbox connector`: serves until SIGTERM."""
+"""`settlement sandbox connector`: runs the simulated connector until SIGTERM."""
 
 import asyncio
 import signal
@@ -11,43 +11,51 @@ from aiohttp import web
 from worker.domain.money import EXPONENTS
 from worker.listening import address, listen
 from worker.sandbox.book import Book
-from worker.sandbox.connector import FAULTS, Faults, SandboxConnector
+from worker.sandbox.connector import FAULTS, Behaviour, SandboxConnector
 
 LOOPBACK = "127.0.0.1"
 
 
 def connector_command(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one and prints it.")] = 8080,
-    host: Annotated[str, typer.Option(help="Where it listens; beyond loopback it trusts everybody.")] = LOOPBACK,
-    latency_ms: Annotated[float, typer.Option(min=0, help="About how long an answer takes.")] = 0,
-    error_rate: Annotated[float, typer.Option(min=0, max=1, help="How often it answers 500 and does nothing.")] = 0,
-    lost_reply_rate: Annotated[float, typer.Option(min=0, max=1, help="How often it does it and never says so.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free port and prints it.")] = 8080,
+    host: Annotated[
+        str, typer.Option(help="Where it listens. It has no access control: beyond loopback everybody can use it.")
+    ] = LOOPBACK,
+    latency_ms: Annotated[float, typer.Option(min=0, help="Mean time until it answers.")] = 0,
+    error_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of requests that it answers with 500, doing nothing.")
+    ] = 0,
+    lost_reply_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of requests that it carries out without an answer.")
+    ] = 0,
     fault: Annotated[
         list[str] | None,
-        typer.Option(metavar="WORD=RATE", help=f"How often a fault happens by chance: {', '.join(FAULTS)}."),
+        typer.Option(metavar="WORD=RATE", help=f"Share of requests with this fault: {', '.join(FAULTS)}."),
     ] = None,
-    per_second: Annotated[float | None, typer.Option(min=0.1, help="What comes faster is answered 429.")] = None,
-    currency: Annotated[str, typer.Option(help="Decides how many decimals its amounts have.")] = "BRL",
-    book: Annotated[Path | None, typer.Option(help="A file that keeps the book.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed misbehaves in the same way.")] = 1,
+    per_second: Annotated[
+        float | None, typer.Option(min=0.1, help="Requests above this rate are answered with 429.")
+    ] = None,
+    currency: Annotated[str, typer.Option(help="The currency; it sets the decimals of the amounts.")] = "BRL",
+    book: Annotated[Path | None, typer.Option(help="A file that stores the book.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same faults.")] = 1,
 ) -> None:
-    """Runs a payment connector, with a book (GET /book) and faults by chance or by POST /faults."""
+    """Runs a simulated payment connector, with a book (GET /book), and faults at random or planned by POST /faults."""
     if currency not in EXPONENTS:
-        raise typer.BadParameter(f"{currency} is not a currency that can be settled")
-    rates = {"error": error_rate, "lost": lost_reply_rate} | dict(map(_rate, fault or []))
-    faults = Faults(latency_ms, per_second, currency, rates)
-    asyncio.run(_serve(SandboxConnector(Book(book), faults, seed), host, port))
+        raise typer.BadParameter(f"{currency} is not a supported currency")
+    rates = {"error": error_rate, "lost": lost_reply_rate} | dict(map(_parsed_fault, fault or []))
+    behaviour = Behaviour(latency_ms, per_second, currency, rates)
+    asyncio.run(_serve(SandboxConnector(Book(book), behaviour, seed), host, port))
 
 
-def _rate(text: str) -> tuple[str, float]:
-    word, _, rate = text.partition("=")
+def _parsed_fault(text: str) -> tuple[str, float]:
+    word, _, number = text.partition("=")
     try:
-        found = float(rate)
+        rate = float(number)
     except ValueError:
-        found = -1.0
-    if word not in FAULTS or not 0 <= found <= 1:
+        rate = -1.0
+    if word not in FAULTS or not 0 <= rate <= 1:
         raise typer.BadParameter(f"--fault takes WORD=RATE, such as error=0.1, not {text!r}")
-    return word, found
+    return word, rate
 
 
 async def _serve(connector: SandboxConnector, host: str, port: int) -> None:

@@ -1,4 +1,4 @@
-"""A whole deployment of its own: database, topics, connectors, workers, and what became of the money."""
+"""A complete deployment to try things with: database, topics, connectors and workers, and a check of its books."""
 
 import asyncio
 import json
@@ -17,22 +17,22 @@ from worker.ledger.comparing import Comparison
 from worker.postgres.migrations import migrate
 from worker.sandbox.erp import ErpOrder
 from worker.sandbox.processes import ProcessError, Processes
-from worker.sandbox.watching import Seen, Watcher
+from worker.sandbox.watching import Observed, Watcher
 from worker.settings import load
 
-# Both lose some replies, fail now and then, and are slow in their own way.
+# The command line options of both connectors: each has its own latency and fails at times; cielo also loses replies.
 CONNECTORS = {
     "cielo": ["--latency-ms", "20", "--error-rate", "0.02", "--lost-reply-rate", "0.01"],
     "rede": ["--latency-ms", "60", "--error-rate", "0.05"],
 }
 ADDRESS_SECONDS_MAX = 20.0
-# What a count of the money leaves running.
-_STAYING = (*CONNECTORS, "ops")
+# The programs that a check of the books leaves running.
+_KEPT_RUNNING = (*CONNECTORS, "ops")
 POLL_SECONDS = 0.1
 
 
 class Verdict(Struct, frozen=True):
-    """Whether the ERP, the ledger and the connectors say the same."""
+    """Whether the books of the ERP, the ledger and the connectors agree."""
 
     accounts: list[Comparison]
     as_invoiced: bool
@@ -41,12 +41,12 @@ class Verdict(Struct, frozen=True):
 
     @property
     def good(self) -> bool:
-        """Not a cent is lost or moved twice."""
+        """Whether no cent was lost or moved twice."""
         return self.as_invoiced and self.audited
 
 
 class Sandbox:
-    """Everything runs between `async with` and its end; nothing runs after it. The data stays."""
+    """A deployment whose programs run inside its `async with` block; its data stays afterwards."""
 
     def __init__(self, name: str, home: Path, stack: Mapping[str, str]) -> None:
         self.name = name
@@ -59,7 +59,7 @@ class Sandbox:
             "CONNECTORS_FILE": str(self.folder / "connectors.toml"),
             "LOG_FORMAT": "json",
         }
-        self.settings = load({**os.environ, **self.environment})  # as the programs that it starts have them
+        self.settings = load({**os.environ, **self.environment})  # the same as those of the programs that it starts
         self.processes = Processes(self.folder, self.environment)
         self._watcher = Watcher(self.settings)
         self.urls: dict[str, str] = {}
@@ -77,34 +77,36 @@ class Sandbox:
         await self._watcher.stop()
         await asyncio.to_thread(self.processes.stop)
 
-    def poll(self) -> Seen:
-        """What dashboards see by now; raises when a program ended by itself."""
-        self.processes.watch()
+    def poll(self) -> Observed:
+        """What the output topics contain by now; raises `ProcessError` if a program has exited."""
+        self.processes.raise_if_exited()
         return self._watcher.poll()
 
     def start_workers(self) -> None:
-        """One of each kind."""
+        """Starts one ledger worker and one delivery worker."""
         for worker in ("ledger", "delivery"):
             self.processes.start(worker, worker)
 
     async def open_ops_view(self) -> str:
-        """The ops view, and its address."""
+        """Starts the ops view and returns its address."""
         self.processes.start("ops", "ops")
         self.ops_url = await self._address("ops")
         return self.ops_url
 
-    async def verdict(self, told: Sequence[ErpOrder]) -> Verdict:
-        """Drains the workers and compares the books."""
-        await asyncio.to_thread(self.processes.stop, *(one for one in self.processes.names if one not in _STAYING))
+    async def verdict(self, orders: Sequence[ErpOrder]) -> Verdict:
+        """Stops the workers, which drain first, and compares the books with these orders."""
+        await asyncio.to_thread(
+            self.processes.stop, *(name for name in self.processes.names if name not in _KEPT_RUNNING)
+        )
         books = [argument for name in self.urls for argument in ("--connector", name)]
         audit = await asyncio.to_thread(self.processes.run, "audit", "--json", *books)
         accounts = convert(json.loads(audit.stdout)["connectors"], list[Comparison]) if audit.stdout else []
-        expected = sum(story.settled for story in told), sum(story.refunded for story in told)
-        found = tuple(sum(account.ledger[name] for account in accounts) for name in ("settled", "refunded"))
-        return Verdict(accounts, expected == found, audit.returncode == 0, audit.stdout + audit.stderr)
+        expected = sum(order.settled for order in orders), sum(order.refunded for order in orders)
+        booked = tuple(sum(account.ledger[name] for account in accounts) for name in ("settled", "refunded"))
+        return Verdict(accounts, expected == booked, audit.returncode == 0, audit.stdout + audit.stderr)
 
     async def effects(self) -> list[Effect]:
-        """Everything that the connectors did, as their own books have it."""
+        """Everything that the connectors have done, according to their own books."""
         return [effect for url in self.urls.values() for effect in await read_book(url)]
 
     async def _start(self) -> None:
@@ -126,25 +128,27 @@ class Sandbox:
             await connection.close()
 
     async def _address(self, name: str) -> str:
-        """A connector and the ops view print where they listen."""
+        """The address that a connector or the ops view prints when it listens."""
         deadline = asyncio.get_running_loop().time() + ADDRESS_SECONDS_MAX
         while asyncio.get_running_loop().time() < deadline:
-            self.processes.watch()
+            self.processes.raise_if_exited()
             for line in self.processes.log(name).read_text().splitlines():
                 if "http://" in line:
                     return "http://" + line.split("http://")[1].split()[0]
             await asyncio.sleep(POLL_SECONDS)
-        raise ProcessError(f"{name} did not start; its log is {self.processes.log(name)}")
+        raise ProcessError(
+            f"{name} did not start within {ADDRESS_SECONDS_MAX:.0f} s; its log is {self.processes.log(name)}"
+        )
 
 
-def is_done(seen: Seen, story: ErpOrder) -> bool:
-    """Whether an order has come to its end, with every refund done."""
-    state = seen.orders.get(story.order_id)
-    return state is not None and state["phase"] == "finished" and state["refunded"] == story.refunded
+def is_done(observed: Observed, order: ErpOrder) -> bool:
+    """Whether the order is finished and all its refunds are done."""
+    state = observed.orders.get(order.order_id)
+    return state is not None and state["phase"] == "finished" and state["refunded"] == order.refunded
 
 
 def _tables(urls: Mapping[str, str]) -> Iterator[str]:
     for name, url in urls.items():
         yield f'[connectors.{name}]\nurl = "{url}"\nprotocol = "ppp"\nmode = "PARTIAL"'
-        # A killed attempt counts as unknown; these connectors' word is good enough after it.
+        # An attempt cut off by a kill is unknown; after it, a decline of these connectors can be trusted.
         yield 'timeout_seconds = 2\nretry_seconds = [0.2, 0.5, 1, 2]\ndecline_after_unknown = "declined"\n'

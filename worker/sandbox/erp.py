@@ -1,4 +1,4 @@
-"""What an ERP would publish: orders shipped in parts, some changed on the way. The same seed, the same orders."""
+"""Generates the messages of a simulated ERP: orders shipped in parts. The same seed gives the same orders."""
 
 import random
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from typing import Any
 
 from worker.kafka import names
 
-# Of every message: the same seed gives the same bytes.
+# The date of every message: a constant, so that the same seed gives the same bytes.
 DATE = "2026-01-15T12:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the contract, before it has an envelope."""
+    """One message of the contract, without its headers."""
 
     topic: str
     type: str
@@ -26,7 +26,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ErpOrder:
-    """The messages of one order in their order, and what must be taken of the shopper in the end."""
+    """One order: its messages in sequence, and the totals that must be settled and refunded in the end."""
 
     order_id: str
     messages: tuple[Message, ...]
@@ -35,29 +35,29 @@ class ErpOrder:
 
 
 def erp_orders(count: int, connectors: list[str], seed: int, name: str = "order") -> Iterator[ErpOrder]:
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     for number in range(1, count + 1):
-        yield _story(f"{name}-{number:06}", dice.choice(connectors), dice)
+        yield _order(f"{name}-{number:06}", rng.choice(connectors), rng)
 
 
-def _story(order_id: str, connector: str, dice: random.Random) -> ErpOrder:
-    """An order in two to four parcels; one in five becomes cheaper on the way, one in ten has a return."""
-    value = dice.randrange(2_000, 60_000)
-    discount = dice.randrange(1, value // 4) if dice.random() < 0.2 else 0
-    parcels = _parcels(value - discount, dice.randint(2, 4), dice)
+def _order(order_id: str, connector: str, rng: random.Random) -> ErpOrder:
+    """An order in two to four parcels; one in five gets a discount after its authorization, one in ten a return."""
+    value = rng.randrange(2_000, 60_000)
+    discount = rng.randrange(1, value // 4) if rng.random() < 0.2 else 0
+    parcels = _parcels(value - discount, rng.randint(2, 4), rng)
     messages = [_authorized(order_id, connector, value), _invoice(order_id, "1", parcels[0])]
     if discount:
         messages.append(_discount(order_id, discount))
     messages += [_invoice(order_id, str(place), parcel) for place, parcel in enumerate(parcels[1:], 2)]
-    returned = dice.randrange(1, parcels[0] + 1) if dice.random() < 0.1 else 0
+    returned = rng.randrange(1, parcels[0] + 1) if rng.random() < 0.1 else 0
     if returned:
         messages.append(_invoice(order_id, "R1", returned, "Input"))
     return ErpOrder(order_id, tuple(messages), value - discount, returned)
 
 
-def _parcels(value: int, count: int, dice: random.Random) -> list[int]:
-    """The value cut into parts, none of them empty."""
-    cuts = sorted(dice.sample(range(1, value), count - 1))
+def _parcels(value: int, count: int, rng: random.Random) -> list[int]:
+    """Splits the value at random into parts of at least 1."""
+    cuts = sorted(rng.sample(range(1, value), count - 1))
     return [after - before for before, after in zip([0, *cuts], [*cuts, value], strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""`settlement sandbox erp`: publishes the orders of a generated ERP, as fast as asked."""
+"""`settlement sandbox erp`: publishes the messages of generated orders, at a given rate."""
 
 import asyncio
 import time
@@ -19,15 +19,15 @@ from worker.sandbox.erp import DATE, ErpOrder, Message, erp_orders
 from worker.settings import Settings, load
 
 SOURCE = b"/sandbox/erp"
-CHUNK = 50  # stories between two looks at the clock
+CHUNK_ORDERS = 50  # published at once; below this rate one order at a time
 
 
 def erp_command(
-    orders: Annotated[int, typer.Option(min=1, help="How many orders.")] = 100,
-    connectors: Annotated[str, typer.Option(help="Names of connectors, with commas.")] = "acme",
-    per_second: Annotated[float, typer.Option(min=0, help="Orders per second; 0: as fast as it goes.")] = 0,
+    orders: Annotated[int, typer.Option(min=1, help="The number of orders.")] = 100,
+    connectors: Annotated[str, typer.Option(help="Names of connectors, separated by commas.")] = "acme",
+    per_second: Annotated[float, typer.Option(min=0, help="Orders per second; 0 is as fast as possible.")] = 0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same orders.")] = 1,
-    name: Annotated[str, typer.Option(help="How the order ids begin.")] = "order",
+    name: Annotated[str, typer.Option(help="The beginning of the order ids.")] = "order",
 ) -> None:
     """Publishes orders that ship in parts: authorizations, invoices, discounts, returns."""
     settings = with_embedded_stack(load())
@@ -35,21 +35,27 @@ def erp_command(
 
 
 async def publish(
-    settings: Settings, told: Iterable[ErpOrder], per_second: float = 0, sent: Callable[[int], None] = lambda _: None
+    settings: Settings,
+    orders: Iterable[ErpOrder],
+    per_second: float = 0,
+    on_sent: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Publishes every story's messages in their order; returns when Kafka has all of them."""
-    left, size = iter(told), 1 if 0 < per_second < CHUNK else CHUNK
+    """Publishes the messages of all orders in sequence; returns when Kafka has acknowledged all of them.
+
+    `on_sent` is called with the number of messages of each chunk.
+    """
+    remaining, chunk_size = iter(orders), 1 if 0 < per_second < CHUNK_ORDERS else CHUNK_ORDERS
     async with Sink(settings) as sink:
-        began, done = time.monotonic(), 0
-        while chunk := list(islice(left, size)):
-            sent(await _send(sink, settings, chunk))
-            done += len(chunk)
+        started, published = time.monotonic(), 0
+        while chunk := list(islice(remaining, chunk_size)):
+            on_sent(await _send(sink, settings, chunk))
+            published += len(chunk)
             if per_second:
-                await asyncio.sleep(max(0.0, began + done / per_second - time.monotonic()))
+                await asyncio.sleep(max(0.0, started + published / per_second - time.monotonic()))
 
 
 async def _send(sink: Sink, settings: Settings, chunk: list[ErpOrder]) -> int:
-    records = [_record(message, settings) for story in chunk for message in story.messages]
+    records = [_record(message, settings) for order in chunk for message in order.messages]
     await sink.publish(records)
     return len(records)
 

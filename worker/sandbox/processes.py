@@ -1,4 +1,4 @@
-"""The programs that a demo starts, and their certain end."""
+"""The programs that a sandbox starts, and how they are stopped."""
 
 import os
 import signal
@@ -7,17 +7,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# -P: never a `worker` that happens to lie in the folder where the demo was typed.
+# -P keeps Python from importing a `worker` module of the current folder instead of ours.
 SETTLEMENT = (sys.executable, "-P", "-m", "worker")
 DRAIN_SECONDS = 30.0
 
 
 class ProcessError(Exception):
-    """One sentence: which program did not do what it was started for, and where its log is."""
+    """The message is one sentence: which program failed, and where its log is."""
 
 
 class Processes:
-    """Children of this process, each with a log of its own. `stop` ends them."""
+    """Child processes by name, each with its own log file, until `stop` ends them."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
@@ -26,7 +26,7 @@ class Processes:
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self, name: str, *arguments: str, program: Sequence[str] = SETTLEMENT) -> None:
-        """Starts `settlement …` under a name; a session of its own keeps Ctrl-C from reaching it before us."""
+        """Starts `settlement …` under a name, in its own session, so that Ctrl-C reaches only us."""
         with self.log(name).open("ab") as log:
             self._running[name] = subprocess.Popen(
                 [*program, *arguments],
@@ -39,48 +39,48 @@ class Processes:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What was started and not stopped."""
+        """The names of the programs that were started and not stopped."""
         return tuple(self._running)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs `settlement …` to its end."""
+        """Runs `settlement …` until it exits."""
         return subprocess.run(
             [*SETTLEMENT, *arguments], env=self._environment, text=True, capture_output=True, check=False
         )
 
     def must_run(self, *arguments: str) -> str:
-        """Its output, or a `ProcessError` that quotes it."""
-        done = self.run(*arguments)
-        if done.returncode != 0:
+        """Runs `settlement …` and returns its output; raises `ProcessError` if it fails."""
+        finished = self.run(*arguments)
+        if finished.returncode != 0:
             raise ProcessError(
-                f"`settlement {' '.join(arguments)}` ended with {done.returncode}: {done.stderr.strip()}"
+                f"`settlement {' '.join(arguments)}` exited with {finished.returncode}: {finished.stderr.strip()}"
             )
-        return done.stdout
+        return finished.stdout
 
     def log(self, name: str) -> Path:
-        """Where a program's output goes."""
+        """The log file of a program."""
         return self._folder / f"{name}.log"
 
-    def watch(self) -> None:
-        """Raises when one of them ended by itself."""
+    def raise_if_exited(self) -> None:
+        """Raises `ProcessError` if a program that was not stopped has exited."""
         for name, process in self._running.items():
             if (code := process.poll()) is not None:
-                raise ProcessError(f"`{name}` ended by itself with {code}; its log is {self.log(name)}")
+                raise ProcessError(f"`{name}` exited unexpectedly with {code}; its log is {self.log(name)}")
 
     def wait(self, name: str, seconds_max: float) -> int:
-        """Its exit code, once it has ended by itself."""
+        """Waits for the program to exit by itself; returns its exit code."""
         code = self._running[name].wait(seconds_max)
         del self._running[name]
         return code
 
     def kill(self, name: str) -> None:
-        """SIGKILL, like a crash; the caller starts it again."""
+        """Ends the program with SIGKILL, like a crash."""
         process = self._running.pop(name)
         process.kill()
         process.wait()
 
     def stop(self, *names: str) -> None:
-        """SIGTERM, and the time to drain; after that the end."""
+        """Sends SIGTERM to the named programs (default: all), and SIGKILL to those that do not drain in time."""
         stopping = {name: self._running.pop(name) for name in names or tuple(self._running) if name in self._running}
         for process in stopping.values():
             if process.poll() is None:

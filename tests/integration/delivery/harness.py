@@ -21,7 +21,7 @@ from worker.kafka.envelope import write
 from worker.kafka.packing import unpacked
 from worker.kafka.records import Outgoing, Record
 from worker.sandbox.book import Book
-from worker.sandbox.connector import Faults, SandboxConnector
+from worker.sandbox.connector import Behaviour, SandboxConnector
 from worker.settings import load
 from worker.stream import outbox
 from worker.stream.control import Control
@@ -39,7 +39,7 @@ class DeliveryHarness:
         self.connection = connection
         self.file = folder / "connectors.toml"
         self.book = Book()
-        self.acme = SandboxConnector(self.book, Faults(currency="USD"))
+        self.acme = SandboxConnector(self.book, Behaviour(currency="USD"))
         self.settings = load({
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": url, "TOPIC_PREFIX": "t.",
             "TOPIC_PARTITIONS": str(PARTITIONS), "CONNECTORS_FILE": str(self.file),

@@ -11,7 +11,7 @@ from tests.integration.delivery.harness import PARTITIONS, DeliveryHarness
 from worker import metrics, telemetry
 from worker.delivery import window as windows
 from worker.kafka import names
-from worker.sandbox.connector import Faults
+from worker.sandbox.connector import Behaviour
 from worker.stream.cycle import Cycle
 
 
@@ -235,7 +235,7 @@ async def test_a_worker_that_lost_all_before_its_first_byte_sends_nothing_and_ow
 
 
 async def test_what_is_under_way_when_the_worker_must_go_is_answered_and_booked(delivery: DeliveryHarness):
-    delivery.acme.faults = Faults(latency_ms=200, currency="USD")
+    delivery.acme.behaviour = Behaviour(latency_ms=200, currency="USD")
     delivery.take("a")
     await delivery.cycle()
 
