@@ -208,7 +208,7 @@ class Histories(RuleBasedStateMachine):
     def a_late_answer(self, data: st.DataObject, kind: Any) -> None:
         """For a command that has ended: nothing that it did may change."""
         command = data.draw(st.sampled_from(list(self.scenario.order.commands.values())))
-        if command.reserved:
+        if command.in_flight:
             return
         before = self.scenario.numbers_now()
         done = command.value if kind == "succeeded" else 0
@@ -241,7 +241,7 @@ class Histories(RuleBasedStateMachine):
     def amount_abandoned(self, data: st.DataObject) -> None:
         order = self.scenario.order
         names: list[dict[str, str]] = [{"invoice_number": number} for number in order.invoices]
-        names += [{"settle_id": one.settle_id} for one in order.held]
+        names += [{"settle_id": one.settle_id} for one in order.unbooked]
         if names:
             self.given_up = True
             self._decided("abandoned", None, **data.draw(st.sampled_from(names)))
@@ -285,7 +285,7 @@ def ready(scenario: Scenario) -> list[Command]:
     """I6: of each payment the first command that has not ended; manual ones have left the line."""
     found, blocked = [], set()
     for command in sorted(scenario.order.commands.values(), key=lambda one: one.sequence):
-        if command.payment_id in blocked or not command.reserved or command.state == "manual":
+        if command.payment_id in blocked or not command.in_flight or command.state == "manual":
             continue
         blocked.add(command.payment_id)
         if command.state == "sent":
@@ -296,7 +296,7 @@ def ready(scenario: Scenario) -> list[Command]:
 def _check_change(before: Any, scenario: Scenario) -> None:
     """R15 by its own words, in PARTIAL mode without interest."""
     after, decision = scenario.order, scenario.decisions[-1]
-    at_par = all(one.authorized == one.reference and not one.once for one in before.payments)
+    at_par = all(one.authorized == one.reference and not one.settles_once for one in before.payments)
     if decision.fate != "applied" or before.mode != "PARTIAL" or not at_par or after.value >= before.value:
         return
     lower = before.value - after.value
@@ -311,7 +311,7 @@ def _check_change(before: Any, scenario: Scenario) -> None:
 def come_to_rest(scenario: Scenario) -> None:
     """The connector does everything, people answer what is open: then nothing hangs that does not want money."""
     for _ in range(400):
-        open_commands = [one for one in scenario.order.commands.values() if one.reserved]
+        open_commands = [one for one in scenario.order.commands.values() if one.in_flight]
         if heads := ready(scenario):
             scenario.answer(heads[0], "ok")
         elif open_commands:
@@ -322,7 +322,7 @@ def come_to_rest(scenario: Scenario) -> None:
             assert not scenario.order.commands[missing[0].command_id].missing, "abandoned, and still missing"
         elif lapsed := [one for one in scenario.order.lacks if one.kind == "lapsed"]:
             scenario.person("abandoned", invoice_number=lapsed[0].invoice)
-        elif suspects := [one for one in scenario.order.held if one.suspect]:
+        elif suspects := [one for one in scenario.order.unbooked if one.suspect]:
             scenario.person("abandoned", settle_id=suspects[0].settle_id)
         else:
             break
@@ -330,7 +330,7 @@ def come_to_rest(scenario: Scenario) -> None:
         raise AssertionError("never at rest")
     order = scenario.order
     scenario.check_fold()
-    assert not [one for one in order.held if not one.suspect], "an automatic settlement waits for nothing"
+    assert not [one for one in order.unbooked if not one.suspect], "an automatic settlement waits for nothing"
     held = order.mode == "HOLD" and order.phase == "open"  # nothing is asked yet
     waits = [
         one for one in order.lacks if one.kind not in ("abandoned", "rounding") and not (held and one.kind == "held")

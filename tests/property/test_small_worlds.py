@@ -88,7 +88,7 @@ def heads(order: Order) -> Iterator[Command]:
     """I6: of each payment the first command that has not ended; a manual one has left the line."""
     blocked: set[str] = set()
     for command in sorted(order.commands.values(), key=lambda one: one.sequence):
-        if command.payment_id not in blocked and command.reserved and command.state != "manual":
+        if command.payment_id not in blocked and command.in_flight and command.state != "manual":
             blocked.add(command.payment_id)
             if command.state == "sent":
                 yield command
@@ -109,9 +109,9 @@ def answered(command: Command, answer: str, by: str | None = None) -> OutcomeRep
 def rest(order: Order) -> Order:
     """People resolve and give up what is open: then no world hangs."""
     for _ in range(100):
-        open_ones = [one for one in order.commands.values() if one.reserved]
+        open_ones = [one for one in order.commands.values() if one.in_flight]
         failed = [one for one in order.commands.values() if one.missing and not one.abandoned]
-        suspects = [one for one in order.held if one.suspect]
+        suspects = [one for one in order.unbooked if one.suspect]
         fact: Fact | None
         if first := next(heads(order), None):
             fact = answered(first, "ok")
@@ -135,7 +135,7 @@ def check_rest(order: Order) -> None:
         laws.holds("R22", order.taken == 0, "canceled, and kept", order.taken)
     elif order.invoiced == order.value and not waits and not order.demands:
         laws.holds("R5", order.phase == "finished", "all is done, and the order is", order.phase)
-    laws.holds("R27", not order.held, "an automatic settlement hangs", order.held)
+    laws.holds("R27", not order.unbooked, "an automatic settlement hangs", order.unbooked)
 
 
 def visit(world: Small) -> tuple[int, int]:

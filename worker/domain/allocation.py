@@ -39,7 +39,7 @@ def by_settled(order: Order, card_first: bool) -> list[Payment]:
 
 def may_settle(payment: Payment) -> bool:
     """A payment that settles once is not asked again, whatever came of it."""
-    return not payment.lapsed and not (payment.once and payment.asked)
+    return not payment.lapsed and not (payment.settles_once and payment.asked)
 
 
 def _headroom_reference(payment: Payment) -> int:
@@ -54,7 +54,7 @@ def room_reference(payment: Payment) -> int:
 
 def untouched_room(payment: Payment) -> int:
     """What a settle could take from the payment, lapsed or not."""
-    if payment.once and payment.asked:
+    if payment.settles_once and payment.asked:
         return 0
     return payment.untouched_reference + _headroom_reference(payment)
 

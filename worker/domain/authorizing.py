@@ -105,7 +105,7 @@ def _fix_modes(draft: Draft) -> bool:
     if order.mode is None:
         order.mode = modes[0] if len(set(modes)) == 1 else "TOTAL"
     for payment, mode in zip(undecided, modes, strict=True):
-        payment.once = order.mode != "PARTIAL" or mode != "PARTIAL"
+        payment.settles_once = order.mode != "PARTIAL" or mode != "PARTIAL"
         payment.decided = True
     return True
 

@@ -1,6 +1,6 @@
 """What follows from any fact: waiting money moves, and the order goes on towards its end (R5, R16, R22)."""
 
-from worker.domain.automatic import judge_held
+from worker.domain.automatic import judge_waiting
 from worker.domain.draft import Draft
 from worker.domain.order import Command, Order
 from worker.domain.refunding import serve_demands
@@ -13,8 +13,8 @@ def settle_down(draft: Draft) -> None:
     order = draft.order
     if order.awaits_connectors:
         return
-    if order.held:
-        judge_held(draft)
+    if order.unbooked:
+        judge_waiting(draft)
     if order.phase == "open" and order.invoiced >= order.value:
         order.phase = "invoiced"
         draft.tell(
@@ -56,7 +56,7 @@ def _is_finishing(command: Command) -> bool:
 def _held_up(order: Order) -> bool:
     """Whether anything is in flight, waiting, failed, short, unknown, manual or suspect."""
     return (
-        bool(order.demands or order.held)
+        bool(order.demands or order.unbooked)
         or any(lack.kind != "abandoned" for lack in order.lacks)
         or any(_holds_up(command) for command in order.commands.values())
     )
@@ -66,4 +66,4 @@ def _holds_up(command: Command) -> bool:
     """A void that was declined or is manual holds nothing up."""
     if command.operation == "cancel":
         return command.state in ("sent", "unknown", "suspect")
-    return command.reserved or command.missing > 0
+    return command.in_flight or command.missing > 0

@@ -82,8 +82,7 @@ class Decision(Struct):
     commands: list[Command] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     refusal: Refusal | None = None
-    holds: bool = False  # an automatic settlement was accepted but waits to be judged: keep its record at hand
-    judged: list[tuple[str, str, bool]] = field(
-        default_factory=list
-    )  # held before, now decided: payment, settleId, suspect
+    keeps_record: bool = False  # an automatic settlement waits to be judged: its record must be kept until then
+    # Automatic settlements that waited and are judged now: payment, settleId, whether suspect.
+    judged: list[tuple[str, str, bool]] = field(default_factory=list)
     unparks: bool = False  # facts that wait for this order may be tried now

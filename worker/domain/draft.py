@@ -16,7 +16,7 @@ _REQUESTED: dict[Operation, EventType] = {
 class Draft:
     """Holds the one copy that rules may change. Nothing that `decide` was given is ever touched."""
 
-    __slots__ = ("cause", "commands", "entries", "events", "holds", "judged", "order", "terms", "unparks")
+    __slots__ = ("cause", "commands", "entries", "events", "judged", "keeps_record", "order", "terms", "unparks")
 
     def __init__(self, order: Order, terms: Terms, cause: Cause) -> None:
         self.order = _copied(order)
@@ -26,7 +26,7 @@ class Draft:
         self.commands: list[Command] = []
         self.events: list[Event] = []
         self.judged: list[tuple[str, str, bool]] = []
-        self.holds = False
+        self.keeps_record = False
         self.unparks = False
 
     def decision(self, fate: Fate, refusal: Refusal | None = None) -> Decision:
@@ -34,7 +34,7 @@ class Draft:
         self.order.updated_at_ms = self.terms.now_ms
         return Decision(
             order=self.order, fate=fate, entries=self.entries, commands=self.commands, events=self.events,
-            refusal=refusal, holds=self.holds, judged=self.judged, unparks=self.unparks,
+            refusal=refusal, keeps_record=self.keeps_record, judged=self.judged, unparks=self.unparks,
         )  # fmt: skip
 
     def amount(self, minor: int) -> str:
@@ -68,7 +68,7 @@ class Draft:
         *,
         settle_id: str | None = None,
         retry_of: str | None = None,
-        told_late: int = 0,
+        booked_before: int = 0,
         covers: Covers = (),
         shares: Split = (),
     ) -> Command:
@@ -82,7 +82,7 @@ class Draft:
         command = Command(
             command_id=ids[0], request_id=ids[1], operation=operation, payment_id=payment.payment_id, value=value,
             reference=reference, cause_kind=cause[0], cause_id=cause[1], sequence=payment.sequence,
-            settle_id=settle_id, retry_of=retry_of, told_late=told_late, covers=covers, shares=shares,
+            settle_id=settle_id, retry_of=retry_of, booked_before=booked_before, covers=covers, shares=shares,
         )  # fmt: skip
         order.commands[command.command_id] = command
         self.commands.append(command)
@@ -156,7 +156,7 @@ def _copied(order: Order) -> Order:
         commands=dict(order.commands),
         lacks=list(order.lacks),
         demands=list(order.demands),
-        held=list(order.held),
+        unbooked=list(order.unbooked),
         automatic=dict(order.automatic),
         refused=list(order.refused),
     )

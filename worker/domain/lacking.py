@@ -178,7 +178,7 @@ def _asked_or_done(order: Order) -> Counter[str]:
     """PARTIAL: how much of each invoice commands have captured or may still capture: that needs nothing of the pool."""
     found: Counter[str] = Counter()
     for command in order.commands.values() if order.mode == "PARTIAL" else ():
-        left = command.reference if command.reserved else command.done_reference
+        left = command.reference if command.in_flight else command.done_reference
         for number, covered in command.covers:
             part = min(left, covered)
             found[number] += part

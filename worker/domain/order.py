@@ -40,14 +40,14 @@ class Settlement(Struct, frozen=True, array_like=True, gc=False):
     automatic: bool = False
     refunded: int = 0
     refunding: int = 0
-    reserved: int = 0  # set aside for the retry of a declined or short refund (R21)
-    reference_taken: int = 0  # of the reference value: refunded, in flight or reserved
+    kept_for_retry: int = 0  # of a declined or short refund: only its retry may take it (R21)
+    reference_taken: int = 0  # of the reference value: refunded, in flight or kept for a retry
     shares: Split = ()  # of an automatic one: how it was split
     covered: tuple[Lack, ...] = ()  # of an automatic one: failed and abandoned lacks that it covered
 
     @property
     def refundable(self) -> int:
-        return self.value - self.refunded - self.refunding - self.reserved
+        return self.value - self.refunded - self.refunding - self.kept_for_retry
 
     @property
     def refundable_reference(self) -> int:
@@ -78,7 +78,7 @@ class Payment(Struct, array_like=True):
     expires_at_ms: int | None = None
     later: bool = False  # came after the order was opened
     decided: bool = False  # whether its connector's mode is known
-    once: bool = False  # settles once, and its voids are booked, not sent (TOTAL, HOLD, R2)
+    settles_once: bool = False  # asked for all at once, and its voids are booked, not sent (TOTAL, HOLD, R2)
     asked: bool = False  # a payment that settles once has been asked to settle
     warned: bool = False
     lapsed: bool = False
@@ -150,7 +150,7 @@ class Command(Struct, frozen=True, array_like=True, gc=False):
     retry_of: str | None = None
     missing: int = 0  # reference value that failed or came short, neither retried, covered nor abandoned
     abandoned: bool = False
-    told_late: int = 0  # of a cancel: the part that was booked as voided before and is not in flight
+    booked_before: int = 0  # of a cancel: the part that was booked as voided before and is not in flight
     covers: Covers = ()  # of a settle
     shares: Split = ()  # of a split settle or void
     marks: tuple[str, ...] = ()  # interim outcomes and decisions already seen
@@ -160,8 +160,8 @@ class Command(Struct, frozen=True, array_like=True, gc=False):
         return self.cause_kind, self.cause_id
 
     @property
-    def reserved(self) -> bool:
-        """Whether its amount is in flight."""
+    def in_flight(self) -> bool:
+        """Whether its outcome is still open: its amount stays reserved."""
         return self.state in ("sent", "manual", "suspect", "unknown")
 
     @property
@@ -172,7 +172,7 @@ class Command(Struct, frozen=True, array_like=True, gc=False):
     @property
     def undone(self) -> int:
         """How much of a failed or short command was not done."""
-        return self.value - max(self.told_late, self.done)
+        return self.value - max(self.booked_before, self.done)
 
 
 class Invoice(Struct, frozen=True, array_like=True, gc=False):
@@ -204,7 +204,7 @@ class Demand(Struct, frozen=True, array_like=True, gc=False):
         return self.cause_kind, self.cause_id
 
 
-class Held(Struct, frozen=True, array_like=True, gc=False):
+class UnbookedCapture(Struct, frozen=True, array_like=True, gc=False):
     """An automatic settlement that waits to be judged, or that was judged suspect (R27)."""
 
     payment_id: str
@@ -244,7 +244,7 @@ class Order(Struct):
     commands: dict[str, Command] = field(default_factory=dict)
     lacks: list[Lack] = field(default_factory=list)
     demands: list[Demand] = field(default_factory=list)
-    held: list[Held] = field(default_factory=list)
+    unbooked: list[UnbookedCapture] = field(default_factory=list, name="held")
     automatic: dict[str, int] = field(default_factory=dict)  # settled by the gateway: payment/settleId -> value
     refused: list[str] = field(default_factory=list)  # digests of refused facts
 

@@ -89,7 +89,7 @@ def _ended_before(draft: Draft, command: Command, fact: OutcomeReported) -> Refu
 
 def _succeeded(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
     operation_id = fact.operation_id or command.request_id
-    if not command.reserved:
+    if not command.in_flight:
         booked = command.state, command.done, command.operation_id
         if booked == ("succeeded", fact.value, operation_id):
             return "duplicate"
@@ -151,7 +151,7 @@ def _make_suspect(draft: Draft, command: Command, reason: str) -> Verdict:
 
 
 def _declined(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
-    if not command.reserved:
+    if not command.in_flight:
         if command.state == "declined":
             return "duplicate"
         return _ended_before(draft, command, fact)
@@ -175,7 +175,7 @@ def _interim(draft: Draft, command: Command, fact: OutcomeReported, interim: Int
     mark = _mark(fact)
     if mark in command.marks:
         return "duplicate"
-    if not command.reserved:
+    if not command.in_flight:
         if fact.outcome == "suspect":
             return _ended_before(draft, command, fact)
         return "duplicate"
@@ -193,7 +193,7 @@ def _interim(draft: Draft, command: Command, fact: OutcomeReported, interim: Int
 
 def _retried(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
     """An open command goes on under its own requestId; for one that ended badly there is a new command (R39)."""
-    asked, ended = 0, not command.reserved
+    asked, ended = 0, not command.in_flight
     if _is_asked_again(command):
         draft.update(command, state="sent")
         what = f"the {command.operation} of {draft.amount(command.value)} is sent again under the same request id"
@@ -225,7 +225,7 @@ def _ask_again(draft: Draft, command: Command) -> int:
 
 
 def _resolved(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
-    if not command.reserved:
+    if not command.in_flight:
         if command.state == "succeeded" and command.done == fact.value:
             return "duplicate"
         if command.state == "declined" and fact.value == 0:
@@ -246,7 +246,7 @@ def _resolved(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
 
 def _abandoned(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
     """Gives up what failed or came short: it no longer holds the order (R39)."""
-    if command.reserved or not command.missing:
+    if command.in_flight or not command.missing:
         _tell_decision(draft, "command.abandoned", command, fact, "there is nothing to give up")
         return "applied"
     given_up = command.missing
@@ -271,10 +271,10 @@ def _give_up_amount(draft: Draft, fact: OutcomeReported) -> Verdict:
             given_up += lack.amount
         if order.mode != "PARTIAL":
             order.given_up += given_up
-    for held in suspect_settlements(order, fact.settle_id):
-        order.held.remove(held)
-        order.refused.append(fingerprint_of_automatic(held.payment_id, held.settle_id, held.value))
-        given_up += held.value
+    for capture in suspect_settlements(order, fact.settle_id):
+        order.unbooked.remove(capture)
+        order.refused.append(fingerprint_of_automatic(capture.payment_id, capture.settle_id, capture.value))
+        given_up += capture.value
     if not given_up:
         return "duplicate"
     cause = ("invoice", fact.invoice_number) if fact.invoice_number else ("surplus", fact.settle_id or "")

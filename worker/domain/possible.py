@@ -3,7 +3,7 @@
 from typing import assert_never
 
 from worker.domain.money import to_major
-from worker.domain.order import Command, Held, Lack, Order, Payment
+from worker.domain.order import Command, Lack, Order, Payment, UnbookedCapture
 
 
 def most_done(payment: Payment, command: Command) -> int:
@@ -13,7 +13,7 @@ def most_done(payment: Payment, command: Command) -> int:
             return command.value + payment.cap - payment.used
         case "refund":
             settlement = next(one for one in payment.settlements if one.settle_id == command.settle_id)
-            return command.value + settlement.refundable + settlement.reserved
+            return command.value + settlement.refundable + settlement.kept_for_retry
         case "cancel":
             return command.value + payment.open
         case _:
@@ -35,16 +35,16 @@ def lapsed_of(order: Order, invoice: str) -> list[Lack]:
     return [one for one in order.lacks if one.invoice == invoice and one.kind == "lapsed"]
 
 
-def suspect_settlements(order: Order, settle_id: str | None) -> list[Held]:
+def suspect_settlements(order: Order, settle_id: str | None) -> list[UnbookedCapture]:
     """Automatic settlements that do not fit and may be given up."""
-    return [one for one in order.held if one.suspect and one.settle_id == settle_id]
+    return [one for one in order.unbooked if one.suspect and one.settle_id == settle_id]
 
 
 def why_not_done(order: Order, command_id: str, done: int, operation_id: str) -> str | None:
     """One sentence on why an open command cannot have been done in this way, or None."""
     command = order.commands.get(command_id)
     payment = order.payment(command.payment_id) if command else None
-    if command is None or payment is None or not command.reserved:
+    if command is None or payment is None or not command.in_flight:
         return None
     if (most := most_done(payment, command)) < done:
         said, can = (f"{to_major(one, order.currency)} {order.currency}" for one in (done, most))

@@ -177,7 +177,7 @@ def _asked_per_invoice(order: Order) -> dict[str, int]:
     """How much of each invoice is in flight."""
     asked: dict[str, int] = {}
     for command in order.commands.values():
-        if command.covers and command.reserved:
+        if command.covers and command.in_flight:
             for number, part in command.covers:
                 asked[number] = asked.get(number, 0) + part
     return asked
@@ -209,7 +209,7 @@ def _return_state(refunds: Sequence[Command], waits: bool) -> tuple[int, str]:
         return done, "short"
     if waits:
         return done, "refund_waiting"
-    if any(command.reserved for command in refunds):
+    if any(command.in_flight for command in refunds):
         return done, "accepted"
     return done, "refunded" if done else "refund_failed"
 
@@ -230,8 +230,8 @@ def attention_of(order: Order) -> list[Json]:
         for lack in order.lacks if lack.kind == "lapsed"
     ]  # fmt: skip
     found += [
-        _item("suspect", held.payment_id, None, None, held.settle_id, held.value)
-        for held in order.held if held.suspect
+        _item("suspect", capture.payment_id, None, None, capture.settle_id, capture.value)
+        for capture in order.unbooked if capture.suspect
     ]  # fmt: skip
     return [item for item in found if item]
 

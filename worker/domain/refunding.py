@@ -122,11 +122,11 @@ def retry_refund(draft: Draft, command: Command) -> int:
     """A new refund for what was declined or came short, from the amount set aside for it."""
     payment = draft.payment(command.payment_id)
     place, settlement = draft.settlement(payment, command.settle_id)
-    value = min(command.value - command.done, settlement.reserved)
+    value = min(command.value - command.done, settlement.kept_for_retry)
     if value <= 0 or not command.missing:
         return 0
     payment.settlements[place] = replace(
-        settlement, reserved=settlement.reserved - value, refunding=settlement.refunding + value
+        settlement, kept_for_retry=settlement.kept_for_retry - value, refunding=settlement.refunding + value
     )
     reference = command.reference - command.done_reference
     draft.update(command, missing=0)
@@ -142,13 +142,11 @@ def refund_succeeded(draft: Draft, command: Command, done: int, operation_id: st
     payment, asked = draft.payment(command.payment_id), command.value
     place, settlement = draft.settlement(payment, command.settle_id)
     above = max(0, done - asked)
-    beyond_reserved = max(0, above - settlement.reserved)
-    more = (
-        proportional(settlement.refundable_reference, beyond_reserved, settlement.refundable) if beyond_reserved else 0
-    )
+    beyond_kept = max(0, above - settlement.kept_for_retry)
+    more = proportional(settlement.refundable_reference, beyond_kept, settlement.refundable) if beyond_kept else 0
     payment.settlements[place] = replace(
         settlement, refunding=settlement.refunding - asked, refunded=settlement.refunded + done,
-        reserved=settlement.reserved + max(0, asked - done) - (above - beyond_reserved),
+        kept_for_retry=settlement.kept_for_retry + max(0, asked - done) - (above - beyond_kept),
         reference_taken=settlement.reference_taken + more,
     )  # fmt: skip
     payment.refunding -= asked
@@ -176,8 +174,9 @@ def refund_failed(draft: Draft, command: Command, rule: str, code: str | None) -
     payment = draft.payment(command.payment_id)
     place, settlement = draft.settlement(payment, command.settle_id)
     payment.settlements[place] = replace(
-        settlement, refunding=settlement.refunding - command.value, reserved=settlement.reserved + command.value
-    )
+        settlement, refunding=settlement.refunding - command.value,
+        kept_for_retry=settlement.kept_for_retry + command.value,
+    )  # fmt: skip
     payment.refunding -= command.value
     draft.move(payment, "refunding", "settled", command.value, rule, command.command_id)
     draft.update(command, state="declined", missing=max(1, command.reference))

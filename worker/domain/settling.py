@@ -28,7 +28,7 @@ def ask_for_lacks(draft: Draft) -> None:
 def _ask_per_invoice(draft: Draft) -> None:
     """PARTIAL: exactly what each invoice lacks, oldest first. What is too small to be asked for joins the next."""
     order = draft.order
-    partial = [payment for payment in by_amount(order) if not payment.once]
+    partial = [payment for payment in by_amount(order) if not payment.settles_once]
     rounding = [lack for lack in order.lacks if lack.kind == "rounding"]
     lacks = [lack for lack in order.lacks if lack.kind != "rounding"]
     order.lacks = []
@@ -56,7 +56,7 @@ def _ask_per_invoice(draft: Draft) -> None:
 def _ask_once(draft: Draft, amount: int) -> None:
     """One settle per payment that settles once, for everything that is still to be taken (cause `total`)."""
     order = draft.order
-    once = [payment for payment in by_amount(order) if payment.once]
+    once = [payment for payment in by_amount(order) if payment.settles_once]
     if amount <= 0 or not any(may_settle(payment) for payment in once):
         return
     left, crumbs = _take(draft, once, amount, ("total", order.order_id), "R4" if order.mode == "TOTAL" else "R5")
@@ -93,7 +93,7 @@ def _issue(
     draft.reserve(payment, "settling", value, rule, command.command_id)
     payment.settling += value
     payment.settling_reference += reference
-    payment.asked = payment.once
+    payment.asked = payment.settles_once
     with_shares(payment, shares, -1)
 
 

@@ -61,18 +61,18 @@ def _stays_open(order: Order, payment: Payment, command: Command) -> bool:
 
 def _only_booked(payment: Payment) -> bool:
     """Whether its connector voids whole payments only, and part of this one is settled or settling."""
-    return payment.once and payment.settled + payment.settling > 0
+    return payment.settles_once and payment.settled + payment.settling > 0
 
 
 def _void_part(draft: Draft, part: Part, cause: Cause, rule: str) -> None:
     """Sends a void if the connector takes parts; else books it, until the whole payment is voided (TOTAL, HOLD)."""
     payment = part.payment
-    if not payment.once:
+    if not payment.settles_once:
         _send(draft, part, cause, rule)
         return
     whole = part.value == payment.open and payment.voiding == 0 and payment.voided == payment.booked
     if whole and not _only_booked(payment):
-        _send(draft, part, cause, rule, told_late=payment.booked)
+        _send(draft, part, cause, rule, booked_before=payment.booked)
         return
     shares = split(payment, part.value)
     draft.reserve(payment, "voided", part.value, rule)
@@ -90,12 +90,14 @@ def _void_part(draft: Draft, part: Part, cause: Cause, rule: str) -> None:
     )  # fmt: skip
 
 
-def _send(draft: Draft, part: Part, cause: Cause, rule: str, told_late: int = 0, retry_of: str | None = None) -> None:
+def _send(
+    draft: Draft, part: Part, cause: Cause, rule: str, booked_before: int = 0, retry_of: str | None = None
+) -> None:
     payment = part.payment
     shares = split(payment, part.value)
     command = draft.issue(
-        payment, "cancel", part.value + told_late, part.reference, cause, rule,
-        told_late=told_late, shares=shares, retry_of=retry_of,
+        payment, "cancel", part.value + booked_before, part.reference, cause, rule,
+        booked_before=booked_before, shares=shares, retry_of=retry_of,
     )  # fmt: skip
     draft.reserve(payment, "voiding", part.value, rule, command.command_id)
     with_shares(payment, shares, -1)
@@ -121,19 +123,19 @@ def retry_void(draft: Draft, command: Command) -> int:
     """A new cancel for what was declined: at most what is open."""
     payment = draft.payment(command.payment_id)
     value = min(command.undone, payment.open)
-    if value <= 0 or _only_booked(payment) or (payment.once and value < payment.open):
+    if value <= 0 or _only_booked(payment) or (payment.settles_once and value < payment.open):
         return 0  # nothing is open, or only a part of which the connector is not told
     reference = proportional(payment.open_reference, value, payment.open)
     draft.update(command, missing=0)
-    told_late = payment.booked if payment.once else 0
-    _send(draft, Part(payment, reference, value), command.cause, "R39", told_late, command.command_id)
+    booked_before = payment.booked if payment.settles_once else 0
+    _send(draft, Part(payment, reference, value), command.cause, "R39", booked_before, command.command_id)
     return value
 
 
 def void_succeeded(draft: Draft, command: Command, done: int, operation_id: str | None, rule: str) -> None:
     payment = draft.payment(command.payment_id)
-    asked = command.value - command.told_late
-    freed = max(0, min(asked, done - command.told_late))
+    asked = command.value - command.booked_before
+    freed = max(0, min(asked, done - command.booked_before))
     above = max(0, done - command.value)
     reference = proportional(command.reference, freed, asked)
     payment.voiding -= asked
@@ -150,7 +152,7 @@ def void_succeeded(draft: Draft, command: Command, done: int, operation_id: str 
         draft.reserve(payment, "voided", above, rule, command.command_id)
         payment.voided += above
         payment.voided_reference += more
-    if command.told_late:  # as far as it was done, the connector knows now
+    if command.booked_before:  # as far as it was done, the connector knows now
         booked = max(0, payment.booked - done)
         payment.booked_reference = proportional(payment.booked_reference, booked, payment.booked)
         payment.booked_shares = split_done(payment.booked_shares, booked)
@@ -170,7 +172,7 @@ def void_succeeded(draft: Draft, command: Command, done: int, operation_id: str 
 def void_failed(draft: Draft, command: Command, rule: str, code: str | None) -> None:
     """What it would have freed is open again; what was only booked stays voided."""
     payment = draft.payment(command.payment_id)
-    amount = command.value - command.told_late
+    amount = command.value - command.booked_before
     payment.voiding -= amount
     payment.voided_reference -= command.reference
     draft.release(payment, "voiding", amount, rule, command.command_id)

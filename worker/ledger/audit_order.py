@@ -107,7 +107,7 @@ def _settlements(books: Books) -> Iterator[Finding]:
     for payment in books.order.payments:
         for one in payment.settlements:
             who = f"settlement {one.settle_id} of payment {payment.payment_id}"
-            if not 0 <= one.refunded + one.refunding + one.reserved <= one.value:
+            if not 0 <= one.refunded + one.refunding + one.kept_for_retry <= one.value:
                 yield "I2", f"{who}: {one.refunded + one.refunding} refunded of {one.value}"
             row = rows.pop((payment.payment_id, one.settle_id), None)
             said = row and (row["value"], row["refunded"], row["refunding"], row["automatic"])
@@ -153,8 +153,8 @@ def _one_effect(books: Books) -> Iterator[Finding]:
             out[command.command_id] += row["amount"] if row["debit"] == account else 0
     effects = Counter[tuple[str, str | None]]()
     for command in books.order.commands.values():
-        asked = command.value - command.told_late
-        ended = 0 if command.reserved else asked
+        asked = command.value - command.booked_before
+        ended = 0 if command.in_flight else asked
         if (into[command.command_id], out[command.command_id]) != (asked, ended):
             moved = f"{into[command.command_id]} went in flight and {out[command.command_id]} came back, of {asked}"
             yield "I5", f"command {command.command_id} ({command.state}): {moved}"

@@ -134,7 +134,7 @@ class Decider:
         """Does what a decision says about records: this one is refused or kept, one that was kept is judged."""
         if decision.refusal is not None and record is not None:
             self._dead_letter(fold, record, decision.refusal.code, decision.refusal.reason)
-        if decision.holds and record is not None and isinstance(fact, PaymentAutoSettled):
+        if decision.keeps_record and record is not None and isinstance(fact, PaymentAutoSettled):
             fold.waiting.hold(record, automatic_key(fact.payment_id, fact.settle_id))
         for payment_id, settle_id, suspect in decision.judged:
             for parked in fold.waiting.held(automatic_key(payment_id, settle_id)):

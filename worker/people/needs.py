@@ -94,7 +94,7 @@ async def read_ledger_view(connection: Connection, order_id: str, command_id: st
         return LedgerView()
     if command.state in RESOLVED_STATES:
         return LedgerView(doubted=command_id in await _ended_in_ledger(connection, [command_id]))
-    return LedgerView(over=not command.reserved and not command.missing)
+    return LedgerView(over=not command.in_flight and not command.missing)
 
 
 async def _ended_in_ledger(connection: Connection, commands: list[str]) -> set[str]:

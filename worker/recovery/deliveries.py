@@ -127,7 +127,7 @@ class Deliveries:
 
 def _changes(command: Command) -> int:
     """How often the ledger was told something of it."""
-    return max(1, len(command.marks) + (not command.reserved and not command.by_hand))
+    return max(1, len(command.marks) + (not command.in_flight and not command.by_hand))
 
 
 def _at(data: Json) -> datetime:

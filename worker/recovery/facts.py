@@ -136,7 +136,7 @@ class Facts:
             topic, partition, offset = one.source
             self.records[topic, partition] += not waited
             self.next_offsets[topic, partition] = max(offset + 1, self.next_offsets.get((topic, partition), 0))
-        if decision.holds and isinstance(fact, PaymentAutoSettled):
+        if decision.keeps_record and isinstance(fact, PaymentAutoSettled):
             await self._hold(fold, one, fact, waited)
 
     def _drop_waiting(self, fold: OrderFold, one: Journaled, decision: Decision) -> Parked | None:

@@ -95,7 +95,7 @@ def check_payment(payment: Payment) -> None:
         holds("R3", left == more, name, f"its recipients have still to receive {left}, the payment has {more}")
     holds("I3", payment.booked <= payment.voided, name, "more booked as voided than voided")
     for one in payment.settlements:
-        fits = min(one.value, one.refunded, one.refunding, one.reserved, one.refundable) >= 0
+        fits = min(one.value, one.refunded, one.refunding, one.kept_for_retry, one.refundable) >= 0
         holds("I2", fits, name, "a settlement gives more than it has", one)
     holds("I8", sum(one.value for one in payment.settlements) == payment.settled, name, "settlements are not S")
     holds("I8", sum(one.refunded for one in payment.settlements) == payment.refunded, name, "refunds are not F")
@@ -116,8 +116,8 @@ def check_commands(order: Order) -> None:
         holds("I5", key == one.command_id, "a command under another id", key)
         holds("I1", one.value > 0, "a command of", one.value, one)
         lines[one.payment_id].append(one.sequence)
-        if one.reserved:
-            flying[one.payment_id][one.operation] += one.value - one.told_late
+        if one.in_flight:
+            flying[one.payment_id][one.operation] += one.value - one.booked_before
         if one.shares and one.operation == "settle":
             holds("R3", sum(amount for amount, _ in one.shares) == one.value, "shares do not sum", one)
             holds("R3", all(amount >= 0 and more >= 0 for amount, more in one.shares), "a negative share", one)
@@ -248,7 +248,7 @@ def check_modes(order: Order) -> None:
             payment.payment_id,
             [one for one in order.commands.values() if one.payment_id == payment.payment_id],
         )
-        if payment.once:
+        if payment.settles_once:
             asks = [one for one in mine if one.operation == "settle" and one.retry_of is None]
             holds("TOTAL", len(asks) <= 1, name, "was asked to settle more than once by itself", asks)
             voids = [one for one in mine if one.operation == "cancel"]
@@ -280,7 +280,7 @@ def check_at_par(order: Order) -> None:
                    payment.booked_reference)  # fmt: skip
         holds("R26", real == counted, payment.payment_id, "real value", real, "counts as", counted)
         for one in payment.settlements:
-            gone = one.refunded + one.refunding + one.reserved
+            gone = one.refunded + one.refunding + one.kept_for_retry
             same = (one.value, gone) == (one.reference, one.reference_taken)
             holds("R26", same, "a settlement counts otherwise than it is", one)
 
@@ -292,12 +292,12 @@ def check_waiting(order: Order) -> None:
     waits = sum(one.amount for one in order.lacks if one.kind in ("waiting", "held"))
     at_par = all(payment.authorized == payment.reference for payment in order.payments)
     for payment in order.payments if waits else ():
-        gone = payment.untouched == 0 and not payment.lapsed and not payment.once
+        gone = payment.untouched == 0 and not payment.lapsed and not payment.settles_once
         holds("R26", not gone or payment.untouched_reference == 0, f"{waits} wait, and of {payment.payment_id} nothing",
               "real is left for", payment.untouched_reference)  # fmt: skip
     if waits and at_par:
         for payment in order.payments:
-            if payment.lapsed or payment.once:
+            if payment.lapsed or payment.settles_once:
                 continue
             used = payment.settled + payment.settling + payment.voided + payment.voiding
             holds(

@@ -313,10 +313,10 @@ class Scenario:
         decision = self.judge(fact)
         if command and state in ("unknown", "suspect", "manual"):
             now = self.order.commands[command.command_id]
-            if fact.outcome == "resolved" and not now.reserved and command.command_id in self.line:
+            if fact.outcome == "resolved" and not now.in_flight and command.command_id in self.line:
                 self.line.remove(command.command_id)
                 self.kept.discard(command.command_id)
-            if fact.outcome == "retried" and now.reserved:
+            if fact.outcome == "retried" and now.in_flight:
                 self.kept.discard(command.command_id)
         self.answer_all()
         if self.checked:

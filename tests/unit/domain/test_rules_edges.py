@@ -258,7 +258,7 @@ def test_r27_a_suspect_capture_that_a_person_judges_again_is_looked_at_once_more
     assert (again.refusal.code, again.refusal.rule, other.refusal and other.refusal.code) == (
         "suspect", "R27", "conflicting_duplicate",
     )  # fmt: skip
-    assert sorted((one.settle_id, one.value, one.suspect) for one in scenario.order.held) == [
+    assert sorted((one.settle_id, one.value, one.suspect) for one in scenario.order.unbooked) == [
         ("g1", 9000, True), ("g2", 4000, True),
     ]  # fmt: skip
 
@@ -270,11 +270,11 @@ def test_r27_a_capture_is_kept_at_hand_while_it_waits_and_told_when_it_is_judged
     waits = scenario.give(auto(8000))
     judged = scenario.answer(command, "ok")
 
-    assert (waits.holds, waits.judged, waits.unparks) == (True, [], False)
+    assert (waits.keeps_record, waits.judged, waits.unparks) == (True, [], False)
     assert judged is not None
-    assert (judged.holds, judged.judged) == (False, [("p1", "g1", True)])
+    assert (judged.keeps_record, judged.judged) == (False, [("p1", "g1", True)])
     assert scenario.event("payment.suspect").cause_id == "g1"
-    assert not scenario.give(auto(100, settle_id="g2")).holds
+    assert not scenario.give(auto(100, settle_id="g2")).keeps_record
 
 
 def test_r27_of_captures_that_wait_only_suspect_ones_are_given_up() -> None:
@@ -284,7 +284,7 @@ def test_r27_of_captures_that_wait_only_suspect_ones_are_given_up() -> None:
 
     scenario.say("abandon auto g1")
 
-    assert [(one.payment_id, one.value) for one in scenario.order.held] == [("b", 2900)]
+    assert [(one.payment_id, one.value) for one in scenario.order.unbooked] == [("b", 2900)]
     assert scenario.event("command.abandoned").numbers == {"value": 8000, "by": "Ana"}
 
 
@@ -321,12 +321,12 @@ def test_r14_other_items_at_equal_value_move_and_ask_for_nothing() -> None:
 
 def test_r27_a_capture_that_waits_is_one_of_ours_when_a_settle_returns_its_id() -> None:
     scenario = Scenario().say("hold; Out 6000; auto 6000 as X")
-    assert [one.settle_id for one in scenario.order.held] == ["X"]
+    assert [one.settle_id for one in scenario.order.unbooked] == ["X"]
 
     decision = scenario.answer(scenario.issued[0], "ok", "X")
 
     assert decision is not None
-    assert (decision.judged, decision.order.held) == ([("p1", "X", False)], [])
+    assert (decision.judged, decision.order.unbooked) == ([("p1", "X", False)], [])
     scenario.shows("S 6000, P 0, open 4000")
 
 
@@ -336,7 +336,7 @@ def test_r27_a_suspect_capture_is_one_of_ours_when_a_settle_returns_its_id_and_w
     decision = scenario.answer(scenario.issued[0], "ok", "X")
 
     assert decision is not None
-    assert (decision.judged, decision.order.held) == ([], [])
+    assert (decision.judged, decision.order.unbooked) == ([], [])
     scenario.shows("S 6000, P 0, open 4000")
 
 

@@ -104,7 +104,7 @@ def _names(scenario: Scenario) -> dict[str, str]:
 def _asked(one: Command, names: dict[str, str]) -> str:
     more = {
         "reference": one.reference if one.reference != one.value else None, "settle": one.settle_id,
-        "retries": names.get(one.retry_of or ""), "told late": one.told_late, "shares": one.shares,
+        "retries": names.get(one.retry_of or ""), "told late": one.booked_before, "shares": one.shares,
         "covers": ", ".join(f"{amount} of {number}" for number, amount in one.covers),
     }  # fmt: skip
     told = "".join(f", {name} {value}" for name, value in more.items() if value)
@@ -141,7 +141,7 @@ def _held(scenario: Scenario) -> dict[str, dict[str, Any]]:
         held |= {f"recipient {one.recipient.id}": _fields(one) for one in payment.shares}
     held |= {names[key]: {name: getattr(one, name) for name in _OF_A_COMMAND} for key, one in order.commands.items()}
     held |= {f"invoice {one.pop('invoiceNumber')}": one for one in state["invoices"]}
-    lists = {"lacks": order.lacks, "refunds waiting": order.demands, "held": order.held}
+    lists = {"lacks": order.lacks, "refunds waiting": order.demands, "held": order.unbooked}
     held |= {name: {"now": "; ".join(_plain(asdict(one), names) for one in some)} for name, some in lists.items()}
     return held | {"attention": {"now": "; ".join(_plain(one, names) for one in state["attention"])}}
 
