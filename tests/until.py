@@ -1,4 +1,4 @@
-"""Waiting for what can be seen, never for time alone."""
+"""Waiting for a condition, never for time alone."""
 
 import asyncio
 import time
@@ -10,15 +10,22 @@ LOOK_SECONDS = 0.05
 
 
 async def until(
-    condition: Callable[[], Any | Awaitable[Any]], seconds: float, *, look_seconds: float = LOOK_SECONDS
+    condition: Callable[[], Any | Awaitable[Any]],
+    seconds: float,
+    what: str = "",
+    *,
+    look_seconds: float = LOOK_SECONDS,
+    explain: Callable[[], str] = str,
 ) -> Any:
-    """What the condition finds, as soon as that is something; whoever sees nothing for so long fails."""
+    """Returns the condition's first true result; fails after `seconds`, naming `what` was awaited, with `explain()`."""
     deadline = time.monotonic() + seconds
     while True:
-        found = condition()
-        if isawaitable(found):
-            found = await found
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not seen within {seconds:g} s"
+        result = condition()
+        if isawaitable(result):
+            result = await result
+        if result:
+            return result
+        if time.monotonic() >= deadline:
+            name = what or getattr(condition, "__name__", "the condition")
+            raise AssertionError(f"after {seconds:g} s still not true: {name}\n{explain()}")
         await asyncio.sleep(look_seconds)

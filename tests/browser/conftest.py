@@ -1,13 +1,11 @@
 """A whole deployment, an ops view in front of it, and a real Chromium: what people see and click."""
 
-import asyncio
-import contextlib
 import json
 import os
 import secrets
 import shutil
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +14,7 @@ import asyncpg
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
+from tests.until import until
 from worker.ops.guard import Guard
 from worker.ops.reading import Reader
 from worker.ops.server import Server
@@ -34,7 +33,8 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 OPERATOR, VIEWER = "operator-token-of-the-tests", "viewer-token-of-the-tests"
-PATIENCE_MS = 60_000
+SECONDS_MAX = 60
+PATIENCE_MS = SECONDS_MAX * 1000
 expect.set_options(timeout=PATIENCE_MS)
 INVOICES, CHANGES = "erp.invoices.v1", "erp.order-changes.v1"
 
@@ -65,22 +65,14 @@ class OpsDeployment:
         finally:
             await connection.close()
 
-    async def until(self, holds: Callable[[], Any], seconds: float = 60) -> Any:
-        """Asks the view after each batch, and now and then, until it answers with something."""
-        async with asyncio.timeout(seconds), self.site.view.changed:
-            while not (found := holds()):
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.site.view.changed.wait(), 0.5)
-            return found
-
     async def until_status(self, order_id: str, status: str) -> None:
-        """The view has seen the order in that status."""
+        """Waits until the view shows the order in this status."""
 
-        def seen() -> bool:
+        def is_shown() -> bool:
             row = self.site.view.row(order_id)
             return row is not None and row.state is not None and row.state.status == status
 
-        await self.until(seen)
+        await until(is_shown, SECONDS_MAX, f"order {order_id} is {status}")
 
 
 @pytest.fixture(scope="package")

@@ -2,7 +2,7 @@
 
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import VIEWER, OpsDeployment, authorized, invoice, unique
+from tests.browser.conftest import SECONDS_MAX, VIEWER, OpsDeployment, authorized, invoice, unique
 from tests.until import until
 
 
@@ -41,7 +41,7 @@ async def test_a_refused_return_is_replayed_once_the_invoice_is_there(ops: OpsDe
     assert [(one["action"], one["decided_by"], one["reason"], one["through"]) for one in acts] == [
         ("replay", "Ana Souza", "the sale came after its return", "ops view")
     ]
-    await ops.until(lambda: ops.site.view.row(order).moved.refunded == 4_000)
+    await until(lambda: ops.site.view.row(order).moved.refunded == 4_000, SECONDS_MAX)
 
 
 async def test_a_suspect_capture_is_resolved_with_the_amount_in_words(ops: OpsDeployment, page: Page) -> None:
@@ -88,7 +88,7 @@ async def test_a_declined_capture_is_asked_again_and_the_form_sent_twice_acts_on
     assert again == 200
     acts = await ops.rows("SELECT * FROM people.acts WHERE order_id = $1", order)
     assert len(acts) == 1
-    await ops.until(lambda: ops.site.view.row(order).state.settled == 6_000)
+    await until(lambda: ops.site.view.row(order).state.settled == 6_000, SECONDS_MAX)
     asked = await ops.rows("SELECT operation FROM ledger.commands WHERE order_id = $1", order)
     assert len(asked) == 2
 
@@ -121,5 +121,5 @@ async def test_a_viewer_may_look_and_not_decide(ops: OpsDeployment, page: Page) 
 async def _letter_of(ops: OpsDeployment, order: str) -> int:
     """The dead letter of the order's one bad message, once it is there."""
     query = "SELECT id FROM ledger.dead_letters WHERE key = $1"
-    [letter] = await until(lambda: ops.rows(query, order.encode()), seconds=60)
+    [letter] = await until(lambda: ops.rows(query, order.encode()), SECONDS_MAX)
     return int(letter["id"])

@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import Browser, Page
 
 from tests.browser.conftest import OpsDeployment, authorized, changed, invoice, opened
+from tests.until import until
 
 # Each has broken somebody's pages before; `window.broken` is set if one of them runs.
 HOSTILE: tuple[str, ...] = tuple(json.loads(Path(__file__).with_name("hostile.json").read_text("utf-8")))
@@ -20,7 +21,7 @@ PHONE = {"viewport": {"width": 360, "height": 740}}
 @pytest.mark.timeout(900)
 async def test_fifty_hostile_strings_run_no_script_and_break_no_layout(ops: OpsDeployment, browser: Browser) -> None:
     await asyncio.gather(*(_story(ops, text) for text in HOSTILE))
-    await ops.until(lambda: all(_is_there(ops, text) for text in HOSTILE), 400)
+    await until(lambda: all(_is_there(ops, text) for text in HOSTILE), 400)
     letters = await ops.rows("SELECT id, order_id FROM ledger.dead_letters WHERE reason = 'rejected'")
     commands = await ops.rows("SELECT command_id, order_id FROM delivery.commands")
     pages = [("/", ""), ("/orders?status=all", ""), ("/needs", ""), ("/dead-letters", "")]

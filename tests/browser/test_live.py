@@ -65,7 +65,7 @@ async def test_whoever_reads_is_not_disturbed_by_what_changes(ops: OpsDeployment
     await page.goto(ops.open)
     await page.get_by_text("By partition", exact=True).click()
     await ops.send(invoice(first, "NF-1", 100))
-    await ops.until(lambda: ops.site.view.row(first).state.settled == 100, 120)
+    await until(lambda: ops.site.view.row(first).state.settled == 100, 120)
     await expect(page.locator("#lag-table")).to_have_attribute("open", "")
 
 

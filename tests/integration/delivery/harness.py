@@ -1,12 +1,8 @@
-"""A delivery worker in front of a real database and a real connector on loopback, one transaction at a time.
-
-The cycle is the stream's own (outbox and dead letters included); Kafka and ownership have tests of their own.
-"""
+"""A delivery worker in front of a real database and a real connector on loopback, one transaction at a time."""
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,42 +11,42 @@ import msgspec
 import orjson
 from aiohttp import web
 
+from tests.integration.cycle_harness import PARTITIONS, CycleHarness
 from worker.delivery.handler import DeliveryHandler
 from worker.kafka import names
 from worker.kafka.envelope import write
-from worker.kafka.packing import unpacked
-from worker.kafka.records import Outgoing, Record
+from worker.kafka.records import Record
 from worker.sandbox.book import Book
 from worker.sandbox.connector import Behaviour, SandboxConnector
 from worker.settings import load
-from worker.stream import outbox
 from worker.stream.control import Control
-from worker.stream.cycle import Cycle, TakenPartition
+from worker.stream.cycle import TakenPartition
 
-PARTITIONS = 4
 PATIENCE_SECONDS = 20.0
-_LIMITS = dict.fromkeys(names.INPUTS, 1_100_000)
 
 
-class DeliveryHarness:
-    """`take` makes a record of a command; `cycle` lets the worker have what was taken; time is the machine's own."""
+class DeliveryHarness(CycleHarness):
+    """`send` makes the record of a command pending, `run_until` runs cycles until commands reach a state."""
+
+    clock_ahead_ms = 0
 
     def __init__(self, connection: asyncpg.Connection, url: str, folder: Path) -> None:
-        self.connection = connection
         self.file = folder / "connectors.toml"
         self.book = Book()
         self.acme = SandboxConnector(self.book, Behaviour(currency="USD"))
-        self.settings = load({
+        super().__init__(connection, load({
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": url, "TOPIC_PREFIX": "t.",
             "TOPIC_PARTITIONS": str(PARTITIONS), "CONNECTORS_FILE": str(self.file),
-        })  # fmt: skip
-        self.epochs = dict.fromkeys(range(PARTITIONS), 1)
-        self.outgoing: list[Outgoing] = []
-        self._waiting: list[Record] = []
-        self._offsets: defaultdict[int, int] = defaultdict(int)
+        }))  # fmt: skip
         self._runner = web.AppRunner(self.acme.application(), access_log=None, shutdown_timeout=0.1)
         self.url = ""
+        self.handler: DeliveryHandler
         self._handlers: list[DeliveryHandler] = []
+
+    @property
+    def now_ms(self) -> int:
+        """The machine's own clock: the connector's delays and the schedule of attempts are real."""
+        return time.time_ns() // 1_000_000 + self.clock_ahead_ms
 
     async def open(self) -> None:
         await self._runner.setup()
@@ -91,7 +87,7 @@ class DeliveryHarness:
         self.control.epochs = self.epochs
         self.control.lease_ends = time.monotonic() + 3600
 
-    def take(self, command_id: str, sequence: int = 1, payment: str | None = None, *, operation: str = "settle",
+    def send(self, command_id: str, sequence: int = 1, payment: str | None = None, *, operation: str = "settle",
              connector: str = "acme", value: int = 100, **more: Any) -> Record:  # fmt: skip
         """The record of a command, as the ledger publishes it."""
         payment_id = payment or f"p-{command_id}"
@@ -101,39 +97,15 @@ class DeliveryHarness:
             "transactionId": "T", "authorizationId": "A", "connector": connector, "merchant": "shop", "currency": "USD",
             "value": value, "sequence": sequence, "cause": {"kind": "invoice", "id": "1"}, **more,
         }  # fmt: skip
-        home = Cycle(self.connection, [], {}, 0, PARTITIONS).partition_of(order_id)
         headers = write(f"command.{operation}", command_id, "2026-01-15T12:00:00Z")
-        record = Record(names.COMMANDS, home, self._offsets[home], order_id.encode(), orjson.dumps(data), headers, 0)
-        self._offsets[home] += 1
-        self._waiting.append(record)
-        return record
+        return self.read((names.COMMANDS, self.home(order_id)), order_id, orjson.dumps(data), headers)
 
     def replace(self, record: Record, **changed: Any) -> None:
         """Somebody else wrote this one."""
-        self._waiting[self._waiting.index(record)] = msgspec.structs.replace(record, **changed)
+        self.pending[self.pending.index(record)] = msgspec.structs.replace(record, **changed)
 
-    async def cycle(self, *, refuse: bool = False, before_commit: Callable[[], None] | None = None) -> None:
-        """One transaction with all that was taken; `before_commit` is what a signal does meanwhile."""
-        records, self._waiting = self._waiting, []
-        cycle = Cycle(self.connection, records, self.epochs, time.time_ns() // 1_000_000, PARTITIONS)
-        await self.connection.execute("BEGIN")  # as the stream does it
-        try:
-            await self.handler.handle(cycle)
-            rows = await outbox.write(cycle, "t.", _LIMITS)
-            if refuse:
-                raise RuntimeError("rolled back, as it was asked for")  # noqa: TRY301
-            if before_commit is not None:
-                before_commit()
-        except BaseException:
-            await self.connection.execute("ROLLBACK")
-            self._waiting = records
-            raise
-        await self.connection.execute("COMMIT")
-        self.outgoing += [one for row in rows for one in unpacked(row.batches)]
-        await self.handler.committed(cycle)
-
-    async def until(self, *states: tuple[str, str]) -> None:
-        """Cycles, as the stream has them, until these commands are in these states."""
+    async def run_until(self, *states: tuple[str, str]) -> None:
+        """Runs cycles until each of these commands is in its state: `run_until(("a", "succeeded"))`."""
         wanted = dict(states)
 
         async def reached() -> bool:
@@ -147,9 +119,9 @@ class DeliveryHarness:
                 await self.run_once()
 
     async def run_once(self) -> None:
-        """Waits as the stream waits, and runs a cycle."""
+        """Waits until something is due, and runs a cycle."""
         due_ms = self.handler.next_due_ms() or 0
-        if not (self._waiting or self.control.cycle_wanted):
+        if not (self.pending or self.control.cycle_wanted):
             seconds = max(0.0, due_ms / 1000 - time.time())
             try:
                 async with asyncio.timeout(min(seconds, 1.0)):
@@ -180,6 +152,3 @@ class DeliveryHarness:
     def plan(self, *words: str) -> None:
         """What the connector does with the next requests."""
         self.acme.plan(words)
-
-    async def value(self, query: str, *arguments: Any) -> Any:
-        return await self.connection.fetchval(query, *arguments)

@@ -27,11 +27,11 @@ async def test_a_success_under_the_id_of_another_capture_is_suspect_and_holds_it
     delivery: DeliveryHarness, operation: str, settle_id: str, value: int, refunded: int
 ):
     await captured(delivery, settle_id, value, refunded)
-    delivery.take("a", 1, "p", operation=operation)
-    delivery.take("b", 2, "p")
-    delivery.take("c", 1, "elsewhere")
+    delivery.send("a", 1, "p", operation=operation)
+    delivery.send("b", 2, "p")
+    delivery.send("c", 1, "elsewhere")
 
-    await delivery.until(("a", "suspect"), ("c", "succeeded"), ("b", "waiting"))
+    await delivery.run_until(("a", "suspect"), ("c", "succeeded"), ("b", "waiting"))
 
     assert delivery.outcomes() == [("suspect", "a"), ("succeeded", "c")]
     assert await delivery.value("SELECT reason FROM dead_letters") == "suspect"
@@ -40,22 +40,22 @@ async def test_a_success_under_the_id_of_another_capture_is_suspect_and_holds_it
 
 async def test_a_settle_that_returns_exactly_what_the_gateway_captured_is_that_capture(delivery: DeliveryHarness):
     await captured(delivery, "settle-1", 100)
-    delivery.take("a", 1, "p")
-    delivery.take("b", 2, "p")
+    delivery.send("a", 1, "p")
+    delivery.send("b", 2, "p")
 
-    await delivery.until(("a", "succeeded"), ("b", "succeeded"))
+    await delivery.run_until(("a", "succeeded"), ("b", "succeeded"))
 
     assert delivery.outcomes() == [("succeeded", "a"), ("succeeded", "b")]
 
 
 async def test_the_capture_is_one_commands_and_not_the_next_ones_too(delivery: DeliveryHarness):
     await captured(delivery, "settle-1", 100)
-    delivery.take("a", 1, "p")
-    await delivery.until(("a", "succeeded"))
+    delivery.send("a", 1, "p")
+    await delivery.run_until(("a", "succeeded"))
     delivery.book.effects.clear()  # a connector that counts anew gives the same id again
-    delivery.take("b", 2, "p")
-    delivery.take("c", 3, "p")
+    delivery.send("b", 2, "p")
+    delivery.send("c", 3, "p")
 
-    await delivery.until(("b", "suspect"), ("c", "waiting"))
+    await delivery.run_until(("b", "suspect"), ("c", "waiting"))
 
     assert "another command's" in await delivery.value("SELECT message FROM commands WHERE command_id = 'b'")

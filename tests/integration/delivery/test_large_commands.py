@@ -9,10 +9,10 @@ RECIPIENT = {"id": "seller", "name": "x" * 4_096, "documentType": "CNPJ", "docum
 
 
 async def test_a_command_larger_than_any_input_is_sent_and_has_its_outcome(delivery: DeliveryHarness):
-    record = delivery.take("a", value=RECIPIENTS, recipients=[RECIPIENT] * RECIPIENTS)
+    record = delivery.send("a", value=RECIPIENTS, recipients=[RECIPIENT] * RECIPIENTS)
     assert len(record.value or b"") > VALUE_BYTES_MAX
 
-    await delivery.until(("a", "succeeded"))
+    await delivery.run_until(("a", "succeeded"))
 
     assert delivery.effects() == ["a"]
     assert delivery.outcomes() == [("succeeded", "a")]

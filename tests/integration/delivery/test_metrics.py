@@ -16,10 +16,10 @@ async def _measured(delivery: DeliveryHarness, name: str) -> dict[str, float]:
 async def test_commands_without_a_definite_answer_are_counted_until_there_is_one(delivery: DeliveryHarness):
     for word, command_id, state in (("manual", "a", "manual"), ("echo", "b", "suspect")):
         delivery.plan(word)
-        delivery.take(command_id)
-        await delivery.until((command_id, state))
+        delivery.send(command_id)
+        await delivery.run_until((command_id, state))
     delivery.plan(*["error"] * 200)
-    delivery.take("c")
+    delivery.send("c")
     await delivery.cycle()
     while not await delivery.value("SELECT uncertain FROM commands WHERE command_id = 'c'"):
         await delivery.run_once()
@@ -32,5 +32,5 @@ async def test_commands_without_a_definite_answer_are_counted_until_there_is_one
     assert 0 <= ages["manual"] < 7_200 <= ages["asked_again"]
 
     delivery.acme._next.clear()
-    await delivery.until(("c", "succeeded"))
+    await delivery.run_until(("c", "succeeded"))
     assert await _measured(delivery, "settlement_commands_unresolved") == {"manual": 1, "suspect": 1}

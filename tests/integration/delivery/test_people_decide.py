@@ -1,14 +1,11 @@
 """What a person decides about a command is done, and nobody is reminded of it any more."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.integration.delivery import harness
 from tests.integration.delivery.harness import PATIENCE_SECONDS, DeliveryHarness
 from worker.people import commands
 from worker.people.acting import Actor
@@ -34,9 +31,9 @@ async def test_a_decision_about_a_command_closes_its_dead_letter_under_the_perso
     delivery: DeliveryHarness, word: str, state: str, act: Act, status: str
 ):
     delivery.plan(word)
-    delivery.take("a")
-    delivery.take("b")
-    await delivery.until(("a", state), ("b", "succeeded"))
+    delivery.send("a")
+    delivery.send("b")
+    await delivery.run_until(("a", state), ("b", "succeeded"))
     assert await delivery.value("SELECT status FROM dead_letters") == "open"
 
     await act(delivery.connection, ANA, "a")
@@ -52,8 +49,8 @@ async def test_whoever_asked_again_for_a_doubtful_command_does_not_ask_for_the_n
 ):
     """Resolved as not done, it could be asked again, under another request id: a second effect, if that was wrong."""
     delivery.plan("echo")
-    delivery.take("a")
-    await delivery.until(("a", "suspect"))
+    delivery.send("a")
+    await delivery.run_until(("a", "suspect"))
     await commands.resolve(delivery.connection, ANA, "a")
     await commands.retry(delivery.connection, Actor("ben", "the same request id may be sent again"), "a")
     await until_all_are_applied(delivery)
@@ -66,8 +63,8 @@ async def test_whoever_asked_again_for_a_doubtful_command_does_not_ask_for_the_n
 
 async def test_a_decision_that_came_too_late_changes_nothing_of_it(delivery: DeliveryHarness):
     delivery.plan("manual")
-    delivery.take("a")
-    await delivery.until(("a", "manual"))
+    delivery.send("a")
+    await delivery.run_until(("a", "manual"))
     await commands.resolve(delivery.connection, ANA, "a")
     await commands.resolve(delivery.connection, Actor("ben", "typed at the same time"), "a")
     await until_all_are_applied(delivery)
@@ -77,20 +74,20 @@ async def test_a_decision_that_came_too_late_changes_nothing_of_it(delivery: Del
 
 
 async def test_a_clock_that_is_set_back_by_an_hour_silences_no_connector_and_keeps_nobodys_decision_waiting(
-    delivery: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
+    delivery: DeliveryHarness,
 ):
     delivery.connectors(acme="max_per_second = 1")
     await delivery.take_partitions()
     delivery.handler.reload()
     delivery.plan("decline")
-    delivery.take("a")
-    with monkeypatch.context() as ahead:
-        ahead.setattr(harness, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + 3_600 * 10**9))
-        await delivery.cycle()
+    delivery.send("a")
+    delivery.clock_ahead_ms = 3_600_000
+    await delivery.cycle()
 
+    delivery.clock_ahead_ms = 0
     delivery.handler.clock_set_back()
 
-    delivery.take("b")
-    await delivery.until(("a", "declined"), ("b", "succeeded"))
+    delivery.send("b")
+    await delivery.run_until(("a", "declined"), ("b", "succeeded"))
     await commands.abandon(delivery.connection, ANA, "a")
     await until_all_are_applied(delivery)

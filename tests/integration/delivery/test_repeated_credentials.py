@@ -27,14 +27,14 @@ async def test_a_credential_that_a_connector_repeats_is_withheld_wherever_its_wo
         delivery.url = f"http://127.0.0.1:{port}"
         delivery.connectors(acme='app_token = "env:ACME_TOKEN"\nprobe_seconds = 0.2')
         delivery.handler.reload()
-        delivery.take("a")
+        delivery.send("a")
         await delivery.cycle()
-        await delivery.until(("a", "waiting"))
+        await delivery.run_until(("a", "waiting"))
         alerts = str(lasting_alerts())
-        await delivery.until(("a", "suspect"))
+        await delivery.run_until(("a", "suspect"))
         for command_id in ("b", "c"):
-            delivery.take(command_id)
-            await delivery.until((command_id, "declined"))
+            delivery.send(command_id)
+            await delivery.run_until((command_id, "declined"))
 
     rows = await delivery.value("SELECT string_agg(a::text, ' ') FROM attempts a")
     rows += await delivery.value("SELECT string_agg(concat(code, message), ' ') FROM commands")

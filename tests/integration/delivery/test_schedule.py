@@ -16,13 +16,13 @@ from worker.stream.cycle import Cycle
 
 
 async def test_commands_of_a_payment_go_one_at_a_time_in_their_order(delivery: DeliveryHarness):
-    delivery.take("b", 2, "p")
+    delivery.send("b", 2, "p")
     await delivery.cycle()
     assert delivery.asked() == []
 
-    delivery.take("a", 1, "p")
-    delivery.take("c", 3, "p")
-    await delivery.until(("a", "succeeded"), ("b", "succeeded"), ("c", "succeeded"))
+    delivery.send("a", 1, "p")
+    delivery.send("c", 3, "p")
+    await delivery.run_until(("a", "succeeded"), ("b", "succeeded"), ("c", "succeeded"))
 
     assert delivery.asked() == ["a", "b", "c"]
     assert delivery.outcomes() == [("succeeded", "a"), ("succeeded", "b"), ("succeeded", "c")]
@@ -34,11 +34,11 @@ async def test_what_left_the_line_lets_the_next_go_and_what_is_doubtful_holds_it
     delivery: DeliveryHarness, word: str, state: str, goes_on: bool
 ):
     delivery.plan(word)
-    delivery.take("a", 1, "p")
-    delivery.take("b", 2, "p")
-    delivery.take("other")
+    delivery.send("a", 1, "p")
+    delivery.send("b", 2, "p")
+    delivery.send("other")
 
-    await delivery.until(("a", state), ("other", "succeeded"), *([("b", "succeeded")] if goes_on else []))
+    await delivery.run_until(("a", state), ("other", "succeeded"), *([("b", "succeeded")] if goes_on else []))
     await delivery.cycle()
 
     assert await delivery.value("SELECT state FROM commands WHERE command_id = 'b'") == (
@@ -53,10 +53,10 @@ async def test_memory_holds_a_window_and_the_table_the_rest(delivery: DeliveryHa
     delivery.handler.reload()
     names = [f"c{number:03}" for number in range(200)]
     for name in names:
-        delivery.take(name, 1, f"p{name}")
+        delivery.send(name, 1, f"p{name}")
         if name.endswith("0"):
             await delivery.cycle()
-    delivery.take("one more of the first", 2, "pc000")
+    delivery.send("one more of the first", 2, "pc000")
     await delivery.cycle()
     lane = delivery.handler._lanes["acme"]
     assert len(lane.window) <= 40
@@ -68,21 +68,21 @@ async def test_memory_holds_a_window_and_the_table_the_rest(delivery: DeliveryHa
         assert len(lane.window) <= 40
         assert lane.in_flight <= 7
 
-    await delivery.until(*((name, "succeeded") for name in names), ("one more of the first", "succeeded"))
+    await delivery.run_until(*((name, "succeeded") for name in names), ("one more of the first", "succeeded"))
     assert sorted(delivery.asked()) == sorted([*names, "one more of the first"])
 
 
 async def test_after_a_restart_the_table_says_what_is_due(delivery: DeliveryHarness):
     delivery.plan("error", "error")
-    delivery.take("a", 1, "p")
-    delivery.take("b", 2, "p")
+    delivery.send("a", 1, "p")
+    delivery.send("b", 2, "p")
     await delivery.cycle()
     await delivery.handler.release(frozenset(delivery.epochs))
     await delivery.cycle()
 
     delivery.start()
     await delivery.take_partitions()
-    await delivery.until(("a", "succeeded"), ("b", "succeeded"))
+    await delivery.run_until(("a", "succeeded"), ("b", "succeeded"))
 
     assert delivery.asked() == ["a", "a", "a", "b"]
     assert await delivery.value("SELECT attempts FROM commands WHERE command_id = 'a'") == 3
@@ -92,14 +92,14 @@ async def test_an_attempt_without_a_result_is_unknown_and_waits_until_nobody_els
     delivery: DeliveryHarness,
 ):
     delivery.plan("silence")
-    delivery.take("a")
+    delivery.send("a")
     await delivery.cycle()
     lease_until_ms = time.time_ns() // 1_000_000 + 200
 
     delivery.start()
     await delivery.take_partitions(former_lease_until_ms=lease_until_ms)
     row = await delivery.connection.fetchrow("SELECT uncertain, begun, due_at FROM commands")
-    await delivery.until(("a", "succeeded"))
+    await delivery.run_until(("a", "succeeded"))
 
     assert row["uncertain"]
     assert row["begun"] is None
@@ -110,11 +110,11 @@ async def test_an_attempt_without_a_result_is_unknown_and_waits_until_nobody_els
 
 
 async def test_a_result_counts_only_for_the_epoch_that_began_it(delivery: DeliveryHarness):
-    delivery.take("a")
+    delivery.send("a")
     await delivery.cycle()
     await delivery.take_partitions()  # lost and taken again, while the request is under way
 
-    await delivery.until(("a", "succeeded"))
+    await delivery.run_until(("a", "succeeded"))
 
     assert await delivery.value("SELECT uncertain FROM commands")
     assert delivery.outcomes() == [("succeeded", "a")]
@@ -122,18 +122,16 @@ async def test_a_result_counts_only_for_the_epoch_that_began_it(delivery: Delive
 
 
 async def test_a_transaction_that_did_not_happen_sends_nothing_and_loses_nothing(delivery: DeliveryHarness):
-    delivery.take("a", 1, "p")
-    delivery.take("b", 2, "p")
-    with pytest.raises(RuntimeError):
-        await delivery.cycle(refuse=True)
+    delivery.send("a", 1, "p")
+    delivery.send("b", 2, "p")
+    await delivery.roll_back()
     await asyncio.sleep(0)
     assert delivery.asked() == []
 
     await delivery.cycle()
     await delivery.handler._sending.landed(frozenset(delivery.epochs))  # the answer is there
-    with pytest.raises(RuntimeError):
-        await delivery.cycle(refuse=True)
-    await delivery.until(("a", "succeeded"), ("b", "succeeded"))
+    await delivery.roll_back()
+    await delivery.run_until(("a", "succeeded"), ("b", "succeeded"))
 
     assert delivery.asked() == ["a", "b"]
     assert delivery.outcomes() == [("succeeded", "a"), ("succeeded", "b")]
@@ -144,16 +142,15 @@ async def test_every_command_is_counted_once_however_often_its_cycle_is_tried(de
     fates = ("applied", "duplicate", "dead_lettered")
     counters = [metrics.facts_total.labels(topic=names.COMMANDS, fate=fate) for fate in fates]
     before = [one._value.get() for one in counters]
-    delivery.take("a")
+    delivery.send("a")
     await delivery.cycle()
     for value in (100, 100, 999):  # the first is another command, the next its repeat, the last is suspect
-        delivery.take("b", value=value)
-    delivery.take("a")
-    delivery.take("c", operation="shred")
+        delivery.send("b", value=value)
+    delivery.send("a")
+    delivery.send("c", operation="shred")
 
     for _ in range(2):
-        with pytest.raises(RuntimeError):
-            await delivery.cycle(refuse=True)
+        await delivery.roll_back()
     await delivery.cycle()
     await delivery.cycle()
 
@@ -161,21 +158,20 @@ async def test_every_command_is_counted_once_however_often_its_cycle_is_tried(de
 
 
 async def test_another_cycle_s_commit_sends_nothing_that_was_not_written_down(delivery: DeliveryHarness):
-    delivery.take("a")
-    with pytest.raises(RuntimeError):
-        await delivery.cycle(refuse=True)
+    delivery.send("a")
+    await delivery.roll_back()
 
     # As after a record that the database refuses alone: its dead letter is committed without the handler.
     await delivery.handler.committed(Cycle(delivery.connection, [], delivery.epochs, 0, PARTITIONS))
     await delivery.handler.release(frozenset())
     assert not delivery.handler._sending._flying
 
-    await delivery.until(("a", "succeeded"))
+    await delivery.run_until(("a", "succeeded"))
     assert delivery.asked() == ["a"]
 
 
 async def test_what_is_handed_over_is_not_begun(delivery: DeliveryHarness):
-    delivery.take("a")
+    delivery.send("a")
     mine = frozenset(delivery.epochs)
     await delivery.handler.release(mine)
     await delivery.cycle()
@@ -184,11 +180,11 @@ async def test_what_is_handed_over_is_not_begun(delivery: DeliveryHarness):
     assert delivery.asked() == []
     delivery.start()
     await delivery.take_partitions()
-    await delivery.until(("a", "succeeded"))
+    await delivery.run_until(("a", "succeeded"))
 
 
 async def test_past_the_lease_nothing_is_sent_and_it_counts_as_not_sent(delivery: DeliveryHarness):
-    delivery.take("a")
+    delivery.send("a")
     delivery.control.lease_ends = 0.0
     await delivery.cycle()
     await delivery.cycle()
@@ -202,7 +198,7 @@ async def test_past_the_lease_nothing_is_sent_and_it_counts_as_not_sent(delivery
 async def test_a_worker_that_is_frozen_before_its_first_byte_sends_nothing_once_its_lease_is_over(
     delivery: DeliveryHarness,
 ):
-    delivery.take("a")
+    delivery.send("a")
     await delivery.cycle()
     delivery.control.lease_ends = 0.0
     await delivery.handler._sending.landed(frozenset(delivery.epochs))
@@ -212,14 +208,14 @@ async def test_a_worker_that_is_frozen_before_its_first_byte_sends_nothing_once_
     assert await delivery.value("SELECT fate FROM attempts") == "not_sent"
     assert await delivery.value("SELECT uncertain FROM commands") is False
     delivery.control.lease_ends = time.monotonic() + 3600
-    await delivery.until(("a", "succeeded"))
+    await delivery.run_until(("a", "succeeded"))
     assert delivery.asked() == ["a"]
 
 
 async def test_a_worker_that_lost_all_before_its_first_byte_sends_nothing_and_owes_nobody_a_result(
     delivery: DeliveryHarness,
 ):
-    delivery.take("a")
+    delivery.send("a")
     await delivery.cycle()
     [(_, task)] = delivery.handler._sending._flying.values()
     delivery.control.epochs = {}
@@ -230,13 +226,13 @@ async def test_a_worker_that_lost_all_before_its_first_byte_sends_nothing_and_ow
     assert delivery.handler._sending.results == []
     assert delivery.handler._lanes["acme"].in_flight == 0
     await delivery.take_partitions()
-    await delivery.until(("a", "succeeded"))
+    await delivery.run_until(("a", "succeeded"))
     assert await delivery.value("SELECT uncertain FROM commands"), "nobody saw whether it left"
 
 
 async def test_what_is_under_way_when_the_worker_must_go_is_answered_and_booked(delivery: DeliveryHarness):
     delivery.acme.behaviour = Behaviour(latency_ms=200, currency="USD")
-    delivery.take("a")
+    delivery.send("a")
     await delivery.cycle()
 
     await delivery.handler.release(frozenset(delivery.epochs))
@@ -250,9 +246,9 @@ async def test_the_horizon_comes_also_while_nobody_may_ask_the_connector(deliver
     delivery.connectors(acme="horizon_hours = 0.0003\nprobe_seconds = 3600")
     delivery.handler.reload()
     delivery.plan("error", "forbidden")
-    delivery.take("a")
+    delivery.send("a")
 
-    await delivery.until(("a", "unknown"))
+    await delivery.run_until(("a", "unknown"))
 
     assert delivery.asked() == ["a", "a"]
     assert delivery.outcomes() == [("unknown", "a")]
@@ -265,16 +261,16 @@ async def test_a_connector_that_the_file_stops_naming_while_a_command_is_let_out
         delivery.connectors(other="")
         delivery.handler.reload()
 
-    delivery.take("a", 1, "p")
-    delivery.take("b", 2, "p")
+    delivery.send("a", 1, "p")
+    delivery.send("b", 2, "p")
     await delivery.cycle(before_commit=stop_naming)
-    await delivery.until(("a", "succeeded"), ("b", "waiting"))
+    await delivery.run_until(("a", "succeeded"), ("b", "waiting"))
     await delivery.cycle()
     assert delivery.asked() == ["a"]
 
     delivery.connectors(acme="")
     delivery.handler.reload()
-    await delivery.until(("b", "succeeded"))
+    await delivery.run_until(("b", "succeeded"))
 
     assert delivery.asked() == ["a", "b"]
 
@@ -282,23 +278,23 @@ async def test_a_connector_that_the_file_stops_naming_while_a_command_is_let_out
 async def test_a_changed_table_is_gone_by_at_once_whatever_the_old_one_had_to_wait_for(delivery: DeliveryHarness):
     delivery.connectors(acme="max_per_second = 0.001")
     delivery.handler.reload()
-    delivery.take("a")
-    delivery.take("b")
-    await delivery.until(("a", "succeeded"), ("b", "waiting"))
+    delivery.send("a")
+    delivery.send("b")
+    await delivery.run_until(("a", "succeeded"), ("b", "waiting"))
     delivery.connectors(acme="max_per_second = 1000")
     delivery.handler.reload()
-    await delivery.until(("b", "succeeded"))
+    await delivery.run_until(("b", "succeeded"))
 
     moved_away = delivery.file.read_text().replace(delivery.url, "http://127.0.0.1:1")
     delivery.file.write_text(f"{moved_away}breaker_failures = 1\nbreaker_seconds = 3600\n")
     delivery.handler.reload()
-    delivery.take("c")
-    await delivery.until(("c", "waiting"))
+    delivery.send("c")
+    await delivery.run_until(("c", "waiting"))
     while "not_sent" not in [row["fate"] for row in await delivery.connection.fetch("SELECT fate FROM attempts")]:
         await delivery.run_once()
     delivery.connectors(acme="")
     delivery.handler.reload()
-    await delivery.until(("c", "succeeded"))
+    await delivery.run_until(("c", "succeeded"))
 
 
 async def test_a_connector_that_the_file_no_longer_names_is_missed_only_while_commands_wait_for_it(
@@ -307,32 +303,32 @@ async def test_a_connector_that_the_file_no_longer_names_is_missed_only_while_co
     def missed() -> list[str]:
         return [one["connector"] for one in telemetry.lasting_alerts() if one["code"] == "unknown_connector"]
 
-    delivery.take("a")
-    await delivery.until(("a", "succeeded"))
+    delivery.send("a")
+    await delivery.run_until(("a", "succeeded"))
     delivery.connectors(other="")
     delivery.handler.reload()
     await delivery.cycle()
     assert missed() == []
 
-    delivery.take("b")
+    delivery.send("b")
     await delivery.cycle()
     assert missed() == ["acme"]
 
     delivery.connectors(acme="")
     delivery.handler.reload()
-    await delivery.until(("b", "succeeded"))
+    await delivery.run_until(("b", "succeeded"))
     assert missed() == []
 
 
 async def test_a_command_within_an_envelope_or_behind_a_schema_id_is_sent_like_any_other(delivery: DeliveryHarness):
-    within, again = delivery.take("within"), delivery.take("within")
-    behind = delivery.take("behind")
+    within, again = delivery.send("within"), delivery.send("within")
+    behind = delivery.send("behind")
     data = msgspec.Raw(within.value or b"")
     envelope = {"specversion": "1.0", "id": "1", "source": "a", "type": "command.settle", "data": data}
     delivery.replace(within, value=msgspec.json.encode(envelope), headers=[])
     delivery.replace(behind, value=b"\0\0\0\0\7" + (behind.value or b""))
 
-    await delivery.until(("within", "succeeded"), ("behind", "succeeded"))
+    await delivery.run_until(("within", "succeeded"), ("behind", "succeeded"))
 
     assert sorted(delivery.asked()) == ["behind", "within"]
     assert await delivery.value("SELECT count(*) FROM dead_letters") == 0

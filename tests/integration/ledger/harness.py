@@ -1,28 +1,21 @@
-"""A ledger in front of a real database, one transaction at a time: records in, rows and outgoing records out.
-
-The cycle is the stream's own (outbox and dead letters included); Kafka and ownership have tests of their own.
-"""
+"""A ledger in front of a real database, one transaction at a time: records in, rows and outgoing records out."""
 
 import json
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import orjson
 
+from tests.integration.cycle_harness import PARTITIONS, CycleHarness
 from worker.kafka import names
 from worker.kafka.envelope import write
-from worker.kafka.packing import unpacked
 from worker.kafka.records import Headers, Outgoing, Record
 from worker.ledger.handler import LedgerHandler
 from worker.postgres.connecting import connect
 from worker.settings import load
-from worker.stream import outbox
 from worker.stream.control import Control
-from worker.stream.cycle import Cycle
 
-PARTITIONS = 4
 NOON_MS = 1_768_478_400_000  # 2026-01-15T12:00:00Z
 CONNECTORS = """
 [connectors.c1]
@@ -32,71 +25,37 @@ mode = "PARTIAL"
 """
 _TOPICS = {"order": names.ORDER_CHANGES, "payment": names.ORDER_CHANGES, "invoice": names.INVOICES,
            "command": names.OUTCOMES}  # fmt: skip
-_LIMITS = dict.fromkeys(names.INPUTS, 1100000)
 
 
-class LedgerHarness:
-    """`send` makes a record and remembers its place; `cycle` lets the ledger have what was sent."""
+class LedgerHarness(CycleHarness):
+    """`send` makes a record pending, `cycle` lets the ledger handle it, `apply` does both."""
+
+    now_ms = NOON_MS
 
     def __init__(self, connection: asyncpg.Connection, url: str, folder: Path, **settings: str) -> None:
-        self.connection, self.url = connection, url
+        self.url = url
         self.file = folder / "connectors.toml"
         self.file.write_text(CONNECTORS)
-        self.settings = load({
+        super().__init__(connection, load({
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": url, "TOPIC_PREFIX": "t.",
             "TOPIC_PARTITIONS": str(PARTITIONS), "CONNECTORS_FILE": str(self.file), **settings,
-        })  # fmt: skip
-        self.handler = LedgerHandler(Control(self.settings))
-        self.epochs = dict.fromkeys(range(PARTITIONS), 1)
-        self.now_ms = NOON_MS
-        self.outgoing: list[Outgoing] = []
-        self._waiting: list[Record] = []
-        self._offsets: defaultdict[tuple[str, int], int] = defaultdict(int)
-
-    def home(self, order_id: str) -> int:
-        return Cycle(self.connection, [], {}, 0, PARTITIONS).partition_of(order_id)
+        }))  # fmt: skip
+        self.handler: LedgerHandler = LedgerHandler(Control(self.settings))
 
     def send(self, kind: str, data: object = None, *, partition: int | None = None, raw: bytes | None = None,
              headers: Headers = (), topic: str | None = None) -> Record:  # fmt: skip
-        """A record as a producer writes it, at its order's home unless said."""
-        order_id = data.get("orderId", "") if isinstance(data, dict) else ""
+        """A record as a producer writes it, in its order's home partition unless another is given."""
+        order_id = str(data.get("orderId", "")) if isinstance(data, dict) else ""
         family = kind.split(".", maxsplit=1)[0]
-        place = (topic or _TOPICS[family], self.home(str(order_id)) if partition is None else partition)
-        value = json.dumps(data).encode() if raw is None else raw
-        record = Record(*place, self._offsets[place], str(order_id).encode(), value,
-                        [*write(kind, f"{kind}-{place}", "2026-01-15T12:00:00Z"), *headers], NOON_MS)  # fmt: skip
-        self._offsets[place] += 1
-        self._waiting.append(record)
-        return record
+        place = (topic or _TOPICS[family], self.home(order_id) if partition is None else partition)
+        envelope = write(kind, f"{kind}-{place}", "2026-01-15T12:00:00Z")
+        return self.read(
+            place, order_id, json.dumps(data).encode() if raw is None else raw, [*envelope, *headers], NOON_MS
+        )
 
     def again(self, record: Record) -> None:
-        """A record that was read before."""
-        self._waiting.append(record)
-
-    async def cycle(self, *, refuse: bool = False) -> list[Outgoing]:
-        """One transaction with all that was sent; returns what leaves for Kafka."""
-        records, self._waiting = self._waiting, []
-        cycle = Cycle(self.connection, records, self.epochs, self.now_ms, PARTITIONS)
-        await self.connection.execute("BEGIN")  # as the stream does it
-        try:
-            await self.handler.handle(cycle)
-            rows = await outbox.write(cycle, "t.", _LIMITS)
-            for one in records:
-                await self.connection.execute(
-                    "INSERT INTO positions VALUES ($1, $2, $3) ON CONFLICT (topic, partition)"
-                    " DO UPDATE SET next_offset = excluded.next_offset", one.topic, one.partition, one.offset + 1,
-                )  # fmt: skip
-            if refuse:
-                raise RuntimeError("rolled back, as it was asked for")  # noqa: TRY301
-        except BaseException:
-            await self.connection.execute("ROLLBACK")
-            raise
-        await self.connection.execute("COMMIT")
-        await self.handler.committed(cycle)
-        found = [one for row in rows for one in unpacked(row.batches)]
-        misplaced = [one for one in unpacked(cycle.outgoing) if one.partition not in self.epochs]
-        self.outgoing += found + misplaced
-        return found + misplaced
+        """Makes a record pending that was handled before."""
+        self.pending.append(record)
 
     async def apply(self, kind: str, data: object, **more: Any) -> list[Outgoing]:
         """One fact in a cycle of its own."""
@@ -120,12 +79,6 @@ class LedgerHarness:
         return [(one.topic.removesuffix("-dlt"), dict(one.headers)["kafka_dlt-exception-fqcn"].decode())
                 for one in self.outgoing if one.topic.endswith("-dlt")]  # fmt: skip
 
-    async def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in await self.connection.fetch(query, *arguments)]
-
-    async def value(self, query: str, *arguments: Any) -> Any:
-        return await self.connection.fetchval(query, *arguments)
-
     async def succeed(self, place: int = -1, **more: Any) -> None:
         """The connector did what one command asked."""
         command = self.of(names.COMMANDS)[place]
@@ -134,7 +87,7 @@ class LedgerHarness:
     async def another(self) -> "LedgerHarness":
         """A second worker on the same database, with partitions of its own choice."""
         found = LedgerHarness(await connect(self.url, name="another", schema="ledger"), self.url, self.file.parent)
-        found._offsets = self._offsets
+        found._next_offsets = self._next_offsets
         return found
 
 

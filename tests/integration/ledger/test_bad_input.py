@@ -201,10 +201,8 @@ async def play(ledger: LedgerHarness, cases: list[Case]) -> Counter[str]:
     """One cycle; the fates of its records, each of them counted once."""
     before, dice = fates(), random.Random(len(cases))
     for case in cases:
-        place = (case.topic, dice.randrange(4))
-        ledger._waiting.append(Record(*place, ledger._offsets[place], b"any key", case.value, case.headers, 0))
-        ledger._offsets[place] += 1
-    sent = {(one.topic, one.partition, one.offset): one for one in ledger._waiting}
+        ledger.read((case.topic, dice.randrange(len(ledger.epochs))), "any key", case.value, case.headers)
+    sent = {one.origin: one for one in ledger.pending}
     ledger.now_ms += 1_000
 
     out = await ledger.cycle()

@@ -67,12 +67,12 @@ class LedgerOnKafka(LedgerHarness):
         places = [(topic, partition) for topic in INPUTS for partition in self.epochs]
         ends = {place: end for place, (_, end) in (await self._source.looker.bounds(places)).items()}
         while any(end > self._read.get(place, 0) for place, end in ends.items()):
-            self._waiting = self._source.take(CYCLE_RECORDS, 1 << 30)
-            if not self._waiting:
+            self.pending = self._source.take(CYCLE_RECORDS, 1 << 30)
+            if not self.pending:
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            self._read |= {(one.topic, one.partition): one.offset + 1 for one in self._waiting}
+            self._read |= {(one.topic, one.partition): one.offset + 1 for one in self.pending}
             await self.cycle()
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:

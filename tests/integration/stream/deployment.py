@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import orjson
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.integration.stream.toy import TABLES
+from tests.until import until
 from worker.kafka import names, topics
 from worker.kafka.connecting import client_options
 from worker.kafka.murmur2 import partition_of
@@ -126,15 +126,11 @@ class StreamDeployment:
         return partition_of(order_id, PARTITIONS)
 
     async def until(self, condition: Callable[[], Awaitable[Any]], what: str) -> Any:
-        """Waits for something that can be seen, never for time alone."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            if found := await condition():
-                return found
-            if time.monotonic() > deadline:
-                logs = "\n".join(f"--- {path.name}\n{path.read_text()[-2500:]}" for path in self.folder.glob("*.log"))
-                raise AssertionError(f"never seen: {what}\n{logs}")
-            await asyncio.sleep(0.02)
+        """Waits as `tests.until` does; a failure shows the end of each worker's log."""
+        return await until(condition, PATIENCE_SECONDS, what, explain=self._ends_of_logs)
+
+    def _ends_of_logs(self) -> str:
+        return "\n".join(f"--- {path.name}\n{path.read_text()[-2500:]}" for path in self.folder.glob("*.log"))
 
     async def owners(self) -> dict[int, str | None]:
         rows = await self.database.fetch("SELECT partition, owner FROM ledger.partitions ORDER BY partition")
