@@ -4,10 +4,12 @@ import atexit
 import logging
 import sys
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
+from msgspec import Struct
 
 from worker import metrics
 from worker.settings import Settings
@@ -18,11 +20,34 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 # Without local variables: they are long, and may hold what must not be in a log.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
-_lasting: dict[tuple[str, str], dict[str, str]] = {}
+# The pause after each log line about one alert is twice the one before, up to this: some details change all the time.
+PAUSE_SECONDS_MAX = 60.0
 LOG_LOST = "log_lost"
 # How long a program that ends waits for its last words to be written.
 LAST_WORDS_SECONDS_MAX = 2.0
 _standard_error: StandardError | None = None
+
+
+class _Lasting(Struct):
+    """An alert that lasts in this process."""
+
+    since: str
+    details: dict[str, str]
+    logged: dict[str, str] | None = None
+    pause_seconds: float = 1.0
+    quiet_until: float = 0.0
+
+    def must_be_logged(self) -> bool:
+        """Whether the details differ from the logged ones and the pause is over; if so, counts them as logged."""
+        now = monotonic()
+        if self.logged == self.details or now < self.quiet_until:
+            return False
+        self.logged, self.quiet_until = self.details, now + self.pause_seconds
+        self.pause_seconds = min(2 * self.pause_seconds, PAUSE_SECONDS_MAX)
+        return True
+
+
+_lasting: dict[tuple[str, str], _Lasting] = {}
 
 
 def configure(settings: Settings) -> None:
@@ -59,8 +84,8 @@ def flush() -> None:
 
 
 def alert(code: str, connector: str = "", **details: Any) -> None:
-    """One error line when it begins; the gauge stays 1 until `clear_alert`."""
-    if _begins(code, connector, **details):
+    """Sets the gauge until `clear_alert`; logs an error line when the alert begins and when its details change."""
+    if _begin(code, connector, **details).must_be_logged():
         names = {"connector": connector} if connector else {}
         log.error("alert", code=code, **names, **details)
 
@@ -72,18 +97,23 @@ def clear_alert(code: str, connector: str = "") -> None:
 
 
 def lasting_alerts() -> list[dict[str, str]]:
-    """What lasts in this process: code, connector, since when, and the details that were given as it began."""
-    return [{**said, "code": code, "connector": connector} for (code, connector), said in list(_lasting.items())]
+    """The alerts that last in this process: code, connector, since when, and the latest details."""
+    return [
+        {"since": one.since, **one.details, "code": code, "connector": connector}
+        for (code, connector), one in list(_lasting.items())
+    ]
 
 
-def _begins(code: str, connector: str, **details: Any) -> bool:
-    """Whether it did not last yet."""
+def _begin(code: str, connector: str, **details: Any) -> _Lasting:
+    """The alert, which lasts from now on unless it already did, with these details."""
     metrics.alerts.labels(code=code, connector=connector).set(1)
-    if (code, connector) in _lasting:
-        return False
-    said = {name: str(value) for name, value in details.items()}
-    _lasting[code, connector] = {"since": datetime.now(UTC).isoformat(timespec="milliseconds"), **said}
-    return True
+    texts = {name: str(value) for name, value in details.items()}
+    lasting = _lasting.get((code, connector))
+    if lasting is None:
+        since = datetime.now(UTC).isoformat(timespec="milliseconds")
+        lasting = _lasting[code, connector] = _Lasting(since, texts)
+    lasting.details = texts
+    return lasting
 
 
 def _ends(code: str, connector: str) -> bool:
@@ -96,7 +126,7 @@ def _ends(code: str, connector: str) -> bool:
 
 def _fails(why: str) -> None:
     """No money waits for the log, and the log cannot say it: the gauge does."""
-    _begins(LOG_LOST, "", problem=why)
+    _begin(LOG_LOST, "", problem=why)
 
 
 def _writes(lost: int) -> None:

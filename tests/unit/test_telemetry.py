@@ -39,6 +39,29 @@ def test_an_alert_is_one_error_line_and_a_gauge_while_it_lasts(lines: list[dict[
     assert REGISTRY.get_sample_value("settlement_alert", {"code": "test_code", "connector": "acme"}) == 0
 
 
+def test_an_alert_whose_details_change_shows_the_latest_and_logs_it_but_never_in_a_flood(
+    lines: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+):
+    def latest() -> list[str]:
+        return [one["problem"] for one in telemetry.lasting_alerts() if one["code"] == "test_code"]
+
+    seconds = 1_000.0
+    monkeypatch.setattr(telemetry, "monotonic", lambda: seconds)
+    telemetry.alert("test_code", problem="the first mistake")
+    seconds += 5
+    telemetry.alert("test_code", problem="the second mistake")
+    assert [line["problem"] for line in lines] == ["the first mistake", "the second mistake"]
+    assert latest() == ["the second mistake"]
+
+    for number in range(36_000):
+        seconds += 0.1
+        telemetry.alert("test_code", problem=f"{number} wait")
+
+    assert latest() == ["35999 wait"]
+    assert len(lines) < 70, "an hour of ten changes a second"
+    telemetry.clear_alert("test_code")
+
+
 async def test_a_commit_that_was_given_up_when_a_connection_broke_is_no_defect_in_the_log():
     source = """
 import asyncio, gc
