@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import structlog
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields
 
@@ -172,6 +173,21 @@ def test_a_file_that_does_not_parse_keeps_the_old_one_in_force(tmp_path: Path):
     assert in_force.reload()
     assert set(in_force.file.connectors) == {"other"}
     assert "connectors_file" not in {one["code"] for one in telemetry.lasting_alerts()}
+
+
+def test_whoever_mended_the_file_reads_in_the_log_that_it_is_in_force_and_what_it_changed(tmp_path: Path):
+    path = tmp_path / "connectors.toml"
+    path.write_text(f"{LEAST}{LEAST.replace('acme', 'cielo')}")
+    in_force = ConnectorsInForce(path)
+    path.write_text(f"{LEAST}{LEAST.replace('acme', 'cielo')}timeout_seconds = 3\n{LEAST.replace('acme', 'newpay')}")
+
+    with structlog.testing.capture_logs() as lines:
+        in_force.reload()
+
+    assert lines == [{
+        "event": "connectors file in force", "log_level": "info", "connectors": ["acme", "cielo", "newpay"],
+        "changed": ["cielo", "newpay"], "merchants_changed": [],
+    }]  # fmt: skip
 
 
 def test_without_a_readable_file_no_worker_starts(tmp_path: Path):

@@ -1,5 +1,6 @@
 """The connectors file that is in force: the last one that could be read whole."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from worker import telemetry
@@ -25,10 +26,21 @@ class ConnectorsInForce:
 
     def reload(self) -> bool:
         """Whether a new file is in force; one that does not parse leaves the old one, and an alert until it does."""
+        before = self.file
         try:
             self.file = load(self._path)
         except ConnectorsFileError as problem:
             telemetry.alert(UNREADABLE, problem=str(problem))
             return False
         telemetry.clear_alert(UNREADABLE)
+        telemetry.log.info(
+            "connectors file in force", connectors=sorted(self.file.connectors),
+            changed=_changed(before.connectors, self.file.connectors),
+            merchants_changed=_changed(before.merchants, self.file.merchants),
+        )  # fmt: skip
         return True
+
+
+def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    """The names of tables that are new, gone or different. What stands in them is not logged."""
+    return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
