@@ -22,11 +22,20 @@ ON CONFLICT (command_id) DO NOTHING
 RETURNING command_id, turn
 
 -- name: pass_turns
--- What follows these in their payments' lines may be sent from now on, as soon as it is taken over.
-UPDATE commands SET turn = true
+-- What follows these in their payments' lines may be sent now; its time may come from another worker's clock.
+UPDATE commands SET turn = true, due_at = least(due_at, $3)
 FROM unnest($1::text[], $2::integer[]) AS l (payment_id, sequence)
 WHERE commands.payment_id = l.payment_id AND commands.sequence = l.sequence + 1 AND commands.state = 'waiting'
+    AND NOT turn
 RETURNING command_id, connector, due_at
+
+-- name: correct_due_times
+-- Shortens waits that a clock ahead of ours has made too long. `ahead`: by how much, if the clock was set back; else 0.
+-- A command that was never sent has nothing to wait for; any other waits until `$4` at the latest.
+UPDATE commands SET due_at = CASE WHEN attempts = 0 THEN $3 ELSE least(due_at - ahead, $4) END
+FROM unnest($1::integer[], $2::interval[]) AS owned (partition, ahead)
+WHERE commands.partition = owned.partition AND turn AND state = 'waiting' AND due_at > $3::timestamptz
+    AND (attempts = 0 OR ahead > '0' OR due_at > $4::timestamptz)
 
 -- name: next_due
 -- A connector's next commands by the time at which they are due, after one of them.

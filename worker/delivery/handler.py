@@ -1,5 +1,6 @@
 """The delivery worker's part of a cycle: take over, book results, apply decisions, release what is due."""
 
+import time
 from collections.abc import Collection, Iterable, Mapping
 
 from worker import metrics
@@ -43,12 +44,15 @@ class DeliveryHandler:
         self._look_at_ms = 0
         self._open: Cycle | None = None  # whose commit is not known yet
         self._tables_changed = False
+        self._clock_was_ahead_ms: dict[int, int] = {}
+        """Partitions in which the times that commands wait for come from before the clock was set back."""
 
     # What the stream asks
 
     async def taken(self, connection: Connection, taken: Mapping[int, TakenPartition]) -> None:
         """What the former owner had under way is doubtful from here on; what is due is found in the table."""
         self._leaving -= taken.keys()
+        await self._correct_due_times(Store(connection), dict.fromkeys(taken, 0), time.time_ns() // 1_000_000)
         await self._lose(Store(connection), taken)
         await self._look_anew(Store(connection))
 
@@ -63,6 +67,7 @@ class DeliveryHandler:
         self._give_back()
         self._sending.forget()
         self._booked, self._open, self._leaving = 0, None, frozenset()
+        self._clock_was_ahead_ms = {}
 
     def reload(self) -> None:
         """SIGHUP: a file that does not parse keeps the old one; connectors that refused everybody are asked again.
@@ -75,9 +80,11 @@ class DeliveryHandler:
                 lane.condition.ask_now()
         self._control.wake()
 
-    def clock_set_back(self) -> None:
-        """People's decisions are looked for at once, and no connector is left alone for longer than it was to be."""
+    def clock_set_back(self, seconds: float) -> None:
+        """Looks for people's decisions at once, and lets no command and no connector wait that much longer."""
         self._look_at_ms = 0
+        for partition in self._control.epochs:
+            self._clock_was_ahead_ms[partition] = self._clock_was_ahead_ms.get(partition, 0) + round(1000 * seconds)
         for lane in self._lanes.values():
             lane.ask_now()
 
@@ -108,6 +115,9 @@ class DeliveryHandler:
             self._give_back()
             await self._look_anew(store)
         self._open = cycle
+        if late := {one: ms for one, ms in self._clock_was_ahead_ms.items() if one in cycle.epochs}:
+            await self._correct_due_times(store, late, cycle.now_ms)
+            self._forget_windows()
         await self._take_over(cycle, store)
         await self._book(cycle, store)
         if cycle.now_ms >= self._look_at_ms:
@@ -128,6 +138,7 @@ class DeliveryHandler:
             begin = self._sending.do_not if job.partition in self._leaving else self._sending.begin
             begin(job, cycle.epochs[job.partition], self._let_out[job.id])
         self._let_out, self._released, self._booked = {}, [], 0
+        self._clock_was_ahead_ms = {}
 
     # The steps of a cycle
 
@@ -148,14 +159,14 @@ class DeliveryHandler:
     async def _book(self, cycle: Cycle, store: Store) -> None:
         self._booked = len(self._sending.results)
         jobs = await booking.book(cycle, store, self._sending.results[: self._booked])
-        await self._move_on(store, jobs)
+        await self._move_on(cycle, store, jobs)
 
     async def _apply_decisions(self, cycle: Cycle, store: Store) -> None:
         answered: dict[int, str | None] = {}
         for decision in await store.decisions(cycle.epochs):
             job, answered[decision.id] = await apply(cycle, store, decision)
             if job is not None:
-                await self._move_on(store, [job])
+                await self._move_on(cycle, store, [job])
         if answered:
             await store.applied(answered, cycle.now_ms)
 
@@ -214,11 +225,12 @@ class DeliveryHandler:
         self._not_now(list(self._let_out))
         self._released = []
 
-    async def _move_on(self, store: Store, jobs: Iterable[Job]) -> None:
+    async def _move_on(self, cycle: Cycle, store: Store, jobs: Iterable[Job]) -> None:
         """Whatever waits again takes its place in the schedule; what has left its payment's line passes the turn on."""
         moved = list(jobs)
         self._enter(job for job in moved if job.state == "waiting")
-        for connector, key in await store.pass_turns([job for job in moved if job.state not in IN_LINE]):
+        left = [job for job in moved if job.state not in IN_LINE]
+        for connector, key in await store.pass_turns(left, cycle.now_ms):
             self._lane(connector).window.enter(key)
 
     def _enter(self, jobs: Iterable[Job]) -> None:
@@ -231,6 +243,10 @@ class DeliveryHandler:
             lane = self._lanes[name] = Lane(name)
             lane.set_connector(self._in_force.file.connectors.get(name))
         return lane
+
+    async def _correct_due_times(self, store: Store, ahead_ms: Mapping[int, int], now_ms: int) -> None:
+        latest_ms = now_ms + schedule.longest_wait_ms(self._in_force.file.connectors.values())
+        await store.correct_due_times(ahead_ms, now_ms, latest_ms)
 
     async def _lose(self, store: Store, taken: Mapping[int, TakenPartition]) -> None:
         """Attempts of a former owner count as unknown; one that was lost without a hand-over may still be sending."""

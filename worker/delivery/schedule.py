@@ -1,8 +1,9 @@
 """When a command is asked again, and when a person is asked instead."""
 
 import random
+from collections.abc import Iterable
 
-from worker.connector.answers import Answer
+from worker.connector.answers import RETRY_AFTER_SECONDS_MAX, Answer
 from worker.connector.file import Connector
 from worker.delivery.job import Job
 from worker.domain.terms import HOUR_MS
@@ -40,6 +41,12 @@ def _next_attempt_ms(
     seconds *= random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - only spreads the load
     due = now_ms + round(1000 * max(seconds, hold_seconds or 0.0))
     return min(due, _ends_ms(job, connector)) if job.uncertain else due
+
+
+def longest_wait_ms(connectors: Iterable[Connector]) -> int:
+    """The longest time for which a command may be put off: by `Retry-After`, or by one of these schedules."""
+    seconds = max(RETRY_AFTER_SECONDS_MAX, *(max(one.retry_seconds) for one in connectors), 0.0)
+    return round(1000 * seconds * (1.0 + JITTER))
 
 
 def is_past_horizon(job: Job, connector: Connector | None, now_ms: int) -> bool:

@@ -1,6 +1,7 @@
 """Between the tables and the schedule: set-based reading and writing, inside the worker's transaction."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from msgspec import Struct
@@ -97,14 +98,25 @@ class Store:
         ]))  # fmt: skip
         return {row["command_id"]: row["turn"] for row in rows}
 
-    async def pass_turns(self, ended: Sequence[Job]) -> list[tuple[str, Key]]:
-        """What follows these on their payments, if it was taken over: each with its connector."""
+    async def pass_turns(self, ended: Sequence[Job], now_ms: int) -> list[tuple[str, Key]]:
+        """The commands that follow these on their payments and whose turn it is now: each with its connector."""
         if not ended:
             return []
         rows = await self._connection.fetch(
-            _SQL["pass_turns"], *columns([(job.command.payment_id, job.command.sequence) for job in ended])
-        )
+            _SQL["pass_turns"], *columns([(job.command.payment_id, job.command.sequence) for job in ended]),
+            moment(now_ms),
+        )  # fmt: skip
         return [(row["connector"], _key(row)) for row in rows]
+
+    async def correct_due_times(self, ahead_ms: Mapping[int, int], now_ms: int, latest_ms: int) -> None:
+        """Shortens waits in these partitions that a clock ahead of ours, by so many milliseconds, has made too long.
+
+        0: how far it was ahead is not known. No command waits beyond `latest_ms`, and none that was never sent waits.
+        """
+        await self._connection.execute(
+            _SQL["correct_due_times"], list(ahead_ms), [timedelta(milliseconds=one) for one in ahead_ms.values()],
+            moment(now_ms), moment(latest_ms),
+        )  # fmt: skip
 
     async def connectors(self) -> list[str]:
         """Every connector that has a command to send."""

@@ -59,7 +59,7 @@ class LedgerHandler:
                 self._under_way.tally.named_look_ms = None  # what is being looked up follows the former file
             self._control.wake()
 
-    def clock_set_back(self) -> None:
+    def clock_set_back(self, _: float) -> None:
         """Asks the tables again; what the database had refused may be tried once more."""
         self._due_orders = DueOrders()
 

@@ -163,8 +163,8 @@ class Handler(Protocol):
         """SIGHUP: a file may have changed."""
         ...
 
-    def clock_set_back(self) -> None:
-        """The wall clock was set back: what waits for a time that it had almost reached would wait too long."""
+    def clock_set_back(self, seconds: float) -> None:
+        """The wall clock was set back by so much: what waits for a time that it had almost reached waits too long."""
         ...
 
     async def measure(self, connection: Connection, partitions: Collection[int]) -> None:

@@ -151,7 +151,7 @@ class Session:
     def _look_at_clock(self) -> None:
         if seconds := self._clock.set_back_seconds():
             telemetry.log.warning("the wall clock was set back", seconds=round(seconds))
-            self._handler.clock_set_back()
+            self._handler.clock_set_back(seconds)
             self._control.wake()
 
     async def _take(self) -> None:

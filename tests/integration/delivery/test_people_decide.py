@@ -85,7 +85,7 @@ async def test_a_clock_that_is_set_back_by_an_hour_silences_no_connector_and_kee
     await delivery.cycle()
 
     delivery.clock_ahead_ms = 0
-    delivery.handler.clock_set_back()
+    delivery.handler.clock_set_back(3_600)
 
     delivery.send("b")
     await delivery.run_until(("a", "declined"), ("b", "succeeded"))

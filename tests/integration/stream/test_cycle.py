@@ -213,7 +213,7 @@ async def test_a_worker_whose_clock_is_set_back_by_an_hour_does_not_wait_until_i
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     class Waits(Toy):
-        def clock_set_back(self) -> None:
+        def clock_set_back(self, seconds: float) -> None:
             set_back.append(self.cycles)
 
     set_back: list[int] = []

@@ -97,7 +97,7 @@ class Toy:
     def reload(self) -> None:
         pass
 
-    def clock_set_back(self) -> None:
+    def clock_set_back(self, _: float) -> None:
         pass
 
     async def measure(self, connection: asyncpg.Connection, partitions: Collection[int]) -> None:
