@@ -19,7 +19,7 @@ COMMANDS = {
     "demo": ("worker.sandbox.demo:demo_command", TRY,
         "Plays everything at once against the sandbox: real Kafka, real PostgreSQL, real HTTP."),
     "sandbox": ("worker.sandbox.commands:sandbox_app", TRY,
-        "A payment connector and an ERP to rehearse with."),
+        "A payment connector and an ERP to try things with."),
     "stack": ("worker.stack.commands:stack_app", TRY,
         "The embedded local stack: a real Kafka and a real PostgreSQL on loopback."),
     "migrate": ("worker.run:migrate_command", PREPARE,

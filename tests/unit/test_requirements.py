@@ -1,4 +1,4 @@
-"""What is installed is exactly what was tested, from whatever index the machine is told to use."""
+"""The requirement files pin exactly the versions that were tested, and name no package index."""
 
 import re
 import tomllib
@@ -18,34 +18,43 @@ JAR = re.compile(r"^[0-9a-f]{64}  [A-Za-z0-9._-]+:[A-Za-z0-9._-]+:[A-Za-z0-9._-]
 def test_every_requirement_is_pinned_and_hashed_and_no_index_is_named(path: Path) -> None:
     lines = path.read_text().splitlines()
 
-    strange = [line for line in lines if not PINNED.match(line) and not HASH.match(line)]
+    unpinned = [line for line in lines if not PINNED.match(line) and not HASH.match(line)]
     unhashed = [
         line
         for line, after in zip(lines, [*lines[1:], ""], strict=True)
         if PINNED.match(line) and not HASH.match(after)
     ]
 
-    assert not strange
+    assert not unpinned
     assert not unhashed
 
 
-def test_plain_use_and_development_run_the_same_versions() -> None:
-    plain, development = (_versions(PROJECT / "requirements" / name) for name in ("plain.txt", "dev.txt"))
+@pytest.mark.parametrize("name", ["build.txt", "image.txt"])
+def test_the_image_is_built_from_the_versions_that_were_tested(name: str) -> None:
+    image, development = (_versions(PROJECT / "requirements" / one) for one in (name, "dev.txt"))
 
-    assert plain.items() <= development.items()
+    assert image.items() <= development.items()
+
+
+def test_packages_that_only_build_the_wheel_are_not_in_the_image() -> None:
+    build_system = tomllib.loads((PROJECT / "pyproject.toml").read_text())["build-system"]
+    build, image = (_versions(PROJECT / "requirements" / name).keys() for name in ("build.txt", "image.txt"))
+
+    assert set(build_system["requires"]) <= build
+    assert not set(build_system["requires"]) & image
 
 
 @pytest.mark.parametrize(
-    ("name", "extras"), [("plain.txt", ("local", "ops")), ("image.txt", ("build", "ops", "traces"))]
+    ("name", "extras"), [("dev.txt", ("local", "ops", "traces")), ("image.txt", ("ops", "traces"))]
 )
 def test_everything_that_the_project_asks_for_is_pinned(name: str, extras: tuple[str, ...]) -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    lines = [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
+    lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
 
     assert {re.split(r"[<>=;\[ ]", line)[0] for line in lines} <= _versions(PROJECT / "requirements" / name).keys()
 
 
-def test_the_brokers_lock_holds_sums_and_coordinates_only() -> None:
+def test_the_brokers_lock_file_contains_hashes_and_coordinates_only() -> None:
     lines = [line for line in BROKER_LOCK.read_text().splitlines() if not line.startswith("#")]
 
     assert len(lines) > 40
