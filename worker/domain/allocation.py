@@ -1,6 +1,6 @@
 """How much each payment gives: arithmetic over payments, without side effects (R3, R21, R25, R26)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from worker.domain.money import divided, half_even, proportional
@@ -63,12 +63,11 @@ def total_room(order: Order) -> int:
     return sum(room_reference(payment) for payment in order.payments)
 
 
-def allocate_settle(payments: Iterable[Payment], amount: int) -> Allocation:
-    """First every payment's open part, then the room above, in the same order."""
-    candidates = [payment for payment in payments if may_settle(payment)]
+def allocate_settle(payments: Sequence[Payment], amount: int) -> Allocation:
+    """First every payment's open part, then the room above, in the same order. The payments may be asked."""
     taken: dict[str, Part] = {}
     left, crumbs = amount, 0
-    for payment in candidates:
+    for payment in payments:
         reference = min(left, payment.open_reference)
         if reference == 0:
             continue
@@ -78,7 +77,7 @@ def allocate_settle(payments: Iterable[Payment], amount: int) -> Allocation:
             continue
         taken[payment.payment_id] = Part(payment, reference, value)
         left -= reference
-    for payment in candidates if left else ():
+    for payment in payments if left else ():
         reference = min(left, _headroom_reference(payment))
         value = reference * payment.authorized // payment.reference
         if value == 0:

@@ -135,8 +135,10 @@ def _numbers(fact: Fact) -> dict[str, int | str | None]:
             return {"value": fact.invoice_value, "type": fact.type, "currency": fact.currency}
         case OrderChanged():
             return {"discountValue": fact.discount_value, "incrementValue": fact.increment_value}
-        case OrderAuthorized() | PaymentAutoSettled() | OutcomeReported():
+        case OrderAuthorized() | PaymentAutoSettled():
             return {"value": fact.value}
+        case OutcomeReported():
+            return {"value": fact.value, "commandId": fact.command_id or None, "outcome": fact.outcome}
         case PaymentAuthorized():
             return {"value": fact.payment.value}
         case CancelRequested() | TrackingUpdated() | TimePassed() | ConnectorsNamed():

@@ -12,23 +12,20 @@ from worker.domain.allocation import untouched_room
 from worker.domain.draft import Draft
 from worker.domain.order import Command, Covers, Invoice, Lack, LackKind, Order
 
-UNASKED: frozenset[LackKind] = frozenset(("held", "waiting", "lapsed"))
-UNFOUND: frozenset[LackKind] = frozenset(("waiting", "lapsed"))
-LOST: frozenset[LackKind] = frozenset(("failed", "short", "abandoned"))
-ABANDONED: frozenset[LackKind] = frozenset(("abandoned",))
-WAITING: frozenset[LackKind] = frozenset(("waiting",))
-LAPSED: frozenset[LackKind] = frozenset(("lapsed",))
-FAILED: frozenset[LackKind] = frozenset(("failed", "short"))
-ROUNDING: frozenset[LackKind] = frozenset(("rounding",))
+UNASKED: tuple[LackKind, ...] = ("held", "waiting", "lapsed")
+UNFOUND: tuple[LackKind, ...] = ("waiting", "lapsed")
+LOST: tuple[LackKind, ...] = ("failed", "short", "abandoned")
+FAILED: tuple[LackKind, ...] = ("failed", "short")
 
 
-def total(order: Order, kinds: frozenset[LackKind]) -> int:
+def total(order: Order, *kinds: LackKind) -> int:
+    """How much the accepted invoices lack for these reasons."""
     return sum(lack.amount for lack in order.lacks if lack.kind in kinds) if order.lacks else 0
 
 
 def lost(order: Order) -> int:
     """What accepted invoices lack for good: no return can be taken from it (R18)."""
-    return total(order, LOST)
+    return total(order, *LOST)
 
 
 def unlisted(order: Order) -> int:
@@ -54,7 +51,7 @@ def summed(amounts: Iterable[tuple[str, int]]) -> Counter[str]:
 def lapsed_unlisted(order: Order) -> int:
     """What lapsed with its authorizations, beyond what is already listed as lapsed."""
     gone = sum(untouched_room(payment) for payment in order.payments if payment.lapsed)
-    return max(0, gone - total(order, LAPSED))
+    return max(0, gone - total(order, "lapsed"))
 
 
 def add(draft: Draft, invoice: str, kind: LackKind, amount: int, command_id: str = "") -> None:

@@ -28,17 +28,17 @@ def total(order: Order) -> int:
 
 def unlisted(order: Order) -> int:
     """What settles are missing and no lack says has failed: no invoice has it yet, or it was given up with another."""
-    return max(0, total(order) - lacking.total(order, lacking.FAILED))
+    return max(0, total(order) - lacking.total(order, *lacking.FAILED))
 
 
 def given_up(order: Order) -> int:
     """TOTAL, HOLD: what a person gave up of what is still to be taken; at least what is listed as abandoned."""
-    return max(order.given_up, lacking.total(order, lacking.ABANDONED))
+    return max(order.given_up, lacking.total(order, "abandoned"))
 
 
 def abandoned_unlisted(order: Order) -> int:
     """What was given up before an invoice lacked it."""
-    return max(0, order.given_up - lacking.total(order, lacking.ABANDONED))
+    return max(0, order.given_up - lacking.total(order, "abandoned"))
 
 
 def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> list[Lack]:
@@ -54,7 +54,7 @@ def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> list[Lack]:
     if order.mode == "PARTIAL":
         _miss_no_more_than_lacks(draft)
     else:
-        order.given_up = unlisted_before + lacking.total(order, lacking.ABANDONED)
+        order.given_up = unlisted_before + lacking.total(order, "abandoned")
         _miss_less(draft, min(captured, unlisted(order)), payment_id)
         _miss_no_more_than_is_left(draft)
     return covered
@@ -86,7 +86,7 @@ def _miss_no_more_than_is_left(draft: Draft) -> None:
     ask again or give up (R39).
     """
     order = draft.order
-    left = max(0, order.value - order.taken - lacking.total(order, lacking.UNFOUND))
+    left = max(0, order.value - order.taken - lacking.total(order, *lacking.UNFOUND))
     excess = max(0, total(order) + order.given_up - left)
     fewer = min(excess, unlisted(order))
     order.given_up -= excess - fewer
@@ -110,7 +110,7 @@ def give_up(draft: Draft, command_id: str) -> None:
     order = draft.order
     mine = [lack for lack in order.lacks if lack.command_id == command_id]
     own = sum(lack.amount for lack in mine)
-    left = own if order.mode == "PARTIAL" else lacking.total(order, lacking.FAILED) - total(order)
+    left = own if order.mode == "PARTIAL" else lacking.total(order, *lacking.FAILED) - total(order)
     others = [lack for lack in order.lacks if lack.kind in lacking.FAILED and lack.command_id != command_id]
     for lack in [*mine, *others]:
         part = min(left, lack.amount)

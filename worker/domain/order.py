@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from worker.domain.facts import Recipient
+from worker.domain.money import proportional
 from worker.domain.terms import Mode
 
 Phase = Literal["open", "invoiced", "finished", "canceled"]
@@ -271,3 +272,11 @@ class Order(Struct):
             if payment.payment_id == payment_id:
                 return payment
         return None
+
+    def missing_value(self, command: Command) -> int:
+        """What a failed or short command still misses, in real value; of a void at most what is open."""
+        value = proportional(command.undone, command.missing, command.reference - command.done_reference)
+        if command.operation == "cancel":
+            payment = self.payment(command.payment_id)
+            return min(value, payment.open) if payment else 0
+        return value

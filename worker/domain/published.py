@@ -7,7 +7,6 @@ from typing import Any
 
 from worker.domain import lacking
 from worker.domain.decision import Event
-from worker.domain.money import proportional
 from worker.domain.order import Command, Lack, Order, Payment
 
 Json = dict[str, Any]
@@ -100,7 +99,7 @@ def order_state(order: Order) -> Json:
         "value": order.value,
         "invoiced": order.invoiced,
         "returned": order.returned,
-        "waiting": lacking.total(order, lacking.WAITING),
+        "waiting": lacking.total(order, "waiting"),
         "refundsWaiting": sum(demand.amount for demand in order.demands),
         **_together(payments),
         "payments": payments,
@@ -240,12 +239,9 @@ def _command_attention(order: Order, command: Command) -> Json | None:
     invoice = command.cause_id if command.cause_kind == "invoice" else None
     if command.state in _ATTENTION:
         return _item(command.state, command.payment_id, command.command_id, invoice, command.settle_id, command.value)
-    amount = proportional(command.undone, command.missing, command.reference - command.done_reference)
-    if command.operation == "cancel":
-        payment = order.payment(command.payment_id)
-        amount = min(amount, payment.open) if payment else 0
-        if not amount:
-            return None  # nothing is open any more that it should have freed
+    amount = order.missing_value(command)
+    if command.operation == "cancel" and not amount:
+        return None  # nothing is open any more that it should have freed
     code = "short" if command.state == "succeeded" else "failed"
     return _item(code, command.payment_id, command.command_id, invoice, command.settle_id, amount)
 

@@ -1,6 +1,6 @@
 """Asking payments for money, and booking what came of it (R4, R16, R25, R26, R28, R32, R35)."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from worker.domain import lacking, missing
 from worker.domain.allocation import allocate_settle, by_amount, may_settle, split, split_done, total_room
@@ -16,9 +16,9 @@ def ask_for_lacks(draft: Draft) -> None:
     if order.mode == "PARTIAL":
         _ask_per_invoice(draft)
         if order.invoiced >= order.value:
-            _ask_once(draft, lacking.total(order, lacking.UNASKED))
+            _ask_once(draft, lacking.total(order, *lacking.UNASKED))
     elif order.mode == "TOTAL" or order.invoiced >= order.value:
-        if lacking.total(order, lacking.UNASKED) > 0:
+        if lacking.total(order, *lacking.UNASKED) > 0:
             _ask_once(draft, order.value - order.taken - missing.total(order) - missing.given_up(order))
     else:
         return  # HOLD: nothing is asked until the order is invoiced
@@ -28,7 +28,7 @@ def ask_for_lacks(draft: Draft) -> None:
 def _ask_per_invoice(draft: Draft) -> None:
     """PARTIAL: exactly what each invoice lacks, oldest first. What is too small to be asked for joins the next."""
     order = draft.order
-    partial = [payment for payment in by_amount(order) if not payment.settles_once]
+    partial = [payment for payment in by_amount(order) if not payment.settles_once and not payment.lapsed]
     rounding = [lack for lack in order.lacks if lack.kind == "rounding"]
     lacks = [lack for lack in order.lacks if lack.kind != "rounding"]
     order.lacks = []
@@ -56,8 +56,8 @@ def _ask_per_invoice(draft: Draft) -> None:
 def _ask_once(draft: Draft, amount: int) -> None:
     """One settle per payment that settles once, for everything that is still to be taken (cause `total`)."""
     order = draft.order
-    once = [payment for payment in by_amount(order) if payment.settles_once]
-    if amount <= 0 or not any(may_settle(payment) for payment in once):
+    once = [payment for payment in by_amount(order) if payment.settles_once and may_settle(payment)]
+    if amount <= 0 or not once:
         return
     left, crumbs = _take(draft, once, amount, ("total", order.order_id), "R4" if order.mode == "TOTAL" else "R5")
     lacking.take_off(draft, amount - left, lacking.is_unasked)
@@ -66,7 +66,7 @@ def _ask_once(draft: Draft, amount: int) -> None:
         lacking.add(draft, lack.invoice, "rounding", lack.amount)
 
 
-def _take(draft: Draft, payments: Iterable[Payment], amount: int, cause: Cause, rule: str) -> tuple[int, int]:
+def _take(draft: Draft, payments: Sequence[Payment], amount: int, cause: Cause, rule: str) -> tuple[int, int]:
     """Issues settles for an amount, as far as there is room. Returns what is left, and how much of it is too small."""
     allocation = allocate_settle(payments, amount)
     unasked = [lack for lack in draft.order.lacks if lacking.is_unasked(lack)]
@@ -149,7 +149,7 @@ def tell_missing_room(draft: Draft) -> None:
 def absorb_crumbs(draft: Draft) -> None:
     """Counts as taken what is too small to be asked for, once no further command can take it along (R26)."""
     order = draft.order
-    crumbs = lacking.total(order, lacking.ROUNDING)
+    crumbs = lacking.total(order, "rounding")
     if crumbs and (order.phase != "open" or not any(payment.open or payment.headroom for payment in order.payments)):
         order.payments[0].settled_reference += crumbs
         order.lacks = [lack for lack in order.lacks if lack.kind != "rounding"]
@@ -159,10 +159,8 @@ def retry_settle(draft: Draft, command: Command) -> int:
     """A new settle for what failed or came short: at most what is lacking and what the payment has room for."""
     order, payment = draft.order, draft.payment(command.payment_id)
     lack = order.lacking if order.mode == "PARTIAL" else order.value - order.taken
-    asked = payment.asked
-    payment.asked = False  # a person may ask again
-    allocation = allocate_settle((payment,), min(command.missing, max(0, lack)))
-    payment.asked = asked
+    candidates = () if payment.lapsed else (payment,)  # a person may ask a payment that settles once again
+    allocation = allocate_settle(candidates, min(command.missing, max(0, lack)))
     part = next((part for part in allocation.parts if part.value), None)
     if part is None:
         return 0

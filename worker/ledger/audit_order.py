@@ -191,7 +191,7 @@ def _sums(order: Order) -> Iterator[Finding]:
     listed = sum(lack.amount for lack in order.lacks)
     if listed != order.lacking:
         yield "I8", f"its invoices lack {order.lacking}, but {listed} is listed as lacking"
-    if order.opened and order.taken > order.value + lacking.total(order, lacking.ROUNDING):
+    if order.opened and order.taken > order.value + lacking.total(order, "rounding"):
         yield "I8", f"{order.taken} is taken of an order of {order.value}"
 
 

@@ -98,7 +98,7 @@ REFUSALS: dict[str, tuple[str, Fact, str, str, dict[str, Any]]] = {
     "a decision that names nothing": (
         "Out 6000", OutcomeReported(order_id=ORDER, outcome="abandoned", by="Ana", reason="why", at="now"),
         "A decision without a command names an invoice or an automatic settlement to abandon (R39)", "rejected",
-        {"value": 0},
+        {"value": 0, "commandId": None, "outcome": "abandoned"},
     ),
 }  # fmt: skip
 KINDS = {

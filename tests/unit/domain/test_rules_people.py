@@ -307,6 +307,22 @@ def test_r39_nothing_else_can_be_abandoned(state: str) -> None:
     assert scenario.lacks("abandoned") == 0
 
 
+def test_r39_an_abandonment_speaks_of_real_value_as_the_failure_did() -> None:
+    scenario = Scenario(pay("p1", 10_800, reference=10_000)).script("refund", "declined")
+
+    scenario.say("Out 10000; return 1000; abandon refund 1080")
+
+    failed, abandoned = scenario.event("refund.failed"), scenario.event("command.abandoned")
+    assert failed.numbers["value"] == abandoned.numbers["value"] == 1080
+    assert "10.80 given up" in abandoned.reason
+
+
+def test_r39_giving_up_the_total_says_how_much_of_it_is_not_invoiced_yet() -> None:
+    scenario = Scenario(by="total").say("hold; Out 2000; declined settle 10000; go; abandon settle 10000")
+
+    assert "100.00 given up, and with it 80.00 of later invoices" in scenario.event("command.abandoned").reason
+
+
 def test_r39_the_same_abandonment_twice_acts_once() -> None:
     scenario = in_state("declined").say("abandon settle 6000")
 
