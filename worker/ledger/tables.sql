@@ -43,14 +43,20 @@ WHERE f.order_id = ANY ($1::text[]) ORDER BY f.order_id, f.sequence
 SELECT payment_id, order_id FROM payments WHERE payment_id = ANY ($1::text[])
 
 -- name: due_orders
--- Orders of our home partitions whose deadline has come.
-SELECT order_id FROM orders
-WHERE partition = ANY ($1::integer[]) AND wake_at <= $2::timestamptz AND NOT order_id = ANY ($4::text[])
+-- Orders of our home partitions whose deadline has come, the longest overdue first. Each partition is read by itself:
+-- with `partition = ANY`, the index gives no order, and all that is due would be read and sorted.
+SELECT order_id FROM unnest($1::integer[]) AS owned (home), LATERAL (
+    SELECT order_id, wake_at FROM orders
+    WHERE partition = home AND wake_at <= $2::timestamptz AND NOT order_id = ANY ($4::text[])
+    ORDER BY wake_at LIMIT $3
+) AS due
 ORDER BY wake_at LIMIT $3
 
 -- name: next_wake
--- The next deadline in these partitions, beyond those that are due.
-SELECT min(wake_at) FROM orders WHERE partition = ANY ($1::integer[]) AND wake_at > $2::timestamptz
+-- The next deadline in these partitions, beyond those that are due: the first of each partition, as above.
+SELECT min(wake_at) FROM unnest($1::integer[]) AS owned (home), LATERAL (
+    SELECT wake_at FROM orders WHERE partition = home AND wake_at > $2::timestamptz ORDER BY wake_at LIMIT 1
+) AS ahead
 
 -- name: named_orders
 -- Orders of our home partitions whose missing connectors all have a name now.

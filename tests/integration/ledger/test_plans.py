@@ -1,12 +1,15 @@
 """However large the ledger grows, what a cycle asks and writes is found through an index."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import orjson
+import pytest
 
 from tests.bench.growth import copy_order
+from tests.integration.cycle_harness import PARTITIONS
 from tests.integration.ledger.harness import LedgerHarness, authorized, invoice
 from worker.postgres.queries import Query, all_queries
 
@@ -43,6 +46,13 @@ INSERT INTO delivery.dead_letters (topic, partition, "offset", order_id, reason,
 SELECT 't', 0, "offset", order_id, 'declined', '', '', now(), now() FROM delivery.commands;
 """
 
+# As many deadlines that have come as that are ahead.
+DUE_MAX = 10
+DEADLINES = f"""
+INSERT INTO orders (order_id, partition, wake_at)
+SELECT 'o' || n, n % {PARTITIONS}, now() + interval '1 s' * (n - {COPIES}) FROM generate_series(1, 2 * {COPIES}) AS n
+"""
+
 
 async def test_no_query_of_a_cycle_reads_a_large_table_from_end_to_end(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
@@ -62,6 +72,28 @@ async def test_no_query_of_a_cycle_reads_a_large_table_from_end_to_end(ledger: L
     }  # fmt: skip
 
     assert not read
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [("next_wake", ()), ("due_orders", (DUE_MAX, []))],
+)
+async def test_a_look_at_the_deadlines_reads_the_first_of_each_partition_and_no_other(
+    ledger: LedgerHarness, name: str, limits: tuple[Any, ...]
+):
+    """It is part of a cycle, each second: however many orders have a deadline, it must not take longer."""
+    await ledger.connection.execute(DEADLINES)
+    await ledger.connection.execute("VACUUM ANALYZE orders")
+    sql = next(one.sql for one in all_queries() if one.name == name)
+    arguments = (list(range(PARTITIONS)), datetime.now(UTC), *limits)
+
+    explained = await ledger.connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
+
+    read = sum(
+        one["Actual Loops"] * (one["Actual Rows"] + one.get("Rows Removed by Filter", 0))
+        for one in nodes(orjson.loads(explained)[0]["Plan"]) if one.get("Relation Name") == "orders"
+    )  # fmt: skip
+    assert read <= PARTITIONS * DUE_MAX
 
 
 async def test_what_a_person_looks_up_of_one_order_reads_no_large_table_from_end_to_end(ledger: LedgerHarness):
