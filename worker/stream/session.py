@@ -277,7 +277,7 @@ class Session:
         until = now + LOOK_SECONDS
         if self._tidy_at is not None:
             until = min(until, self._tidy_at)
-        if self._publisher.has_room():
+        if self._transactions.epochs and self._publisher.has_room():
             if (look_at := self._misplaced.look_at) is not None:
                 until = min(until, look_at)
             if (due_ms := self._handler.next_due_ms()) is not None:

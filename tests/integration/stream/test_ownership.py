@@ -11,7 +11,9 @@ from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaConnectionError
 
 from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
+from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.toy import WAIT_LOCK
+from tests.until import until
 from worker.kafka import names
 from worker.kafka.connecting import administrator
 from worker.kafka.packing import pack
@@ -20,6 +22,7 @@ from worker.kafka.sink import Sink
 from worker.stream import outbox
 from worker.stream.control import Control
 from worker.stream.ownership import LEASE_SECONDS
+from worker.stream.session import Session
 
 
 async def test_two_workers_share_and_one_that_stops_hands_over(deployment: StreamDeployment):
@@ -182,6 +185,29 @@ async def test_nothing_is_lost_or_doubled_while_workers_are_killed(deployment: S
 
     await deployment.check_orders({f"order-{n}": sent // 15 for n in range(15)})
     await deployment.until_quiet()
+
+
+async def test_a_worker_that_owns_nothing_does_nothing(
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked eight hundred times a second for work that it may not do."""
+    deployment.start("a")
+    await deployment.until_shared(PARTITIONS)
+    monkeypatch.setattr("worker.stream.ownership.fair_share", lambda *_: 0)
+    standby = Hosted(deployment.settings)
+    await until(lambda: not standby.runner.condition(), seconds=20)
+    turns, wait = 0, Session._wait
+
+    async def counted(session: Session) -> None:
+        nonlocal turns
+        turns += 1
+        await wait(session)
+
+    monkeypatch.setattr(Session, "_wait", counted)
+    await asyncio.sleep(1.0)
+    await standby.stop()
+
+    assert turns < 10
 
 
 async def test_a_session_that_the_database_ends_is_begun_anew(deployment: StreamDeployment):
