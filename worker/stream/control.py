@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 
+from worker import metrics
 from worker.settings import Settings
 from worker.stream.pace import Pace
 
@@ -14,7 +15,7 @@ class Control:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.epochs: Mapping[int, int] = {}
-        """Owned partition → epoch, as of the last cycle."""
+        """Owned partition → epoch. Only `own` changes it in a worker."""
         self.lease_ends = 0.0
         """Monotonic seconds. What is owned may be acted upon until then."""
         self.pace = Pace()
@@ -23,6 +24,11 @@ class Control:
         """Something happened that the runner's loop has to look at."""
         self.cycle_wanted = False
         self.failure: BaseException | None = None
+
+    def own(self, epochs: Mapping[int, int]) -> None:
+        """From here on exactly these partitions are ours, under these epochs."""
+        self.epochs = epochs
+        metrics.owned_partitions.set(len(epochs))
 
     def wake(self) -> None:
         """Asks for a cycle now, with records or without."""

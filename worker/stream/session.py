@@ -53,9 +53,9 @@ class Session:
         self._misplaced = MisplacedRows(self._ownership, self._publisher)
         self._offset_reporter = OffsetReporter(self._source)
         self._transactions = Transactions(
-            settings, handler, self._ownership, self._publisher, self._misplaced, dead_letter_bytes
+            control, handler, self._ownership, self._publisher, self._misplaced, dead_letter_bytes
         )
-        self._takeover = Takeover(settings, handler, self._source, self._publisher, self._transactions, self._room)
+        self._takeover = Takeover(control, handler, self._source, self._publisher, self._transactions, self._room)
         self._cycle_runner = CycleRunner(self._transactions, self._durable, self._room, health)
         self._positions: dict[Place, int] = {}
         self._hand_over: HandOver | None = None
@@ -85,7 +85,7 @@ class Session:
             await self._takeover.look_at_others()
             if not self._works and self._takeover.left_over_is_published():
                 self._works = True
-                self._health.working(owns_partitions=bool(self._transactions.epochs))
+                self._health.working(owns_partitions=bool(self._control.epochs))
             if await self._hand_over_finished():
                 return
             if await self._work():
@@ -103,7 +103,7 @@ class Session:
     async def drop(self) -> None:
         """The end after a failure: nothing is finished, everything is found again in the database."""
         self._control.pace.lost()
-        self._control.epochs = {}
+        self._control.own({})
         if self._hand_over is not None:
             await self._hand_over.cancel()
         await self._offset_reporter.discard()
@@ -132,8 +132,7 @@ class Session:
         return None
 
     async def _let_go(self) -> None:
-        self._control.epochs = {}
-        metrics.owned_partitions.set(0)
+        self._control.own({})
         await self._publisher.discard()
         await self._source.stop()
         self._transactions.close()
@@ -160,17 +159,11 @@ class Session:
         self._works = False
         self._health.attempt_started()
         stored = await self._takeover.take(taken)
-        self._own(self._transactions.epochs)
         self._positions |= stored
         await self._source.assign(self._positions)
         self._offset_reporter.note({place: offset for place, offset in stored.items() if offset > 0})
         self._control.wake()
-        telemetry.log.info("partitions taken", partitions=sorted(taken), owned=len(self._transactions.epochs))
-
-    def _own(self, epochs: Mapping[int, int]) -> None:
-        self._transactions.epochs = epochs
-        self._control.epochs = epochs
-        metrics.owned_partitions.set(len(epochs))
+        telemetry.log.info("partitions taken", partitions=sorted(taken), owned=len(self._control.epochs))
 
     async def _room(self) -> None:
         """Waits while too much is committed that Kafka does not have yet."""
@@ -192,13 +185,13 @@ class Session:
             return False
         await self._ownership.release(hand_over.partitions)
         self._hand_over = None
-        self._own({partition: epoch for partition, epoch in self._transactions.epochs.items()
-                   if partition not in hand_over.partitions})  # fmt: skip
+        self._control.own({partition: epoch for partition, epoch in self._control.epochs.items()
+                           if partition not in hand_over.partitions})  # fmt: skip
         telemetry.log.info("partitions handed over", partitions=sorted(hand_over.partitions))
-        return self.stopping and not self._transactions.epochs
+        return self.stopping and not self._control.epochs
 
     async def _begin_hand_over(self) -> None:
-        everything = frozenset(self._transactions.epochs)
+        everything = frozenset(self._control.epochs)
         if self.stopping:
             self._ownership.accepting = False
         partitions = everything if self.stopping else self._ownership.surplus
@@ -210,7 +203,7 @@ class Session:
 
     async def _work(self) -> bool:
         """One transaction, if there is a reason for one."""
-        if not self._transactions.epochs or not self._publisher.has_room():
+        if not self._control.epochs or not self._publisher.has_room():
             return False
         now = time.monotonic()
         records = self._source.take(self._control.pace.records_max, CYCLE_BYTES_MAX)
@@ -222,7 +215,7 @@ class Session:
             return True
         transactions = self._transactions
         passed = self._passed(now)
-        due = self._tidy_due(now) or await self._misplaced.due(transactions.connection, list(transactions.epochs))
+        due = self._tidy_due(now) or await self._misplaced.due(transactions.connection, list(self._control.epochs))
         if passed or due:
             await self._cycle_runner.tidy(passed)
             return True
@@ -277,7 +270,7 @@ class Session:
         until = now + LOOK_SECONDS
         if self._tidy_at is not None:
             until = min(until, self._tidy_at)
-        if self._transactions.epochs and self._publisher.has_room():
+        if self._control.epochs and self._publisher.has_room():
             if (look_at := self._misplaced.look_at) is not None:
                 until = min(until, look_at)
             if (due_ms := self._handler.next_due_ms()) is not None:

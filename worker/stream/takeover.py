@@ -7,9 +7,9 @@ from uuid import UUID
 from worker import telemetry
 from worker.kafka.records import Place, Position
 from worker.kafka.source import OffsetGoneError, RecordsReplacedError, Source
-from worker.settings import Settings
 from worker.stream import outbox
 from worker.stream.behind import verify
+from worker.stream.control import Control
 from worker.stream.cycle import Handler, TakenPartition
 from worker.stream.offsets import begin_positions, note_published, stored_epochs, stored_ids, stored_positions
 from worker.stream.publisher import Publisher
@@ -23,10 +23,11 @@ class Takeover:
     """One session's; nothing is read of a partition before it was taken here."""
 
     def __init__(
-        self, settings: Settings, handler: Handler, source: Source, publisher: Publisher, transactions: Transactions,
+        self, control: Control, handler: Handler, source: Source, publisher: Publisher, transactions: Transactions,
         room: Callable[[], Awaitable[None]],
     ) -> None:  # fmt: skip
-        self._settings = settings
+        self._control = control
+        self._settings = control.settings
         self._handler = handler
         self._source = source
         self._publisher = publisher
@@ -38,7 +39,7 @@ class Takeover:
     async def take(self, taken: Mapping[int, TakenPartition]) -> dict[Place, int]:
         """From here on we write for these partitions, and read them from the offsets returned."""
         transactions = self._transactions
-        transactions.epochs = {**transactions.epochs, **{partition: one.epoch for partition, one in taken.items()}}
+        self._control.own({**self._control.epochs, **{partition: one.epoch for partition, one in taken.items()}})
         known = await self._verify_age(taken)
         self._publisher.acknowledged_offsets.follow(known)
         ids = await self._source.looker.ids()
@@ -61,7 +62,7 @@ class Takeover:
             return
         self._others_at = now
         transactions = self._transactions
-        known = await self._verify_age({partition for _, partition in offsets.resume()} & transactions.epochs.keys())
+        known = await self._verify_age({partition for _, partition in offsets.resume()} & self._control.epochs.keys())
         async with transactions.fenced():
             await note_published(transactions.connection, known)
 

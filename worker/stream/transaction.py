@@ -11,8 +11,8 @@ from worker import metrics
 from worker.kafka.records import Place, Position, Record
 from worker.postgres.connecting import SESSION_LOST, Connection, connect
 from worker.postgres.queries import load
-from worker.settings import Settings
 from worker.stream import locks, outbox
+from worker.stream.control import Control
 from worker.stream.cycle import Cycle, Handler
 from worker.stream.faults import FencedError, HeldUpError, Remedy, UncertainCommitError, remedy
 from worker.stream.misplaced_rows import MisplacedRows
@@ -40,21 +40,21 @@ class Transactions:
 
     def __init__(
         self,
-        settings: Settings,
+        control: Control,
         handler: Handler,
         ownership: Ownership,
         publisher: Publisher,
         misplaced: MisplacedRows,
         dead_letter_bytes: Mapping[str, int],
     ) -> None:
-        self._settings = settings
+        self._control = control
+        self._settings = control.settings
         self._handler = handler
         self._ownership = ownership
         self._publisher = publisher
         self._misplaced = misplaced
         self._dead_letter_bytes = dead_letter_bytes
         self._connection: Connection | None = None
-        self.epochs: Mapping[int, int] = {}
 
     async def open(self) -> None:
         """Connects to the database, as the same member that owns the partitions."""
@@ -89,7 +89,7 @@ class Transactions:
         """
         began = time.monotonic()
         cycle = Cycle(
-            self.connection, records, self.epochs, time.time_ns() // 1_000_000, self._settings.topic_partitions
+            self.connection, records, self._control.epochs, time.time_ns() // 1_000_000, self._settings.topic_partitions
         )
         async with self.fenced():
             if refused is not None:
@@ -117,11 +117,12 @@ class Transactions:
         await self._commit()
 
     async def _fence(self) -> None:
+        epochs = self._control.epochs
         held = await self.connection.fetchval(
-            _SQL["fence"], self._ownership.member_id, list(self.epochs), list(self.epochs.values())
+            _SQL["fence"], self._ownership.member_id, list(epochs), list(epochs.values())
         )
-        if held != len(self.epochs):
-            raise FencedError(f"{len(self.epochs) - held} of {len(self.epochs)} partitions are no longer ours")
+        if held != len(epochs):
+            raise FencedError(f"{len(epochs) - held} of {len(epochs)} partitions are no longer ours")
 
     async def _commit(self) -> None:
         """An error here is no rollback, except where the database says why it refused."""
@@ -140,7 +141,7 @@ class Transactions:
                 await self.connection.execute("ROLLBACK")
 
     async def _book(self, cycle: Cycle, passed: Mapping[Place, Position]) -> Done:
-        found, more = await self._misplaced.find(self.connection, list(self.epochs))
+        found, more = await self._misplaced.find(self.connection, list(self._control.epochs))
         read = {**passed, **{record.place: record.position for record in cycle.records}}
         deleted, reached = self._publisher.acknowledged()
         if deleted:
