@@ -10,30 +10,31 @@ from worker.stream.faults import Remedy, remedy
 from worker.stream.session_health import SessionHealth
 from worker.stream.transaction import Done, Transactions
 
-AGAIN_ATTEMPTS_MAX = 10
+ATTEMPTS_MAX = 10
 INTERNAL = "internal"
 
 
 class CycleRunner:
-    """Repeats, halves and refuses, until each record has its fate; anything worse is raised."""
+    """Retries and splits transactions until every record has a durable fate; raises errors that end the session.
+
+    `committed` is called after each commit; `room` waits until more may be committed.
+    """
 
     def __init__(
-        self, transactions: Transactions, durable: Callable[[Done], Awaitable[None]],
+        self, transactions: Transactions, committed: Callable[[Done], Awaitable[None]],
         room: Callable[[], Awaitable[None]], health: SessionHealth,
     ) -> None:  # fmt: skip
         self._transactions = transactions
-        self._durable = durable
+        self._committed = committed
         self._room = room
         self._health = health
 
-    async def run(
-        self, records: list[Record], *, again: bool = False, passed: Mapping[Place, Position] | None = None
-    ) -> None:
-        """The records' fate is durable afterwards; a refused batch is halved until one record is left.
+    async def run(self, records: list[Record], skipped: Mapping[Place, Position] | None = None) -> None:
+        """Makes the fate of the records durable, in one transaction or, where the database refuses it, in halves.
 
-        That one is tried once more: what it collided with another worker may just have written, and is visible now.
+        `skipped`: positions that advance although no record came.
         """
-        if (problem := await self._refusal(records, passed)) is None:
+        if (problem := await self._refusal(records, skipped or {})) is None:
             return
         if len(records) > 1:
             del problem  # it holds all that the batch had caused
@@ -41,45 +42,42 @@ class CycleRunner:
             for part in (records[:half], records[half:]):
                 await self._room()
                 await self.run(part)
-        elif not again:
-            await self.run(records, again=True)
-        else:
-            await self._durable(await self._refuse(records[0], problem))
+        # A single record is tried twice: another worker may just have written what it collided with.
+        elif (problem := await self._refusal(records, {})) is not None:
+            await self._dead_letter(records[0], problem)
 
-    async def _refusal(self, records: list[Record], passed: Mapping[Place, Position] | None) -> Exception | None:
-        """Why the database refuses the batch as it is; None: it is durable."""
+    async def tidy(self, skipped: Mapping[Place, Position]) -> None:
+        """Deletes acknowledged rows and advances positions; the handler is not called."""
+        await self._committed(await self._with_retries(lambda: self._transactions.tidy(skipped)))
+
+    async def _refusal(self, records: list[Record], skipped: Mapping[Place, Position]) -> Exception | None:
+        """Runs one transaction; returns why the database refuses its content, or None once it is durable."""
         try:
-            done = await self._with_retries(lambda: self._transactions.cycle(records, passed=passed))
+            done = await self._with_retries(lambda: self._transactions.handle(records, skipped))
         except Exception as problem:
             if remedy(problem) is not Remedy.SPLIT or not records:
                 raise
             return problem
-        await self._durable(done)
+        await self._committed(done)
         return None
 
-    async def tidy(self, passed: Mapping[Place, Position]) -> None:
-        """Nothing is handled: what was acknowledged is deleted, and positions advance."""
-        await self._durable(
-            await self._with_retries(lambda: self._transactions.cycle([], handled=False, passed=passed))
-        )
-
-    async def _refuse(self, record: Record, problem: Exception) -> Done:
-        """What the database does not take is a dead letter, and a person has to know why."""
+    async def _dead_letter(self, record: Record, problem: Exception) -> None:
+        """Makes the refused record a dead letter, with an alert: a person has to know why it was refused."""
         place = log_fields(record)
         telemetry.alert(INTERNAL, **place, problem=str(problem))
         telemetry.log.error("the database refuses a record; it becomes a dead letter", **place, exc_info=problem)
         why = f"{type(problem).__name__}: {problem}"
-        done = await self._with_retries(lambda: self._transactions.cycle([record], refused=why))
+        done = await self._with_retries(lambda: self._transactions.refuse(record, why))
         metrics.facts_total.labels(topic=record.topic, fate=INTERNAL).inc()
-        return done
+        await self._committed(done)
 
     async def _with_retries(self, transaction: Callable[[], Awaitable[Done]]) -> Done:
-        """Repeats a transaction that lost against a concurrent one."""
-        for attempt in range(AGAIN_ATTEMPTS_MAX):
+        """Runs a transaction, again where it lost against a concurrent one (deadlock, lock timeout)."""
+        for attempt in range(ATTEMPTS_MAX):
             try:
                 done = await transaction()
             except Exception as problem:
-                if remedy(problem) is not Remedy.RETRY or attempt == AGAIN_ATTEMPTS_MAX - 1:
+                if remedy(problem) is not Remedy.RETRY or attempt == ATTEMPTS_MAX - 1:
                     raise
                 self._health.transaction_failed(problem)
                 await asyncio.sleep(min(0.01 * 2**attempt, 1.0))

@@ -60,7 +60,7 @@ class Session:
         self._positions: dict[Place, int] = {}
         self._hand_over: HandOver | None = None
         self._tidy_at: float | None = None
-        self._passed_at = 0.0
+        self._skipped_at = 0.0
         self._works = False
         self._clock = Clock()
         self.stopping = False
@@ -210,25 +210,25 @@ class Session:
         due_ms = self._handler.next_due_ms()
         if records or self._control.cycle_wanted or (due_ms is not None and due_ms <= time.time() * 1000):
             self._control.cycle_wanted = False
-            await self._cycle_runner.run(records, passed=self._passed(now))
+            await self._cycle_runner.run(records, self._skipped(now))
             self._control.pace.took(time.monotonic() - now)
             return True
         transactions = self._transactions
-        passed = self._passed(now)
+        skipped = self._skipped(now)
         due = self._tidy_due(now) or await self._misplaced.due(transactions.connection, list(self._control.epochs))
-        if passed or due:
-            await self._cycle_runner.tidy(passed)
+        if skipped or due:
+            await self._cycle_runner.tidy(skipped)
             return True
         return False
 
-    def _passed(self, now: float) -> dict[Place, Position]:
+    def _skipped(self, now: float) -> dict[Place, Position]:
         """Where positions may advance though no record came: over the end of a transaction, and what it took back.
 
         Else a topic that ends so would show a lag for ever, and retention would take it from under the position.
         """
-        if now < self._passed_at + LOOK_SECONDS:
+        if now < self._skipped_at + LOOK_SECONDS:
             return {}
-        self._passed_at = now
+        self._skipped_at = now
         self._look_at_width()
         reached = self._source.passed()
         return {place: at for place, at in reached.items()

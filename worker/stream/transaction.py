@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import asyncpg
 from msgspec import Struct
@@ -74,29 +74,34 @@ class Transactions:
             raise RuntimeError("open comes first")
         return self._connection
 
-    async def cycle(
-        self,
-        records: list[Record],
-        *,
-        handled: bool = True,
-        refused: str | None = None,
-        passed: Mapping[Place, Position] | None = None,
-    ) -> Done:
-        """Commits what the records caused, or nothing.
+    async def handle(self, records: list[Record], skipped: Mapping[Place, Position]) -> Done:
+        """Commits all that the records caused, or nothing; `skipped` positions advance although no record came."""
+        return await self._run(records, skipped, self._handler.handle)
 
-        `handled=False` only tidies up; `refused` makes the one record a dead letter, unhandled; `passed` are positions
-        before which no record waits.
-        """
+    async def tidy(self, skipped: Mapping[Place, Position]) -> Done:
+        """Deletes acknowledged rows and advances positions; the handler is not called."""
+        return await self._run([], skipped)
+
+    async def refuse(self, record: Record, why: str) -> Done:
+        """Commits a dead letter in place of what the record would have caused."""
+
+        async def write_dead_letter(cycle: Cycle) -> None:
+            cycle.dead_letter(record, "internal", why)
+
+        return await self._run([record], {}, write_dead_letter)
+
+    async def _run(
+        self, records: list[Record], skipped: Mapping[Place, Position],
+        work: Callable[[Cycle], Awaitable[None]] | None = None,
+    ) -> Done:  # fmt: skip
         began = time.monotonic()
         cycle = Cycle(
             self.connection, records, self._control.epochs, time.time_ns() // 1_000_000, self._settings.topic_partitions
         )
         async with self.fenced():
-            if refused is not None:
-                cycle.dead_letter(records[0], "internal", refused)
-            elif handled:
-                await self._handler.handle(cycle)
-            done = await self._book(cycle, passed or {})
+            if work is not None:
+                await work(cycle)
+            done = await self._book(cycle, skipped)
         metrics.cycle_seconds.observe(time.monotonic() - began)
         metrics.cycle_records.observe(len(records))
         return done
@@ -140,9 +145,9 @@ class Transactions:
             if not self.connection.is_closed():
                 await self.connection.execute("ROLLBACK")
 
-    async def _book(self, cycle: Cycle, passed: Mapping[Place, Position]) -> Done:
+    async def _book(self, cycle: Cycle, skipped: Mapping[Place, Position]) -> Done:
         found, more = await self._misplaced.find(self.connection, list(self._control.epochs))
-        read = {**passed, **{record.place: record.position for record in cycle.records}}
+        read = {**skipped, **{record.place: record.position for record in cycle.records}}
         deleted, reached = self._publisher.acknowledged()
         if deleted:
             cycle.writes.add(_SQL["delete_rows"], deleted)
