@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from worker.console.helping import examples, flowing
+from worker.console.help_text import examples, unwrap
 
 WORKERS, LOOK, DECIDE, PREPARE, TRY = "Run", "Look", "Decide", "Prepare", "Try"
 
@@ -99,7 +99,7 @@ def _command(name: str) -> Any:
         found = one
     command: Any = typer.main.get_command(found)
     for part, each in {"": command, **getattr(command, "commands", {})}.items():
-        each.help = flowing(each.help or "")
+        each.help = unwrap(each.help or "")
         each.epilog = each.epilog or examples(*EXAMPLES.get(f"{name} {part}".strip(), ()))
     command.name = name
     command.rich_help_panel = heading
@@ -148,10 +148,10 @@ def main(arguments: list[str] | None = None) -> None:
         _let_go_of_output()
         raise SystemExit(1) from None
     except BaseException as problem:
+        from worker.console.error_messages import error_message
         from worker.console.problems import fail
-        from worker.console.sentences import sentence_for
 
-        if (said := sentence_for(problem)) is None:
+        if (said := error_message(problem)) is None:
             raise
         try:
             sys.stdout.flush()

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from worker.console.helping import examples
+from worker.console.decision_options import By, Reason, storable_text
+from worker.console.help_text import examples
 from worker.console.numbers import whole
 from worker.console.problems import USAGE, fail
 from worker.console.running import AsJson, with_connection
 from worker.console.screen import age, cell, moment, number, out, show, show_json, table
-from worker.console.signing import By, Reason, keepable
 from worker.domain.money import MAX_MINOR, to_major
 from worker.people import commands
 from worker.people.acting import NAME_CHARACTERS_MAX, Actor
@@ -137,7 +137,9 @@ def resolve_command(
     ] = None,
     operation_id: Annotated[
         str | None,
-        typer.Option(metavar="X", callback=keepable(NAME_CHARACTERS_MAX), help="The connector's id of what was done."),
+        typer.Option(
+            metavar="X", callback=storable_text(NAME_CHARACTERS_MAX), help="The connector's id of what was done."
+        ),
     ] = None,
     not_done: Annotated[bool, typer.Option("--not-done", help="It was not done, and never will be.")] = False,
     changes: Changes = None,

@@ -8,12 +8,24 @@ from typing import Annotated, Any, Literal
 import typer
 from msgspec import structs
 
-from worker.console.helping import examples
-from worker.console.picking import All, Id, Ids, Newer, OfCode, OfMerchant, OfOrder, OfTopic, Older, filtered, picked
+from worker.console.decision_options import By, Reason
+from worker.console.help_text import examples
 from worker.console.replay import REPLAY_EXAMPLES, replay_command
 from worker.console.running import AsJson, with_connection
 from worker.console.screen import age, cell, moment, number, out, plain, show, show_json, table
-from worker.console.signing import By, Reason
+from worker.console.selection import (
+    All,
+    Id,
+    Ids,
+    Newer,
+    OfCode,
+    OfMerchant,
+    OfOrder,
+    OfTopic,
+    Older,
+    dead_letter_filter,
+    select,
+)
 from worker.kafka.dead_letters import ReasonCode
 from worker.people import dead_letters
 from worker.people.acting import Actor
@@ -45,7 +57,7 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """List dead letters, latest first: what went no further, and why."""
-    matching = filtered(topic, code, merchant, order, older, newer)
+    matching = dead_letter_filter(topic, code, merchant, order, older, newer)
     wanted = structs.replace(matching, status=None if status == "all" else status)
     found = with_connection(lambda connection: dead_letters.find(connection, wanted, limit))
     if as_json:
@@ -110,7 +122,7 @@ def discard_command(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Discard dead letters that nobody needs. They stay in the table, with your name and reason."""
-    wanted = picked(ids, everything, filtered(topic, code, merchant, order, older, newer))
+    wanted = select(ids, everything, dead_letter_filter(topic, code, merchant, order, older, newer))
     done = with_connection(lambda connection: dead_letters.discard(connection, Actor(by, reason), wanted))
     if as_json:
         show_json({"discarded": done})

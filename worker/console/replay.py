@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import structs
 
+from worker.console.decision_options import BY, REASON
 from worker.console.editor import in_editor
-from worker.console.helping import examples
-from worker.console.picking import All, Ids, Newer, OfCode, OfMerchant, OfOrder, OfTopic, Older, filtered, picked
+from worker.console.help_text import examples
 from worker.console.problems import USAGE, fail
 from worker.console.running import AsJson, progress, run, with_connection
 from worker.console.screen import cell, number, out, show, show_json, table
-from worker.console.signing import BY, REASON
+from worker.console.selection import (
+    All,
+    Ids,
+    Newer,
+    OfCode,
+    OfMerchant,
+    OfOrder,
+    OfTopic,
+    Older,
+    dead_letter_filter,
+    select,
+)
 from worker.domain.money import to_major
 from worker.embedded import with_embedded_stack
 from worker.people import dead_letters, editing, replaying
@@ -56,7 +67,7 @@ def replay_command(
 
     Can be stopped and run again: nothing is replayed twice. Commands and outcomes are decided by a person instead.
     """
-    wanted = picked(ids, everything, filtered(topic, code, merchant, order, older, newer))
+    wanted = select(ids, everything, dead_letter_filter(topic, code, merchant, order, older, newer))
     if dry_run:
         edited = _edited(wanted, edit, patch)
         _show_foreseen(*run(_foresee(with_embedded_stack(load()), wanted, edited)), as_json=as_json)

@@ -9,7 +9,7 @@ from worker.console.problems import USAGE, fail
 from worker.people.acting import NAME_CHARACTERS_MAX, REASON_CHARACTERS_MAX, Refused, refuse_unstorable
 
 
-def keepable(limit: int) -> Callable[[typer.CallbackParam, str | None], str | None]:
+def storable_text(limit: int) -> Callable[[typer.CallbackParam, str | None], str | None]:
     """Refuses what is blank, longer than people read, or more than the database can keep."""
 
     def read(option: typer.CallbackParam, text: str | None) -> str | None:
@@ -27,10 +27,10 @@ def keepable(limit: int) -> Callable[[typer.CallbackParam, str | None], str | No
 
 
 BY = typer.Option(
-    "--by", metavar="NAME", callback=keepable(NAME_CHARACTERS_MAX), help="Your name; it is kept with the decision."
+    "--by", metavar="NAME", callback=storable_text(NAME_CHARACTERS_MAX), help="Your name; it is kept with the decision."
 )
 REASON = typer.Option(
-    "--reason", metavar="TEXT", callback=keepable(REASON_CHARACTERS_MAX), help="Why; it is kept with the decision."
+    "--reason", metavar="TEXT", callback=storable_text(REASON_CHARACTERS_MAX), help="Why; it is kept with the decision."
 )
 By = Annotated[str, BY]
 Reason = Annotated[str, REASON]

@@ -10,6 +10,6 @@ def examples(*lines: str) -> str:
     return "[bold]Examples[/bold]\n\n" + "\n\n".join(escape(line) for line in lines) if lines else ""
 
 
-def flowing(text: str) -> str:
+def unwrap(text: str) -> str:
     """Its paragraphs, each in one line: typer would break all but the first where the source does."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in cleandoc(text).split("\n\n"))

@@ -25,7 +25,7 @@ _NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _OURS = (DatabaseUrlError, Refused, MigrationError, RecoveryError, TopicsError, UnreadableBatchError)
 
 
-def sentence_for(problem: BaseException) -> tuple[str, int] | None:
+def error_message(problem: BaseException) -> tuple[str, int] | None:
     """What to tell the person, and the exit code; None: it is a defect of ours."""
     if isinstance(problem, _OURS) or _is_of_the_stack(problem):
         return str(problem), FAILED

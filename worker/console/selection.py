@@ -31,7 +31,7 @@ Newer = Annotated[
 ]
 
 
-def picked(ids: list[int] | None, everything: bool, wanted: Filter) -> Filter | list[int]:
+def select(ids: list[int] | None, everything: bool, wanted: Filter) -> Filter | list[int]:
     """Numbers, or a filter, or `--all`: exactly one of them, so that no more is meant than was typed."""
     given = [bool(ids), wanted != Filter(), everything]
     if given.count(True) != 1:
@@ -42,7 +42,7 @@ def picked(ids: list[int] | None, everything: bool, wanted: Filter) -> Filter | 
     return list(dict.fromkeys(ids)) if ids else wanted
 
 
-def filtered(
+def dead_letter_filter(
     topic: str | None, code: str | None, merchant: str | None, order: str | None, older: str | None, newer: str | None
 ) -> Filter:
     """Open ones that match, as the options say: in the order in which every command takes them."""
