@@ -16,10 +16,10 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.until import until
 from worker.ops.guard import Guard
+from worker.ops.monitor import DeploymentMonitor
 from worker.ops.reading import Reader
 from worker.ops.server import Server
 from worker.ops.site import Site
-from worker.ops.surroundings import Surroundings
 from worker.ops.view import View
 from worker.sandbox.deployment import Sandbox
 from worker.sandbox.erp import ErpOrder, Message
@@ -83,13 +83,13 @@ async def ops(stack: StackEnv, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         settings = play.settings
         reader, guard = Reader(settings.database), Guard(settings)
         view = View(settings)
-        site = Site(settings, guard, view, Surroundings(settings, reader), reader)
+        site = Site(settings, guard, view, DeploymentMonitor(settings, reader), reader)
         closed = Site(settings, Guard(load({**play.environment, "OPS_TOKEN": OPERATOR, "OPS_VIEW_TOKEN": VIEWER})),
-                      view, site.around, reader)  # fmt: skip
+                      view, site.monitor, reader)  # fmt: skip
         servers = [Server(site), Server(closed)]
         await reader.start()
         await view.start()
-        await site.around.start()
+        await site.monitor.start()
         for server in servers:
             await server.start(0)
         try:
@@ -97,7 +97,7 @@ async def ops(stack: StackEnv, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         finally:
             for server in servers:
                 await server.stop()
-            await site.around.stop()
+            await site.monitor.stop()
             await view.stop()
             await reader.stop()
 

@@ -32,7 +32,8 @@ from worker.kafka.names import ORDERS as STATES
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.kafka.topics import TopicsError, create_missing, partition_counts
-from worker.ops.row import State, decode
+from worker.ops.row import DECODERS, State
+from worker.ops.totals import positive
 from worker.ops.view import CHANGELOGS, ROLE, View
 from worker.sandbox.deployment import CONNECTORS, Sandbox
 from worker.sandbox.erp import erp_orders
@@ -140,7 +141,7 @@ async def _books(url: str) -> dict[str, Any]:
         await connection.close()
     orders = [order_state(msgspec.json.decode(row["document"], type=Order)) for row in documents]
     return {
-        "states": {one["orderId"]: decode["state"](msgspec.json.encode(one)) for one in orders},
+        "states": {one["orderId"]: DECODERS["state"](msgspec.json.encode(one)) for one in orders},
         "moved": {name: amount for name, amount in moved if amount},
         "events": Counter(msgspec.json.decode(row["message"])["type"] for row in events),
     }
@@ -149,30 +150,31 @@ async def _books(url: str) -> dict[str, Any]:
 async def _until_equal(view: View, books: dict[str, Any]) -> None:
     """The view comes to say the same; if it does not, the difference is what the test shows."""
     deadline = asyncio.get_running_loop().time() + 60
+    expected = books["states"], books["moved"], books["events"]
     while asyncio.get_running_loop().time() < deadline:
-        said = (*_said(view), _counted(view))
-        if not view.missing() and not view.totals.asked and said == (books["states"], books["moved"], books["events"]):
+        is_quiet = not view.incomplete_reason() and not view.totals.open_commands
+        if is_quiet and (*_states_and_moved(view), _events(view)) == expected:
             break
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1), view.changed:
                 await view.changed.wait()
-    states, moved = _said(view)
+    states, moved = _states_and_moved(view)
     assert states == books["states"]
     assert moved == books["moved"]
-    assert not view.totals.asked
+    assert not view.totals.open_commands
     # Every event counts once, however often it was published, and whoever was killed.
-    assert _counted(view) == books["events"]
-    assert +view.totals.statuses == Counter(one.status for one in books["states"].values())
+    assert _events(view) == books["events"]
+    assert positive(view.totals.statuses) == Counter(one.status for one in books["states"].values())
 
 
-def _said(view: View) -> tuple[dict[str, State | None], dict[str, int]]:
+def _states_and_moved(view: View) -> tuple[dict[str, State | None], dict[str, int]]:
     moved: Counter[str] = Counter()
     for sums in view.totals.moved.values():
         moved.update(sums)
     return {key.decode(): row.state for key, row in view.rows.data.items()}, dict(+moved)
 
 
-def _counted(view: View) -> Counter[str]:
+def _events(view: View) -> Counter[str]:
     """Events of every type, over all minutes that the table has."""
     found: Counter[str] = Counter()
     for (name, _), count in view.rates.table.items():
@@ -249,13 +251,13 @@ async def test_a_topic_that_is_gone_under_the_view_is_named_and_the_one_made_ane
     async with watching(settings) as view, administrator(settings) as admin:
 
         async def whole() -> bool:
-            return view.missing() is None
+            return view.incomplete_reason() is None
 
         async def names_it() -> bool:
-            return view.missing() == f"the topic {orders} is missing: `settlement topics` creates it"
+            return view.incomplete_reason() == f"the topic {orders} is missing: `settlement topics` creates it"
 
         async def has_to_begin_again() -> bool:
-            return view.lost() == f"the topic {orders} was deleted and made anew: the view begins with it again"
+            return view.fatal_reason() == f"the topic {orders} was deleted and made anew: the view begins with it again"
 
         await until(whole, SECONDS_MAX)
         await admin.delete_topics([orders])
@@ -270,14 +272,14 @@ async def test_a_view_that_was_away_for_longer_than_records_are_kept_lacks_nothi
     settings = load({**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2"})
     await create_missing(settings)
     async with watching(settings) as view:
-        await until(lambda: view.missing() is None, SECONDS_MAX)
+        await until(lambda: view.incomplete_reason() is None, SECONDS_MAX)
     async with Sink(settings) as sink, administrator(settings) as admin:
         await sink.publish([Outgoing(EVENTS, 0, b"A-1", b"{}", [])])
         place = TopicPartition(settings.topic(EVENTS), 0)
         await admin.delete_records({place: RecordsToDelete(before_offset=-1)})  # as retention does
 
     async with watching(settings) as view:
-        await until(lambda: view.missing() is None, SECONDS_MAX)
+        await until(lambda: view.incomplete_reason() is None, SECONDS_MAX)
 
 
 async def test_a_view_that_its_group_does_not_take_says_so_and_does_not_wait_for_ever(
@@ -287,7 +289,7 @@ async def test_a_view_that_its_group_does_not_take_says_so_and_does_not_wait_for
     settings = load(environment)
     await create_missing(settings)
     async with watching(settings) as view:
-        await until(lambda: view.missing() is None, SECONDS_MAX)
+        await until(lambda: view.incomplete_reason() is None, SECONDS_MAX)
     async with consumer(settings, group_id=settings.topic(group(ROLE))) as other:  # which divides partitions otherwise
         other.subscribe([settings.topic(STATES)])
         await until(other.assignment, SECONDS_MAX)

@@ -17,7 +17,7 @@ def test_a_header_without_a_value_does_not_end_the_view():
     message = SimpleNamespace(topic=names.ORDERS, partition=0, offset=0, timestamp=0.0)
     state = orjson.dumps(order_state(Order("o", merchant="shop", currency="USD", mode="PARTIAL", value=100)))
 
-    key, row = view._folded(
+    key, row = view._fold_event(
         SimpleNamespace(message=message, headers={"ce_type": None}, value=state), {}, defaultdict(list)
     )
     view._scratch.cleanup()

@@ -13,7 +13,7 @@ from worker.domain.order import Order
 from worker.domain.published import command_message, event_message, order_state
 from worker.domain.terms import Capability, Terms
 from worker.ops.count import Count
-from worker.ops.row import KEPT_AFTER_END_MS, Moved, Row, decode, fold, is_over
+from worker.ops.row import DECODERS, KEPT_AFTER_END_MS, Moved, Row, fold, is_expired
 from worker.ops.totals import Totals
 
 NOON_MS = 1_768_478_400_000
@@ -70,12 +70,12 @@ def test_a_row_ends_the_same_in_every_order_of_arrival_with_any_repeats(seed: in
     told = story()
     row = Row()
     for shape, kind, data in mixed(told, random.Random(seed)):
-        row = fold(row, decode[shape](msgspec.json.encode(data)), kind)
+        row = fold(row, DECODERS[shape](msgspec.json.encode(data)), kind)
 
-    assert row.state == decode["state"](msgspec.json.encode(told["state"][-1][2]))
+    assert row.state == DECODERS["state"](msgspec.json.encode(told["state"][-1][2]))
     assert row.moved == Moved(NOON_MS // 86_400_000, settled=8_500, refunded=500, voided=1_500)
-    assert row.asked == {}
-    assert row.sequence == len(told["event"])
+    assert row.open_commands == {}
+    assert row.event_sequence == len(told["event"])
     assert msgspec.json.decode(msgspec.json.encode(row), type=Row) == row
 
 
@@ -91,7 +91,7 @@ def test_what_an_earlier_view_kept_in_kafka_is_still_read():
 
     assert msgspec.json.encode(row) == kept
     assert row.state is not None
-    assert (row.state.settling, row.sequence, row.asked["c"].value) == (6_000, 2, 6_000)
+    assert (row.state.settling, row.event_sequence, row.open_commands["c"].value) == (6_000, 2, 6_000)
     assert msgspec.json.decode(b'[3,{"0":7}]', type=Count) == Count(3, {0: 7})
 
 
@@ -110,7 +110,7 @@ def test_what_moved_today_is_counted_once_however_often_it_is_told(
     row = Row()
     for event in scenario.events:
         row = fold(
-            row, decode["event"](msgspec.json.encode(event_message(scenario.order, event, None, NOON_MS))), "event"
+            row, DECODERS["event"](msgspec.json.encode(event_message(scenario.order, event, None, NOON_MS))), "event"
         )
 
     sums = [sum(getattr(one, name) for one in scenario.order.payments) for name in ("settled", "refunded", "voided")]
@@ -121,30 +121,30 @@ def test_sums_are_what_the_rows_say_whatever_was_there_before() -> None:
     told = story()
     totals, row = Totals(), Row()
     for shape, kind, data in mixed(told, random.Random(1)):
-        old, row = row, fold(row, decode[shape](msgspec.json.encode(data)), kind)
-        totals.swap(old, row)
+        old, row = row, fold(row, DECODERS[shape](msgspec.json.encode(data)), kind)
+        totals.replace(old, row)
         anew = Totals.of([row])
         assert +totals.statuses == +anew.statuses
         assert {key: +sums for key, sums in totals.money.items() if +sums} == {
             key: +sums for key, sums in anew.money.items() if +sums
         }
-        assert totals.asked == anew.asked
+        assert totals.open_commands == anew.open_commands
 
 
 def test_an_order_is_remembered_after_its_end_until_no_repeat_of_today_can_come() -> None:
     row = Row()
     for shape, kind, data in (one for topic in story().values() for one in topic):
-        row = fold(row, decode[shape](msgspec.json.encode(data)), kind)
-    assert not is_over(row, NOON_MS + KEPT_AFTER_END_MS)
-    assert is_over(row, NOON_MS + KEPT_AFTER_END_MS + 1)
+        row = fold(row, DECODERS[shape](msgspec.json.encode(data)), kind)
+    assert not is_expired(row, NOON_MS + KEPT_AFTER_END_MS)
+    assert is_expired(row, NOON_MS + KEPT_AFTER_END_MS + 1)
 
 
 def test_a_connector_is_known_even_if_everything_it_was_asked_is_answered_already() -> None:
     told = story()
     row = Row()
     for shape, kind, data in (one for topic in told.values() for one in topic):
-        row = fold(row, decode[shape](msgspec.json.encode(data)), kind)
+        row = fold(row, DECODERS[shape](msgspec.json.encode(data)), kind)
 
     totals = Totals.of([row])
 
-    assert {connector: way.commands for (connector, _), way in totals.ways.items()} == {"acme": 0}
+    assert {connector: way.commands for (connector, _), way in totals.in_flight.items()} == {"acme": 0}

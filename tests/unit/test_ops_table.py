@@ -8,13 +8,13 @@ import pytest
 
 from tests.until import until
 from worker.ops.row import Row
-from worker.ops.table import HomeTable
+from worker.ops.table import BulkTable
 from worker.ops.view import RowModel
 
 Future = asyncio.Future[Any]
 
 
-class Told(HomeTable):
+class Told(BulkTable):
     """What would be sent is kept here; a test says what becomes of it."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -39,18 +39,18 @@ async def until_told(table: Told, number: int) -> None:
 
 async def test_a_row_that_changed_often_is_written_once_as_it_is_now(table: Told):
     for sequence in range(3):
-        table[b"o1"] = Row(sequence=sequence)
+        table[b"o1"] = Row(event_sequence=sequence)
     table[b"o2"] = Row()
     del table[b"o2"]
 
-    assert table.changes() == {b"o1": Row(sequence=2), b"o2": None}
-    assert table.changes() == {}
+    assert table.take_changes() == {b"o1": Row(event_sequence=2), b"o2": None}
+    assert table.take_changes() == {}
 
 
 @pytest.mark.parametrize("given_up", [False, True], ids=["refused", "given up"])
 async def test_a_write_that_kafka_did_not_take_is_made_again_and_alone(table: Told, given_up: bool):
-    table[b"o1"], table[b"o2"] = Row(sequence=1), Row(sequence=2)
-    keeping = asyncio.create_task(table.keep(table.changes()))
+    table[b"o1"], table[b"o2"] = Row(event_sequence=1), Row(event_sequence=2)
+    keeping = asyncio.create_task(table.write(table.take_changes()))
     await until_told(table, 2)
     (_, _, taken), (key, value, not_taken) = table.told
 
@@ -65,13 +65,13 @@ async def test_a_write_that_kafka_did_not_take_is_made_again_and_alone(table: To
 
 
 async def test_what_changes_while_a_write_is_on_its_way_is_for_the_next_one(table: Told):
-    table[b"o1"] = Row(sequence=1)
-    keeping = asyncio.create_task(table.keep(table.changes()))
+    table[b"o1"] = Row(event_sequence=1)
+    keeping = asyncio.create_task(table.write(table.take_changes()))
     await until_told(table, 1)
 
-    table[b"o1"] = Row(sequence=2)
+    table[b"o1"] = Row(event_sequence=2)
     table.told[0][2].set_result(None)
     await keeping
 
-    assert [value for _, value, _ in table.told] == [Row(sequence=1)]
-    assert table.changes() == {b"o1": Row(sequence=2)}
+    assert [value for _, value, _ in table.told] == [Row(event_sequence=1)]
+    assert table.take_changes() == {b"o1": Row(event_sequence=2)}

@@ -31,10 +31,10 @@ async def page(path: str, problem: Exception) -> tuple[int, str, list[Any]]:
         yield
 
     settings = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d"})
-    view: Any = SimpleNamespace(totals=Totals(), missing=lambda: None)
-    around: Any = SimpleNamespace(dead_letters={}, problem=None)
+    view: Any = SimpleNamespace(totals=Totals(), incomplete_reason=lambda: None)
+    monitor: Any = SimpleNamespace(dead_letters={}, problem=None)
     reader: Any = SimpleNamespace(snapshot=snapshot)
-    site = Site(settings, Guard(settings), view, around, reader)
+    site = Site(settings, Guard(settings), view, monitor, reader)
     with capture_logs() as logged:
         async with TestClient(TestServer(Server(site).application())) as client, client.get(
             path, params={"id": "1"}

@@ -54,14 +54,16 @@ async def test_a_view_that_kafka_does_not_let_in_ends_with_the_settings_to_check
 def test_a_view_that_lost_its_rights_says_which():
     crashed: Any = SimpleNamespace(_failure=lambda: GroupAuthorizationFailedError("settlement-ops"))
 
-    assert View.lost(crashed) == ("Kafka does not allow our user the group settlement-ops: it needs Describe and Read")
+    assert View.fatal_reason(crashed) == (
+        "Kafka does not allow our user the group settlement-ops: it needs Describe and Read"
+    )
 
 
 async def test_a_view_that_no_broker_has_answered_yet_has_not_failed():
     view = View(load(PLACES))
     view.app.consumer._thread._consumer = AIOKafkaConsumer(group_id="settlement-ops")
 
-    assert view.lost() is None
+    assert view.fatal_reason() is None
 
 
 async def test_a_commit_that_takes_longer_than_its_interval_is_no_line_of_the_log(caplog: pytest.LogCaptureFixture):

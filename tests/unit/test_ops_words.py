@@ -6,9 +6,9 @@ from importlib import resources
 
 import pytest
 
-from worker.ops import html, pictures
-from worker.ops.acting import in_minor
-from worker.ops.words import amount, in_words, lasting
+from worker.ops import charts, html
+from worker.ops.acting import to_minor
+from worker.ops.words import amount, duration, in_words
 from worker.people.acting import Refused
 
 LARGEST = (
@@ -33,25 +33,25 @@ TEMPLATES = [one for one in (resources.files("worker.ops") / "templates").iterdi
 def test_an_amount_is_said_in_figures_and_in_words(minor: int, currency: str, figures: str, words: str) -> None:
     assert amount(minor, currency) == figures
     assert in_words(minor, currency) == words
-    assert not minor or in_minor(figures.replace(",", ""), currency) == minor
+    assert not minor or to_minor(figures.replace(",", ""), currency) == minor
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "60.505", "1e3x", "NaN", "Infinity", "60,50", "9" * 30, "６０x"])
 def test_what_is_no_exact_amount_is_refused(text: str) -> None:
     with pytest.raises(Refused):
-        in_minor(text, "BRL")
+        to_minor(text, "BRL")
 
 
 def test_a_bar_is_whole_and_shows_even_the_smallest_part() -> None:
-    parts = pictures.bar([("settled", "settled", 10**9), ("voided", "voided", 1), ("open", "open", 0)])
+    parts = charts.bar([("settled", "settled", 10**9), ("voided", "voided", 1), ("open", "open", 0)])
     assert [part.name for part in parts] == ["settled", "voided"]
-    assert sum(part.width for part in parts) == pictures.WIDTH
+    assert sum(part.width for part in parts) == charts.WIDTH
     assert parts[1].width > 0
-    assert pictures.bar([]) == []
+    assert charts.bar([]) == []
 
 
 def test_what_lasts_is_said_in_one_unit() -> None:
-    assert [lasting(seconds) for seconds in (0.4, 59, 121, 7_300, 200_000)] == ["0 s", "59 s", "2 min", "2 h", "2 d"]
+    assert [duration(seconds) for seconds in (0.4, 59, 121, 7_300, 200_000)] == ["0 s", "59 s", "2 min", "2 h", "2 d"]
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda one: one.name)
@@ -64,8 +64,8 @@ def test_no_template_switches_escaping_off_or_leaves_an_attribute_unquoted(templ
 def test_what_an_erp_wrote_becomes_text() -> None:
     hostile = "\"><script>alert('x')</script>"
     page = html.render(
-        "message.html", title=hostile, says=hostile, now=_NOW, path="/", session=None, form_key="", logs_out=False,
-        attention=0, open_letters=0, incomplete=None, blind=None, noted=None, deployment=hostile,
+        "message.html", title=hostile, text=hostile, now=_NOW, path="/", session=None, form_key="", logs_out=False,
+        attention=0, open_letters=0, incomplete=None, monitor_problem=None, noted=None, deployment=hostile,
     )  # fmt: skip
     assert "<script>alert" not in page
     assert page.count("&#34;&gt;&lt;script&gt;") == 4

@@ -4,7 +4,7 @@ import pytest
 
 from worker.cli import main
 from worker.domain.money import MAX_MINOR
-from worker.ops.acting import in_minor
+from worker.ops.acting import to_minor
 from worker.people.acting import Refused
 
 STRANGE = ("1_0", "1e3", "+5", "-5", "٥", "0x10", "5.", ".5", "1,000", "", "nan", "0", "9" * 20)
@@ -22,7 +22,7 @@ def test_what_is_no_amount_in_digits_is_refused_on_the_command_line(text: str, c
 @pytest.mark.parametrize("text", [*STRANGE, "5.001", "60.000000000000000000000000000001"])
 def test_what_is_no_amount_in_digits_is_refused_on_a_page(text: str):
     with pytest.raises(Refused, match="the value must be"):
-        in_minor(text, "BRL")
+        to_minor(text, "BRL")
 
 
 @pytest.mark.parametrize(("text", "currency", "minor"), [
@@ -30,4 +30,4 @@ def test_what_is_no_amount_in_digits_is_refused_on_a_page(text: str):
     ("5.0", "JPY", 5), ("1.234", "BHD", 1_234), ("90071992547409.91", "BRL", MAX_MINOR),
 ])  # fmt: skip
 def test_an_amount_is_read_to_the_last_digit(text: str, currency: str, minor: int):
-    assert in_minor(text, currency) == minor
+    assert to_minor(text, currency) == minor

@@ -3,8 +3,8 @@
 import pytest
 
 from worker.console import dlq
-from worker.ops import needing
-from worker.ops.acting import _carried
+from worker.ops import needs
+from worker.ops.acting import _amount_in
 
 DEEP = (b"[" * 100_000, b'{"data":' * 100_000 + b"1" + b"}" * 100_000)
 
@@ -14,5 +14,5 @@ def test_brackets_in_brackets_without_end_are_shown_as_they_came_and_carry_no_am
     shown = value[:4_000].decode()
 
     assert dlq._readable(value).startswith(shown)
-    assert str(needing.readable(value)).startswith(shown)
-    assert _carried(value) == (None, None)
+    assert str(needs.readable(value)).startswith(shown)
+    assert _amount_in(value) == (None, None)

@@ -1,4 +1,4 @@
-"""What the view needs of Kafka: Faust's way there, the changelogs of its tables, and a fresh start."""
+"""Prepares Kafka for the view: Faust's options, the changelog topics of its tables, and a reset where one is lost."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ WRITE_BYTES_MAX = 256 * 1024  # of one partition in one request
 
 
 def faust_options(settings: Settings) -> dict[str, Any]:
-    """Faust as we want it: our topics, no web server, no leader topic, nothing created or discovered automatically."""
+    """Faust with our topics only: no web server, no leader topic, nothing created or discovered automatically."""
     return {
         "broker": [f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")],
         "broker_credentials": _credentials(settings),
@@ -36,13 +36,13 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         "topic_allow_declare": False,
         "topic_disable_leader": True,
         "consumer_auto_offset_reset": "earliest",
-        # Else it takes all that was fetched at once, and a batch inflates to many times what was fetched.
+        # Without it Faust takes everything that was fetched at once, and a compressed batch inflates many times over.
         "broker_max_poll_records": POLL_RECORDS_MAX,
-        # How long the group waits for a member that was killed.
+        # How long the consumer group waits for a member that was killed.
         "broker_session_timeout": SESSION_SECONDS,
         "broker_heartbeat_interval": SESSION_SECONDS / 4,
         "producer_acks": -1,
-        # A batch changes thousands of rows; one by one they would be as many requests.
+        # A batch changes thousands of rows, and each would be a request of its own.
         "producer_linger": WRITE_LINGER_SECONDS,
         "producer_max_batch_size": WRITE_BYTES_MAX,
         "store": "memory://",
@@ -54,10 +54,10 @@ def faust_options(settings: Settings) -> dict[str, Any]:
 async def prepare(
     settings: Settings, group: str, sources: Sequence[str], changelogs: Mapping[str, Mapping[str, str]]
 ) -> None:
-    """Changelogs stand beside the sources, alike in partitions.
+    """Creates the changelog topics, with as many partitions as the source topics have.
 
-    Faust makes changelogs with one replica, and never notices that one is gone: it would go on from the committed
-    offsets with empty tables. So where one is lost all are made anew, and the sources are read from their beginning.
+    Faust would create them with one replica, and never notices that one is gone: it would go on from the committed
+    offsets with empty tables. So if one is lost, all are created anew and the sources are read from their beginning.
     """
     async with administrator(settings) as admin:
         found = await partition_counts(admin, settings, [*sources, *changelogs])
@@ -65,67 +65,67 @@ async def prepare(
             if name not in found:
                 raise TopicsError(f"the topic {name} is missing: `settlement topics` creates it")
         refuse_wrong_counts(settings, {name: found[name] for name in map(settings.topic, sources)})
-        there = [name for name in changelogs if found.get(settings.topic(name)) == settings.topic_partitions]
-        if len(there) == len(changelogs) and not await _emptied(settings, group, sources, changelogs):
+        usable = [name for name in changelogs if found.get(settings.topic(name)) == settings.topic_partitions]
+        if len(usable) == len(changelogs) and not await _were_emptied(settings, group, sources, changelogs):
             return
-        await _until_alone(admin, settings.topic(group))
-        await _remove(admin, settings, [name for name in changelogs if settings.topic(name) in found])
+        await _wait_until_group_is_empty(admin, settings.topic(group))
+        await _delete(admin, settings, [name for name in changelogs if settings.topic(name) in found])
         await make(admin, [
             NewTopic(settings.topic(name), settings.topic_partitions, -1, {}, dict(config))
             for name, config in changelogs.items()
         ])  # fmt: skip
-    await _begin_again(settings, group, sources)
+    await _reset_offsets(settings, group, sources)
 
 
-async def _emptied(
+async def _were_emptied(
     settings: Settings, group: str, sources: Sequence[str], changelogs: Mapping[str, Mapping[str, str]]
 ) -> bool:
-    """Whether the group has read something, and the tables that never expire hold nothing."""
-    kept = [name for name, config in changelogs.items() if config["cleanup.policy"] == "compact"]
+    """Whether the group has committed offsets, yet the changelogs that never expire hold no record."""
+    compacted = [name for name, config in changelogs.items() if config["cleanup.policy"] == "compact"]
     async with _member(settings, group) as member:
-        read = [await member.committed(place) for place in _places(settings, sources)]
-        first = await member.beginning_offsets(_places(settings, kept))
-        end = await member.end_offsets(_places(settings, kept))
-    return any(read) and first == end
+        committed = [await member.committed(place) for place in _places(settings, sources)]
+        first = await member.beginning_offsets(_places(settings, compacted))
+        end = await member.end_offsets(_places(settings, compacted))
+    return any(committed) and first == end
 
 
-async def _begin_again(settings: Settings, group: str, sources: Sequence[str]) -> None:
+async def _reset_offsets(settings: Settings, group: str, sources: Sequence[str]) -> None:
     async with _member(settings, group) as member:
         places = _places(settings, sources)
         member.assign(places)
         await member.commit(await member.beginning_offsets(places))
 
 
-async def _until_alone(admin: AIOKafkaAdminClient, group: str) -> None:
-    """One that was killed stays a member until its session is over; from one that lives no table is taken away."""
+async def _wait_until_group_is_empty(admin: AIOKafkaAdminClient, group: str) -> None:
+    """A view that was killed stays a member until its session times out; one that lives must keep its tables."""
     try:
         async with asyncio.timeout(2 * SESSION_SECONDS):
             while not await _is_empty(admin, group):  # noqa: ASYNC110 - only the brokers know
                 await asyncio.sleep(VISIBLE_POLL_SECONDS)
     except TimeoutError:
         raise TopicsError(
-            f"the tables of the ops view have to be made anew, and one of the group {group} is running: stop it"
+            f"the ops view has to make its tables anew, but another one of the group {group} is running: stop it"
         ) from None
 
 
 async def _is_empty(admin: AIOKafkaAdminClient, group: str) -> bool:
     try:
         answers = await admin.describe_consumer_groups([group])
-    except GroupCoordinatorNotAvailableError:  # of a new cluster, whose first group this is
+    except GroupCoordinatorNotAvailableError:  # on a new cluster, until its first group exists
         return False
-    return all(one[2] in ("Empty", "Dead") for answer in answers for one in answer.groups)
+    return all(described[2] in ("Empty", "Dead") for answer in answers for described in answer.groups)
 
 
 def _member(settings: Settings, group: str) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
     return consumer(settings, group_id=settings.topic(group), enable_auto_commit=False)
 
 
-async def _remove(admin: AIOKafkaAdminClient, settings: Settings, gone: Sequence[str]) -> None:
-    if not gone:
+async def _delete(admin: AIOKafkaAdminClient, settings: Settings, topics: Sequence[str]) -> None:
+    if not topics:
         return
-    await admin.delete_topics([settings.topic(name) for name in gone])
+    await admin.delete_topics([settings.topic(name) for name in topics])
     async with asyncio.timeout(VISIBLE_SECONDS_MAX):
-        while await partition_counts(admin, settings, gone):  # noqa: ASYNC110 - only the brokers know
+        while await partition_counts(admin, settings, topics):  # noqa: ASYNC110 - only the brokers know
             await asyncio.sleep(VISIBLE_POLL_SECONDS)
 
 
@@ -134,7 +134,7 @@ def _places(settings: Settings, topics: Sequence[str]) -> list[TopicPartition]:
 
 
 def _credentials(settings: Settings) -> Any:
-    """The security settings of all our clients, in Faust's terms."""
+    """The security settings of our clients as Faust takes them."""
     options = client_options(settings)
     context = options.get("ssl_context")
     if settings.kafka_security_protocol.startswith("SASL"):

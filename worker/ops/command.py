@@ -1,4 +1,4 @@
-"""`settlement ops`: the view and its pages as a program."""
+"""`settlement ops`: runs the view and its pages."""
 
 import asyncio
 import os
@@ -12,24 +12,24 @@ from worker.cancelled import end
 from worker.kafka.refusals import describe_kafka_error
 from worker.kafka.topics import TopicsError
 from worker.ops.guard import Guard
+from worker.ops.monitor import DeploymentMonitor
 from worker.ops.reading import Reader
 from worker.ops.server import Server
 from worker.ops.site import Site
-from worker.ops.surroundings import Surroundings
 from worker.ops.view import View
 from worker.settings import Settings
 
 PORT = 8321
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 STOP_SECONDS_MAX = 25.0
 
 
 async def run_ops(settings: Settings) -> int:
-    """Until SIGTERM; the exit code."""
+    """Runs until SIGTERM or a failure, and returns the exit code."""
     telemetry.configure(settings)
     guard = Guard(settings)
     reader = Reader(settings.database)
-    site = Site(settings, guard, View(settings), Surroundings(settings, reader), reader)
+    site = Site(settings, guard, View(settings), DeploymentMonitor(settings, reader), reader)
     server = Server(site)
     stopping = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -49,34 +49,35 @@ async def run_ops(settings: Settings) -> int:
     finally:
         ending = asyncio.create_task(_stop(site, server, reader))
         await asyncio.wait([ending], timeout=STOP_SECONDS_MAX)
-    if not ending.done() or not site.view.ended:
+    if not ending.done() or not site.view.faust_stopped:
         telemetry.flush()
-        os._exit(code)  # what goes on heeds no cancellation, and the interpreter would wait for its threads
+        os._exit(code)  # what still runs ignores cancellation, and the interpreter would wait for its threads
     ending.result()
     return code
 
 
 async def _stop(site: Site, server: Server, reader: Reader) -> None:
     await server.stop()
-    await site.around.stop()
+    await site.monitor.stop()
     await site.view.stop()
     await reader.stop()
 
 
 async def _run(site: Site, stopping: "asyncio.Task[Any]") -> int:
-    """A start may wait for long: for the end of a dead view's session, for ever where Kafka does not let the view in.
+    """Starts the view and the monitor; returns 0 when `stopping` is done, 1 when the view cannot go on.
 
-    A view that cannot go on ends the program: whoever runs it starts it again, and the tables are in Kafka.
+    The start may take long: until a dead view's session times out, or for ever while Kafka refuses the view.
+    After 1 a supervisor starts the program again; the tables are in Kafka.
     """
     starting = asyncio.create_task(_start(site))
-    waited = {starting, stopping}
+    awaited = {starting, stopping}
     try:
         while not stopping.done():
-            done, _ = await asyncio.wait(waited, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(awaited, timeout=CHECK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if starting in done:
                 starting.result()
-                waited.remove(starting)
-            if problem := site.view.lost():
+                awaited.remove(starting)
+            if problem := site.view.fatal_reason():
                 telemetry.log.error(problem)
                 return 1
         return 0
@@ -86,4 +87,4 @@ async def _run(site: Site, stopping: "asyncio.Task[Any]") -> int:
 
 async def _start(site: Site) -> None:
     await site.view.start()
-    await site.around.start()
+    await site.monitor.start()

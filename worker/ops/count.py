@@ -1,6 +1,7 @@
-"""How often something happened in one minute, counted so that no repeat counts twice: pure.
+"""How often something happened in one minute, counted so that a repeated record is not counted twice: pure functions.
 
-A count knows up to which offset of each partition it counted, so what is read again after a kill is not counted again.
+A count remembers, per partition, the offset up to which it has counted: records that are read again after a kill are
+skipped.
 """
 
 from collections.abc import Iterable
@@ -9,25 +10,25 @@ from msgspec import Struct, field
 
 
 class Count(Struct, frozen=True, array_like=True, gc=False):
-    """What happened, of one name, all of it told by one topic."""
+    """The count of one name. All records that add to it come from one topic, as `seen` keys offsets by partition."""
 
     number: int = 0
     seen: dict[int, int] = field(default_factory=dict)
-    """Partition → the offset of the last record that was counted."""
+    """Partition → offset of the last record that was counted."""
 
 
-class News(Struct, frozen=True, array_like=True, gc=False):
-    """What one record adds."""
+class Increment(Struct, frozen=True, array_like=True, gc=False):
+    """What one record adds to a count."""
 
     partition: int
     offset: int
     number: int
 
 
-def counted(count: Count, news: Iterable[News]) -> Count:
-    """The count after these records, in their order."""
+def add_increments(count: Count, increments: Iterable[Increment]) -> Count:
+    """Returns the count after these increments, which come in the order of their offsets."""
     number, seen = count.number, dict(count.seen)
-    for one in news:
+    for one in increments:
         if one.offset > seen.get(one.partition, -1):
             number, seen[one.partition] = number + one.number, one.offset
     return Count(number, seen)

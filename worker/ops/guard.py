@@ -1,7 +1,7 @@
-"""Who may come in: log-in, sessions, and what keeps pages of other origins from acting here through a browser.
+"""Authentication: tokens, signed session cookies, and the checks against cross-site requests (CSRF, DNS rebinding).
 
-Without tokens the view listens on loopback only and whoever reaches it is an operator: then the Host header must name
-loopback, so that no name that somebody points at 127.0.0.1 opens it (DNS rebinding).
+Without tokens the view listens on loopback only and everybody who reaches it is an operator. Then the Host header must
+name loopback, so that a foreign name that resolves to 127.0.0.1 opens nothing (DNS rebinding).
 """
 
 import hashlib
@@ -25,7 +25,7 @@ COOKIE = "settlement_session"
 SESSION_SECONDS = 12 * 3600
 TOKEN_CHARACTERS_MIN = 16
 FAILURES_MAX = 5
-FAILURES_OF_ALL_MAX = 50
+FAILURES_ALL_CLIENTS_MAX = 50
 FAILURES_SECONDS = 60.0
 
 HEADERS = {
@@ -43,7 +43,7 @@ HEADERS = {
 
 
 class Session(Struct, frozen=True):
-    """Who is logged in, as the cookie says; the signature says that we wrote it."""
+    """What a session cookie holds; it is signed."""
 
     role: Role
     nonce: str
@@ -51,7 +51,7 @@ class Session(Struct, frozen=True):
 
 
 class Guard:
-    """Knows the tokens, signs sessions, counts failed log-ins."""
+    """Checks tokens, signs and verifies sessions and forms, and counts failed log-ins."""
 
     def __init__(self, settings: Settings) -> None:
         operator, viewer = settings.ops_token, settings.ops_view_token
@@ -61,49 +61,47 @@ class Guard:
         if viewer is not None:
             self._tokens.append(("viewer", viewer.reveal()))
         refuse_unsafe(settings, dict(self._tokens))
-        # Another token, other sessions. Without the operator's they last as long as the process: what viewers know
-        # signs nothing, or any of them could write an operator's session.
+        # A changed token ends all sessions. Without an operator's token the key is random and sessions end with the
+        # process: a key derived from the viewers' token would let any viewer forge an operator's session.
         seed = "\n".join(token for _, token in self._tokens) if operator is not None else secrets.token_hex(32)
         self._key = _session_key(seed)
         self._failures: deque[tuple[float, str]] = deque()
 
     @property
-    def asks_for_a_token(self) -> bool:
-        """Whether anybody has to log in."""
+    def requires_token(self) -> bool:
         return bool(self._tokens)
 
-    def admit(self, token: str) -> Role | None:
-        """Whose token it is; every token is compared, in the same time."""
+    def role_of(self, token: str) -> Role | None:
+        """Returns the role of a token, None for a wrong one; always compares with every token, in constant time."""
         given = hashlib.sha256(token.encode("utf-8", "replace")).digest()
-        found: Role | None = None
+        matching: Role | None = None
         for role, known in self._tokens:
             if hmac.compare_digest(given, hashlib.sha256(known.encode()).digest()):
-                found = found or role
-        return found
+                matching = matching or role
+        return matching
 
     def wait_seconds(self, client: str) -> int:
-        """How long this client has to wait before it may try again; 0: not at all."""
+        """How long this client has to wait until it may try a token again."""
         now = time.monotonic()
         while self._failures and self._failures[0][0] < now - FAILURES_SECONDS:
             self._failures.popleft()
-        mine = [at for at, whose in self._failures if whose == client]
-        if len(mine) < FAILURES_MAX and len(self._failures) < FAILURES_OF_ALL_MAX:
+        own = [at for at, failed in self._failures if failed == client]
+        if len(own) < FAILURES_MAX and len(self._failures) < FAILURES_ALL_CLIENTS_MAX:
             return 0
-        oldest = mine[-FAILURES_MAX] if len(mine) >= FAILURES_MAX else self._failures[0][0]
+        oldest = own[-FAILURES_MAX] if len(own) >= FAILURES_MAX else self._failures[0][0]
         return max(1, round(oldest + FAILURES_SECONDS - now))
 
-    def failed(self, client: str) -> None:
-        """One more wrong token."""
+    def record_failure(self, client: str) -> None:
         self._failures.append((time.monotonic(), client))
 
     def open_session(self, role: Role) -> tuple[Session, str]:
-        """A new session, and its cookie."""
+        """Returns a new session and its signed cookie."""
         session = Session(role, secrets.token_urlsafe(18), int(time.time()) + SESSION_SECONDS)
         body = msgspec.json.encode(session).hex()
         return session, f"{body}.{self._sign('session', body)}"
 
     def session(self, cookie: str | None) -> Session | None:
-        """What a cookie says, where we wrote it and its time has not run out."""
+        """Returns the session of a cookie; None if we did not sign it or it has expired."""
         body, _, signature = (cookie or "").partition(".")
         if not hmac.compare_digest(self._sign("session", body).encode(), signature.encode("utf-8", "replace")):
             return None
@@ -111,11 +109,10 @@ class Guard:
         return session if session.until > time.time() else None
 
     def form_key(self, session: Session) -> str:
-        """What every form of this session carries, and no other page can know."""
+        """Returns the CSRF token that every form of this session carries."""
         return self._sign("form", session.nonce)
 
     def is_own_form(self, session: Session, key: str) -> bool:
-        """Whether the form was one of ours."""
         return hmac.compare_digest(self.form_key(session).encode(), key.encode("utf-8", "replace"))
 
     def _sign(self, purpose: str, text: str) -> str:
@@ -123,16 +120,16 @@ class Guard:
 
 
 def _session_key(seed: str) -> bytes:
-    """Slow on purpose: whoever has a cookie can try tokens against its signature, and nobody counts those."""
+    """Slow on purpose: whoever has a cookie can try tokens against its signature offline, where nothing counts them."""
     return hashlib.scrypt(seed.encode(), salt=b"settlement ops session", n=1 << 14, r=8, p=1, dklen=32)
 
 
 SESSION: web.RequestKey[Session | None] = web.RequestKey("session", Session)
-"""Where a request keeps its session."""
+"""The key under which a request holds its session."""
 
 
 def refuse_unsafe(settings: Settings, tokens: dict[Role, str]) -> None:
-    """Beyond loopback nobody comes in without a token, and no token is short."""
+    """Requires OPS_TOKEN where OPS_HOST is not loopback, tokens that are long enough, and a different one per role."""
     if not is_loopback(settings.ops_host) and "operator" not in tokens:
         raise SettingsError(f"OPS_TOKEN is missing: OPS_HOST {settings.ops_host} can be reached from elsewhere")
     for role, token in tokens.items():
@@ -144,7 +141,7 @@ def refuse_unsafe(settings: Settings, tokens: dict[Role, str]) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches the address."""
+    """Whether only this machine can reach the address."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -152,23 +149,23 @@ def is_loopback(host: str) -> bool:
 
 
 def names_loopback(request: web.Request) -> bool:
-    """Whether the browser was told to come here by a name that only this machine has."""
-    place = _place(f"//{request.host}")
-    return place is not None and is_loopback(place.hostname or "")
+    """Whether the Host header names loopback."""
+    url = _split(f"//{request.host}")
+    return url is not None and is_loopback(url.hostname or "")
 
 
-def from_elsewhere(request: web.Request) -> bool:
-    """Whether a page of another origin sent this form. Every browser says so, in one header or in both."""
+def is_cross_origin(request: web.Request) -> bool:
+    """Whether a page of another origin sent this form. Every browser sends one of the two headers, or both."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is None and origin is None:
         return True
-    place = None if origin is None else _place(origin)
-    return site not in (None, "same-origin") or (origin is not None and (place is None or place.netloc != request.host))
+    url = None if origin is None else _split(origin)
+    return site not in (None, "same-origin") or (origin is not None and (url is None or url.netloc != request.host))
 
 
-def _place(address: str) -> SplitResult | None:
-    """None: nothing can be there (`http://[`)."""
+def _split(url: str) -> SplitResult | None:
+    """None for what is no URL (`http://[`)."""
     try:
-        return urlsplit(address)
+        return urlsplit(url)
     except ValueError:
         return None

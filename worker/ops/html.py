@@ -1,4 +1,4 @@
-"""Turns templates into pages. Every value is escaped; nothing here or in a template switches that off."""
+"""Renders templates. Every value is escaped; nothing here or in a template switches that off."""
 
 import json
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from worker.ops import words
 
 
 def render(template: str, **values: Any) -> str:
-    """One page. A value that the template names and nobody gave is an error, not an empty place."""
+    """Renders one page. A value that the template uses and nobody passed is an error, not an empty string."""
     return _environment.get_template(template).render(**values)
 
 
@@ -25,7 +25,7 @@ def _as_query(text: str) -> str:
 
 
 def _ago(at: datetime, now: datetime) -> str:
-    return words.lasting((now - at.astimezone(UTC)).total_seconds())
+    return words.duration((now - at.astimezone(UTC)).total_seconds())
 
 
 _environment = Environment(
@@ -39,14 +39,14 @@ _environment = Environment(
 _environment.filters |= {
     "amount": words.amount,
     "in_words": words.in_words,
-    "moment": words.moment,
+    "rfc3339": words.rfc3339,
     "clock": words.clock,
-    "lasting": words.lasting,
+    "duration": words.duration,
     "ago": _ago,
     "as_query": _as_query,
     "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False, default=str),
 }
 _environment.globals |= {
-    "needs_say": words.NEEDS, "operation_says": words.OPERATIONS, "act_says": words.ACTS,
-    "button_says": words.BUTTONS,
+    "need_texts": words.NEEDS, "operation_texts": words.OPERATIONS, "act_texts": words.ACTS,
+    "button_texts": words.BUTTONS,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The page *now*: money under way, rates, connectors, lag, and what needs a person."""
+"""The page *now*: what needs a person, money in flight, rates, connectors, and consumer lag."""
 
 import time
 from collections import Counter
@@ -9,15 +9,16 @@ from typing import Any
 from aiohttp import web
 
 from worker.domain.decision import EventType
-from worker.ops import pictures
+from worker.ops import charts
+from worker.ops.monitor import DeploymentMonitor
 from worker.ops.row import DAY_MS
 from worker.ops.site import Site
-from worker.ops.surroundings import Surroundings
-from worker.ops.totals import LIVE, MOVES
+from worker.ops.totals import DAY_AMOUNTS, STATE_AMOUNTS, InFlight, positive
 from worker.ops.view import MINUTE, View
 
 CHART_MINUTES = 60
 RECENT_MINUTES = 5
+# Role → what waits while no worker of it is running.
 WAITING = (("ledger", "invoices wait in Kafka"), ("delivery", "commands wait"))
 SERIES = ("settled", "refunded", "voided", "trouble")
 MOVED: tuple[EventType, ...] = ("settlement.confirmed", "refund.confirmed", "void.confirmed")
@@ -28,23 +29,23 @@ OUTCOMES = ("command.succeeded", "command.declined", "command.unknown", "command
 
 
 async def now_page(site: Site, request: web.Request) -> web.Response:
-    """Everything that a person on call asks first."""
-    totals, around = site.view.totals, site.around
+    """Shows what a person on call needs first."""
+    totals, monitor = site.view.totals, site.monitor
     return site.show(
         request, "now.html", money=_money(site.view), rates=_rates(site.view),
-        connectors=_connectors(site.view, around), lags=_lags(around), workers=around.workers, alerts=around.alerts,
-        needing=+totals.attention, letters=around.dead_letters, statuses=totals.statuses, idle=_idle(around),
+        connectors=_connectors(site.view, monitor), lags=_lags(monitor), workers=monitor.workers, alerts=monitor.alerts,
+        needing=positive(totals.attention), letters=monitor.dead_letters, statuses=totals.statuses, idle=_idle(monitor),
     )  # fmt: skip
 
 
-def _idle(around: Surroundings) -> list[tuple[str, str]]:
-    """Roles without a living worker, and what waits for them; empty until the first look."""
-    living = {one.role for one in around.workers}
-    return [(role, waits) for role, waits in WAITING if role not in living] if around.lags else []
+def _idle(monitor: DeploymentMonitor) -> list[tuple[str, str]]:
+    """Returns the roles without a living worker, and what waits for them; nothing until the first look."""
+    living = {worker.role for worker in monitor.workers}
+    return [(role, waits) for role, waits in WAITING if role not in living] if monitor.lags else []
 
 
 def _money(view: View) -> list[dict[str, Any]]:
-    """One card per currency: what is under way, and what moved today (UTC)."""
+    """Returns a card per currency: what is in flight, and what was moved today (UTC)."""
     today = time.time_ns() // 1_000_000 // DAY_MS
     sums: dict[str, Counter[str]] = {}
     for (currency, _), money in view.totals.money.items():
@@ -53,25 +54,26 @@ def _money(view: View) -> list[dict[str, Any]]:
         if day == today:
             sums.setdefault(currency, Counter()).update(moved)
     cards = []
-    for currency, found in sorted(sums.items(), key=lambda one: -one[1]["orders"]):
-        flight = [(name, label, found[name]) for name, label in
+    for currency, total in sorted(sums.items(), key=lambda item: -item[1]["orders"]):
+        flight = [(name, label, total[name]) for name, label in
                   (("settling", "captures"), ("refunding", "refunds"), ("voiding", "voids"))]  # fmt: skip
-        cards.append({"currency": currency, **{name: found[name] for name in (*LIVE, *MOVES, "orders")},
-                      "flight": pictures.bar(flight), "in_flight": sum(value for _, _, value in flight)})  # fmt: skip
+        cards.append({"currency": currency, **{name: total[name] for name in (*STATE_AMOUNTS, *DAY_AMOUNTS, "orders")},
+                      "flight": charts.bar(flight), "in_flight": sum(value for _, _, value in flight)})  # fmt: skip
     return cards
 
 
 def _rates(view: View) -> dict[str, Any]:
-    """What happened in each of the last minutes."""
+    """Returns how often things happened per minute in the last hour, for the chart and the tables."""
     minutes = _last_minutes(CHART_MINUTES)
     counts = [_counts(view, minute) for minute in minutes]
-    recent = [sum(column) / RECENT_MINUTES for column in zip(*counts[-RECENT_MINUTES - 1 : -1], strict=True)]
+    whole = counts[-RECENT_MINUTES - 1 : -1]  # the minute that is not over is left out
+    recent = [sum(column) / RECENT_MINUTES for column in zip(*whole, strict=True)]
     return {
-        "columns": pictures.stacked(counts, SERIES),
+        "columns": charts.stacked(counts, SERIES),
         "most": max(map(sum, counts)),
         "per_minute": dict(zip(SERIES, recent, strict=True)),
         "hour": dict(zip(SERIES, map(sum, zip(*counts, strict=True)), strict=True)),
-        "recent": [(datetime.fromtimestamp(minute, UTC), one) for minute, one in zip(minutes, counts, strict=True)][
+        "recent": [(datetime.fromtimestamp(minute, UTC), row) for minute, row in zip(minutes, counts, strict=True)][
             -10:
         ],
     }
@@ -81,41 +83,41 @@ def _counts(view: View, minute: int) -> list[int]:
     return [*(view.count(name, minute) for name in MOVED), sum(view.count(name, minute) for name in FAILURES)]
 
 
-def _connectors(view: View, around: Surroundings) -> list[dict[str, Any]]:
-    """Each connector: how it is, what is on its way to it, and how it answered in the last hour."""
+def _connectors(view: View, monitor: DeploymentMonitor) -> list[dict[str, Any]]:
+    """Returns each connector: its alert, its open commands, and its answers in the last hour."""
     now_ms = time.time_ns() // 1_000_000
-    oldest: dict[str, int] = {}
-    for asked in view.totals.asked.values():
-        if asked.issued_ms < oldest.get(asked.connector, now_ms):
-            oldest[asked.connector] = asked.issued_ms
-    ways: dict[str, list[Any]] = {}
-    for (connector, currency), way in sorted(view.totals.ways.items()):
-        ways.setdefault(connector, []).append((currency, way))
-    alerts = {one.connector: one for one in around.alerts if one.connector}
+    oldest_ms: dict[str, int] = {}
+    for command in view.totals.open_commands.values():
+        if command.issued_ms < oldest_ms.get(command.connector, now_ms):
+            oldest_ms[command.connector] = command.issued_ms
+    in_flight: dict[str, list[tuple[str, InFlight]]] = {}
+    for (connector, currency), commands in sorted(view.totals.in_flight.items(), key=lambda item: item[0]):
+        in_flight.setdefault(connector, []).append((currency, commands))
+    alerts = {alert.connector: alert for alert in monitor.alerts if alert.connector}
     minutes = _last_minutes(CHART_MINUTES)
-    found = []
-    for name in sorted({*ways, *alerts}):
-        answers = {kind: sum(view.count(f"{kind} {name}", one) for one in minutes) for kind in OUTCOMES}
+    connectors = []
+    for name in sorted({*in_flight, *alerts}):
+        flows = in_flight.get(name, [])
+        answers = {kind: sum(view.count(f"{kind} {name}", minute) for minute in minutes) for kind in OUTCOMES}
         number = sum(answers.values())
-        spent = sum(view.count(f"answer-ms {name}", one) for one in minutes)
-        found.append({
-            "name": name, "alert": alerts.get(name), "ways": [one for one in ways.get(name, []) if one[1].commands],
-            "commands": sum(way.commands for _, way in ways.get(name, [])),
-            "troubled": sum(way.troubled for _, way in ways.get(name, [])),
-            "oldest_seconds": (now_ms - oldest[name]) / 1000 if name in oldest else None,
-            "answers": answers, "number": number, "answer_ms": spent // number if number else None,
+        spent_ms = sum(view.count(f"answer-ms {name}", minute) for minute in minutes)
+        connectors.append({
+            "name": name, "alert": alerts.get(name), "flows": [flow for flow in flows if flow[1].commands],
+            "commands": sum(flow.commands for _, flow in flows), "troubled": sum(flow.troubled for _, flow in flows),
+            "oldest_seconds": (now_ms - oldest_ms[name]) / 1000 if name in oldest_ms else None,
+            "answers": answers, "number": number, "answer_ms": spent_ms // number if number else None,
         })  # fmt: skip
-    return found
+    return connectors
 
 
 def _last_minutes(number: int) -> Sequence[int]:
-    this = int(time.time()) // MINUTE * MINUTE
-    return range(this - MINUTE * (number - 1), this + 1, MINUTE)
+    current = int(time.time()) // MINUTE * MINUTE
+    return range(current - MINUTE * (number - 1), current + 1, MINUTE)
 
 
-def _lags(around: Surroundings) -> list[dict[str, Any]]:
-    """Per worker: how many records wait, and in which partition how many."""
+def _lags(monitor: DeploymentMonitor) -> list[dict[str, Any]]:
+    """Returns for each role how many records wait, in all and by partition."""
     return [
         {"role": role, "total": sum(lags), "most": max(lags, default=0), "partitions": list(enumerate(lags))}
-        for role, lags in around.lags.items()
+        for role, lags in monitor.lags.items()
     ]

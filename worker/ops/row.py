@@ -1,7 +1,8 @@
-"""What the live view keeps of one order, and how a message of the output topics changes it: pure.
+"""The live view's row of one order, and how each message of the output topics changes it: pure functions.
 
-Messages come at least once, and those of two topics come in any order between each other. A state counts when its
-version is higher, an event and a command when their sequence is: so a repeat changes nothing, however late.
+Messages are delivered at least once, and messages of different topics arrive in any order relative to each other.
+A state is applied only if its version is higher than the row's, an event or a command only if its sequence is: so a
+repeat changes nothing, however late it comes.
 """
 
 from collections.abc import Callable
@@ -12,19 +13,20 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 DAY_MS = 86_400_000
-# How long an order that came to its end is remembered: a repeat of what happened today must find it.
+# How long a finished or canceled order keeps its row: a message of today that is repeated must still find it.
 KEPT_AFTER_END_MS = 2 * DAY_MS
 
-_MOVES = {
+# Event type → the field of `Moved` that it adds to.
+_MOVED_FIELDS = {
     "settlement.confirmed": "settled", "payment.auto_settled": "settled",
     "refund.confirmed": "refunded", "void.confirmed": "voided",
 }  # fmt: skip
-_ENDED = frozenset(("command.succeeded", "command.declined", "command.resolved"))
-_TROUBLED = {"command.unknown": "unknown", "command.suspect": "suspect", "command.manual": "manual"}
+_FINAL_OUTCOMES = frozenset(("command.succeeded", "command.declined", "command.resolved"))
+_TROUBLES = {"command.unknown": "unknown", "command.suspect": "suspect", "command.manual": "manual"}
 
 
 class Attention(Struct, frozen=True, rename="camel", gc=False):
-    """One thing that a person must look at."""
+    """One entry of `order.state`'s `attention`: something that a person must look at."""
 
     code: str
 
@@ -34,7 +36,7 @@ class PaymentState(Struct, frozen=True, rename="camel", gc=False):
 
 
 class State(Struct, frozen=True, rename="camel", gc=False):
-    """The part of `order.state` that a list or a sum needs."""
+    """The fields of `order.state` that lists and sums need."""
 
     order_id: str
     merchant: str
@@ -57,9 +59,9 @@ class Numbers(Struct, frozen=True, rename="camel", gc=False):
     value: int | str | None = None
     payment_id: str | None = None
     before: int = 0
-    """So much of the value was told by an earlier event."""
+    """The part of `value` that an earlier event has reported already."""
     undone: int = 0
-    """So much that was told as voided is not any more."""
+    """The part that an earlier event reported as voided and that no longer is."""
 
 
 class Event(Struct, frozen=True, rename="camel", gc=False):
@@ -89,7 +91,7 @@ class Outcome(Struct, frozen=True, rename="camel", gc=False):
 Message = State | Event | Command | Outcome
 
 
-class Asked(Struct, frozen=True, array_like=True, gc=False):
+class OpenCommand(Struct, frozen=True, array_like=True, gc=False):
     """A command without a final outcome."""
 
     connector: str
@@ -99,7 +101,7 @@ class Asked(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Moved(Struct, frozen=True, array_like=True, gc=False):
-    """What money of an order moved on one day (UTC)."""
+    """How much of an order's money was settled, refunded and voided on one day (UTC)."""
 
     day: int = 0
     settled: int = 0
@@ -108,20 +110,25 @@ class Moved(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Row(Struct, frozen=True, array_like=True, gc=False):
-    """One order as the live view knows it; without a state its events or commands came first."""
+    """One order as the live view knows it. `state` is None while only its events or commands have arrived.
+
+    Stored as an array in a changelog: keep the order of the fields.
+    """
 
     state: State | None = None
-    sequence: int = 0
-    """Of the last event."""
+    event_sequence: int = 0
+    """Of the last event that was applied."""
     moved: Moved = Moved()
-    lines: dict[str, int] = field(default_factory=dict)
-    """Payment → sequence of its last command."""
-    asked: dict[str, Asked] = field(default_factory=dict)
-    early: dict[str, str] = field(default_factory=dict)
-    """Outcomes that came before their commands."""
+    """Of the latest day with a movement."""
+    command_sequences: dict[str, int] = field(default_factory=dict)
+    """Payment id → sequence of its last command."""
+    open_commands: dict[str, OpenCommand] = field(default_factory=dict)
+    """By command id."""
+    early_outcomes: dict[str, str] = field(default_factory=dict)
+    """Command id → type of its last outcome, where that arrived before the command."""
 
 
-decode: dict[str, Callable[[bytes], Message]] = {
+DECODERS: dict[str, Callable[[bytes], Message]] = {
     "state": msgspec.json.Decoder(State).decode,
     "event": msgspec.json.Decoder(Event).decode,
     "command": msgspec.json.Decoder(Command).decode,
@@ -130,67 +137,71 @@ decode: dict[str, Callable[[bytes], Message]] = {
 
 
 def fold(row: Row, message: Message, kind: str) -> Row:
-    """The row after the message; the same row where it says nothing new."""
+    """Returns the row after the message; the same object if the message changes nothing. `kind` is its `ce_type`."""
     match message:
         case State():
             return replace(row, state=message) if row.state is None or message.version > row.state.version else row
         case Event():
-            return _told(row, message) if message.sequence > row.sequence else row
+            return _with_event(row, message) if message.sequence > row.event_sequence else row
         case Command():
-            return _commanded(row, message) if message.sequence > row.lines.get(message.payment_id, 0) else row
+            known = row.command_sequences.get(message.payment_id, 0)
+            return _with_command(row, message) if message.sequence > known else row
         case Outcome():
-            return _answered(row, message, kind)
+            return _with_outcome(row, message, kind)
 
 
-def is_over(row: Row, now_ms: int) -> bool:
-    """Whether the order has ended so long ago that no repeat of its messages can come any more."""
+def is_expired(row: Row, now_ms: int) -> bool:
+    """Whether the order ended so long ago that none of its messages can be repeated any more."""
     state = row.state
     if state is None:
         return False
-    ended = state.status in ("finished", "canceled") and not row.asked
-    return ended and milliseconds(state.updated_at) < now_ms - KEPT_AFTER_END_MS
+    ended = state.status in ("finished", "canceled") and not row.open_commands
+    return ended and epoch_ms(state.updated_at) < now_ms - KEPT_AFTER_END_MS
 
 
-def milliseconds(at: datetime) -> int:
-    """Since 1970."""
+def epoch_ms(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def _told(row: Row, event: Event) -> Row:
-    row = replace(row, sequence=event.sequence)
-    name = _MOVES.get(event.type)
+def _with_event(row: Row, event: Event) -> Row:
+    row = replace(row, event_sequence=event.sequence)
+    name = _MOVED_FIELDS.get(event.type)
     if name is None or not isinstance(event.numbers.value, int):
         return row
-    day = milliseconds(event.at) // DAY_MS
-    moved = row.moved if row.moved.day == day else Moved(day)
+    day = epoch_ms(event.at) // DAY_MS
     if day < row.moved.day:
         return row
+    moved = row.moved if row.moved.day == day else Moved(day)
     change = {name: getattr(moved, name) + event.numbers.value - event.numbers.before}
     if event.numbers.undone:
         change["voided"] = moved.voided - event.numbers.undone
     return replace(row, moved=replace(moved, **change))
 
 
-def _commanded(row: Row, command: Command) -> Row:
-    lines = {**row.lines, command.payment_id: command.sequence}
-    kind = row.early.get(command.command_id)
-    if kind in _ENDED:
-        early = {name: one for name, one in row.early.items() if name != command.command_id}
-        return replace(row, lines=lines, early=early)
-    asked = Asked(command.connector, command.value, milliseconds(command.issued_at), _TROUBLED.get(kind or "", ""))
-    return replace(row, lines=lines, asked={**row.asked, command.command_id: asked})
+def _with_command(row: Row, command: Command) -> Row:
+    """The command is open, unless its final outcome arrived before it."""
+    sequences = {**row.command_sequences, command.payment_id: command.sequence}
+    outcome = row.early_outcomes.get(command.command_id)
+    if outcome in _FINAL_OUTCOMES:
+        early = {id_: kind for id_, kind in row.early_outcomes.items() if id_ != command.command_id}
+        return replace(row, command_sequences=sequences, early_outcomes=early)
+    trouble = _TROUBLES.get(outcome or "", "")
+    opened = OpenCommand(command.connector, command.value, epoch_ms(command.issued_at), trouble)
+    return replace(row, command_sequences=sequences, open_commands={**row.open_commands, command.command_id: opened})
 
 
-def _answered(row: Row, outcome: Outcome, kind: str) -> Row:
+def _with_outcome(row: Row, outcome: Outcome, kind: str) -> Row:
     command_id = outcome.command_id
     if command_id is None:
         return row
-    asked = row.asked.get(command_id)
-    if asked is None:
-        news = kind in _ENDED or kind in _TROUBLED
-        return replace(row, early={**row.early, command_id: kind}) if news else row
-    if kind in _ENDED:
-        return replace(row, asked={name: one for name, one in row.asked.items() if name != command_id})
-    if kind in _TROUBLED or kind == "command.retried":
-        return replace(row, asked={**row.asked, command_id: replace(asked, trouble=_TROUBLED.get(kind, ""))})
+    command = row.open_commands.get(command_id)
+    if command is None:
+        relevant = kind in _FINAL_OUTCOMES or kind in _TROUBLES
+        return replace(row, early_outcomes={**row.early_outcomes, command_id: kind}) if relevant else row
+    if kind in _FINAL_OUTCOMES:
+        others = {id_: other for id_, other in row.open_commands.items() if id_ != command_id}
+        return replace(row, open_commands=others)
+    if kind in _TROUBLES or kind == "command.retried":
+        changed = replace(command, trouble=_TROUBLES.get(kind, ""))
+        return replace(row, open_commands={**row.open_commands, command_id: changed})
     return row

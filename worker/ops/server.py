@@ -1,4 +1,4 @@
-"""The server: routes, and what happens around every page: guard, headers, and errors in one sentence."""
+"""The web server: routes, and the middleware around every page: session, headers, errors in one sentence."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,13 +13,13 @@ from worker.health import live, metrics, readiness
 from worker.kafka.refusals import describe_kafka_error
 from worker.listening import address, listen
 from worker.ops.acting import FORM_BYTES_MAX, act, act_page
-from worker.ops.door import Door, login, login_page, logout
 from worker.ops.guard import HEADERS, SESSION
-from worker.ops.needing import command_page, dead_letter_page, dead_letters_page, needs_page
+from worker.ops.login import SessionMiddleware, login, login_page, logout
+from worker.ops.needs import command_page, dead_letter_page, dead_letters_page, needs_page
 from worker.ops.now import now_page
 from worker.ops.orders import order_page, orders_page
 from worker.ops.site import Site
-from worker.ops.updates import Streams
+from worker.ops.updates import ChangeStreams
 from worker.people.acting import Refused
 from worker.postgres.connecting import DatabaseUrlError
 from worker.postgres.refusals import describe_postgres_error
@@ -32,21 +32,22 @@ PAGES: dict[str, Page] = {
     "/dead-letters": dead_letters_page, "/dead-letter": dead_letter_page,
 }  # fmt: skip
 STATIC = {"ops.css": "text/css", "ops.js": "text/javascript", "icon.svg": "image/svg+xml"}
-# What anybody may ask: it says nothing of anybody's money.
-OPEN = frozenset(("/live", "/ready", "/metrics", "/login", *(f"/static/{name}" for name in STATIC)))
+# Paths that need no session: they say nothing about orders or money.
+OPEN_PATHS = frozenset(("/live", "/ready", "/metrics", "/login", *(f"/static/{name}" for name in STATIC)))
 
-
-# What passes, or is mended where the database is: no answer, no entry, no room, its operator, a lock, a limit
-# of time, a standby that gave up what was read for what it has to write.
-AWAY = (
+# Errors that pass by themselves or are fixed at the database: it does not answer, refuses the log-in, is full, was
+# stopped by its operator, holds a lock, ran into a timeout, or is a standby that cancelled a read for its replay.
+DATABASE_UNAVAILABLE = (
     asyncpg.PostgresConnectionError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientResourcesError, asyncpg.OperatorInterventionError, asyncpg.LockNotAvailableError,
     asyncpg.TransactionRollbackError, asyncpg.InvalidTransactionStateError,
     asyncpg.InterfaceError, asyncpg.InternalClientError, DatabaseUrlError, OSError, TimeoutError,
 )  # fmt: skip
-# A database that was not migrated, or a login without the rights of its role: no page is at fault.
-NOT_OURS = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError,
-            asyncpg.InsufficientPrivilegeError)  # fmt: skip
+# A database that was not migrated, or a login without the rights that it needs.
+DATABASE_NOT_SET_UP = (
+    asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError,
+    asyncpg.InsufficientPrivilegeError,
+)  # fmt: skip
 
 
 class Server:
@@ -54,12 +55,12 @@ class Server:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._streams = Streams(site)
+        self._streams = ChangeStreams(site)
         self._runner: web.AppRunner | None = None
         self.address = ""
 
     async def start(self, port: int) -> None:
-        """On OPS_HOST; 0 takes a free port. `CannotListen` where that is impossible."""
+        """Listens on OPS_HOST; port 0 takes a free one. Raises `CannotListen` where that is impossible."""
         host = self._site.settings.ops_host
         self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=2)
         await self._runner.setup()
@@ -67,15 +68,14 @@ class Server:
         self.address = f"http://{address(host, self._runner.addresses[0][1])}"
 
     async def stop(self) -> None:
-        """Answers nothing more."""
         self._streams.end()
         if self._runner is not None:
             await self._runner.cleanup()
 
     def application(self) -> web.Application:
-        """Every route behind the guard."""
+        sessions = SessionMiddleware(self._site, OPEN_PATHS)
         app = web.Application(
-            middlewares=[self._dressed, Door(self._site, OPEN).guarded, self._explained], client_max_size=FORM_BYTES_MAX
+            middlewares=[self._add_headers, sessions.handle, self._explain_errors], client_max_size=FORM_BYTES_MAX
         )
         for path, page in PAGES.items():
             app.router.add_get(path, self._page(page))
@@ -102,7 +102,7 @@ class Server:
         async def handle(request: web.Request) -> web.StreamResponse:
             session = request[SESSION]
             if session is None or session.role != "operator":
-                return self._site.say(
+                return self._site.message(
                     request, 403, "For operators", "You are logged in as a viewer: you may look, not decide."
                 )
             return await page(self._site, request)
@@ -110,8 +110,8 @@ class Server:
         return handle
 
     @web.middleware
-    async def _dressed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Every answer, also a redirect, carries the headers that keep it to itself."""
+    async def _add_headers(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Adds the security headers to every answer, redirects included."""
         try:
             response = await handler(request)
         except web.HTTPException as answer:
@@ -122,53 +122,58 @@ class Server:
         return response
 
     @web.middleware
-    async def _explained(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """What went wrong, in one sentence; what nobody foresaw, in the log."""
+    async def _explain_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answers an error with a page of one sentence."""
         try:
             return await handler(request)
         except Refused as problem:
-            return self._site.say(request, 409, "That cannot be done", f"{problem}.")
+            return self._site.message(request, 409, "That cannot be done", f"{problem}.")
         except web.HTTPNotFound:
-            return self._site.say(request, 404, "No such page", "There is nothing at this address.")
+            return self._site.message(request, 404, "No such page", "There is nothing at this address.")
         except KafkaError as problem:
             telemetry.log.warning(
                 "Kafka did not answer a page", problem=describe_kafka_error(problem), path=request.path
             )
-            return self._site.say(request, 503, "No answer from Kafka", "Try again later; nothing is done twice.")
+            return self._site.message(request, 503, "No answer from Kafka", "Try again later; nothing is done twice.")
         except (web.HTTPException, asyncio.CancelledError):
             raise
-        except Exception as problem:  # noqa: BLE001 - the last line of a page
-            return self._broken_off(request, problem)
+        except Exception as problem:  # noqa: BLE001 - whatever it is, a page answers it
+            return self._explain_failure(request, problem)
 
-    def _broken_off(self, request: web.Request, problem: Exception) -> web.Response:
-        """A database that cannot serve us is one line in the log; a defect of ours is logged with its traceback."""
+    def _explain_failure(self, request: web.Request, problem: Exception) -> web.Response:
+        """Logs a database that cannot serve us in one line, and a defect of ours with its traceback."""
         if isinstance(problem, asyncpg.ReadOnlySQLTransactionError):
             telemetry.log.warning(
                 "the database refuses a page's write", problem=describe_postgres_error(problem), path=request.path
             )
             why = "Nothing was done. It is a standby, or set to read only: DATABASE_URL must name the primary."
-            return self._site.say(request, 503, "The database is read-only", why)
-        if isinstance(problem, AWAY):
+            return self._site.message(request, 503, "The database is read-only", why)
+        if isinstance(problem, DATABASE_UNAVAILABLE):
             telemetry.log.warning(
                 "the database did not answer a page", problem=describe_postgres_error(problem), path=request.path
             )
-            return self._site.say(request, 503, "No answer from the database", "The page is back when the database is.")
-        if isinstance(problem, NOT_OURS):
+            return self._site.message(
+                request, 503, "No answer from the database", "The page is back when the database is."
+            )
+        if isinstance(problem, DATABASE_NOT_SET_UP):
             telemetry.log.warning(
                 "the database lacks what a page asks for", problem=describe_postgres_error(problem), path=request.path
             )
             why = "Tables are missing, or this login may not read them: the log of `settlement ops` says which."
-            return self._site.say(request, 503, "The database lacks what this page shows", why)
-        if isinstance(problem, asyncpg.CharacterNotInRepertoireError):  # U+0000, which no text of the database has
-            return self._site.say(request, 404, "There is no such name", "Nothing can have the name in this address.")
+            return self._site.message(request, 503, "The database lacks what this page shows", why)
+        if isinstance(problem, asyncpg.CharacterNotInRepertoireError):  # U+0000, which PostgreSQL stores in no text
+            return self._site.message(
+                request, 404, "There is no such name", "Nothing can have the name in this address."
+            )
         telemetry.log.error("a page failed", exc_info=problem, path=request.path)
-        return self._site.say(request, 500, "This page broke", "The log of `settlement ops` says why.")
+        return self._site.message(request, 500, "This page broke", "The log of `settlement ops` says why.")
 
 
 async def _ready(site: Site, _: web.Request) -> web.Response:
-    """Open to everybody, so it quotes no server: that is left to the log and to the pages, which need a session."""
-    blind = site.around.problem and "the last look at the database and the brokers failed; the log says why"
-    return readiness({name: one for name, one in (("view", site.view.missing()), ("around", blind)) if one})
+    """Needs no session, so it quotes no error of a server: the log and the pages do."""
+    monitor = site.monitor.problem and "the last look at the database and the brokers failed; the log says why"
+    reasons = {"view": site.view.incomplete_reason(), "around": monitor}
+    return readiness({name: reason for name, reason in reasons.items() if reason})
 
 
 async def _static(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""What every page stands on, and what all of them show."""
+"""What every page needs, and the values that every page shows."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,11 +8,12 @@ from msgspec import Struct
 
 from worker.ops.guard import SESSION, Guard, Session
 from worker.ops.html import render
+from worker.ops.monitor import DeploymentMonitor
 from worker.ops.reading import Reader
-from worker.ops.surroundings import Surroundings
 from worker.ops.view import View
 from worker.settings import Settings
 
+# What a page says after an act, by the query parameter `noted`.
 NOTED = {
     "retry": "Noted. The command goes out again within a second.",
     "resolve": "Noted. The result is booked within a second.",
@@ -24,16 +25,16 @@ NOTED = {
 
 
 class Site(Struct):
-    """The parts of the ops view, each of which only reads."""
+    """The parts of the ops view, all of which only read."""
 
     settings: Settings
     guard: Guard
     view: View
-    around: Surroundings
+    monitor: DeploymentMonitor
     reader: Reader
 
     def show(self, request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:
-        """A page: its own values, and what all of them show."""
+        """Renders a page from its own values and those that every page shows."""
         session: Session | None = request.get(SESSION)
         text = render(
             template,
@@ -41,17 +42,17 @@ class Site(Struct):
             path=request.path,
             session=session,
             form_key=self.guard.form_key(session) if session else "",
-            logs_out=self.guard.asks_for_a_token,
+            logs_out=self.guard.requires_token,
             attention=self.view.totals.attention.total(),
-            open_letters=sum(self.around.dead_letters.values()),
-            incomplete=self.view.missing(),
-            blind=self.around.problem,
+            open_letters=sum(self.monitor.dead_letters.values()),
+            incomplete=self.view.incomplete_reason(),
+            monitor_problem=self.monitor.problem,
             noted=NOTED.get(request.query.get("noted", "")),
             deployment=self.settings.topic_prefix.rstrip("._-"),
             **values,
         )
         return web.Response(text=text, content_type="text/html", status=status)
 
-    def say(self, request: web.Request, status: int, title: str, says: str) -> web.Response:
-        """A page that says one thing."""
-        return self.show(request, "message.html", status, title=title, says=says)
+    def message(self, request: web.Request, status: int, title: str, text: str) -> web.Response:
+        """Renders a page with one sentence, such as an error."""
+        return self.show(request, "message.html", status, title=title, text=text)

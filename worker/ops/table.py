@@ -1,7 +1,7 @@
-"""Faust's tables as the live view needs them: typed values, one home for each key, changes that are written in bulk.
+"""Faust's tables as the live view needs them: typed values, a fixed partition per key, changes written in batches.
 
-Faust takes the partition of the current event, which of a batch may be any; it sends every change by itself; and it
-acknowledges events whose changes Kafka has not taken yet.
+Faust itself uses the partition of the current event, which in a batch may be another order's; it sends each change
+separately; and it acknowledges events before Kafka has acknowledged their changes.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from worker.kafka.murmur2 import partition_of
 from worker.kafka.refusals import describe_kafka_error, refusal
 
 REFUSED_PAUSE_SECONDS = 1.0
-TURN = 200
+ITEMS_PER_PAUSE = 200
 
 T = TypeVar("T")
 
-# Key → what it is now; None where it is gone.
+# Key → its present value; None where it was deleted.
 Changes = Mapping[Any, Any]
 
 
 class _Codec(codecs.Codec):
-    """Values as their changelog keeps them."""
+    """Encodes a table's values as JSON."""
 
     def __init__(self, type_: type) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class _Codec(codecs.Codec):
 
 
 class Model:
-    """What Faust asks of the type of a table's values; a subclass says which."""
+    """Makes a struct usable as a Faust table's `value_type`: `class RowModel(Model, of=Row)`."""
 
     _options: SimpleNamespace
 
@@ -51,64 +51,63 @@ class Model:
 
     @classmethod
     def from_data(cls, data: Any, *, preferred_type: Any = None) -> Any:  # noqa: ARG003 - the signature is Faust's
-        """The codec has made a value of it already."""
+        """Returns `data` as it is: the codec has decoded it already."""
         return data
 
 
-class HomeTable(faust.Table[Any, Any]):
-    """A table that remembers which keys changed, until somebody has Kafka keep them."""
+class BulkTable(faust.Table[Any, Any]):
+    """A table that collects the keys that changed, for its owner to write to Kafka in one batch."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._changed: set[Any] = set()
         self.refusal: str | None = None
-        """What Kafka has against our writes, as the end of a sentence; None: nothing."""
+        """Why Kafka refuses our writes, to follow the word Kafka in a sentence; None: it accepts them."""
 
     def partition_for_key(self, key: Any) -> int:
-        """An order's row lies where its records lie."""
+        """The partition of the order's records."""
         name = key[0] if isinstance(key, tuple) else key.decode()
         return partition_of(name, self.partitions)
 
     def on_key_set(self, key: Any, value: Any) -> None:  # noqa: ARG002 - the signature is Faust's
-        """It is written with the others, once."""
+        """Only notes the key, where Faust would send the change at once."""
         self._changed.add(key)
         self._maybe_set_key_ttl(key, self.partition_for_key(key))
 
     def on_key_del(self, key: Any) -> None:
-        """So is its end."""
         self._changed.add(key)
         self._maybe_del_key_ttl(key, self.partition_for_key(key))
 
-    def changes(self) -> Changes:
-        """What changed since the last call."""
+    def take_changes(self) -> Changes:
+        """Returns what changed since the last call."""
         changed, self._changed = self._changed, set()
         return {key: self.data.get(key) for key in changed}
 
-    async def keep(self, changes: Changes) -> None:
-        """Returns when Kafka has them. They are all sent at once; what it refuses is sent again."""
+    async def write(self, changes: Changes) -> None:
+        """Sends all changes, those that fail again and again, and returns when Kafka has acknowledged each."""
         while changes:
-            refused = await self._refused(changes)
-            if refused:
-                why = next(iter(refused.values()))
+            failed = await self._send_all(changes)
+            if failed:
+                problem = next(iter(failed.values()))
                 telemetry.log.warning(
-                    "Kafka refused a write of the view; it is sent again", problem=describe_kafka_error(why)
+                    "Kafka refused a write of the view; it is sent again", problem=describe_kafka_error(problem)
                 )
-                self.refusal = refusal(why)
+                self.refusal = refusal(problem)
                 await asyncio.sleep(REFUSED_PAUSE_SECONDS)
             else:
                 self.refusal = None
-            changes = {key: changes[key] for key in refused}
+            changes = {key: changes[key] for key in failed}
 
-    async def _refused(self, changes: Changes) -> Mapping[Any, BaseException]:
-        """Sends them all; those that Kafka did not take, and why."""
+    async def _send_all(self, changes: Changes) -> Mapping[Any, BaseException]:
+        """Sends the changes, waits for the acknowledgements, and returns the errors of those that failed."""
         sent: dict[Any, asyncio.Future[Any]] = {}
         try:
-            async for key in in_turns(changes):
+            async for key in with_pauses(changes):
                 sent[key] = await self._send(key, changes[key])
         except ProducerSendError as problem:
             return dict.fromkeys(changes, problem)
         await asyncio.wait(sent.values())
-        return {key: why for key, one in sent.items() if (why := _refusal(one)) is not None}
+        return {key: error for key, future in sent.items() if (error := _error_of(future)) is not None}
 
     async def _send(self, key: Any, value: Any) -> "asyncio.Future[Any]":
         topic: Any = self.changelog_topic
@@ -121,14 +120,14 @@ class HomeTable(faust.Table[Any, Any]):
         return future
 
 
-def _refusal(sent: "asyncio.Future[Any]") -> BaseException | None:
-    """A write that was given up is none."""
+def _error_of(sent: "asyncio.Future[Any]") -> BaseException | None:
+    """None if Kafka acknowledged the write; a write that was cancelled counts as failed."""
     return asyncio.CancelledError() if sent.cancelled() else sent.exception()
 
 
-async def in_turns(many: Iterable[T]) -> AsyncIterator[T]:
-    """Goes through many things, letting pages be answered in between."""
-    for number, one in enumerate(many, 1):
-        yield one
-        if number % TURN == 0:
+async def with_pauses(items: Iterable[T]) -> AsyncIterator[T]:
+    """Yields the items, and lets the event loop answer pages after every `ITEMS_PER_PAUSE` of them."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % ITEMS_PER_PAUSE == 0:
             await asyncio.sleep(0)

@@ -1,18 +1,19 @@
-"""Sums over all rows, kept up to date row by row; counted afresh after a recovery, never stored."""
+"""Sums over all rows, updated row by row in memory. They are never stored, but summed again after a recovery."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from msgspec import Struct
 
-from worker.ops.row import Asked, Row
+from worker.ops.row import OpenCommand, Row
 
-LIVE = ("authorized", "open", "settling", "refunding", "voiding")
-MOVES = ("settled", "refunded", "voided")
+# Amounts of an order's state, and amounts that were moved on one day.
+STATE_AMOUNTS = ("authorized", "open", "settling", "refunding", "voiding")
+DAY_AMOUNTS = ("settled", "refunded", "voided")
 
 
-class Way(Struct):
-    """What is on its way to one connector in one currency."""
+class InFlight(Struct):
+    """The open commands of one connector in one currency."""
 
     commands: int = 0
     value: int = 0
@@ -20,58 +21,62 @@ class Way(Struct):
 
 
 class Totals:
-    """What the page *now* shows in numbers."""
+    """The sums that the page *now* shows."""
 
     def __init__(self) -> None:
         self.statuses: Counter[str] = Counter()
         self.attention: Counter[str] = Counter()
         self.money: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-        """(currency, merchant) → the sums of `LIVE` over orders that are not at their end."""
+        """(currency, merchant) → number of orders, and the sums of `STATE_AMOUNTS`."""
         self.moved: defaultdict[tuple[int, str], Counter[str]] = defaultdict(Counter)
-        """(day since 1970, currency) → the sums of `MOVES`."""
-        self.ways: defaultdict[tuple[str, str], Way] = defaultdict(Way)
-        """(connector, currency) → what is on its way: for each connector that an order ever had, even if nothing."""
-        self.asked: dict[str, Asked] = {}
-        """Every command under way."""
+        """(day since 1970, currency) → the sums of `DAY_AMOUNTS`."""
+        self.in_flight: defaultdict[tuple[str, str], InFlight] = defaultdict(InFlight)
+        """(connector, currency) → its open commands. Has every connector that an order named, also without any."""
+        self.open_commands: dict[str, OpenCommand] = {}
+        """By command id."""
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> "Totals":
-        """Counted from the rows alone."""
         totals = cls()
         for row in rows:
-            totals.swap(None, row)
+            totals.replace(None, row)
         return totals
 
-    def swap(self, old: Row | None, new: Row | None) -> None:
-        """One order's row was replaced by another; None: there was or is no row."""
+    def replace(self, old: Row | None, new: Row | None) -> None:
+        """Replaces what one order adds to the sums; None: it had, or has no longer, a row."""
         if old is not None:
-            self._count(old, -1)
+            self._add(old, -1)
         if new is not None:
-            self._count(new, 1)
-        for command_id in old.asked if old is not None else ():
-            del self.asked[command_id]
+            self._add(new, 1)
+        for command_id in old.open_commands if old is not None else ():
+            del self.open_commands[command_id]
         if new is not None:
-            self.asked.update(new.asked)
+            self.open_commands.update(new.open_commands)
 
-    def _count(self, row: Row, sign: int) -> None:
+    def _add(self, row: Row, sign: int) -> None:
         state = row.state
         if state is None:
             return
         self.statuses[state.status] += sign
         money = self.money[state.currency, state.merchant]
         money["orders"] += sign
-        for name in LIVE:
+        for name in STATE_AMOUNTS:
             money[name] += sign * getattr(state, name)
         if row.moved.day:
             moved = self.moved[row.moved.day, state.currency]
-            for name in MOVES:
+            for name in DAY_AMOUNTS:
                 moved[name] += sign * getattr(row.moved, name)
-        for one in state.attention:
-            self.attention[one.code] += sign
+        for entry in state.attention:
+            self.attention[entry.code] += sign
         for payment in state.payments:
-            self.ways.setdefault((payment.connector, state.currency), Way())
-        for asked in row.asked.values():
-            way = self.ways[asked.connector, state.currency]
-            way.commands += sign
-            way.value += sign * asked.value
-            way.troubled += sign * bool(asked.trouble)
+            self.in_flight.setdefault((payment.connector, state.currency), InFlight())
+        for command in row.open_commands.values():
+            in_flight = self.in_flight[command.connector, state.currency]
+            in_flight.commands += sign
+            in_flight.value += sign * command.value
+            in_flight.troubled += sign * bool(command.trouble)
+
+
+def positive(counter: Counter[str]) -> Counter[str]:
+    """A copy without the names whose count has gone back to 0."""
+    return +counter

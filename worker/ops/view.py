@@ -1,9 +1,10 @@
-"""The live view: a Faust app whose agent folds the output topics into tables that Kafka keeps.
+"""The live view: a Faust app whose agent folds the output topics into tables, which changelog topics in Kafka keep.
 
-Two tables: `orders` (one row per order that is live, or came to its end in the last days) and `rates` (how much of what
-happened in each minute). Sums are counted from the rows in memory and counted anew after a recovery, so a kill between
-two writes cannot make them drift. After a kill the rows come to equal the ledger again, and the rates what happened: a
-message's offset is committed only when Kafka has the rows that it changed, and a row is written after its counts.
+Two tables: `orders` (a row per order that is live or ended in the last two days) and `rates` (how often each thing
+happened in each minute). Sums are computed from the rows in memory, and again after a recovery, so a kill between two
+writes cannot make them drift. After a kill the rows come to equal the ledger again, and the rates come to equal what
+happened: a message's offset is committed only when Kafka has acknowledged the rows that it changed, and rows are
+written after the counts.
 """
 
 import asyncio
@@ -22,26 +23,26 @@ from worker import telemetry
 from worker.kafka import names
 from worker.kafka.refusals import describe_kafka_error
 from worker.ops import changelogs
-from worker.ops.count import Count, News, counted
-from worker.ops.row import Command, Event, Message, Outcome, Row, decode, fold, is_over, milliseconds
-from worker.ops.table import HomeTable, Model, in_turns
+from worker.ops.count import Count, Increment, add_increments
+from worker.ops.row import DECODERS, Command, Event, Message, Outcome, Row, epoch_ms, fold, is_expired
+from worker.ops.table import BulkTable, Model, with_pauses
 from worker.ops.totals import Totals
-from worker.ops.watch import Progress, Watch
+from worker.ops.watchdog import Progress, Watchdog
 from worker.settings import Settings
 
 ROLE = "ops"
 TOPICS = {names.ORDERS: "state", names.EVENTS: "event", names.COMMANDS: "command", names.OUTCOMES: "outcome"}
 BATCH_RECORDS_MAX = 2_000
 BATCH_SECONDS_MAX = 0.4
-# How many records may be folded whose changes Kafka has not taken yet; then the view waits for it.
-UNKEPT_RECORDS_MAX = 10_000
+# How many folded records may wait to be written to Kafka; then no more are folded.
+UNWRITTEN_RECORDS_MAX = 10_000
 MINUTE = 60
 RATES_KEPT_SECONDS = 26 * 3600
-SWEEP_SECONDS = 300.0
-# An order's state comes with its first event; where it never does, the order came to its end long ago.
+EXPIRY_CHECK_SECONDS = 300.0
+# An order's state comes with its first event. A row that never gets one is of an order that ended long ago.
 STATELESS_SECONDS_MAX = 600.0
 STOP_SECONDS_MAX = 10.0
-# Where Kafka keeps the tables, and how.
+# The topics in which Kafka keeps the tables, with their settings.
 CHANGELOGS = {
     f"{names.group(ROLE)}-orders-changelog": {"cleanup.policy": "compact"},
     f"{names.group(ROLE)}-rates-changelog": {
@@ -51,15 +52,15 @@ CHANGELOGS = {
 
 
 class RowModel(Model, of=Row):
-    """Of `orders`."""
+    """The value type of `orders`."""
 
 
 class CountModel(Model, of=Count):
-    """Of `rates`."""
+    """The value type of `rates`."""
 
 
 class View:
-    """Follows the topics between `start` and `stop`; everything else only reads what it knows."""
+    """Consumes the topics between `start` and `stop`; the pages only read its tables and sums."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -67,149 +68,153 @@ class View:
         self.totals = Totals()
         self.changed = asyncio.Condition()
         """Notified after every batch that changed something."""
-        self.stamp = 0
-        self._swept = time.monotonic()
+        self.revision = 0
+        """Goes up with every change."""
+        self._expiry_checked_at = time.monotonic()
         self._stateless: dict[bytes, float] = {}
-        self._scratch = TemporaryDirectory(prefix="settlement-ops-")  # Faust wants a folder, and leaves it empty
+        """Key of each row without a state → since when."""
+        self._scratch = TemporaryDirectory(prefix="settlement-ops-")  # Faust needs a folder, and leaves it empty
         self.app = faust.App(
             settings.topic(names.group(ROLE)),
             datadir=self._scratch.name,
-            Table=HomeTable,
+            Table=BulkTable,
             **changelogs.faust_options(settings),
         )
         partitions = settings.topic_partitions
         self.rows: Any = self.app.Table(
-            "orders", partitions=partitions, key_type=bytes, value_type=RowModel, on_recover=self._recovered
+            "orders", partitions=partitions, key_type=bytes, value_type=RowModel, on_recover=self._on_recovered
         )
         rates = self.app.Table("rates", partitions=partitions, default=Count, value_type=CountModel)
         self.rates: Any = rates.tumbling(MINUTE, expires=RATES_KEPT_SECONDS)
         topic = self.app.topic(*self._kinds, key_serializer="raw", value_serializer="raw")
-        self.app.agent(topic, name="fold")(self._follow)
-        # It calls a partition in which nothing happens for minutes an error, and tells of each commit that takes Kafka
-        # some seconds, as a timer that overlaps; our own lag says more.
+        self.app.agent(topic, name="fold")(self._consume)
+        # Faust logs a partition that is idle for minutes as an error, and each commit that takes some seconds as an
+        # overlapping timer; our own lag says more.
         logging.getLogger("faust.transport.drivers.aiokafka").setLevel(logging.CRITICAL)
         logging.getLogger("mode.timers").setLevel(logging.ERROR)
-        self.app.on_partitions_revoked.connect(self._interrupted)
-        self._whole = False
-        self.ended = False
-        """Nothing of Faust's goes on; else its thread would keep the process for ever."""
-        self._unkept: list[Any] = []
-        self._kept = 0
-        self._watch = Watch(settings, ROLE, list(TOPICS), list(CHANGELOGS), self._progress)
+        self.app.on_partitions_revoked.connect(self._on_partitions_revoked)
+        self._has_recovered = False
+        self.faust_stopped = False
+        """Whether all of Faust has ended. While it has not, its thread keeps the process from ending."""
+        self._unwritten: list[Any] = []
+        """Events whose changes are still to be written to Kafka."""
+        self._records_done = 0
+        self._watchdog = Watchdog(settings, ROLE, list(TOPICS), list(CHANGELOGS), self._progress)
 
     async def start(self) -> None:
-        """Tables are recovered in the background; `missing` says when."""
+        """Recovers the tables in the background; until then `incomplete_reason` says so."""
         await changelogs.prepare(self._settings, names.group(ROLE), list(TOPICS), CHANGELOGS)
         consumer: Any = self.app.consumer
-        consumer.seek_to_committed = _sought(consumer)
+        consumer.seek_to_committed = _seeking_to_zero_too(consumer)
         await self.app.start()
-        await self._watch.start()
+        await self._watchdog.start()
 
     async def stop(self) -> None:
-        """Commits what Kafka has; the rest is read again."""
-        await self._watch.stop()
-        # Where its clients' thread has failed, Faust waits for ever for that thread, or ends with what it met there.
-        # And what Kafka does not take it waits for without heeding that it was cancelled.
+        """Commits the offsets that are acknowledged; the other records are read again after a start."""
+        await self._watchdog.stop()
+        # If the thread of its clients has failed, Faust waits for that thread for ever, or raises the thread's error.
+        # And it waits for writes that Kafka does not acknowledge, ignoring a cancellation.
         stopping = asyncio.create_task(self.app.stop(), name="stop of Faust")
         await asyncio.wait([stopping], timeout=STOP_SECONDS_MAX)
         if not stopping.done() or stopping.cancelled() or stopping.exception():
             telemetry.log.warning("Faust did not stop as it should: what Kafka has not acknowledged is read again")
             stopping.cancel()
         else:
-            self.ended = True
+            self.faust_stopped = True
         self._scratch.cleanup()
 
-    def missing(self) -> str | None:
-        """What the view lacks to be whole; None: nothing."""
+    def incomplete_reason(self) -> str | None:
+        """Why the pages do not show everything; None: they do."""
         if self.app.crashed:
             return "the view has crashed; the log says why"
-        if not self._whole:
+        if not self._has_recovered:
             return "the view is reading its tables from Kafka"
-        if (lacking := self._settings.topic_partitions - len(self._held())) > 0:
+        if (lacking := self._settings.topic_partitions - len(self._assigned())) > 0:
             return f"{lacking} partitions are with another ops view of this group; each shows its own part only"
-        return self.refused() or self._watch.lacking
+        return self.write_refusal() or self._watchdog.incomplete_reason
 
-    def refused(self) -> str | None:
-        """Why Kafka does not take what the view keeps there, where it answers at all."""
-        why = self.rows.refusal or self.rates.table.refusal
-        return f"what the view knows is not kept: Kafka {why}" if why else None
+    def write_refusal(self) -> str | None:
+        """Why Kafka refuses to keep the view's tables; None: it does not."""
+        refusal = self.rows.refusal or self.rates.table.refusal
+        return f"what the view knows is not kept: Kafka {refusal}" if refusal else None
 
-    def lost(self) -> str | None:
-        """Why the view has to start over; None: it goes on."""
-        if (problem := self._failure()) is not None:
-            return (
-                describe_kafka_error(problem)
-                if isinstance(problem, KafkaError)
-                else f"the view has crashed: {problem!r}"
-            )
-        return self._watch.lost
+    def fatal_reason(self) -> str | None:
+        """Why the program must end, to be started again; None: it goes on."""
+        match self._failure():
+            case None:
+                return self._watchdog.fatal_reason
+            case KafkaError() as problem:
+                return describe_kafka_error(problem)
+            case problem:
+                return f"the view has crashed: {problem!r}"
 
     def _failure(self) -> BaseException | None:
-        """What ended Faust, or why Kafka does not take it into its group: before it is in, Faust itself never asks."""
+        """What ended Faust, or why Kafka refuses it the group, which Faust ignores until it is a member."""
         if self.app.crashed:
             return self.app.crash_reason
         consumer: Any = self.app.consumer
-        client = None if self._whole else consumer._thread._consumer  # noqa: SLF001 - there is no public way to it
-        joining = client and client._coordinator  # noqa: SLF001 - None until a broker has answered
-        met: BaseException | None = joining and joining._pending_exception  # noqa: SLF001
-        return met
+        client = None if self._has_recovered else consumer._thread._consumer  # noqa: SLF001 - not public
+        coordinator = client and client._coordinator  # noqa: SLF001 - None until a broker has answered
+        pending: BaseException | None = coordinator and coordinator._pending_exception  # noqa: SLF001
+        return pending
 
-    def _held(self) -> frozenset[int]:
+    def _assigned(self) -> frozenset[int]:
         return frozenset(place.partition for place in self.app.consumer.assignment() if place.topic in self._kinds)
 
     def _progress(self) -> Progress | None:
-        return Progress(self._held(), self._kept) if self._whole and not self.refused() else None
+        if not self._has_recovered or self.write_refusal():
+            return None
+        return Progress(self._assigned(), self._records_done)
 
     def row(self, order_id: str) -> Row | None:
-        """One order as the view knows it."""
-        found: Row | None = self.rows.data.get(order_id.encode())
-        return found
+        row: Row | None = self.rows.data.get(order_id.encode())
+        return row
 
     def count(self, name: str, minute: int) -> int:
-        """How often something happened in the minute that began then (seconds since 1970)."""
-        found: Count = self.rates.relative_to(float(minute))[name].value()
-        return found.number
+        """How often `name` happened in the minute that began at `minute`, in seconds since 1970."""
+        count: Count = self.rates.relative_to(float(minute))[name].value()
+        return count.number
 
-    async def _follow(self, stream: Any) -> None:
-        # Faust acknowledges a batch also where this block was left by an error, and at the end of a stream what was in
-        # no batch at all. So its own acknowledgements are off: what Kafka has the changes of is acknowledged here.
+    async def _consume(self, stream: Any) -> None:
+        # Faust acknowledges a batch even if this block raised an error, and at the end of a stream even records that
+        # were in no batch. So its acknowledgements are off: events are acknowledged once Kafka has their changes.
         acknowledge = stream.ack
-        stream.ack, stream.enable_acks = _not_yet, False
-        async with asyncio.TaskGroup() as both:
-            keeping = both.create_task(self._keep_always(acknowledge))
+        stream.ack, stream.enable_acks = _ignore_acknowledgement, False
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(self._write_forever(acknowledge))
             async for events in stream.take_events(BATCH_RECORDS_MAX, within=BATCH_SECONDS_MAX):
                 self._fold(events)
-                self._unkept += events
+                self._unwritten += events
                 async with self.changed:
                     self.changed.notify_all()
                     await self.changed.wait_for(self._may_fold)
-            keeping.cancel()
+            writing.cancel()
 
     def _may_fold(self) -> bool:
-        return len(self._unkept) < UNKEPT_RECORDS_MAX
+        return len(self._unwritten) < UNWRITTEN_RECORDS_MAX
 
-    async def _keep_always(self, acknowledge: Callable[[Any], Awaitable[bool]]) -> None:
-        """While some changes are on their way to Kafka the next are folded; a row is sent once for all its messages."""
+    async def _write_forever(self, acknowledge: Callable[[Any], Awaitable[bool]]) -> None:
+        """Writes changes to Kafka while the next events are folded; a row that changed often is sent once."""
         while True:
             async with self.changed:
-                await self.changed.wait_for(lambda: self._unkept)
-            events, self._unkept = self._unkept, []
-            rates, rows = self.rates.table.changes(), self.rows.changes()
-            # A row that Kafka has makes its messages old news, so they are counted before.
-            await self.rates.table.keep(rates)
-            await self.rows.keep(rows)
-            async for event in in_turns(events):
+                await self.changed.wait_for(lambda: self._unwritten)
+            events, self._unwritten = self._unwritten, []
+            rates, rows = self.rates.table.take_changes(), self.rows.take_changes()
+            # Counts go first: once its row is in Kafka, a message that is read again changes nothing and adds no count.
+            await self.rates.table.write(rates)
+            await self.rows.write(rows)
+            async for event in with_pauses(events):
                 await acknowledge(event)
-            self._kept += len(events)
+            self._records_done += len(events)
             async with self.changed:
                 self.changed.notify_all()
 
     def _fold(self, events: Sequence[Any]) -> None:
         fresh: dict[bytes, Row] = {}
-        news: defaultdict[tuple[str, int], list[News]] = defaultdict(list)
+        increments: defaultdict[tuple[str, int], list[Increment]] = defaultdict(list)
         for event in events:
             try:
-                key, row = self._folded(event, fresh, news)
+                key, row = self._fold_event(event, fresh, increments)
             except (msgspec.DecodeError, ValueError, TypeError) as problem:
                 telemetry.log.warning("the view cannot read a record", topic=event.message.topic,
                                       partition=event.message.partition, offset=event.message.offset,
@@ -217,65 +222,67 @@ class View:
                 continue
             fresh[key] = row
         for key, row in fresh.items():
-            self._put(key, row)
-        for (name, minute), told in news.items():
-            self.rates.relative_to(float(minute))[name].apply(counted, told)
-        if time.monotonic() - self._swept > SWEEP_SECONDS:
-            self._sweep()
-        self.stamp += 1
+            self._store(key, row)
+        for (name, minute), added in increments.items():
+            self.rates.relative_to(float(minute))[name].apply(add_increments, added)
+        if time.monotonic() - self._expiry_checked_at > EXPIRY_CHECK_SECONDS:
+            self._delete_expired()
+        self.revision += 1
 
-    def _folded(
-        self, event: Any, fresh: dict[bytes, Row], news: defaultdict[tuple[str, int], list[News]]
+    def _fold_event(
+        self, event: Any, fresh: dict[bytes, Row], increments: defaultdict[tuple[str, int], list[Increment]]
     ) -> tuple[bytes, Row]:
-        message = decode[self._kinds[event.message.topic]](event.value)
+        """Returns the order's key and new row, and adds to `increments`; `fresh` has the rows of this batch so far."""
+        message = DECODERS[self._kinds[event.message.topic]](event.value)
         kind = (event.headers.get("ce_type") or b"").decode()
         key = message.order_id.encode()
         row = fresh.get(key) or self.rows.data.get(key) or Row()
         new = fold(row, message, kind)
         if new is not row:
             minute = int(event.message.timestamp) // MINUTE * MINUTE
-            for name, number in _news(row, message, kind):
-                news[name, minute].append(News(event.message.partition, event.message.offset, number))
+            for name, number in _counts(row, message, kind):
+                increments[name, minute].append(Increment(event.message.partition, event.message.offset, number))
         return key, new
 
-    def _put(self, key: bytes, row: Row) -> None:
+    def _store(self, key: bytes, row: Row) -> None:
         old = self.rows.data.get(key)
-        if is_over(row, time.time_ns() // 1_000_000):
+        if is_expired(row, time.time_ns() // 1_000_000):
             if old is not None:
                 del self.rows[key]
-            self.totals.swap(old, None)
+            self.totals.replace(old, None)
         elif row is not old:
             if row.state is None:
                 self._stateless.setdefault(key, time.monotonic())
             else:
                 self._stateless.pop(key, None)
             self.rows[key] = row
-            self.totals.swap(old, row)
+            self.totals.replace(old, row)
 
-    def _sweep(self) -> None:
-        """Rows of orders that came to their end some days ago leave."""
-        self._swept, now_ms = time.monotonic(), time.time_ns() // 1_000_000
-        waited = [key for key, since in self._stateless.items() if self._swept - since > STATELESS_SECONDS_MAX]
-        over = [key for key, row in self.rows.data.items() if is_over(row, now_ms)]
-        for key in (*waited, *over):
+    def _delete_expired(self) -> None:
+        """Deletes the rows of orders that ended some days ago, and rows that waited too long for a state."""
+        now, now_ms = time.monotonic(), time.time_ns() // 1_000_000
+        self._expiry_checked_at = now
+        stateless = [key for key, since in self._stateless.items() if now - since > STATELESS_SECONDS_MAX]
+        expired = [key for key, row in self.rows.data.items() if is_expired(row, now_ms)]
+        for key in (*stateless, *expired):
             self._stateless.pop(key, None)
             row = self.rows.pop(key, None)
-            self.totals.swap(row, None)
+            self.totals.replace(row, None)
 
-    async def _recovered(self) -> None:
-        # Faust lets the sources flow before it has sought their committed offsets, and empties its queues after that:
-        # what came in between would be lost, and yet taken for acknowledged. It starts the flow itself thereafter.
+    async def _on_recovered(self) -> None:
+        # Faust starts to consume the sources before it has sought their committed offsets, and empties its queues after
+        # that: records in between would be lost, yet count as acknowledged. It starts the flow again by itself.
         self.app.consumer.stop_flow()
-        self.totals, self._whole = Totals.of(self.rows.data.values()), True
+        self.totals, self._has_recovered = Totals.of(self.rows.data.values()), True
         self._stateless = {key: time.monotonic() for key, row in self.rows.data.items() if row.state is None}
-        self.stamp += 1
+        self.revision += 1
 
-    async def _interrupted(self, *_: Any, **__: Any) -> None:
-        self._whole = False
+    async def _on_partitions_revoked(self, *_: Any, **__: Any) -> None:
+        self._has_recovered = False
 
 
-def _sought(consumer: Any) -> Callable[[], Awaitable[Mapping[Any, int | None]]]:
-    """Also where 0 is committed, which aiokafka leaves out: Faust counts on it when it has let fetched records fall."""
+def _seeking_to_zero_too(consumer: Any) -> Callable[[], Awaitable[Mapping[Any, int | None]]]:
+    """Seeks also to a committed 0, which aiokafka skips: Faust relies on it after it dropped fetched records."""
     seek = consumer.seek_to_committed
 
     async def seek_to_committed() -> Mapping[Any, int | None]:
@@ -286,20 +293,20 @@ def _sought(consumer: Any) -> Callable[[], Awaitable[Mapping[Any, int | None]]]:
     return seek_to_committed
 
 
-async def _not_yet(_: Any) -> bool:
+async def _ignore_acknowledgement(_: Any) -> bool:
     return False
 
 
-def _news(row: Row, message: Message, kind: str) -> Iterable[tuple[str, int]]:
-    """What one more message of its kind counts for in its minute."""
+def _counts(row: Row, message: Message, kind: str) -> Iterable[tuple[str, int]]:
+    """Yields what a message adds to the counts of its minute: name and number."""
     match message:
         case Event():
             yield message.type, 1
         case Command():
             yield f"asked {message.connector}", 1
-        case Outcome() if (asked := row.asked.get(message.command_id or "")) is not None:
-            yield f"{kind} {asked.connector}", 1
+        case Outcome() if (command := row.open_commands.get(message.command_id or "")) is not None:
+            yield f"{kind} {command.connector}", 1
             if message.at is not None:
-                yield f"answer-ms {asked.connector}", max(0, milliseconds(message.at) - asked.issued_ms)
+                yield f"answer-ms {command.connector}", max(0, epoch_ms(message.at) - command.issued_ms)
         case _:
             return

@@ -1,4 +1,4 @@
-"""How amounts, times and codes are put into words."""
+"""Amounts, times and codes as pages show them."""
 
 from datetime import UTC, datetime
 
@@ -33,7 +33,7 @@ ACTS = {
 
 
 def amount(minor: int | None, currency: str | None) -> str:
-    """`1234567 BRL` is `12,345.67`; without a currency the minor units as they are."""
+    """`1234567` BRL becomes `12,345.67`; without a known currency the minor units stay as they are."""
     if minor is None:
         return "–"
     text = to_major(minor, currency) if currency in EXPONENTS else str(minor)
@@ -42,7 +42,7 @@ def amount(minor: int | None, currency: str | None) -> str:
 
 
 def in_words(minor: int, currency: str) -> str:
-    """`6050 BRL` is `sixty and 50/100 BRL`, as on a cheque."""
+    """`6050` BRL becomes `sixty and 50/100 BRL`, as on a cheque."""
     exponent = EXPONENTS.get(currency, 0)
     whole, part = divmod(minor, 10**exponent)
     cents = f" and {part:0{exponent}}/{10**exponent}" if exponent else ""
@@ -63,7 +63,7 @@ def _number(number: int) -> str:
     return _SMALL[number]
 
 
-def moment(at: datetime | str | None) -> str:
+def rfc3339(at: datetime | str | None) -> str:
     """For `<time datetime>`: RFC 3339 in UTC."""
     if at is None:
         return ""
@@ -72,14 +72,14 @@ def moment(at: datetime | str | None) -> str:
 
 
 def clock(at: datetime | str | None, now: datetime) -> str:
-    """`14:03:22` today, `24 Nov 14:03:22` before; UTC, as the workers' logs."""
+    """`14:03:22` today, `24 Nov 14:03:22` on another day; UTC, as the workers' logs."""
     if at is None:
         return "–"
     at = (datetime.fromisoformat(at) if isinstance(at, str) else at).astimezone(UTC)
     return f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at.day} {at:%b %H:%M:%S}"
 
 
-def lasting(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`8 s`, `12 min`, `3 h`, `5 d`."""
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:

@@ -51,11 +51,11 @@ async def browser(ledger: LedgerHarness) -> AsyncIterator[Browser]:
 @asynccontextmanager
 async def ops_view(ledger: LedgerHarness) -> AsyncIterator[TestClient[Any, Any]]:
     """The pages alone, in front of the ledger's database."""
-    view: Any = SimpleNamespace(totals=Totals(), missing=lambda: None)
-    around: Any = SimpleNamespace(dead_letters={}, problem=None)
+    view: Any = SimpleNamespace(totals=Totals(), incomplete_reason=lambda: None)
+    monitor: Any = SimpleNamespace(dead_letters={}, problem=None)
     reader = Reader(ledger.settings.database)
     await reader.start()
-    site = Site(ledger.settings, Guard(ledger.settings), view, around, reader)
+    site = Site(ledger.settings, Guard(ledger.settings), view, monitor, reader)
     async with TestClient(TestServer(Server(site).application())) as client:
         yield client
     await reader.stop()

@@ -1,4 +1,4 @@
-"""Numbers as shapes: places and widths, in whole units, for the SVG of the templates."""
+"""Turns amounts and counts into the positions and sizes, in whole units, that the templates draw as SVG."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from worker.people.orders import place
 WIDTH = HEIGHT = 1000
 Json = dict[str, Any]
 
-# In the order in which an authorization is used up, from what is done to what is left.
+# The parts of an authorization and their labels, in the order of the bar: from what is done to what is left.
 PARTS = (
     ("settled", "settled"),
     ("settling", "settling"),
@@ -35,31 +35,31 @@ class Part(Struct, frozen=True):
 
 
 def bar(values: Sequence[tuple[str, str, int]]) -> list[Part]:
-    """The parts side by side; one that is not nothing is seen, however small."""
+    """Lays the parts side by side; every part above 0 is wide enough to be seen."""
     shown = [(name, label, value) for name, label, value in values if value > 0]
     total = sum(value for _, _, value in shown)
-    least = min(8, WIDTH // max(1, len(shown)))
-    widths = [max(least, value * WIDTH // total) for _, _, value in shown]
+    width_min = min(8, WIDTH // max(1, len(shown)))
+    widths = [max(width_min, value * WIDTH // total) for _, _, value in shown]
     if widths:
         widths[widths.index(max(widths))] += WIDTH - sum(widths)
-    found, x = [], 0
+    parts, x = [], 0
     for (name, label, value), width in zip(shown, widths, strict=True):
-        found.append(Part(name, label, value, x, width))
+        parts.append(Part(name, label, value, x, width))
         x += width
-    return found
+    return parts
 
 
 def authorization(payment: Json) -> list[Part]:
-    """What became of an authorization; what was captured and given back counts as refunded."""
-    kept = payment["settled"] - payment["refunded"] - payment["refunding"]
+    """Returns the bar of a payment's authorization; what was captured and then refunded counts as refunded only."""
+    not_refunded = payment["settled"] - payment["refunded"] - payment["refunding"]
     used = sum(payment[name] for name in ("settled", "settling", "voided", "voiding"))
     lapsed = max(0, payment["authorized"] - used) if payment.get("lapsed") else 0
-    values = {**payment, "settled": kept, "lapsed": lapsed, "open": 0 if lapsed else payment["open"]}
+    values = {**payment, "settled": not_refunded, "lapsed": lapsed, "open": 0 if lapsed else payment["open"]}
     return bar([(name, label, values[name]) for name, label in PARTS])
 
 
 class Step(Struct, frozen=True):
-    """What one fact moved, and where all the money of the order is after it."""
+    """The entries of one fact, and how the order's money is divided after them."""
 
     fact: int
     kind: str
@@ -70,15 +70,15 @@ class Step(Struct, frozen=True):
     parts: list[Part]
 
 
-def steps(entries: Iterable[Json]) -> list[Step]:
-    """Fact by fact, the way of each cent: the film of the order's money."""
+def money_steps(entries: Iterable[Json]) -> list[Step]:
+    """Returns a step for each fact, in order, from the ledger entries of one order."""
     balances = dict.fromkeys(("authorized", "headroom", "settling", "settled", "refunding", "refunded", "voiding",
                               "voided", "lapsed"), 0)  # fmt: skip
-    found: list[Step] = []
-    grouped: dict[int, list[Json]] = {}
+    steps: list[Step] = []
+    by_fact: dict[int, list[Json]] = {}
     for entry in entries:
-        grouped.setdefault(entry["fact"], []).append(entry)
-    for fact, moves in grouped.items():
+        by_fact.setdefault(entry["fact"], []).append(entry)
+    for fact, moves in by_fact.items():
         for move in moves:
             if move["debit"] in balances:
                 balances[move["debit"]] -= move["amount"]
@@ -87,28 +87,28 @@ def steps(entries: Iterable[Json]) -> list[Step]:
         parts = bar(
             [(name, label, max(0, balances["authorized" if name == "open" else name])) for name, label in PARTS]
         )
-        found.append(Step(fact, first["kind"], first.get("about"), first.get("decided_at"), place(first), moves, parts))
-    return found
+        steps.append(Step(fact, first["kind"], first.get("about"), first.get("decided_at"), place(first), moves, parts))
+    return steps
 
 
 class Column(Struct, frozen=True):
-    """One minute of the chart; heights in thousandths of the highest."""
+    """One minute of the chart; heights in thousandths of the highest column."""
 
     x: int
     parts: list[tuple[str, int, int]]
-    """Class, y from above, height."""
+    """CSS class, y from the top, height."""
 
 
 def stacked(minutes: Sequence[Sequence[int]], names: Sequence[str]) -> list[Column]:
-    """Stacked columns, oldest first."""
-    most = max((sum(one) for one in minutes), default=0)
-    found = []
-    for minute, one in enumerate(minutes):
+    """Returns a stacked column for each minute, with one part per name."""
+    highest = max((sum(counts) for counts in minutes), default=0)
+    columns = []
+    for x, counts in enumerate(minutes):
         y, parts = HEIGHT, []
-        for name, number in zip(names, one, strict=True):
+        for name, number in zip(names, counts, strict=True):
             if number:
-                tall = max(12, number * HEIGHT // most)
-                y -= tall
-                parts.append((name, max(0, y), tall))
-        found.append(Column(minute, parts))
-    return found
+                height = max(12, number * HEIGHT // highest)
+                y -= height
+                parts.append((name, max(0, y), height))
+        columns.append(Column(x, parts))
+    return columns

@@ -11,9 +11,9 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from structlog.testing import capture_logs
 
-from worker.ops import surroundings
+from worker.ops import monitor
+from worker.ops.monitor import DeploymentMonitor
 from worker.ops.reading import Reader
-from worker.ops.surroundings import Surroundings
 from worker.settings import load
 
 URL = "postgresql://u:p@127.0.0.1:9/d"
@@ -22,65 +22,69 @@ URL = "postgresql://u:p@127.0.0.1:9/d"
 async def test_a_look_that_ends_in_what_nobody_foresaw_is_told_with_its_cause_and_the_next_one_follows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    around = Surroundings(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), Reader(URL))
+    watching = DeploymentMonitor(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), Reader(URL))
     problems: list[str | None] = []
     went_on = asyncio.Event()
 
     async def look() -> None:
-        problems.append(around.problem)
+        problems.append(watching.problem)
         if len(problems) == 1:
             raise KeyError("alerts")
         if len(problems) == 3:
             went_on.set()
 
+    async def lags() -> dict[str, list[int]]:
+        return {}
+
     async def close() -> None:
         raise RuntimeError("a client that breaks as it is closed")
 
-    monkeypatch.setattr(surroundings, "LOOK_SECONDS", 0)
-    monkeypatch.setattr(around, "_look", look)
+    monkeypatch.setattr(monitor, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(watching, "_look_at_database", look)
+    monkeypatch.setattr(watching._lag, "read", lags)
     with monkeypatch.context() as closing, capture_logs() as logged:
-        closing.setattr(around._lag, "close", close)
-        await around.start()
+        closing.setattr(watching._lag, "close", close)
+        await watching.start()
         async with asyncio.timeout(5):
             await went_on.wait()
-    await around.stop()
+    await watching.stop()
 
     assert problems == [None, "PostgreSQL: KeyError: 'alerts'", None]
     assert [(one["log_level"], bool(one.get("exc_info"))) for one in logged] == [
         ("error", True), ("error", True), ("info", False),
     ]  # fmt: skip
     assert logged[0]["problem"] == "PostgreSQL: KeyError: 'alerts'"
-    assert around.stamp == 2
+    assert watching.revision == 2
 
 
-async def _looked_once(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+async def _looked_once(watching: DeploymentMonitor, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is logged until the clients of a look that failed are let go."""
     let_go = asyncio.Event()
 
     async def close() -> None:
         let_go.set()
 
-    monkeypatch.setattr(around._lag, "close", close)
-    return await _logged_until(let_go, around)
+    monkeypatch.setattr(watching._lag, "close", close)
+    return await _logged_until(let_go, watching)
 
 
-async def _logged_until(signal: asyncio.Event, around: Surroundings) -> list[Any]:
+async def _logged_until(signal: asyncio.Event, watching: DeploymentMonitor) -> list[Any]:
     with capture_logs() as logged:
-        await around.start()
+        await watching.start()
         async with asyncio.timeout(5):
             await signal.wait()
-    await around.stop()
+    await watching.stop()
     return logged
 
 
 async def test_a_session_that_the_server_ended_is_no_defect_of_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    around = Surroundings(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), Reader(URL))
+    watching = DeploymentMonitor(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), Reader(URL))
 
     async def look() -> None:
         raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
 
-    monkeypatch.setattr(around, "_look", look)
-    logged = await _looked_once(around, monkeypatch)
+    monkeypatch.setattr(watching, "_look_at_database", look)
+    logged = await _looked_once(watching, monkeypatch)
 
     assert [(one["log_level"], one.get("exc_info")) for one in logged] == [("warning", None)]
 
@@ -96,7 +100,7 @@ async def test_a_server_that_is_away_is_named_and_told_once_and_what_the_other_k
     monkeypatch: pytest.MonkeyPatch, problem: Exception, told: str
 ) -> None:
     reader: Any = EmptyDatabase()
-    around = Surroundings(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), reader)
+    watching = DeploymentMonitor(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), reader)
     member = {"role": "ledger", "member_id": "m", "host": "h", "joined_at": None, "partitions": 12,
               "alerts": json.dumps([{"code": "kafka_away", "connector": "", "since": "2026-01-01T00:00:00Z"}])
               }  # fmt: skip
@@ -114,16 +118,16 @@ async def test_a_server_that_is_away_is_named_and_told_once_and_what_the_other_k
             looked_again.set()
         raise problem
 
-    monkeypatch.setattr(surroundings, "LOOK_SECONDS", 0)
-    monkeypatch.setattr(surroundings.dead_letters, "counted", letters)
+    monkeypatch.setattr(monitor, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(monitor.dead_letters, "count_open", letters)
     monkeypatch.setattr(reader, "rows", rows, raising=False)
-    monkeypatch.setattr(around, "_fits", True)
-    monkeypatch.setattr(around._lag, "read", lag)
-    logged = await _logged_until(looked_again, around)
+    monkeypatch.setattr(watching, "_schema_checked", True)
+    monkeypatch.setattr(watching._lag, "read", lag)
+    logged = await _logged_until(looked_again, watching)
 
     assert [one["problem"] for one in logged] == [told]
-    assert around.problem == told
-    assert [one.code for one in around.alerts] == ["kafka_away"]
+    assert watching.problem == told
+    assert [one.code for one in watching.alerts] == ["kafka_away"]
 
 
 class EmptyDatabase:
@@ -141,10 +145,10 @@ async def test_of_a_database_that_was_not_migrated_the_view_says_what_makes_its_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reader: Any = EmptyDatabase()
-    around = Surroundings(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), reader)
+    watching = DeploymentMonitor(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), reader)
 
-    logged = await _looked_once(around, monkeypatch)
+    logged = await _looked_once(watching, monkeypatch)
 
-    assert str(around.problem).startswith("the database lacks migration 0001_stream.sql")
-    assert str(around.problem).endswith("`settlement migrate` applies what is missing")
-    assert [(one["event"], one["problem"]) for one in logged] == [("could not look around", around.problem)]
+    assert str(watching.problem).startswith("the database lacks migration 0001_stream.sql")
+    assert str(watching.problem).endswith("`settlement migrate` applies what is missing")
+    assert [(one["event"], one["problem"]) for one in logged] == [("could not look around", watching.problem)]

@@ -1,10 +1,11 @@
-"""What needs a person: commands and amounts, and dead letters; lists, and one of them."""
+"""The pages of what needs a person: commands and amounts, and dead letters."""
 
 import msgspec
 from aiohttp import web
 
-from worker.ops.orders import number
+from worker.ops.orders import parse_number
 from worker.ops.site import Site
+from worker.ops.totals import positive
 from worker.people import commands, dead_letters
 from worker.people.acting import Refused
 from worker.people.needs import needs
@@ -17,23 +18,23 @@ STATUSES: dict[str, dead_letters.Status | None] = {
 
 
 async def needs_page(site: Site, request: web.Request) -> web.Response:
-    """What needs a person, and what a person may decide."""
+    """The commands and amounts that need a person, with what may be decided about each."""
     need, merchant = (request.query.get(name, "").strip() for name in ("need", "merchant"))
     async with site.reader.snapshot() as connection:
         found = await needs(connection, need=need or None, merchant=merchant or None, limit=LISTED_MAX)
     return site.show(request, "needs.html", need=need, merchant=merchant, found=found, most=LISTED_MAX,
-                     counted=+site.view.totals.attention)  # fmt: skip
+                     counted=positive(site.view.totals.attention))  # fmt: skip
 
 
 async def command_page(site: Site, request: web.Request) -> web.Response:
-    """One command: what was asked, every attempt, every decision."""
+    """One command: what was asked of the connector, every attempt, every decision."""
     async with site.reader.snapshot() as connection:
         page = await commands.read_page(connection, request.query.get("id", ""))
     return site.show(request, "command.html", page=page, command=page.command)
 
 
 async def dead_letters_page(site: Site, request: web.Request) -> web.Response:
-    """Dead letters, latest first."""
+    """The list of dead letters, latest first."""
     wanted = {name: request.query.get(name, "").strip() for name in ("status", "reason", "topic", "merchant", "order")}
     chosen = STATUSES.get(wanted["status"], "open")
     filter_ = dead_letters.Filter(
@@ -43,28 +44,28 @@ async def dead_letters_page(site: Site, request: web.Request) -> web.Response:
     async with site.reader.snapshot() as connection:
         found = await dead_letters.find(connection, filter_, LISTED_MAX)
     return site.show(request, "dead_letters.html", wanted=wanted, chosen=chosen or "all", found=found,
-                     counted=site.around.dead_letters, statuses=STATUSES, codes=dead_letters.CODES,
+                     counted=site.monitor.dead_letters, statuses=STATUSES, codes=dead_letters.CODES,
                      topics=dead_letters.TOPICS, most=LISTED_MAX)  # fmt: skip
 
 
 async def dead_letter_page(site: Site, request: web.Request) -> web.Response:
-    """One dead letter: where it came from, why it went no further, its bytes as text."""
+    """One dead letter: its record, why it was refused, what people did about it."""
     async with site.reader.snapshot() as connection:
-        page = await dead_letters.read_page(connection, letter_id(request.query.get("id", "")))
+        page = await dead_letters.read_page(connection, parse_letter_id(request.query.get("id", "")))
     return site.show(request, "dead_letter.html", page=page, letter=page.letter,
                      value=readable(page.letter.record.value))  # fmt: skip
 
 
-def letter_id(text: str) -> int:
-    """The number of a dead letter; `Refused` where it is none."""
-    found = number(text, -1)
-    if not 0 < found <= dead_letters.ID_MAX:
+def parse_letter_id(text: str) -> int:
+    """Returns a dead letter's number; raises `Refused` for any other text."""
+    number = parse_number(text, -1)
+    if not 0 < number <= dead_letters.ID_MAX:
         raise Refused(f"no dead letter {text} is known")
-    return found
+    return number
 
 
 def readable(value: bytes | None) -> str | None:
-    """JSON in lines, other text as it is, bytes that are not text as escapes; cut where nobody reads on."""
+    """JSON indented, other text as it is, bytes that are not UTF-8 escaped; cut at `VALUE_CHARACTERS_MAX`."""
     if value is None:
         return None
     try:

@@ -119,4 +119,4 @@ def test_beyond_loopback_a_token_is_asked_for_and_it_is_not_short() -> None:
     ):
         with pytest.raises(SettingsError, match=says):
             Guard(load({**there, **more}))
-    assert Guard(load({**there, "OPS_TOKEN": "s" * 20})).asks_for_a_token
+    assert Guard(load({**there, "OPS_TOKEN": "s" * 20})).requires_token

@@ -25,21 +25,26 @@ PARTS = "multipart/form-data"
 STRANGELY_CODED = (
     b'--abc\r\nContent-Disposition: form-data; name="token"\r\nContent-Transfer-Encoding: none\r\n\r\nx\r\n--abc--\r\n'
 )
-# A view that knows nothing and lacks nothing, and quiet surroundings.
-NOTHING_NEW = (SimpleNamespace(totals=Totals(), missing=lambda: None), SimpleNamespace(dead_letters={}, problem=None))
+# A view that knows nothing and lacks nothing, and a monitor without a problem.
+NOTHING_NEW = (
+    SimpleNamespace(totals=Totals(), incomplete_reason=lambda: None),
+    SimpleNamespace(dead_letters={}, problem=None),
+)
 
 
 @asynccontextmanager
-async def door(view: Any = None, around: Any = None, token: str | None = TOKEN) -> AsyncIterator[TestClient[Any, Any]]:
+async def client_of_view(
+    view: Any = None, monitor: Any = None, token: str | None = TOKEN
+) -> AsyncIterator[TestClient[Any, Any]]:
     """An ops view that asks for a token, in front of nothing."""
     settings = load(PLACES if token is None else {**PLACES, "OPS_TOKEN": token})
-    site = Site(settings, Guard(settings), view, around, Reader(settings.database))
+    site = Site(settings, Guard(settings), view, monitor, Reader(settings.database))
     async with TestClient(TestServer(Server(site).application())) as client:
         yield client
 
 
 async def place_after_login(to: str) -> str:
-    async with door() as client:
+    async with client_of_view() as client:
         headers = {"Origin": f"http://{client.host}:{client.port}"}
         form = {"token": TOKEN, "to": to}
         async with client.post("/login", data=form, headers=headers, allow_redirects=False) as answer:
@@ -47,8 +52,8 @@ async def place_after_login(to: str) -> str:
             return answer.headers["Location"]
 
 
-async def readiness(view: Any, around: Any) -> tuple[int, Any]:
-    async with door(view, around) as client, client.get("/ready") as answer:
+async def readiness(view: Any, monitor: Any) -> tuple[int, Any]:
+    async with client_of_view(view, monitor) as client, client.get("/ready") as answer:
         return answer.status, await answer.json()
 
 
@@ -68,7 +73,7 @@ async def test_what_would_be_another_site_leads_to_the_first_page(to: str):
 async def test_to_whoever_has_no_session_nothing_is_said_of_what_the_database_or_kafka_answered():
     said = 'password authentication failed for user "ops"'
     crashed: Any = SimpleNamespace(app=SimpleNamespace(crashed=True, crash_reason=RuntimeError(said)))
-    view = SimpleNamespace(missing=lambda: View.missing(crashed))
+    view = SimpleNamespace(incomplete_reason=lambda: View.incomplete_reason(crashed))
 
     assert await readiness(view, SimpleNamespace(problem=f"InvalidPasswordError: {said}")) == (503, {
         "ready": False, "view": "the view has crashed; the log says why",
@@ -77,16 +82,16 @@ async def test_to_whoever_has_no_session_nothing_is_said_of_what_the_database_or
 
 
 async def test_a_view_that_lacks_nothing_is_ready():
-    view, around = SimpleNamespace(missing=lambda: None), SimpleNamespace(problem=None)
+    view, monitor = SimpleNamespace(incomplete_reason=lambda: None), SimpleNamespace(problem=None)
 
-    assert await readiness(view, around) == (200, {"ready": True})
+    assert await readiness(view, monitor) == (200, {"ready": True})
 
 
 @pytest.mark.parametrize(("token", "status"), [(None, 200), (TOKEN, 303)])
 async def test_whoever_asks_for_the_head_of_a_page_is_answered_as_for_the_page(token: str | None, status: int):
-    view = SimpleNamespace(totals=Totals(), missing=lambda: None, rows=SimpleNamespace(data={}))
+    view = SimpleNamespace(totals=Totals(), incomplete_reason=lambda: None, rows=SimpleNamespace(data={}))
     async with (
-        door(view, NOTHING_NEW[1], token) as client,
+        client_of_view(view, NOTHING_NEW[1], token) as client,
         client.head("/orders", allow_redirects=False) as head,
         client.get("/orders", allow_redirects=False) as page,
     ):
@@ -95,7 +100,7 @@ async def test_whoever_asks_for_the_head_of_a_page_is_answered_as_for_the_page(t
 
 @pytest.mark.parametrize("path", ["/act", "/logout"])
 async def test_a_form_sent_after_its_session_is_over_says_that_nothing_was_done(path: str):
-    async with door(*NOTHING_NEW) as client:
+    async with client_of_view(*NOTHING_NEW) as client:
         headers = {"Origin": f"http://{client.host}:{client.port}"}
         async with client.post(path, data={"action": "retry", "id": "c-1"}, headers=headers) as answer:
             assert (answer.status, answer.content_type) == (401, "text/html")
@@ -112,7 +117,7 @@ async def test_a_form_sent_after_its_session_is_over_says_that_nothing_was_done(
 async def test_what_cannot_be_read_as_a_form_is_refused_in_one_sentence(
     path: str, kind: str, more: dict[str, str], body: bytes
 ):
-    async with door(*NOTHING_NEW) as client:
+    async with client_of_view(*NOTHING_NEW) as client:
         headers = {"Origin": f"http://{client.host}:{client.port}", "Content-Type": kind, **more}
         async with client.post(path, data=body, headers=headers) as answer:
             assert (answer.status, answer.content_type) == (400, "text/html")
@@ -121,7 +126,7 @@ async def test_what_cannot_be_read_as_a_form_is_refused_in_one_sentence(
 
 async def test_a_form_from_where_nothing_can_be_is_from_elsewhere():
     async with (
-        door(*NOTHING_NEW) as client,
+        client_of_view(*NOTHING_NEW) as client,
         client.post("/login", data={"token": TOKEN}, headers={"Origin": "http://["}) as answer,
     ):
         assert (answer.status, answer.headers["Cache-Control"]) == (403, "no-store")
@@ -129,7 +134,7 @@ async def test_a_form_from_where_nothing_can_be_is_from_elsewhere():
 
 
 async def test_a_host_that_nothing_can_be_called_does_not_name_this_machine():
-    async with door(*NOTHING_NEW, token=None) as client, client.get("/", headers={"Host": "["}) as answer:
+    async with client_of_view(*NOTHING_NEW, token=None) as client, client.get("/", headers={"Host": "["}) as answer:
         assert (answer.status, answer.headers["Cache-Control"]) == (421, "no-store")
 
 
