@@ -59,6 +59,12 @@ async def _database(stack: StackEnv, kind: str, how: str = "") -> AsyncIterator[
         await _administer(stack, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@asynccontextmanager
+async def _migrated_database(stack: StackEnv, template: str) -> AsyncIterator[str]:
+    async with _database(stack, "test", f'TEMPLATE "{template}" STRATEGY FILE_COPY') as name:
+        yield _named(stack, name)
+
+
 def _in_memory() -> Path | None:
     """Databases come and go with every test, hundreds of files each; ext4 takes ever longer to make files where it has
     just deleted some, and half a processor went there. None: the usual place for what is temporary."""
@@ -85,9 +91,15 @@ async def schema_url(stack: StackEnv, migrated_template: str) -> str:
 @pytest.fixture
 async def database_url(stack: StackEnv, migrated_template: str) -> AsyncIterator[str]:
     """A migrated, empty database for this test alone."""
-    how = f'TEMPLATE "{migrated_template}" STRATEGY FILE_COPY'
-    async with _database(stack, "test", how) as name:
-        yield _named(stack, name)
+    async with _migrated_database(stack, migrated_template) as url:
+        yield url
+
+
+@pytest.fixture
+async def other_database_url(stack: StackEnv, migrated_template: str) -> AsyncIterator[str]:
+    """A second database like `database_url`."""
+    async with _migrated_database(stack, migrated_template) as url:
+        yield url
 
 
 @pytest.fixture

@@ -2,29 +2,22 @@
 
 import asyncio
 import json
-import os
 import secrets
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import asyncpg
 import orjson
 import pytest
 
 from tests.chaos.crashing import PROGRAM, STEPS
-from tests.integration.ledger.harness import CONNECTORS, authorized, invoice, outcome
-from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
+from tests.integration.ledger.harness import authorized, invoice, outcome
+from tests.integration.stream.deployment import LEDGER, StreamDeployment, deployed, environment_of
 from worker.kafka import names
 from worker.kafka.envelope import write
 from worker.kafka.records import Outgoing
 from worker.ledger.checking import run_audit, run_rebuild
-from worker.postgres.migrations import migrate
 from worker.stack import StackEnv
 
 ORDERS_PER_STEP = 12
@@ -57,42 +50,6 @@ async def outcomes(deployment: StreamDeployment) -> list[Message]:
     return [(names.OUTCOMES, "command.succeeded", outcome(dict(row))) for row in rows]
 
 
-@asynccontextmanager
-async def deployed(stack: StackEnv, url: str, folder: Path) -> AsyncIterator[StreamDeployment]:
-    (folder / "connectors.toml").write_text(CONNECTORS)
-    deployment = StreamDeployment({
-        "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers, "DATABASE_URL": url,
-        "TOPIC_PREFIX": f"t{secrets.token_hex(4)}.", "TOPIC_PARTITIONS": str(PARTITIONS),
-        "CONNECTORS_FILE": str(folder / "connectors.toml"), "LOG_FORMAT": "json",
-    }, folder)  # fmt: skip
-    try:
-        await deployment.open()
-        yield deployment
-    finally:
-        await deployment.close()
-
-
-@asynccontextmanager
-async def another_database(url: str) -> AsyncIterator[str]:
-    name, server = f"test_{secrets.token_hex(6)}", await asyncpg.connect(url)
-    await server.execute(f"CREATE DATABASE {name}")
-    try:
-        another = urlsplit(url)._replace(path=f"/{name}").geturl()
-        await migrate(another)
-        yield another
-    finally:
-        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await server.close()
-
-
-def start(deployment: StreamDeployment, step: str | None = None) -> None:
-    program = (*PROGRAM, step) if step else (sys.executable, "-m", "worker")
-    with (deployment.folder / "ledger.log").open("ab") as log:
-        deployment.processes["ledger"] = subprocess.Popen(
-            [*program, "ledger"], env=os.environ | deployment.environment, stdout=log, stderr=log
-        )
-
-
 async def send(deployment: StreamDeployment, messages: list[Message]) -> None:
     records = [
         Outgoing(topic, deployment.home(data["orderId"]), data["orderId"].encode(), json.dumps(data).encode(),
@@ -111,23 +68,23 @@ async def until_consumed(deployment: StreamDeployment, number: int) -> None:
 
 
 async def play(deployment: StreamDeployment, *, disturbed: bool) -> list[tuple[Any, ...]]:
-    """Three waves, so that each order's facts come in one order: orders, invoices, outcomes."""
+    """Returns the entries after three waves (orders, invoices, outcomes), so that each order's facts keep their order."""
     everyone = [one for batch in BATCHES for one in batch]
-    start(deployment)
+    deployment.start("ledger", LEDGER)
     await send(deployment, orders(everyone))
     await until_consumed(deployment, sent := len(everyone))
     if disturbed:
         await deployment.stop("ledger")
     for step, batch in zip(LEDGER_STEPS, BATCHES, strict=True):
         if disturbed:
-            start(deployment, step)
+            deployment.start("ledger", (*PROGRAM, step, "ledger"))
         await send(deployment, invoices(batch))
         sent += 3 * len(batch)
         if disturbed:
             code = await asyncio.to_thread(deployment.processes.pop("ledger").wait, 60)
             assert code == -signal.SIGKILL, f"the step {step!r} was not reached"
     if disturbed:
-        start(deployment)
+        deployment.start("ledger", LEDGER)
     await until_consumed(deployment, sent)
     done = await outcomes(deployment)
     await send(deployment, done)
@@ -138,21 +95,23 @@ async def play(deployment: StreamDeployment, *, disturbed: bool) -> list[tuple[A
 
 @pytest.mark.timeout(300)
 async def test_a_ledger_that_died_at_every_step_is_the_ledger_of_an_undisturbed_run(
-    stack: StackEnv, database_url: str, tmp_path: Path
+    stack: StackEnv, database_url: str, other_database_url: str, tmp_path: Path
 ):
     for name in ("calm", "storm"):
         (tmp_path / name).mkdir()
-    async with deployed(stack, database_url, tmp_path / "calm") as deployment:
+    calm = environment_of(stack, database_url, f"t{secrets.token_hex(4)}.", tmp_path / "calm")
+    async with deployed(calm, tmp_path / "calm") as deployment:
         expected = await play(deployment, disturbed=False)
 
-    async with another_database(database_url) as url, deployed(stack, url, tmp_path / "storm") as deployment:
-        found = await play(deployment, disturbed=True)
-        told = {
-            orjson.loads(one.value or b"")["orderId"]: one for one in deployment.outputs if one.topic == names.ORDERS
+    storm = environment_of(stack, other_database_url, f"t{secrets.token_hex(4)}.", tmp_path / "storm")
+    async with deployed(storm, tmp_path / "storm") as deployment:
+        entries = await play(deployment, disturbed=True)
+        published = {
+            orjson.loads(one.value or b"")["orderId"] for one in deployment.outputs if one.topic == names.ORDERS
         }
         assert (await run_audit(deployment.settings))["findings"] == []
         assert (await run_rebuild(deployment.settings))["differences"] == []
 
     assert len(expected) > 5 * len(BATCHES) * ORDERS_PER_STEP
-    assert found == expected
-    assert len(told) == len(BATCHES) * ORDERS_PER_STEP, "every order was told of"
+    assert entries == expected
+    assert len(published) == len(BATCHES) * ORDERS_PER_STEP, "every order's state was published"

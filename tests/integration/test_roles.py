@@ -5,13 +5,11 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from tests.integration.ledger.deployed import deployed
 from tests.integration.ledger.harness import authorized, invoice
 from tests.integration.login import login
 from tests.integration.stream.deployment import StreamDeployment
@@ -148,14 +146,6 @@ async def test_tables_of_later_migrations_have_their_rights_from_the_start(datab
         ("settlement_operator", "SELECT"): True, ("settlement_operator", "INSERT"): False,
     }  # fmt: skip
     await owner.close()
-
-
-@pytest.fixture
-async def deployment(
-    stack: StackEnv, database_url: str, topic_prefix: str, tmp_path: Path
-) -> AsyncIterator[StreamDeployment]:
-    async with deployed(stack, database_url, topic_prefix, tmp_path) as deployment:
-        yield deployment
 
 
 async def test_both_workers_do_their_whole_work_under_logins_with_nothing_but_their_roles(deployment: StreamDeployment):

@@ -2,32 +2,21 @@
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from tests.integration.ledger.harness import CONNECTORS, authorized, invoice
-from tests.integration.stream.deployment import StreamDeployment
+from tests.integration.stream.deployment import LEDGER, StreamDeployment
 from worker.kafka import names
 
 
 def holds_back(pid: int, number: signal.Signals) -> bool:
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return bool(int(status["SigBlk"], 16) & 1 << (number - 1))
-
-
-def start(deployment: StreamDeployment) -> subprocess.Popen[bytes]:
-    with (deployment.folder / "ledger.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "worker", "ledger"], env=os.environ | deployment.environment, stdout=log, stderr=log
-        )
-    deployment.processes["ledger"] = process
-    return process
 
 
 async def send(deployment: StreamDeployment, kind: str, data: dict[str, Any], topic: str) -> None:
@@ -40,7 +29,7 @@ def states(deployment: StreamDeployment) -> list[dict[str, Any]]:
 
 
 async def signaled_while_it_starts(deployment: StreamDeployment, number: signal.Signals) -> subprocess.Popen[bytes]:
-    process = start(deployment)
+    process = deployment.start("ledger", LEDGER)
 
     async def listens_later() -> bool:
         return holds_back(process.pid, number)
@@ -69,7 +58,7 @@ async def test_a_worker_that_is_told_to_read_its_file_again_while_it_starts_goes
 
 
 async def test_a_worker_reads_waits_for_its_file_and_drains(deployment: StreamDeployment):
-    process = start(deployment)
+    process = deployment.start("ledger", LEDGER)
     await send(deployment, "invoice.issued", invoice("o1", "1", 6000), names.INVOICES)
     order = authorized("o1", payments=[{"value": 10_000, "connector": "c2"}])
     await send(deployment, "order.authorized", order, names.ORDER_CHANGES)

@@ -3,14 +3,14 @@
 import json
 
 from tests.integration.ledger.harness import authorized, invoice
-from tests.integration.ledger.test_ledger_worker import send, start, states
-from tests.integration.stream.deployment import StreamDeployment
+from tests.integration.ledger.test_ledger_worker import send, states
+from tests.integration.stream.deployment import LEDGER, StreamDeployment
 from tests.transactions import transactional
 from worker.kafka import names
 
 
 async def test_only_an_invoice_whose_transaction_was_committed_is_settled(deployment: StreamDeployment):
-    start(deployment)
+    deployment.start("ledger", LEDGER)
     await send(deployment, "order.authorized", authorized("o1"), names.ORDER_CHANGES)
     async with transactional(deployment.settings) as producer:
         for number, value, stands in (("1", 6_000, False), ("2", 3_000, True), ("3", 500, False)):

@@ -1,16 +1,13 @@
-"""People decide beside a ledger whose cycles the tests turn by hand."""
+"""A ledger that reads real topics, in cycles that the test runs."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.ledger.conftest import ledger
 from tests.integration.people.ledger_on_kafka import LedgerOnKafka
 from worker.postgres.connecting import connect
 from worker.stack import StackEnv
-
-__all__ = ["ledger"]
 
 
 @pytest.fixture

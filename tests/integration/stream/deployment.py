@@ -1,4 +1,4 @@
-"""A deployment of its own for one test: a database, a prefix, topics; and workers that can be killed."""
+"""A deployment with its own database and topics, and workers in processes that a test starts and kills."""
 
 import asyncio
 import os
@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import asyncpg
 import orjson
 from aiokafka.admin import AIOKafkaAdminClient
 
+from tests.integration.ledger.harness import CONNECTORS
 from tests.integration.stream.toy import TABLES
 from tests.until import until
 from worker.kafka import names, topics
@@ -24,12 +26,38 @@ from worker.kafka.records import Outgoing, Record
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
 from worker.settings import Settings, load
+from worker.stack import StackEnv
 
 PARTITIONS = 6
 PATIENCE_SECONDS = 40.0
+TOY = (sys.executable, "-m", "tests.integration.stream.toy")
+LEDGER = (sys.executable, "-m", "worker", "ledger")
+
+
+def environment_of(stack: StackEnv, database_url: str, topic_prefix: str, folder: Path) -> dict[str, str]:
+    """The settings of a deployment; its connectors file is `folder`/connectors.toml."""
+    file = folder / "connectors.toml"
+    file.write_text(CONNECTORS)
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers, "DATABASE_URL": database_url, "TOPIC_PREFIX": topic_prefix,
+        "TOPIC_PARTITIONS": str(PARTITIONS), "CONNECTORS_FILE": str(file), "LOG_FORMAT": "json",
+    }  # fmt: skip
+
+
+@asynccontextmanager
+async def deployed(environment: dict[str, str], folder: Path) -> AsyncIterator["StreamDeployment"]:
+    """Its topics exist and no worker runs yet; all workers are killed and all topics deleted at the end."""
+    deployment = StreamDeployment(environment, folder)
+    try:
+        await deployment.open()
+        yield deployment
+    finally:
+        await deployment.close()
 
 
 class StreamDeployment:
+    """`start` runs a worker in a process, `send` writes input records, `outputs` collects what workers publish."""
+
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self.environment = environment
         self.settings: Settings = load(environment)
@@ -73,16 +101,11 @@ class StreamDeployment:
         await admin.delete_topics([self.settings.topic(name) for name in names.TOPICS + names.DEAD_LETTER_TOPICS])
         await admin.close()
 
-    def start(self, name: str, **more: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, program: Sequence[str] = TOY, **more: str) -> subprocess.Popen[bytes]:
         """A worker in a process of its own; its log is `<name>.log`."""
-        environment = os.environ | self.environment | {"TOY_NAME": name, "LOG_FORMAT": "json"} | more
+        environment = os.environ | self.environment | {"TOY_NAME": name} | more
         with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.integration.stream.toy"],
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
+            process = subprocess.Popen(program, env=environment, stdout=log, stderr=log)
         self.processes[name] = process
         return process
 
