@@ -43,23 +43,23 @@ INVOICES, CHANGES = "erp.invoices.v1", "erp.order-changes.v1"
 class OpsDeployment:
     """Workers, connectors and the view; `open` asks for no token, `closed` does."""
 
-    play: Sandbox
+    sandbox: Sandbox
     site: Site
     open: str
     closed: str
 
     async def send(self, *messages: Message) -> None:
         """What the ERP publishes, in this order."""
-        await publish(self.play.settings, [ErpOrder(messages[0].order_id, messages, 0, 0)])
+        await publish(self.sandbox.settings, [ErpOrder(messages[0].order_id, messages, 0, 0)])
 
     def next_answers(self, *words: str, connector: str = "cielo") -> None:
         """How the sandbox connector treats what it is asked next."""
         body = json.dumps({"next": words}).encode()
-        with urllib.request.urlopen(f"{self.play.urls[connector]}/faults", body, timeout=10) as reply:
+        with urllib.request.urlopen(f"{self.sandbox.urls[connector]}/faults", body, timeout=10) as reply:
             assert reply.status == 200
 
     async def rows(self, query: str, *arguments: Any) -> list[Any]:
-        connection = await asyncpg.connect(self.play.environment["DATABASE_URL"])
+        connection = await asyncpg.connect(self.sandbox.environment["DATABASE_URL"])
         try:
             return await connection.fetch(query, *arguments)
         finally:
@@ -79,12 +79,12 @@ class OpsDeployment:
 async def ops(stack: StackEnv, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OpsDeployment]:
     name = f"browser_{secrets.token_hex(3)}"
     environment = {**stack.as_settings(), "TOPIC_PARTITIONS": "4"}
-    async with Sandbox(name, tmp_path_factory.mktemp("browser"), environment) as play:
-        settings = play.settings
+    async with Sandbox(name, tmp_path_factory.mktemp("browser"), environment) as sandbox:
+        settings = sandbox.settings
         reader, guard = Reader(settings.database), Guard(settings)
         view = View(settings)
         site = Site(settings, guard, view, DeploymentMonitor(settings, reader), reader)
-        closed = Site(settings, Guard(load({**play.environment, "OPS_TOKEN": OPERATOR, "OPS_VIEW_TOKEN": VIEWER})),
+        closed = Site(settings, Guard(load({**sandbox.environment, "OPS_TOKEN": OPERATOR, "OPS_VIEW_TOKEN": VIEWER})),
                       view, site.monitor, reader)  # fmt: skip
         servers = [Server(site), Server(closed)]
         await reader.start()
@@ -93,7 +93,7 @@ async def ops(stack: StackEnv, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         for server in servers:
             await server.start(0)
         try:
-            yield OpsDeployment(play, site, servers[0].address, servers[1].address)
+            yield OpsDeployment(sandbox, site, servers[0].address, servers[1].address)
         finally:
             for server in servers:
                 await server.stop()

@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.async_api import Browser, async_playwright
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM, authorized, changed, invoice
-from tests.chaos.rehearsing import SECONDS_MAX, until_done
+from tests.sandboxes import SECONDS_MAX, until_done
 from tests.until import until
 from worker import stack
 from worker.sandbox.deployment import CONNECTORS, Sandbox
@@ -45,20 +45,20 @@ async def main() -> None:
 async def _play(home: Path, environment: dict[str, str]) -> None:
     os.environ["OPS_PORT"] = "0"
     told = list(erp_orders(ORDERS, sorted(CONNECTORS), 3, "BR-2209"))
-    async with Sandbox(f"photo{secrets.token_hex(2)}", home, environment) as play:
-        address = await play.open_ops_view()
-        await publish(play.settings, told, PER_SECOND)
-        await until_done(play, told)
-        await _trouble(play)
-        await _order(play)
-        await publish(play.settings, erp_orders(3, sorted(CONNECTORS), 5, "BR-3307"))
+    async with Sandbox(f"photo{secrets.token_hex(2)}", home, environment) as sandbox:
+        address = await sandbox.open_ops_view()
+        await publish(sandbox.settings, told, PER_SECOND)
+        await until_done(sandbox, told)
+        await _trouble(sandbox)
+        await _order(sandbox)
+        await publish(sandbox.settings, erp_orders(3, sorted(CONNECTORS), 5, "BR-3307"))
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            await _photograph(browser, address, play)
+            await _photograph(browser, address, sandbox)
             await browser.close()
 
 
-async def _order(play: Sandbox) -> None:
+async def _order(sandbox: Sandbox) -> None:
     """Two sales, a discount, a return, one part still to come."""
     order = SHOWN
     facts = [
@@ -67,33 +67,33 @@ async def _order(play: Sandbox) -> None:
         invoice(order, "DEV-000017", 6_500, "Input"),
     ]  # fmt: skip
     for fact in facts:
-        await _send(play, fact)
+        await _send(sandbox, fact)
         await asyncio.sleep(1.2)
 
 
-async def _trouble(play: Sandbox) -> None:
+async def _trouble(sandbox: Sandbox) -> None:
     for order, word in TROUBLED.items():
-        await _send(play, authorized(order, 18_990, "casa-lima"))
+        await _send(sandbox, authorized(order, 18_990, "casa-lima"))
         body = json.dumps({"next": [word]}).encode()
-        urllib.request.urlopen(f"{play.urls['cielo']}/faults", body, timeout=10).close()  # noqa: ASYNC210 - loopback
-        await _send(play, invoice(order, "NF-000412", 12_990))
-        await until(partial(_needs_attention, play, order), SECONDS_MAX)
-    await _send(play, invoice("BR-1042-7738", "DEV-000021", 90_000, "Input"))
-    await _send(play, invoice("BR-1042-7738", "NF-000413", "24.99"))
+        urllib.request.urlopen(f"{sandbox.urls['cielo']}/faults", body, timeout=10).close()  # noqa: ASYNC210 - loopback
+        await _send(sandbox, invoice(order, "NF-000412", 12_990))
+        await until(partial(_needs_attention, sandbox, order), SECONDS_MAX)
+    await _send(sandbox, invoice("BR-1042-7738", "DEV-000021", 90_000, "Input"))
+    await _send(sandbox, invoice("BR-1042-7738", "NF-000413", "24.99"))
     await asyncio.sleep(2.5)
 
 
-def _needs_attention(play: Sandbox, order: str) -> bool:
-    state = play.poll().orders.get(order)
+def _needs_attention(sandbox: Sandbox, order: str) -> bool:
+    state = sandbox.poll().orders.get(order)
     return state is not None and state["status"] == "attention"
 
 
-async def _send(play: Sandbox, message: Message) -> None:
-    await publish(play.settings, [ErpOrder(message.order_id, (message,), 0, 0)])
+async def _send(sandbox: Sandbox, message: Message) -> None:
+    await publish(sandbox.settings, [ErpOrder(message.order_id, (message,), 0, 0)])
 
 
-async def _photograph(browser: Browser, address: str, play: Sandbox) -> None:
-    state = play.poll().orders["BR-1042-7752"]
+async def _photograph(browser: Browser, address: str, sandbox: Sandbox) -> None:
+    state = sandbox.poll().orders["BR-1042-7752"]
     command = state["attention"][0]["commandId"]  # type: ignore[index]
     pages = {
         "now": "/", "orders": "/orders", "order": f"/order?id={SHOWN}", "needs": "/needs",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.crashing import PROGRAM, STEPS
-from tests.chaos.rehearsing import SECONDS_MAX, finished, rehearsal
+from tests.sandboxes import SECONDS_MAX, final_verdict, new_sandbox
 from worker.sandbox.deployment import CONNECTORS
 from worker.sandbox.erp import erp_orders
 from worker.sandbox.erp_command import publish
@@ -23,18 +23,18 @@ async def test_a_worker_killed_at_any_step_leaves_one_effect_per_command(
     steps = [name for name in STEPS if name.startswith(f"{worker}:")]
     told = []
 
-    async with rehearsal(tmp_path, stack) as play, asyncio.timeout(SECONDS_MAX):
-        play.processes.stop(worker)
+    async with new_sandbox(tmp_path, stack) as sandbox, asyncio.timeout(SECONDS_MAX):
+        sandbox.processes.stop(worker)
         for number, step in enumerate(steps):
-            play.processes.start(worker, step, worker, program=PROGRAM)
+            sandbox.processes.start(worker, step, worker, program=PROGRAM)
             batch = list(erp_orders(ORDERS, sorted(CONNECTORS), number, f"crash-{number}"))
-            await publish(play.settings, batch)
-            code = await asyncio.to_thread(play.processes.wait, worker, 60)
+            await publish(sandbox.settings, batch)
+            code = await asyncio.to_thread(sandbox.processes.wait, worker, 60)
             assert code == -signal.SIGKILL, f"the step {step!r} was not reached"
             told += batch
-        play.processes.start(worker, worker)
-        verdict = await finished(play, told)
-        effects = await play.effects()
+        sandbox.processes.start(worker, worker)
+        verdict = await final_verdict(sandbox, told)
+        effects = await sandbox.effects()
 
     assert verdict.good, verdict
     assert len({(one.payment_id, one.request_id) for one in effects}) == len(effects)

@@ -68,7 +68,7 @@ async def until_consumed(deployment: StreamDeployment, number: int) -> None:
 
 
 async def play(deployment: StreamDeployment, *, disturbed: bool) -> list[tuple[Any, ...]]:
-    """Returns the entries after three waves (orders, invoices, outcomes), so that each order's facts keep their order."""
+    """Returns the entries after three waves (orders, invoices, outcomes): each order's facts keep their order."""
     everyone = [one for batch in BATCHES for one in batch]
     deployment.start("ledger", LEDGER)
     await send(deployment, orders(everyone))

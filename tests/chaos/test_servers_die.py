@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.rehearsing import SECONDS_MAX, finished, rehearsal, until_told
 from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
 from tests.integration.stream.hosted import Hosted
+from tests.sandboxes import SECONDS_MAX, final_verdict, new_sandbox, until_published
 from tests.striking import strike
 from worker.postgres.migrations import migrate
 from worker.sandbox.deployment import CONNECTORS
@@ -37,15 +37,15 @@ async def test_no_cent_is_lost_or_moved_twice_when_the_database_and_the_broker_a
     told = list(erp_orders(ORDERS, sorted(CONNECTORS), 11, "servers"))
     stack = up(own_home)
 
-    async with rehearsal(tmp_path, stack) as play, asyncio.timeout(SECONDS_MAX):
-        sending = asyncio.create_task(publish(play.settings, told, per_second=ORDERS / SECONDS))
+    async with new_sandbox(tmp_path, stack) as sandbox, asyncio.timeout(SECONDS_MAX):
+        sending = asyncio.create_task(publish(sandbox.settings, told, per_second=ORDERS / SECONDS))
         for service in ("postgres", "kafka", "postgres"):
-            before = play.poll().events["settlement.confirmed"]
-            await until_told(play, "settlement.confirmed", before + ORDERS // 8)
+            before = sandbox.poll().events["settlement.confirmed"]
+            await until_published(sandbox, "settlement.confirmed", before + ORDERS // 8)
             await strike(own_home, service, signal.SIGKILL)
             await asyncio.to_thread(up, own_home)
         await sending
-        verdict = await finished(play, told)
+        verdict = await final_verdict(sandbox, told)
 
     assert verdict.good, verdict
 

@@ -7,7 +7,7 @@ import asyncpg
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from tests.chaos.rehearsing import SECONDS_MAX
+from tests.sandboxes import SECONDS_MAX
 from tests.until import until
 from worker.kafka import names
 from worker.kafka.connecting import client_options
@@ -38,72 +38,72 @@ def authorized(order: str, value: int, payments: Iterable[tuple[str, int]]) -> M
     return Message(names.ORDER_CHANGES, "order.authorized", data)
 
 
-async def administer(play: Sandbox, *statements: str) -> None:
-    connection = await asyncpg.connect(play._server)
+async def administer(sandbox: Sandbox, *statements: str) -> None:
+    connection = await asyncpg.connect(sandbox._server)
     for statement in statements:
         await connection.execute(statement)
     await connection.close()
 
 
-async def rows(play: Sandbox, query: str) -> list[tuple]:
-    connection = await asyncpg.connect(play.settings.database)
+async def rows(sandbox: Sandbox, query: str) -> list[tuple]:
+    connection = await asyncpg.connect(sandbox.settings.database)
     try:
         return [tuple(row) for row in await connection.fetch(query)]
     finally:
         await connection.close()
 
 
-async def ask(play: Sandbox, query: str):
-    found = await rows(play, query)
+async def ask(sandbox: Sandbox, query: str):
+    found = await rows(sandbox, query)
     return found[0][0] if found else None
 
 
-async def until_asked(play: Sandbox, wanted: object, query: str) -> None:
+async def until_asked(sandbox: Sandbox, wanted: object, query: str) -> None:
     """The database says so, and every program lives."""
 
     async def said() -> bool:
-        play.poll()
-        return await ask(play, query) == wanted
+        sandbox.poll()
+        return await ask(sandbox, query) == wanted
 
     await until(said, SECONDS_MAX)
 
 
-async def until_read(play: Sandbox, *topics: str) -> None:
+async def until_read(sandbox: Sandbox, *topics: str) -> None:
     """The ledger's positions are the ends of these topics, on which nobody writes any more."""
-    source = Source(play.settings, "look", topics, lambda: None)
+    source = Source(sandbox.settings, "look", topics, lambda: None)
     await source.start()
-    partitions = range(play.settings.topic_partitions)
+    partitions = range(sandbox.settings.topic_partitions)
     bounds = await source.looker.bounds([(topic, partition) for topic in topics for partition in partitions])
     await source.stop()
     listed = ", ".join(f"'{topic}'" for topic in topics)
     query = f"SELECT coalesce(sum(next_offset), 0)::bigint FROM ledger.positions WHERE topic IN ({listed})"
-    await until_asked(play, sum(end for _, end in bounds.values()), query)
+    await until_asked(sandbox, sum(end for _, end in bounds.values()), query)
 
 
-async def back_up(play: Sandbox) -> None:
-    await asyncio.to_thread(play.processes.stop, *WORKERS)
-    await administer(play, f'CREATE DATABASE "{play.name}_backup" TEMPLATE "{play.name}"')
-    play.start_workers()
+async def back_up(sandbox: Sandbox) -> None:
+    await asyncio.to_thread(sandbox.processes.stop, *WORKERS)
+    await administer(sandbox, f'CREATE DATABASE "{sandbox.name}_backup" TEMPLATE "{sandbox.name}"')
+    sandbox.start_workers()
 
 
-async def crash_and_restore(play: Sandbox) -> None:
+async def crash_and_restore(sandbox: Sandbox) -> None:
     for name in WORKERS:
-        play.processes.kill(name)
+        sandbox.processes.kill(name)
     await administer(
-        play,
-        f'DROP DATABASE "{play.name}" WITH (FORCE)',
-        f'ALTER DATABASE "{play.name}_backup" RENAME TO "{play.name}"',
+        sandbox,
+        f'DROP DATABASE "{sandbox.name}" WITH (FORCE)',
+        f'ALTER DATABASE "{sandbox.name}_backup" RENAME TO "{sandbox.name}"',
     )
 
 
-async def lose_records(play: Sandbox, *topics: str) -> None:
+async def lose_records(sandbox: Sandbox, *topics: str) -> None:
     """What retention does, at once and with all of them."""
-    admin = AIOKafkaAdminClient(**client_options(play.settings))
+    admin = AIOKafkaAdminClient(**client_options(sandbox.settings))
     await admin.start()
     everything = {
-        TopicPartition(play.settings.topic(topic), partition): RecordsToDelete(before_offset=-1)
+        TopicPartition(sandbox.settings.topic(topic), partition): RecordsToDelete(before_offset=-1)
         for topic in topics
-        for partition in range(play.settings.topic_partitions)
+        for partition in range(sandbox.settings.topic_partitions)
     }
     await admin.delete_records(everything)
     await admin.close()

@@ -5,8 +5,8 @@ import secrets
 from collections import Counter
 from pathlib import Path
 
-from tests.chaos.rehearsing import until_done
 from tests.contract.emitted import complaints
+from tests.sandboxes import until_done
 from worker.kafka import names
 from worker.kafka.records import Outgoing, Record
 from worker.kafka.sink import Sink
@@ -42,14 +42,14 @@ async def everything(settings: Settings) -> list[Record]:
 
 async def test_what_a_whole_deployment_writes_is_valid(stack: StackEnv, tmp_path: Path):
     told = list(erp_orders(ORDERS, sorted(CONNECTORS), 3, "emitted"))
-    async with Sandbox(f"emitted_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as play:
-        async with Sink(play.settings) as sink:
+    async with Sandbox(f"emitted_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as sandbox:
+        async with Sink(sandbox.settings) as sink:
             await sink.publish(Outgoing(topic, 0, b"k", BAD, [("x", b"\xff")]) for topic in names.INPUTS)
-        await publish(play.settings, told)
-        await until_done(play, told)
-        assert (await play.verdict(told)).good
+        await publish(sandbox.settings, told)
+        await until_done(sandbox, told)
+        assert (await sandbox.verdict(told)).good
 
-        written = [one for one in await everything(play.settings) if one.topic.endswith("-dlt") or one.value != BAD]
+        written = [one for one in await everything(sandbox.settings) if one.topic.endswith("-dlt") or one.value != BAD]
 
     assert complaints(written) == []
     seen = Counter(record.topic for record in written)

@@ -60,9 +60,9 @@ async def collector() -> AsyncIterator[Collector]:
     await runner.cleanup()
 
 
-async def publish_traced(play: Sandbox, story: ErpOrder) -> None:
-    partition = partition_of(story.order_id, play.settings.topic_partitions)
-    async with Sink(play.settings) as sink:
+async def publish_traced(sandbox: Sandbox, story: ErpOrder) -> None:
+    partition = partition_of(story.order_id, sandbox.settings.topic_partitions)
+    async with Sink(sandbox.settings) as sink:
         for place, message in enumerate(story.messages):
             ce_id, trace = f"{story.order_id}/{place}", f"00-{TRACE}-{PARENT}-01"
             headers = write(message.type, ce_id, "2026-01-15T12:00:00Z", trace)
@@ -70,9 +70,11 @@ async def publish_traced(play: Sandbox, story: ErpOrder) -> None:
             await sink.publish([Outgoing(message.topic, partition, story.order_id.encode(), value, headers)])
 
 
-async def scrape(play: Sandbox, worker: str) -> dict[str, list[dict[str, str]]]:
+async def scrape(sandbox: Sandbox, worker: str) -> dict[str, list[dict[str, str]]]:
     """The names of all metrics of a worker that have a sample, with its labels."""
-    line = next(one for one in play.processes.log(worker).read_text().splitlines() if one.startswith("ops server on "))
+    line = next(
+        one for one in sandbox.processes.log(worker).read_text().splitlines() if one.startswith("ops server on ")
+    )
     async with aiohttp.ClientSession() as client, client.get(line.removeprefix("ops server on ") + "/metrics") as reply:
         families = list(text_string_to_metric_families(await reply.text()))
     return {family.name: [sample.labels for sample in family.samples] for family in families if family.samples}
@@ -85,12 +87,12 @@ async def test_an_invoice_is_seen_in_the_metrics_of_both_workers_and_in_one_trac
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     [story] = erp_orders(1, [next(iter(CONNECTORS))], 3, "seen")
 
-    play = Sandbox(f"seen_{topic_prefix.strip('.')}", tmp_path, stack.as_settings())
-    async with play, asyncio.timeout(SECONDS_MAX):
-        await publish_traced(play, story)
-        await until(lambda: is_done(play.poll(), story), SECONDS_MAX)
-        ledger, delivery = await scrape(play, "ledger"), await scrape(play, "delivery")
-        verdict = await play.verdict([story])
+    sandbox = Sandbox(f"seen_{topic_prefix.strip('.')}", tmp_path, stack.as_settings())
+    async with sandbox, asyncio.timeout(SECONDS_MAX):
+        await publish_traced(sandbox, story)
+        await until(lambda: is_done(sandbox.poll(), story), SECONDS_MAX)
+        ledger, delivery = await scrape(sandbox, "ledger"), await scrape(sandbox, "delivery")
+        verdict = await sandbox.verdict([story])
 
     assert verdict.good, verdict
     assert {"topic": names.ORDER_CHANGES, "fate": "applied"} in ledger["settlement_facts"]

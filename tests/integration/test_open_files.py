@@ -23,20 +23,20 @@ async def test_connectors_that_hang_with_more_requests_than_a_shell_allows_files
     hanging = list(erp_orders(2 * FILES, ["cielo"], 5, "hangs"))
     [well] = erp_orders(1, ["rede"], 6, "well")
 
-    play = Sandbox(f"files_{topic_prefix.strip('.')}", tmp_path, stack.as_settings())
-    async with play, asyncio.timeout(SECONDS_MAX), aiohttp.ClientSession() as client:
-        play.processes.kill("delivery")
-        file = play.folder / "connectors.toml"
+    sandbox = Sandbox(f"files_{topic_prefix.strip('.')}", tmp_path, stack.as_settings())
+    async with sandbox, asyncio.timeout(SECONDS_MAX), aiohttp.ClientSession() as client:
+        sandbox.processes.kill("delivery")
+        file = sandbox.folder / "connectors.toml"
         file.write_text(file.read_text().replace("timeout_seconds = 2", "timeout_seconds = 600\nmax_in_flight = 1000"))
         silence = {"all": "silence", "for_seconds": 600}
-        (await client.post(f"{play.urls['cielo']}/faults", json=silence)).raise_for_status()
-        play.processes.start("delivery", "delivery", program=TIGHT)
+        (await client.post(f"{sandbox.urls['cielo']}/faults", json=silence)).raise_for_status()
+        sandbox.processes.start("delivery", "delivery", program=TIGHT)
 
-        await publish(play.settings, hanging)
-        await until(lambda: play.poll().events["settlement.requested"] >= len(hanging), SECONDS_MAX)
-        await publish(play.settings, [well])
-        await until(lambda: is_done(play.poll(), well), SECONDS_MAX)
-        heard = (await (await client.get(f"{play.urls['cielo']}/book")).json())["requests"]
-        play.processes.kill("delivery")  # a drain would wait for the answers
+        await publish(sandbox.settings, hanging)
+        await until(lambda: sandbox.poll().events["settlement.requested"] >= len(hanging), SECONDS_MAX)
+        await publish(sandbox.settings, [well])
+        await until(lambda: is_done(sandbox.poll(), well), SECONDS_MAX)
+        heard = (await (await client.get(f"{sandbox.urls['cielo']}/book")).json())["requests"]
+        sandbox.processes.kill("delivery")  # a drain would wait for the answers
 
     assert len(heard) > FILES, "so many hang, and each has a file"

@@ -21,8 +21,8 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
 from faust.transport.consumer import Consumer
 
-from tests.chaos.rehearsing import until_done
 from tests.integration.restoring import rows
+from tests.sandboxes import until_done
 from tests.until import until
 from worker.domain.order import Order
 from worker.domain.published import order_state
@@ -63,41 +63,43 @@ async def test_the_view_equals_the_books_after_kills_and_after_its_tables_are_lo
     monkeypatch.setenv("OPS_PORT", "0")
     told = list(erp_orders(ORDERS, sorted(CONNECTORS), secrets.randbits(32), "view"))
     async with (
-        Sandbox(f"view_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as play,
+        Sandbox(f"view_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as sandbox,
         asyncio.timeout(SECONDS_MAX),
     ):
-        play.processes.start("ops", "ops")
-        sending = asyncio.create_task(publish(play.settings, told, per_second=ORDERS / 10))
-        await _until_kept(play.settings)
-        play.processes.kill("ops")
+        sandbox.processes.start("ops", "ops")
+        sending = asyncio.create_task(publish(sandbox.settings, told, per_second=ORDERS / 10))
+        await _until_kept(sandbox.settings)
+        sandbox.processes.kill("ops")
         for victim in ("ledger", "delivery"):
-            play.processes.kill(victim)
-            former = await _epochs(play, victim)
-            play.processes.start(victim, victim)
-            await until(partial(_all_taken_since, play, victim, former), SECONDS_MAX)
+            sandbox.processes.kill(victim)
+            former = await _epochs(sandbox, victim)
+            sandbox.processes.start(victim, victim)
+            await until(partial(_all_taken_since, sandbox, victim, former), SECONDS_MAX)
         await sending
-        await until_done(play, told)
-        play.processes.stop("ledger", "delivery")
-        books = await _books(play.environment["DATABASE_URL"])
+        await until_done(sandbox, told)
+        sandbox.processes.stop("ledger", "delivery")
+        books = await _books(sandbox.environment["DATABASE_URL"])
 
         with monkeypatch.context() as slow:
             slow.setattr("worker.ops.view.BATCH_RECORDS_MAX", 50)
             slow.setattr(Consumer, "perform_seek", _slowly(Consumer.perform_seek))
-            async with watching(play.settings) as view:
+            async with watching(sandbox.settings) as view:
                 await _until_equal(view, books)
-        await _lose_tables(play.settings)
-        async with watching(play.settings) as view:
+        await _lose_tables(sandbox.settings)
+        async with watching(sandbox.settings) as view:
             await _until_equal(view, books)
 
 
-async def _epochs(play: Sandbox, role: str) -> list[tuple]:
-    return await rows(play, f"SELECT epoch FROM {role}.partitions WHERE owner IS NOT NULL ORDER BY partition")
+async def _epochs(sandbox: Sandbox, role: str) -> list[tuple]:
+    return await rows(sandbox, f"SELECT epoch FROM {role}.partitions WHERE owner IS NOT NULL ORDER BY partition")
 
 
-async def _all_taken_since(play: Sandbox, role: str, former: list[tuple]) -> bool:
+async def _all_taken_since(sandbox: Sandbox, role: str, former: list[tuple]) -> bool:
     """Whoever was started in the place of the killed one has every partition."""
-    now = await _epochs(play, role)
-    return len(now) == play.settings.topic_partitions and all(new > old for new, old in zip(now, former, strict=True))
+    now = await _epochs(sandbox, role)
+    return len(now) == sandbox.settings.topic_partitions and all(
+        new > old for new, old in zip(now, former, strict=True)
+    )
 
 
 def _slowly(seek: Callable[[Consumer], Awaitable[None]]) -> Callable[[Consumer], Awaitable[None]]:

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.rehearsing import until_done, until_told
 from tests.integration.restoring import (
     DATE,
     REFUSED,
@@ -28,6 +27,7 @@ from tests.integration.restoring import (
     lose_records,
     until_read,
 )
+from tests.sandboxes import until_done, until_published
 from worker.kafka import names
 from worker.kafka.envelope import write
 from worker.kafka.records import Outgoing
@@ -57,9 +57,9 @@ def _stories(count: int, seed: int) -> list[ErpOrder]:
 
 
 @pytest.fixture
-async def play(stack: StackEnv, tmp_path: Path) -> AsyncIterator[Sandbox]:
-    async with Sandbox(f"recover_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as play:
-        yield play
+async def sandbox(stack: StackEnv, tmp_path: Path) -> AsyncIterator[Sandbox]:
+    async with Sandbox(f"recover_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as sandbox:
+        yield sandbox
 
 
 def _cut(told: Sequence[ErpOrder], messages: int) -> list[ErpOrder]:
@@ -71,140 +71,140 @@ def _rest(told: Sequence[ErpOrder], messages: int) -> list[ErpOrder]:
     return [ErpOrder(one.order_id, one.messages[messages:], 0, 0) for one in told]
 
 
-def _refuses_to_start(play: Sandbox, worker: str) -> str:
-    done = play.processes.run(worker)
+def _refuses_to_start(sandbox: Sandbox, worker: str) -> str:
+    done = sandbox.processes.run(worker)
     assert done.returncode == REFUSED, done.stdout
     assert "`settlement recover`" in done.stderr
     return done.stderr
 
 
-def _recover(play: Sandbox) -> dict[str, Any]:
-    summary = json.loads(play.processes.must_run("recover", "--json"))
-    play.processes.must_run("audit")
-    play.processes.must_run("rebuild", "--check")
-    again = json.loads(play.processes.must_run("recover", "--json"))
+def _recover(sandbox: Sandbox) -> dict[str, Any]:
+    summary = json.loads(sandbox.processes.must_run("recover", "--json"))
+    sandbox.processes.must_run("audit")
+    sandbox.processes.must_run("rebuild", "--check")
+    again = json.loads(sandbox.processes.must_run("recover", "--json"))
     assert {name for name, left in again.items() if left} <= {"uncertain"}
     return summary
 
 
-async def _commands(play: Sandbox) -> Counter[tuple]:
+async def _commands(sandbox: Sandbox) -> Counter[tuple]:
     """Every command that ever stood on its topic, once per content."""
-    source = Source(play.settings, "look", (names.COMMANDS,), lambda: None)
+    source = Source(sandbox.settings, "look", (names.COMMANDS,), lambda: None)
     await source.start()
-    places = [(names.COMMANDS, partition) for partition in range(play.settings.topic_partitions)]
+    places = [(names.COMMANDS, partition) for partition in range(sandbox.settings.topic_partitions)]
     bounds = await source.looker.bounds(places)
     await source.stop()
     found = set()
-    async for page in read_between(play.settings, bounds):
+    async for page in read_between(sandbox.settings, bounds):
         found |= {record.value for record in page}
     data = [json.loads(one) for one in found]
     return Counter((one["paymentId"], one["requestId"]) for one in data)
 
 
-async def _nothing_was_paid_twice(play: Sandbox, told: Sequence[ErpOrder]) -> None:
-    verdict = await play.verdict(told)
+async def _nothing_was_paid_twice(sandbox: Sandbox, told: Sequence[ErpOrder]) -> None:
+    verdict = await sandbox.verdict(told)
     assert verdict.good, verdict
-    effects = Counter((one.payment_id, one.request_id) for one in await play.effects())
+    effects = Counter((one.payment_id, one.request_id) for one in await sandbox.effects())
     assert set(effects.values()) == {1}
-    commands = await _commands(play)
+    commands = await _commands(sandbox)
     assert set(commands.values()) == {1}, "a command stands on its topic with two contents"
     assert effects.keys() == commands.keys()
-    play.processes.must_run("rebuild", "--check")
+    sandbox.processes.must_run("rebuild", "--check")
 
 
-async def test_a_database_restored_from_half_way_goes_on_and_nothing_is_paid_twice(play: Sandbox) -> None:
+async def test_a_database_restored_from_half_way_goes_on_and_nothing_is_paid_twice(sandbox: Sandbox) -> None:
     told = _stories(ORDERS, 1)
-    await publish(play.settings, _cut(told, 2))
-    await until_told(play, "settlement.confirmed", ORDERS // 2)
-    await back_up(play)
-    await publish(play.settings, _cut(_rest(told, 2), 2))
-    await until_told(play, "settlement.confirmed", 2 * ORDERS)
-    await crash_and_restore(play)
+    await publish(sandbox.settings, _cut(told, 2))
+    await until_published(sandbox, "settlement.confirmed", ORDERS // 2)
+    await back_up(sandbox)
+    await publish(sandbox.settings, _cut(_rest(told, 2), 2))
+    await until_published(sandbox, "settlement.confirmed", 2 * ORDERS)
+    await crash_and_restore(sandbox)
 
-    said = _refuses_to_start(play, "ledger") + _refuses_to_start(play, "delivery")
+    said = _refuses_to_start(sandbox, "ledger") + _refuses_to_start(sandbox, "delivery")
     assert "this database is older than Kafka" in said
-    entries = await ask(play, "SELECT count(*) FROM ledger.entries")
-    dry = json.loads(play.processes.must_run("recover", "--json", "--dry-run"))
-    assert await ask(play, "SELECT count(*) FROM ledger.entries") == entries
-    summary = _recover(play)
+    entries = await ask(sandbox, "SELECT count(*) FROM ledger.entries")
+    dry = json.loads(sandbox.processes.must_run("recover", "--json", "--dry-run"))
+    assert await ask(sandbox, "SELECT count(*) FROM ledger.entries") == entries
+    summary = _recover(sandbox)
     assert {**dry, "dry_run": False} == summary
     assert min(summary["facts"], summary["commands"], summary["outcomes"], summary["uncertain"]) > 0
 
-    play.start_workers()
-    await publish(play.settings, _rest(told, 4))
-    await until_done(play, told)
-    await _nothing_was_paid_twice(play, told)
+    sandbox.start_workers()
+    await publish(sandbox.settings, _rest(told, 4))
+    await until_done(sandbox, told)
+    await _nothing_was_paid_twice(sandbox, told)
 
 
-async def test_it_goes_on_right_when_the_facts_come_again_in_another_order(play: Sandbox) -> None:
+async def test_it_goes_on_right_when_the_facts_come_again_in_another_order(sandbox: Sandbox) -> None:
     """What the ERP had sent is deleted, and sent again backwards into partitions by chance."""
     told = _stories(ORDERS, 2)
-    await publish(play.settings, _cut(told, 1))
-    await back_up(play)
-    await publish(play.settings, _cut(_rest(told, 1), 2))
-    await until_told(play, "settlement.confirmed", ORDERS)
-    await until_read(play, names.INVOICES, names.ORDER_CHANGES)
-    await crash_and_restore(play)
-    await lose_records(play, names.INVOICES, names.ORDER_CHANGES)
+    await publish(sandbox.settings, _cut(told, 1))
+    await back_up(sandbox)
+    await publish(sandbox.settings, _cut(_rest(told, 1), 2))
+    await until_published(sandbox, "settlement.confirmed", ORDERS)
+    await until_read(sandbox, names.INVOICES, names.ORDER_CHANGES)
+    await crash_and_restore(sandbox)
+    await lose_records(sandbox, names.INVOICES, names.ORDER_CHANGES)
 
-    _refuses_to_start(play, "ledger")
-    assert _recover(play)["facts"] > ORDERS
+    _refuses_to_start(sandbox, "ledger")
+    assert _recover(sandbox)["facts"] > ORDERS
 
-    play.start_workers()
-    await _send_again_backwards(play, _cut(told, 5))
-    await publish(play.settings, _rest(told, 5))
-    await until_done(play, told)
-    await _nothing_was_paid_twice(play, told)
+    sandbox.start_workers()
+    await _send_again_backwards(sandbox, _cut(told, 5))
+    await publish(sandbox.settings, _rest(told, 5))
+    await until_done(sandbox, told)
+    await _nothing_was_paid_twice(sandbox, told)
 
 
-async def test_an_empty_database_takes_back_everything(play: Sandbox) -> None:
+async def test_an_empty_database_takes_back_everything(sandbox: Sandbox) -> None:
     told = _stories(ORDERS, 3)
-    await publish(play.settings, _cut(told, 4))
-    await until_told(play, "settlement.confirmed", 2 * ORDERS)
-    await back_up(play)
-    await crash_and_restore(play)
-    await administer(play, f'DROP DATABASE "{play.name}" WITH (FORCE)', f'CREATE DATABASE "{play.name}"')
-    play.processes.must_run("migrate")
+    await publish(sandbox.settings, _cut(told, 4))
+    await until_published(sandbox, "settlement.confirmed", 2 * ORDERS)
+    await back_up(sandbox)
+    await crash_and_restore(sandbox)
+    await administer(sandbox, f'DROP DATABASE "{sandbox.name}" WITH (FORCE)', f'CREATE DATABASE "{sandbox.name}"')
+    sandbox.processes.must_run("migrate")
 
-    _refuses_to_start(play, "ledger")
-    _refuses_to_start(play, "delivery")
-    summary = _recover(play)
+    _refuses_to_start(sandbox, "ledger")
+    _refuses_to_start(sandbox, "delivery")
+    summary = _recover(sandbox)
     assert summary["facts"] > 3 * ORDERS
 
-    play.start_workers()
-    await publish(play.settings, _rest(told, 4))
-    await until_done(play, told)
-    await _nothing_was_paid_twice(play, told)
+    sandbox.start_workers()
+    await publish(sandbox.settings, _rest(told, 4))
+    await until_done(sandbox, told)
+    await _nothing_was_paid_twice(sandbox, told)
 
 
-async def test_the_whole_input_read_again_changes_not_one_entry(play: Sandbox) -> None:
+async def test_the_whole_input_read_again_changes_not_one_entry(sandbox: Sandbox) -> None:
     told = _stories(ORDERS, 4)
-    await publish(play.settings, told)
-    await until_done(play, told)
-    await asyncio.to_thread(play.processes.stop, "ledger", "delivery")
+    await publish(sandbox.settings, told)
+    await until_done(sandbox, told)
+    await asyncio.to_thread(sandbox.processes.stop, "ledger", "delivery")
     hashes = "SELECT array_agg(hash ORDER BY chain, place) FROM ledger.entries"
-    before = await ask(play, hashes)
-    await ask(play, "UPDATE ledger.positions SET next_offset = 0")
-    await ask(play, "UPDATE delivery.positions SET next_offset = 0")
+    before = await ask(sandbox, hashes)
+    await ask(sandbox, "UPDATE ledger.positions SET next_offset = 0")
+    await ask(sandbox, "UPDATE delivery.positions SET next_offset = 0")
 
-    play.start_workers()
-    await until_read(play, names.INVOICES, names.ORDER_CHANGES)
+    sandbox.start_workers()
+    await until_read(sandbox, names.INVOICES, names.ORDER_CHANGES)
 
-    await _nothing_was_paid_twice(play, told)
-    assert await ask(play, hashes) == before
+    await _nothing_was_paid_twice(sandbox, told)
+    assert await ask(sandbox, hashes) == before
 
 
-async def _send_again_backwards(play: Sandbox, told: Sequence[ErpOrder]) -> None:
+async def _send_again_backwards(sandbox: Sandbox, told: Sequence[ErpOrder]) -> None:
     """Returns stay last: a return before its sale would rightly be refused."""
     dice = random.Random(5)
     messages = [message for story in told for message in story.messages][::-1]
     records = [
         Outgoing(
-            message.topic, dice.randrange(play.settings.topic_partitions), None, json.dumps(message.data).encode(),
+            message.topic, dice.randrange(sandbox.settings.topic_partitions), None, json.dumps(message.data).encode(),
             write(message.type, secrets.token_hex(8), DATE, source=b"/erp"),
         )
         for message in messages
     ]  # fmt: skip
-    async with Sink(play.settings) as sink:
+    async with Sink(sandbox.settings) as sink:
         for record in records:
             await sink.publish([record])

@@ -15,7 +15,6 @@ import httpx
 import pytest
 from asyncpg.transaction import Transaction
 
-from tests.chaos.rehearsing import SECONDS_MAX, until_told
 from tests.integration.restoring import (
     REFUSED,
     ask,
@@ -28,6 +27,7 @@ from tests.integration.restoring import (
     until_asked,
     until_read,
 )
+from tests.sandboxes import SECONDS_MAX, until_published
 from tests.until import until
 from worker.kafka import names
 from worker.kafka.lag import committed_offsets
@@ -73,28 +73,28 @@ BEATING = """SELECT count(*) FROM (SELECT * FROM ledger.members UNION ALL SELECT
 
 
 @pytest.fixture
-async def play(stack: StackEnv, tmp_path: Path) -> AsyncIterator[Sandbox]:
+async def sandbox(stack: StackEnv, tmp_path: Path) -> AsyncIterator[Sandbox]:
     settings = {**stack.as_settings(), "TOPIC_PARTITIONS": str(PARTITIONS)}
-    async with Sandbox(f"taken_back_{secrets.token_hex(3)}", tmp_path, settings) as play:
-        await everything_is_answered(play, "ok")
-        yield play
+    async with Sandbox(f"taken_back_{secrets.token_hex(3)}", tmp_path, settings) as sandbox:
+        await everything_is_answered(sandbox, "ok")
+        yield sandbox
 
 
 def nobody(*_: int) -> None:
     """Is told how far a recovery is."""
 
 
-async def everything_is_answered(play: Sandbox, word: str) -> None:
+async def everything_is_answered(sandbox: Sandbox, word: str) -> None:
     """From now on, by both connectors."""
     async with httpx.AsyncClient(trust_env=False) as client:
-        for url in play.urls.values():
+        for url in sandbox.urls.values():
             (await client.post(f"{url}/faults", json={"all": word, "for_seconds": ALL_SECONDS})).raise_for_status()
 
 
-async def requests(play: Sandbox) -> int:
+async def requests(sandbox: Sandbox) -> int:
     """How many the connectors have got."""
     async with httpx.AsyncClient(trust_env=False) as client:
-        return sum([len((await client.get(f"{url}/book")).json()["requests"]) for url in play.urls.values()])
+        return sum([len((await client.get(f"{url}/book")).json()["requests"]) for url in sandbox.urls.values()])
 
 
 def orders_of(partition: int, count: int) -> list[str]:
@@ -118,360 +118,360 @@ def changed(by: int, *orders: str) -> list[Message]:
     ]
 
 
-async def say(play: Sandbox, *messages: Message) -> None:
-    await publish(play.settings, [ErpOrder(one.order_id, (one,), 0, 0) for one in messages])
+async def say(sandbox: Sandbox, *messages: Message) -> None:
+    await publish(sandbox.settings, [ErpOrder(one.order_id, (one,), 0, 0) for one in messages])
 
 
-async def until_at_rest(play: Sandbox, finished: int) -> None:
+async def until_at_rest(sandbox: Sandbox, finished: int) -> None:
     """So many orders are finished, nothing is asked any more, all is read, and Kafka has all that was told."""
-    await until_asked(play, finished, "SELECT count(*) FROM ledger.orders WHERE phase = 'finished'")
-    await until_asked(play, 0, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting'")
-    await until_asked(play, 0, "SELECT count(*) FROM delivery.outbox")
-    await until_read(play, *LedgerHandler.topics)
-    await until_asked(play, 0, "SELECT count(*) FROM ledger.outbox")
+    await until_asked(sandbox, finished, "SELECT count(*) FROM ledger.orders WHERE phase = 'finished'")
+    await until_asked(sandbox, 0, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting'")
+    await until_asked(sandbox, 0, "SELECT count(*) FROM delivery.outbox")
+    await until_read(sandbox, *LedgerHandler.topics)
+    await until_asked(sandbox, 0, "SELECT count(*) FROM ledger.outbox")
 
 
-async def until_kafka_knows(play: Sandbox, topic: str) -> None:
+async def until_kafka_knows(sandbox: Sandbox, topic: str) -> None:
     """All of it is read, and Kafka was told so."""
-    await until_read(play, topic)
-    read = await ask(play, f"SELECT sum(next_offset) FROM ledger.positions WHERE topic = '{topic}'")
+    await until_read(sandbox, topic)
+    read = await ask(sandbox, f"SELECT sum(next_offset) FROM ledger.positions WHERE topic = '{topic}'")
 
     async def told() -> bool:
-        committed = await committed_offsets(play.settings, names.group("ledger"))
+        committed = await committed_offsets(sandbox.settings, names.group("ledger"))
         return read == sum(at for place, at in committed.items() if place[0] == topic)
 
     await until(told, SECONDS_MAX)
 
 
-async def books(play: Sandbox) -> dict[str, list[tuple]]:
-    return {name: sorted(await rows(play, query), key=repr) for name, query in BOOKS.items()}
+async def books(sandbox: Sandbox) -> dict[str, list[tuple]]:
+    return {name: sorted(await rows(sandbox, query), key=repr) for name, query in BOOKS.items()}
 
 
-async def recover(play: Sandbox) -> Summary:
+async def recover(sandbox: Sandbox) -> Summary:
     """Sound afterwards, and with nothing left to take back."""
-    found = await run_recovery(play.settings, nobody)
-    await is_sound(play)
-    again = await run_recovery(play.settings, nobody)
+    found = await run_recovery(sandbox.settings, nobody)
+    await is_sound(sandbox)
+    again = await run_recovery(sandbox.settings, nobody)
     assert {name for name, number in again.items() if number} <= {"uncertain"}
     return found
 
 
-async def is_sound(play: Sandbox) -> None:
-    for found in (await run_audit(play.settings), await run_rebuild(play.settings)):
+async def is_sound(sandbox: Sandbox) -> None:
+    for found in (await run_audit(sandbox.settings), await run_rebuild(sandbox.settings)):
         assert found["ok"], found
 
 
-async def each_was_done_once(play: Sandbox, settled: int) -> None:
+async def each_was_done_once(sandbox: Sandbox, settled: int) -> None:
     """In the connectors' own books."""
-    done = await play.effects()
+    done = await sandbox.effects()
     assert set(Counter(one.request_id for one in done).values()) == {1}
     assert sum(one.value for one in done if one.operation == "settle") == settled
-    await is_sound(play)
+    await is_sound(sandbox)
 
 
-async def people(play: Sandbox, act: Callable[[Any], Awaitable[object]]) -> None:
+async def people(sandbox: Sandbox, act: Callable[[Any], Awaitable[object]]) -> None:
     """Somebody types something."""
-    connection = await connect(play.settings.database, name="test")
+    connection = await connect(sandbox.settings.database, name="test")
     try:
         await act(connection)
     finally:
         await connection.close()
 
 
-async def replay(play: Sandbox, *orders: str) -> None:
+async def replay(sandbox: Sandbox, *orders: str) -> None:
     """The dead letters of these orders."""
-    ids = dict(await rows(play, "SELECT order_id, id FROM ledger.dead_letters"))
-    async with Sink(play.settings) as sink:
-        await people(play, lambda typed: replaying.replay(typed, sink, ANA, [ids[one] for one in orders]))
+    ids = dict(await rows(sandbox, "SELECT order_id, id FROM ledger.dead_letters"))
+    async with Sink(sandbox.settings) as sink:
+        await people(sandbox, lambda typed: replaying.replay(typed, sink, ANA, [ids[one] for one in orders]))
 
 
 @asynccontextmanager
-async def recovery_at_work(play: Sandbox) -> AsyncIterator[Transaction]:
+async def recovery_at_work(sandbox: Sandbox) -> AsyncIterator[Transaction]:
     """It has done everything and is not over yet."""
-    connection = await connect(play.settings.database, name="test", idle_in_transaction_session_timeout="0")
+    connection = await connect(sandbox.settings.database, name="test", idle_in_transaction_session_timeout="0")
     transaction = connection.transaction()
     await transaction.start()
     try:
-        await Recovery(play.settings, connection, nobody).run()
+        await Recovery(sandbox.settings, connection, nobody).run()
         yield transaction
     finally:
         connection.terminate()
 
 
 async def test_commands_that_the_topic_has_lost_come_from_the_ledger_and_are_asked_again_under_their_ids(
-    play: Sandbox,
+    sandbox: Sandbox,
 ):
     paid, first, second, third, fourth = orders_of(0, 5)
-    await say(play, *opened(paid, first, second, third, fourth))
-    await until_told(play, "order.opened", 5)
-    await back_up(play)
-    await say(play, *invoiced(paid))
-    await until_told(play, "settlement.confirmed", 1)
-    await everything_is_answered(play, "decline")
-    await say(play, *invoiced(first, second))
-    await until_told(play, "settlement.failed", 2)
-    await everything_is_answered(play, "error")
-    await say(play, *invoiced(third, fourth))
-    await until_asked(play, 2, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting' AND uncertain")
-    await until_kafka_knows(play, names.OUTCOMES)
-    await crash_and_restore(play)
-    await lose_records(play, names.COMMANDS, names.OUTCOMES)
-    asked = await requests(play)
+    await say(sandbox, *opened(paid, first, second, third, fourth))
+    await until_published(sandbox, "order.opened", 5)
+    await back_up(sandbox)
+    await say(sandbox, *invoiced(paid))
+    await until_published(sandbox, "settlement.confirmed", 1)
+    await everything_is_answered(sandbox, "decline")
+    await say(sandbox, *invoiced(first, second))
+    await until_published(sandbox, "settlement.failed", 2)
+    await everything_is_answered(sandbox, "error")
+    await say(sandbox, *invoiced(third, fourth))
+    await until_asked(sandbox, 2, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting' AND uncertain")
+    await until_kafka_knows(sandbox, names.OUTCOMES)
+    await crash_and_restore(sandbox)
+    await lose_records(sandbox, names.COMMANDS, names.OUTCOMES)
+    asked = await requests(sandbox)
 
-    said = play.processes.must_run("recover")
+    said = sandbox.processes.must_run("recover")
 
     assert "0 commands were taken over from their topic" in said
     assert "5 commands that their topic no longer has were taken over from the ledger" in said
     assert "2 commands without an outcome will be asked again" in said
-    await is_sound(play)
-    assert sorted(await rows(play, "SELECT order_id, state, uncertain FROM delivery.commands")) == sorted([
+    await is_sound(sandbox)
+    assert sorted(await rows(sandbox, "SELECT order_id, state, uncertain FROM delivery.commands")) == sorted([
         (paid, "succeeded", False), (first, "declined", False), (second, "declined", False),
         (third, "waiting", True), (fourth, "waiting", True),
     ])  # fmt: skip
-    assert await requests(play) == asked, "a recovery asks nobody"
+    assert await requests(sandbox) == asked, "a recovery asks nobody"
 
-    await everything_is_answered(play, "decline")
-    play.start_workers()
-    await until_told(play, "settlement.failed", 4)
-    assert await ask(play, OPEN) == 4, "each has a dead letter of its own"
-    await everything_is_answered(play, "ok")
-    for (command_id,) in await rows(play, "SELECT command_id FROM delivery.commands WHERE state = 'declined'"):
-        await people(play, lambda typed, one=command_id: commands.retry(typed, ANA, one))
-    await until_at_rest(play, 5)
-    assert await ask(play, OPEN) == 0, "nobody is reminded of what was decided"
-    await each_was_done_once(play, 5 * TOTAL)
+    await everything_is_answered(sandbox, "decline")
+    sandbox.start_workers()
+    await until_published(sandbox, "settlement.failed", 4)
+    assert await ask(sandbox, OPEN) == 4, "each has a dead letter of its own"
+    await everything_is_answered(sandbox, "ok")
+    for (command_id,) in await rows(sandbox, "SELECT command_id FROM delivery.commands WHERE state = 'declined'"):
+        await people(sandbox, lambda typed, one=command_id: commands.retry(typed, ANA, one))
+    await until_at_rest(sandbox, 5)
+    assert await ask(sandbox, OPEN) == 0, "nobody is reminded of what was decided"
+    await each_was_done_once(sandbox, 5 * TOTAL)
 
 
 async def test_what_was_declined_and_done_as_another_command_is_not_asked_again_where_its_outcome_is_gone(
-    play: Sandbox,
+    sandbox: Sandbox,
 ):
     paid, order = orders_of(0, 2)
-    await say(play, *opened(paid, order), *invoiced(paid))
-    await until_told(play, "settlement.confirmed", 1)
-    await everything_is_answered(play, "error")
-    await say(play, *invoiced(order))
-    await until_asked(play, 1, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting' AND uncertain")
-    await back_up(play)
-    await everything_is_answered(play, "decline")
-    await until_told(play, "settlement.failed", 1)
-    await everything_is_answered(play, "ok")
-    [(declined,)] = await rows(play, "SELECT command_id FROM delivery.commands WHERE state = 'declined'")
-    await people(play, lambda typed: commands.retry(typed, ANA, declined))
-    await until_at_rest(play, 2)
-    await until_kafka_knows(play, names.OUTCOMES)
-    await crash_and_restore(play)
-    await lose_records(play, names.OUTCOMES)
+    await say(sandbox, *opened(paid, order), *invoiced(paid))
+    await until_published(sandbox, "settlement.confirmed", 1)
+    await everything_is_answered(sandbox, "error")
+    await say(sandbox, *invoiced(order))
+    await until_asked(sandbox, 1, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting' AND uncertain")
+    await back_up(sandbox)
+    await everything_is_answered(sandbox, "decline")
+    await until_published(sandbox, "settlement.failed", 1)
+    await everything_is_answered(sandbox, "ok")
+    [(declined,)] = await rows(sandbox, "SELECT command_id FROM delivery.commands WHERE state = 'declined'")
+    await people(sandbox, lambda typed: commands.retry(typed, ANA, declined))
+    await until_at_rest(sandbox, 2)
+    await until_kafka_knows(sandbox, names.OUTCOMES)
+    await crash_and_restore(sandbox)
+    await lose_records(sandbox, names.OUTCOMES)
 
-    play.processes.must_run("recover")
-    play.start_workers()
+    sandbox.processes.must_run("recover")
+    sandbox.start_workers()
 
-    await until_at_rest(play, 2)
-    assert sorted(await rows(play, "SELECT order_id, sequence, state FROM delivery.commands")) == sorted([
+    await until_at_rest(sandbox, 2)
+    assert sorted(await rows(sandbox, "SELECT order_id, sequence, state FROM delivery.commands")) == sorted([
         (paid, 1, "succeeded"), (order, 1, "declined"), (order, 2, "succeeded"),
     ])  # fmt: skip
-    await each_was_done_once(play, 2 * TOTAL)
+    await each_was_done_once(sandbox, 2 * TOTAL)
 
 
-async def test_what_people_decided_since_the_backup_is_applied_once_and_the_books_are_those_before(play: Sandbox):
+async def test_what_people_decided_since_the_backup_is_applied_once_and_the_books_are_those_before(sandbox: Sandbox):
     """Two commands end badly again after somebody had asked again: their dead letters are open again."""
     retried, abandoned, resolved, later, lapsed, before_it, since = orders_of(0, 4) + orders_of(1, 3)
     expired = authorized(lapsed, TOTAL, [("rede", TOTAL)])
     expired.data["payments"][0]["expiresAt"] = "2020-01-01T00:00:00Z"
-    await say(play, *opened(retried, abandoned, resolved, later, before_it, since), expired, *invoiced(lapsed))
-    await everything_is_answered(play, "decline")
-    await say(play, *invoiced(retried, abandoned))
-    await until_told(play, "settlement.failed", 3)
-    await everything_is_answered(play, "manual")
-    await say(play, *invoiced(resolved))
-    await until_told(play, "command.manual", 1)
-    await everything_is_answered(play, "echo")
-    await say(play, *invoiced(before_it, since))
-    await until_told(play, "command.suspect", 2)
-    of = dict(await rows(play, "SELECT order_id, command_id FROM delivery.commands"))
-    await everything_is_answered(play, "error")
-    await people(play, lambda typed: commands.retry(typed, ANA, of[before_it]))
-    await until_asked(play, 4, OPEN)
-    await back_up(play)
-    await everything_is_answered(play, "echo")
-    await until_told(play, "command.suspect", 3)
-    await people(play, lambda typed: commands.retry(typed, ANA, of[since]))
-    await until_told(play, "command.suspect", 4)
-    await everything_is_answered(play, "decline")
-    await say(play, *invoiced(later))
-    await until_told(play, "settlement.failed", 4)
-    await everything_is_answered(play, "ok")
+    await say(sandbox, *opened(retried, abandoned, resolved, later, before_it, since), expired, *invoiced(lapsed))
+    await everything_is_answered(sandbox, "decline")
+    await say(sandbox, *invoiced(retried, abandoned))
+    await until_published(sandbox, "settlement.failed", 3)
+    await everything_is_answered(sandbox, "manual")
+    await say(sandbox, *invoiced(resolved))
+    await until_published(sandbox, "command.manual", 1)
+    await everything_is_answered(sandbox, "echo")
+    await say(sandbox, *invoiced(before_it, since))
+    await until_published(sandbox, "command.suspect", 2)
+    of = dict(await rows(sandbox, "SELECT order_id, command_id FROM delivery.commands"))
+    await everything_is_answered(sandbox, "error")
+    await people(sandbox, lambda typed: commands.retry(typed, ANA, of[before_it]))
+    await until_asked(sandbox, 4, OPEN)
+    await back_up(sandbox)
+    await everything_is_answered(sandbox, "echo")
+    await until_published(sandbox, "command.suspect", 3)
+    await people(sandbox, lambda typed: commands.retry(typed, ANA, of[since]))
+    await until_published(sandbox, "command.suspect", 4)
+    await everything_is_answered(sandbox, "decline")
+    await say(sandbox, *invoiced(later))
+    await until_published(sandbox, "settlement.failed", 4)
+    await everything_is_answered(sandbox, "ok")
 
-    of = dict(await rows(play, "SELECT order_id, command_id FROM delivery.commands"))
-    await people(play, lambda typed: commands.retry(typed, ANA, of[retried]))
-    await people(play, lambda typed: commands.retry(typed, ANA, of[later]))
-    await people(play, lambda typed: commands.abandon(typed, ANA, of[abandoned]))
-    await people(play, lambda typed: commands.resolve(typed, ANA, of[resolved], done=TOTAL, operation_id="by-hand"))
-    await people(play, lambda typed: commands.abandon_amount(typed, ANA, lapsed, invoice="1"))
-    await until_at_rest(play, 5)
-    before = await books(play)
-    await crash_and_restore(play)
+    of = dict(await rows(sandbox, "SELECT order_id, command_id FROM delivery.commands"))
+    await people(sandbox, lambda typed: commands.retry(typed, ANA, of[retried]))
+    await people(sandbox, lambda typed: commands.retry(typed, ANA, of[later]))
+    await people(sandbox, lambda typed: commands.abandon(typed, ANA, of[abandoned]))
+    await people(sandbox, lambda typed: commands.resolve(typed, ANA, of[resolved], done=TOTAL, operation_id="by-hand"))
+    await people(sandbox, lambda typed: commands.abandon_amount(typed, ANA, lapsed, invoice="1"))
+    await until_at_rest(sandbox, 5)
+    before = await books(sandbox)
+    await crash_and_restore(sandbox)
 
-    assert (await recover(play))["decisions"] == 6
-    assert await books(play) == before
-    play.start_workers()
-    await until_at_rest(play, 5)
-    assert await books(play) == before
-    await each_was_done_once(play, 4 * TOTAL)
+    assert (await recover(sandbox))["decisions"] == 6
+    assert await books(sandbox) == before
+    sandbox.start_workers()
+    await until_at_rest(sandbox, 5)
+    assert await books(sandbox) == before
+    await each_was_done_once(sandbox, 4 * TOTAL)
 
 
 async def test_a_dead_letter_since_the_backup_is_back_and_a_replay_is_counted_once_and_for_its_own_letter(
-    play: Sandbox,
+    sandbox: Sandbox,
 ):
     known, replayed = orders_of(1, 2)
     [untouched] = orders_of(0, 1)
-    await say(play, *(authorized(one, 5_000, [("cielo", TOTAL)]) for one in (known, replayed, untouched)))
-    await say(play, *changed(-6_000, known))
-    await until_told(play, "change.rejected", 1)
-    await back_up(play)
-    await say(play, *changed(-6_000, replayed))
-    await until_told(play, "change.rejected", 2)
-    await say(play, *changed(-6_000, untouched))
-    await until_told(play, "change.rejected", 3)
-    await say(play, *changed(3_000, known, replayed, untouched))
-    await until_told(play, "change.accepted", 3)
-    await replay(play, known, replayed)
-    await until_told(play, "change.accepted", 5)
-    await until_at_rest(play, 0)
-    before = await books(play)
-    await crash_and_restore(play)
+    await say(sandbox, *(authorized(one, 5_000, [("cielo", TOTAL)]) for one in (known, replayed, untouched)))
+    await say(sandbox, *changed(-6_000, known))
+    await until_published(sandbox, "change.rejected", 1)
+    await back_up(sandbox)
+    await say(sandbox, *changed(-6_000, replayed))
+    await until_published(sandbox, "change.rejected", 2)
+    await say(sandbox, *changed(-6_000, untouched))
+    await until_published(sandbox, "change.rejected", 3)
+    await say(sandbox, *changed(3_000, known, replayed, untouched))
+    await until_published(sandbox, "change.accepted", 3)
+    await replay(sandbox, known, replayed)
+    await until_published(sandbox, "change.accepted", 5)
+    await until_at_rest(sandbox, 0)
+    before = await books(sandbox)
+    await crash_and_restore(sandbox)
 
-    assert (await recover(play))["dead_letters"] == 2
-    play.start_workers()
-    await until_at_rest(play, 0)
-    assert await books(play) == before
+    assert (await recover(sandbox))["dead_letters"] == 2
+    sandbox.start_workers()
+    await until_at_rest(sandbox, 0)
+    assert await books(sandbox) == before
     # That a person had replayed one which the backup did not have, no topic knows: it is shown again.
-    assert dict(await rows(play, "SELECT order_id, status FROM ledger.dead_letters")) == {
+    assert dict(await rows(sandbox, "SELECT order_id, status FROM ledger.dead_letters")) == {
         known: "replayed", replayed: "open", untouched: "open",
     }  # fmt: skip
 
-    await replay(play, replayed, untouched)
-    await until_told(play, "change.accepted", 6)
-    await until_at_rest(play, 0)
-    assert await rows(play, "SELECT DISTINCT status, count(*) OVER () FROM ledger.dead_letters") == [("replayed", 3)]
-    assert [play.poll().orders[one]["value"] for one in (known, replayed, untouched)] == [2_000] * 3
-    await is_sound(play)
+    await replay(sandbox, replayed, untouched)
+    await until_published(sandbox, "change.accepted", 6)
+    await until_at_rest(sandbox, 0)
+    assert await rows(sandbox, "SELECT DISTINCT status, count(*) OVER () FROM ledger.dead_letters") == [("replayed", 3)]
+    assert [sandbox.poll().orders[one]["value"] for one in (known, replayed, untouched)] == [2_000] * 3
+    await is_sound(sandbox)
 
 
-async def test_what_waited_in_the_backup_or_began_to_wait_since_ends_as_it_would_have(play: Sandbox):
+async def test_what_waited_in_the_backup_or_began_to_wait_since_ends_as_it_would_have(sandbox: Sandbox):
     woken, asleep, passing, waiting = orders_of(0, 4)
-    await say(play, *invoiced(woken, asleep))
-    await until_asked(play, 2, "SELECT count(*) FROM ledger.parked")
-    await back_up(play)
-    await say(play, *invoiced(passing, waiting))
-    await until_asked(play, 4, "SELECT count(*) FROM ledger.parked")
-    await say(play, *opened(woken, passing))
-    await until_at_rest(play, 2)
-    before = await books(play)
-    await crash_and_restore(play)
+    await say(sandbox, *invoiced(woken, asleep))
+    await until_asked(sandbox, 2, "SELECT count(*) FROM ledger.parked")
+    await back_up(sandbox)
+    await say(sandbox, *invoiced(passing, waiting))
+    await until_asked(sandbox, 4, "SELECT count(*) FROM ledger.parked")
+    await say(sandbox, *opened(woken, passing))
+    await until_at_rest(sandbox, 2)
+    before = await books(sandbox)
+    await crash_and_restore(sandbox)
 
-    await recover(play)
-    assert await rows(play, "SELECT order_id FROM ledger.parked") == [(asleep,)]
-    play.start_workers()
-    await until_at_rest(play, 2)
-    assert await books(play) == before
+    await recover(sandbox)
+    assert await rows(sandbox, "SELECT order_id FROM ledger.parked") == [(asleep,)]
+    sandbox.start_workers()
+    await until_at_rest(sandbox, 2)
+    assert await books(sandbox) == before
 
-    await say(play, *opened(asleep, waiting))
-    await until_at_rest(play, 4)
-    await each_was_done_once(play, 4 * TOTAL)
+    await say(sandbox, *opened(asleep, waiting))
+    await until_at_rest(sandbox, 4)
+    await each_was_done_once(sandbox, 4 * TOTAL)
 
 
-async def test_what_began_to_wait_since_the_backup_and_is_deleted_is_told_and_may_be_published_again(play: Sandbox):
+async def test_what_began_to_wait_since_the_backup_and_is_deleted_is_told_and_may_be_published_again(sandbox: Sandbox):
     applied, waiting = orders_of(0, 2)
-    await back_up(play)
-    await say(play, *opened(applied), *invoiced(applied, waiting), *invoiced(applied))
-    await until_at_rest(play, 1)
-    await until_kafka_knows(play, names.INVOICES)
-    await crash_and_restore(play)
-    await lose_records(play, names.INVOICES)
+    await back_up(sandbox)
+    await say(sandbox, *opened(applied), *invoiced(applied, waiting), *invoiced(applied))
+    await until_at_rest(sandbox, 1)
+    await until_kafka_knows(sandbox, names.INVOICES)
+    await crash_and_restore(sandbox)
+    await lose_records(sandbox, names.INVOICES)
 
-    said = play.processes.must_run("recover")
+    said = sandbox.processes.must_run("recover")
 
-    place = f"{play.settings.topic(names.INVOICES)} partition 0"
+    place = f"{sandbox.settings.topic(names.INVOICES)} partition 0"
     assert f"{place}: of offsets 0 to 2, which retention has deleted, 2 left no trace" in said
-    await is_sound(play)
-    play.start_workers()
-    await say(play, *invoiced(applied, waiting), *opened(waiting))
-    await until_at_rest(play, 2)
-    await each_was_done_once(play, 2 * TOTAL)
+    await is_sound(sandbox)
+    sandbox.start_workers()
+    await say(sandbox, *invoiced(applied, waiting), *opened(waiting))
+    await until_at_rest(sandbox, 2)
+    await each_was_done_once(sandbox, 2 * TOTAL)
 
 
 async def test_an_automatic_settlement_that_is_held_comes_back_also_where_retention_has_deleted_its_record(
-    play: Sandbox,
+    sandbox: Sandbox,
 ):
     [order] = orders_of(0, 1)
-    await say(play, authorized(order, 5_000, [("cielo", TOTAL)]))
-    await until_told(play, "order.opened", 1)
-    await everything_is_answered(play, "error")
-    await say(play, invoice(order, "1", 4_000))
-    await until_asked(play, 1, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting' AND uncertain")
-    await back_up(play)
+    await say(sandbox, authorized(order, 5_000, [("cielo", TOTAL)]))
+    await until_published(sandbox, "order.opened", 1)
+    await everything_is_answered(sandbox, "error")
+    await say(sandbox, invoice(order, "1", 4_000))
+    await until_asked(sandbox, 1, "SELECT count(*) FROM delivery.commands WHERE state = 'waiting' AND uncertain")
+    await back_up(sandbox)
     held = {"orderId": order, "paymentId": f"{order}-cielo", "settleId": "by-itself", "value": TOTAL}
-    await say(play, Message(names.ORDER_CHANGES, "payment.auto_settled", held))
-    await until_asked(play, 1, "SELECT count(*) FROM ledger.parked WHERE waits_for = 'judgement'")
-    await say(play, *changed(3_000, order))
-    await until_told(play, "change.accepted", 1)
-    await until_kafka_knows(play, names.ORDER_CHANGES)
-    await crash_and_restore(play)
-    await lose_records(play, names.ORDER_CHANGES)
+    await say(sandbox, Message(names.ORDER_CHANGES, "payment.auto_settled", held))
+    await until_asked(sandbox, 1, "SELECT count(*) FROM ledger.parked WHERE waits_for = 'judgement'")
+    await say(sandbox, *changed(3_000, order))
+    await until_published(sandbox, "change.accepted", 1)
+    await until_kafka_knows(sandbox, names.ORDER_CHANGES)
+    await crash_and_restore(sandbox)
+    await lose_records(sandbox, names.ORDER_CHANGES)
 
-    play.processes.must_run("recover")
-    await everything_is_answered(play, "ok")
-    play.start_workers()
+    sandbox.processes.must_run("recover")
+    await everything_is_answered(sandbox, "ok")
+    sandbox.start_workers()
 
-    await until_told(play, "payment.suspect", 1)
-    await is_sound(play)
+    await until_published(sandbox, "payment.suspect", 1)
+    await is_sound(sandbox)
 
 
-async def test_while_a_worker_runs_nothing_is_taken_back_and_the_worker_is_not_disturbed(play: Sandbox):
-    await say(play, *opened("order-1"))
-    await until_told(play, "order.opened", 1)
+async def test_while_a_worker_runs_nothing_is_taken_back_and_the_worker_is_not_disturbed(sandbox: Sandbox):
+    await say(sandbox, *opened("order-1"))
+    await until_published(sandbox, "order.opened", 1)
     owners = "SELECT partition, owner, epoch FROM ledger.partitions"
-    before = await rows(play, owners)
+    before = await rows(sandbox, owners)
 
-    done = play.processes.run("recover")
+    done = sandbox.processes.run("recover")
     assert done.returncode == REFUSED
     assert "a ledger worker is running" in done.stderr
     assert "stop all workers first" in done.stderr
-    assert await rows(play, owners) == before
-    await say(play, *invoiced("order-1"))
-    await until_at_rest(play, 1)
+    assert await rows(sandbox, owners) == before
+    await say(sandbox, *invoiced("order-1"))
+    await until_at_rest(sandbox, 1)
 
-    await asyncio.to_thread(play.processes.stop, "ledger")
+    await asyncio.to_thread(sandbox.processes.stop, "ledger")
     with pytest.raises(RecoveryError, match="a delivery worker is running"):
-        await run_recovery(play.settings, nobody)
-    await asyncio.to_thread(play.processes.stop, "delivery")
-    await recover(play)
-    await each_was_done_once(play, TOTAL)
+        await run_recovery(sandbox.settings, nobody)
+    await asyncio.to_thread(sandbox.processes.stop, "delivery")
+    await recover(sandbox)
+    await each_was_done_once(sandbox, TOTAL)
 
 
 async def test_a_worker_that_starts_while_a_recovery_is_at_work_waits_for_its_end_and_another_recovery_is_refused(
-    play: Sandbox,
+    sandbox: Sandbox,
 ):
-    await say(play, *opened("order-1", "order-2"))
-    await until_told(play, "order.opened", 2)
-    await until_asked(play, 2 * PARTITIONS, OWNED)
-    await back_up(play)
-    await say(play, *invoiced("order-1"))
-    await until_at_rest(play, 1)
-    await crash_and_restore(play)
-    await say(play, *invoiced("order-2"))
-    asked, facts = await requests(play), await ask(play, "SELECT count(*) FROM ledger.facts")
+    await say(sandbox, *opened("order-1", "order-2"))
+    await until_published(sandbox, "order.opened", 2)
+    await until_asked(sandbox, 2 * PARTITIONS, OWNED)
+    await back_up(sandbox)
+    await say(sandbox, *invoiced("order-1"))
+    await until_at_rest(sandbox, 1)
+    await crash_and_restore(sandbox)
+    await say(sandbox, *invoiced("order-2"))
+    asked, facts = await requests(sandbox), await ask(sandbox, "SELECT count(*) FROM ledger.facts")
 
-    async with recovery_at_work(play) as transaction:
+    async with recovery_at_work(sandbox) as transaction:
         with pytest.raises(RecoveryError, match="another recovery, is at work"):
-            await run_recovery(play.settings, nobody)
-        play.start_workers()
-        await until_asked(play, 2, BEATING)
-        assert await ask(play, OWNED) == 0
-        assert await ask(play, "SELECT count(*) FROM ledger.facts") == facts
-        assert await requests(play) == asked
+            await run_recovery(sandbox.settings, nobody)
+        sandbox.start_workers()
+        await until_asked(sandbox, 2, BEATING)
+        assert await ask(sandbox, OWNED) == 0
+        assert await ask(sandbox, "SELECT count(*) FROM ledger.facts") == facts
+        assert await requests(sandbox) == asked
         await transaction.commit()
 
-    await until_asked(play, 2 * PARTITIONS, OWNED)
-    await until_at_rest(play, 2)
-    await each_was_done_once(play, 2 * TOTAL)
+    await until_asked(sandbox, 2 * PARTITIONS, OWNED)
+    await until_at_rest(sandbox, 2)
+    await each_was_done_once(sandbox, 2 * TOTAL)
