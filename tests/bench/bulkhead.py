@@ -1,13 +1,13 @@
-"""A connector that hangs, beside one that is well: how long the commands of the one that is well take."""
+"""How long commands to a healthy connector take while another connector hangs."""
 
 import asyncio
 import time
 from functools import partial
 
 from tests.bench import page
-from tests.bench.deployment import STALLED_SECONDS, deployment
+from tests.bench.deployment import STALLED_SECONDS, fresh_deployment
 from tests.bench.rounds import Figure, alternate
-from tests.bench.sending import book, commands, connector, misbehave
+from tests.bench.sending import book, commands, connector, plan_fault
 from tests.until import until
 from worker.kafka import names
 from worker.stack import StackEnv
@@ -18,29 +18,30 @@ WARM_SECONDS = 2
 
 
 class Bulkhead:
-    """The 99th percentile, in milliseconds, from command published to request received."""
+    """The contenders: a healthy connector beside a healthy one, or beside one that hangs."""
 
     def __init__(self, stack: StackEnv) -> None:
         self._stack = stack
 
-    async def p99_ms(self, neighbour: str, _: int) -> float:
-        async with deployment(self._stack) as here:
-            url = connector(here, "acme", "--latency-ms", "20", timeout_seconds=5)
-            other = connector(here, "other", "--latency-ms", "20", timeout_seconds=5, max_in_flight=64)
-            misbehave(other, neighbour, 3600)
-            here.start("worker", "delivery")
-            await here.send(commands(0, 1))
-            await here.until_written(names.OUTCOMES, 1)
+    async def p99_ms(self, neighbours_fault: str, _: int) -> float:
+        """The 99th percentile of the time from command published to request received."""
+        async with fresh_deployment(self._stack) as deployment:
+            url = connector(deployment, "acme", "--latency-ms", "20", timeout_seconds=5)
+            other = connector(deployment, "other", "--latency-ms", "20", timeout_seconds=5, max_in_flight=64)
+            plan_fault(other, neighbours_fault, 3600)
+            deployment.start("worker", "delivery")
+            await deployment.send(commands(0, 1))
+            await deployment.until_written(names.OUTCOMES, 1)
             published_ms: dict[str, float] = {}
-            began = time.monotonic()
+            started = time.monotonic()
             for number in range(1, PER_SECOND * SECONDS + 1):
-                await asyncio.sleep(max(0.0, began + number / PER_SECOND - time.monotonic()))
+                await asyncio.sleep(max(0.0, started + number / PER_SECOND - time.monotonic()))
                 published_ms[f"order-{number:07}-card"] = time.time_ns() / 1e6
-                await here.send([*commands(number, 1), *commands(1_000_000 + number, 1, "other")])
+                await deployment.send([*commands(number, 1), *commands(1_000_000 + number, 1, "other")])
             await until(lambda: len(book(url)["effects"]) > len(published_ms), STALLED_SECONDS, look_seconds=0.1)
-            heard_ms = {one["paymentId"]: one["atMs"] for one in reversed(book(url)["requests"])}
+            received_ms = {request["paymentId"]: request["atMs"] for request in reversed(book(url)["requests"])}
             steady = list(published_ms)[WARM_SECONDS * PER_SECOND :]
-            waits = sorted(heard_ms[payment] - published_ms[payment] for payment in steady)
+            waits = sorted(received_ms[payment] - published_ms[payment] for payment in steady)
             return waits[len(waits) * 99 // 100]
 
 

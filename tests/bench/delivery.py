@@ -1,11 +1,11 @@
-"""Throughput of the delivery worker against a bare loop of the same HTTP client that keeps no books."""
+"""Throughput of the delivery worker, compared with a bare loop of the same HTTP client that stores nothing."""
 
 import asyncio
 import subprocess
 from functools import partial
 
 from tests.bench import page, picture
-from tests.bench.deployment import deployment
+from tests.bench.deployment import fresh_deployment
 from tests.bench.rounds import Figure, alternate
 from tests.bench.sending import IN_FLIGHT, commands, connector
 from worker.kafka import names
@@ -22,20 +22,22 @@ class Delivery:
         self._number = number
 
     async def ours(self, latency_ms: int, _: int) -> float:
-        async with deployment(self._stack) as here:
-            connector(here, "acme", "--latency-ms", str(latency_ms))
-            await here.send(commands(0, self._number))
-            here.start("worker", "delivery")
-            return await here.until_written(names.OUTCOMES, self._number)
+        async with fresh_deployment(self._stack) as deployment:
+            connector(deployment, "acme", "--latency-ms", str(latency_ms))
+            await deployment.send(commands(0, self._number))
+            deployment.start("worker", "delivery")
+            return await deployment.until_written(names.OUTCOMES, self._number)
 
     async def bare(self, latency_ms: int, _: int) -> float:
-        async with deployment(self._stack) as here:
-            url = connector(here, "acme", "--latency-ms", str(latency_ms))
-            out = here.folder / "bare.txt"
-            program = here.start("tests.bench.contenders.bare", url, str(self._number), str(IN_FLIGHT), log=out)
+        async with fresh_deployment(self._stack) as deployment:
+            url = connector(deployment, "acme", "--latency-ms", str(latency_ms))
+            output = deployment.folder / "bare.txt"
+            program = deployment.start(
+                "tests.bench.contenders.bare", url, str(self._number), str(IN_FLIGHT), log=output
+            )
             await asyncio.to_thread(subprocess.Popen.wait, program)
-            here.forget(program)
-            return float(out.read_text())
+            deployment.kill(program)
+            return float(output.read_text())
 
 
 async def run(stack: StackEnv, rounds: int, number: int) -> dict[str, Figure]:

@@ -1,4 +1,4 @@
-"""A deployment of its own for one round: a database, topics, and programs that are certainly ended."""
+"""A separate deployment for each round of a benchmark: a database, topics, and programs that are always ended."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ from worker.settings import load
 from worker.stack import StackEnv, down, up
 
 PARTITIONS = 12
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 STALLED_SECONDS = 60.0
 DRAIN_SECONDS = 30.0
 STEP_RECORDS = 5_000
@@ -37,7 +37,7 @@ STEP_RECORDS = 5_000
 
 @contextmanager
 def running_stack() -> Iterator[StackEnv]:
-    """The broker and the database that the environment names, else an embedded stack in a scratch home."""
+    """The broker and the database of the environment, or an embedded stack in a temporary home."""
     bootstrap, database = os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), os.environ.get("DATABASE_URL")
     if bootstrap and database:
         yield StackEnv(bootstrap, database)
@@ -51,7 +51,7 @@ def running_stack() -> Iterator[StackEnv]:
 
 
 class Deployment:
-    """What one round works on."""
+    """The database, the topics and the programs of one round."""
 
     def __init__(self, stack: StackEnv, folder: Path) -> None:
         self._stack = stack
@@ -79,7 +79,7 @@ class Deployment:
         self.database = await asyncpg.connect(self.database_url)
 
     async def reconnect(self) -> None:
-        """After the database was killed."""
+        """Connects to the database again, after it was killed."""
         self.database.terminate()
         self.database = await asyncpg.connect(self.database_url)
 
@@ -96,113 +96,107 @@ class Deployment:
         await self._administer(f'DROP DATABASE "{self.name}" WITH (FORCE)')
 
     def start(self, *arguments: str, log: Path | None = None, **environment: str) -> subprocess.Popen[bytes]:
-        """Starts `python -m …`; what it says is kept, in the deployment's log unless said."""
-        with (log or self._log).open("ab") as out:
+        """Starts `python -m …`; its output goes to `log`, by default the deployment's own log file."""
+        with (log or self._log).open("ab") as output:
             program = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
-                env=os.environ | self.environment | environment, stdout=out, stderr=out,
+                env=os.environ | self.environment | environment, stdout=output, stderr=output,
             )  # fmt: skip
         self._programs.append(program)
         return program
 
     @property
     def newest(self) -> subprocess.Popen[bytes]:
-        """What was started last."""
+        """The program that was started last."""
         return self._programs[-1]
 
-    def forget(self, program: subprocess.Popen[bytes]) -> None:
-        """It was to end by itself, or was killed on purpose."""
-        program.kill()
-        program.wait()
-        self._programs.remove(program)
-
-    def look_after(self) -> None:
-        """Ends the benchmark when a program ended by itself."""
+    def raise_if_exited(self) -> None:
+        """Ends the benchmark if a program has exited by itself."""
         for program in self._programs:
             if program.poll() is not None:
-                raise SystemExit(f"a program ended by itself: {self._last_words()}")
+                raise SystemExit(f"a program exited unexpectedly: {self._log_tail()}")
 
     async def stop(self, program: subprocess.Popen[bytes]) -> None:
-        """SIGTERM, and the time to drain."""
+        """Sends SIGTERM and waits until the program has drained."""
         program.send_signal(signal.SIGTERM)
         code = await asyncio.to_thread(program.wait, DRAIN_SECONDS)
         self._programs.remove(program)
         if code != 0:
-            raise SystemExit(f"a program ended with {code}: {self._last_words()}")
+            raise SystemExit(f"a program exited with {code} when it was stopped: {self._log_tail()}")
 
     def kill(self, program: subprocess.Popen[bytes]) -> None:
-        """It has nothing to finish."""
+        """Ends a program without a drain; also removes one that has exited by itself."""
         self._programs.remove(program)
         program.kill()
         program.wait()
 
     async def send(self, records: Iterable[Outgoing]) -> int:
-        """Everything is with the broker when this returns."""
+        """Sends all records; returns when the broker has acknowledged them."""
         sent = 0
-        waiting = []
+        buffered = []
         for record in records:
-            waiting.append(record)
-            if len(waiting) == STEP_RECORDS:
-                sent += await self._flush(waiting)
-        return sent + await self._flush(waiting)
+            buffered.append(record)
+            if len(buffered) == STEP_RECORDS:
+                sent += await self._flush(buffered)
+        return sent + await self._flush(buffered)
 
     @property
     def _log(self) -> Path:
         return self.folder / "programs.log"
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         return self._log.read_text()[-2_000:]
 
     async def hand_over(self, records: list[Outgoing]) -> None:
-        """The records are on their way; nobody waits for the acknowledgement."""
+        """Sends the records without waiting for the acknowledgements."""
         await self._sink.hand_over(pack(records))
 
     async def until_shared(self, workers: int) -> None:
-        """So many workers own the ledger's partitions, all of them, in equal shares."""
+        """Waits until this number of workers owns all partitions of the ledger, in equal shares."""
         shared = (
-            "SELECT count(*) = $1 AND sum(mine) = $2 AND max(mine) - min(mine) <= 1 "
-            "FROM (SELECT count(*) AS mine FROM ledger.partitions WHERE owner IS NOT NULL GROUP BY owner) AS shares"
+            "SELECT count(*) = $1 AND sum(owned) = $2 AND max(owned) - min(owned) <= 1 "
+            "FROM (SELECT count(*) AS owned FROM ledger.partitions WHERE owner IS NOT NULL GROUP BY owner) AS shares"
         )
         await until(
-            lambda: self.database.fetchval(shared, workers, PARTITIONS), STALLED_SECONDS, look_seconds=LOOK_SECONDS
+            lambda: self.database.fetchval(shared, workers, PARTITIONS), STALLED_SECONDS, look_seconds=POLL_SECONDS
         )
 
     async def until_consumed(self, topic: str, number: int) -> None:
-        """What so many records of a topic caused is durable."""
-        read = "SELECT coalesce(sum(next_offset), 0)::bigint FROM ledger.positions WHERE topic = $1"
-        await self._until_many(number, lambda: self.database.fetchval(read, topic), f"the reading of {topic}")
+        """Waits until the results of this number of records of the topic are committed."""
+        consumed = "SELECT coalesce(sum(next_offset), 0)::bigint FROM ledger.positions WHERE topic = $1"
+        await self._until_count(number, lambda: self.database.fetchval(consumed, topic), f"the position in {topic}")
 
-    async def _flush(self, waiting: list[Outgoing]) -> int:
-        await self._sink.publish(waiting)
-        number = len(waiting)
-        waiting.clear()
+    async def _flush(self, buffered: list[Outgoing]) -> int:
+        await self._sink.publish(buffered)
+        number = len(buffered)
+        buffered.clear()
         return number
 
     async def written(self, topic: str) -> int:
-        """How many records the topic has had."""
-        places = [TopicPartition(self.settings.topic(topic), number) for number in range(PARTITIONS)]
-        return sum((await self._consumer.end_offsets(places)).values())
+        """How many records have been written to the topic."""
+        partitions = [TopicPartition(self.settings.topic(topic), number) for number in range(PARTITIONS)]
+        return sum((await self._consumer.end_offsets(partitions)).values())
 
     async def until_written(self, topic: str, number: int) -> float:
-        """Waits for the topic to have so many records and returns the rate from the first look that saw some."""
-        return await self._until_many(number, lambda: self.written(topic), topic)
+        """Waits until the topic has this number of records; returns the rate since the first of them appeared."""
+        return await self._until_count(number, lambda: self.written(topic), topic)
 
-    async def _until_many(self, number: int, look: Callable[[], Awaitable[int]], what: str) -> float:
-        """The rate from the first look that saw more; ends the benchmark where it stands or a program has ended."""
-        before = seen = await look()
-        began = moved = time.monotonic()
-        first: tuple[float, int] | None = None
-        while seen < number:
-            await asyncio.sleep(LOOK_SECONDS)
-            now, found = time.monotonic(), await look()
-            if found > seen:
-                seen, moved = found, now
-                first = first or (now, found)
-            self.look_after()
-            if now - moved > STALLED_SECONDS:
-                raise SystemExit(f"{what} stands at {seen} of {number} records: {self._last_words()}")
-        since, offset = first or (began, before)
-        return (seen - offset) / (time.monotonic() - since) if seen > offset else 0.0
+    async def _until_count(self, number: int, count: Callable[[], Awaitable[int]], what: str) -> float:
+        """Polls until the count is reached; returns the rate since its first growth. Ends a benchmark that stalls."""
+        initial = current = await count()
+        started = last_growth = time.monotonic()
+        first_growth: tuple[float, int] | None = None
+        while current < number:
+            await asyncio.sleep(POLL_SECONDS)
+            now, latest = time.monotonic(), await count()
+            if latest > current:
+                current, last_growth = latest, now
+                first_growth = first_growth or (now, latest)
+            self.raise_if_exited()
+            if now - last_growth > STALLED_SECONDS:
+                raise SystemExit(f"{what} has stalled at {current} of {number} records: {self._log_tail()}")
+        since, offset = first_growth or (started, initial)
+        return (current - offset) / (time.monotonic() - since) if current > offset else 0.0
 
     async def _administer(self, statement: str) -> None:
         connection = await asyncpg.connect(self._stack.database_url)
@@ -213,12 +207,12 @@ class Deployment:
 
 
 @asynccontextmanager
-async def deployment(stack: StackEnv) -> AsyncIterator[Deployment]:
-    """Open inside, gone afterwards."""
+async def fresh_deployment(stack: StackEnv) -> AsyncIterator[Deployment]:
+    """A deployment that exists inside the block and is deleted afterwards."""
     with TemporaryDirectory(prefix="bench-") as folder:
-        here = Deployment(stack, Path(folder))
-        await here.open()
+        deployment = Deployment(stack, Path(folder))
+        await deployment.open()
         try:
-            yield here
+            yield deployment
         finally:
-            await here.close()
+            await deployment.close()

@@ -1,4 +1,4 @@
-"""Throughput on a ledger that holds millions of entries, in turn with one that is empty."""
+"""Throughput of a ledger with millions of entries, compared with an empty one, in alternating rounds."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncpg
 
 from tests.bench import load, page
-from tests.bench.deployment import PARTITIONS, Deployment, deployment
+from tests.bench.deployment import PARTITIONS, Deployment, fresh_deployment
 from tests.bench.ledger import PARCELS, opened
 from tests.bench.rounds import Figure, alternate
 from worker.kafka import names
@@ -18,31 +18,31 @@ FILL_SECONDS_MAX = 3_600.0
 
 
 async def run(stack: StackEnv, rounds: int, orders: int, entries: int) -> tuple[int, dict[str, Figure]]:
-    """How many entries there were, and invoices per second without and with them."""
-    async with AsyncExitStack() as all_of_them:
-        empty, full = [await all_of_them.enter_async_context(deployment(stack)) for _ in range(2)]
+    """The number of entries in the full ledger, and the invoices per second of the empty and of the full one."""
+    async with AsyncExitStack() as exit_stack:
+        empty, full = [await exit_stack.enter_async_context(fresh_deployment(stack)) for _ in range(2)]
         held = await _fill(full, entries)
         print(f"  {held:,} entries", flush=True)
         contenders = {"empty": _settling(empty, orders), f"{held:,} entries": _settling(full, orders)}
         return held, await alternate(contenders, rounds)
 
 
-async def _fill(here: Deployment, entries: int) -> int:
-    """One order is settled by the worker itself, and copied until there are so many entries."""
-    (order_id,) = await opened(here, 1, "filled")
-    answering, worker = here.start("tests.bench.contenders.answering"), here.start("worker", "ledger")
-    await here.send(load.invoices([order_id], range(PARCELS), PARTITIONS))
-    await here.until_consumed(names.OUTCOMES, PARCELS)
-    await here.stop(worker)
-    here.kill(answering)
-    each = await here.database.fetchval("SELECT count(*) FROM ledger.entries")
-    await copy_order(here.database, order_id, entries // each)
-    await here.database.execute("CHECKPOINT", timeout=FILL_SECONDS_MAX)
-    return await here.database.fetchval("SELECT count(*) FROM ledger.entries", timeout=FILL_SECONDS_MAX)
+async def _fill(deployment: Deployment, entries: int) -> int:
+    """Lets the worker settle one order, and copies it until there are this many entries."""
+    (order_id,) = await opened(deployment, 1, "filled")
+    answering, worker = deployment.start("tests.bench.contenders.answering"), deployment.start("worker", "ledger")
+    await deployment.send(load.invoices([order_id], range(PARCELS), PARTITIONS))
+    await deployment.until_consumed(names.OUTCOMES, PARCELS)
+    await deployment.stop(worker)
+    deployment.kill(answering)
+    entries_per_order = await deployment.database.fetchval("SELECT count(*) FROM ledger.entries")
+    await copy_order(deployment.database, order_id, entries // entries_per_order)
+    await deployment.database.execute("CHECKPOINT", timeout=FILL_SECONDS_MAX)
+    return await deployment.database.fetchval("SELECT count(*) FROM ledger.entries", timeout=FILL_SECONDS_MAX)
 
 
 async def copy_order(database: asyncpg.Connection, order_id: str, copies: int) -> None:
-    """So many more orders like this one, in every table that grows; the planner knows of them."""
+    """Copies an order in every table that grows, and updates the statistics of the planner."""
     values = {"$1": f"'{order_id}'", "$2": str(copies), "$3": str(PARTITIONS)}
     for statement in STATEMENTS:
         query = statement.partition("\n")[2]
@@ -52,14 +52,14 @@ async def copy_order(database: asyncpg.Connection, order_id: str, copies: int) -
     await database.execute("VACUUM ANALYZE", timeout=FILL_SECONDS_MAX)
 
 
-def _settling(here: Deployment, orders: int) -> Callable[[int], Awaitable[float]]:
+def _settling(deployment: Deployment, orders: int) -> Callable[[int], Awaitable[float]]:
     async def settle(number: int) -> float:
-        ids = await opened(here, orders, f"round{number}")
-        before = await here.written(names.COMMANDS)
-        sent = await here.send(load.invoices(ids, range(PARCELS), PARTITIONS))
-        worker = here.start("worker", "ledger")
-        rate = await here.until_written(names.COMMANDS, before + sent)
-        await here.stop(worker)
+        ids = await opened(deployment, orders, f"round{number}")
+        before = await deployment.written(names.COMMANDS)
+        sent = await deployment.send(load.invoices(ids, range(PARCELS), PARTITIONS))
+        worker = deployment.start("worker", "ledger")
+        rate = await deployment.until_written(names.COMMANDS, before + sent)
+        await deployment.stop(worker)
         return rate
 
     return settle

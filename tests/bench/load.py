@@ -1,4 +1,4 @@
-"""The load: orders in parcels, as an ERP writes them, parcel by parcel: neighbours belong to different orders."""
+"""The load: orders in several parcels, as an ERP writes them; successive messages belong to different orders."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ def order_ids(name: str, count: int) -> list[str]:
 
 
 def orders(ids: Iterable[str], parcels: int, partitions: int) -> Iterator[Outgoing]:
-    """Each order's authorization, for exactly so many parcels."""
+    """The authorization of each order, of exactly the value of its parcels."""
     for order_id in ids:
         payment = {
             "paymentId": f"{order_id}-card", "transactionId": f"{order_id}-T", "authorizationId": f"{order_id}-A",
@@ -35,9 +35,9 @@ def orders(ids: Iterable[str], parcels: int, partitions: int) -> Iterator[Outgoi
 
 def invoices(ids: Iterable[str], parcels: Iterable[int], partitions: int) -> Iterator[Outgoing]:
     """The first parcel of every order, then the second of every order, and so on."""
-    known = list(ids)
+    all_ids = list(ids)
     for parcel in parcels:
-        for order_id in known:
+        for order_id in all_ids:
             data = {
                 "orderId": order_id, "type": "Output", "invoiceNumber": f"N{parcel}", "invoiceValue": PARCEL,
                 "issuanceDate": _AT, "items": [{"id": "sku-1", "price": PARCEL, "quantity": 1}],
@@ -46,9 +46,9 @@ def invoices(ids: Iterable[str], parcels: Iterable[int], partitions: int) -> Ite
 
 
 def outcome(command: dict[str, Any]) -> dict[str, Any]:
-    """What the delivery worker would say of a command that the connector has done."""
-    given = {name: command[name] for name in ("commandId", "requestId", "orderId", "paymentId", "value")}
-    return given | {"operationId": f"op-{command['commandId'][:18]}", "attempts": 1, "at": _AT}
+    """The outcome that the delivery worker publishes for a command that the connector has carried out."""
+    copied = {name: command[name] for name in ("commandId", "requestId", "orderId", "paymentId", "value")}
+    return copied | {"operationId": f"op-{command['commandId'][:18]}", "attempts": 1, "at": _AT}
 
 
 def home(order_id: str, partitions: int) -> int:

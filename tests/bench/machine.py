@@ -1,4 +1,4 @@
-"""What a figure was measured on, in one line: without it a figure means nothing."""
+"""Describes the machine of a measurement in one line."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ import psutil
 
 
 def describe() -> str:
-    """Processor, memory, kernel, Python and the two clients."""
+    """The processor, memory, kernel, Python, and the drivers of Kafka and PostgreSQL."""
     memory = psutil.virtual_memory().total / (1 << 30)
     return (
         f"{os.cpu_count()} cores of {_processor()}, {memory:.0f} GiB, {platform.system()} {platform.release()}; "

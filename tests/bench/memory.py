@@ -1,9 +1,9 @@
-"""Resident memory of one worker while more and more orders pass through it."""
+"""Resident memory of one worker while it processes more and more orders."""
 
 import psutil
 
 from tests.bench import load, page, picture
-from tests.bench.deployment import PARTITIONS, deployment
+from tests.bench.deployment import PARTITIONS, fresh_deployment
 from worker.kafka import names
 from worker.stack import StackEnv
 
@@ -14,16 +14,16 @@ Points = list[tuple[float, float]]
 
 
 async def run(stack: StackEnv, orders: int) -> Points:
-    """Orders that were opened and invoiced in full, and the worker's megabytes after each step."""
+    """The number of orders opened and fully invoiced so far, and the worker's megabytes, after each step."""
     points: Points = []
-    async with deployment(stack) as here:
-        process = psutil.Process(here.start("worker", "ledger").pid)
+    async with fresh_deployment(stack) as deployment:
+        process = psutil.Process(deployment.start("worker", "ledger").pid)
         for step in range(max(1, orders // STEP_ORDERS)):
             ids = load.order_ids(f"step{step}", STEP_ORDERS)
-            await here.send(load.orders(ids, PARCELS, PARTITIONS))
-            await here.until_consumed(names.ORDER_CHANGES, STEP_ORDERS * (step + 1))
-            await here.send(load.invoices(ids, range(PARCELS), PARTITIONS))
-            await here.until_written(names.COMMANDS, STEP_ORDERS * PARCELS * (step + 1))
+            await deployment.send(load.orders(ids, PARCELS, PARTITIONS))
+            await deployment.until_consumed(names.ORDER_CHANGES, STEP_ORDERS * (step + 1))
+            await deployment.send(load.invoices(ids, range(PARCELS), PARTITIONS))
+            await deployment.until_written(names.COMMANDS, STEP_ORDERS * PARCELS * (step + 1))
             points.append(((step + 1) * STEP_ORDERS, process.memory_info().rss / 1e6))
             print(f"  {points[-1][0]:,.0f} orders: {points[-1][1]:.0f} MB", flush=True)
     return points

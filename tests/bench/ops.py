@@ -1,4 +1,4 @@
-"""The ops view in front of 100,000 open orders: how long its pages take, how fast it reads, how large it gets."""
+"""The ops view with 100,000 open orders: the time of its pages, its reading speed and its memory."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ import orjson
 import psutil
 
 from tests.bench import page
-from tests.bench.deployment import Deployment, deployment
+from tests.bench.deployment import Deployment, fresh_deployment
 from worker.domain.decide import decide
 from worker.domain.facts import Authorization, InvoiceIssued, OrderAuthorized
 from worker.domain.order import Order
@@ -35,12 +35,12 @@ PATHS = {
     "needs": "/needs",
 }
 ORDERS = 100_000
-LOOKS = 100
+REQUESTS = 100
 SECONDS_MAX = 600
-LOOK_SECONDS = 2.0
+POLL_SECONDS = 2.0
 
 
-class Measured(msgspec.Struct):
+class Result(msgspec.Struct):
     orders: int
     records: int
     empty_mb: float
@@ -50,39 +50,39 @@ class Measured(msgspec.Struct):
     pages_ms: dict[str, list[float]]
 
 
-async def run(stack: StackEnv, orders: int) -> Measured:
-    """One deployment; what is told is what a ledger tells of orders with one invoice whose capture is under way."""
-    async with deployment(stack) as here:
-        view, _ = await _started(here)
+async def run(stack: StackEnv, orders: int) -> Result:
+    """Publishes what a ledger publishes for orders with one invoice that is being captured, and measures the view."""
+    async with fresh_deployment(stack) as deployment:
+        view, _ = await _started(deployment)
         empty_mb = _megabytes(view)
-        await here.stop(view)
+        await deployment.stop(view)
         documents: list[tuple[str, int, bytes]] = []
-        records = await here.send(_told(orders, here.settings.topic_partitions, documents))
+        records = await deployment.send(_messages(orders, deployment.settings.topic_partitions, documents))
         print(f"  {records:,} records are in Kafka", flush=True)
-        await here.database.copy_records_to_table(
+        await deployment.database.copy_records_to_table(
             "orders", schema_name="ledger",
             columns=["order_id", "partition", "opened", "merchant", "document", "updated_at"],
             records=[(name, number, True, "shop", document, _AT) for name, number, document in documents],
         )  # fmt: skip
-        view, address, read_seconds = await _until_seen(here, orders)
+        view, address, read_seconds = await _until_seen(deployment, orders)
         print(f"  read in {read_seconds:.0f} s", flush=True)
-        await here.stop(view)
-        view, address, again_seconds = await _until_seen(here, orders)
-        print(f"  found again in {again_seconds:.0f} s", flush=True)
-        pages_ms = await _look(address)
-        return Measured(orders, records, empty_mb, read_seconds, _megabytes(view), again_seconds, pages_ms)
+        await deployment.stop(view)
+        view, address, again_seconds = await _until_seen(deployment, orders)
+        print(f"  recovered in {again_seconds:.0f} s", flush=True)
+        pages_ms = await _request_pages(address)
+        return Result(orders, records, empty_mb, read_seconds, _megabytes(view), again_seconds, pages_ms)
 
 
-def section(found: Measured) -> page.Section:
+def section(result: Result) -> page.Section:
     rows = []
-    for name, times in found.pages_ms.items():
+    for name, times in result.pages_ms.items():
         ordered = sorted(times)
         rows.append((name, *(f"{ordered[len(ordered) * rank // 100]:.0f} ms" for rank in (50, 99))))
     text = (
-        f"{found.orders:,} open orders. The view read their {found.records:,} records in {found.read_seconds:.0f} s "
-        f"({found.records / found.read_seconds:,.0f} a second), and found its tables again in Kafka in "
-        f"{found.again_seconds:.0f} s after a restart. Its memory grew from {found.empty_mb:.0f} MB to "
-        f"{found.full_mb:.0f} MB. Pages, {LOOKS} looks each, to the last byte:\n\n"
+        f"{result.orders:,} open orders. The view read their {result.records:,} records in {result.read_seconds:.0f} s "
+        f"({result.records / result.read_seconds:,.0f} a second), and found its tables again in Kafka in "
+        f"{result.again_seconds:.0f} s after a restart. Its memory grew from {result.empty_mb:.0f} MB to "
+        f"{result.full_mb:.0f} MB. Pages, {REQUESTS} looks each, to the last byte:\n\n"
     )
     return page.Section("ops", text + page.table(("page", "p50", "p99"), rows), "make bench-ops")
 
@@ -92,7 +92,7 @@ _AT = datetime.fromisoformat(timestamp(_MS))
 _TERMS = Terms(now_ms=_MS, capabilities={"acme": Capability("PARTIAL")})
 
 
-def _told(orders: int, partitions: int, documents: list[tuple[str, int, bytes]]) -> Iterator[Outgoing]:
+def _messages(orders: int, partitions: int, documents: list[tuple[str, int, bytes]]) -> Iterator[Outgoing]:
     for number in range(orders):
         name = f"order-{number:06}"
         home, key = partition_of(name, partitions), name.encode()
@@ -121,9 +121,9 @@ def _told(orders: int, partitions: int, documents: list[tuple[str, int, bytes]])
         documents.append((name, home, msgspec.json.encode(order)))
 
 
-async def _started(here: Deployment) -> tuple[subprocess.Popen[bytes], str]:
+async def _started(deployment: Deployment) -> tuple[subprocess.Popen[bytes], str]:
     port = await asyncio.to_thread(_free_port)
-    view = here.start("worker", "ops", OPS_PORT=str(port))
+    view = deployment.start("worker", "ops", OPS_PORT=str(port))
     address = f"http://127.0.0.1:{port}"
     async with aiohttp.ClientSession() as client, asyncio.timeout(SECONDS_MAX):
         while True:
@@ -137,34 +137,34 @@ async def _started(here: Deployment) -> tuple[subprocess.Popen[bytes], str]:
 
 
 def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
-async def _until_seen(here: Deployment, orders: int) -> tuple[subprocess.Popen[bytes], str, float]:
-    """Starts the view; how long it took until it shows every order."""
-    began = time.monotonic()
-    view, address = await _started(here)
+async def _until_seen(deployment: Deployment, orders: int) -> tuple[subprocess.Popen[bytes], str, float]:
+    """Starts the view and waits until it shows every order; returns the program, its address and the seconds."""
+    started = time.monotonic()
+    view, address = await _started(deployment)
     async with aiohttp.ClientSession() as client, asyncio.timeout(SECONDS_MAX):
         while True:
             async with client.get(f"{address}/orders") as answer:
                 if f"of {orders:,}," in await answer.text():
-                    return view, address, time.monotonic() - began
-            await asyncio.sleep(LOOK_SECONDS)
+                    return view, address, time.monotonic() - started
+            await asyncio.sleep(POLL_SECONDS)
 
 
-async def _look(address: str) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+async def _request_pages(address: str) -> dict[str, list[float]]:
+    times_ms: dict[str, list[float]] = {}
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as client:
         for name, path in PATHS.items():
-            for _ in range(LOOKS):
-                began = time.perf_counter()
+            for _ in range(REQUESTS):
+                started = time.perf_counter()
                 async with client.get(address + path) as answer:
                     await answer.read()
                     assert answer.status == 200, path
-                found.setdefault(name, []).append((time.perf_counter() - began) * 1000)
-    return found
+                times_ms.setdefault(name, []).append((time.perf_counter() - started) * 1000)
+    return times_ms
 
 
 def _megabytes(view: subprocess.Popen[bytes]) -> float:

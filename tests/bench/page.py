@@ -1,4 +1,4 @@
-"""`docs/benchmarks.md`: each benchmark writes its own section, between two marks, and leaves the others alone."""
+"""Writes `docs/benchmarks.md`: each benchmark replaces its own section, between two marks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 @dataclass(frozen=True)
 class Section:
-    """What one benchmark has to say: text, pictures by name, and the command that makes them again."""
+    """The section of one benchmark: text, pictures by name, and the command that reproduces it."""
 
     name: str
     text: str
@@ -29,15 +29,15 @@ class Section:
 
     @property
     def content(self) -> str:
-        shown = "".join(f"\n\n![{name}](benchmarks/{name}.svg)" for name in self.pictures)
-        return f"{self.text.strip()}{shown}\n\n`{self.command}`, {datetime.now(UTC):%Y-%m-%d}, {machine.describe()}."
+        images = "".join(f"\n\n![{name}](benchmarks/{name}.svg)" for name in self.pictures)
+        return f"{self.text.strip()}{images}\n\n`{self.command}`, {datetime.now(UTC):%Y-%m-%d}, {machine.describe()}."
 
     def write(self) -> None:
-        """Into the page, between the section's marks; the pictures beside it."""
+        """Replaces the text between the section's marks in the page, and writes the pictures beside the page."""
         begin, end = f"<!-- begin {self.name} -->", f"<!-- end {self.name} -->"
-        before, found, rest = PAGE.read_text().partition(begin)
-        if not found:
-            raise SystemExit(f"{PAGE} has no line {begin}: put one, and {end}, where the section belongs")
+        before, mark, rest = PAGE.read_text().partition(begin)
+        if not mark:
+            raise SystemExit(f"{PAGE} has no line {begin}: add it, and {end}, where the section belongs")
         PAGE.write_text(f"{before}{begin}\n\n{self.content}\n\n{end}{rest.partition(end)[2]}")
         PICTURES.mkdir(exist_ok=True)
         for name, svg in self.pictures.items():

@@ -1,4 +1,4 @@
-"""Pictures drawn by hand in SVG, readable on a light page and on a dark one."""
+"""Draws charts as SVG, readable on a light and on a dark page."""
 
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
@@ -25,7 +25,7 @@ _STYLE = """<style>
 
 
 def bars(title: str, unit: str, figures: Mapping[str, Figure], ours: str) -> str:
-    """One bar per name with its median, and a whisker from minimum to maximum; ours in colour."""
+    """A bar chart of medians, with whiskers from minimum to maximum; the bar named `ours` is coloured."""
     scale = (WIDTH - LABEL - RIGHT) / max(figure.high for figure in figures.values())
     parts = []
     for place, (name, figure) in enumerate(figures.items()):
@@ -43,7 +43,7 @@ def bars(title: str, unit: str, figures: Mapping[str, Figure], ours: str) -> str
 
 
 def lines(title: str, unit: str, across: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Up to three lines over one axis; both axes begin at zero."""
+    """A chart of up to three lines; both axes begin at zero."""
     right = max(x for points in series.values() for x, _ in points)
     top = max(y for points in series.values() for _, y in points) * 1.1 or 1.0
     width, height = WIDTH - 2 * MARGIN, LINES_HEIGHT - HEAD - MARGIN

@@ -1,4 +1,4 @@
-"""Rounds that alternate: what is compared is measured in turn, so that a noisy minute hits everyone alike."""
+"""Measures the contenders of a comparison in alternating rounds, so that a noisy minute affects all of them alike."""
 
 import statistics
 from collections.abc import Awaitable, Callable, Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Figure:
-    """What several rounds gave: the median speaks, minimum and maximum say how much it is worth."""
+    """The results of several rounds: their median, and minimum and maximum, which show how reliable it is."""
 
     values: list[float] = field(default_factory=list)
 
@@ -27,7 +27,7 @@ class Figure:
         return f"{self.median:,.0f} ({self.low:,.0f}–{self.high:,.0f})"
 
     def ratio_to(self, other: "Figure") -> "Figure":
-        """Round by round, since both were measured in the same minutes."""
+        """The ratios round by round, since both were measured in the same minutes."""
         return Figure([mine / theirs for mine, theirs in zip(self.values, other.values, strict=True)])
 
 
@@ -35,12 +35,12 @@ Measure = Callable[[int], Awaitable[float]]
 
 
 async def alternate(contenders: Mapping[str, Measure], rounds: int) -> dict[str, Figure]:
-    """Each contender once per round, the first one changing from round to round."""
+    """Measures each contender once per round; each round begins with the next contender."""
     figures = {name: Figure() for name in contenders}
     names = list(contenders)
     for number in range(rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
             value = await contenders[name](number)
             figures[name].values.append(value)
             print(f"  round {number + 1}, {name}: {value:,.0f}", flush=True)

@@ -1,4 +1,4 @@
-"""How fast the rules are alone: facts per second on one core, what each kind costs, how large an order's state is."""
+"""The speed of the rules alone: facts per second on one core, the cost of each kind, the size of an order's state."""
 
 import statistics
 import time
@@ -56,7 +56,7 @@ def _invoice(order: str, number: str, value: int) -> InvoiceIssued:
 
 
 def _in_parcels(parcels: int) -> Life:
-    """One discount, and so many invoices until the order is finished."""
+    """An order with one discount, finished by an invoice for each parcel."""
 
     def life(order: str) -> list[Step]:
         return [
@@ -69,7 +69,7 @@ def _in_parcels(parcels: int) -> Life:
 
 
 def _eventful(order: str) -> list[Step]:
-    """A connector named late, a card about to lapse, a second payment, a gateway that settles, a return."""
+    """An order with a late connector, an expiring card, a second payment, an automatic settlement and a return."""
     opened = _authorized(order, 9000, _payment(f"{order}-a", 6000, NOW_MS + HOUR_MS), _payment(f"{order}-b", 3000))
     return [
         (opened, UNKNOWN_CONNECTOR),
@@ -86,7 +86,7 @@ def _eventful(order: str) -> list[Step]:
 
 
 def _canceled(order: str) -> list[Step]:
-    """What the gateway had settled by itself is refunded, the rest is voided."""
+    """A canceled order: an automatic settlement is refunded, the rest is voided."""
     return [
         _authorized(order, 5000),
         PaymentAutoSettled(order_id=order, payment_id=f"{order}-card", settle_id="auto", value=1000),
@@ -100,18 +100,18 @@ LIVES: dict[str, Life] = {
 
 
 def _play(order_id: str, steps: list[Step], costs: Costs) -> Order:
-    """Gives an order its facts one by one, and each of its commands a success at once."""
+    """Applies the facts to an order one by one; each command succeeds at once."""
     order = Order(order_id)
-    waiting = list(steps)
-    while waiting:
-        step = waiting.pop(0)
+    pending = list(steps)
+    while pending:
+        step = pending.pop(0)
         fact, terms = step if isinstance(step, tuple) else (step, TERMS)
-        began = time.perf_counter()
+        started = time.perf_counter()
         decision = decide(order, fact, terms)
-        costs[type(fact).__name__].append(time.perf_counter() - began)
+        costs[type(fact).__name__].append(time.perf_counter() - started)
         assert decision.fate == "applied", (decision.fate, fact)
         order = decision.order
-        waiting[:0] = [_success(order_id, command) for command in decision.commands]
+        pending[:0] = [_success(order_id, command) for command in decision.commands]
     return order
 
 
@@ -123,29 +123,29 @@ def _success(order_id: str, command: Command) -> OutcomeReported:
 
 
 def run(rounds: int) -> dict[str, tuple[Figure, Costs, int]]:
-    """For each kind of life: facts per second, what each kind of fact costs, how large the state gets."""
-    found = {}
+    """For each kind of order: facts per second, the cost of each kind of fact, the final size of the state."""
+    results = {}
     for name, life in LIVES.items():
         rates, costs = Figure(), defaultdict[str, list[float]](list)
         for round_ in range(rounds):
-            mine: Costs = defaultdict(list)
+            round_costs: Costs = defaultdict(list)
             number = 0
-            while sum(map(len, mine.values())) < FACTS:
+            while sum(map(len, round_costs.values())) < FACTS:
                 order_id = f"order-{round_}-{number}"
-                order = _play(order_id, life(order_id), mine)
+                order = _play(order_id, life(order_id), round_costs)
                 number += 1
-            rates.values.append(sum(map(len, mine.values())) / sum(map(sum, mine.values())))
-            for kind, seconds in mine.items():
+            rates.values.append(sum(map(len, round_costs.values())) / sum(map(sum, round_costs.values())))
+            for kind, seconds in round_costs.items():
                 costs[kind] += seconds
-        found[name] = rates, costs, len(msgspec.json.encode(order))
-    return found
+        results[name] = rates, costs, len(msgspec.json.encode(order))
+    return results
 
 
-def section(found: dict[str, tuple[Figure, Costs, int]]) -> page.Section:
-    kinds = dict.fromkeys(kind for _, costs, _ in found.values() for kind in costs)
-    rows: list[tuple[object, ...]] = [("**facts/s**", *(f"**{rates}**" for rates, _, _ in found.values()))]
+def section(results: dict[str, tuple[Figure, Costs, int]]) -> page.Section:
+    kinds = dict.fromkeys(kind for _, costs, _ in results.values() for kind in costs)
+    rows: list[tuple[object, ...]] = [("**facts/s**", *(f"**{rates}**" for rates, _, _ in results.values()))]
     for kind in kinds:
-        each = (costs.get(kind) for _, costs, _ in found.values())
+        each = (costs.get(kind) for _, costs, _ in results.values())
         rows.append((f"{kind}, µs", *(f"{statistics.median(one) * 1e6:.0f}" if one else "" for one in each)))
-    rows.append(("state at the end, bytes", *(f"{size:,}" for _, _, size in found.values())))
-    return page.Section("rules", page.table(("an order", *found), rows), "make bench-rules")
+    rows.append(("state at the end, bytes", *(f"{size:,}" for _, _, size in results.values())))
+    return page.Section("rules", page.table(("an order", *results), rows), "make bench-rules")

@@ -1,4 +1,4 @@
-"""A million commands wait: how much memory their owner takes, and how soon after a start it sends the first one."""
+"""A backlog of a million commands: the memory of their worker, and the time from its start to the first request."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ import orjson
 import psutil
 
 from tests.bench import page
-from tests.bench.deployment import PARTITIONS, STALLED_SECONDS, deployment
+from tests.bench.deployment import PARTITIONS, STALLED_SECONDS, fresh_deployment
 from tests.bench.sending import book, command, connector
 from tests.until import until
 from worker.stack import StackEnv
@@ -24,16 +24,16 @@ FROM generate_series(1, $4::integer) AS n"""
 
 
 async def run(stack: StackEnv, number: int) -> dict[str, float]:
-    """Seconds to the first request, and the highest resident memory while the backlog is being sent."""
-    async with deployment(stack) as here:
-        url = connector(here, "acme", "--latency-ms", "20")
-        shape = command(0)
-        await here.database.execute(
-            _WAITING, shape["commandId"], orjson.dumps(shape).decode(), PARTITIONS, number, timeout=600
+    """Seconds to the first request, and the peak resident memory while the backlog is sent."""
+    async with fresh_deployment(stack) as deployment:
+        url = connector(deployment, "acme", "--latency-ms", "20")
+        template = command(0)
+        await deployment.database.execute(
+            _WAITING, template["commandId"], orjson.dumps(template).decode(), PARTITIONS, number, timeout=600
         )
-        await here.database.execute("VACUUM ANALYZE delivery.commands", timeout=600)
-        began_ms = time.time_ns() / 1e6
-        worker = here.start("worker", "delivery")
+        await deployment.database.execute("VACUUM ANALYZE delivery.commands", timeout=600)
+        started_ms = time.time_ns() / 1e6
+        worker = deployment.start("worker", "delivery")
         await until(lambda: book(url)["requests"], STALLED_SECONDS)
         first_ms = book(url)["requests"][0]["atMs"]
         process, peak, deadline = psutil.Process(worker.pid), 0, time.monotonic() + MEASURED_SECONDS
@@ -41,13 +41,13 @@ async def run(stack: StackEnv, number: int) -> dict[str, float]:
             peak = max(peak, process.memory_info().rss)
             await asyncio.sleep(0.1)
         sent = len(book(url)["effects"])
-        return {"waiting": number, "seconds": (first_ms - began_ms) / 1e3, "megabytes": peak / 1e6, "sent": sent}
+        return {"waiting": number, "seconds": (first_ms - started_ms) / 1e3, "megabytes": peak / 1e6, "sent": sent}
 
 
-def section(found: dict[str, float]) -> page.Section:
+def section(result: dict[str, float]) -> page.Section:
     text = (
-        f"With **{found['waiting']:,.0f} commands** waiting, a worker sent the first one **{found['seconds']:.1f} s** "
-        "after its process began (Python's start included), and took at most "
-        f"**{found['megabytes']:.0f} MB** while it sent {found['sent']:,.0f} of them."
+        f"With **{result['waiting']:,.0f} commands** waiting, a worker sent the first one "
+        f"**{result['seconds']:.1f} s** after its process began (Python's start included), and took at most "
+        f"**{result['megabytes']:.0f} MB** while it sent {result['sent']:,.0f} of them."
     )
     return page.Section("waiting", text, "make bench-waiting")

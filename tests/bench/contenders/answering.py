@@ -1,4 +1,4 @@
-"""A connector that always says yes, at once: every command's outcome, without HTTP and without books."""
+"""Answers every command at once with a successful outcome, without HTTP and without books."""
 
 import asyncio
 
@@ -31,9 +31,9 @@ async def main() -> None:
             continue
         answers = []
         for record in records:
-            said = outcome(orjson.loads(record.value or b""))
-            headers = envelope.write("command.succeeded", said["operationId"], said["at"])
-            answers.append(Outgoing(names.OUTCOMES, record.partition, record.key, orjson.dumps(said), headers))
+            result = outcome(orjson.loads(record.value or b""))
+            headers = envelope.write("command.succeeded", result["operationId"], result["at"])
+            answers.append(Outgoing(names.OUTCOMES, record.partition, record.key, orjson.dumps(result), headers))
         await sink.hand_over(pack(answers))
 
 

@@ -1,4 +1,4 @@
-"""The bare loop: the same HTTP client asks for the same commands, as many at once, and keeps no books.
+"""The bare loop: the same HTTP client sends the same commands with the same concurrency, and stores nothing.
 
 `python -m tests.bench.contenders.bare URL COMMANDS IN_FLIGHT` prints commands per second.
 """
@@ -19,17 +19,17 @@ from worker.connector.file import Connector
 
 async def main(url: str, number: int, in_flight: int) -> None:
     client = Client(Connector(name="acme", url=url, protocol="ppp", mode="PARTIAL"), tls_context())
-    waiting = iter([msgspec.convert(command(one), Command) for one in range(number)])
+    pending = iter([msgspec.convert(command(index), Command) for index in range(number)])
 
-    async def ask(these: Iterator[Command]) -> None:
-        for one in these:
-            reply = await client.send("settle", one)
+    async def send(commands: Iterator[Command]) -> None:
+        for pending_command in commands:
+            reply = await client.send("settle", pending_command)
             assert isinstance(reply, Reply), reply
             assert reply.status == 200, reply
 
-    began = time.monotonic()
-    await asyncio.gather(*(ask(waiting) for _ in range(in_flight)))
-    print(number / (time.monotonic() - began))
+    started = time.monotonic()
+    await asyncio.gather(*(send(pending) for _ in range(in_flight)))
+    print(number / (time.monotonic() - started))
     await client.close()
 
 

@@ -1,7 +1,7 @@
-"""The ceiling: the same records through the same consumer, their bytes into one table by one statement per batch, and
-as many records of the same sizes out again. No decision is made, nothing is locked, nothing is read.
+"""The ceiling: reads the same records with the same consumer, inserts their bytes with one statement per batch, and
+sends as many records of the same sizes as the ledger does. It decides nothing, locks nothing and reads no rows.
 
-With the argument `rows` it writes as many rows of the same sizes as the ledger does, instead of the records' bytes."""
+With the argument `rows` it inserts as many rows of the same sizes as the ledger does, instead of the records' bytes."""
 
 import asyncio
 import os
@@ -10,8 +10,8 @@ import sys
 import asyncpg
 import uvloop
 
+from tests.bench.expected import messages_of_an_invoice, row_sizes_of_an_invoice
 from tests.bench.ledger import PARCELS
-from tests.bench.played import told_of_an_invoice, written_of_an_invoice
 from worker.kafka import names
 from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing, Place, Record
@@ -20,7 +20,7 @@ from worker.kafka.source import Source
 from worker.settings import load
 
 BATCH_RECORDS_MAX, BATCH_BYTES_MAX = 2_000, 8 << 20
-# Batches on their way to Kafka while the next one is written.
+# Batches sent to Kafka but not acknowledged, while the next one is written.
 UNACKNOWLEDGED_MAX = 4
 TABLE = 'CREATE TABLE public.bytes (topic text, partition integer, "offset" bigint, key bytea, value bytea)'
 INSERT = (
@@ -29,9 +29,9 @@ INSERT = (
 
 
 async def main(rows: list[bytes]) -> None:
-    """`rows`: what it writes of each record; nothing: the record's own bytes."""
+    """`rows` are inserted for each record; if empty, the record's own bytes."""
     settings = load()
-    told = told_of_an_invoice(PARCELS, settings.topic_prefix)
+    messages = messages_of_an_invoice(PARCELS, settings.topic_prefix)
     arrived = asyncio.Event()
     source = Source(settings, "ceiling", (names.INVOICES,), arrived.set)
     sink = Sink(settings)
@@ -48,17 +48,23 @@ async def main(rows: list[bytes]) -> None:
             await arrived.wait()
             continue
         written = [
-            (one.topic, one.partition, one.offset, one.key, row) for one in records for row in rows or [one.value]
+            (record.topic, record.partition, record.offset, record.key, row)
+            for record in records
+            for row in rows or [record.value]
         ]
         await connection.execute(INSERT, *map(list, zip(*written, strict=True)))
-        acks = await sink.hand_over(pack(_told(told, records)))
+        acks = await sink.hand_over(pack(_copies(messages, records)))
         publishing.append(asyncio.create_task(_acknowledged(acks)))
         if len(publishing) == UNACKNOWLEDGED_MAX:
             await publishing.pop(0)
 
 
-def _told(told: list[Outgoing], records: list[Record]) -> list[Outgoing]:
-    return [Outgoing(like.topic, one.partition, one.key, like.value, like.headers) for one in records for like in told]
+def _copies(messages: list[Outgoing], records: list[Record]) -> list[Outgoing]:
+    return [
+        Outgoing(message.topic, record.partition, record.key, message.value, message.headers)
+        for record in records
+        for message in messages
+    ]
 
 
 async def _acknowledged(acks: list[tuple[Place, int, Ack]]) -> None:
@@ -67,5 +73,5 @@ async def _acknowledged(acks: list[tuple[Place, int, Ack]]) -> None:
 
 
 if __name__ == "__main__":
-    sizes = written_of_an_invoice(PARCELS) if sys.argv[1:] == ["rows"] else []
+    sizes = row_sizes_of_an_invoice(PARCELS) if sys.argv[1:] == ["rows"] else []
     uvloop.run(main([os.urandom(size) for size in sizes]))

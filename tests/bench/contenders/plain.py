@@ -1,6 +1,6 @@
-"""The plain version, as a first one would be written, and right as long as nothing dies: one message, one transaction,
-then what it says to Kafka, without waiting for the acknowledgement. It knows nothing of changes, returns, several
-payments or outcomes, and keeps no history."""
+"""The plain version: naive code that is correct as long as nothing crashes. Each message is one transaction, and then
+some messages to Kafka, without waiting for the acknowledgement. It knows no changes, returns, outcomes or second
+payments, and keeps no history."""
 
 import json
 from datetime import UTC, datetime
@@ -41,8 +41,8 @@ async def main() -> None:
             state = await open_order(connection, data)
             await producer.send(settings.topic(names.ORDERS), json.dumps(state).encode(), key=message.key)
             continue
-        for topic, told in await settle(connection, data):
-            await producer.send(settings.topic(topic), json.dumps(told).encode(), key=message.key)
+        for topic, message_data in await settle(connection, data):
+            await producer.send(settings.topic(topic), json.dumps(message_data).encode(), key=message.key)
 
 
 async def open_order(connection: Any, data: dict[str, Any]) -> dict[str, Any]:
@@ -54,14 +54,14 @@ async def open_order(connection: Any, data: dict[str, Any]) -> dict[str, Any]:
 
 
 async def settle(connection: Any, data: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """One invoice: what has to be told afterwards."""
+    """Books one invoice; returns the messages to send afterwards."""
     order_id, number, value = data["orderId"], data["invoiceNumber"], data["invoiceValue"]
     async with connection.transaction():
         order = await connection.fetchrow("SELECT * FROM plain.orders WHERE order_id = $1 FOR UPDATE", order_id)
-        known = await connection.fetchval(
+        booked_value = await connection.fetchval(
             "SELECT value FROM plain.invoices WHERE order_id = $1 AND number = $2", order_id, number
         )
-        if order is None or known is not None or order["invoiced"] + value > order["value"]:
+        if order is None or booked_value is not None or order["invoiced"] + value > order["value"]:
             return []
         command = {"commandId": str(uuid4()), "orderId": order_id, "paymentId": order["payment_id"], "value": value,
                    "issuedAt": datetime.now(UTC).isoformat()}  # fmt: skip

@@ -1,6 +1,6 @@
-"""The ledger worker, with a look every two milliseconds of its processor time at what it is doing.
+"""The ledger worker with a sampling profiler: one sample for every two milliseconds of processor time.
 
-`PROFILE` names the file that gets the looks per part of the way, and the processor seconds, when the worker ends.
+When the worker ends, the samples per part and the processor seconds are written to the file named by `PROFILE`.
 """
 
 import json
@@ -15,7 +15,7 @@ from worker.cli import main
 
 EVERY_SECONDS = 0.002
 STARTING = "starting"
-# The innermost frame that lies in one of these places names the part.
+# The innermost frame whose file is listed here determines the part.
 PARTS = {
     "worker/domain/published.py": "putting it into words",
     "worker/ledger/publishing.py": "putting it into words",
@@ -31,27 +31,27 @@ PARTS = {
 }
 OTHER = "event loop and the rest"
 
-looks: Counter[str] = Counter()
+samples: Counter[str] = Counter()
 
 
-def look(_signal: int, frame: FrameType | None) -> None:
+def take_sample(_signal: int, frame: FrameType | None) -> None:
     while frame is not None:
-        place = frame.f_code.co_filename
-        for known, part in PARTS.items():
-            if known in place:
-                looks[part] += 1
+        file = frame.f_code.co_filename
+        for path, part in PARTS.items():
+            if path in file:
+                samples[part] += 1
                 return
         frame = frame.f_back
-    looks[OTHER] += 1
+    samples[OTHER] += 1
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPROF, look)
+    signal.signal(signal.SIGPROF, take_sample)
     signal.setitimer(signal.ITIMER_PROF, EVERY_SECONDS, EVERY_SECONDS)
     try:
         main(sys.argv[1:])
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         used = os.times()
-        found = {"looks": looks, "seconds": used.user + used.system}
-        Path(os.environ["PROFILE"]).write_text(json.dumps(found), encoding="utf-8")
+        profile = {"samples": samples, "seconds": used.user + used.system}
+        Path(os.environ["PROFILE"]).write_text(json.dumps(profile), encoding="utf-8")

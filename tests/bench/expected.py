@@ -1,4 +1,4 @@
-"""What the rules make of the load, played without Kafka and without a database: how much is to be told and written."""
+"""How many messages and rows the load will cause, computed by the rules without Kafka and without a database."""
 
 from typing import Any, cast
 
@@ -23,10 +23,10 @@ NUMBER_BYTES = 8
 
 
 def events_of_an_order(parcels: int, invoiced: int) -> int:
-    """How many events an order in so many parcels causes until so many are invoiced and captured."""
+    """How many events an order causes until `invoiced` of its parcels are invoiced and captured."""
     fold = OrderFold(Order(ORDER), 0, 0)
-    facts: list[Fact] = [_fact(one) for one in load.orders([ORDER], parcels, 1)]
-    facts += [_fact(one) for one in load.invoices([ORDER], range(invoiced), 1)]
+    facts: list[Fact] = [_fact(record) for record in load.orders([ORDER], parcels, 1)]
+    facts += [_fact(record) for record in load.invoices([ORDER], range(invoiced), 1)]
     while facts:
         decision = fold.apply(facts.pop(0), TERMS, None, 0, None)
         facts += [
@@ -39,25 +39,25 @@ def events_of_an_order(parcels: int, invoiced: int) -> int:
     return len(fold.events)
 
 
-def told_of_an_invoice(parcels: int, prefix: str) -> list[Outgoing]:
-    """What one invoice of an order in so many parcels sends to Kafka: a command, its events, a state."""
+def messages_of_an_invoice(parcels: int, prefix: str) -> list[Outgoing]:
+    """The messages that one invoice of an order causes: a command, its events, a state."""
     fold = _invoiced(parcels)
     cycle = Cycle(cast("Connection", None), [], {}, TERMS.now_ms, 1)
     publish(cycle, fold, encode_messages(fold, prefix))
     return unpacked(cycle.outgoing)
 
 
-def written_of_an_invoice(parcels: int) -> list[int]:
-    """How many bytes each row has that one invoice of such an order makes the ledger write."""
+def row_sizes_of_an_invoice(parcels: int) -> list[int]:
+    """The size in bytes of each row that the ledger writes for one invoice of an order."""
     settings, fold = Settings(), _invoiced(parcels)
     rows = Rows(settings)
     rows.add(fold, encode_messages(fold, settings.topic_prefix).events, None)
     tables = (rows.facts, rows.commands, rows.events, rows.entries, rows.orders, rows.payment_balances)
-    return [sum(map(_size, one)) for table in tables for one in table]
+    return [sum(map(_size, row)) for table in tables for row in table]
 
 
 def _size(value: Any) -> int:
-    """A string's or a document's length; what else a row holds are numbers, times and, of an entry, its content."""
+    """The length of a text or a document, the sum over a tuple; every other value is a number or a time."""
     if isinstance(value, tuple):
         return sum(map(_size, value))
     return len(value) if isinstance(value, str | bytes) else NUMBER_BYTES
@@ -71,7 +71,7 @@ def _invoiced(parcels: int) -> OrderFold:
     return fold
 
 
-def _fact(sent: Outgoing) -> Fact:
-    found = read_fact(Record(sent.topic, sent.partition, 0, sent.key, sent.value, sent.headers, 0))
-    assert isinstance(found, Readable), found
-    return found.fact
+def _fact(record: Outgoing) -> Fact:
+    result = read_fact(Record(record.topic, record.partition, 0, record.key, record.value, record.headers, 0))
+    assert isinstance(result, Readable), result
+    return result.fact
