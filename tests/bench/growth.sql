@@ -1,11 +1,11 @@
--- A ledger that is full already: one order that the worker itself has settled ($1) is written again and again under
--- other names, row by row as it is, in all tables that grow. What differs from a ledger that grew by itself: the hashes
--- of the copied entries are copies too, so `audit` would refuse these chains; the index trees are as tightly packed.
--- Rows that are shorter than the old ones go into the gaps that old pages have at their ends, one page read and written
--- whole for each. A ledger that grew by itself has used up its gaps: so names are as long as those of the rounds, and the
--- shortest entries, those without a command, come after a VACUUM that has shown where there is room for them.
+-- Fills a ledger: copies one order that the worker has settled ($1), $2 times, in all tables that grow.
+-- It differs from a ledger that grew by itself in one point: the hashes of the entries are copied too, so `audit` would
+-- reject these chains. Its indexes are packed as tightly.
+-- Shorter rows would later go into the gaps at the ends of old pages, each of which is read and written whole for that.
+-- A ledger that grew by itself has filled its gaps. So the copied names are as long as those of the rounds, and the
+-- shortest entries, those without a command, are inserted after a VACUUM, which finds the gaps for them.
 
--- name: name_copies
+-- name: create_copies_view
 CREATE TEMPORARY VIEW copies AS
 SELECT n, 'old-' || lpad(n::text, 10, '0') AS copy FROM generate_series(1, $2::integer) AS n;
 
@@ -42,7 +42,7 @@ INSERT INTO ledger.events (order_id, sequence, message)
 SELECT copy, sequence, message
 FROM ledger.events, pg_temp.copies WHERE order_id = $1;
 
--- name: name_copied_entries
+-- name: create_copied_entries_view
 CREATE TEMPORARY VIEW copied_entries AS
 SELECT n % $3::integer AS chain,
     1000000 + n::bigint * (SELECT count(*) FROM ledger.entries WHERE order_id = $1) + place AS place,
@@ -53,14 +53,14 @@ FROM ledger.entries, pg_temp.copies WHERE order_id = $1;
 INSERT INTO ledger.entries (chain, place, order_id, fact, payment_id, debit, credit, amount, currency, rule, command_id, hash)
 SELECT * FROM pg_temp.copied_entries WHERE command_id <> '';
 
--- name: show_gaps
+-- name: find_gaps
 VACUUM ledger.entries;
 
 -- name: copy_short_entries
 INSERT INTO ledger.entries (chain, place, order_id, fact, payment_id, debit, credit, amount, currency, rule, command_id, hash)
 SELECT * FROM pg_temp.copied_entries WHERE command_id = '';
 
--- name: move_chains
+-- name: advance_chains
 INSERT INTO ledger.chains (chain, place, hash)
 SELECT DISTINCT ON (chain) chain, place, hash FROM ledger.entries ORDER BY chain, place DESC
 ON CONFLICT (chain) DO UPDATE SET place = excluded.place, hash = excluded.hash;

@@ -1,11 +1,12 @@
-"""mutmut, with a few things of our own.
+"""Runs mutmut with these patches:
 
-It changes properties too: mutmut leaves every decorated function alone, and in the domain that would be the very sums
-that money hangs on (what is open, what is taken, what can be refunded). It finds the mutants that mypy refuses with
-Python's own parser, in seconds. And it calls the tests of a mutant directly, collected once: the domain's tests are
-plain functions without fixtures, and collecting them again for each of two thousand mutants would take most of the
-time. For the same reason a mutant is put in the function's place, instead of being looked up at every call, and the
-tests that noticed other changes of a function are asked first: one that notices is enough.
+- Properties are mutated too. mutmut skips every decorated function, and in the domain that would skip the sums that
+  matter most: what is open, what is taken, what can be refunded.
+- The mutants that mypy rejects are found with Python's own parser, in seconds.
+- Tests are collected once and called directly, since they are plain functions without fixtures; collecting them again
+  for each of two thousand mutants would take most of the time. For the same reason a mutant replaces its function,
+  instead of being looked up at every call.
+- The tests that failed for other mutants of the same function run first; the first failure is enough.
 """
 
 import ast
@@ -34,12 +35,12 @@ _arranged = file_mutation.function_trampoline_arrangement
 _run_by_pytest = PytestRunner.run_tests
 _tests: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {}
 _switches: list["_Switch"] = []
-_NOTICED = Path("mutants/noticed.txt").absolute()  # which test noticed a change of which function
-_SECONDS = 2.0  # of processor time: no test takes a tenth of it, unless it never ends
+_KILLS = Path("mutants/noticed.txt").absolute()  # each line: a function, and a test that failed for a mutant of it
+_TEST_SECONDS_MAX = 2.0  # of processor time; every test takes less than a tenth of it, unless it never ends
 
 
 def _is_property(node: cst.CSTNode) -> bool:
-    decorators = [one.decorator for one in node.decorators] if isinstance(node, cst.FunctionDef) else []
+    decorators = [decorator.decorator for decorator in node.decorators] if isinstance(node, cst.FunctionDef) else []
     return len(decorators) == 1 and isinstance(decorators[0], cst.Name) and decorators[0].value == "property"
 
 
@@ -48,7 +49,7 @@ def _skips_all_but_properties(visitor: file_mutation.MutationVisitor, node: cst.
 
 
 def _arranged_as_property(function: cst.FunctionDef, mutants: Iterable[Any], class_name: str | None) -> Any:
-    """The switch between the mutants is the property; the mutants are plain methods."""
+    """Makes only the switch between the mutants a property; the mutants are plain methods."""
     if not _is_property(function):
         return _arranged(function, mutants, class_name)
     empty, (switch, *copies), assigned, names = _arranged(function.with_changes(decorators=[]), mutants, class_name)
@@ -64,35 +65,39 @@ def _mutants_in(path: Path) -> list[MutatedMethodLocation]:
     ]
 
 
-def _refused_by_mypy() -> dict[str, FailedTypeCheckMutant]:
-    """Mutants that `make lint` would refuse. An error outside of every mutant is ours, and stops the run."""
-    refused = {}
+def _rejected_by_mypy() -> dict[str, FailedTypeCheckMutant]:
+    """The mutants that `make lint` would reject. An error outside of all mutants is ours and stops the run."""
+    rejected = {}
     with change_cwd(Path("mutants")):
         for path, errors in file_mutation.group_by_path(run_type_checker(config().type_check_command)).items():
             mutants = _mutants_in(path)
             for error in errors:
-                of = [one for one in mutants if one.line_number_start <= error.line_number <= one.line_number_end]
-                assert of, f"{path}:{error.line_number}: {error.error_description}"
-                name = get_mutant_name(path.relative_to(Path.cwd()), of[0].function_name)
-                refused[name] = FailedTypeCheckMutant(of[0], name, error)
-    return refused
+                around = [
+                    mutant
+                    for mutant in mutants
+                    if mutant.line_number_start <= error.line_number <= mutant.line_number_end
+                ]
+                assert around, f"{path}:{error.line_number}: {error.error_description}"
+                name = get_mutant_name(path.relative_to(Path.cwd()), around[0].function_name)
+                rejected[name] = FailedTypeCheckMutant(around[0], name, error)
+    return rejected
 
 
 class _Collector:
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        for one in items:
-            _tests[one.nodeid] = one.obj, one.callspec.params if hasattr(one, "callspec") else {}
+        for item in items:
+            _tests[item.nodeid] = item.obj, item.callspec.params if hasattr(item, "callspec") else {}
 
 
 def _collect(runner: PytestRunner) -> None:
     with change_cwd(Path("mutants")):
-        chosen = runner._pytest_add_cli_args_test_selection
-        runner.execute_pytest(["--collect-only", "-qqq", *chosen], plugins=[_Collector()])
-    _switches.extend(_switches_of_the_domain())
+        selection = runner._pytest_add_cli_args_test_selection
+        runner.execute_pytest(["--collect-only", "-qqq", *selection], plugins=[_Collector()])
+    _switches.extend(_find_switches())
 
 
 class _Switch(NamedTuple):
-    """Where the domain calls one of several mutants of a function, or the function itself."""
+    """The generated function that calls one of the mutants of a domain function, or the original."""
 
     owner: Any
     name: str
@@ -100,15 +105,15 @@ class _Switch(NamedTuple):
     mutants: dict[str, Callable[..., Any]]
 
     def put_in_place(self, mutant: str, module: str) -> None:
-        """Ends the switching for good."""
+        """Replaces the switch by this mutant if it is one of ours, else by the original."""
         original = self.mutants["_mutmut_orig"]
         chosen = self.mutants.get(mutant, original) if original.__module__ == module else original
         setattr(self.owner, self.name, property(chosen) if isinstance(self.value, property) else chosen)
 
 
-def _switches_of_the_domain() -> Iterator[_Switch]:
-    for module in [one for name, one in sys.modules.items() if name.startswith("worker.domain.")]:
-        for owner in [module, *(one for one in vars(module).values() if isinstance(one, type))]:
+def _find_switches() -> Iterator[_Switch]:
+    for module in [module for name, module in sys.modules.items() if name.startswith("worker.domain.")]:
+        for owner in [module, *(value for value in vars(module).values() if isinstance(value, type))]:
             for name, value in vars(owner).items():
                 function = value.fget if isinstance(value, property) else value
                 if "trampoline" in getattr(getattr(function, "__code__", None), "co_freevars", ()):
@@ -120,51 +125,51 @@ def _enclosed(function: Any, name: str) -> Any:
 
 
 def _run(runner: PytestRunner, *, mutant_name: str | None, tests: Iterable[str]) -> int:
-    """A mutant is killed by the first of its tests that fails; the others are not asked any more."""
+    """Runs the tests of a mutant until one fails, which kills the mutant; returns 1 if one failed."""
     if mutant_name is None:
         return _run_by_pytest(runner, mutant_name=None, tests=tests)
     module, _, mutant = mutant_name.rpartition(".")
     for switch in _switches:
         switch.put_in_place(mutant, module)
-    changed = mutant_name.rpartition("__mutmut_")[0]
-    signal.signal(signal.SIGVTALRM, _never_ends)
-    for name in _likeliest_first(tests, changed):
+    function_name = mutant_name.rpartition("__mutmut_")[0]
+    signal.signal(signal.SIGVTALRM, _raise_timeout)
+    for name in _likeliest_first(tests, function_name):
         function, arguments = _tests[name]
-        signal.setitimer(signal.ITIMER_VIRTUAL, _SECONDS)
+        signal.setitimer(signal.ITIMER_VIRTUAL, _TEST_SECONDS_MAX)
         try:
             function(**arguments)
-        except BaseException:  # noqa: BLE001 (whatever it raises, the mutant was noticed)
-            with _NOTICED.open("a", encoding="utf-8") as noticed:
-                noticed.write(f"{changed}\t{name}\n")
+        except BaseException:  # noqa: BLE001 (any exception kills the mutant)
+            with _KILLS.open("a", encoding="utf-8") as kills:
+                kills.write(f"{function_name}\t{name}\n")
             return 1
     return 0
 
 
-def _never_ends(*_: object) -> None:
+def _raise_timeout(*_: object) -> None:
     raise TimeoutError
 
 
-def _likeliest_first(tests: Iterable[str], changed: str) -> list[str]:
-    """Those that noticed most changes of this function, then of any, then the quickest."""
-    lines = _NOTICED.read_text("utf-8").splitlines() if _NOTICED.exists() else []
-    here, anywhere = Counter(lines), Counter(line.partition("\t")[2] for line in lines)
+def _likeliest_first(tests: Iterable[str], function_name: str) -> list[str]:
+    """Sorts the tests: first those that killed most mutants of this function, then of any, then the fastest."""
+    lines = _KILLS.read_text("utf-8").splitlines() if _KILLS.exists() else []
+    of_this, of_any = Counter(lines), Counter(line.partition("\t")[2] for line in lines)
     duration = state().duration_by_test
-    return sorted(tests, key=lambda one: (-here[f"{changed}\t{one}"], -anywhere[one], duration.get(one, 0)))
+    return sorted(tests, key=lambda test: (-of_this[f"{function_name}\t{test}"], -of_any[test], duration.get(test, 0)))
 
 
 file_mutation.MutationVisitor._skip_node_and_children = _skips_all_but_properties  # type: ignore[method-assign]
 file_mutation.function_trampoline_arrangement = _arranged_as_property
-mutmut.filter_mutants_with_type_checker = _refused_by_mypy
+mutmut.filter_mutants_with_type_checker = _rejected_by_mypy
 PytestRunner.prepare_main_test_run = _collect  # type: ignore[method-assign]
 PytestRunner.run_tests = _run  # type: ignore[method-assign]
 
 
-def _unnoticed() -> list[str]:
-    """What no test noticed so far, and what was not asked yet: after tests were written."""
-    codes = [json.loads(one.read_text("utf-8"))["exit_code_by_key"] for one in Path("mutants").rglob("*.py.meta")]
-    return [name for some in codes for name, code in some.items() if code in (None, 0, 33)]
+def _not_killed() -> list[str]:
+    """The mutants that no test has killed yet, including those that were not tested."""
+    results = [json.loads(file.read_text("utf-8"))["exit_code_by_key"] for file in Path("mutants").rglob("*.py.meta")]
+    return [name for codes in results for name, code in codes.items() if code in (None, 0, 33)]
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = [name for one in sys.argv[1:] for name in (_unnoticed() if one == "unnoticed" else [one])]
+    sys.argv[1:] = [name for word in sys.argv[1:] for name in (_not_killed() if word == "unnoticed" else [word])]
     sys.exit(mutmut.cli())
