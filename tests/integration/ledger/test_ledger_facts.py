@@ -468,7 +468,7 @@ async def test_time_comes_before_the_records_of_the_same_cycle(ledger: LedgerHar
     await ledger.apply("order.authorized", authorized("o1", payments=[expires]))
     await ledger.cycle()
     ledger.now_ms += 10_000
-    ledger.handler._lookout.at_ms = ledger.now_ms + 60_000
+    ledger.handler._due_orders.next_look_ms = ledger.now_ms + 60_000
 
     await ledger.apply("invoice.issued", invoice("o1", "1", 4000))
 
