@@ -62,7 +62,7 @@ def payment_authorized(draft: Draft, fact: PaymentAuthorized) -> Verdict:
 
 
 def connectors_named(draft: Draft, _fact: ConnectorsNamed) -> Verdict:
-    """The connectors file now names what was missing: the mode is decided, and what waited goes on."""
+    """Decides the mode now that the connectors file names every connector; parked facts may be applied."""
     if not draft.order.awaits_connectors or not _fix_modes(draft):
         return "duplicate"
     draft.unparks = True
@@ -95,7 +95,7 @@ def _add_payment(draft: Draft, authorization: Authorization, later: bool) -> Non
 
 
 def _fix_modes(draft: Draft) -> bool:
-    """Fixes the order's mode, once; a later payment that cannot do it settles once (R2). False: a name is missing."""
+    """Fixes the order's mode, once; a later payment of another mode settles once (R2). False: one is unknown."""
     order, terms = draft.order, draft.terms
     undecided = order.undecided
     order.awaits_connectors = any(payment.connector not in terms.capabilities for payment in undecided)
@@ -120,7 +120,7 @@ def _mode(capability: Capability, splits: bool, terms: Terms) -> Mode:
 
 
 def _watch_deadlines(draft: Draft) -> bool:
-    """Warns before an authorization lapses, and lets it lapse; says whether anything happened (R28)."""
+    """Warns before authorizations lapse, and lets them lapse; returns whether anything happened (R28)."""
     happened, now = False, draft.terms.now_ms
     for payment in draft.order.payments:
         if payment.lapsed or payment.expires_at_ms is None:

@@ -112,17 +112,17 @@ def claim(draft: Draft, command: Command, done: int, settle_id: str) -> int | No
     if key not in order.automatic:
         return 0
     payment = draft.payment(command.payment_id)
-    place, settlement = draft.settlement(payment, settle_id)
+    index, settlement = draft.settlement(payment, settle_id)
     if settlement.value != done or settlement.reference_taken or _was_given_back(order, settlement):
         return None
-    del payment.settlements[place]
+    del payment.settlements[index]
     del order.automatic[key]
     with_shares(payment, settlement.shares, +1)
     payment.settled -= settlement.value
     payment.settled_reference -= settlement.reference
     draft.release(payment, "settled", settlement.value, "R27", command.command_id)
     missing.uncover(draft, settlement.covered)
-    lacking.lay_open(draft)
+    lacking.list_unasked(draft)
     return settlement.value
 
 

@@ -1,4 +1,4 @@
-"""What follows from any fact: waiting money moves, and the order goes on towards its end (R5, R16, R22)."""
+"""What follows from every fact: waiting money moves, and the order proceeds to its end (R5, R16, R22)."""
 
 from worker.domain.automatic import judge_waiting
 from worker.domain.draft import Draft
@@ -45,7 +45,7 @@ def _finish(draft: Draft) -> None:
 
 
 def _is_ending(order: Order) -> bool:
-    """Whether its open rest was freed already: from then on a return does not hold up the end."""
+    """Whether the open rest was voided already: from then on a return does not delay the end."""
     return any(command.operation == "cancel" and command.cause_kind == "finish" for command in order.commands.values())
 
 

@@ -1,4 +1,4 @@
-"""The one entrance: from an order and a fact to a decision (I8). Everything else in this room serves it."""
+"""The entry point of the rules: from an order and a fact to a decision (I8)."""
 
 from typing import assert_never
 
@@ -30,7 +30,7 @@ _NEVER_WAIT_FOR_CONNECTORS = (OrderAuthorized, OutcomeReported, TimePassed, Conn
 
 
 def decide(order: Order, fact: Fact, terms: Terms) -> Decision:
-    """What follows from a fact. The given order stays as it is; the decision holds the order after it."""
+    """Decides what follows from a fact. The given order stays as it is; the decision has the order afterwards."""
     if not order.opened and not isinstance(fact, OrderAuthorized):
         return Decision(order, "parked")
     if order.awaits_connectors and not isinstance(fact, _NEVER_WAIT_FOR_CONNECTORS):
@@ -75,19 +75,19 @@ def _judge(draft: Draft, fact: Fact) -> Verdict:  # noqa: C901, PLR0911 - a tabl
 
 
 def _refuse(draft: Draft, fact: Fact, refusal: Refusal) -> Decision:
-    """A refusal is remembered, told on the order's timeline, and becomes a dead letter (R8, R31)."""
+    """Remembers the refusal and adds its event; the caller makes a dead letter of the fact (R8, R31)."""
     if refusal.code == "suspect" and isinstance(fact, PaymentAutoSettled):
         return draft.decision("applied", refusal)  # the order remembers it as suspect, its event is told
     known = fingerprint(fact, draft.order.currency)
     if known not in draft.order.refused and not isinstance(fact, CancelRequested):
-        draft.order.refused.append(known)  # a second wish to cancel cannot be told from a repeat: each is answered
+        draft.order.refused.append(known)  # a repeat cannot be told from a second request: each is answered
     if refusal.code != "suspect":
         draft.tell(_rejected(fact), refusal.rule, refusal.reason, _numbers(fact) | _standing(draft.order))
     return draft.decision("refused", refusal)
 
 
 def _rejected(fact: Fact) -> EventType:  # noqa: PLR0911 - as above
-    """The event that tells of a refused fact."""
+    """The type of the event for a refused fact."""
     match fact:
         case OrderAuthorized():
             return "order.rejected"
@@ -110,7 +110,7 @@ def _rejected(fact: Fact) -> EventType:  # noqa: PLR0911 - as above
 
 
 def _cause(fact: Fact) -> Cause:
-    """What an event of this fact names as its cause."""
+    """The cause that this fact's events name."""
     match fact:
         case InvoiceIssued() | TrackingUpdated():
             return "invoice", fact.invoice_number
@@ -148,5 +148,5 @@ def _numbers(fact: Fact) -> dict[str, int | str | None]:
 
 
 def _standing(order: Order) -> dict[str, int | str | None]:
-    """Where the order stood when it refused."""
+    """The order's sums when it refused the fact."""
     return {"orderValue": order.value, "invoiced": order.invoiced, "returned": order.returned, "taken": order.taken}

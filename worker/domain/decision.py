@@ -1,4 +1,4 @@
-"""A decision is a value: the order as it is afterwards, and everything that must be written and told."""
+"""A decision is a value: the order afterwards, and everything to be written and published."""
 
 from typing import Literal
 
@@ -70,10 +70,10 @@ def conflict(reason: str) -> Refusal:
 
 
 class Decision(Struct):
-    """`order` is a new value; the one that was given is untouched.
+    """What follows from one fact; `order` is a new value.
 
-    A refused fact leaves a trace in the order too (its event, its digest). An applied fact may carry a refusal:
-    an automatic settlement that is `suspect` changes the order and is a dead letter.
+    A refused fact changes the order too: its event and its digest are kept. An applied fact may carry a refusal:
+    a suspect automatic settlement changes the order and is a dead letter.
     """
 
     order: Order

@@ -1,4 +1,4 @@
-"""A draft is the decision while it is being made: a copy of the order, and what is to be written and told."""
+"""A decision in the making: a copy of the order that rules may change, and what they book, send and report."""
 
 from msgspec.structs import replace
 
@@ -14,7 +14,7 @@ _REQUESTED: dict[Operation, EventType] = {
 
 
 class Draft:
-    """Holds the one copy that rules may change. Nothing that `decide` was given is ever touched."""
+    """The only thing that rules change; what `decide` was given stays as it is."""
 
     __slots__ = ("cause", "commands", "entries", "events", "judged", "keeps_record", "order", "terms", "unparks")
 
@@ -72,7 +72,7 @@ class Draft:
         covers: Covers = (),
         shares: Split = (),
     ) -> Command:
-        """A new command, with the next ordinal of its cause and the next place in its payment's line."""
+        """Issues a command with the next ordinal of its cause and the next sequence of its payment."""
         order, ordinal = self.order, 1
         ids = command_ids(order.order_id, payment.payment_id, operation, cause, settle_id, ordinal)
         while ids[0] in order.commands:
@@ -94,7 +94,7 @@ class Draft:
         return command
 
     def tell_failed(self, kind: EventType, what: str, command: Command, rule: str, code: str | None) -> None:
-        """Tells that a command was not done; the amount it held has been released or set aside."""
+        """Adds the event of a command that was not done; its amount has been released or kept for a retry."""
         self.tell(
             kind, rule,
             f"The {what} of {self.amount(command.value)} on payment {command.payment_id} failed: "
@@ -114,16 +114,16 @@ class Draft:
         return found
 
     def settlement(self, payment: Payment, settle_id: str | None) -> tuple[int, Settlement]:
-        """One settlement of the payment and its place."""
-        for place, settlement in enumerate(payment.settlements):
+        """One settlement of the payment, and its index."""
+        for index, settlement in enumerate(payment.settlements):
             if settlement.settle_id == settle_id:
-                return place, settlement
+                return index, settlement
         raise AssertionError(f"payment {payment.payment_id} has no settlement {settle_id}")
 
     # Money is reserved from the open part first, then from headroom; what is released fills headroom first.
 
     def reserve(self, payment: Payment, credit: Account, amount: int, rule: str, command_id: str = "") -> None:
-        """Takes an amount from what nothing has asked for yet. Called before the payment's sums are changed."""
+        """Takes an amount from the payment's room. To be called before the payment's sums change."""
         if payment.lapsed:
             self.move(payment, "lapsed", credit, amount, rule, command_id)
             return
@@ -132,7 +132,7 @@ class Draft:
         self.move(payment, "headroom", credit, amount - below, rule, command_id)
 
     def release(self, payment: Payment, debit: Account, amount: int, rule: str, command_id: str = "") -> None:
-        """Gives an amount back. Called after the payment's sums were changed."""
+        """Gives an amount back to the payment's room. To be called after the payment's sums changed."""
         if payment.lapsed:
             self.move(payment, debit, "lapsed", amount, rule, command_id)
             return
@@ -142,7 +142,7 @@ class Draft:
 
 
 def where_any(**numbers: Number) -> dict[str, Number]:
-    """Numbers that an event names only where they are not zero."""
+    """These numbers without those that are zero."""
     return {name: number for name, number in numbers.items() if number}
 
 
@@ -167,7 +167,7 @@ def _copied_payment(payment: Payment) -> Payment:
 
 
 def with_shares(payment: Payment, taken: Split, sign: int) -> None:
-    """Takes parts (sign -1) from what the recipients are still to receive, or gives them back (+1)."""
+    """Subtracts (sign −1) from what the recipients have still to receive, or adds it back (+1)."""
     if taken:
         payment.shares = [
             Share(share.recipient, share.rest + sign * amount, share.commission_rest + sign * commission)

@@ -1,6 +1,6 @@
-"""What accepted invoices lack: kept per invoice with its reason, in sum always max(0, O − K).
+"""What accepted invoices lack: an amount and a reason per invoice; the sum is always max(0, O − K).
 
-Why settles keep what they are missing as well is said in `missing.py`.
+`missing.py` explains why settles also keep what they are missing.
 """
 
 from collections import Counter
@@ -24,24 +24,24 @@ def total(order: Order, *kinds: LackKind) -> int:
 
 
 def lost(order: Order) -> int:
-    """What accepted invoices lack for good: no return can be taken from it (R18)."""
+    """How much accepted invoices lack for good: it cannot be returned (R18)."""
     return total(order, *LOST)
 
 
 def unlisted(order: Order) -> int:
-    """What is lacking and not yet on the list."""
+    """How much accepted invoices lack that `order.lacks` does not list yet; below 0: how much it lists too much."""
     if not order.lacks:
         return order.lacking
     return order.lacking - sum(lack.amount for lack in order.lacks)
 
 
 def _known(order: Order) -> Counter[str]:
-    """What each invoice is known to lack."""
+    """How much `order.lacks` lists per invoice."""
     return summed((lack.invoice, lack.amount) for lack in order.lacks)
 
 
 def summed(amounts: Iterable[tuple[str, int]]) -> Counter[str]:
-    """The sum of each name's amounts."""
+    """The sum of the amounts of each name."""
     found: Counter[str] = Counter()
     for name, amount in amounts:
         found[name] += amount
@@ -49,33 +49,33 @@ def summed(amounts: Iterable[tuple[str, int]]) -> Counter[str]:
 
 
 def lapsed_unlisted(order: Order) -> int:
-    """What lapsed with its authorizations, beyond what is already listed as lapsed."""
+    """How much room lapsed with its authorization, beyond what is already listed as lapsed."""
     gone = sum(untouched_room(payment) for payment in order.payments if payment.lapsed)
     return max(0, gone - total(order, "lapsed"))
 
 
 def add(draft: Draft, invoice: str, kind: LackKind, amount: int, command_id: str = "") -> None:
-    """Lists a lack, in the order of the invoices."""
+    """Lists a lack of one invoice; an amount of 0 is not listed."""
     if amount > 0:
         add_all(draft.order, [Lack(invoice, kind, amount, command_id)])
 
 
 def add_all(order: Order, lacks: list[Lack]) -> None:
-    """Lists several lacks, each beside the others of its invoice."""
+    """Lists several lacks; the list stays in the order of the invoices."""
     order.lacks += lacks
     if lacks and len(order.lacks) > 1:
         places = {number: place for place, number in enumerate(order.invoices)}
         order.lacks.sort(key=lambda lack: places[lack.invoice])
 
 
-def lose(draft: Draft, command: Command, kind: LackKind) -> int:
-    """Lists what a failed or short settle leaves its invoices lacking; returns how much that is."""
+def list_loss(draft: Draft, command: Command, kind: LackKind) -> int:
+    """Lists what invoices lack because a settle failed or came short; returns how much that is."""
     order = draft.order
     amount = left = unlisted(order)
     if order.mode == "PARTIAL":
         asked = [(order.invoices[number], covered) for number, covered in reversed(command.covers)]
         left -= _list_on(draft, asked, left, kind, command.command_id)
-    # What was taken without naming an invoice counts for the oldest, so the newest lack the rest.
+    # Money that was taken for no particular invoice counts for the oldest ones, so the newest lack the rest.
     _list_on(draft, _newest_first(order), left, kind, command.command_id)
     return amount
 
@@ -87,7 +87,7 @@ def _newest_first(order: Order) -> Iterator[tuple[Invoice, int]]:
 def _list_on(
     draft: Draft, invoices: Iterable[tuple[Invoice, int]], amount: int, kind: LackKind, command_id: str = ""
 ) -> int:
-    """Lists an amount as lacking on sales, none above its own limit or its value; returns how much was listed."""
+    """Lists an amount on these sales, on each up to the given limit and its own value; returns how much was listed."""
     order, left = draft.order, amount
     known = _known(order)
     found: list[Lack] = []
@@ -101,16 +101,16 @@ def _list_on(
     return amount - left
 
 
-def take_off(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True) -> list[Lack]:
-    """Strikes up to an amount from the list, oldest invoice first; returns what was struck."""
-    draft.order.lacks, gone = struck(draft.order.lacks, amount, of)
+def remove(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True) -> list[Lack]:
+    """Removes up to an amount from the list, oldest invoice first; returns what was removed."""
+    draft.order.lacks, gone = split_off(draft.order.lacks, amount, of)
     return gone
 
 
-def struck(
+def split_off(
     lacks: Iterable[Lack], amount: int, of: Callable[[Lack], bool] = lambda _: True
 ) -> tuple[list[Lack], list[Lack]]:
-    """What stays of these when up to an amount is struck, and what does not."""
+    """Splits lacks: what stays after up to an amount is removed, and what was removed."""
     kept: list[Lack] = []
     gone: list[Lack] = []
     left = amount
@@ -124,14 +124,14 @@ def struck(
     return kept, gone
 
 
-def take_off_captured(draft: Draft, amount: int, failed: Collection[str]) -> list[Lack]:
-    """Strikes up to an amount, oldest invoice first, of each first what these commands failed to take; returns it."""
+def remove_captured(draft: Draft, amount: int, failed: Collection[str]) -> list[Lack]:
+    """Removes up to an amount, oldest invoice first; within an invoice first what these commands failed to take."""
     kept: list[Lack] = []
     gone: list[Lack] = []
     left = amount
     for mine in per_invoice(draft.order.lacks).values():
-        own, now = struck(mine, left, lambda lack: lack.command_id in failed)
-        rest, then = struck(own, left - sum(lack.amount for lack in now))
+        own, now = split_off(mine, left, lambda lack: lack.command_id in failed)
+        rest, then = split_off(own, left - sum(lack.amount for lack in now))
         kept += rest
         gone += now + then
         left = amount - sum(lack.amount for lack in gone)
@@ -147,15 +147,15 @@ def per_invoice(lacks: Iterable[Lack]) -> dict[str, list[Lack]]:
     return found
 
 
-def take_off_failed(draft: Draft, amount: int, command_id: str) -> Covers:
-    """Strikes what a retry asks for: the command's own lacks first, then any that failed; how much of which invoice.
+def remove_failed(draft: Draft, amount: int, command_id: str) -> Covers:
+    """Removes what a retry asks for, the command's own lacks first; returns how much of which invoice.
 
-    Where one settle stands for all invoices, money may have covered this command's lacks and lowered what another is
-    missing.
+    In TOTAL and HOLD, captured money may have removed this command's lacks but reduced what another one is missing:
+    then the rest is taken from lacks of other failed commands.
     """
-    own = take_off(draft, amount, lambda lack: lack.command_id == command_id)
+    own = remove(draft, amount, lambda lack: lack.command_id == command_id)
     left = amount - sum(lack.amount for lack in own)
-    others = take_off(draft, left, lambda lack: lack.kind in FAILED)
+    others = remove(draft, left, lambda lack: lack.kind in FAILED)
     return tuple((lack.invoice, lack.amount) for lack in own + others)
 
 
@@ -163,8 +163,8 @@ def is_unasked(lack: Lack) -> bool:
     return lack.kind in UNASKED
 
 
-def lay_open(draft: Draft) -> None:
-    """Lists what is newly lacking as not yet asked for: on the newest invoices that no command was asked for."""
+def list_unasked(draft: Draft) -> None:
+    """Lists what is newly lacking as not asked for yet, on the newest invoices that no command covers."""
     order = draft.order
     asked = _known(order) + _asked_or_done(order)
     unasked = ((invoice, most - asked[invoice.number]) for invoice, most in _newest_first(order))
@@ -172,7 +172,7 @@ def lay_open(draft: Draft) -> None:
 
 
 def _asked_or_done(order: Order) -> Counter[str]:
-    """PARTIAL: how much of each invoice commands have captured or may still capture: that needs nothing of the pool."""
+    """PARTIAL: how much of each invoice commands have captured or may still capture; the pool need not cover that."""
     found: Counter[str] = Counter()
     for command in order.commands.values() if order.mode == "PARTIAL" else ():
         left = command.reference if command.in_flight else command.done_reference

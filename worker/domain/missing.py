@@ -1,10 +1,10 @@
-"""How much failed and short settles are missing: neither asked again yet, nor covered, nor given up (R27, R39).
+"""How much failed and short settles are missing: not asked again, not covered by other money, not given up (R27, R39).
 
-What a settle failed to take is kept twice, since two questions are asked about it (docs/decisions.md, 5):
+What a settle failed to take is kept twice, because it answers two questions (docs/decisions.md, 5):
 - `order.lacks` (`lacking.py`): how much does each accepted invoice lack, and why? Its sum is always max(0, O − K).
-- `command.missing` (here): how much of a settle may a person ask again or give up? In PARTIAL the lacks that name it
-  add up to it; in TOTAL and HOLD one settle stands for the whole order, and may miss what no invoice lacks yet.
-Whatever changes one brings the other in line in the same decision: `cover`, `uncover`, `give_up`, and a retry.
+- `command.missing` (here): how much of a settle may a person ask again or give up? In PARTIAL it is the sum of the
+  lacks that name the settle; in TOTAL and HOLD one settle stands for the whole order, invoiced or not.
+Whatever changes one of them adjusts the other in the same decision: `cover`, `uncover`, `give_up`, and a retry.
 """
 
 from collections.abc import Sequence
@@ -17,40 +17,41 @@ from worker.domain.order import Command, Lack, Order
 
 
 def settles(order: Order) -> list[Command]:
-    """Settles that failed or came short, the oldest first."""
+    """Settles that are missing something, oldest first."""
     return [one for one in order.commands.values() if one.operation == "settle" and one.missing]
 
 
 def total(order: Order) -> int:
-    """TOTAL, HOLD: what failed or came short, and only a person may ask for again."""
+    """TOTAL, HOLD: how much only a person may ask for again."""
     return sum(command.missing for command in settles(order))
 
 
 def unlisted(order: Order) -> int:
-    """What settles are missing and no lack says has failed: no invoice has it yet, or it was given up with another."""
+    """How much settles are missing that is not listed as failed: not invoiced yet, or given up with another settle."""
     return max(0, total(order) - lacking.total(order, *lacking.FAILED))
 
 
 def given_up(order: Order) -> int:
-    """TOTAL, HOLD: what a person gave up of what is still to be taken; at least what is listed as abandoned."""
+    """TOTAL, HOLD: how much people gave up of V − K; at least what is listed as abandoned."""
     return max(order.given_up, lacking.total(order, "abandoned"))
 
 
 def abandoned_unlisted(order: Order) -> int:
-    """What was given up before an invoice lacked it."""
+    """How much was given up that is not invoiced yet."""
     return max(0, order.given_up - lacking.total(order, "abandoned"))
 
 
 def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> list[Lack]:
-    """After more was taken: strikes the oldest lacks, lowers what settles are missing (R27); returns the struck lacks.
+    """Removes lacks that money covers now, oldest first, and reduces what settles are missing (R27).
 
-    What the gateway `captured` on a payment is no longer missing from that payment's failed settle: else a lack that
-    waits for an authorization would turn into one that failed, on a payment that has no room for a retry (R16).
+    Returns the lacks that it removed. What the gateway `captured` on a payment reduces that payment's own failed
+    settle first: otherwise a lack that waits for an authorization would become a failed one, on a payment without
+    room for a retry (R16).
     """
     order = draft.order
     unlisted_before = abandoned_unlisted(order)
     own = [one.command_id for one in settles(order) if one.payment_id == payment_id] if payment_id else []
-    covered = lacking.take_off_captured(draft, max(0, -lacking.unlisted(order)), own)
+    covered = lacking.remove_captured(draft, max(0, -lacking.unlisted(order)), own)
     if order.mode == "PARTIAL":
         _miss_no_more_than_lacks(draft)
     else:
@@ -61,9 +62,9 @@ def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> list[Lack]:
 
 
 def uncover(draft: Draft, covered: Sequence[Lack]) -> None:
-    """The capture that covered these was a settle of ours: lists them again, newest first, up to what is lacking."""
+    """Lists lacks again, newest first, up to what is lacking: the capture that covered them was our own settle."""
     order = draft.order
-    _, again = lacking.struck(reversed(covered), lacking.unlisted(order))
+    _, again = lacking.split_off(reversed(covered), lacking.unlisted(order))
     for lack in again:
         if (command := order.commands.get(lack.command_id)) is not None:
             draft.update(command, missing=command.missing + lack.amount)
@@ -71,7 +72,7 @@ def uncover(draft: Draft, covered: Sequence[Lack]) -> None:
 
 
 def _miss_less(draft: Draft, amount: int, payment_id: str = "") -> None:
-    """Lowers what failed settles (of one payment, or of any) are missing, the oldest first."""
+    """Reduces what failed settles (of one payment, or of any) are missing, oldest first."""
     for command in settles(draft.order):
         part = min(amount, command.missing) if payment_id in ("", command.payment_id) else 0
         if part:
@@ -80,10 +81,10 @@ def _miss_less(draft: Draft, amount: int, payment_id: str = "") -> None:
 
 
 def _miss_no_more_than_is_left(draft: Draft) -> None:
-    """TOTAL, HOLD: cuts what failed and what was given up to what is still to be taken and waits for no payment.
+    """TOTAL, HOLD: reduces what failed and what was given up to V − K, less what waits for another payment.
 
-    What failed before any invoice lacked it is cut first: what invoices lack must stay with a command that a person can
-    ask again or give up (R39).
+    What is not invoiced yet goes first: what invoices lack must stay with a command that a person can ask again or
+    give up (R39).
     """
     order = draft.order
     left = max(0, order.value - order.taken - lacking.total(order, *lacking.UNFOUND))
@@ -94,7 +95,7 @@ def _miss_no_more_than_is_left(draft: Draft) -> None:
 
 
 def _miss_no_more_than_lacks(draft: Draft) -> None:
-    """PARTIAL: what a failed settle is missing is what its invoices still lack of it."""
+    """PARTIAL: sets what each settle is missing to the sum of the lacks that name it."""
     known = lacking.summed((lack.command_id, lack.amount) for lack in draft.order.lacks)
     for command in settles(draft.order):
         if known[command.command_id] != command.missing:
@@ -102,10 +103,10 @@ def _miss_no_more_than_lacks(draft: Draft) -> None:
 
 
 def give_up(draft: Draft, command_id: str) -> None:
-    """A person gave up what a command is missing: makes as much of the lacks final, its own first (R39).
+    """Marks as abandoned what invoices lack because of this command, its own lacks first (R39).
 
-    Where one settle stands for all invoices, money may have covered this command's lacks and lowered what another is
-    missing.
+    In TOTAL and HOLD, captured money may have removed this command's lacks but reduced what another one is missing:
+    then the rest is marked among the lacks of other failed commands.
     """
     order = draft.order
     mine = [lack for lack in order.lacks if lack.command_id == command_id]

@@ -1,4 +1,4 @@
-"""Amounts are integers in minor units; this file knows what a minor unit is, and how to divide an amount fairly."""
+"""Amounts are integers in minor units: their currencies, how they are written, and how to divide them fairly."""
 
 from collections.abc import Sequence
 

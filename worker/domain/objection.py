@@ -1,4 +1,4 @@
-"""What a person may decide about a command as it stands now (R39): asked when it is typed, and when it is applied."""
+"""What a person may decide in a command's present state (R39); checked when typed, and again when applied."""
 
 from typing import Literal
 

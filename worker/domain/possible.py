@@ -1,4 +1,4 @@
-"""What a person can say was done, and what they can give up (R39): asked when it is typed, and by the books."""
+"""What a person can resolve or give up (R39); checked when the command is typed, and again when it is applied."""
 
 from typing import assert_never
 

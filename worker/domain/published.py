@@ -1,4 +1,4 @@
-"""What the world is told of an order: the data of commands, events and snapshots, as the contract names them."""
+"""What is published about an order: the data of commands, events and snapshots, as the contract names them."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -101,7 +101,7 @@ def order_state(order: Order) -> Json:
         "returned": order.returned,
         "waiting": lacking.total(order, "waiting"),
         "refundsWaiting": sum(demand.amount for demand in order.demands),
-        **_together(payments),
+        **_summed(payments),
         "payments": payments,
         "invoices": _invoices(order),
         "attention": attention,
@@ -110,7 +110,7 @@ def order_state(order: Order) -> Json:
     }
 
 
-def _together(payments: list[Json]) -> Json:
+def _summed(payments: list[Json]) -> Json:
     """The sums of all payments; most orders have one."""
     if len(payments) == 1:
         return {name: payments[0][name] for name in _SUMS}
@@ -183,7 +183,7 @@ def _asked_per_invoice(order: Order) -> dict[str, int]:
 
 
 def _refunds_per_invoice(order: Order) -> dict[str, list[Command]]:
-    """What was asked for each return."""
+    """The refunds of each return."""
     found: dict[str, list[Command]] = {}
     for command in order.commands.values():
         if command.operation == "refund" and command.cause_kind == "invoice":

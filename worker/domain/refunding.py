@@ -1,4 +1,4 @@
-"""Giving back what was captured: decided at once, sent as far as captures are confirmed (R15, R18, R20, R21)."""
+"""Refunds: decided at once, sent as far as captures are confirmed (R15, R18, R20, R21)."""
 
 from collections.abc import Callable
 
@@ -59,7 +59,7 @@ def _serve(draft: Draft, one: Demand, rule: str) -> int:
     carried, too_small = draft.order.refund_crumbs, False
     left = one.amount + carried
     for payment in by_settled(draft.order, draft.terms.refund_order == "card_first"):
-        for place, settlement in enumerate(payment.settlements) if left else ():
+        for index, settlement in enumerate(payment.settlements) if left else ():
             reference = min(left, settlement.refundable_reference)
             if reference <= 0:
                 continue
@@ -67,7 +67,7 @@ def _serve(draft: Draft, one: Demand, rule: str) -> int:
             if value == 0 and settlement.refundable > 0:
                 too_small = True
                 continue
-            payment.settlements[place] = replace(
+            payment.settlements[index] = replace(
                 settlement, reference_taken=settlement.reference_taken + reference,
                 refunding=settlement.refunding + value,
             )  # fmt: skip
@@ -109,23 +109,23 @@ def give_back_all(draft: Draft, cause: Cause, rule: str) -> None:
     """Refunds everything that a canceled order captured, even what is too small to count for the order (R22, R27)."""
     demand(draft, draft.order.taken, cause, rule)
     for payment in draft.order.payments:
-        for place, settlement in enumerate(payment.settlements):
+        for index, settlement in enumerate(payment.settlements):
             if (value := settlement.refundable) > 0:
                 reference = settlement.refundable_reference
-                payment.settlements[place] = replace(
+                payment.settlements[index] = replace(
                     settlement, refunding=settlement.refunding + value, reference_taken=settlement.reference
                 )
                 _issue(draft, payment, value, reference, cause, rule, settlement.settle_id)
 
 
 def retry_refund(draft: Draft, command: Command) -> int:
-    """A new refund for what was declined or came short, from the amount set aside for it."""
+    """Issues a new refund for what was declined or came short, from the amount kept for it."""
     payment = draft.payment(command.payment_id)
-    place, settlement = draft.settlement(payment, command.settle_id)
+    index, settlement = draft.settlement(payment, command.settle_id)
     value = min(command.value - command.done, settlement.kept_for_retry)
     if value <= 0 or not command.missing:
         return 0
-    payment.settlements[place] = replace(
+    payment.settlements[index] = replace(
         settlement, kept_for_retry=settlement.kept_for_retry - value, refunding=settlement.refunding + value
     )
     reference = command.reference - command.done_reference
@@ -138,13 +138,13 @@ def retry_refund(draft: Draft, command: Command) -> int:
 
 
 def refund_succeeded(draft: Draft, command: Command, done: int, operation_id: str | None, rule: str) -> None:
-    """Books a refund; what came short stays set aside for a retry."""
+    """Books a refund; what came short is kept for a retry."""
     payment, asked = draft.payment(command.payment_id), command.value
-    place, settlement = draft.settlement(payment, command.settle_id)
+    index, settlement = draft.settlement(payment, command.settle_id)
     above = max(0, done - asked)
     beyond_kept = max(0, above - settlement.kept_for_retry)
     more = proportional(settlement.refundable_reference, beyond_kept, settlement.refundable) if beyond_kept else 0
-    payment.settlements[place] = replace(
+    payment.settlements[index] = replace(
         settlement, refunding=settlement.refunding - asked, refunded=settlement.refunded + done,
         kept_for_retry=settlement.kept_for_retry + max(0, asked - done) - (above - beyond_kept),
         reference_taken=settlement.reference_taken + more,
@@ -170,10 +170,10 @@ def refund_succeeded(draft: Draft, command: Command, done: int, operation_id: st
 
 
 def refund_failed(draft: Draft, command: Command, rule: str, code: str | None) -> None:
-    """Sets aside the amount it held: only its retry may take it again (R21)."""
+    """Keeps the amount for a retry: nothing else may take it (R21)."""
     payment = draft.payment(command.payment_id)
-    place, settlement = draft.settlement(payment, command.settle_id)
-    payment.settlements[place] = replace(
+    index, settlement = draft.settlement(payment, command.settle_id)
+    payment.settlements[index] = replace(
         settlement, refunding=settlement.refunding - command.value,
         kept_for_retry=settlement.kept_for_retry + command.value,
     )  # fmt: skip
@@ -197,7 +197,7 @@ def drop_returns_above(draft: Draft, limit: int) -> None:
 
 
 def cut_demands(order: Order, amount: int, of: Callable[[Demand], bool]) -> list[tuple[Demand, int]]:
-    """Cuts up to an amount from waiting refunds, newest first; returns how much of which."""
+    """Reduces waiting refunds by up to an amount, newest first; returns how much of which."""
     kept, cut, left = [], [], amount
     for one in reversed(order.demands):
         part = min(left, one.amount) if of(one) else 0

@@ -1,4 +1,4 @@
-"""Asking payments for money, and booking what came of it (R4, R16, R25, R26, R28, R32, R35)."""
+"""Settles: asking payments for money, and booking the result (R4, R16, R25, R26, R28, R32, R35)."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def ask_for_lacks(draft: Draft) -> None:
 
 
 def _ask_per_invoice(draft: Draft) -> None:
-    """PARTIAL: exactly what each invoice lacks, oldest first. What is too small to be asked for joins the next."""
+    """PARTIAL: asks for exactly what each invoice lacks, oldest first. What is too small to be asked joins the next."""
     order = draft.order
     partial = [payment for payment in by_amount(order) if not payment.settles_once and not payment.lapsed]
     rounding = [lack for lack in order.lacks if lack.kind == "rounding"]
@@ -46,8 +46,8 @@ def _ask_per_invoice(draft: Draft) -> None:
             continue
         found = own + carried - left
         rest = own - max(0, found - carried)
-        rounding, _ = lacking.struck(rounding, found)
-        order.lacks += lacking.struck(mine, own if crumbs else own - rest, lacking.is_unasked)[0]
+        rounding, _ = lacking.split_off(rounding, found)
+        order.lacks += lacking.split_off(mine, own if crumbs else own - rest, lacking.is_unasked)[0]
         if crumbs:
             rounding.append(Lack(invoice, "rounding", rest))
     lacking.add_all(order, rounding)
@@ -60,9 +60,9 @@ def _ask_once(draft: Draft, amount: int) -> None:
     if amount <= 0 or not once:
         return
     left, crumbs = _take(draft, once, amount, ("total", order.order_id), "R4" if order.mode == "TOTAL" else "R5")
-    lacking.take_off(draft, amount - left, lacking.is_unasked)
+    lacking.remove(draft, amount - left, lacking.is_unasked)
     missing.cover(draft)
-    for lack in lacking.take_off(draft, crumbs, lacking.is_unasked):
+    for lack in lacking.remove(draft, crumbs, lacking.is_unasked):
         lacking.add(draft, lack.invoice, "rounding", lack.amount)
 
 
@@ -73,7 +73,7 @@ def _take(draft: Draft, payments: Sequence[Payment], amount: int, cause: Cause, 
     for payment, reference, value in allocation.parts:
         covers: Covers = ((cause[1], reference),)
         if cause[0] == "total":  # one settle stands for several invoices, the oldest first
-            unasked, found = lacking.struck(unasked, reference)
+            unasked, found = lacking.split_off(unasked, reference)
             covers = tuple((lack.invoice, lack.amount) for lack in found)
         if value == 0:  # the payment has no real value left: it counts as taken
             payment.settled_reference += reference
@@ -98,7 +98,7 @@ def _issue(
 
 
 def _name_the_rest(draft: Draft) -> None:
-    """Says why what found no room is lacking: a settle failed, it was given up or lapsed, or it waits for a payment."""
+    """Gives what found no room its reason: a settle failed, it was given up, it lapsed, or it waits for a payment."""
     order = draft.order
     unnamed = [lack for lack in order.lacks if lack.kind == "held"]
     if not unnamed:
@@ -140,7 +140,7 @@ def _tell_needed(draft: Draft, amount: int, rule: str, cause: Cause | None = Non
 
 
 def tell_missing_room(draft: Draft) -> None:
-    """Tells by how much the order's value exceeds what was taken and what can still be taken (R16)."""
+    """Reports by how much the order's value exceeds what was taken and what can still be taken (R16)."""
     order = draft.order
     if (needed := order.value - order.taken - total_room(order)) > 0:
         _tell_needed(draft, needed, "R16")
@@ -164,7 +164,7 @@ def retry_settle(draft: Draft, command: Command) -> int:
     part = next((part for part in allocation.parts if part.value), None)
     if part is None:
         return 0
-    struck = lacking.take_off_failed(draft, part.reference, command.command_id)
+    struck = lacking.remove_failed(draft, part.reference, command.command_id)
     draft.update(command, missing=command.missing - part.reference)
     _issue(
         draft, payment, part.value, part.reference, command.cause, "R39",
@@ -227,11 +227,11 @@ def settle_failed(draft: Draft, command: Command, rule: str, code: str | None) -
 
 
 def _note_loss(draft: Draft, command: Command, kind: LackKind) -> None:
-    """Less was taken than asked: refunds that waited for the shortfall fall away (R15), the invoices lack the rest."""
+    """Books what a settle did not take: refunds that waited for it fall away (R15), and its invoices lack it."""
     order = draft.order
     fallen = cut_demands(order, command.missing, lambda one: one.cause_kind != "invoice")
     order.given_back -= sum(part for _, part in fallen)
-    lost = lacking.lose(draft, command, kind)
+    lost = lacking.list_loss(draft, command, kind)
     if order.mode == "PARTIAL":
         draft.update(command, missing=lost)
     else:

@@ -1,4 +1,4 @@
-"""Freeing what nobody will take: voids, sent or only booked (R5, R15, R22, R25)."""
+"""Voids: freeing what nobody will capture, by a command or in the books only (R5, R15, R22, R25)."""
 
 from worker.domain.allocation import Part, allocate_void, by_amount, split, split_done, together
 from worker.domain.draft import Draft, where_any, with_shares
@@ -22,7 +22,7 @@ def void_open_rest(draft: Draft, cause: Cause, rule: str) -> None:
 
 
 def _include_earlier(draft: Draft, payment: Payment) -> None:
-    """What voids of changes did not free was part of the rest, and is asked for or booked with it (R5, R22)."""
+    """Closes the failed voids of changes: what they did not free was voided with the rest (R5, R22)."""
     mine = [one for one in draft.order.commands.values() if one.missing and one.payment_id == payment.payment_id]
     for command in mine:
         if _is_ended_void(command) and not _stays_open(draft.order, payment, command):
@@ -30,7 +30,7 @@ def _include_earlier(draft: Draft, payment: Payment) -> None:
 
 
 def _to_void(order: Order, payment: Payment) -> int:
-    """All that is open except what only a person may ask for again, but at least what voids of changes did not free.
+    """How much to void: all that is open but what waits for a person, and at least what voids of changes did not free.
 
     The gateway may have captured part of what waits for a person: the voids of changes must not pay for that part.
     """
@@ -106,7 +106,7 @@ def _send(
 
 
 def undo_booked(draft: Draft, payment: Payment, rule: str) -> int:
-    """Takes back voids that the connector was never told of, and returns their amount (R27)."""
+    """Undoes voids that were only booked, never sent; returns their amount (R27)."""
     amount = payment.booked
     if not amount:
         return 0
