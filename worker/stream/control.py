@@ -41,7 +41,11 @@ class Control:
 
     def lease_is_valid(self) -> bool:
         """Whether this process may act at all; after it was frozen, only once the database says so."""
-        return time.monotonic() < self.lease_ends
+        return self.lease_seconds() > 0
+
+    def lease_seconds(self) -> float:
+        """How long the lease still lasts; below 0: it is over."""
+        return self.lease_ends - time.monotonic()
 
     def fail(self, problem: BaseException) -> None:
         """A background task of the handler met what cannot be: the worker ends with it."""

@@ -6,6 +6,7 @@ import json
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -31,13 +32,17 @@ _SQL = load("worker.stream")
 class Ownership:
     """One member's view. It has a session of its own, so that a long cycle does not cost the lease."""
 
-    def __init__(self, url: str, role: str, partitions: int, control: Control) -> None:
+    def __init__(
+        self, url: str, role: str, partitions: int, control: Control, beats_end: Callable[[], None] = lambda: None
+    ) -> None:
+        """`beats_end` is called when the lease is renewed no more, whatever the reason."""
         self._url = url
         self._role = role
         self._partitions = partitions
         self._control = control
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._beats_end = beats_end
         self._poke = asyncio.Event()
         self._busy = asyncio.Lock()
         self._held: set[int] = set()
@@ -79,7 +84,7 @@ class Ownership:
             await self._beat()
             await self._tell_others()
         self._task = asyncio.create_task(self._beats(), name="ownership")
-        self._task.add_done_callback(lambda _: self._control.changed.set())
+        self._task.add_done_callback(lambda _: self._beats_end())
 
     async def release(self, partitions: frozenset[int]) -> None:
         """Orderly: everything of these partitions is flushed."""
@@ -117,9 +122,13 @@ class Ownership:
                 async with asyncio.timeout(BEAT_SECONDS):
                     await self._poke.wait()
             self._poke.clear()
-            async with self._busy:
-                with not_by_us():
-                    await self._beat()
+            try:
+                async with asyncio.timeout(max(self._control.lease_seconds(), BEAT_SECONDS)), self._busy:
+                    with not_by_us():
+                        await self._beat()
+            except TimeoutError:
+                self._session.terminate()  # `release` may wait for its answer too
+                raise
 
     async def _beat(self) -> None:
         connection = self._session

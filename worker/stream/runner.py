@@ -36,6 +36,9 @@ EXPLAINED = (
 )  # fmt: skip
 
 
+LEASE_OVER = "PostgreSQL has not renewed this worker's lease in time"
+
+
 class Runner:
     """From joining to draining. Recovers by itself when PostgreSQL or Kafka were away."""
 
@@ -81,6 +84,8 @@ class Runner:
         """What is missing for readiness; nothing when all is well."""
         if self._health.problem is not None or self._session is None:
             return {"problem": self._health.problem or "starting"}
+        if self._control.epochs and not self._control.lease_is_valid():
+            return {"problem": LEASE_OVER}
         problem = self._session.kafka_problem()
         return {"problem": problem} if problem else {}
 

@@ -47,7 +47,9 @@ class Session:
         self._handler = handler
         self._control = control
         self._health = health
-        self._ownership = Ownership(settings.database, handler.role, settings.topic_partitions, control)
+        self._ownership = Ownership(
+            settings.database, handler.role, settings.topic_partitions, control, self._stop_waiting
+        )
         self._source = Source(settings, handler.role, (*handler.topics, *handler.outputs), control.changed.set)
         self._publisher = Publisher(sink, control)
         self._misplaced = MisplacedRows(self._ownership, self._publisher)
@@ -136,6 +138,11 @@ class Session:
         await self._publisher.discard()
         await self._source.stop()
         self._transactions.close()
+
+    def _stop_waiting(self) -> None:
+        """Nobody renews the lease: a statement under way fails now, and not at its time limit, long after the lease."""
+        self._transactions.close()
+        self._control.changed.set()
 
     def _raise_failures(self) -> None:
         for failure in (

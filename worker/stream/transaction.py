@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from worker import metrics
 from worker.kafka.records import Place, Position, Record
-from worker.postgres.connecting import SESSION_LOST, Connection, connect
+from worker.postgres.connecting import Connection, connect
 from worker.postgres.queries import load
 from worker.stream import locks, outbox
 from worker.stream.control import Control
@@ -20,6 +20,9 @@ from worker.stream.offsets import place_columns, position_columns
 from worker.stream.outbox import Row
 from worker.stream.ownership import Ownership
 from worker.stream.publisher import Publisher
+
+# After these errors the same connection runs the next transaction.
+_CONNECTION_STAYS = (Remedy.SPLIT, Remedy.RETRY)
 
 _SQL = load("worker.stream")
 
@@ -108,16 +111,15 @@ class Transactions:
 
     @contextlib.asynccontextmanager
     async def fenced(self) -> AsyncIterator[None]:
-        """All our partitions are still ours, and stay so until this transaction ends."""
+        """One transaction, in which no partition of ours changes hands; commits at the end."""
         await self.connection.execute("BEGIN")
         try:
             await self._fence()
             yield
-        except asyncpg.LockNotAvailableError as problem:
-            await self._roll_back()
-            raise HeldUpError(await locks.explained(problem, self.connection)) from problem
-        except BaseException:
-            await self._roll_back()
+        except BaseException as problem:
+            await self._end_after(problem)
+            if isinstance(problem, asyncpg.LockNotAvailableError):
+                raise HeldUpError(await locks.explained(problem, self.connection)) from problem
             raise
         await self._commit()
 
@@ -130,20 +132,21 @@ class Transactions:
             raise FencedError(f"{len(epochs) - held} of {len(epochs)} partitions are no longer ours")
 
     async def _commit(self) -> None:
-        """An error here is no rollback, except where the database says why it refused."""
+        """An error here does not mean a rollback, unless the database says why it refused."""
         try:
             await self.connection.execute("COMMIT")
         except Exception as problem:
-            if remedy(problem) in (Remedy.SPLIT, Remedy.RETRY):
-                await self._roll_back()
+            if remedy(problem) in _CONNECTION_STAYS:
+                await self._end_after(problem)
                 raise
             raise UncertainCommitError(str(problem)) from problem
 
-    async def _roll_back(self) -> None:
-        """If the connection is still there; what fails here fails louder in the next statement."""
-        with contextlib.suppress(*SESSION_LOST):
-            if not self.connection.is_closed():
-                await self.connection.execute("ROLLBACK")
+    async def _end_after(self, problem: BaseException) -> None:
+        """Rolls back if the connection is used again; else closes it: a silent server answers no ROLLBACK either."""
+        if remedy(problem) in _CONNECTION_STAYS:
+            await self.connection.execute("ROLLBACK")
+        else:
+            self.connection.terminate()
 
     async def _book(self, cycle: Cycle, skipped: Mapping[Place, Position]) -> Done:
         found, more = await self._misplaced.find(self.connection, list(self._control.epochs))

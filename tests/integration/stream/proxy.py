@@ -13,6 +13,8 @@ class Proxy:
         self._pipes: set[asyncio.Task[None]] = set()
         self.lingers = False
         """Whether the end of a session is kept back, after its last words."""
+        self.swallows = False
+        """Whether everything that is sent is lost, while every connection seems to stand."""
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", self._port)
@@ -44,8 +46,9 @@ class Proxy:
         with contextlib.suppress(OSError):
             try:
                 while data := await reader.read(1 << 16):
-                    writer.write(data)
-                    await writer.drain()
+                    if not self.swallows:
+                        writer.write(data)
+                        await writer.drain()
                 if self.lingers:
                     await asyncio.Event().wait()
             finally:

@@ -16,11 +16,13 @@ from tests.integration.stream.proxy import Proxy
 from tests.integration.stream.toy import Toy
 from tests.until import until
 from worker.kafka import looker, names, source
+from worker.kafka.sink import Sink
 from worker.kafka.topic_ids import topic_ids
 from worker.postgres import connecting
 from worker.postgres.connecting import connected
 from worker.settings import load
-from worker.stream import pace, publisher, session, session_health
+from worker.stream import pace, publisher, runner, session, session_health
+from worker.stream.ownership import LEASE_SECONDS
 
 
 async def test_a_database_that_goes_away_costs_time_and_nothing_else(deployment: StreamDeployment):
@@ -68,9 +70,9 @@ async def test_while_kafka_takes_nothing_no_more_is_committed_than_there_is_room
     a_cycle, takes = 50, list[bool]()
     monkeypatch.setattr(publisher, "UNACKNOWLEDGED_BYTES_MAX", 1)
     monkeypatch.setattr(pace, "RECORDS_MAX", a_cycle)
+    monkeypatch.setattr(runner, "Sink", lambda settings, _: Sink(settings, lambda: bool(takes)))
     worker = Hosted(deployment.settings)
     worker.control.pace.records_max = a_cycle
-    monkeypatch.setattr(worker.control, "lease_is_valid", lambda: bool(takes))
     await deployment.send_many([(f"order-{n % 10}", b"{}", None) for n in range(1_000)])
     await deployment.until_seen(1)
 
@@ -117,6 +119,52 @@ async def test_a_worker_that_is_stopped_while_the_database_is_away_ends_at_once(
     worker.runner.stop()
 
     await asyncio.wait_for(worker.running, 5)
+
+
+async def test_a_database_that_swallows_packets_costs_no_more_than_a_lease(deployment: StreamDeployment):
+    """The worker stayed ready and stuck for two statements' time limits, a minute and a half."""
+    proxy = Proxy(deployment.settings.database)
+    await proxy.open()
+    worker = Hosted(load(deployment.environment | {"DATABASE_URL": proxy.url}))
+    await deployment.send("order-1")
+    await deployment.until_seen(1)
+
+    proxy.swallows = True
+    await deployment.send("order-1")
+
+    await until(worker.runner.condition, seconds=LEASE_SECONDS + 3)
+    await until(lambda: worker.toy.drops, seconds=3)
+    assert not any(worker.control.may_send_for(partition) for partition in range(6))
+    proxy.swallows = False
+    await proxy.cut()  # what was lost on the way does not come later
+    await proxy.open()
+    await deployment.check_orders({"order-1": 2})
+    await worker.stop()
+    await proxy.cut()
+
+
+async def test_a_worker_whose_lease_is_over_is_not_ready(deployment: StreamDeployment):
+    worker = await at_work(deployment)
+    await until(lambda: not worker.runner.condition(), seconds=20)
+
+    worker.control.lease_ends = 0.0
+
+    assert worker.runner.condition() == {"problem": runner.LEASE_OVER}
+    await worker.stop()
+
+
+async def test_a_worker_that_is_stopped_while_packets_are_swallowed_ends_with_its_lease(deployment: StreamDeployment):
+    proxy = Proxy(deployment.settings.database)
+    await proxy.open()
+    worker = Hosted(load(deployment.environment | {"DATABASE_URL": proxy.url}))
+    await deployment.send("order-1")
+    await deployment.until_seen(1)
+
+    proxy.swallows = True
+    worker.runner.stop()
+
+    await asyncio.wait_for(worker.running, LEASE_SECONDS + 5)
+    await proxy.cut()
 
 
 async def test_a_library_that_gives_up_what_was_waited_for_does_not_end_the_worker(deployment: StreamDeployment):
