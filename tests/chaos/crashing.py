@@ -31,20 +31,20 @@ class Step(NamedTuple):
 
 STEPS = {
     "delivery: taking over": Step(
-        "worker.delivery.handler:DeliveryHandler._take_over", "after", lambda _, cycle, __: cycle.records
+        "worker.delivery.handler:DeliveryHandler._take_over", "after", lambda _, under_way: under_way.cycle.records
     ),
     "delivery: taken over": Step(
         "worker.delivery.handler:DeliveryHandler.committed", only=lambda _, cycle: cycle.records
     ),
     "delivery: due": Step(
-        "worker.delivery.handler:DeliveryHandler._release_due", "after", lambda handler, *_: handler._released
+        "worker.delivery.handler:DeliveryHandler._begin_due", "after", lambda _, under_way: under_way.attempts
     ),
     "delivery: before the first byte": Step("worker.connector.client:Client.send", nth=5),
     # The connectors of a rehearsal take 10 ms at the least.
     "delivery: after the request": Step(
         "worker.connector.client:_note_first_byte", "after", nth=5, seconds_later=0.005
     ),
-    "delivery: after the reply": Step("worker.delivery.sending:Sending._note", nth=5),
+    "delivery: after the reply": Step("worker.delivery.sending:Sending._add_result", nth=5),
     "delivery: after booking": Step("worker.stream.session:Session._durable", only=lambda _, done: done.rows),
     "delivery: after publishing": Step("worker.kafka.sink:Sink.hand_over", "after"),
     "ledger: after the poll": Step("worker.ledger.handler:LedgerHandler.handle", only=lambda _, cycle: cycle.records),

@@ -1,4 +1,4 @@
-"""What an attempt came to: the command's new standing, and what is told of it."""
+"""Books the results of attempts: the command's new state, its outcome message and its dead letter."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from worker.connector.answers import Answer, refuse_used_id
 from worker.delivery import outcomes, schedule
 from worker.delivery.job import Job, JobState
 from worker.delivery.sending import Result
-from worker.delivery.store import Ended, Owner, Standing, Store
+from worker.delivery.store import CommandUpdate, EndedAttempt, OperationOwner, Store
 from worker.kafka.dead_letters import ReasonCode
 from worker.stream.cycle import Cycle
 
@@ -18,59 +18,61 @@ _REASONS: dict[JobState, ReasonCode] = {
 
 
 async def book(cycle: Cycle, store: Store, results: Sequence[Result]) -> list[Job]:
-    """Writes down what became of attempts that this owner began; returns their commands as they stand now."""
+    """Books the results of attempts that this owner began in this epoch; returns their commands as changed."""
     mine = [replace(one, job=replace(one.job)) for one in results if cycle.epochs.get(one.job.partition) == one.epoch]
     if not mine:
         return []
-    judged = await _refuse_used_ids(store, mine)
-    ended = [
-        Ended(one.job.id, one.job.attempts, one.at_ms, one.answer.fate, one.status, one.answer.message, one.reply)
-        for one in judged
+    believed = await _refuse_used_ids(store, mine)
+    attempts = [
+        EndedAttempt(
+            one.job.id, one.job.attempts, one.at_ms, one.answer.fate, one.status, one.answer.message, one.reply
+        )
+        for one in believed
     ]
-    await store.update([_stands(cycle, one) for one in judged], ended)
-    return [one.job for one in judged]
+    await store.update([_update(cycle, one) for one in believed], attempts)
+    return [one.job for one in believed]
 
 
-async def give_up(cycle: Cycle, store: Store, job: Job) -> None:
-    """At the horizon nothing is marked failed: the amount stays reserved, and a person resolves it (R33)."""
+async def end_at_horizon(cycle: Cycle, store: Store, job: Job) -> None:
+    """Ends a command as unknown, not as failed: its amount stays reserved until a person resolves it (R33)."""
     times = "one attempt" if job.attempts == 1 else f"{job.attempts} attempts"
     answer = Answer("unknown", "horizon", f"no definite answer after {times}")
-    await store.update([_ends(cycle, job, "unknown", answer, cycle.now_ms)])
+    await store.update([_end(cycle, job, "unknown", answer, cycle.now_ms)])
 
 
 async def _refuse_used_ids(store: Store, results: Sequence[Result]) -> list[Result]:
-    """R32: an operation id is one command's, or one automatic settlement's; of two answers the first is believed."""
+    """R32: an operation id belongs to one command or automatic settlement; of two answers the first is believed."""
     used = await store.used_operations(
         (one.job.command.payment_id, one.answer.operation_id) for one in results if one.answer.operation_id is not None
     )
     return [replace(one, answer=_unless_used(one, used)) for one in results]
 
 
-def _unless_used(result: Result, used: dict[tuple[str, str], Owner]) -> Answer:
-    """A settle that returns what the gateway captured by itself, and nothing more or less, is that capture (R27)."""
+def _unless_used(result: Result, used: dict[tuple[str, str], OperationOwner]) -> Answer:
+    """A settle that returns exactly what the gateway captured by itself is that capture, and succeeds (R27)."""
     job, answer = result.job, result.answer
     if answer.fate != "succeeded" or answer.operation_id is None:
         return answer
     key = job.command.payment_id, answer.operation_id
     owner = used.get(key)
     if owner is None or (owner.command_id is None and (job.operation, answer.value) == ("settle", owner.untouched)):
-        owner = used[key] = Owner(job.id)
+        owner = used[key] = OperationOwner(job.id)
     if owner.command_id == job.id:
         return answer
     return refuse_used_id(answer, "another command's" if owner.command_id else "an automatic settlement's")
 
 
-def _stands(cycle: Cycle, result: Result) -> Standing:
+def _update(cycle: Cycle, result: Result) -> CommandUpdate:
     job, answer, at_ms = result.job, result.answer, result.at_ms
     attempt, job.begun = job.begun, None
     if answer.fate in ("succeeded", "declined", "manual", "suspect"):
-        return replace(_ends(cycle, job, answer.fate, answer, at_ms), attempt=attempt)
+        return replace(_end(cycle, job, answer.fate, answer, at_ms), attempt=attempt)
     schedule.put_off(job, result.connector, answer, at_ms)
-    return Standing(job, code=answer.code, message=answer.message, attempt=attempt)
+    return CommandUpdate(job, code=answer.code, message=answer.message, attempt=attempt)
 
 
-def _ends(cycle: Cycle, job: Job, state: JobState, answer: Answer, at_ms: int) -> Standing:
-    """A final or interim outcome: told, and dead-lettered where it is bad."""
+def _end(cycle: Cycle, job: Job, state: JobState, answer: Answer, at_ms: int) -> CommandUpdate:
+    """Publishes the command's outcome, and makes a bad one a dead letter."""
     job.state, job.changes = state, job.changes + 1
     cycle.publish(outcomes.of_job(
         job, state, at_ms, value=answer.value, operation_id=answer.operation_id, code=answer.code,
@@ -79,4 +81,4 @@ def _ends(cycle: Cycle, job: Job, state: JobState, answer: Answer, at_ms: int) -
     if (reason := _REASONS.get(state)) is not None:
         order_id, merchant = job.command.order_id, job.command.merchant
         cycle.dead_letter(job.record, reason, answer.message, order_id=order_id, merchant=merchant)
-    return Standing(job, answer.value, answer.operation_id, answer.code, answer.message, at_ms)
+    return CommandUpdate(job, answer.value, answer.operation_id, answer.code, answer.message, at_ms)

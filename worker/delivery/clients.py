@@ -1,4 +1,4 @@
-"""The HTTP clients in use; one whose table has changed is closed after the last answer that it waits for."""
+"""One HTTP client per connector; when a connector's settings change, its old client is closed after its last answer."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ Send = asyncio.Task[None]
 
 
 class Clients:
-    """One for each connector in force, and those that a changed file has retired."""
+    """A client for each connector of the file, and clients with old settings that still wait for answers."""
 
     def __init__(self) -> None:
         self._tls = tls_context()
@@ -18,28 +18,28 @@ class Clients:
         self._retiring: dict[Client, Send] = {}
 
     def of(self, connector: Connector) -> Client:
-        """The client of a connector in force; the caller says at once which send uses it (`busy`)."""
+        """The connector's client. The caller must register its send at once (`add_send`)."""
         client = self._in_force.get(connector.name)
         if client is None:
             client = self._in_force[connector.name] = Client(connector, self._tls)
             self._sends[client] = set()
         return client
 
-    def busy(self, client: Client, send: Send) -> None:
-        """The client is not closed before this has ended."""
+    def add_send(self, client: Client, send: Send) -> None:
+        """Keeps the client open until this send has ended."""
         sends = self._sends[client]
         sends.add(send)
         send.add_done_callback(sends.discard)
 
-    def renew(self, connectors: dict[str, Connector]) -> None:
-        """Connectors whose table has changed get a new client from here on."""
+    def replace(self, connectors: dict[str, Connector]) -> None:
+        """Retires the clients of connectors whose settings have changed."""
         for name, client in list(self._in_force.items()):
             if connectors.get(name) != client.connector:
                 del self._in_force[name]
                 self._retiring[client] = asyncio.create_task(self._retire(client), name=f"retire {name}")
 
     async def close(self) -> None:
-        """Lets go of every connection, whatever still waits on it."""
+        """Closes every connection, even if a send still waits on it."""
         for client in [*self._in_force.values(), *self._retiring]:
             await client.close()
 

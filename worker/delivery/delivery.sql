@@ -3,7 +3,7 @@
 SELECT command_id, body FROM commands WHERE command_id = ANY ($1::text[])
 
 -- name: take_over
--- Commands that were not taken over before join the schedule; returned are these, and whether it is their turn.
+-- Adds commands that were not taken over before to the schedule; returns them, each with whether it is its turn.
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[],
         $8::bigint[], $9::text[], $10::integer[], $11::bigint[], $12::bytea[], $13::bytea[], $14::bytea[],
@@ -22,7 +22,7 @@ ON CONFLICT (command_id) DO NOTHING
 RETURNING command_id, turn
 
 -- name: pass_turns
--- What follows these in their payments' lines may be sent now; its time may come from another worker's clock.
+-- The next command of each of these payments may be sent now. Its due time may come from another worker's clock.
 UPDATE commands SET turn = true, due_at = least(due_at, $3)
 FROM unnest($1::text[], $2::integer[]) AS l (payment_id, sequence)
 WHERE commands.payment_id = l.payment_id AND commands.sequence = l.sequence + 1 AND commands.state = 'waiting'
@@ -38,14 +38,14 @@ WHERE commands.partition = owned.partition AND turn AND state = 'waiting' AND du
     AND (attempts = 0 OR ahead > '0' OR due_at > $4::timestamptz)
 
 -- name: next_due
--- A connector's next commands by the time at which they are due, after one of them.
+-- A connector's next commands by due time, after the given one.
 SELECT due_at, command_id FROM commands
 WHERE turn AND state = 'waiting' AND connector = $1 AND (due_at, command_id COLLATE "C") > ($3, $4)
     AND partition = ANY ($2::integer[])
 ORDER BY due_at, command_id COLLATE "C" LIMIT $5
 
 -- name: connectors_with_work
--- Every connector that has a command to send.
+-- Every connector for which commands wait.
 WITH RECURSIVE found AS (
     (SELECT connector FROM commands WHERE turn AND state = 'waiting' ORDER BY connector LIMIT 1)
     UNION ALL
@@ -56,7 +56,7 @@ WITH RECURSIVE found AS (
 SELECT connector FROM found WHERE connector IS NOT NULL
 
 -- name: sendable
--- Which of these may be sent now, as they stand in the table.
+-- Those of these commands that may be sent now.
 SELECT command_id, partition, operation, source_partition, "offset", key, body, headers, "timestamp", traceparent,
     state, changes, attempts, begun, uncertain, first_attempt_at, due_at,
     (SELECT count(*) FROM attempts a WHERE a.command_id = commands.command_id AND a.begun_at >= first_attempt_at
@@ -65,43 +65,43 @@ FROM commands WHERE command_id = ANY ($1::text[]) AND turn AND state = 'waiting'
     AND due_at <= $2 AND partition = ANY ($3::integer[])
 
 -- name: past_horizon
--- Commands of a connector that were asked for long enough without a definite answer.
+-- A connector's commands that were sent for a whole horizon without a definite answer.
 SELECT command_id FROM commands
 WHERE state = 'waiting' AND uncertain AND connector = $1 AND first_attempt_at <= $2
     AND partition = ANY ($3::integer[]) AND turn AND begun IS NULL
 LIMIT $4
 
--- name: under_way
--- Commands of these partitions whose attempt began and has no result yet.
+-- name: attempts_without_result
+-- Commands of these partitions with an attempt that began and has no result yet.
 SELECT command_id, partition, connector FROM commands
 WHERE partition = ANY ($1::integer[]) AND begun IS NOT NULL
 
 -- name: mark_begun
--- An attempt of these commands is under way.
+-- An attempt of each of these commands begins.
 UPDATE commands SET attempts = b.attempt, begun = b.attempt, first_attempt_at = coalesce(first_attempt_at, b.at)
 FROM unnest($1::text[], $2::integer[], $3::timestamptz[]) AS b (command_id, attempt, at)
 WHERE commands.command_id = b.command_id AND commands.state = 'waiting'
 
 -- name: begin_attempts
--- Attempts are written down before their first byte.
+-- Attempts are written down before they are sent.
 INSERT INTO attempts (command_id, attempt, epoch, begun_at)
 SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::timestamptz[])
 
--- name: lose_attempts
--- Attempts without a result are doubtful: their commands are uncertain, and wait until it is safe to ask again.
+-- name: mark_lost
+-- Attempts without a result count as unknown: their commands wait until nobody else can still be sending them.
 UPDATE commands SET begun = NULL, uncertain = true, due_at = greatest(commands.due_at, l.due_at)
 FROM unnest($1::text[], $2::timestamptz[]) AS l (command_id, due_at)
 WHERE commands.command_id = l.command_id
 
 -- name: end_attempts
--- What became of each attempt; only of the one that this owner began.
+-- The result of each attempt, unless it has one already.
 UPDATE attempts SET ended_at = e.at, fate = e.fate, status = e.status, message = e.message, reply = e.reply
 FROM unnest($1::text[], $2::integer[], $3::timestamptz[], $4::text[], $5::integer[], $6::text[], $7::text[])
     AS e (command_id, attempt, at, fate, status, message, reply)
 WHERE attempts.command_id = e.command_id AND attempts.attempt = e.attempt AND attempts.ended_at IS NULL
 
 -- name: update_commands
--- The new state of commands, as long as their attempt is the one that this is about.
+-- The new state of commands, unless another attempt is in flight by now.
 UPDATE commands SET state = n.state, changes = n.changes, begun = NULL, uncertain = n.uncertain, due_at = n.due_at,
     first_attempt_at = n.first_attempt_at, done = n.done, operation_id = n.operation_id, code = n.code,
     message = n.message, ended_at = n.ended_at
@@ -112,14 +112,14 @@ FROM unnest($1::text[], $2::text[], $3::integer[], $4::boolean[], $5::timestampt
 WHERE commands.command_id = n.command_id AND commands.begun IS NOT DISTINCT FROM n.attempt
 
 -- name: used_operations
--- Which of these operation ids a command of the payment has already, or an automatic settlement.
+-- Which of these operation ids belong to a command or an automatic settlement of the payment already.
 SELECT payment_id, operation_id, command_id, 0 AS untouched FROM commands
 WHERE payment_id = ANY ($1::text[]) AND operation_id = ANY ($2::text[])
 UNION ALL
 SELECT payment_id, settle_id, NULL, untouched FROM automatic_settlements($1, $2)
 
 -- name: load_command
--- One command, whatever its state.
+-- One command, in any state.
 SELECT command_id, partition, operation, source_partition, "offset", key, body, headers, "timestamp", traceparent,
     state, changes, attempts, begun, uncertain, first_attempt_at, due_at, done,
     (SELECT count(*) FROM attempts a WHERE a.command_id = commands.command_id AND a.begun_at >= first_attempt_at
@@ -127,7 +127,7 @@ SELECT command_id, partition, operation, source_partition, "offset", key, body, 
 FROM commands WHERE command_id = $1
 
 -- name: waiting_decisions
--- What people decided for these partitions and nobody has applied.
+-- Decisions of people in these partitions that are not applied yet.
 SELECT id, action, order_id, command_id, invoice_number, settle_id, value, operation_id, decided_by, reason, decided_at,
     changes
 FROM decisions WHERE applied_at IS NULL AND partition = ANY ($1::integer[]) ORDER BY id LIMIT $2
@@ -138,12 +138,12 @@ UPDATE decisions SET applied_at = $3, refused = answered.refused
 FROM unnest($1::bigint[], $2::text[]) AS answered (id, refused) WHERE decisions.id = answered.id
 
 -- name: close_dead_letter
--- A person decided about this command: its dead letter waits for nobody any more.
+-- Closes the dead letter of a command about which a person has decided.
 UPDATE dead_letters SET status = $4, decided_by = $5, decided_reason = $6, decided_at = $7
 WHERE topic = $1 AND partition = $2 AND "offset" = $3 AND status = 'open'
 
 -- name: count_unresolved
--- Commands of these partitions whose effect is unknown or that wait for a person: how many, and the age of the oldest.
+-- Commands of these partitions that are unknown or wait for a person: how many, and the age of the oldest.
 SELECT connector, CASE state WHEN 'waiting' THEN 'asked_again' ELSE state END AS state, count(*) AS number,
     extract(epoch FROM clock_timestamp() - min(coalesce(ended_at, first_attempt_at, taken_at)))::float8 AS age_seconds
 FROM commands

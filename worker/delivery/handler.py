@@ -1,4 +1,4 @@
-"""The delivery worker's part of a cycle: take over, book results, apply decisions, release what is due."""
+"""The delivery worker, as the stream calls it: takes commands over, sends them, books results, applies decisions."""
 
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Mapping
 from worker import metrics
 from worker.connector.in_force import ConnectorsInForce
 from worker.delivery import booking, schedule
+from worker.delivery.cycle import DeliveryCycle
 from worker.delivery.decisions import apply
 from worker.delivery.job import IN_LINE, Job
 from worker.delivery.known import first_unknown
 from worker.delivery.lane import Lane
 from worker.delivery.sending import Sending
-from worker.delivery.store import Store, write_down
+from worker.delivery.store import Store, begin_attempts
 from worker.delivery.taking import take_over
 from worker.kafka import names
 from worker.postgres.connecting import Connection
@@ -19,12 +20,12 @@ from worker.stream.control import Control
 from worker.stream.cycle import Cycle, TakenPartition
 
 DECISIONS_LOOK_MS = 300
-# Of each connector, so that none takes a whole cycle for itself.
-RELEASED_MAX = 500
+# Per connector and cycle, so that no connector takes a whole cycle for itself.
+ATTEMPTS_BEGUN_MAX = 500
 
 
 class DeliveryHandler:
-    """Delivers commands. The table is the schedule; memory holds what is due next and what is under way."""
+    """The schedule is in the table; memory holds the commands that are due next, and the attempts in flight."""
 
     role = "delivery"
     topics = names.READ["delivery"]
@@ -36,45 +37,44 @@ class DeliveryHandler:
         self._in_force = ConnectorsInForce(control.settings.connectors_file)
         self._sending = Sending(control)
         self._lanes: dict[str, Lane] = {}
-        self._let_out: dict[str, Lane] = {}  # counted as in flight by their lanes, and not begun yet
-        self._released: list[Job] = []
-        self._booked = 0
-        self._fates: dict[str, int] = {}
+        self._under_way: DeliveryCycle | None = None
+        """The last cycle, until it is known to be durable."""
         self._leaving: frozenset[int] = frozenset()
+        """Partitions that are being handed over: nothing new is begun for them."""
         self._look_at_ms = 0
-        self._open: Cycle | None = None  # whose commit is not known yet
-        self._tables_changed = False
+        self._file_changed = False
         self._clock_was_ahead_ms: dict[int, int] = {}
-        """Partitions in which the times that commands wait for come from before the clock was set back."""
+        """Partitions whose due times were set before the clock was set back, and by how much it was ahead."""
 
-    # What the stream asks
+    # What the stream calls
 
     async def taken(self, connection: Connection, taken: Mapping[int, TakenPartition]) -> None:
-        """What the former owner had under way is doubtful from here on; what is due is found in the table."""
+        """Counts the former owner's attempts without a result as unknown; what is due is read from the table."""
+        store = Store(connection)
         self._leaving -= taken.keys()
-        await self._correct_due_times(Store(connection), dict.fromkeys(taken, 0), time.time_ns() // 1_000_000)
-        await self._lose(Store(connection), taken)
-        await self._look_anew(Store(connection))
+        await self._correct_due_times(store, dict.fromkeys(taken, 0), time.time_ns() // 1_000_000)
+        await self._mark_lost(store, taken)
+        await self._reset_windows(store)
 
     async def release(self, partitions: frozenset[int]) -> None:
-        """Begins nothing new for these, and waits until what is under way has an answer."""
+        """Begins nothing new for these partitions, and waits until everything in flight has an answer."""
         self._leaving = self._leaving | partitions
         self._forget_windows()
-        await self._sending.landed(partitions)
+        await self._sending.wait_until_answered(partitions)
 
     def dropped(self) -> None:
-        """Everything is found again in the tables; answers that still arrive are ignored."""
-        self._give_back()
+        """Forgets everything: the tables have it. Answers that still arrive are ignored."""
+        self._drop_cycle()
         self._sending.forget()
-        self._booked, self._open, self._leaving = 0, None, frozenset()
+        self._leaving = frozenset()
         self._clock_was_ahead_ms = {}
 
     def reload(self) -> None:
-        """SIGHUP: a file that does not parse keeps the old one; connectors that refused everybody are asked again.
+        """SIGHUP: reads the connectors file again, and asks connectors again that refused every command.
 
-        It comes at any moment. What a cycle has let out goes by the tables that it saw: the next one begins by others.
+        A signal may come in the middle of a cycle, which goes on with the old file; the next one begins with the new.
         """
-        self._tables_changed |= self._in_force.reload()
+        self._file_changed |= self._in_force.reload()
         for lane in self._lanes.values():
             if lane.condition.state == "refusing":
                 lane.condition.ask_now()
@@ -89,124 +89,134 @@ class DeliveryHandler:
             lane.ask_now()
 
     async def measure(self, connection: Connection, partitions: Collection[int]) -> None:
-        """How many commands have no definite answer, and for how long."""
-        found = await Store(connection).unresolved(partitions)
+        """Sets the gauges of commands without a definite answer: how many, and the age of the oldest."""
+        unresolved = await Store(connection).unresolved(partitions)
         metrics.commands_unresolved.clear()
         metrics.commands_unresolved_age_seconds.clear()
-        for connector, state, number, age_seconds in found:
+        for connector, state, number, age_seconds in unresolved:
             metrics.commands_unresolved.labels(connector=connector, state=state).set(number)
             metrics.commands_unresolved_age_seconds.labels(connector=connector, state=state).set(age_seconds)
 
     async def close(self) -> None:
-        """Lets go of every connection."""
         await self._sending.close()
 
     def next_due_ms(self) -> int | None:
-        due = [one for lane in self._lanes.values() if (one := lane.next_due_ms()) is not None]
+        due = [due_ms for lane in self._lanes.values() if (due_ms := lane.next_due_ms()) is not None]
         return min([self._look_at_ms, *due])
 
     async def handle(self, cycle: Cycle) -> None:
-        """One cycle. If the one before it was not committed, what memory learned from it is forgotten first."""
-        store = Store(cycle.connection)
-        self._go_by_changed_tables()
+        """Runs one cycle. If the one before it was not committed, what it changed in memory is undone first."""
+        under_way = DeliveryCycle(cycle)
+        self._apply_changed_file()
         has_left = bool(self._leaving) and self._leaving.isdisjoint(cycle.epochs)
-        if has_left or self._open is not None:
+        if has_left or self._under_way is not None:
             self._leaving = frozenset() if has_left else self._leaving
-            self._give_back()
-            await self._look_anew(store)
-        self._open = cycle
-        if late := {one: ms for one, ms in self._clock_was_ahead_ms.items() if one in cycle.epochs}:
-            await self._correct_due_times(store, late, cycle.now_ms)
-            self._forget_windows()
-        await self._take_over(cycle, store)
-        await self._book(cycle, store)
+            self._drop_cycle()
+            await self._reset_windows(under_way.store)
+        self._under_way = under_way
+        await self._correct_after_clock_was_set_back(under_way)
+        await self._take_over(under_way)
+        await self._book(under_way)
         if cycle.now_ms >= self._look_at_ms:
-            await self._apply_decisions(cycle, store)
-            await self._give_up_behind_closed_doors(cycle, store)
+            await self._apply_decisions(under_way)
+            await self._end_at_horizon(under_way)
             self._look_at_ms = cycle.now_ms + DECISIONS_LOOK_MS
-        await self._release_due(cycle, store)
+        await self._begin_due(under_way)
 
     async def committed(self, cycle: Cycle) -> None:
-        """What was written down may be sent now; a cycle that we did not handle wrote nothing down for us."""
-        if cycle is not self._open:
+        """Sends the attempts that are written down now. A cycle that we did not handle wrote nothing down for us."""
+        if (durable := self._under_way) is None or durable.cycle is not cycle:
             return
-        self._open = None
-        for fate, number in self._fates.items():
-            metrics.facts_total.labels(topic=names.COMMANDS, fate=fate).inc(number)
-        del self._sending.results[: self._booked]
-        for job in self._released:
-            begin = self._sending.do_not if job.partition in self._leaving else self._sending.begin
-            begin(job, cycle.epochs[job.partition], self._let_out[job.id])
-        self._let_out, self._released, self._booked = {}, [], 0
+        self._under_way = None
         self._clock_was_ahead_ms = {}
+        for fate, number in durable.fates.items():
+            metrics.facts_total.labels(topic=names.COMMANDS, fate=fate).inc(number)
+        del self._sending.results[: durable.results_booked]
+        for job in durable.attempts:
+            begin = self._sending.skip if job.partition in self._leaving else self._sending.begin
+            begin(job, cycle.epochs[job.partition], durable.slots[job.id])
 
     # The steps of a cycle
 
-    def _go_by_changed_tables(self) -> None:
-        if self._tables_changed:
-            self._tables_changed = False
+    def _apply_changed_file(self) -> None:
+        if self._file_changed:
+            self._file_changed = False
             connectors = self._in_force.file.connectors
-            self._sending.renew(connectors)
+            self._sending.replace_clients(connectors)
             for name, lane in self._lanes.items():
                 lane.set_connector(connectors.get(name))
 
-    async def _take_over(self, cycle: Cycle, store: Store) -> None:
-        jobs = await take_over(cycle, store, cycle.records)
+    async def _correct_after_clock_was_set_back(self, under_way: DeliveryCycle) -> None:
+        epochs = under_way.cycle.epochs
+        if ahead_ms := {one: ms for one, ms in self._clock_was_ahead_ms.items() if one in epochs}:
+            await self._correct_due_times(under_way.store, ahead_ms, under_way.cycle.now_ms)
+            self._forget_windows()
+
+    async def _take_over(self, under_way: DeliveryCycle) -> None:
+        cycle = under_way.cycle
+        jobs = await take_over(cycle, under_way.store, cycle.records)
         applied, dead = len(jobs), len(cycle.dead)
-        self._fates = {"applied": applied, "dead_lettered": dead, "duplicate": len(cycle.records) - applied - dead}
-        self._enter(job for job, its_turn in jobs if its_turn)
+        under_way.fates = {"applied": applied, "dead_lettered": dead, "duplicate": len(cycle.records) - applied - dead}
+        self._schedule(job for job, its_turn in jobs if its_turn)
 
-    async def _book(self, cycle: Cycle, store: Store) -> None:
-        self._booked = len(self._sending.results)
-        jobs = await booking.book(cycle, store, self._sending.results[: self._booked])
-        await self._move_on(cycle, store, jobs)
+    async def _book(self, under_way: DeliveryCycle) -> None:
+        under_way.results_booked = len(self._sending.results)
+        results = self._sending.results[: under_way.results_booked]
+        await self._reschedule(under_way, await booking.book(under_way.cycle, under_way.store, results))
 
-    async def _apply_decisions(self, cycle: Cycle, store: Store) -> None:
-        answered: dict[int, str | None] = {}
+    async def _apply_decisions(self, under_way: DeliveryCycle) -> None:
+        cycle, store = under_way.cycle, under_way.store
+        refusals: dict[int, str | None] = {}
         for decision in await store.decisions(cycle.epochs):
-            job, answered[decision.id] = await apply(cycle, store, decision)
+            job, refusals[decision.id] = await apply(cycle, store, decision)
             if job is not None:
-                await self._move_on(cycle, store, [job])
-        if answered:
-            await store.applied(answered, cycle.now_ms)
+                await self._reschedule(under_way, [job])
+        if refusals:
+            await store.mark_applied(refusals, cycle.now_ms)
 
-    async def _give_up_behind_closed_doors(self, cycle: Cycle, store: Store) -> None:
-        """The horizon is reached, too, by commands of a connector that may not be asked now."""
-        mine = cycle.epochs.keys() - self._leaving
+    async def _end_at_horizon(self, under_way: DeliveryCycle) -> None:
+        """Ends unknown commands of connectors that may not be asked now: their horizon is reached all the same."""
+        cycle, store = under_way.cycle, under_way.store
+        partitions = self._staying(cycle)
         for lane in self._lanes.values():
             if lane.connector is not None and lane.condition.not_before_ms > cycle.now_ms:
                 before_ms = cycle.now_ms - schedule.horizon_ms(lane.connector)
-                late = await store.past_horizon(lane.name, mine, before_ms)
-                for job in await store.sendable(late, mine, cycle.now_ms) if late else []:
-                    await booking.give_up(cycle, store, job)
+                ids = await store.past_horizon(lane.name, partitions, before_ms)
+                for job in await store.sendable(ids, partitions, cycle.now_ms) if ids else []:
+                    await booking.end_at_horizon(cycle, store, job)
 
-    async def _release_due(self, cycle: Cycle, store: Store) -> None:
+    async def _begin_due(self, under_way: DeliveryCycle) -> None:
         """Writes down every attempt that may begin now; it is sent once that is durable."""
-        mine = cycle.epochs.keys() - self._leaving
+        cycle, store, slots = under_way.cycle, under_way.store, under_way.slots
+        partitions = self._staying(cycle)
         for lane in self._lanes.values():
             lane.share = len(cycle.epochs) / cycle.partitions
-            if asked := lane.window.lacking():
+            if limit := lane.window.lacking():
                 after = lane.window.reach
-                lane.window.refill(after, await store.next_due(lane.name, mine, after, asked), asked)
-            lane.tell_who_waits()
-            self._let_out |= dict.fromkeys(lane.ready(cycle.now_ms, RELEASED_MAX), lane)
-        jobs = await store.sendable(self._let_out, mine, cycle.now_ms) if self._let_out else []
-        self._not_now(self._let_out.keys() - {job.id for job in jobs})
+                lane.window.refill(after, await store.next_due(lane.name, partitions, after, limit), limit)
+            lane.update_alerts()
+            slots |= dict.fromkeys(lane.take_ready(cycle.now_ms, ATTEMPTS_BEGUN_MAX), lane)
+        jobs = await store.sendable(slots, partitions, cycle.now_ms) if slots else []
+        under_way.give_back(slots.keys() - {job.id for job in jobs})  # ended meanwhile, or another owner's now
         for job in jobs:
-            if schedule.is_past_horizon(job, self._let_out[job.id].connector, cycle.now_ms):
-                await booking.give_up(cycle, store, job)
-                self._not_now([job.id])
+            if schedule.is_past_horizon(job, slots[job.id].connector, cycle.now_ms):
+                await booking.end_at_horizon(cycle, store, job)
+                under_way.give_back([job.id])
                 continue
             job.attempts += 1
             job.begun = job.attempts
             job.first_attempt_ms = job.first_attempt_ms or cycle.now_ms
-            self._released.append(job)
-        write_down(cycle.writes, self._released, cycle.epochs, cycle.now_ms)
+            under_way.attempts.append(job)
+        begin_attempts(cycle.writes, under_way.attempts, cycle.epochs, cycle.now_ms)
 
     # Memory
 
-    async def _look_anew(self, store: Store) -> None:
-        """What is due is read from the table from here on."""
+    def _staying(self, cycle: Cycle) -> Collection[int]:
+        """The partitions for which attempts may begin."""
+        return cycle.epochs.keys() - self._leaving
+
+    async def _reset_windows(self, store: Store) -> None:
+        """What is due is read from the table from here on, for every connector that has commands there."""
         for name in await store.connectors():
             self._lane(name)
         self._forget_windows()
@@ -215,25 +225,21 @@ class DeliveryHandler:
         for lane in self._lanes.values():
             lane.window.forget()
 
-    def _not_now(self, ids: Iterable[str]) -> None:
-        """These were let out and are not to be sent: they have moved on, or somebody else has them."""
-        for command_id in ids:
-            self._let_out.pop(command_id).unused(command_id)
+    def _drop_cycle(self) -> None:
+        """Undoes in memory a cycle that was not committed."""
+        if self._under_way is not None:
+            self._under_way.give_back(self._under_way.slots)
+            self._under_way = None
 
-    def _give_back(self) -> None:
-        """Takes back what was let out by a transaction that was not committed."""
-        self._not_now(list(self._let_out))
-        self._released = []
-
-    async def _move_on(self, cycle: Cycle, store: Store, jobs: Iterable[Job]) -> None:
-        """Whatever waits again takes its place in the schedule; what has left its payment's line passes the turn on."""
-        moved = list(jobs)
-        self._enter(job for job in moved if job.state == "waiting")
-        left = [job for job in moved if job.state not in IN_LINE]
-        for connector, key in await store.pass_turns(left, cycle.now_ms):
+    async def _reschedule(self, under_way: DeliveryCycle, jobs: Iterable[Job]) -> None:
+        """Commands that wait again take their place in the schedule; those that ended pass the turn to the next."""
+        changed = list(jobs)
+        self._schedule(job for job in changed if job.state == "waiting")
+        ended = [job for job in changed if job.state not in IN_LINE]
+        for connector, key in await under_way.store.pass_turns(ended, under_way.cycle.now_ms):
             self._lane(connector).window.enter(key)
 
-    def _enter(self, jobs: Iterable[Job]) -> None:
+    def _schedule(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             self._lane(job.command.connector).window.enter(job.key)
 
@@ -248,14 +254,15 @@ class DeliveryHandler:
         latest_ms = now_ms + schedule.longest_wait_ms(self._in_force.file.connectors.values())
         await store.correct_due_times(ahead_ms, now_ms, latest_ms)
 
-    async def _lose(self, store: Store, taken: Mapping[int, TakenPartition]) -> None:
-        """Attempts of a former owner count as unknown; one that was lost without a hand-over may still be sending."""
-        await store.lose({
-            command_id: self._safe_ms(connector, taken[partition].former_lease_until_ms)
-            for command_id, partition, connector in await store.under_way(taken)
+    async def _mark_lost(self, store: Store, taken: Mapping[int, TakenPartition]) -> None:
+        """A former owner's attempts count as unknown; without an orderly hand-over it may still be sending."""
+        await store.mark_lost({
+            command_id: self._safe_to_send_ms(connector, taken[partition].former_lease_until_ms)
+            for command_id, partition, connector in await store.attempts_without_result(taken)
         })  # fmt: skip
 
-    def _safe_ms(self, connector_name: str, former_lease_until_ms: int | None) -> int:
+    def _safe_to_send_ms(self, connector_name: str, former_lease_until_ms: int | None) -> int:
+        """When the last send of a former owner is over, at the latest."""
         connector = self._in_force.file.connectors.get(connector_name)
         if former_lease_until_ms is None or connector is None:
             return 0

@@ -11,11 +11,11 @@ from worker.kafka.records import Record
 
 JobState = Literal["waiting", "succeeded", "declined", "manual", "suspect", "unknown", "resolved", "abandoned"]
 
-IN_LINE: tuple[JobState, ...] = ("waiting", "suspect", "unknown")  # holds back what follows it on its payment (I6)
+IN_LINE: tuple[JobState, ...] = ("waiting", "suspect", "unknown")  # holds back the next command of its payment (I6)
 
 
 class Job(Struct):
-    """A command that was taken over; its row, read when something is done with it."""
+    """A command that was taken over, as its row stood when it was read."""
 
     command: Command
     operation: Operation
@@ -26,10 +26,10 @@ class Job(Struct):
     changes: int = 0
     attempts: int = 0
     uncertain: bool = False
-    first_attempt_ms: int | None = None  # of those that may have had an effect: the horizon's beginning
-    doubts: int = 0  # since then: attempts that may have had an effect, and proved nothing
+    first_attempt_ms: int | None = None  # of those that may have had an effect: the horizon begins here
+    doubts: int = 0  # attempts since then that may have had an effect, without a definite answer
     due_ms: int = 0
-    begun: int | None = None  # the attempt under way
+    begun: int | None = None  # the attempt in flight
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""Which records of the outcomes topic the delivery worker's tables know."""
+"""Looks up records of the outcomes topic in the delivery worker's tables."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ _SQL = load("worker.delivery")
 
 
 async def first_unknown(connection: Connection, records: Sequence[Record]) -> Record | None:
-    """The first of these that our tables do not know; a record without an id of ours is not ours."""
-    # `(commandId, which of its changes)`, or `(DECISION, its id)`.
-    told = [(record, *one) for record in records if (one := numbered(record)) is not None]
-    if not told:
+    """The first of these records that our tables do not know; records with ids that we did not derive are ignored."""
+    # The id is (commandId, number of the state change) or (DECISION, number of the decision).
+    ours = [(record, *id_parts) for record in records if (id_parts := numbered(record)) is not None]
+    if not ours:
         return None
-    found = await connection.fetch(
-        _SQL["unknown_outcomes"], [of == DECISION for _, of, _ in told], [of for _, of, _ in told],
-        [number for _, _, number in told],
+    unknown = await connection.fetch(
+        _SQL["unknown_outcomes"], [subject == DECISION for _, subject, _ in ours], [subject for _, subject, _ in ours],
+        [number for _, _, number in ours],
     )  # fmt: skip
-    return told[min(row["place"] for row in found) - 1][0] if found else None
+    return ours[min(row["place"] for row in unknown) - 1][0] if unknown else None

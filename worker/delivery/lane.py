@@ -1,4 +1,4 @@
-"""One connector's lane: what is due, behind the connector's limits and its condition."""
+"""The commands that are due for one connector, held back by its limits and its condition."""
 
 from functools import cached_property
 
@@ -10,12 +10,12 @@ from worker.connector.file import Connector
 from worker.delivery.condition import Condition
 from worker.delivery.window import Window
 
-# Cycles come too seldom for one command each: how far behind its rate a lane may fall and still catch up.
+# Cycles come too seldom to send one command each: how far behind its rate a lane may fall and still catch up.
 CATCH_UP_MS = 50
 
 
 class Lane:
-    """Other lanes never wait for this one."""
+    """One connector's lane: no other lane ever waits for it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -29,43 +29,43 @@ class Lane:
 
     @cached_property
     def _gauge(self) -> Gauge:
-        """Made when something is sent: only names that the file knows become labels."""
+        """Created with the first send, so that only names in the connectors file become labels."""
         return metrics.commands_in_flight.labels(connector=self.name)
 
     def set_connector(self, connector: Connector | None) -> None:
-        """What the file says of it now; nothing goes out while it says nothing."""
+        """Sets the connector as the file has it now; without one, nothing is sent."""
         if connector != self.connector:
             self.ask_now()
         self.connector = connector
 
-    def tell_who_waits(self) -> None:
-        """Of a connector that was taken out of the file we say only that commands wait for it, as long as any do."""
+    def update_alerts(self) -> None:
+        """A connector that the file no longer names has one alert, and only while commands wait for it."""
         if self.connector is None:
-            self.condition.calm()
+            self.condition.clear_alerts()
         if self.connector is None and len(self.window):
             telemetry.alert("unknown_connector", self.name)
         else:
             telemetry.clear_alert("unknown_connector", self.name)
 
-    def ready(self, now_ms: int, limit: int) -> list[str]:
-        """Commands that may begin now, each counted as in flight."""
-        found: dict[str, None] = {}
-        while len(found) < limit and (command_id := self._next(now_ms)) is not None:
-            if command_id not in found:
-                found[command_id] = None
+    def take_ready(self, now_ms: int, limit: int) -> list[str]:
+        """Takes the commands that may be sent now, and counts each as in flight from here on."""
+        ready: dict[str, None] = {}
+        while len(ready) < limit and (command_id := self._next(now_ms)) is not None:
+            if command_id not in ready:
+                ready[command_id] = None
                 self.in_flight += 1
                 self._gauge.inc()
                 self._next_token_ms = max(self._next_token_ms, now_ms - CATCH_UP_MS) + self._gap_ms()
-        return list(found)
+        return list(ready)
 
     def next_due_ms(self) -> int | None:
-        """When a cycle may find something to do here; None while only an answer can change that."""
+        """When a cycle may find something to send; None: not before an answer arrives or the file changes."""
         if self.connector is None:
             return None
         if self.window.lacking():
             return 0
         condition, first_ms = self.condition, self.window.first_ms()
-        if condition.state != "well":
+        if condition.state != "healthy":
             if condition.probe is not None:
                 return None
             first_ms = 0 if condition.refused else first_ms
@@ -74,34 +74,34 @@ class Lane:
         return None if first_ms is None else max(first_ms, condition.not_before_ms, int(self._next_token_ms))
 
     def ended(self, command_id: str, answer: Answer, connector: Connector, now_ms: int, *, replied: bool) -> None:
-        """An attempt is over."""
+        """Frees the attempt's slot, and learns the connector's condition from its answer."""
         self.in_flight -= 1
         self._gauge.dec()
         self.condition.ended(command_id, answer, connector, now_ms, replied=replied)
 
     def ask_now(self) -> None:
-        """Pause and rate came from another clock, or another table: better to ask too early, once."""
+        """Ends pause and rate limit, which an older file or clock has set: better to ask too early, once."""
         self.condition.ask_now()
         self._next_token_ms = 0.0
 
-    def unused(self, command_id: str) -> None:
-        """A command was let out and was not sent after all."""
+    def give_back(self, command_id: str) -> None:
+        """Frees the slot of a command that was taken and is not sent after all."""
         self.in_flight -= 1
         self._gauge.dec()
-        self.condition.unused(command_id)
+        self.condition.not_sent(command_id)
 
     def _next(self, now_ms: int) -> str | None:
         condition = self.condition
         if self.connector is None or now_ms < max(condition.not_before_ms, self._next_token_ms):
             return None
-        if condition.state == "well":
+        if condition.state == "healthy":
             return self.window.pop(now_ms) if self.in_flight < self._capacity() else None
         if condition.probe is not None:
             return None
-        found = condition.refused or self.window.pop(now_ms)
-        if found is not None:
-            condition.probing(found)
-        return found
+        probe = condition.refused or self.window.pop(now_ms)
+        if probe is not None:
+            condition.begin_probe(probe)
+        return probe
 
     def _capacity(self) -> float:
         assert self.connector is not None

@@ -1,4 +1,4 @@
-"""What the delivery worker tells: outcome messages with derived ids."""
+"""The outcome messages that the delivery worker publishes, with derived ids."""
 
 import orjson
 
@@ -10,7 +10,7 @@ from worker.kafka import names
 from worker.kafka.envelope import write
 from worker.kafka.records import Outgoing
 
-# What the `ce_id` of a decision begins with, where a command's outcome has the commandId.
+# The `ce_id` of a decision begins with this, that of a command's outcome with the commandId.
 DECISION = "decision"
 DECIDED: dict[DecisionKind, str] = {"retry": "retried", "resolve": "resolved", "abandon": "abandoned"}
 
@@ -18,7 +18,7 @@ DECIDED: dict[DecisionKind, str] = {"retry": "retried", "resolve": "resolved", "
 def of_job(
     job: Job, kind: str, at_ms: int, *, value: int, operation_id: str | None, code: str | None, message: str | None
 ) -> Outgoing:
-    """What became of a command."""
+    """The outcome of a command."""
     data = {
         **_ids(job), "value": value, "operationId": operation_id, "code": code, "message": message,
         "attempts": job.attempts, "at": timestamp(at_ms), "by": None, "reason": None,
@@ -27,7 +27,7 @@ def of_job(
 
 
 def of_decision(decision: OperatorDecision, job: Job | None, partition: int) -> Outgoing:
-    """What a person decided; about a command, or about an amount that no command carries."""
+    """A person's decision about a command, or about an amount that no command carries (`job` is None)."""
     ids = _ids(job) if job else {"commandId": None, "requestId": None, "orderId": decision.order_id, "paymentId": None}
     data = {
         **ids, "value": decision.value or 0, "operationId": decision.operation_id, "code": None, "message": None,
@@ -39,12 +39,12 @@ def of_decision(decision: OperatorDecision, job: Job | None, partition: int) -> 
 
 
 def _ids(job: Job) -> dict[str, str]:
-    one = job.command
+    command = job.command
     return {
-        "commandId": one.command_id,
-        "requestId": one.request_id,
-        "orderId": one.order_id,
-        "paymentId": one.payment_id,
+        "commandId": command.command_id,
+        "requestId": command.request_id,
+        "orderId": command.order_id,
+        "paymentId": command.payment_id,
     }
 
 

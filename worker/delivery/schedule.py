@@ -1,4 +1,4 @@
-"""When a command is asked again, and when a person is asked instead."""
+"""When a command is sent again, and when its horizon ends, so that a person has to resolve it."""
 
 import random
 from collections.abc import Iterable
@@ -8,15 +8,15 @@ from worker.connector.file import Connector
 from worker.delivery.job import Job
 from worker.domain.terms import HOUR_MS
 
-# Nobody is asked sooner than the schedule says; a crowd that failed together comes back spread over this share more.
+# Retries are never earlier than the schedule says; those that failed together are spread over this share of the delay.
 JITTER = 0.2
 
 
 def put_off(job: Job, connector: Connector, answer: Answer, now_ms: int) -> None:
-    """After an attempt that settled nothing: when the command is due again.
+    """Sets when the command is due again, after an attempt without a definite answer.
 
-    Only an attempt that may have had an effect counts against the command: it begins the horizon and moves the
-    schedule on (R33); whoever was not reached, was busy or let nobody in has done nothing yet (R34, R36).
+    Only an attempt that may have had an effect begins the horizon and moves the schedule on (R33). A connector that
+    was not reached, was busy or refused everybody has done nothing yet (R34, R36).
     """
     match answer.fate:
         case "unknown":
@@ -24,7 +24,7 @@ def put_off(job: Job, connector: Connector, answer: Answer, now_ms: int) -> None
             job.due_ms = _next_attempt_ms(job, connector, now_ms, answer.hold_seconds)
         case "not_sent" if answer.hold_seconds is None:
             job.due_ms = _next_attempt_ms(job, connector, now_ms, first=True)
-        case "busy":  # the connector as a whole is held; the command's own time also outlives a change of owner
+        case "busy":  # the whole connector waits in memory; the command's due time also survives a change of owner
             job.due_ms = now_ms + round(1000 * (answer.hold_seconds or 0))
         case _:
             job.due_ms = now_ms
@@ -35,7 +35,7 @@ def put_off(job: Job, connector: Connector, answer: Answer, now_ms: int) -> None
 def _next_attempt_ms(
     job: Job, connector: Connector, now_ms: int, hold_seconds: float | None = None, *, first: bool = False
 ) -> int:
-    """The connector's schedule (`first`: its first entry), or what it asks for; never past an unknown's horizon."""
+    """By the connector's schedule (`first`: its first entry) or `Retry-After`; never past an unknown's horizon."""
     delays = connector.retry_seconds
     seconds = delays[0 if first else min(job.doubts, len(delays)) - 1]
     seconds *= random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - only spreads the load
@@ -50,12 +50,12 @@ def longest_wait_ms(connectors: Iterable[Connector]) -> int:
 
 
 def is_past_horizon(job: Job, connector: Connector | None, now_ms: int) -> bool:
-    """Whether an unknown command was asked for long enough (R33)."""
+    """Whether an unknown command was sent again for long enough (R33)."""
     return job.uncertain and connector is not None and now_ms >= _ends_ms(job, connector)
 
 
 def horizon_ms(connector: Connector) -> int:
-    """For how long an unknown command is asked again."""
+    """For how long an unknown command is sent again."""
     return round(connector.horizon_hours * HOUR_MS)
 
 

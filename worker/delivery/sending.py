@@ -1,4 +1,4 @@
-"""Attempts under way, and the results that wait to be booked."""
+"""Sends attempts, and keeps their results until they are booked."""
 
 import asyncio
 import time
@@ -18,14 +18,14 @@ from worker.text import storable
 from worker.tracing import tracing
 
 REPLY_CHARACTERS_KEPT = 2_000
-# An attempt that was written down, but not begun: whoever may send is to do so at once.
+# An attempt that was written down but not sent: whoever owns the partition may send it at once.
 NOT_BEGUN = Answer(
     "not_sent", "not_begun", "the partition was on its way to another worker, or the lease ran out", hold_seconds=0.0
 )
 
 
 class Result(Struct, frozen=True):
-    """One attempt that is over. It counts only for the owner, and the epoch, that began it."""
+    """The end of one attempt. It counts only for the owner that began it, in the same epoch."""
 
     job: Job
     epoch: int
@@ -34,84 +34,84 @@ class Result(Struct, frozen=True):
     at_ms: int
     status: int | None = None
     reply: str | None = None
-    """The beginning of the answer's body."""
+    """The beginning of the reply's body."""
 
 
 class Sending:
-    """Sends each attempt in a task of its own, which nobody cancels."""
+    """Sends each attempt in a task of its own, which is never cancelled."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
         self._clients = Clients()
-        self._flying: dict[str, tuple[int, asyncio.Task[None]]] = {}
+        self._in_flight: dict[str, tuple[int, asyncio.Task[None]]] = {}
         self.results: list[Result] = []
 
     def begin(self, job: Job, epoch: int, lane: Lane) -> None:
-        """One attempt, or none where the lease does not allow it; it always leaves a result."""
-        assert lane.connector is not None, "a lane without a connector lets nothing out"
+        """Sends one attempt, if the lease allows it; it leaves a result either way."""
+        assert lane.connector is not None, "a lane without a connector sends nothing"
         if self._control.may_send_for(job.partition):
             client = self._clients.of(lane.connector)
             task = asyncio.create_task(self._send(job, epoch, lane, client), name=f"send {job.id}")
-            self._clients.busy(client, task)
-            self._flying[job.id] = job.partition, task
+            self._clients.add_send(client, task)
+            self._in_flight[job.id] = job.partition, task
         else:
-            self.do_not(job, epoch, lane)
+            self.skip(job, epoch, lane)
 
-    def do_not(self, job: Job, epoch: int, lane: Lane) -> None:
-        """The attempt does not begin."""
+    def skip(self, job: Job, epoch: int, lane: Lane) -> None:
+        """Ends the attempt without sending it."""
         assert lane.connector is not None
-        lane.unused(job.id)
-        self._note(Result(job, epoch, lane.connector, NOT_BEGUN, _now_ms()))
+        lane.give_back(job.id)
+        self._add_result(Result(job, epoch, lane.connector, NOT_BEGUN, _now_ms()))
 
-    async def landed(self, partitions: frozenset[int]) -> None:
-        """Everything of these partitions has its answer."""
-        while flying := [task for partition, task in self._flying.values() if partition in partitions]:
-            await asyncio.wait(flying)
+    async def wait_until_answered(self, partitions: frozenset[int]) -> None:
+        """Returns once nothing of these partitions is in flight."""
+        while tasks := [task for partition, task in self._in_flight.values() if partition in partitions]:
+            await asyncio.wait(tasks)
 
     def forget(self) -> None:
-        """Answers that still arrive are ignored; the next owner of the partition counts the attempts as unknown."""
-        self._flying, self.results = {}, []
+        """Ignores answers that still arrive; the next owner of the partition counts their attempts as unknown."""
+        self._in_flight, self.results = {}, []
 
-    def renew(self, connectors: dict[str, Connector]) -> None:
-        """Attempts that begin from here on follow these tables; those under way follow the old ones."""
-        self._clients.renew(connectors)
+    def replace_clients(self, connectors: dict[str, Connector]) -> None:
+        """Sends from here on as this file says; attempts in flight end as the former file said."""
+        self._clients.replace(connectors)
 
     async def close(self) -> None:
-        """Lets go of every connection."""
+        """Closes every connection."""
         await self._clients.close()
 
     async def _send(self, job: Job, epoch: int, lane: Lane, client: Client) -> None:
         connector = client.connector
-        # A process may be frozen between the task's making and its first step: it asks anew.
+        # A process may be frozen between creating the task and its first step, so the lease is checked again.
         if not self._control.may_send_for(job.partition):
-            lane.unused(job.id)
+            lane.give_back(job.id)
             if self._is_awaited(job):
-                self._note(Result(job, epoch, connector, NOT_BEGUN, _now_ms()))
+                self._add_result(Result(job, epoch, connector, NOT_BEGUN, _now_ms()))
             return
         began_ns = time.time_ns()
         try:
-            happened = await client.send(job.operation, job.command, job.traceparent)
+            result = await client.send(job.operation, job.command, job.traceparent)
             at_ms = _now_ms()
-            answer = classify(happened, job.operation, job.command, connector,
+            answer = classify(result, job.operation, job.command, connector,
                               earlier_unknown=job.uncertain, now_ms=at_ms)  # fmt: skip
         except Exception as problem:
             self._control.fail(problem)
             raise
         _measure(job, answer, lane, began_ns)
-        lane.ended(job.id, answer, connector, at_ms, replied=isinstance(happened, Reply))
+        lane.ended(job.id, answer, connector, at_ms, replied=isinstance(result, Reply))
         if self._is_awaited(job):
-            status, reply = (happened.status, _shown(happened)) if isinstance(happened, Reply) else (None, None)
-            self._note(Result(job, epoch, connector, answer, at_ms, status, reply))
+            status, reply = (result.status, _beginning(result)) if isinstance(result, Reply) else (None, None)
+            self._add_result(Result(job, epoch, connector, answer, at_ms, status, reply))
 
     def _is_awaited(self, job: Job) -> bool:
-        """Whether anybody still waits for the result of this task, which ends here."""
-        mine = self._flying.get(job.id)
+        """Whether this task's result still counts; removes the task, which ends here."""
+        mine = self._in_flight.get(job.id)
         if mine is None or mine[1] is not asyncio.current_task():
             return False
-        del self._flying[job.id]
+        del self._in_flight[job.id]
         return True
 
-    def _note(self, result: Result) -> None:
+    def _add_result(self, result: Result) -> None:
         self.results.append(result)
         self._control.wake()
 
@@ -133,7 +133,7 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _shown(reply: Reply) -> str | None:
-    """The beginning as text that PostgreSQL takes, however it was encoded; cut after what is withheld."""
+def _beginning(reply: Reply) -> str | None:
+    """The beginning of the body as text that PostgreSQL can store; cut only after credentials are withheld."""
     text = reply.withhold(reply.body.decode("utf-8", "backslashreplace"))
     return storable(text[:REPLY_CHARACTERS_KEPT]) or None

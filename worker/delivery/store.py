@@ -1,4 +1,4 @@
-"""Between the tables and the schedule: set-based reading and writing, inside the worker's transaction."""
+"""Reads and writes the delivery worker's tables in sets of rows, inside the worker's transaction."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -19,15 +19,15 @@ from worker.postgres.together import Together
 from worker.postgres.values import columns, milliseconds, milliseconds_or_none, moment, moment_or_none
 from worker.stream.stored_records import decode_headers, encode_headers
 
-# How many of each one cycle handles; the next one finds the rest.
+# What one cycle handles at most; the next cycle finds the rest.
 GIVEN_UP_MAX = 500
 DECISIONS_MAX = 500
 
 _SQL = load("worker.delivery")
 
 
-class Ended(Struct, frozen=True):
-    """What one attempt came to, as the tables keep it."""
+class EndedAttempt(Struct, frozen=True):
+    """The result of one attempt, as its row keeps it."""
 
     command_id: str
     attempt: int
@@ -38,16 +38,16 @@ class Ended(Struct, frozen=True):
     reply: str | None
 
 
-class Owner(Struct, frozen=True):
-    """Whose an operation id is: a command's, or an automatic settlement's."""
+class OperationOwner(Struct, frozen=True):
+    """Whose operation id it is: a command's, or an automatic settlement's."""
 
     command_id: str | None
     untouched: int = 0
-    """The automatic settlement's value, while nothing of it was refunded."""
+    """The automatic settlement's value if nothing of it was refunded, else 0."""
 
 
-class Standing(Struct, frozen=True):
-    """A command's row after something happened to it."""
+class CommandUpdate(Struct, frozen=True):
+    """The new content of a command's row."""
 
     job: Job
     done: int = 0
@@ -55,7 +55,7 @@ class Standing(Struct, frozen=True):
     code: str | None = None
     message: str | None = None
     ended_ms: int | None = None
-    attempt: int | None = None  # the one under way until now
+    attempt: int | None = None  # the one that was in flight until now
 
 
 class OperatorDecision(Struct, frozen=True, kw_only=True):
@@ -77,18 +77,18 @@ class OperatorDecision(Struct, frozen=True, kw_only=True):
 
 
 class Store:
-    """One transaction's access to the delivery worker's tables."""
+    """The delivery worker's tables within one transaction."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def known(self, ids: Sequence[str]) -> dict[str, bytes]:
-        """The bodies with which these were taken over."""
+    async def bodies(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The body with which each of these commands was taken over."""
         rows = await self._connection.fetch(_SQL["known_commands"], list(ids))
         return {row["command_id"]: row["body"] for row in rows}
 
     async def take_over(self, jobs: Collection[Job], now_ms: int) -> dict[str, bool]:
-        """New commands join the schedule; returns the id of each, and whether it is its turn."""
+        """Adds the new commands among these to the schedule; returns their ids, each with whether it is its turn."""
         rows = await self._connection.fetch(_SQL["take_over"], *columns([
             (job.id, job.partition, job.command.order_id, job.command.payment_id, job.command.sequence, job.operation,
              job.command.connector, job.command.value, *job.record.origin, job.record.key, job.record.value,
@@ -109,9 +109,9 @@ class Store:
         return [(row["connector"], _key(row)) for row in rows]
 
     async def correct_due_times(self, ahead_ms: Mapping[int, int], now_ms: int, latest_ms: int) -> None:
-        """Shortens waits in these partitions that a clock ahead of ours, by so many milliseconds, has made too long.
+        """Shortens waits in these partitions that a clock ahead of ours, by so many milliseconds (0: unknown), has set.
 
-        0: how far it was ahead is not known. No command waits beyond `latest_ms`, and none that was never sent waits.
+        No command waits beyond `latest_ms` then, and one that was never sent does not wait at all.
         """
         await self._connection.execute(
             _SQL["correct_due_times"], list(ahead_ms), [timedelta(milliseconds=one) for one in ahead_ms.values()],
@@ -119,11 +119,11 @@ class Store:
         )  # fmt: skip
 
     async def connectors(self) -> list[str]:
-        """Every connector that has a command to send."""
+        """Every connector for which commands wait."""
         return [row["connector"] for row in await self._connection.fetch(_SQL["connectors_with_work"])]
 
     async def next_due(self, connector: str, partitions: Iterable[int], after: Key, limit: int) -> list[Key]:
-        """A connector's next commands by time."""
+        """A connector's next commands after this one, by due time."""
         due_ms, command_id = after
         rows = await self._connection.fetch(
             _SQL["next_due"], connector, list(partitions), moment(due_ms), command_id, limit
@@ -131,20 +131,20 @@ class Store:
         return [_key(row) for row in rows]
 
     async def sendable(self, ids: Iterable[str], partitions: Iterable[int], now_ms: int) -> list[Job]:
-        """Those of them that may be sent now, as they stand in the table."""
+        """Those of these commands that may be sent now, as the table has them."""
         rows = await self._connection.fetch(_SQL["sendable"], list(ids), moment(now_ms), list(partitions))
         return [_job(row) for row in rows]
 
     async def past_horizon(self, connector: str, partitions: Iterable[int], before_ms: int) -> list[str]:
-        """Uncertain commands of a connector whose first attempt was before this time."""
+        """A connector's unknown commands whose first attempt was before this time."""
         rows = await self._connection.fetch(
             _SQL["past_horizon"], connector, moment(before_ms), list(partitions), GIVEN_UP_MAX
         )
         return [row["command_id"] for row in rows]
 
-    async def under_way(self, partitions: Iterable[int]) -> list[tuple[str, int, str]]:
-        """Commands whose attempt has no result yet: id, partition, connector."""
-        rows = await self._connection.fetch(_SQL["under_way"], list(partitions))
+    async def attempts_without_result(self, partitions: Iterable[int]) -> list[tuple[str, int, str]]:
+        """Commands with an attempt that has no result yet: id, partition, connector."""
+        rows = await self._connection.fetch(_SQL["attempts_without_result"], list(partitions))
         return [(row["command_id"], row["partition"], row["connector"]) for row in rows]
 
     async def unresolved(self, partitions: Iterable[int]) -> list[tuple[str, str, int, float]]:
@@ -152,14 +152,14 @@ class Store:
         rows = await self._connection.fetch(_SQL["count_unresolved"], list(partitions))
         return [(row["connector"], row["state"], row["number"], row["age_seconds"]) for row in rows]
 
-    async def lose(self, lost: Mapping[str, int]) -> None:
-        """Attempts without a result are doubtful from now on; when they are due is set once, not by each owner."""
-        if lost:
-            rows = [(command_id, moment(due_ms)) for command_id, due_ms in lost.items()]
-            await self._connection.execute(_SQL["lose_attempts"], *columns(rows))
+    async def mark_lost(self, due_ms: Mapping[str, int]) -> None:
+        """Counts the attempts of these commands as unknown; they may be sent again from `due_ms` on."""
+        if due_ms:
+            rows = [(command_id, moment(one)) for command_id, one in due_ms.items()]
+            await self._connection.execute(_SQL["mark_lost"], *columns(rows))
 
-    async def update(self, standings: Sequence[Standing], attempts: Sequence[Ended] = ()) -> None:
-        """The new state of commands, and what became of attempts."""
+    async def update(self, commands: Sequence[CommandUpdate], attempts: Sequence[EndedAttempt] = ()) -> None:
+        """Writes the new state of commands and the results of attempts."""
         both = Together()
         both.add_rows(_SQL["end_attempts"], [
             (one.command_id, one.attempt, moment(one.at_ms), one.fate, one.status, one.message, one.reply)
@@ -169,32 +169,32 @@ class Store:
             (one.job.id, one.job.state, one.job.changes, one.job.uncertain, moment(one.job.due_ms),
              moment_or_none(one.job.first_attempt_ms), one.done, one.operation_id, one.code, one.message,
              moment_or_none(one.ended_ms), one.attempt)
-            for one in standings
+            for one in commands
         ])  # fmt: skip
         await both.execute(self._connection)
 
-    async def used_operations(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Owner]:
-        """Who has an operation id of a payment already."""
+    async def used_operations(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], OperationOwner]:
+        """Who has each of these (payment, operation id) already; those that nobody has are left out."""
         pairs = list(wanted)
         if not pairs:
             return {}
         rows = await self._connection.fetch(
             _SQL["used_operations"], [payment for payment, _ in pairs], [operation for _, operation in pairs]
         )
-        found: dict[tuple[str, str], Owner] = {}
+        owners: dict[tuple[str, str], OperationOwner] = {}
         for row in rows:
             key = row["payment_id"], row["operation_id"]
-            if row["command_id"] is not None or key not in found:  # one of ours that has it was first
-                found[key] = Owner(row["command_id"], row["untouched"])
-        return found
+            if row["command_id"] is not None or key not in owners:  # a command of ours with this id came first
+                owners[key] = OperationOwner(row["command_id"], row["untouched"])
+        return owners
 
     async def command(self, command_id: str) -> tuple[Job, int] | None:
-        """One command whatever its state, and what of it was done."""
+        """One command in any state, and the value of it that was done."""
         row = await self._connection.fetchrow(_SQL["load_command"], command_id)
         return (_job(row), row["done"]) if row else None
 
     async def decisions(self, partitions: Iterable[int]) -> list[OperatorDecision]:
-        """What people decided and nobody has applied."""
+        """Decisions of people that are not applied yet."""
         rows = await self._connection.fetch(_SQL["waiting_decisions"], list(partitions), DECISIONS_MAX)
         return [
             OperatorDecision(
@@ -206,20 +206,20 @@ class Store:
             for row in rows
         ]  # fmt: skip
 
-    async def applied(self, answered: Mapping[int, str | None], now_ms: int) -> None:
-        """These decisions are published, or refused with a sentence."""
-        await self._connection.execute(_SQL["mark_applied"], list(answered), list(answered.values()), moment(now_ms))
+    async def mark_applied(self, refusals: Mapping[int, str | None], now_ms: int) -> None:
+        """Marks these decisions as published (None), or as refused with a sentence."""
+        await self._connection.execute(_SQL["mark_applied"], list(refusals), list(refusals.values()), moment(now_ms))
 
     async def close_dead_letter(self, job: Job, decision: OperatorDecision) -> None:
-        """The command is asked again or closed: its dead letter no longer waits for anybody."""
+        """Closes the dead letter of a command about which a person has decided."""
         status = "replayed" if decision.action == "retry" else "discarded"
         await self._connection.execute(
             _SQL["close_dead_letter"], *job.record.origin, status, decision.by, decision.reason, moment(decision.at_ms)
         )
 
 
-def write_down(writes: Together, jobs: Sequence[Job], epochs: Mapping[int, int], now_ms: int) -> None:
-    """Each attempt is written down before its first byte, which waits for the end of this transaction anyhow."""
+def begin_attempts(writes: Together, jobs: Sequence[Job], epochs: Mapping[int, int], now_ms: int) -> None:
+    """Writes attempts down with the cycle's last statement: nothing is sent before its commit anyway."""
     at = moment(now_ms)
     writes.add_rows(_SQL["mark_begun"], [(job.id, job.attempts, at) for job in jobs])
     writes.add_rows(_SQL["begin_attempts"], [(job.id, job.attempts, epochs[job.partition], at) for job in jobs])

@@ -1,4 +1,4 @@
-"""From the records of the commands topic to jobs in the schedule; what cannot be one is a dead letter."""
+"""Turns records of the commands topic into jobs in the schedule; a record that cannot be read is a dead letter."""
 
 from collections.abc import Iterable
 
@@ -23,7 +23,7 @@ async def take_over(cycle: Cycle, store: Store, records: Iterable[Record]) -> li
         return []
     turns = await store.take_over(jobs.values(), cycle.now_ms)
     if repeated := jobs.keys() - turns.keys():
-        for command_id, before in (await store.known(list(repeated))).items():
+        for command_id, before in (await store.bodies(list(repeated))).items():
             _compare(cycle, jobs.pop(command_id).record, before)
     return [(job, turns[job.id]) for job in jobs.values()]
 
@@ -43,7 +43,7 @@ def _read_jobs(cycle: Cycle, records: Iterable[Record]) -> dict[str, Job]:
 
 
 def read_job(cycle: Cycle, record: Record) -> Job | None:
-    """The command that a record carries, due now."""
+    """The command in a record, due now; None if the record became a dead letter."""
     event = read(record)
     if isinstance(event, Unreadable):
         cycle.dead_letter(record, event.reason, event.message)
@@ -58,13 +58,13 @@ def read_job(cycle: Cycle, record: Record) -> Job | None:
         cycle.dead_letter(record, "invalid", str(problem))
         return None
     return Job(
-        command=command, operation=operation, record=_alone(record, event),
+        command=command, operation=operation, record=_without_envelope(record, event),
         partition=cycle.partition_of(command.order_id), traceparent=event.traceparent, due_ms=cycle.now_ms,
     )  # fmt: skip
 
 
-def _alone(record: Record, event: Event) -> Record:
-    """What is kept has the command as its value: of one within an envelope, or behind a schema id, that alone."""
+def _without_envelope(record: Record, event: Event) -> Record:
+    """The record with the bare command as its value, without an envelope or schema id around it."""
     if event.data is record.value:
         return record
     headers = write(event.type, event.id, event.time or timestamp(record.timestamp_ms), event.traceparent)
@@ -72,6 +72,6 @@ def _alone(record: Record, event: Event) -> Record:
 
 
 def _compare(cycle: Cycle, record: Record, before: bytes) -> None:
-    """A repeat is dropped; the same id with another body is suspect and never sent."""
+    """Drops a repeat; a known `commandId` with another body is a dead letter and never sent."""
     if record.value != before:
         cycle.dead_letter(record, "suspect", "this commandId was taken over before with another body")

@@ -1,9 +1,9 @@
-"""The earliest due commands of one connector, by time; the rest stays in the table, however many there are."""
+"""The commands of one connector that are due first; the others stay in the table, however many there are."""
 
 import heapq
 
 COMMANDS_MAX = 4_000
-# Below this the next ones are read from the table.
+# With fewer than this, the next page is read from the table.
 COMMANDS_LOW = COMMANDS_MAX // 2
 
 Key = tuple[int, str]  # when it is due, in milliseconds; its commandId
@@ -12,9 +12,9 @@ EVERYTHING: Key = (1 << 62, "")
 
 
 class Window:
-    """Complete up to `reach`: each command whose turn it is and that is due by then is here, so nothing is polled for.
+    """Holds every command up to `reach` that is waiting and whose turn it is, so the table need not be polled.
 
-    Only keys are held. What is sent is read from the table again, so a key that is out of date does no harm.
+    Only keys are held. A command is read from the table again before it is sent, so an outdated key does no harm.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Window:
         return len(self._heap)
 
     def enter(self, key: Key) -> None:
-        """A command that is new, whose turn has come, or that is asked again; beyond the reach the table has it."""
+        """Adds a command that may be sent from now on; one beyond the reach will be read from the table."""
         if key > self.reach:
             return
         heapq.heappush(self._heap, key)
@@ -34,20 +34,20 @@ class Window:
             self.reach = self._heap[-1]
 
     def first_ms(self) -> int | None:
-        """When the first of them is due."""
+        """When the first command is due."""
         return self._heap[0][0] if self._heap else None
 
     def pop(self, now_ms: int) -> str | None:
-        """The first of them, if it is due."""
+        """Takes the first command, if it is due."""
         return heapq.heappop(self._heap)[1] if self._heap and self._heap[0][0] <= now_ms else None
 
     def lacking(self) -> int:
-        """How many beyond the reach the table should be asked for; 0 while there is enough, or no more."""
+        """How many keys beyond the reach to read from the table; 0: there are enough, or there are no more."""
         enough = len(self._heap) >= COMMANDS_LOW or self.reach == EVERYTHING
         return 0 if enough else COMMANDS_MAX - len(self._heap)
 
-    def refill(self, after: Key, keys: list[Key], asked: int) -> None:
-        """Adds the table's next keys after `after`, in order: as many as were asked for, or all that are left.
+    def refill(self, after: Key, keys: list[Key], limit: int) -> None:
+        """Adds the table's next keys after `after`, in order; fewer than `limit` mean that there are no more.
 
         Does nothing if the window was forgotten while the table was read: the keys up to `after` are gone then.
         """
@@ -55,9 +55,9 @@ class Window:
             return
         for key in keys:
             heapq.heappush(self._heap, key)
-        self.reach = keys[-1] if len(keys) == asked else EVERYTHING
+        self.reach = keys[-1] if len(keys) == limit else EVERYTHING
 
     def forget(self) -> None:
-        """Everything is in the table."""
+        """Empties the window; everything is read from the table again."""
         self._heap = []
         self.reach = NOTHING

@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
-from worker.delivery.decisions import changed, why_not
+from worker.delivery.decisions import update_of, why_not
 from worker.delivery.job import Job
 from worker.delivery.outcomes import DECIDED, DECISION
-from worker.delivery.store import OperatorDecision, Standing, Store
+from worker.delivery.store import CommandUpdate, OperatorDecision, Store
 from worker.delivery.taking import take_over
 from worker.domain.kept import decode_order
 from worker.domain.order import Command
@@ -47,7 +47,7 @@ class Deliveries:
         if command.state != "sent":
             job.state, job.changes = command.state, 1
             at_ms = self._cycle.now_ms
-            await self._store.update([Standing(job, command.done, command.operation_id, ended_ms=at_ms)])
+            await self._store.update([CommandUpdate(job, command.done, command.operation_id, ended_ms=at_ms)])
 
     async def of_outcomes(self, page: Sequence[Record]) -> None:
         """Ends of commands and decisions of people, in the order in which they were told."""
@@ -121,8 +121,8 @@ class Deliveries:
         """What it did to the command, and to its dead letter, unless the command has died again since."""
         if not await self._cycle.connection.fetchval(_SQL["died_since"], *job.record.origin, moment(decision.at_ms)):
             await self._store.close_dead_letter(job, decision)
-        if (standing := changed(job, done, decision, self._cycle.now_ms)) is not None:
-            await self._store.update([standing])
+        if (update := update_of(job, done, decision, self._cycle.now_ms)) is not None:
+            await self._store.update([update])
 
 
 def _changes(command: Command) -> int:

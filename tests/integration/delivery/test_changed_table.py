@@ -112,14 +112,14 @@ class Desk:
 
     def change(self, table: Connector) -> None:
         """As SIGHUP does it."""
-        self.sending.renew({"acme": table})
+        self.sending.replace_clients({"acme": table})
         self.lane.set_connector(table)
 
     def fates(self) -> list[str]:
         return [one.answer.fate for one in self.sending.results]
 
     async def landed(self) -> None:
-        await self.sending.landed(frozenset({0}))
+        await self.sending.wait_until_answered(frozenset({0}))
 
 
 async def seen(shop: Shop, **counts: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.integration.delivery.harness import PARTITIONS, DeliveryHarness
 from worker import metrics, telemetry
 from worker.delivery import window as windows
+from worker.delivery.store import EndedAttempt, Store
 from worker.kafka import names
 from worker.sandbox.connector import Behaviour
 from worker.stream.cycle import Cycle
@@ -129,7 +130,7 @@ async def test_a_transaction_that_did_not_happen_sends_nothing_and_loses_nothing
     assert delivery.asked() == []
 
     await delivery.cycle()
-    await delivery.handler._sending.landed(frozenset(delivery.epochs))  # the answer is there
+    await delivery.handler._sending.wait_until_answered(frozenset(delivery.epochs))  # the answer is there
     await delivery.roll_back()
     await delivery.run_until(("a", "succeeded"), ("b", "succeeded"))
 
@@ -164,7 +165,7 @@ async def test_another_cycle_s_commit_sends_nothing_that_was_not_written_down(de
     # As after a record that the database refuses alone: its dead letter is committed without the handler.
     await delivery.handler.committed(Cycle(delivery.connection, [], delivery.epochs, 0, PARTITIONS))
     await delivery.handler.release(frozenset())
-    assert not delivery.handler._sending._flying
+    assert not delivery.handler._sending._in_flight
 
     await delivery.run_until(("a", "succeeded"))
     assert delivery.asked() == ["a"]
@@ -201,7 +202,7 @@ async def test_a_worker_that_is_frozen_before_its_first_byte_sends_nothing_once_
     delivery.send("a")
     await delivery.cycle()
     delivery.control.lease_ends = 0.0
-    await delivery.handler._sending.landed(frozenset(delivery.epochs))
+    await delivery.handler._sending.wait_until_answered(frozenset(delivery.epochs))
     await delivery.cycle()
 
     assert delivery.asked() == []
@@ -217,7 +218,7 @@ async def test_a_worker_that_lost_all_before_its_first_byte_sends_nothing_and_ow
 ):
     delivery.send("a")
     await delivery.cycle()
-    [(_, task)] = delivery.handler._sending._flying.values()
+    [(_, task)] = delivery.handler._sending._in_flight.values()
     delivery.control.epochs = {}
     delivery.handler.dropped()
     await task
@@ -359,3 +360,30 @@ async def _plan(connection: asyncpg.Connection) -> str:
     for place, literal in enumerate(("'c1'", "'{0,1,2,3}'", "now()", "''", "100"), 1):
         query = query.replace(f"${place}", literal)
     return "\n".join(row[0] for row in await connection.fetch("EXPLAIN " + query))
+
+
+async def test_results_of_attempts_are_booked_on_the_page_of_the_attempt(delivery: DeliveryHarness):
+    """HOT updates: the index gets no second entry for an attempt, however many there are."""
+    ids = [f"c{number:04}" for number in range(500)]
+    for command_id in ids:
+        delivery.send(command_id)
+    delivery.connectors(other="")
+    delivery.handler.reload()
+    await delivery.cycle()
+    store = Store(delivery.connection)
+    reply = "an answer of a usual length, as connectors give it".ljust(180, ".")
+    for start in range(0, len(ids), 50):
+        some = ids[start : start + 50]
+        await delivery.connection.execute(
+            "INSERT INTO attempts (command_id, attempt, epoch, begun_at) "
+            "SELECT id, 1, 1, now() FROM unnest($1::text[]) AS id",
+            some,
+        )
+        await store.update([], [EndedAttempt(one, 1, delivery.now_ms, "succeeded", 200, "done", reply) for one in some])
+
+    await delivery.connection.execute("SELECT pg_stat_force_next_flush()")
+    [(updates, hot)] = await delivery.rows(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relid = 'delivery.attempts'::regclass"
+    )
+    assert updates == len(ids)
+    assert hot > 0.8 * updates

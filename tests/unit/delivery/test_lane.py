@@ -47,13 +47,13 @@ def ended(lane: Lane, answer: Answer, *ids: str, now_ms: int = 0, replied: bool 
 def test_no_more_are_under_way_than_the_connector_bears():
     lane = lane_with()
 
-    sent = lane.ready(0, MANY)
+    sent = lane.take_ready(0, MANY)
 
     assert len(sent) == ACME.max_in_flight
-    assert lane.ready(0, MANY) == []
+    assert lane.take_ready(0, MANY) == []
     assert lane.next_due_ms() is None
     ended(lane, DONE, sent[0])
-    assert len(lane.ready(0, MANY)) == 1
+    assert len(lane.take_ready(0, MANY)) == 1
 
 
 @pytest.mark.parametrize("owned", [[12], [6, 6], [4, 4, 4], [5, 7], [1, 11], [3, 3, 3, 3]])
@@ -62,14 +62,14 @@ def test_the_limits_hold_for_the_deployment(owned: list[int]):
     for lane, partitions in zip(lanes, owned, strict=True):
         lane.share = partitions / 12
 
-    first = [(lane, lane.ready(0, MANY)) for lane in lanes]
+    first = [(lane, lane.take_ready(0, MANY)) for lane in lanes]
     assert sum(len(ids) for _, ids in first) <= 10 + sum(one * 10 < 12 for one in owned)
     for lane, ids in first:
         ended(lane, DONE, *ids)
     sent = 0
     for now_ms in range(10_000, 15_000, 7):
         for lane in lanes:
-            for command_id in lane.ready(now_ms, MANY):
+            for command_id in lane.take_ready(now_ms, MANY):
                 ended(lane, DONE, command_id, now_ms=now_ms)
                 lane.window.enter((now_ms, command_id))
                 sent += 1
@@ -78,16 +78,16 @@ def test_the_limits_hold_for_the_deployment(owned: list[int]):
 
 def test_the_command_that_was_refused_asks_again_and_no_other():
     lane = lane_with()
-    first, second, *others = lane.ready(0, MANY)
+    first, second, *others = lane.take_ready(0, MANY)
 
     ended(lane, REFUSED, second, now_ms=1_000)
     ended(lane, DONE, *others, now_ms=1_500)  # sent before the refusal: they prove nothing
     ended(lane, REFUSED, first, now_ms=2_000)
 
-    assert lane.ready(60_999, MANY) == []
+    assert lane.take_ready(60_999, MANY) == []
     assert lane.next_due_ms() == 61_000
-    assert lane.ready(61_000, MANY) == [second]
-    assert lane.ready(61_000, MANY) == []
+    assert lane.take_ready(61_000, MANY) == [second]
+    assert lane.take_ready(61_000, MANY) == []
     assert lane.next_due_ms() is None
     ended(lane, REFUSED, second, now_ms=61_100)
     assert lane.next_due_ms() == 121_100
@@ -95,17 +95,17 @@ def test_the_command_that_was_refused_asks_again_and_no_other():
 
 def test_sighup_asks_at_once_and_any_other_answer_restarts_the_connector_slowly():
     lane = lane_with()
-    ids = lane.ready(0, MANY)
+    ids = lane.take_ready(0, MANY)
     ended(lane, REFUSED, *ids)
 
     lane.condition.ask_now()
-    assert lane.ready(1, MANY) == [ids[0]]
+    assert lane.take_ready(1, MANY) == [ids[0]]
     ended(lane, ERROR, ids[0], now_ms=2)
 
-    assert lane.condition.state == "well"
+    assert lane.condition.state == "healthy"
     rounds = []
     for now_ms in (3, 4, 5, 6):
-        sent = lane.ready(now_ms, MANY)
+        sent = lane.take_ready(now_ms, MANY)
         rounds.append(len(sent))
         ended(lane, DONE, *sent, now_ms=now_ms)
     assert rounds == [1, 2, 4, 8]
@@ -113,13 +113,13 @@ def test_sighup_asks_at_once_and_any_other_answer_restarts_the_connector_slowly(
 
 def test_a_refused_command_that_is_gone_leaves_the_asking_to_the_next():
     lane = lane_with()
-    ids = lane.ready(0, MANY)
+    ids = lane.take_ready(0, MANY)
     ended(lane, REFUSED, *ids)
 
-    (gone,) = lane.ready(60_000, MANY)
-    lane.unused(gone)
+    (gone,) = lane.take_ready(60_000, MANY)
+    lane.give_back(gone)
 
-    (other,) = lane.ready(60_000, MANY)
+    (other,) = lane.take_ready(60_000, MANY)
     assert other not in ids
     assert lane.in_flight == 1
 
@@ -127,50 +127,50 @@ def test_a_refused_command_that_is_gone_leaves_the_asking_to_the_next():
 @pytest.mark.parametrize("answer", [AWAY, SILENT])
 def test_after_some_failures_in_a_row_the_breaker_opens_and_one_command_tries(answer: Answer):
     lane = lane_with()
-    sent = lane.ready(0, MANY)
+    sent = lane.take_ready(0, MANY)
 
     ended(lane, answer, *sent[:3], now_ms=100)
 
-    assert lane.ready(30_099, MANY) == []
-    (probe,) = lane.ready(30_100, MANY)
-    assert lane.ready(30_100, MANY) == []
+    assert lane.take_ready(30_099, MANY) == []
+    (probe,) = lane.take_ready(30_100, MANY)
+    assert lane.take_ready(30_100, MANY) == []
     ended(lane, answer, probe, now_ms=30_200)
     assert lane.next_due_ms() == 60_200
-    (probe,) = lane.ready(60_200, MANY)
+    (probe,) = lane.take_ready(60_200, MANY)
     ended(lane, DONE, probe, now_ms=60_300)
-    assert lane.condition.state == "well"
+    assert lane.condition.state == "healthy"
 
 
 def test_an_error_is_an_answer_and_opens_no_breaker():
     lane = lane_with()
 
-    ended(lane, ERROR, *lane.ready(0, MANY))
+    ended(lane, ERROR, *lane.take_ready(0, MANY))
 
-    assert len(lane.ready(1, MANY)) == ACME.max_in_flight
+    assert len(lane.take_ready(1, MANY)) == ACME.max_in_flight
 
 
 def test_a_busy_connector_is_left_alone_as_long_as_it_asks_and_then_met_by_one():
     lane = lane_with()
-    first, *others = lane.ready(0, MANY)
+    first, *others = lane.take_ready(0, MANY)
 
     ended(lane, BUSY, first, now_ms=1_000)
     ended(lane, DONE, *others[:-1], now_ms=1_001)
     ended(lane, BUSY, others[-1], now_ms=1_002)
 
-    assert lane.ready(6_001, MANY) == []
-    assert len(lane.ready(6_002, MANY)) == 1
+    assert lane.take_ready(6_001, MANY) == []
+    assert len(lane.take_ready(6_002, MANY)) == 1
 
 
 @pytest.mark.parametrize("hold_seconds", [None, 0.0])
 def test_a_busy_connector_that_asks_for_no_time_gets_the_schedules_first(hold_seconds: float | None):
     lane = lane_with()
-    first, *others = lane.ready(0, MANY)
+    first, *others = lane.take_ready(0, MANY)
 
     ended(lane, DONE, *others)
     ended(lane, replace(BUSY, hold_seconds=hold_seconds), first, now_ms=1_000)
 
-    assert lane.ready(1_999, MANY) == []
-    assert len(lane.ready(2_000, MANY)) == 1
+    assert lane.take_ready(1_999, MANY) == []
+    assert len(lane.take_ready(2_000, MANY)) == 1
 
 
 def test_a_connector_that_the_file_does_not_name_gets_nothing():
@@ -178,18 +178,18 @@ def test_a_connector_that_the_file_does_not_name_gets_nothing():
 
     lane.set_connector(None)
 
-    assert lane.ready(0, MANY) == []
+    assert lane.take_ready(0, MANY) == []
     assert lane.next_due_ms() is None
 
 
 @pytest.mark.parametrize(("answer", "alert"), [(AWAY, "breaker_open"), (REFUSED, "connector_stopped")])
 def test_of_a_connector_that_the_file_stops_naming_only_those_who_wait_for_it_are_told(answer: Answer, alert: str):
     def told() -> list[str]:
-        lane.tell_who_waits()
+        lane.update_alerts()
         return [one["code"] for one in telemetry.lasting_alerts()]
 
     lane = lane_with()
-    *sent, late = lane.ready(0, 4)
+    *sent, late = lane.take_ready(0, 4)
     ended(lane, answer, *sent)
     assert told() == [alert]
 
@@ -198,6 +198,6 @@ def test_of_a_connector_that_the_file_stops_naming_only_those_who_wait_for_it_ar
     assert told() == ["unknown_connector"]
 
     lane.set_connector(ACME)
-    [first] = lane.ready(0, MANY)
+    [first] = lane.take_ready(0, MANY)
     ended(lane, answer, first)
     assert told() == [alert]
