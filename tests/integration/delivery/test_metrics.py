@@ -31,6 +31,6 @@ async def test_commands_without_a_definite_answer_are_counted_until_there_is_one
     ages = await _measured(delivery, "settlement_commands_unresolved_age_seconds")
     assert 0 <= ages["manual"] < 7_200 <= ages["asked_again"]
 
-    delivery.acme._next.clear()
+    delivery.acme._planned.clear()
     await delivery.run_until(("c", "succeeded"))
     assert await _measured(delivery, "settlement_commands_unresolved") == {"manual": 1, "suspect": 1}
