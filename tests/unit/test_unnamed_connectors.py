@@ -27,6 +27,11 @@ def name_them(file: Path, names: list[str]) -> None:
     file.write_text("\n".join(tables))
 
 
+def waiting_for(names: list[str]) -> list[tuple[str, str]]:
+    """One order for each connector."""
+    return [(name, f"order-{name}") for name in names]
+
+
 def lasting() -> set[str]:
     return {one["connector"] for one in telemetry.lasting_alerts() if one["code"] == UNNAMED}
 
@@ -39,7 +44,7 @@ def labels() -> set[str]:
 def test_however_many_names_messages_invent_the_alerts_and_their_labels_stay_few(file: Path):
     connectors, before = Connectors(load({"CONNECTORS_FILE": str(file)})), labels()
 
-    connectors.alert_of(INVENTED)
+    connectors.alert_of(waiting_for(INVENTED))
 
     assert lasting() == {*INVENTED[:TOLD_APART_MAX], OTHERS}
     assert labels() - before <= lasting()
@@ -47,11 +52,28 @@ def test_however_many_names_messages_invent_the_alerts_and_their_labels_stay_few
 
 def test_the_alert_of_the_others_ends_with_a_file_that_names_them_and_is_renewed_by_whoever_still_waits(file: Path):
     connectors = Connectors(load({"CONNECTORS_FILE": str(file)}))
-    connectors.alert_of(INVENTED[: TOLD_APART_MAX + 2])
+    connectors.alert_of(waiting_for(INVENTED[: TOLD_APART_MAX + 2]))
     name_them(file, INVENTED[: TOLD_APART_MAX + 1])
 
     connectors.reload()
     assert lasting() == set()
 
-    connectors.alert_of(INVENTED[: TOLD_APART_MAX + 2])
+    connectors.alert_of(waiting_for(INVENTED[: TOLD_APART_MAX + 2]))
     assert lasting() == {INVENTED[TOLD_APART_MAX + 1]}
+
+
+def test_the_alert_names_the_first_order_that_waits_how_many_do_and_what_to_do(file: Path):
+    connectors = Connectors(load({"CONNECTORS_FILE": str(file)}))
+    name = INVENTED[0]
+
+    connectors.alert_of([(name, "o1"), (name, "o2")])
+    connectors.alert_of([(name, "o2"), (name, "o3")])
+
+    [alert] = [one for one in telemetry.lasting_alerts() if one["connector"] == name]
+    assert (alert["first_order"], alert["orders"]) == ("o1", "3")
+    assert alert["remedy"] == "name it in the connectors file, then send SIGHUP to the workers"
+
+    connectors.alert_of((name, f"o{number}") for number in range(5_000))
+
+    [alert] = [one for one in telemetry.lasting_alerts() if one["connector"] == name]
+    assert (alert["first_order"], alert["orders"]) == ("o1", "1,000 or more")

@@ -14,7 +14,8 @@ from worker.console.screen import age, cell, moment, number, out, show, show_jso
 from worker.domain.money import MAX_MINOR, to_major
 from worker.people import commands
 from worker.people.acting import NAME_CHARACTERS_MAX, Actor
-from worker.people.needs import Need, NeedKind, needs
+from worker.people.needs import AwaitedConnector, Need, NeedKind, awaited_connectors, needs
+from worker.postgres.connecting import Connection
 
 LISTED_MAX = 500
 CHANGES_MAX = 2**31 - 1
@@ -53,15 +54,23 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:
     """List what needs a person: commands that wait for one, and amounts that failed, came short or lapsed."""
-    found = with_connection(
-        lambda connection: needs(connection, need=need, order_id=order, merchant=merchant, limit=LISTED_MAX)
-    )
+
+    async def read(connection: Connection) -> tuple[list[Need], list[AwaitedConnector]]:
+        found = await needs(connection, need=need, order_id=order, merchant=merchant, limit=LISTED_MAX)
+        return found, await awaited_connectors(connection, order_id=order, merchant=merchant)
+
+    found, awaited = with_connection(read)
     if as_json:
         show_json(found)
         return
     console = out()
+    for one in awaited:
+        orders = f"{number(one.orders, 'order')} waiting, first {one.first_order}"
+        show(console, cell(f"the connectors file does not name {one.connector}: {orders}; "
+                           "add it to the file, then send SIGHUP to the workers", "yellow"))  # fmt: skip
     if not found:
-        show(console, cell("nothing needs a person", "green"))
+        if not awaited:
+            show(console, cell("nothing needs a person", "green"))
         return
     now = datetime.now(UTC)
     console.print(table(

@@ -12,6 +12,7 @@ from worker.delivery.window import Window
 
 # Cycles come too seldom to send one command each: how far behind its rate a lane may fall and still catch up.
 CATCH_UP_MS = 50
+REMEDY = "its commands wait: name it in the connectors file, then send SIGHUP to the workers"
 
 
 class Lane:
@@ -43,7 +44,7 @@ class Lane:
         if self.connector is None:
             self.condition.clear_alerts()
         if self.connector is None and len(self.window):
-            telemetry.alert("unknown_connector", self.name)
+            telemetry.alert("unknown_connector", self.name, first_command=self.window.first_id(), remedy=REMEDY)
         else:
             telemetry.clear_alert("unknown_connector", self.name)
 

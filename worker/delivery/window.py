@@ -37,6 +37,10 @@ class Window:
         """When the first command is due."""
         return self._heap[0][0] if self._heap else None
 
+    def first_id(self) -> str | None:
+        """The command that is due first."""
+        return self._heap[0][1] if self._heap else None
+
     def pop(self, now_ms: int) -> str | None:
         """Takes the first command, if it is due."""
         return heapq.heappop(self._heap)[1] if self._heap and self._heap[0][0] <= now_ms else None

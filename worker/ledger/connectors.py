@@ -13,6 +13,8 @@ UNNAMED = "unknown_connector"
 # Such names come from messages, which may bring any number of them: all beyond this many share one alert.
 TOLD_APART_MAX = 20
 OTHERS = "others"
+ORDERS_COUNTED_MAX = 1_000
+REMEDY = "name it in the connectors file, then send SIGHUP to the workers"
 
 
 class Connectors:
@@ -21,7 +23,8 @@ class Connectors:
     def __init__(self, settings: Settings) -> None:
         self._in_force = ConnectorsInForce(settings.connectors_file)
         self._expiry_lead_ms = settings.expiry_lead_ms
-        self._alerted: set[str] = set()
+        self._waiting: dict[str, dict[str, None]] = {}
+        """The orders that wait for each connector with an alert, in the order in which they were met."""
 
     @property
     def names(self) -> list[str]:
@@ -31,18 +34,25 @@ class Connectors:
         """Reads the file again; one that does not parse keeps the old one, and says so."""
         if not self._in_force.reload():
             return False
-        for name in [one for one in self._alerted if one == OTHERS or self._in_force.file.capability(one) is not None]:
-            self._alerted.discard(name)
+        for name in [one for one in self._waiting if one == OTHERS or self._in_force.file.capability(one) is not None]:
+            del self._waiting[name]
             telemetry.clear_alert(UNNAMED, name)
         return True
 
-    def alert_of(self, unnamed: Iterable[str]) -> None:
-        """Orders wait for these; the alert lasts until the file names them."""
-        for name in unnamed:
+    def alert_of(self, waiting: Iterable[tuple[str, str]]) -> None:
+        """Raises an alert for each connector that an order waits for; it lasts until the file names the connector."""
+        raised = set()
+        for name, order_id in waiting:
             if self._in_force.file.capability(name) is None:
-                told = name if name in self._alerted or len(self._alerted) < TOLD_APART_MAX else OTHERS
-                self._alerted.add(told)
-                telemetry.alert(UNNAMED, told)
+                label = name if name in self._waiting or len(self._waiting) < TOLD_APART_MAX else OTHERS
+                orders = self._waiting.setdefault(label, {})
+                if len(orders) < ORDERS_COUNTED_MAX:
+                    orders[order_id] = None
+                raised.add(label)
+        for label in sorted(raised):
+            orders = self._waiting[label]
+            number = f"{len(orders):,}{' or more' if len(orders) == ORDERS_COUNTED_MAX else ''}"
+            telemetry.alert(UNNAMED, label, orders=number, first_order=next(iter(orders)), remedy=REMEDY)
 
     def unnamed(self, order: Order) -> list[str] | None:
         """Connectors that an order waits for and the file does not name; None: it waits for none."""

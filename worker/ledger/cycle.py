@@ -118,7 +118,7 @@ class LedgerCycle:
         encoded: list[EncodedMessages] = []
         for fold in folds:
             unnamed = self.connectors.unnamed(fold.order)
-            self.tally.unnamed.update(unnamed or ())
+            self.tally.waiting_for_connectors.update((name, fold.order.order_id) for name in unnamed or ())
             encoded.append(encode_messages(fold, self._settings.topic_prefix))
             rows.add(fold, encoded[-1].events, unnamed)
         await self.tables.write(rows)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from worker import metrics
 from worker.kafka import names
 from worker.kafka.records import Place
-from worker.ledger.connectors import Connectors
+from worker.ledger.connectors import ORDERS_COUNTED_MAX, Connectors
 from worker.ledger.cycle import LedgerCycle
 from worker.ledger.due_orders import DueOrders
 from worker.ledger.known import first_unknown
@@ -40,8 +40,8 @@ class LedgerHandler:
         self._due_orders.look_at_once()
         for row in await connection.fetch(_SQL["read_consumed"], list(taken)):
             self._next_offsets[row["topic"], row["partition"]] = row["next_offset"]
-        rows = await connection.fetch(_SQL["awaited_connectors"], list(taken))
-        self._connectors.alert_of(row["name"] for row in rows)
+        rows = await connection.fetch(_SQL["awaited_connectors"], list(taken), ORDERS_COUNTED_MAX)
+        self._connectors.alert_of((row["name"], order_id) for row in rows for order_id in row["orders"])
 
     async def release(self, partitions: frozenset[int]) -> None:
         """Nothing is ever in flight between two cycles."""
@@ -83,7 +83,7 @@ class LedgerHandler:
         for place, offset in tally.next_offsets.items():
             self._next_offsets[place] = max(offset, self._next_offsets.get(place, 0))
         tally.tell(cycle)
-        self._connectors.alert_of(tally.unnamed)
+        self._connectors.alert_of(tally.waiting_for_connectors)
         self._misplaced.hear(tally.misplaced)
 
     async def measure(self, connection: Connection, partitions: Collection[int]) -> None:

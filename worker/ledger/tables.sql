@@ -65,8 +65,9 @@ WHERE partition = ANY ($1::integer[]) AND awaits IS NOT NULL AND awaits <@ $2::t
 LIMIT $3
 
 -- name: awaited_connectors
--- The connectors that orders of these partitions wait for.
-SELECT DISTINCT name FROM orders, unnest(awaits) AS name WHERE partition = ANY ($1::integer[]) AND awaits IS NOT NULL
+-- The connectors that orders of these partitions wait for, each with up to $2 of the orders, longest unchanged first.
+SELECT name, (array_agg(order_id ORDER BY updated_at, order_id))[:$2] AS orders
+FROM orders, unnest(awaits) AS name WHERE partition = ANY ($1::integer[]) AND awaits IS NOT NULL GROUP BY name
 
 -- name: write_orders
 -- The new state of each order.

@@ -28,7 +28,8 @@ class Tally(Struct):
     misplaced: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
     traced: list[ReadRecord] = field(default_factory=list)
-    unnamed: set[str] = field(default_factory=set)
+    waiting_for_connectors: set[tuple[str, str]] = field(default_factory=set)
+    """A connector that the file does not name, and an order that waits for it."""
     look_at_ms: int | None = None
     named_look_ms: int | None = None
 

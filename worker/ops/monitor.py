@@ -24,6 +24,8 @@ from worker.settings import Settings
 
 LOOK_SECONDS = 2.0
 LOOK_SECONDS_MAX = 10.0
+# Details of an alert that are sentences; the page shows all others with their names.
+SENTENCES = ("why", "problem", "remedy")
 # Errors that pass without a change of our code: a server that is away or slow, a database that is not migrated yet.
 EXPECTED = (*SESSION_LOST, KafkaError, MigrationError)
 
@@ -142,5 +144,8 @@ def _failing_as(describe: Callable[[BaseException], str]) -> Iterator[None]:
 
 
 def _alert(fields: dict[str, str], host: str) -> Alert:
-    details = [text for name, text in fields.items() if name not in ("code", "connector", "since")]
+    details = [
+        text if name in SENTENCES else f"{name.replace('_', ' ')} {text}"
+        for name, text in fields.items() if name not in ("code", "connector", "since")
+    ]  # fmt: skip
     return Alert(fields["code"], fields["connector"], datetime.fromisoformat(fields["since"]), "; ".join(details), host)

@@ -22,6 +22,13 @@ SELECT command_id, order_id, payment_id, connector, operation, value, state, don
         ORDER BY id DESC LIMIT 1) AS noted
 FROM found
 
+-- name: awaited_connectors
+-- Connectors that orders wait for and the connectors file did not name: how many orders, and the one that waits longest.
+SELECT name AS connector, count(*) AS orders, (array_agg(order_id ORDER BY updated_at, order_id))[1] AS first_order
+FROM ledger.orders, unnest(awaits) AS name
+WHERE awaits IS NOT NULL AND ($1::text IS NULL OR order_id = $1) AND ($2::text IS NULL OR merchant = $2)
+GROUP BY name ORDER BY count(*) DESC, name
+
 -- name: show_command
 -- One command with everything known of it.
 SELECT command_id, order_id, payment_id, sequence, connector, operation, value, state, changes, attempts, uncertain,

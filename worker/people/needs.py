@@ -71,6 +71,22 @@ async def needs(
     return [one for one in wanted if merchant in (None, one.merchant)][:limit]
 
 
+class AwaitedConnector(Struct, frozen=True):
+    """A connector that the connectors file does not name; nobody decides about the orders that wait for it."""
+
+    connector: str
+    orders: int
+    first_order: str
+
+
+async def awaited_connectors(
+    connection: Connection, *, order_id: str | None = None, merchant: str | None = None
+) -> list[AwaitedConnector]:
+    """The connectors that orders wait for, most awaited first."""
+    rows = await connection.fetch(_SQL["awaited_connectors"], order_id, merchant)
+    return [AwaitedConnector(*row) for row in rows]
+
+
 class LedgerView(Struct, frozen=True):
     """What the books add to what the delivery worker knows of a command; see `objection`."""
 

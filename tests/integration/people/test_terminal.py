@@ -127,6 +127,23 @@ async def test_a_command_is_shown_with_the_request_by_which_its_connector_knows_
     assert f"request {request}" in screen.text
 
 
+async def test_an_order_that_waits_for_a_connector_is_listed_with_what_a_person_can_do(
+    ledger: LedgerHarness, environment: dict[str, str]
+):
+    await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "newpay"}]))
+
+    screen = await at_terminal(environment, "commands", "list", columns=200)
+
+    assert screen.text == ("the connectors file does not name newpay: 1 order waiting, first o1; "
+                           "add it to the file, then send SIGHUP to the workers\n")  # fmt: skip
+
+    ledger.file.write_text(ledger.file.read_text().replace("connectors.c1", "connectors.newpay"))
+    ledger.handler.reload()
+    await ledger.cycle()
+
+    assert (await at_terminal(environment, "commands", "list")).text == "nothing needs a person\n"
+
+
 async def test_what_is_away_wrong_or_missing_is_one_sentence_for_every_command(environment: dict[str, str]):
     url = environment["DATABASE_URL"]
     person = ("--by", "a", "--reason", "b")
