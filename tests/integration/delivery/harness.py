@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import orjson
 from aiohttp import web
 
 from tests.integration.cycle_harness import PARTITIONS, CycleHarness
+from tests.until import until
 from worker.delivery.handler import DeliveryHandler
+from worker.delivery.lane import Lane
 from worker.kafka import names
 from worker.kafka.envelope import write
-from worker.kafka.records import Record
+from worker.kafka.records import Outgoing, Record
 from worker.sandbox.book import Book
 from worker.sandbox.connector import Behaviour, SandboxConnector
 from worker.settings import load
@@ -128,9 +130,22 @@ class DeliveryHarness(CycleHarness):
                     await self.control.changed.wait()
             except TimeoutError:
                 pass
+        await self.cycle()
+
+    async def cycle(self, *, before_commit: Callable[[], None] = lambda: None) -> list[Outgoing]:
+        """Runs a cycle; whoever wakes the worker from here on wants another one."""
         self.control.changed.clear()
         self.control.cycle_wanted = False
-        await self.cycle()
+        return await super().cycle(before_commit=before_commit)
+
+    async def until_result(self) -> None:
+        """Waits until an attempt that the last cycle began has its result, which the next cycle books."""
+        await until(lambda: self.control.cycle_wanted, PATIENCE_SECONDS, "the result of an attempt")
+
+    @property
+    def lane(self) -> Lane:
+        """What the worker's memory holds of `acme`; no metric shows the size of its window."""
+        return self.handler._lanes["acme"]
 
     def outcomes(self) -> list[tuple[str, str]]:
         """What was told of which command."""

@@ -29,7 +29,7 @@ async def queue_up(delivery: DeliveryHarness) -> None:
     delivery.send("successor", 2, "p")
     delivery.send("unsent")
     await delivery.cycle()
-    await delivery.handler._sending.wait_until_answered(frozenset(delivery.epochs))
+    await delivery.until_result()
     await delivery.cycle()
     assert delivery.asked() == ["retried"]
 

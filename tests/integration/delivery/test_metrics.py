@@ -2,7 +2,9 @@
 
 from prometheus_client import REGISTRY
 
-from tests.integration.delivery.harness import PARTITIONS, DeliveryHarness
+from tests.integration.cycle_harness import PARTITIONS
+from tests.integration.delivery.harness import DeliveryHarness
+from worker.sandbox.connector import Behaviour
 
 STATES = ("asked_again", "manual", "suspect", "unknown")
 
@@ -18,7 +20,7 @@ async def test_commands_without_a_definite_answer_are_counted_until_there_is_one
         delivery.plan(word)
         delivery.send(command_id)
         await delivery.run_until((command_id, state))
-    delivery.plan(*["error"] * 200)
+    delivery.acme.behaviour = Behaviour(currency="USD", rates={"error": 1.0})
     delivery.send("c")
     await delivery.cycle()
     while not await delivery.value("SELECT uncertain FROM commands WHERE command_id = 'c'"):
@@ -31,6 +33,6 @@ async def test_commands_without_a_definite_answer_are_counted_until_there_is_one
     ages = await _measured(delivery, "settlement_commands_unresolved_age_seconds")
     assert 0 <= ages["manual"] < 7_200 <= ages["asked_again"]
 
-    delivery.acme._planned.clear()
+    delivery.acme.behaviour = Behaviour(currency="USD")
     await delivery.run_until(("c", "succeeded"))
     assert await _measured(delivery, "settlement_commands_unresolved") == {"manual": 1, "suspect": 1}

@@ -7,8 +7,11 @@ import asyncpg
 import msgspec
 import pytest
 
-from tests.integration.delivery.harness import PARTITIONS, DeliveryHarness
-from worker import metrics, telemetry
+from tests.integration.cycle_harness import PARTITIONS
+from tests.integration.delivery.harness import PATIENCE_SECONDS, DeliveryHarness
+from tests.measured import facts
+from tests.until import until
+from worker import telemetry
 from worker.delivery import window as windows
 from worker.delivery.store import EndedAttempt, Store
 from worker.kafka import names
@@ -59,7 +62,7 @@ async def test_memory_holds_a_window_and_the_table_the_rest(delivery: DeliveryHa
             await delivery.cycle()
     delivery.send("one more of the first", 2, "pc000")
     await delivery.cycle()
-    lane = delivery.handler._lanes["acme"]
+    lane = delivery.lane
     assert len(lane.window) <= 40
 
     delivery.connectors(acme="max_in_flight = 7")
@@ -130,19 +133,18 @@ async def test_a_transaction_that_did_not_happen_sends_nothing_and_loses_nothing
     assert delivery.asked() == []
 
     await delivery.cycle()
-    await delivery.handler._sending.wait_until_answered(frozenset(delivery.epochs))  # the answer is there
+    await delivery.until_result()
     await delivery.roll_back()
     await delivery.run_until(("a", "succeeded"), ("b", "succeeded"))
 
     assert delivery.asked() == ["a", "b"]
     assert delivery.outcomes() == [("succeeded", "a"), ("succeeded", "b")]
-    assert delivery.handler._lanes["acme"].in_flight == 0
+    assert delivery.lane.in_flight == 0
 
 
 async def test_every_command_is_counted_once_however_often_its_cycle_is_tried(delivery: DeliveryHarness):
     fates = ("applied", "duplicate", "dead_lettered")
-    counters = [metrics.facts_total.labels(topic=names.COMMANDS, fate=fate) for fate in fates]
-    before = [one._value.get() for one in counters]
+    before = [facts(names.COMMANDS, fate) for fate in fates]
     delivery.send("a")
     await delivery.cycle()
     for value in (100, 100, 999):  # the first is another command, the next its repeat, the last is suspect
@@ -155,7 +157,7 @@ async def test_every_command_is_counted_once_however_often_its_cycle_is_tried(de
     await delivery.cycle()
     await delivery.cycle()
 
-    assert [one._value.get() - was for one, was in zip(counters, before, strict=True)] == [2, 2, 2]
+    assert [facts(names.COMMANDS, fate) - was for fate, was in zip(fates, before, strict=True)] == [2, 2, 2]
 
 
 async def test_another_cycle_s_commit_sends_nothing_that_was_not_written_down(delivery: DeliveryHarness):
@@ -164,9 +166,10 @@ async def test_another_cycle_s_commit_sends_nothing_that_was_not_written_down(de
 
     # As after a record that the database refuses alone: its dead letter is committed without the handler.
     await delivery.handler.committed(Cycle(delivery.connection, [], delivery.epochs, 0, PARTITIONS))
-    await delivery.handler.release(frozenset())
-    assert not delivery.handler._sending._in_flight
+    await delivery.handler.release(frozenset(delivery.epochs))  # waits for whatever is under way
+    assert delivery.asked() == []
 
+    await delivery.take_partitions()
     await delivery.run_until(("a", "succeeded"))
     assert delivery.asked() == ["a"]
 
@@ -202,7 +205,7 @@ async def test_a_worker_that_is_frozen_before_its_first_byte_sends_nothing_once_
     delivery.send("a")
     await delivery.cycle()
     delivery.control.lease_ends = 0.0
-    await delivery.handler._sending.wait_until_answered(frozenset(delivery.epochs))
+    await delivery.until_result()
     await delivery.cycle()
 
     assert delivery.asked() == []
@@ -218,14 +221,12 @@ async def test_a_worker_that_lost_all_before_its_first_byte_sends_nothing_and_ow
 ):
     delivery.send("a")
     await delivery.cycle()
-    [(_, task)] = delivery.handler._sending._in_flight.values()
     delivery.control.epochs = {}
     delivery.handler.dropped()
-    await task
+    await until(lambda: delivery.lane.in_flight == 0, PATIENCE_SECONDS)
 
     assert delivery.asked() == []
-    assert delivery.handler._sending.results == []
-    assert delivery.handler._lanes["acme"].in_flight == 0
+    assert not delivery.control.cycle_wanted, "there is no result to book"
     await delivery.take_partitions()
     await delivery.run_until(("a", "succeeded"))
     assert await delivery.value("SELECT uncertain FROM commands"), "nobody saw whether it left"

@@ -18,7 +18,7 @@ from tests.contract.emitted import complaints
 from tests.corpus.bad_input import AUTHORIZED, CARD, INVOICE, ORDER, TYPES, Case, _binary, corpus
 from tests.integration.ledger.harness import LedgerHarness
 from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
-from worker import metrics
+from tests.measured import facts
 from worker.kafka import names
 from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing, Record
@@ -40,9 +40,9 @@ OPENED = [
 
 
 def fates() -> Counter[tuple[str, str]]:
-    """What `settlement_facts_total` says."""
+    """How many facts were counted so far."""
     return Counter({
-        (topic, fate): int(metrics.facts_total.labels(topic=topic, fate=fate)._value.get())
+        (topic, fate): int(facts(topic, fate))
         for topic in TOPICS for fate in FATES
     })  # fmt: skip
 

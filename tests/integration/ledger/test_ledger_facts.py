@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.emitted import complaints
 from tests.integration.ledger.harness import NOON_MS, PARTITIONS, LedgerHarness, authorized, invoice, kind, payment
-from worker import metrics
+from tests.measured import alert, facts
 from worker.domain.decide import decide
 from worker.domain.decision import Decision
 from worker.kafka import names
@@ -50,24 +50,23 @@ async def test_many_facts_of_one_order_in_one_batch_are_applied_in_their_order(l
 async def test_a_repeat_moves_nothing_and_is_counted(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
-    before = metrics.facts_total.labels(topic=names.INVOICES, fate="duplicate")._value.get()
+    before = facts(names.INVOICES, "duplicate")
 
     assert await ledger.apply("invoice.issued", invoice("o1", " 1 ", 6000)) == []
 
-    assert metrics.facts_total.labels(topic=names.INVOICES, fate="duplicate")._value.get() == before + 1
+    assert facts(names.INVOICES, "duplicate") == before + 1
     assert await ledger.value("SELECT duplicates FROM consumed WHERE topic = $1", names.INVOICES) == 1
 
 
 async def test_what_was_decided_and_rolled_back_is_not_counted(ledger: LedgerHarness):
     """The stream makes a refused record a dead letter in a cycle in which nothing is decided."""
-    applied = metrics.facts_total.labels(topic=names.ORDER_CHANGES, fate="applied")
-    before = applied._value.get()
+    before = facts(names.ORDER_CHANGES, "applied")
     ledger.send("order.authorized", authorized("o1"))
     await ledger.roll_back()
 
     await ledger.handler.committed(Cycle(ledger.connection, [], {}, 0, PARTITIONS))
 
-    assert applied._value.get() == before
+    assert facts(names.ORDER_CHANGES, "applied") == before
 
 
 async def test_a_conflict_is_dead_lettered_once_and_its_repeat_is_a_duplicate(ledger: LedgerHarness):
@@ -345,10 +344,9 @@ async def test_a_fact_whose_producer_sent_a_header_without_a_value_waits_and_die
 
 
 async def test_an_order_with_a_connector_that_nobody_named_waits_for_the_file(ledger: LedgerHarness):
-    alert = metrics.alerts.labels(code="unknown_connector", connector="c2")
     await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "c2"}]))
     await ledger.apply("invoice.issued", invoice("o1", "1", 4000))
-    assert alert._value.get() == 1
+    assert alert("unknown_connector", "c2") == 1
     assert await ledger.rows("SELECT waits_for, expires_at FROM parked") == [("connectors", None)]
     assert (ledger.state("o1")["mode"], ledger.commands()) == (None, [])
 
@@ -357,7 +355,7 @@ async def test_an_order_with_a_connector_that_nobody_named_waits_for_the_file(le
     assert ledger.handler.next_due_ms() == 0, "a cycle is wanted now"
     await ledger.cycle()
 
-    assert alert._value.get() == 0
+    assert alert("unknown_connector", "c2") == 0
     assert (ledger.state("o1")["mode"], ledger.commands()) == ("PARTIAL", [("settle", 4000)])
     assert await ledger.rows("SELECT awaits, parked FROM orders") == [(None, 0)]
 
@@ -414,7 +412,7 @@ async def test_a_file_that_does_not_parse_keeps_the_old_one(ledger: LedgerHarnes
     await ledger.apply("order.authorized", authorized("o1"))
 
     assert ledger.state("o1")["mode"] == "PARTIAL"
-    assert metrics.alerts.labels(code="connectors_file", connector="")._value.get() == 1
+    assert alert("connectors_file") == 1
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -464,11 +462,14 @@ async def test_an_authorization_lapses_when_its_time_has_come(ledger: LedgerHarn
 
 
 async def test_time_comes_before_the_records_of_the_same_cycle(ledger: LedgerHarness):
-    expires = {"value": 10_000, "expiresAt": "2026-01-15T12:00:10Z"}
-    await ledger.apply("order.authorized", authorized("o1", payments=[expires]))
+    """Also of an order that another worker opened after this one had looked for deadlines."""
     await ledger.cycle()
-    ledger.now_ms += 10_000
-    ledger.handler._due_orders.next_look_ms = ledger.now_ms + 60_000
+    other = await ledger.another()
+    expires = {"value": 10_000, "expiresAt": "2026-01-15T12:00:00.500Z"}
+    await other.apply("order.authorized", authorized("o1", payments=[expires]))
+    await other.connection.close()
+    ledger.now_ms += 600
+    assert ledger.handler.next_due_ms() > ledger.now_ms
 
     await ledger.apply("invoice.issued", invoice("o1", "1", 4000))
 
@@ -583,4 +584,4 @@ async def test_an_order_whose_own_time_the_database_refuses_does_not_stop_the_ot
 
     assert await ledger.rows("SELECT payment_id FROM payments WHERE NOT lapsed ORDER BY 1") == [("o1.p1",), ("o3.p1",)]
     assert [one["type"] for one in ledger.of(names.EVENTS)].count("authorization.lapsed") == others
-    assert metrics.alerts.labels(code="refused_by_database", connector="")._value.get() == 1
+    assert alert("refused_by_database") == 1

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from tests.integration.ledger.harness import NOON_MS, PARTITIONS, LedgerHarness, authorized, invoice, payment
-from worker import metrics
+from tests.measured import sample
 from worker.domain.terms import HOUR_MS
 from worker.kafka import names
 from worker.ledger import tally
@@ -16,7 +16,7 @@ from worker.stream.faults import Remedy, remedy
 
 
 def counted(topic: str) -> float:
-    return metrics.misplaced_total.labels(topic=topic)._value.get()
+    return sample("settlement_misplaced_total", topic=topic)
 
 
 def warned(capsys: pytest.CaptureFixture[str]) -> list[int]:
@@ -139,7 +139,7 @@ async def test_time_is_a_fact_only_for_the_owner_of_the_orders_home(ledger: Ledg
     await ledger.cycle()
     assert ledger.state("o1")["payments"][0]["lapsed"] is False
 
-    ledger.epochs, ledger.handler._lookout.at_ms = everything, 0
+    ledger.epochs, ledger.now_ms = everything, ledger.handler.next_due_ms()
     await ledger.cycle()
     assert ledger.state("o1")["payments"][0]["lapsed"] is True
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, OffsetOutOfRangeError, RequestTimedOutError
 from structlog.testing import capture_logs
 
@@ -51,7 +52,7 @@ async def test_a_database_that_goes_away_costs_time_and_nothing_else(deployment:
 async def test_a_session_that_was_lost_is_not_kept_in_memory(deployment: StreamDeployment):
     """Its queues alone are 70 MB where much waits: a database that came and went took a worker's memory all up."""
     worker = await at_work(deployment)
-    session = weakref.ref(worker.runner._session)
+    session = weakref.ref(worker.session)
     gc.disable()
     try:
         await deployment.end_sessions()
@@ -186,7 +187,7 @@ async def test_a_broker_that_comes_back_at_another_address_is_written_to_again(d
     await deployment.send("order-1")
     await deployment.until_published({"order-1": 1})
     await deployment.until_quiet()
-    producing = worker.runner._sink._producer.client
+    producing = worker.producer.client
     for connection in list(producing._conns.values()):
         connection.close()
     known = producing.cluster._brokers
@@ -205,8 +206,8 @@ async def test_everything_of_a_session_is_let_go_also_while_kafka_is_to_be_asked
     worker = Hosted(deployment.settings)
     worker.toy.meets = [NodeNotReadyError("the broker restarts")]
     await deployment.until_shared(PARTITIONS)
-    session, producing = worker.runner._session, worker.runner._sink
-    session._source._consumer._fetcher._pending_tasks.add(asyncio.create_task(asyncio.Event().wait()))
+    session, sink = worker.session, worker.sink
+    worker.consumer._fetcher._pending_tasks.add(asyncio.create_task(asyncio.Event().wait()))
 
     with capture_logs() as logged:
         await deployment.send("order-1")
@@ -216,7 +217,7 @@ async def test_everything_of_a_session_is_let_go_also_while_kafka_is_to_be_asked
     assert told == ["Kafka is not ready: a broker that we need cannot be reached"]
     assert worker.toy.drops == 1
     assert session._transactions.connection.is_closed()
-    assert worker.runner._sink is not producing
+    assert worker.sink is not sink
     await worker.stop()
 
 
@@ -252,7 +253,7 @@ async def test_a_broker_that_knows_nothing_of_a_position_and_does_not_lead_it_en
     async def wiped(*_: Any, **__: Any) -> Any:
         raise OffsetOutOfRangeError({place: 1})
 
-    monkeypatch.setattr(worker.runner._session._source._consumer, "getmany", wiped)
+    monkeypatch.setattr(worker.consumer, "getmany", wiped)
     await deployment.send("order-1")
 
     await until(lambda: worker.toy.drops == 1, seconds=20)  # a fetch under way may bring the record first
@@ -268,7 +269,7 @@ async def test_a_client_that_no_longer_fetches_is_replaced_by_one_that_does(
     monkeypatch.setattr(source, "IDS_SECONDS", 0.1)
     monkeypatch.setattr(source, "FETCHES_SILENT_SECONDS_MAX", 0.5)
     worker = await at_work(deployment)
-    worker.runner._session._source._consumer._fetcher._fetch_task.cancel()
+    worker.consumer._fetcher._fetch_task.cancel()
 
     await deployment.send("order-1")
 
@@ -395,15 +396,16 @@ async def test_one_partition_that_no_broker_leads_is_named(
     monkeypatch.setattr(session, "LEADERLESS_SECONDS_MAX", 0.0)
     worker = await at_work(deployment)
     lost = TopicPartition(deployment.settings.topic(names.INVOICES), 1)
-    cluster = worker.runner._session._source._client._client.cluster
-    leads = cluster.leader_for_partition
+    leader_of = ClusterMetadata.leader_for_partition
 
     def named() -> bool:
         said = f"Kafka has no leader for {lost.topic} partition 1: what is written there waits"
         return worker.runner.condition() == {"problem": said}
 
     with monkeypatch.context() as trouble:
-        trouble.setattr(cluster, "leader_for_partition", lambda one: -1 if one == lost else leads(one))
+        trouble.setattr(
+            ClusterMetadata, "leader_for_partition", lambda self, one: -1 if one == lost else leader_of(self, one)
+        )
         await until(named, 10)
 
     await deployment.send("order-1")
