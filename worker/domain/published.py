@@ -1,6 +1,6 @@
 """What is published about an order: the data of commands, events and snapshots, as the contract names them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -140,28 +140,19 @@ def _payment_state(payment: Payment, frozen: bool) -> Json:
 
 def _invoices(order: Order) -> list[Json]:
     """Every invoice with how much of it is done (reference value) and its status."""
-    partial = order.mode == "PARTIAL"
-    asked = _asked_per_invoice(order) if partial else {}
-    confirmed = 0 if partial else max(0, order.taken - sum(one.settling_reference for one in order.payments))
     lacks, refunds = lacking.per_invoice(order.lacks), _refunds_per_invoice(order)
+    captured = _captured_per_sale(order, lacks)
     waiting = {demand.cause_id for demand in order.demands if demand.cause_kind == "invoice"}
     found = []
-    for invoice in order.invoices.values():
-        number = invoice.number
+    for number, invoice in order.invoices.items():
         if invoice.standalone:
             done, status = 0, "standalone"
-        elif not invoice.output:
-            done, status = _return_state(refunds.get(number, ()), number in waiting)
-            done = min(done, invoice.value)  # it may have taken along what was too small of others
+        elif invoice.output:
+            done = captured[number]
+            status = _lack_status(lacks.get(number, ())) or ("settled" if done == invoice.due else "accepted")
         else:
-            mine = lacks.get(number, ())
-            done = invoice.due - sum(lack.amount for lack in mine)
-            if partial:
-                done = max(0, done - asked.get(number, 0))
-            else:  # one settle stands for all invoices: the oldest are done first
-                done = min(done, confirmed)
-                confirmed -= done
-            status = _lack_status(mine) or ("settled" if done == invoice.due else "accepted")
+            done, status = _return_state(refunds.get(number, ()), number in waiting)
+            done = min(done, invoice.value)  # a refund may have taken along what was too small of others
         found.append(
             {
                 "invoiceNumber": number, "type": "Output" if invoice.output else "Input",
@@ -170,6 +161,25 @@ def _invoices(order: Order) -> list[Json]:
             }
         )  # fmt: skip
     return found
+
+
+def _captured_per_sale(order: Order, lacks: Mapping[str, Sequence[Lack]]) -> dict[str, int]:
+    """How much of each sale is captured. Where one settle stands for all of them, the oldest are captured first."""
+    partial = order.mode == "PARTIAL"
+    asked = _asked_per_invoice(order) if partial else {}
+    confirmed = 0 if partial else max(0, order.taken - sum(one.settling_reference for one in order.payments))
+    captured: dict[str, int] = {}
+    for number, invoice in order.invoices.items():
+        if invoice.standalone or not invoice.output:
+            continue
+        lacking_here = lacks.get(number)
+        done = invoice.due - sum(lack.amount for lack in lacking_here) if lacking_here else invoice.due
+        if partial:
+            captured[number] = max(0, done - asked.get(number, 0))
+        else:
+            captured[number] = min(done, confirmed)
+            confirmed -= captured[number]
+    return captured
 
 
 def _asked_per_invoice(order: Order) -> dict[str, int]:
@@ -225,29 +235,41 @@ def attention_of(order: Order) -> list[Json]:
         if command.state in _ATTENTION or command.missing
     ]  # fmt: skip
     found += [
-        _item("lapsed", None, None, lack.invoice, None, lack.amount)
+        _item("lapsed", lack.amount, invoice=lack.invoice)
         for lack in order.lacks if lack.kind == "lapsed"
     ]  # fmt: skip
     found += [
-        _item("suspect", capture.payment_id, None, None, capture.settle_id, capture.value)
+        _item("suspect", capture.value, payment=capture.payment_id, settle=capture.settle_id)
         for capture in order.unbooked if capture.suspect
     ]  # fmt: skip
     return [item for item in found if item]
 
 
 def _command_attention(order: Order, command: Command) -> Json | None:
-    invoice = command.cause_id if command.cause_kind == "invoice" else None
     if command.state in _ATTENTION:
-        return _item(command.state, command.payment_id, command.command_id, invoice, command.settle_id, command.value)
+        return _of_command(command, command.state, command.value)
     amount = order.missing_value(command)
     if command.operation == "cancel" and not amount:
         return None  # nothing is open any more that it should have freed
     code = "short" if command.state == "succeeded" else "failed"
-    return _item(code, command.payment_id, command.command_id, invoice, command.settle_id, amount)
+    return _of_command(command, code, amount)
+
+
+def _of_command(command: Command, code: str, amount: int) -> Json:
+    return _item(
+        code, amount, payment=command.payment_id, command=command.command_id, settle=command.settle_id,
+        invoice=command.cause_id if command.cause_kind == "invoice" else None,
+    )  # fmt: skip
 
 
 def _item(
-    code: str, payment: str | None, command: str | None, invoice: str | None, settle: str | None, amount: int
+    code: str,
+    amount: int,
+    *,
+    payment: str | None = None,
+    command: str | None = None,
+    invoice: str | None = None,
+    settle: str | None = None,
 ) -> Json:
     return {
         "code": code, "paymentId": payment, "commandId": command, "invoiceNumber": invoice, "settleId": settle,
