@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import random
 import secrets
 import socket
 import time
@@ -139,9 +140,7 @@ class Ownership:
             raise FencedError("this member was declared dead")
         self._leased_since(began)
         members = await connection.fetch(_SQL["look_at_members"])
-        for row in members:
-            if row["dead"] and row["member_id"] != self.member_id:
-                await self._bury(row["member_id"])
+        await self._bury_dead([row["member_id"] for row in members if row["dead"]])
         living = [row["member_id"] for row in members if not row["dead"] or row["member_id"] == self.member_id]
         alone = len(members) == 1
         self.times_alone += alone and not self.alone
@@ -181,11 +180,19 @@ class Ownership:
         if rows:
             self._control.changed.set()
 
+    async def _bury_dead(self, member_ids: list[str]) -> None:
+        """Buries as many as the time between two beats allows, in random order: no blocked one may hide another."""
+        until = time.monotonic() + BEAT_SECONDS
+        for member_id in random.sample(member_ids, len(member_ids)):
+            if member_id != self.member_id and time.monotonic() < until:
+                await self._bury(member_id)
+
     async def _bury(self, member_id: str) -> None:
         """Frees what a dead member owned, after its sessions have ended."""
         connection = self._session
         try:
             async with connection.transaction():
+                await connection.execute(_SQL["wait_briefly_for_locks"])
                 lease_until = await connection.fetchval(_SQL["bury_member"], member_id)
                 if lease_until is None:
                     return

@@ -41,6 +41,10 @@ WHERE member_id = $1
             AND coalesce(activity.backend_start, members.backend_start) = members.backend_start))
 RETURNING lease_until;
 
+-- name: wait_briefly_for_locks
+-- In this transaction a lock is waited for no longer than a session takes that was just told to end.
+SET LOCAL lock_timeout = '250ms';
+
 -- name: end_sessions
 -- The sessions of one member end, whatever they were doing.
 SELECT pg_terminate_backend(pid)

@@ -21,7 +21,7 @@ from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.stream import outbox
 from worker.stream.control import Control
-from worker.stream.ownership import LEASE_SECONDS
+from worker.stream.ownership import LEASE_SECONDS, Ownership
 from worker.stream.session import Session
 
 
@@ -185,6 +185,29 @@ async def test_nothing_is_lost_or_doubled_while_workers_are_killed(deployment: S
 
     await deployment.check_orders({f"order-{n}": sent // 15 for n in range(15)})
     await deployment.until_quiet()
+
+
+async def test_dead_members_whose_partitions_are_locked_cost_a_living_one_no_lease(
+    deployment: StreamDeployment,
+):
+    """Each lock was waited for in turn, for longer than a lease."""
+    control = Control(deployment.settings)
+    ownership = Ownership(deployment.settings.database, "ledger", PARTITIONS, control)
+    await deployment.database.execute(
+        "INSERT INTO ledger.members (member_id, host, backend_pid, backend_start, lease_until)"
+        " SELECT 'dead-' || n, 'there', 1, now(), now() FROM generate_series(0, 5) AS n"
+    )
+    await deployment.database.execute(
+        "INSERT INTO ledger.partitions (partition, owner) SELECT n, 'dead-' || n FROM generate_series(0, 5) AS n"
+    )
+
+    async with deployment.database.acquire() as ana, ana.transaction():
+        await ana.execute("SELECT FROM ledger.partitions FOR SHARE")
+        await ownership.join()
+        assert control.lease_is_valid()
+    await until(lambda: len(ownership.claimed) == PARTITIONS, seconds=20)
+
+    await ownership.leave()
 
 
 async def test_a_worker_that_owns_nothing_does_nothing(
