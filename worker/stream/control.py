@@ -1,11 +1,11 @@
 """What a handler may ask of its runner; made before both, so that neither needs the other to be built."""
 
 import asyncio
-import time
 from collections.abc import Mapping
 
 from worker import metrics
 from worker.settings import Settings
+from worker.stream.clock import lease_time
 from worker.stream.pace import Pace
 
 
@@ -17,7 +17,7 @@ class Control:
         self.epochs: Mapping[int, int] = {}
         """Owned partition → epoch. Only `own` changes it in a worker."""
         self.lease_ends = 0.0
-        """Monotonic seconds. What is owned may be acted upon until then."""
+        """As `lease_time` counts. What is owned may be acted upon until then."""
         self.pace = Pace()
         """How many records a cycle may bring; outlives the sessions that are lost."""
         self.changed = asyncio.Event()
@@ -45,7 +45,7 @@ class Control:
 
     def lease_seconds(self) -> float:
         """How long the lease still lasts; below 0: it is over."""
-        return self.lease_ends - time.monotonic()
+        return self.lease_ends - lease_time()
 
     def fail(self, problem: BaseException) -> None:
         """A background task of the handler met what cannot be: the worker ends with it."""

@@ -16,6 +16,7 @@ from worker import telemetry
 from worker.cancelled import end, failure_of, not_by_us
 from worker.postgres.connecting import SESSION_LOST, Connection, connect
 from worker.postgres.queries import load
+from worker.stream.clock import lease_time
 from worker.stream.control import Control
 from worker.stream.cycle import TakenPartition
 from worker.stream.faults import FencedError
@@ -71,7 +72,7 @@ class Ownership:
     async def join(self) -> None:
         """Becomes a member and takes what is free of its share; beats from here on."""
         self._connection = await connect(self._url, name=self.session_name, schema=self._role)
-        began = time.monotonic()
+        began = lease_time()
         await self._connection.execute(
             _SQL["register_member"], self.member_id, socket.gethostname(), timedelta(seconds=LEASE_SECONDS)
         )
@@ -133,7 +134,7 @@ class Ownership:
 
     async def _beat(self) -> None:
         connection = self._session
-        began = time.monotonic()
+        began = lease_time()
         alerts = json.dumps(telemetry.lasting_alerts())
         lease = timedelta(seconds=LEASE_SECONDS)
         if await connection.fetchval(_SQL["renew_lease"], self.member_id, lease, alerts) is None:

@@ -11,7 +11,7 @@ from worker.kafka.sink import Sink
 from worker.kafka.source import Source
 from worker.settings import Settings
 from worker.stream import garbage
-from worker.stream.clock import Clock
+from worker.stream.clock import WallClock
 from worker.stream.control import Control
 from worker.stream.cycle import Handler
 from worker.stream.cycle_runner import CycleRunner
@@ -64,7 +64,7 @@ class Session:
         self._tidy_at: float | None = None
         self._skipped_at = 0.0
         self._works = False
-        self._clock = Clock()
+        self._clock = WallClock()
         self.stopping = False
 
     async def open(self) -> None:

@@ -21,6 +21,7 @@ from worker.kafka.records import Outgoing, Record
 from worker.sandbox.book import Book
 from worker.sandbox.connector import Behaviour, SandboxConnector
 from worker.settings import load
+from worker.stream.clock import lease_time
 from worker.stream.control import Control
 from worker.stream.cycle import TakenPartition
 
@@ -87,7 +88,7 @@ class DeliveryHarness(CycleHarness):
     def _own(self, epochs: Mapping[int, int]) -> None:
         self.epochs = dict(epochs)
         self.control.epochs = self.epochs
-        self.control.lease_ends = time.monotonic() + 3600
+        self.control.lease_ends = lease_time() + 3600
 
     def send(self, command_id: str, sequence: int = 1, payment: str | None = None, *, operation: str = "settle",
              connector: str = "acme", value: int = 100, **more: Any) -> Record:  # fmt: skip

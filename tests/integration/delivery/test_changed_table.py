@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ from worker.delivery.sending import Sending
 from worker.kafka import names
 from worker.kafka.records import Record
 from worker.settings import load
+from worker.stream.clock import lease_time
 from worker.stream.control import Control
 
 PATIENCE_SECONDS = 10.0
@@ -97,7 +97,7 @@ class Desk:
         control = Control(load({
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://127.0.0.1:9/none",
         }))  # fmt: skip
-        control.epochs, control.lease_ends = {0: 1}, time.monotonic() + 3600
+        control.epochs, control.lease_ends = {0: 1}, lease_time() + 3600
         self.sending = Sending(control)
         self.lane = Lane("acme")
         self.lane.set_connector(table)

@@ -16,6 +16,7 @@ from worker.delivery import window as windows
 from worker.delivery.store import EndedAttempt, Store
 from worker.kafka import names
 from worker.sandbox.connector import Behaviour
+from worker.stream.clock import lease_time
 from worker.stream.cycle import Cycle
 
 
@@ -211,7 +212,7 @@ async def test_a_worker_that_is_frozen_before_its_first_byte_sends_nothing_once_
     assert delivery.asked() == []
     assert await delivery.value("SELECT fate FROM attempts") == "not_sent"
     assert await delivery.value("SELECT uncertain FROM commands") is False
-    delivery.control.lease_ends = time.monotonic() + 3600
+    delivery.control.lease_ends = lease_time() + 3600
     await delivery.run_until(("a", "succeeded"))
     assert delivery.asked() == ["a"]
 

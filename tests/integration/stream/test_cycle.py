@@ -220,7 +220,9 @@ async def test_a_worker_whose_clock_is_set_back_by_an_hour_does_not_wait_until_i
     worker = Hosted(deployment.settings, Waits)
     await until(lambda: worker.toy.cycles > 0, PATIENCE_SECONDS)
 
-    monkeypatch.setattr(clock, "time", SimpleNamespace(time=lambda: time.time() - 3_600, monotonic=time.monotonic))
+    monkeypatch.setattr(clock, "time", SimpleNamespace(
+        time=lambda: time.time() - 3_600, monotonic=time.monotonic, clock_gettime=time.clock_gettime,
+    ))  # fmt: skip
 
     await until(lambda: set_back and worker.toy.cycles > set_back[0], PATIENCE_SECONDS)
     await worker.stop()

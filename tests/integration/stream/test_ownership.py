@@ -3,7 +3,6 @@
 import asyncio
 import random
 import signal
-import time
 
 import pytest
 from aiokafka import TopicPartition
@@ -20,6 +19,7 @@ from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.stream import outbox
+from worker.stream.clock import lease_time
 from worker.stream.control import Control
 from worker.stream.ownership import LEASE_SECONDS, Ownership
 from worker.stream.session import Session
@@ -96,7 +96,7 @@ async def test_an_older_state_that_a_frozen_worker_had_yet_to_send_is_not_writte
 ):
     control = Control(deployment.settings)
     async with Sink(deployment.settings, control.lease_is_valid) as sink:
-        control.lease_ends = time.monotonic() + 3600
+        control.lease_ends = lease_time() + 3600
         await sink.publish([_state(deployment, 1)])
         ((_, _, held),) = await sink.hand_over(pack([_state(deployment, 2)]))
         control.lease_ends = 0.0  # it stood still until now
@@ -115,7 +115,7 @@ async def test_what_was_held_back_leaves_once_the_lease_is_confirmed(deployment:
         ((_, _, ack),) = await sink.hand_over(pack([_state(deployment, 1)]))
         await deployment.sink.publish([_state(deployment, 2)])
         assert not ack.done()
-        control.lease_ends = time.monotonic() + 3600
+        control.lease_ends = lease_time() + 3600
         await ack
 
     await deployment.sink.publish([_state(deployment, 3)])
