@@ -1,4 +1,4 @@
-"""The command line: the one place that knows which room stands behind which command."""
+"""The command line: the one place that knows which module implements which command."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from worker.console.help_text import examples, unwrap
 
 WORKERS, LOOK, DECIDE, PREPARE, TRY = "Run", "Look", "Decide", "Prepare", "Try"
 
-# Command: where it stands, under which heading the help shows it, and what it says there: its own first sentence.
+# Command: its function, its heading in the help, and its summary there, which is the first sentence of its own help.
 COMMANDS = {
     "demo": ("worker.sandbox.demo:demo_command", TRY,
         "Plays everything at once against the sandbox: real Kafka, real PostgreSQL, real HTTP."),
@@ -71,20 +71,20 @@ EXAMPLES = {
 
 
 class LazyGroup(TyperGroup):
-    """Imports a command's room only when it is asked for: what is not used costs nothing and cannot fail."""
+    """Imports a command's module only when the command is run: what is not used costs nothing and cannot fail."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature is typer's
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the signature is typer's
-        """What a list says of it."""
+        """Returns the command as the list shows it, without importing its module."""
         if cmd_name not in COMMANDS:
             return None
-        _, heading, says = COMMANDS[cmd_name]
-        return TyperCommand(cmd_name, help=says, rich_help_panel=heading)
+        _, heading, summary = COMMANDS[cmd_name]
+        return TyperCommand(cmd_name, help=summary, rich_help_panel=heading)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command itself."""
+        """Imports and returns the command itself."""
         name, listed, rest = super().resolve_command(ctx, args)
         return name, _command(args[0]) if listed is not None else None, rest
 
@@ -92,15 +92,14 @@ class LazyGroup(TyperGroup):
 def _command(name: str) -> Any:
     place, heading, _ = COMMANDS[name]
     module, attribute = place.split(":")
-    found: Any = getattr(import_module(module), attribute)
-    if not isinstance(found, typer.Typer):
-        one = typer.Typer(add_completion=False, rich_markup_mode="rich")
-        one.command(name=name)(found)
-        found = one
-    command: Any = typer.main.get_command(found)
-    for part, each in {"": command, **getattr(command, "commands", {})}.items():
-        each.help = unwrap(each.help or "")
-        each.epilog = each.epilog or examples(*EXAMPLES.get(f"{name} {part}".strip(), ()))
+    typer_app: Any = getattr(import_module(module), attribute)
+    if not isinstance(typer_app, typer.Typer):
+        function, typer_app = typer_app, typer.Typer(add_completion=False, rich_markup_mode="rich")
+        typer_app.command(name=name)(function)
+    command: Any = typer.main.get_command(typer_app)
+    for subname, one in {"": command, **getattr(command, "commands", {})}.items():
+        one.help = unwrap(one.help or "")
+        one.epilog = one.epilog or examples(*EXAMPLES.get(f"{name} {subname}".strip(), ()))
     command.name = name
     command.rich_help_panel = heading
     return command
@@ -119,59 +118,62 @@ def _settlement() -> None:
     """
 
 
-def _refuse_what_is_no_text(arguments: list[str]) -> None:
-    """None of our ids, names and messages has such bytes, and neither PostgreSQL nor Kafka accepts them."""
-    for one in arguments:
+def _refuse_invalid_utf8(arguments: list[str]) -> None:
+    """No id, name or message of ours holds such bytes, and neither PostgreSQL nor Kafka accepts them."""
+    for argument in arguments:
         try:
-            one.encode()
+            argument.encode()
         except UnicodeEncodeError:
             from worker.console.problems import USAGE, fail
 
-            fail(f"{one} is not text: it holds bytes that are not UTF-8", USAGE)
+            fail(f"{argument} is not text: it holds bytes that are not UTF-8", USAGE)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The program. What a person can mend is one sentence, not a traceback."""
+    """Runs the program. An error that a person can do something about is one sentence, not a traceback."""
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] in (["ledger"], ["delivery"]):
         _hold_signals()
-    _open_what_is_closed()
-    for stream in (sys.stdout, sys.stderr):  # what a terminal of another alphabet cannot write, it shows escaped
+    _open_closed_streams()
+    for stream in (sys.stdout, sys.stderr):  # escape what the terminal's encoding cannot write
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        _refuse_what_is_no_text(given)
+        _refuse_invalid_utf8(given)
         app(given)
     except SystemExit:
         raise
     except BrokenPipeError:  # `… | head`: whoever read our output has seen enough
-        _let_go_of_output()
+        _discard_output()
         raise SystemExit(1) from None
     except BaseException as problem:
-        from worker.console.error_messages import error_message
+        from worker.console.error_messages import message_and_exit_code
         from worker.console.problems import fail
 
-        if (said := error_message(problem)) is None:
+        if (message := message_and_exit_code(problem)) is None:
             raise
         try:
             sys.stdout.flush()
         except OSError:
-            _let_go_of_output()
-        fail(*said)
+            _discard_output()
+        fail(*message)
 
 
 def _hold_signals() -> None:
-    """A signal that comes before the worker listens waits until it does, instead of killing it."""
+    """Blocks signals until the worker handles them: an earlier one would kill it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGTERM])
 
 
-def _open_what_is_closed() -> None:
-    """Else the next file or socket would get its number, and the event loop aborts when it has to close that one."""
+def _open_closed_streams() -> None:
+    """Opens /dev/null in place of closed standard streams.
+
+    Else the next file or socket would get such a descriptor, and the event loop aborts when it has to close that one.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
-def _let_go_of_output() -> None:
-    """So that the interpreter does not try once more, as it ends, to write what cannot be written."""
+def _discard_output() -> None:
+    """Redirects standard output to /dev/null: else the interpreter would try at exit to write the rest once more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

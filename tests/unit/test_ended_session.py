@@ -6,7 +6,7 @@ import ssl
 import asyncpg
 import pytest
 
-from worker.console.error_messages import error_message
+from worker.console.error_messages import message_and_exit_code
 from worker.postgres.refusals import describe_postgres_error
 from worker.stream.faults import FencedError, UncertainCommitError
 from worker.stream.session_health import SessionHealth
@@ -32,7 +32,7 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("problem", ENDED, ids=lambda one: type(one).__name__)
 def test_a_session_that_the_server_ended_is_one_sentence_for_whoever_decides(problem: Exception):
-    said = error_message(problem)
+    said = message_and_exit_code(problem)
 
     assert said is not None
     sentence, code = said
@@ -43,7 +43,7 @@ def test_a_session_that_the_server_ended_is_one_sentence_for_whoever_decides(pro
 @pytest.mark.parametrize("problem", ENDED[1:], ids=str)
 def test_however_the_driver_says_that_a_session_is_over_whoever_reads_the_log_reads_one_sentence(problem: Exception):
     """Its own words tell nobody what to do, and a problem in other words each time is a line of the log each time."""
-    told_to_a_person = error_message(problem)
+    told_to_a_person = message_and_exit_code(problem)
 
     assert describe_postgres_error(problem) == OVER
     assert told_to_a_person is not None
@@ -84,7 +84,7 @@ STANDING_IN = [
 
 @pytest.mark.parametrize(("problem", "advice"), STANDING_IN, ids=lambda one: type(one).__name__)
 def test_who_asks_a_standby_for_what_it_cannot_do_is_told_what_can(problem: Exception, advice: str):
-    said = error_message(problem)
+    said = message_and_exit_code(problem)
 
     assert said is not None
     sentence, code = said
@@ -98,7 +98,7 @@ def test_the_reason_why_a_session_ended_is_told_and_not_what_it_could_not_hear_a
         finally:
             raise asyncpg.InterfaceError("cannot call Transaction.__aexit__(): the underlying connection is closed")
     except asyncpg.InterfaceError as problem:
-        said = error_message(problem)
+        said = message_and_exit_code(problem)
 
     assert said is not None
     assert "ended the session (terminating connection due to transaction timeout)" in said[0]
@@ -114,7 +114,7 @@ UNENCRYPTED = [
 
 @pytest.mark.parametrize("problem", UNENCRYPTED, ids=lambda one: type(one).__name__)
 def test_a_database_with_which_no_encryption_comes_about_is_not_called_away(problem: Exception):
-    said = error_message(problem)
+    said = message_and_exit_code(problem)
 
     assert said is not None
     sentence, code = said

@@ -23,4 +23,4 @@ def test_a_file_that_is_full_is_named_as_what_it_is(command: tuple[str, ...], un
                                stderr=subprocess.PIPE, text=True, timeout=60, check=False)  # fmt: skip
 
     assert ended.returncode == 1
-    assert ended.stderr == "settlement: what is to be shown cannot be written (No space left on device)\n"
+    assert ended.stderr == "settlement: the output cannot be written (No space left on device)\n"

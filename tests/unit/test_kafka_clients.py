@@ -24,7 +24,7 @@ from aiokafka.errors import (
 )
 from asyncpg import InvalidPasswordError
 
-from worker.console.error_messages import error_message
+from worker.console.error_messages import message_and_exit_code
 from worker.kafka.connecting import administrator, consumer
 from worker.kafka.refusals import TOPIC_RIGHTS, refusal
 from worker.kafka.sink import Sink
@@ -44,14 +44,14 @@ async def test_brokers_that_do_not_answer_in_time_are_not_taken_for_the_database
         async with administrator(SETTINGS):
             raise TimeoutError
 
-    said = error_message(met.value)
+    said = message_and_exit_code(met.value)
     assert said is not None
     assert "Kafka" in said[0]
     assert "PostgreSQL" not in said[0]
 
 
 def test_whoever_publishes_before_the_topics_are_there_is_told_what_creates_them():
-    said = error_message(UnknownTopicOrPartitionError())
+    said = message_and_exit_code(UnknownTopicOrPartitionError())
 
     assert said is not None
     assert said[0].endswith("lacks a topic of ours: `settlement topics` creates what is missing")
@@ -63,7 +63,7 @@ def test_what_a_worker_says_of_kafka_whoever_types_reads_too_with_the_brokers_th
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:9/none")
 
-    said = error_message(NodeNotReadyError("Attempt to send a request to node 7 which is not ready"))
+    said = message_and_exit_code(NodeNotReadyError("Attempt to send a request to node 7 which is not ready"))
 
     assert said == ("Kafka at 127.0.0.1:9 is not ready: a broker that we need cannot be reached", 1)
 
@@ -95,7 +95,7 @@ async def test_a_broker_that_refuses_us_is_not_told_as_one_that_is_away(
         async with administrator(SETTINGS):
             pass
 
-    told = error_message(problem.value)
+    told = message_and_exit_code(problem.value)
     assert told is not None
     assert said in told[0]
 

@@ -1,1 +1,1 @@
-"""What people type: each command wires rooms together and draws what they say."""
+"""The commands that people type: each calls the packages that do the work, and prints their results."""

@@ -1,4 +1,4 @@
-"""`settlement audit | rebuild`: are the books right, and do the facts say the same."""
+"""`settlement audit` checks the invariants of the books, `settlement rebuild` folds the facts again and compares."""
 
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -10,7 +10,7 @@ from worker.connector.file import Connector, ConnectorsFileError
 from worker.connector.file import load as read_file
 from worker.console.problems import FAILED, USAGE, fail
 from worker.console.running import AsJson, progress, run
-from worker.console.screen import cell, number, out, show, show_json, table
+from worker.console.screen import cell, out, pluralize, show, show_json, table
 from worker.embedded import with_embedded_stack
 from worker.ledger.checking import run_audit, run_rebuild
 from worker.settings import Settings, load
@@ -29,9 +29,9 @@ def audit_command(connector: Connectors = None, as_json: AsJson = False) -> NoRe
     """
     settings = with_embedded_stack(load())
     books = _books(settings, connector or [])
-    with progress("orders checked") as told:
+    with progress("orders checked") as report:
         try:
-            verdict = run(run_audit(settings, told, books))
+            verdict = run(run_audit(settings, report, books))
         except BookError as problem:
             fail(str(problem))
     if as_json:
@@ -48,38 +48,36 @@ def rebuild_command(
     """Fold the stored facts of every order again, each under its own terms, and compare with what is stored."""
     if not check:
         fail("nothing was done; `settlement rebuild --check` folds and compares", USAGE)
-    with progress("orders folded") as told:
-        verdict = run(run_rebuild(with_embedded_stack(load()), told))
+    with progress("orders folded") as report:
+        verdict = run(run_rebuild(with_embedded_stack(load()), report))
     if as_json:
         show_json(verdict)
     else:
         console = out()
-        counted = f"{number(verdict['facts'], 'fact')} of {number(verdict['orders'], 'order')} folded again: "
+        counted = f"{pluralize(verdict['facts'], 'fact')} of {pluralize(verdict['orders'], 'order')} folded again: "
         show(console, counted, cell("the same, entry by entry", "green") if verdict["ok"]
-             else cell(number(verdict["differing"], "difference"), "red"))  # fmt: skip
+             else cell(pluralize(verdict["differing"], "difference"), "red"))  # fmt: skip
         for sentence in verdict["differences"]:
             show(console, sentence)
     raise SystemExit(0 if verdict["ok"] else FAILED)
 
 
 def _books(settings: Settings, wanted: list[str]) -> dict[str, str]:
-    """Name → address, by the connectors file."""
+    """Returns name → url of the connectors that `--connector` names by either."""
     if not wanted:
         return {}
     if settings.connectors_file is None:
         fail("--connector needs CONNECTORS_FILE, which says where connectors are", USAGE)
-    known = {one.name: one.url for one in _connectors(settings.connectors_file)}
+    known = {connector.name: connector.url for connector in _connectors(settings.connectors_file)}
     by_url = {url: name for name, url in known.items()}
-    found = {}
-    for one in wanted:
-        name = by_url.get(one.rstrip("/"), one)
+    books = {}
+    for name_or_url in wanted:
+        name = by_url.get(name_or_url.rstrip("/"), name_or_url)
         if name not in known:
-            fail(
-                f"{one} is neither a connector nor the url of one in CONNECTORS_FILE; it names {', '.join(known)}",
-                USAGE,
-            )
-        found[name] = known[name]
-    return found
+            names = ", ".join(known)
+            fail(f"{name_or_url} is neither a connector nor the url of one in CONNECTORS_FILE; it names {names}", USAGE)
+        books[name] = known[name]
+    return books
 
 
 def _connectors(path: Path) -> list[Connector]:
@@ -92,15 +90,15 @@ def _connectors(path: Path) -> list[Connector]:
 def _show_audit(verdict: dict[str, Any]) -> None:
     console = out()
     console.print(table(("", "promise", ""), [
-        (one["invariant"], one["promise"],
-         cell(f"{one['broken']} broken", "red") if one["broken"] else cell("holds", "green"))
-        for one in verdict["invariants"]
+        (row["invariant"], row["promise"],
+         cell(f"{row['broken']} broken", "red") if row["broken"] else cell("holds", "green"))
+        for row in verdict["invariants"]
     ]))  # fmt: skip
-    for one in verdict["findings"]:
-        show(console, cell(f"{one['invariant']}: ", "red"), one["finding"])
-    for one in verdict["connectors"]:
-        sums = ", ".join(f"{name} {value:,}" for name, value in one["book"].items())
-        says = cell("disagrees", "red") if one["differences"] else cell("agrees", "green")
-        show(console, f"the book of {one['connector']} ({number(one['payments'], 'payment')}, {sums}) ", says)
+    for finding in verdict["findings"]:
+        show(console, cell(f"{finding['invariant']}: ", "red"), finding["finding"])
+    for book in verdict["connectors"]:
+        sums = ", ".join(f"{name} {value:,}" for name, value in book["book"].items())
+        result = cell("disagrees", "red") if book["differences"] else cell("agrees", "green")
+        show(console, f"the book of {book['connector']} ({pluralize(book['payments'], 'payment')}, {sums}) ", result)
     looked_at = ", ".join(f"{count:,} {name}" for name, count in verdict["checked"].items() if count)
     show(console, cell(f"looked at {looked_at or 'an empty ledger'}", "dim"))

@@ -1,16 +1,16 @@
-"""`settlement commands …`: what needs a person, and what a person decides (R39)."""
+"""`settlement commands …`: the commands that need a person, and what people decide about them (R39)."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from worker.console.decision_options import By, Reason, storable_text
 from worker.console.help_text import examples
-from worker.console.numbers import whole
+from worker.console.numbers import whole_number
 from worker.console.problems import USAGE, fail
 from worker.console.running import AsJson, with_connection
-from worker.console.screen import age, cell, moment, number, out, show, show_json, table
+from worker.console.screen import age, cell, moment, out, pluralize, show, show_json, table
 from worker.domain.money import MAX_MINOR, to_major
 from worker.people import commands
 from worker.people.acting import NAME_CHARACTERS_MAX, Actor
@@ -33,7 +33,7 @@ Changes = Annotated[
     typer.Option(
         "--changes",
         metavar="N",
-        parser=whole(0, CHANGES_MAX),
+        parser=whole_number(0, CHANGES_MAX),
         help="Only if it has changed this many times: see `show`.",
     ),
 ]
@@ -65,7 +65,7 @@ def list_command(
         return
     console = out()
     for one in awaited:
-        orders = f"{number(one.orders, 'order')} waiting, first {one.first_order}"
+        orders = f"{pluralize(one.orders, 'order')} waiting, first {one.first_order}"
         show(console, cell(f"the connectors file does not name {one.connector}: {orders}; "
                            "add it to the file, then send SIGHUP to the workers", "yellow"))  # fmt: skip
     if not found:
@@ -75,12 +75,12 @@ def list_command(
     now = datetime.now(UTC)
     console.print(table(
         ("need", "what", "order", "about", "connector", "since", "says", "may be"),
-        [(cell(one.need, STYLES.get(one.need, "")), _what(one), one.order_id, _about(one), one.connector,
+        [(cell(one.need, STYLES.get(one.need, "")), _operation(one), one.order_id, _subject(one), one.connector,
           age(one.ended_at or one.first_attempt_at, now),
           one.message, f"{one.noted} is noted" if one.noted else ", ".join(one.acts)) for one in found],
         right=("since",),
     ))  # fmt: skip
-    show(console, cell(f"{number(len(found), 'amount')}; `settlement commands show ID` tells more", "dim"))
+    show(console, cell(f"{pluralize(len(found), 'amount')}; `settlement commands show ID` tells more", "dim"))
 
 
 @commands_app.command("show", epilog=examples("settlement commands show ID"))
@@ -90,27 +90,26 @@ def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
     if as_json:
         show_json(page.as_json())
         return
-    console, one = out(), page.command
-    amount = f"{to_major(one['value'], one['currency'])} {one['currency']}"
-    show(console, cell(f"{one['operation']} {amount}", "bold"),
-         f" on payment {one['payment_id']} of order {one['order_id']}, by {one['connector']}: ",
-         cell(one["state"], STYLES.get(one["state"], "bold")))  # fmt: skip
-    show(console, f"  request {one['asked']['requestId']}: the connector knows it by that")
-    if one["message"]:
-        show(console, f"  {one['code'] or ''}: {one['message']}" if one["code"] else f"  {one['message']}")
+    console, command = out(), page.command
+    amount = f"{to_major(command['value'], command['currency'])} {command['currency']}"
+    show(console, cell(f"{command['operation']} {amount}", "bold"),
+         f" on payment {command['payment_id']} of order {command['order_id']}, by {command['connector']}: ",
+         cell(command["state"], STYLES.get(command["state"], "bold")))  # fmt: skip
+    show(console, f"  request {command['asked']['requestId']}: the connector knows it by that")
+    if command["message"]:
+        show(console, "  ", ": ".join(filter(None, (command["code"], command["message"]))))
     if page.attempts:
         console.print()
         console.print(table(("attempt", "begun", "ended", "became", "HTTP", "says"), [
-            (str(a["attempt"]), moment(a["begun_at"]), moment(a["ended_at"]), a["fate"] or "no result written down",
-             a["status"] or "", a["message"]) for a in page.attempts
+            (str(attempt["attempt"]), moment(attempt["begun_at"]), moment(attempt["ended_at"]),
+             attempt["fate"] or "no result written down", attempt["status"] or "", attempt["message"])
+            for attempt in page.attempts
         ], right=("attempt",)))  # fmt: skip
-    for said in page.decisions:
-        became = f"refused: {said['refused']}" if said["refused"] else "applied" if said["applied_at"] else "noted"
-        show(
-            console, f"{moment(said['decided_at'])} {said['decided_by']}: {said['action']}, {said['reason']} ({became})"
-        )
+    for decision in page.decisions:
+        show(console, f"{moment(decision['decided_at'])} {decision['decided_by']}: {decision['action']}, "
+             f"{decision['reason']} ({_result(decision)})")  # fmt: skip
     if page.acts:
-        as_shown = f"--changes {one['changes']}: only while the command is as shown here"
+        as_shown = f"--changes {command['changes']}: only while the command is as shown here"
         show(console, cell(f"may be decided now: {', '.join(page.acts)} ({as_shown})", "dim"))
 
 
@@ -142,7 +141,7 @@ def resolve_command(
     reason: Reason,
     done: Annotated[
         int | None,
-        typer.Option(metavar="VALUE", parser=whole(1, MAX_MINOR), help="It was done: its value in minor units."),
+        typer.Option(metavar="VALUE", parser=whole_number(1, MAX_MINOR), help="It was done: its value in minor units."),
     ] = None,
     operation_id: Annotated[
         str | None,
@@ -205,16 +204,22 @@ def abandon_command(
     show(out(), str(before or "noted; it is given up"))
 
 
-def _what(one: Need) -> str:
-    amount = f"{to_major(one.amount, one.currency)} {one.currency}"
-    if one.operation is None or one.value is None:
+def _result(decision: dict[str, Any]) -> str:
+    if decision["refused"]:
+        return f"refused: {decision['refused']}"
+    return "applied" if decision["applied_at"] else "noted"
+
+
+def _operation(need: Need) -> str:
+    amount = f"{to_major(need.amount, need.currency)} {need.currency}"
+    if need.operation is None or need.value is None:
         return amount
-    part = "" if one.value == one.amount else f" of {to_major(one.value, one.currency)}"
-    return f"{one.operation} {amount}{part}"
+    part = "" if need.value == need.amount else f" of {to_major(need.value, need.currency)}"
+    return f"{need.operation} {amount}{part}"
 
 
-def _about(one: Need) -> str:
-    """What `show` and the decisions take."""
-    if one.command_id is not None:
-        return one.command_id
-    return f"invoice {one.invoice_number}" if one.invoice_number is not None else f"settlement {one.settle_id}"
+def _subject(need: Need) -> str:
+    """The command id, or the name of the amount, that `show` and the decisions take."""
+    if need.command_id is not None:
+        return need.command_id
+    return f"invoice {need.invoice_number}" if need.invoice_number is not None else f"settlement {need.settle_id}"

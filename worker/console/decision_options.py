@@ -1,4 +1,4 @@
-"""Who decides, and why: every decision is kept with both."""
+"""The options `--by` and `--reason`: every decision is kept with the person's name and reason."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -10,7 +10,7 @@ from worker.people.acting import NAME_CHARACTERS_MAX, REASON_CHARACTERS_MAX, Ref
 
 
 def storable_text(limit: int) -> Callable[[typer.CallbackParam, str | None], str | None]:
-    """Refuses what is blank, longer than people read, or more than the database can keep."""
+    """Returns a callback that refuses text that is blank, too long, or that the database cannot store."""
 
     def read(option: typer.CallbackParam, text: str | None) -> str | None:
         if text is None:

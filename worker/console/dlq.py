@@ -1,4 +1,4 @@
-"""`settlement dlq …`: what went no further, and what a person does about it."""
+"""`settlement dlq …`: list, show, replay and discard dead letters."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from worker.console.decision_options import By, Reason
 from worker.console.help_text import examples
 from worker.console.replay import REPLAY_EXAMPLES, replay_command
 from worker.console.running import AsJson, with_connection
-from worker.console.screen import age, cell, moment, number, out, plain, show, show_json, table
+from worker.console.screen import age, cell, moment, out, plain, pluralize, show, show_json, table
 from worker.console.selection import (
     All,
     Id,
@@ -33,7 +33,7 @@ from worker.people.dead_letters import DeadLetterPage
 
 LISTED_MAX = 100
 VALUE_CHARACTERS_SHOWN_MAX = 4_000
-# A producer may put a megabyte into one of them, or a hundred thousand of them into a record.
+# A producer may put a megabyte into one header, or a hundred thousand headers into a record.
 TEXT_CHARACTERS_SHOWN_MAX, HEADERS_SHOWN_MAX = 500, 50
 
 dlq_app = typer.Typer(
@@ -57,7 +57,7 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """List dead letters, latest first: what went no further, and why."""
-    matching = dead_letter_filter(topic, code, merchant, order, older, newer)
+    matching = dead_letter_filter(topic=topic, code=code, merchant=merchant, order=order, older=older, newer=newer)
     wanted = structs.replace(matching, status=None if status == "all" else status)
     found = with_connection(lambda connection: dead_letters.find(connection, wanted, limit))
     if as_json:
@@ -72,7 +72,7 @@ def list_command(
         (one.id, one.topic, cell(one.reason, "yellow"), one.order_id, age(one.dead_at, now),
          *((one.status,) if status == "all" else ()), one.message) for one in found
     ], right=("id", "age")))  # fmt: skip
-    more = f"the latest {limit:,}; --limit shows more" if len(found) == limit else number(len(found), "dead letter")
+    more = f"the latest {limit:,}; --limit shows more" if len(found) == limit else pluralize(len(found), "dead letter")
     show(console, cell(f"{more}; `settlement dlq show ID` tells more", "dim"))
 
 
@@ -83,17 +83,17 @@ def show_command(dead_letter: Id, as_json: AsJson = False) -> None:
     if as_json:
         show_json(_as_json(page))
         return
-    console, one = out(), page.letter
-    record = one.record
-    show(console, cell(f"dead letter {one.id}", "bold"), f", {one.status}: ", cell(one.reason, "yellow"))
-    show(console, f"  {one.message}")
+    console, letter = out(), page.letter
+    record = letter.record
+    show(console, cell(f"dead letter {letter.id}", "bold"), f", {letter.status}: ", cell(letter.reason, "yellow"))
+    show(console, f"  {letter.message}")
     console.print()
     written = moment(datetime.fromtimestamp(record.timestamp_ms / 1000, UTC))
     rows = [
-        ("died", f"{moment(one.dead_at)} UTC"),
+        ("died", f"{moment(letter.dead_at)} UTC"),
         ("came from", f"{record.topic}[{record.partition}]@{record.offset}, written {written} UTC"),
-        ("order", one.order_id), ("merchant", one.merchant),
-        ("key", None if record.key is None else _short(record.key)), ("replay of", one.replay_of),
+        ("order", letter.order_id), ("merchant", letter.merchant),
+        ("key", None if record.key is None else _short(record.key)), ("replay of", letter.replay_of),
         *((f"header {_cut(name)}", _short(content)) for name, content in record.headers[:HEADERS_SHOWN_MAX]),
         ("…", _more(len(record.headers) - HEADERS_SHOWN_MAX)),
     ]  # fmt: skip
@@ -122,16 +122,17 @@ def discard_command(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Discard dead letters that nobody needs. They stay in the table, with your name and reason."""
-    wanted = select(ids, everything, dead_letter_filter(topic, code, merchant, order, older, newer))
-    done = with_connection(lambda connection: dead_letters.discard(connection, Actor(by, reason), wanted))
+    matching = dead_letter_filter(topic=topic, code=code, merchant=merchant, order=order, older=older, newer=newer)
+    wanted = select(ids, everything, matching)
+    discarded = with_connection(lambda connection: dead_letters.discard(connection, Actor(by, reason), wanted))
     if as_json:
-        show_json({"discarded": done})
+        show_json({"discarded": discarded})
     else:
-        show(out(), f"discarded {number(done, 'dead letter')}")
+        show(out(), f"discarded {pluralize(discarded, 'dead letter')}")
 
 
 def _readable(value: bytes | None) -> str:
-    """The message in lines; what the original had as control characters shows escaped."""
+    """JSON indented, any other value as text with its control characters escaped."""
     if not value:
         return "(no value)"
     try:
@@ -156,16 +157,16 @@ def _cut(text: str) -> str:
 
 
 def _more(headers: int) -> str | None:
-    return f"{number(headers, 'more header')}; --json shows them" if headers > 0 else None
+    return f"{pluralize(headers, 'more header')}; --json shows them" if headers > 0 else None
 
 
 def _as_json(page: DeadLetterPage) -> dict[str, Any]:
-    """Text where it is text, else base64."""
-    one = page.letter
-    record = one.record
-    found = {name: value for name, value in structs.asdict(one).items() if name not in ("record", "returned")}
+    """The page for `--json`: bytes as text where they are UTF-8, else as base64."""
+    letter = page.letter
+    record = letter.record
+    fields = {name: value for name, value in structs.asdict(letter).items() if name not in ("record", "returned")}
     return {
-        **found, "replay_of": one.replay_of, "topic": record.topic, "partition": record.partition,
+        **fields, "replay_of": letter.replay_of, "topic": record.topic, "partition": record.partition,
         "offset": record.offset, "timestamp_ms": record.timestamp_ms, "key": _bytes(record.key),
         "value": _bytes(record.value), "headers": [[name, _bytes(content)] for name, content in record.headers],
         "acts": [act | {"sent": _bytes(act["sent"])} for act in page.acts], "became": page.became,

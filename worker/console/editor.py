@@ -1,4 +1,4 @@
-"""A person's own editor, on a file that only they can read."""
+"""Opens a text in the person's own editor, in a file that only they can read."""
 
 import os
 import shlex
@@ -10,18 +10,18 @@ from worker.people.acting import Refused
 
 
 def in_editor(text: str) -> str:
-    """What was saved in $VISUAL or $EDITOR; `Refused` where nothing was changed."""
+    """Returns the text as it was saved in $VISUAL or $EDITOR; raises `Refused` where nothing was changed."""
     command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     with TemporaryDirectory(prefix="settlement-") as folder:
         file = Path(folder) / "message.json"
-        file.write_text(text, "utf-8")  # as the message is, whatever the terminal speaks
+        file.write_text(text, "utf-8")  # as messages are, whatever the locale
         try:
-            done = subprocess.run([*shlex.split(command), str(file)], check=False)  # noqa: S603 - the person's own
+            ended = subprocess.run([*shlex.split(command), str(file)], check=False)  # noqa: S603 - the person's own
         except (OSError, ValueError) as problem:
             raise Refused(f"the editor {command} cannot be started ({problem}): set EDITOR, or use --patch") from None
         saved = file.read_bytes()
-    if done.returncode:
-        raise Refused(f"the editor {command} ended with {done.returncode}, so nothing is sent")
+    if ended.returncode:
+        raise Refused(f"the editor {command} ended with {ended.returncode}, so nothing is sent")
     try:
         changed = saved.decode()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The sentence for whatever went wrong, where a person can mend it: it knows all rooms and both drivers."""
+"""Turns an exception that a person can do something about into one sentence, whatever raised it."""
 
 import errno
 import ssl
@@ -20,30 +20,30 @@ from worker.postgres.refusals import describe_postgres_error
 from worker.recovery.errors import RecoveryError
 from worker.settings import Settings, SettingsError, load
 
-# Of all that people and programs write to only our own output: no server answers so.
-_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+# Only writing our own output raises these: no server answers with them.
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _OURS = (DatabaseUrlError, Refused, MigrationError, RecoveryError, TopicsError, UnreadableBatchError)
 
 
-def error_message(problem: BaseException) -> tuple[str, int] | None:
-    """What to tell the person, and the exit code; None: it is a defect of ours."""
-    if isinstance(problem, _OURS) or _is_of_the_stack(problem):
+def message_and_exit_code(problem: BaseException) -> tuple[str, int] | None:
+    """Returns None for a defect of ours, which deserves its traceback."""
+    if isinstance(problem, _OURS) or _is_stack_error(problem):
         return str(problem), FAILED
     if isinstance(problem, SettingsError):
         return str(problem), USAGE
     if isinstance(problem, KeyboardInterrupt):
         return "stopped", STOPPED
-    for kind, explain in _DRIVERS:
+    for kind, describe in _DRIVERS:
         if isinstance(problem, kind):
-            return explain(problem), FAILED
+            return describe(problem), FAILED
     return None
 
 
-def _of_database(problem: BaseException) -> str:
-    return describe_postgres_error(problem, _database())
+def _database_error(problem: BaseException) -> str:
+    return describe_postgres_error(problem, _database_name())
 
 
-def _of_kafka(problem: BaseException) -> str:
+def _kafka_error(problem: BaseException) -> str:
     where = f"Kafka at {_settings().kafka_bootstrap_servers}"
     match problem:
         case KafkaConnectionError() if isinstance(problem.__cause__, ssl.SSLError):
@@ -56,16 +56,16 @@ def _of_kafka(problem: BaseException) -> str:
             return describe_kafka_error(problem, where)
 
 
-def _of_network(problem: BaseException) -> str:
+def _os_error(problem: BaseException) -> str:
     if isinstance(problem, OSError) and problem.filename is not None:
         return f"{problem.filename}: {problem.strerror or problem}"
-    if isinstance(problem, OSError) and problem.errno in _NOT_WRITTEN:
-        return f"what is to be shown cannot be written ({problem.strerror})"
-    return _of_database(problem)
+    if isinstance(problem, OSError) and problem.errno in _OUTPUT_ERRORS:
+        return f"the output cannot be written ({problem.strerror})"
+    return _database_error(problem)
 
 
-def _database() -> str:
-    """Host, port and name, never the password."""
+def _database_name() -> str:
+    """Names host, port and database, never the password."""
     url = _settings().database_url
     if url is None:
         return "PostgreSQL"
@@ -74,7 +74,7 @@ def _database() -> str:
 
 
 def _settings() -> Settings:
-    """As the command had them; where they do not even load, there is nothing to name."""
+    """Returns the settings of the command, or empty ones if they do not load."""
     try:
         return with_embedded_stack(load())
     except Exception:  # noqa: BLE001 - a second problem must not hide the first
@@ -82,13 +82,13 @@ def _settings() -> Settings:
 
 
 _DRIVERS = (
-    (KafkaError, _of_kafka),
-    ((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError), _of_database),
-    (OSError, _of_network),
+    (KafkaError, _kafka_error),
+    ((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError), _database_error),
+    (OSError, _os_error),
 )
 
 
-def _is_of_the_stack(problem: BaseException) -> bool:
-    """The embedded stack is loaded only where it is used."""
+def _is_stack_error(problem: BaseException) -> bool:
+    """Looks only among loaded modules: the embedded stack is imported only where it is used."""
     stack = sys.modules.get("worker.stack.errors")
     return stack is not None and isinstance(problem, stack.StackError)

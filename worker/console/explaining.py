@@ -10,7 +10,7 @@ from rich.padding import Padding
 from worker.console.screen import cell, show, table
 from worker.people.orders import Json, OrderPage, place
 
-# What it means for money to go from one account to another.
+# Debited and credited account → what the transfer means.
 MEANINGS = {
     ("issuer", "authorized"): "the issuer promised it",
     ("issuer", "headroom"): "may be captured above what was authorized",
@@ -46,40 +46,40 @@ _INDENT = (0, 0, 0, 4)
 
 
 def show_entries(console: Console, page: OrderPage, amount: Callable[[int], str]) -> None:
-    """Fact by fact: where each cent came from, where it went, by which rule and for which command."""
+    """Shows the entries of each fact: amount, accounts, their meaning, rule and command."""
     if not page.entries:
         return
     console.print()
     show(console, cell("where each cent came from", "bold"))
-    asked = {one["command_id"]: f"{one['operation']} #{one['sequence']}" for one in page.requests}
-    several = len({one["payment_id"] for one in page.entries}) > 1
-    for _, entries in groupby(page.entries, key=lambda one: one["fact"]):
-        group = list(entries)
-        show(console, *_fact(group[0], asked))
-        width = max(len(amount(one["amount"])) for one in group)
+    commands = {request["command_id"]: f"{request['operation']} #{request['sequence']}" for request in page.requests}
+    several = len({entry["payment_id"] for entry in page.entries}) > 1
+    for _, entries in groupby(page.entries, key=lambda entry: entry["fact"]):
+        of_fact = list(entries)
+        show(console, *_fact_line(of_fact[0], commands))
+        width = max(len(amount(entry["amount"])) for entry in of_fact)
         rows = [
             (amount(one["amount"]).rjust(width), f"{one['debit']} → {one['credit']}",
              MEANINGS.get((one["debit"], one["credit"]), ""),
-             " ".join(filter(None, (one["rule"], asked.get(one["command_id"], ""), one["payment_id"] * several))))
-            for one in group
+             " ".join(filter(None, (one["rule"], commands.get(one["command_id"], ""), one["payment_id"] * several))))
+            for one in of_fact
         ]  # fmt: skip
         console.print(Padding(table(("", "", "", ""), rows), _INDENT, expand=False))
     _show_sums(console, page, amount)
 
 
-def _fact(one: Json, asked: dict[str, str]) -> tuple[object, ...]:
-    about = f" {one['about']}" if one["about"] else ""
-    what = f"outcome of {asked[one['about']]}" if one["about"] in asked else f"{one['kind']}{about}"
-    return f"{one['fact']:>3} ", cell(what, "bold"), cell(f"  {place(one)}", "bright_black")
+def _fact_line(entry: Json, commands: dict[str, str]) -> tuple[object, ...]:
+    about = entry["about"]
+    fact = f"outcome of {commands[about]}" if about in commands else f"{entry['kind']}{f' {about}' if about else ''}"
+    return f"{entry['fact']:>3} ", cell(fact, "bold"), cell(f"  {place(entry)}", "bright_black")
 
 
 def _show_sums(console: Console, page: OrderPage, amount: Callable[[int], str]) -> None:
-    """What each payment's accounts hold: the sum of everything above."""
-    held: dict[str, Counter[str]] = {}
-    for one in page.entries:
-        account = held.setdefault(one["payment_id"], Counter())
-        account[one["credit"]] += one["amount"]
-        account[one["debit"]] -= one["amount"]
-    for payment_id, account in held.items():
-        left = ", ".join(f"{amount(sum_)} {name}" for name, sum_ in account.items() if sum_ > 0)
-        show(console, cell("  in sum ", "bold"), f"payment {payment_id} holds {left}")
+    """Shows what each payment's accounts hold after all entries."""
+    accounts: dict[str, Counter[str]] = {}
+    for entry in page.entries:
+        balances = accounts.setdefault(entry["payment_id"], Counter())
+        balances[entry["credit"]] += entry["amount"]
+        balances[entry["debit"]] -= entry["amount"]
+    for payment_id, balances in accounts.items():
+        held = ", ".join(f"{amount(balance)} {name}" for name, balance in balances.items() if balance > 0)
+        show(console, cell("  in sum ", "bold"), f"payment {payment_id} holds {held}")

@@ -1,4 +1,4 @@
-"""A whole number as everybody reads it: who typed 1_0 did not mean 10."""
+"""Parses whole numbers more strictly than Python: who typed 1_0 did not mean 10."""
 
 import re
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from collections.abc import Callable
 import typer
 
 
-def whole(least: int, most: int) -> Callable[[str], int]:
-    """How an option or an argument is read; Python's own idea of a number is wider: 1_0, +5, blanks around it."""
+def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Returns a parser for an option or argument; Python itself would also accept 1_0, +5 and blanks around it."""
 
     def read(text: str) -> int:
-        if re.fullmatch("[0-9]{1,20}", text) and least <= int(text) <= most:
+        if re.fullmatch("[0-9]{1,20}", text) and minimum <= int(text) <= maximum:
             return int(text)
-        raise typer.BadParameter(f"{text!r} is not a whole number from {least} to {most}, in digits only")
+        raise typer.BadParameter(f"{text!r} is not a whole number from {minimum} to {maximum}, in digits only")
 
     return read

@@ -1,4 +1,4 @@
-"""How a command ends that did not do what it was asked for: one sentence, and never a traceback."""
+"""Ends a command that failed: with one sentence and an exit code, never a traceback."""
 
 from typing import NoReturn
 
@@ -8,6 +8,6 @@ FAILED, USAGE, STOPPED = 1, 2, 130
 
 
 def fail(sentence: str, code: int = FAILED) -> NoReturn:
-    """One sentence on standard error, and an exit code."""
+    """Prints the sentence on standard error and exits."""
     show(err(), f"settlement: {sentence}")
     raise SystemExit(code) from None

@@ -1,4 +1,4 @@
-"""`settlement recover`: after a restore from a backup, before a worker starts."""
+"""`settlement recover`: takes back what Kafka knows after a restore from a backup, before a worker starts."""
 
 from typing import Annotated
 
@@ -31,11 +31,11 @@ def recover_command(
     Stop all workers first. It is one transaction: if it is stopped half way nothing has happened, and a second run
     finds nothing left to take back. Then start the workers: what was sent and has no outcome is asked again.
     """
-    with progress("records read") as told:
-        summary = run(run_recovery(with_embedded_stack(load()), told, dry_run=dry_run))
+    with progress("records read") as report:
+        summary = run(run_recovery(with_embedded_stack(load()), report, dry_run=dry_run))
     if as_json:
-        amounts = {name: summary[name] for name in SENTENCES}
-        show_json({"dry_run": dry_run, **amounts, "warnings": summary.warnings})
+        counts = {name: summary[name] for name in SENTENCES}
+        show_json({"dry_run": dry_run, **counts, "warnings": summary.warnings})
         return
     for name, sentence in SENTENCES.items():
         show(out(), f"{summary[name]:>9,} {sentence}")

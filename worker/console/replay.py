@@ -1,4 +1,4 @@
-"""`settlement dlq replay`: dead letters go to their topic once more; `--dry-run` only shows what would be decided."""
+"""`settlement dlq replay`: publishes dead letters once more; `--dry-run` only shows what would be decided."""
 
 import time
 from collections import Counter
@@ -13,7 +13,7 @@ from worker.console.editor import in_editor
 from worker.console.help_text import examples
 from worker.console.problems import USAGE, fail
 from worker.console.running import AsJson, progress, run, with_connection
-from worker.console.screen import cell, number, out, show, show_json, table
+from worker.console.screen import cell, out, pluralize, show, show_json, table
 from worker.console.selection import (
     All,
     Ids,
@@ -67,7 +67,8 @@ def replay_command(
 
     Can be stopped and run again: nothing is replayed twice. Commands and outcomes are decided by a person instead.
     """
-    wanted = select(ids, everything, dead_letter_filter(topic, code, merchant, order, older, newer))
+    matching = dead_letter_filter(topic=topic, code=code, merchant=merchant, order=order, older=older, newer=newer)
+    wanted = select(ids, everything, matching)
     if dry_run:
         edited = _edited(wanted, edit, patch)
         _show_foreseen(*run(_foresee(with_embedded_stack(load()), wanted, edited)), as_json=as_json)
@@ -81,23 +82,23 @@ def replay_command(
 def _replay(
     actor: Actor, wanted: Wanted, edited: bytes | None, per_second: float
 ) -> tuple[replaying.Plan, replaying.Replayed]:
-    """Behind a bar that shows how many are published."""
+    """Replays under a progress bar."""
     from worker.kafka.sink import Sink
 
     settings = with_embedded_stack(load())
 
-    async def replayed(connection: Connection) -> tuple[replaying.Plan, replaying.Replayed]:
+    async def plan_and_replay(connection: Connection) -> tuple[replaying.Plan, replaying.Replayed]:
         plan = await replaying.plan(connection, wanted)
         if not plan.ids:
             return plan, replaying.Replayed()
         async with Sink(settings) as sink:
             return plan, await replaying.replay(
                 connection, sink, actor, plan.ids, edited=edited, per_second=per_second,
-                told=lambda done: told(done, len(plan.ids)),
+                told=lambda done: report(done, len(plan.ids)),
             )  # fmt: skip
 
-    with progress("replayed") as told:
-        return with_connection(replayed)
+    with progress("replayed") as report:
+        return with_connection(plan_and_replay)
 
 
 def _show_replayed(plan: replaying.Plan, done: replaying.Replayed, *, as_json: bool) -> None:
@@ -106,7 +107,7 @@ def _show_replayed(plan: replaying.Plan, done: replaying.Replayed, *, as_json: b
                    "replayed_before": plan.replayed_before})  # fmt: skip
         return
     console = out()
-    show(console, f"replayed {number(done.sent, 'dead letter')}")
+    show(console, f"replayed {pluralize(done.sent, 'dead letter')}")
     if plan.replayed_before:
         show(console, f"replayed before: {plan.replayed_before:,}; `settlement dlq show ID` tells what became of it")
     if done.too_large:
@@ -117,18 +118,18 @@ def _show_replayed(plan: replaying.Plan, done: replaying.Replayed, *, as_json: b
 
 
 def _edited(wanted: Wanted, edit: bool, patch: str | None) -> bytes | None:
-    """What is sent instead of the one dead letter that is named; None: the record as it is."""
+    """Returns the value to send instead of that of the one selected dead letter; None: it is sent unchanged."""
     if not edit and patch is None:
         return None
     if isinstance(wanted, Filter) or len(wanted) != 1 or (edit and patch is not None):
         fail("--edit or --patch changes one dead letter: give one number and one of the two", USAGE)
 
-    async def one(connection: Connection) -> DeadLetter:
+    async def replayable(connection: Connection) -> DeadLetter:
         [letter] = await dead_letters.read(connection, wanted)
         replaying.refuse_replay(letter)
         return letter
 
-    value = with_connection(one).record.value
+    value = with_connection(replayable).record.value
     if patch is not None:
         return editing.patched(value, patch)
     return editing.rewritten(value, in_editor(editing.readable(value)))
@@ -146,31 +147,33 @@ async def _foresee(settings: Settings, wanted: Wanted, edited: bytes | None) -> 
 
 def _show_foreseen(ids: list[int], foreseen: list["Foreseen"], *, as_json: bool) -> None:
     if as_json:
-        show_json([{"id": one, **structs.asdict(said)} for one, said in zip(ids, foreseen, strict=True)])
+        show_json([{"id": id_, **structs.asdict(judged)} for id_, judged in zip(ids, foreseen, strict=True)])
         return
     console = out()
     rows = list(zip(ids, foreseen, strict=True))
     console.print(table(("id", "order", "would be", "because", "asks for"), [
-        (str(one), said.order_id, cell(said.fate.replace("_", "-"), FATES[said.fate]), _because(said), _asks(said))
-        for one, said in rows[:FORESEEN_SHOWN_MAX]
+        (str(id_), judged.order_id, cell(judged.fate.replace("_", "-"), FATES[judged.fate]), _because(judged),
+         _commands(judged))
+        for id_, judged in rows[:FORESEEN_SHOWN_MAX]
     ], right=("id",)))  # fmt: skip
     if len(rows) > FORESEEN_SHOWN_MAX:
         show(console, cell(f"… and {len(rows) - FORESEEN_SHOWN_MAX:,} more; --json shows all", "dim"))
-    counted = ", ".join(f"{many:,} {fate.replace('_', '-')}" for fate, many in Counter(
+    counted = ", ".join(f"{count:,} {fate.replace('_', '-')}" for fate, count in Counter(
         one.fate for one in foreseen).most_common())  # fmt: skip
     show(
         console,
-        f"{number(len(ids), 'dead letter')} would be judged now: {counted or 'nothing to do'}; nothing was sent",
+        f"{pluralize(len(ids), 'dead letter')} would be judged now: {counted or 'nothing to do'}; nothing was sent",
     )
 
 
-def _because(said: "Foreseen") -> str:
-    if said.reason is not None:
-        return f"{said.reason}: {said.message}"
-    return said.events[0].reason if said.events else "it is known already" if said.fate == "duplicate" else ""
+def _because(judged: "Foreseen") -> str:
+    if judged.reason is not None:
+        return f"{judged.reason}: {judged.message}"
+    return judged.events[0].reason if judged.events else "it is known already" if judged.fate == "duplicate" else ""
 
 
-def _asks(said: "Foreseen") -> str:
+def _commands(judged: "Foreseen") -> str:
     return ", ".join(
-        f"{one.operation} {to_major(one.value, said.currency) if said.currency else one.value}" for one in said.commands
+        f"{one.operation} {to_major(one.value, judged.currency) if judged.currency else one.value}"
+        for one in judged.commands
     )

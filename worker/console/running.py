@@ -1,4 +1,4 @@
-"""How a command does its work: settings, one connection, a bar that shows where it is."""
+"""Runs a command's work: an event loop, a database connection, a progress bar."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from worker.postgres.connecting import Connection, connected
 from worker.postgres.migrations import require_current
 from worker.settings import load
 
-# What is over sooner shows no bar.
+# Work that ends sooner shows no bar.
 QUIET_SECONDS = 0.5
 
 Result = TypeVar("Result")
@@ -25,42 +25,42 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """The work's result."""
-    with closing(work):  # what is stopped before it begins is no defect to be warned of
+    """Runs the work in an event loop and returns its result."""
+    with closing(work):  # else Python warns of a coroutine that was interrupted before it began
         import uvloop
 
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what is wrong is said once, in a sentence of ours
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # we report an error once, in our own words
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(work)
 
 
 def with_connection(work: Callable[[Connection], Awaitable[Result]]) -> Result:
-    """Runs some work on a connection to a database that has our newest schema."""
+    """Runs the work with a connection, after checking that the database has our newest schema."""
     url = with_embedded_stack(load()).database
 
-    async def work_on_it() -> Result:
+    async def connect_and_work() -> Result:
         async with connected(url, name="settlement-people", schema="ledger") as connection:
             await require_current(connection)
             return await work(connection)
 
-    return run(work_on_it())
+    return run(connect_and_work())
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, where a person looks at it and it takes longer than a moment."""
+def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Yields a function that reports progress, as a bar on standard error if that is a terminal."""
     console = err()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    task = bar.add_task(what, total=None)
+    task = bar.add_task(label, total=None)
     began = time.monotonic()
 
-    def told(done: int, of: int) -> None:
+    def report(done: int, total: int) -> None:
         if time.monotonic() - began > QUIET_SECONDS:
             bar.start()
-        bar.update(task, completed=done, total=of)
+        bar.update(task, completed=done, total=total)
 
     try:
-        yield told
+        yield report
     finally:
         bar.stop()

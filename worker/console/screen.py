@@ -1,4 +1,4 @@
-"""What a person or a program gets to see. Whatever strings come from outside, the terminal obeys none of them."""
+"""Prints to the terminal, tables and JSON. Text from outside is escaped, so that the terminal obeys none of it."""
 
 import json
 import os
@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# What is piped into a file or another program has no width; lines are broken by whoever shows them.
+# A file or a pipe has no width; whatever shows it breaks the lines.
 COLUMNS_WITHOUT_TERMINAL = 240
-# More marks than this on one letter grow out of their line.
+# More combining marks on one letter would reach into other lines.
 MARKS_MAX = 3
 
-# Control, format (bidirectional, zero width), half a pair, private, unknown; separators of lines and paragraphs.
+# Unicode categories: control, format (bidirectional, zero width), surrogate, private, unassigned; line and paragraph
+# separators.
 _NOT_SHOWN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _MARKS = frozenset(("Mn", "Me"))
 
@@ -30,43 +31,43 @@ def out() -> Console:
 
 
 def err() -> Console:
-    """Standard error, likewise."""
+    """Standard error, as `out`."""
     return _console(stderr=True)
 
 
 def plain(text: object) -> str:
-    r"""The text with everything escaped that a terminal would obey or not show: `\x1b`, `\u202e`, `\n`."""
+    r"""Escapes every character that a terminal would obey or not show: `\x1b`, `\u202e`, `\n`."""
     shown: list[str] = []
     marks = 0
-    for one in str(text):
-        category = unicodedata.category(one)
+    for character in str(text):
+        category = unicodedata.category(character)
         marks = marks + 1 if category in _MARKS else 0
-        shown.append(_escaped(one) if category in _NOT_SHOWN or marks > MARKS_MAX else one)
+        shown.append(_escaped(character) if category in _NOT_SHOWN or marks > MARKS_MAX else character)
     return "".join(shown)
 
 
 def cell(text: object, style: str = "") -> Text:
-    """One cell of a table, or part of a line, with a style."""
+    """Escaped text with a style: a cell of a table, or a part of a line."""
     return Text(plain(text), style=style)
 
 
 def table(
     heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = ""
 ) -> Table:
-    """A table without lines; what does not fit its column goes on below. Numbers stand to the right."""
-    made = Table(box=None, pad_edge=False, title=title or None, title_justify="left", title_style="bold")
-    made.show_header = any(heads)
+    """A table without borders, whose cells wrap; the columns named in `right` are aligned to the right."""
+    drawn = Table(box=None, pad_edge=False, title=title or None, title_justify="left", title_style="bold")
+    drawn.show_header = any(heads)
     for head in heads:
-        made.add_column(
+        drawn.add_column(
             head, header_style="bright_black", justify="right" if head in right else "left", overflow="fold"
         )
     for row in rows:
-        made.add_row(*(one if isinstance(one, Text) else cell("" if one is None else one) for one in row))
-    return made
+        drawn.add_row(*(one if isinstance(one, Text) else cell("" if one is None else one) for one in row))
+    return drawn
 
 
 def show(console: Console, *parts: object, end: str = "\n") -> None:
-    """One line, or a paragraph that the terminal breaks between words."""
+    """Prints the parts as one line; a terminal wraps it between words."""
     line = Text()
     for one in parts:
         line.append_text(one if isinstance(one, Text) else cell(one))
@@ -74,19 +75,19 @@ def show(console: Console, *parts: object, end: str = "\n") -> None:
 
 
 def show_json(data: object) -> None:
-    """For programs: ASCII only, so that a terminal obeys nothing in it either."""
+    """Prints JSON in ASCII, so that a terminal obeys nothing in it either."""
     text = json.dumps(msgspec.to_builtins(data, enc_hook=str), indent=2 if sys.stdout.isatty() else None)
     sys.stdout.write(text.replace("\x7f", "\\u007f") + "\n")
-    sys.stdout.flush()  # what cannot be written is said by the program, not by the interpreter as it ends
+    sys.stdout.flush()  # so that a failed write is our error, not the interpreter's at exit
 
 
 def moment(at: datetime | None) -> str:
-    """A time as people compare them: UTC, to the second."""
+    """A time in UTC, to the second."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if at else ""
 
 
 def age(at: datetime | None, now: datetime) -> str:
-    """How long ago, in the largest unit that is not 0."""
+    """How long ago, in the largest unit of which there is at least one."""
     if at is None:
         return ""
     seconds = max(0, int((now - at).total_seconds()))
@@ -96,7 +97,7 @@ def age(at: datetime | None, now: datetime) -> str:
     return f"{seconds} s"
 
 
-def number(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """`1 order`, `12,000 orders`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
@@ -107,9 +108,9 @@ def _console(*, stderr: bool) -> Console:
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
 
 
-def _escaped(one: str) -> str:
-    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(one)
+def _escaped(character: str) -> str:
+    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
     if named is not None:
         return named
-    code = ord(one)
+    code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,4 +1,4 @@
-"""How a person says which dead letters are meant: by number, by filter, or all of them."""
+"""The options that select dead letters: by number, by filter, or all open ones."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from worker.console.numbers import whole
+from worker.console.numbers import whole_number
 from worker.console.problems import USAGE, fail
 from worker.kafka.dead_letters import ReasonCode
 from worker.people.dead_letters import ID_MAX, Filter, Topic
@@ -14,8 +14,10 @@ from worker.people.dead_letters import ID_MAX, Filter, Topic
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"([0-9]{1,6})\s*(s|min|m|h|d|w)")
 
-Id = Annotated[int, typer.Argument(metavar="ID", parser=whole(1, ID_MAX), help="Its number.")]
-Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", parser=whole(1, ID_MAX), help="Dead letters by number.")]
+Id = Annotated[int, typer.Argument(metavar="ID", parser=whole_number(1, ID_MAX), help="Its number.")]
+Ids = Annotated[
+    list[int] | None, typer.Argument(metavar="ID", parser=whole_number(1, ID_MAX), help="Dead letters by number.")
+]
 All = Annotated[bool, typer.Option("--all", help="Every open one.")]
 OfTopic = Annotated[Topic | None, typer.Option("--topic", metavar="TOPIC", help="Only of this topic, without prefix.")]
 OfCode = Annotated[
@@ -31,21 +33,30 @@ Newer = Annotated[
 ]
 
 
-def select(ids: list[int] | None, everything: bool, wanted: Filter) -> Filter | list[int]:
-    """Numbers, or a filter, or `--all`: exactly one of them, so that no more is meant than was typed."""
-    given = [bool(ids), wanted != Filter(), everything]
+def select(ids: list[int] | None, everything: bool, matching: Filter) -> Filter | list[int]:
+    """Returns the numbers or the filter; refuses unless exactly one of numbers, filter and `--all` is given.
+
+    An omitted option must never select more than was typed.
+    """
+    given = [bool(ids), matching != Filter(), everything]
     if given.count(True) != 1:
         fail(
             "say which: their numbers, or a filter (--topic, --code, --merchant, --order, --older, --newer), or --all",
             USAGE,
         )
-    return list(dict.fromkeys(ids)) if ids else wanted
+    return list(dict.fromkeys(ids)) if ids else matching
 
 
 def dead_letter_filter(
-    topic: str | None, code: str | None, merchant: str | None, order: str | None, older: str | None, newer: str | None
+    *,
+    topic: str | None,
+    code: str | None,
+    merchant: str | None,
+    order: str | None,
+    older: str | None,
+    newer: str | None,
 ) -> Filter:
-    """Open ones that match, as the options say: in the order in which every command takes them."""
+    """Makes the filter from the values of the options."""
     now = datetime.now(UTC)
     return Filter(
         topic=topic, reason=code, merchant=merchant, order_id=order,
@@ -54,15 +65,15 @@ def dead_letter_filter(
 
 
 def _ago(now: datetime, option: str, text: str | None) -> datetime | None:
-    """`30min`, `2h`, `7d` before now. An age that says nothing is refused: without it more would be meant."""
+    """The time `30min`, `2h` or `7d` before now. Refuses any other text: ignoring it would select more."""
     if text is None:
         return None
-    found = _DURATION.fullmatch(text.strip())
+    match = _DURATION.fullmatch(text.strip())
     try:
-        return now - timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else _no_age(option, text)
-    except OverflowError:  # longer ago than there were years
-        return _no_age(option, text)
+        return now - timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else _refuse_age(option, text)
+    except OverflowError:  # before the year 1
+        return _refuse_age(option, text)
 
 
-def _no_age(option: str, text: str) -> NoReturn:
+def _refuse_age(option: str, text: str) -> NoReturn:
     fail(f"{option} takes an age such as 90s, 30min, 2h or 7d, not {text!r}", USAGE)
