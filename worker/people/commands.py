@@ -106,7 +106,7 @@ async def abandon_amount(
         refuse_unstorable(what, text or "")
     home = await connection.fetchval(_SQL["home_of_order"], order_id)
     if home is None:
-        raise Refused(f"no order {order_id} is view")
+        raise Refused(f"no order {order_id} is known")
     order = await read_ledger_order(connection, order_id)
     decision = HumanDecision(actor=actor, action="abandon", order_id=order_id, invoice=invoice, settle_id=settle_id)
     if refusal := why_not_given_up(order, order_id, invoice, settle_id):
@@ -179,5 +179,5 @@ async def _row(connection: Connection, command_id: str) -> Json:
     refuse_unstorable("a command's id", command_id)
     row = await connection.fetchrow(_SQL["show_command"], command_id)
     if row is None:
-        raise Refused(f"no command {command_id} is view; `settlement commands list` shows those that need a person")
+        raise Refused(f"no command {command_id} is known; `settlement commands list` shows those that need a person")
     return dict(row)
