@@ -1,6 +1,7 @@
 """The page *now* never says that all is well while somebody is missing."""
 
 import re
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from worker.ops.html import render
 from worker.ops.monitor import Alert, Worker
-from worker.ops.now import _idle, _lags
+from worker.ops.now import _connectors, _idle, _lags
 
 AT = datetime(2026, 1, 15, 12, tzinfo=UTC)
 RATES = {name: dict.fromkeys(("settled", "refunded", "voided", "trouble"), 0) for name in ("per_minute", "hour")}
@@ -21,10 +22,11 @@ def monitoring(*roles: str) -> Any:
 
 
 def page(
-    monitor: Any, incomplete: str | None = None, monitor_problem: str | None = None, alerts: tuple[Alert, ...] = ()
-) -> str:
+    monitor: Any, incomplete: str | None = None, monitor_problem: str | None = None, alerts: tuple[Alert, ...] = (),
+    connectors: Any = (),
+) -> str:  # fmt: skip
     return render(
-        "now.html", now=AT, path="/", session="viewer", attention=0, open_letters=0, money=[], connectors=[],
+        "now.html", now=AT, path="/", session="viewer", attention=0, open_letters=0, money=[], connectors=connectors,
         deployment="", form_key="", logs_out=False, incomplete=incomplete, monitor_problem=monitor_problem, noted=None,
         lags=_lags(monitor), alerts=alerts, needing={}, letters={},
         statuses=dict.fromkeys(("open", "invoiced", "attention", "finished",
@@ -51,7 +53,7 @@ def test_before_the_first_look_around_nobody_is_missed():
 
 @pytest.mark.parametrize(("code", "says"), [
     ("unknown_connector", "cielo is not in the connectors file"), ("breaker_open", "cielo does not answer"),
-    ("connector_stopped", "cielo refuses us"),
+    ("connector_stopped", "cielo refuses us"), ("no_definite_answer", "cielo gives no definite answer"),
 ])  # fmt: skip
 def test_an_alert_about_a_connector_reads_as_a_sentence(code: str, says: str):
     text = page(monitoring("ledger", "delivery"), alerts=(Alert(code, "cielo", AT, "", "host"),))
@@ -73,3 +75,37 @@ def test_while_not_everything_is_known_nothing_is_said_to_be_well(
 
     assert CALM not in text
     assert "not everything is known" in text
+
+
+def words(page: str) -> str:
+    return " ".join(re.sub("<[^>]*>", " ", page).split())
+
+
+def connector_page(outcomes: dict[str, int], *alerts: Alert, living: tuple[str, ...] = ("ledger", "delivery")) -> str:
+    """The page where one command is on its way to cielo. `outcomes`: of cielo, and how many minutes ago."""
+    this_minute = int(time.time()) // 60 * 60
+    totals = SimpleNamespace(
+        open_commands={}, in_flight={("cielo", "BRL"): SimpleNamespace(commands=1, troubled=0, value=100)}
+    )
+    view: Any = SimpleNamespace(
+        totals=totals,
+        count=lambda name, minute: int(outcomes.get(name.removesuffix(" cielo"), -1) == (this_minute - minute) // 60),
+    )
+    monitor = monitoring(*living)
+    monitor.alerts = list(alerts)
+    return words(page(monitor, connectors=_connectors(view, monitor)))
+
+
+def test_a_connector_is_said_to_answer_only_after_a_recent_definite_answer():
+    assert "cielo answering" in connector_page({"command.declined": 2})
+    assert "cielo no recent answer" in connector_page({"command.succeeded": 40})
+    assert "cielo no recent answer" in connector_page({"command.unknown": 2})
+    assert "no definite answer" in connector_page({})
+
+
+def test_a_connector_that_gives_no_definite_answer_is_shown_so_unless_its_breaker_says_why():
+    indefinite, away = (Alert(code, "cielo", AT, "", "h") for code in ("no_definite_answer", "breaker_open"))
+
+    assert "cielo no definite answer" in connector_page({"command.declined": 2}, indefinite)
+    assert "cielo breaker open" in connector_page({}, away, indefinite)
+    assert "cielo breaker open" in connector_page({}, indefinite, away)

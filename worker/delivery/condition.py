@@ -3,8 +3,16 @@
 from typing import Literal
 
 from worker import telemetry
-from worker.connector.answers import Answer
+from worker.connector.answers import Answer, AttemptFate
 from worker.connector.file import Connector
+
+DEFINITE_FATES: tuple[AttemptFate, ...] = ("succeeded", "declined", "manual", "suspect")
+# An alert begins when so many attempts in a row, or all attempts for so long, brought no definite answer.
+INDEFINITE_ATTEMPTS = 10
+INDEFINITE_MS = 5 * 60_000
+# Single failures among many successes are logged at most this often.
+WARNING_PAUSE_MS = 60_000
+NO_DEFINITE_ANSWER = "no_definite_answer"
 
 
 class Condition:
@@ -13,6 +21,9 @@ class Condition:
     def __init__(self, name: str) -> None:
         self._name = name
         self._failures = 0
+        self._indefinite = 0  # attempts since the last definite answer, refusals of everybody aside
+        self._indefinite_since_ms = 0
+        self._warned_ms = -WARNING_PAUSE_MS
         self.state: Literal["healthy", "away", "refusing"] = "healthy"
         self.not_before_ms = 0
         self.width: float = float("inf")  # commands in flight at most; grows from 1 after it was away or busy
@@ -39,6 +50,11 @@ class Condition:
                 self.not_before_ms, self.width = max(self.not_before_ms, now_ms + round(1000 * hold)), 1
         elif answer.fate in ("not_sent", "unknown"):
             self._note_failure(answer, connector, now_ms)
+        if answer.fate in DEFINITE_FATES:
+            self._indefinite = 0
+            telemetry.clear_alert(NO_DEFINITE_ANSWER, self._name)
+        elif answer.fate != "stopped":
+            self._note_indefinite(answer, now_ms)
 
     def not_sent(self, command_id: str) -> None:
         """If this command was to be the probe, another one will be."""
@@ -53,8 +69,9 @@ class Condition:
 
     def clear_alerts(self) -> None:
         """Ends this connector's alerts; the next bad answer raises them again."""
-        telemetry.clear_alert("connector_stopped", self._name)
-        telemetry.clear_alert("breaker_open", self._name)
+        for code in ("connector_stopped", "breaker_open", NO_DEFINITE_ANSWER):
+            telemetry.clear_alert(code, self._name)
+        self._indefinite = 0
 
     def _note_refusal(self, command_id: str, answer: Answer, ask_again_ms: int, *, probed: bool) -> None:
         telemetry.alert("connector_stopped", self._name, why=f"{answer.message} ({answer.code})")
@@ -74,11 +91,27 @@ class Condition:
             self.not_before_ms = now_ms + round(connector.breaker_seconds * 1000)
             telemetry.alert("breaker_open", self._name, why=answer.message)
 
+    def _note_indefinite(self, answer: Answer, now_ms: int) -> None:
+        """Logs the first such answer of an outage, and raises the alert where no other one explains it."""
+        why = f"{answer.message} ({answer.code})"
+        if self._indefinite == 0:
+            self._indefinite_since_ms = now_ms
+            if not 0 <= now_ms - self._warned_ms < WARNING_PAUSE_MS:
+                self._warned_ms = now_ms
+                telemetry.log.warning(
+                    "an attempt brought no definite answer; it will be repeated", connector=self._name, why=why
+                )
+        self._indefinite += 1
+        lasts = self._indefinite >= INDEFINITE_ATTEMPTS or now_ms - self._indefinite_since_ms >= INDEFINITE_MS
+        if lasts and self.state == "healthy":
+            telemetry.alert(NO_DEFINITE_ANSWER, self._name, why=why)
+
     def _mark_healthy(self) -> None:
         self._failures = 0
         if self.state == "healthy":
             self.width += 1
             return
         telemetry.log.info("connector is back", connector=self._name)
-        self.clear_alerts()
+        telemetry.clear_alert("connector_stopped", self._name)
+        telemetry.clear_alert("breaker_open", self._name)
         self.state, self.refused, self.not_before_ms, self.width = "healthy", None, 0, 1

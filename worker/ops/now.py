@@ -26,6 +26,9 @@ FAILURES: tuple[EventType, ...] = (
     "settlement.failed", "refund.failed", "void.failed", "command.unknown", "command.suspect", "command.manual",
 )  # fmt: skip
 OUTCOMES = ("command.succeeded", "command.declined", "command.unknown", "command.suspect", "command.manual")
+DEFINITE_OUTCOMES = ("command.succeeded", "command.declined", "command.suspect", "command.manual")
+# A connector is shown as answering after a definite answer of so many minutes, and not for longer.
+ANSWERING_MINUTES = 10
 
 
 async def now_page(site: Site, request: web.Request) -> web.Response:
@@ -93,8 +96,10 @@ def _connectors(view: View, monitor: DeploymentMonitor) -> list[dict[str, Any]]:
     in_flight: dict[str, list[tuple[str, InFlight]]] = {}
     for (connector, currency), commands in sorted(view.totals.in_flight.items(), key=lambda item: item[0]):
         in_flight.setdefault(connector, []).append((currency, commands))
-    alerts = {alert.connector: alert for alert in monitor.alerts if alert.connector}
-    minutes = _last_minutes(CHART_MINUTES)
+    # Of several alerts the one that says why nothing definite is answered.
+    by_cause = sorted(monitor.alerts, key=lambda alert: alert.code != "no_definite_answer")
+    alerts = {alert.connector: alert for alert in by_cause if alert.connector}
+    minutes, recent = _last_minutes(CHART_MINUTES), _last_minutes(ANSWERING_MINUTES)
     connectors = []
     for name in sorted({*in_flight, *alerts}):
         flows = in_flight.get(name, [])
@@ -105,6 +110,7 @@ def _connectors(view: View, monitor: DeploymentMonitor) -> list[dict[str, Any]]:
             "name": name, "alert": alerts.get(name), "flows": [flow for flow in flows if flow[1].commands],
             "commands": sum(flow.commands for _, flow in flows), "troubled": sum(flow.troubled for _, flow in flows),
             "oldest_seconds": (now_ms - oldest_ms[name]) / 1000 if name in oldest_ms else None,
+            "answering": any(view.count(f"{kind} {name}", minute) for kind in DEFINITE_OUTCOMES for minute in recent),
             "answers": answers, "number": number, "answer_ms": spent_ms // number if number else None,
         })  # fmt: skip
     return connectors

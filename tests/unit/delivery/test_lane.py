@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from msgspec.structs import replace
 
 from worker import telemetry
@@ -16,6 +17,7 @@ ACME = Connector(
     breaker_seconds=30, retry_seconds=(1.0,),
 )  # fmt: skip
 DONE = Answer("succeeded", "http_200", "done", 1, "s1")
+DECLINED = Answer("declined", "51", "not enough money")
 REFUSED = Answer("stopped", "http_403", "who are you?")
 AWAY = Answer("not_sent", "connect", "nobody there")
 SILENT = Answer("unknown", "timeout", "no answer")
@@ -54,6 +56,64 @@ def test_no_more_are_under_way_than_the_connector_bears():
     assert lane.next_due_ms() is None
     ended(lane, DONE, sent[0])
     assert len(lane.take_ready(0, MANY)) == 1
+
+
+def active_alerts() -> list[str]:
+    return [alert["code"] for alert in telemetry.lasting_alerts()]
+
+
+@pytest.mark.parametrize("answer", [ERROR, BUSY])
+def test_a_connector_that_answers_everything_with_an_error_raises_an_alert_until_a_definite_answer(answer: Answer):
+    lane = lane_with()
+    for number in range(9):
+        ended(lane, answer, *lane.take_ready(number * 10_000, 1), now_ms=number * 10_000)
+    assert active_alerts() == []
+
+    ended(lane, answer, *lane.take_ready(100_000, 1), now_ms=100_000)
+    assert active_alerts() == ["no_definite_answer"]
+
+    ended(lane, DECLINED, *lane.take_ready(110_000, 1), now_ms=110_000)
+    assert active_alerts() == []
+
+
+def test_a_connector_that_is_asked_seldom_raises_the_alert_after_five_minutes_without_a_definite_answer():
+    lane = lane_with()
+    ended(lane, ERROR, *lane.take_ready(0, 1), now_ms=0)
+    ended(lane, ERROR, *lane.take_ready(299_000, 1), now_ms=299_000)
+    assert active_alerts() == []
+
+    ended(lane, ERROR, *lane.take_ready(300_000, 1), now_ms=300_000)
+
+    assert active_alerts() == ["no_definite_answer"]
+
+
+def test_a_connector_whose_errors_are_followed_by_a_breaker_keeps_the_alert_until_a_definite_answer():
+    lane = lane_with()
+    for _ in range(10):
+        ended(lane, ERROR, *lane.take_ready(0, 1))
+    ended(lane, AWAY, *lane.take_ready(0, 3))
+    assert sorted(active_alerts()) == ["breaker_open", "no_definite_answer"]
+
+    ended(lane, ERROR, *lane.take_ready(30_000, 1), now_ms=30_000)
+    assert active_alerts() == ["no_definite_answer"]
+
+    lane.set_connector(None)
+    lane.window.forget()
+    lane.update_alerts()
+    assert active_alerts() == []
+
+
+def test_the_first_failure_of_a_connector_is_in_the_log_once_however_many_attempts_fail():
+    lane = lane_with()
+    with structlog.testing.capture_logs() as lines:
+        for now_ms in range(0, 120_000, 30_000):
+            ended(lane, AWAY, *lane.take_ready(now_ms, 2), now_ms=now_ms)
+            ended(lane, DONE, *lane.take_ready(now_ms, 1), now_ms=now_ms)
+
+    warnings = [line for line in lines if line["log_level"] == "warning"]
+    assert [(line["connector"], line["why"]) for line in warnings] == 2 * [("acme", "nobody there (connect)")], (
+        "one a minute"
+    )
 
 
 @pytest.mark.parametrize("owned", [[12], [6, 6], [4, 4, 4], [5, 7], [1, 11], [3, 3, 3, 3]])
