@@ -392,7 +392,7 @@ async def test_what_began_to_wait_since_the_backup_and_is_deleted_is_told_and_ma
     said = sandbox.processes.must_run("recover")
 
     place = f"{sandbox.settings.topic(names.INVOICES)} partition 0"
-    assert f"{place}: of offsets 0 to 2, which retention has deleted, 2 left no trace" in said
+    assert f"{place}: retention has deleted offsets 0 to 2, and 2 of these records left no trace" in said
     await is_sound(sandbox)
     sandbox.start_workers()
     await say(sandbox, *invoiced(applied, waiting), *opened(waiting))
@@ -463,7 +463,7 @@ async def test_a_worker_that_starts_while_a_recovery_is_at_work_waits_for_its_en
     asked, facts = await requests(sandbox), await ask(sandbox, "SELECT count(*) FROM ledger.facts")
 
     async with recovery_at_work(sandbox) as transaction:
-        with pytest.raises(RecoveryError, match="another recovery, is at work"):
+        with pytest.raises(RecoveryError, match="another recovery is using this database"):
             await run_recovery(sandbox.settings, nobody)
         sandbox.start_workers()
         await until_asked(sandbox, 2, BEATING)

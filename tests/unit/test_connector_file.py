@@ -76,7 +76,7 @@ def test_a_merchant_without_a_table_has_the_default_ones_switches():
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('colour = "red"', "[connectors.acme] knows no key colour"),
+        ('colour = "red"', "[connectors.acme] key colour is unknown"),
         ("timeout_seconds = 0", "[connectors.acme] timeout_seconds must be seconds above 0"),
         ("timeout_seconds = inf", "timeout_seconds must be"),
         ("timeout_seconds = true", "timeout_seconds must be"),

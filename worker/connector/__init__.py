@@ -1,1 +1,1 @@
-"""The connectors: their file, the one HTTP client, and what may be believed of an answer."""
+"""Connectors: their file, the HTTP client that asks them, and how their answers are classified."""

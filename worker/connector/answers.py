@@ -1,4 +1,4 @@
-"""What may be believed of an answer (R32-R38): one pure table from what happened to the fate of the command."""
+"""Classifies the result of a call to a connector (R32-R38): pure functions, without a clock."""
 
 import json
 from datetime import UTC
@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from worker.connector import client
-from worker.connector.client import Broken, Happened, NotTried, Reply
+from worker.connector.client import CallResult, NoAnswer, NotTried, Reply
 from worker.connector.command import ID_FIELDS, Command
 from worker.connector.file import Connector
 from worker.domain.money import EXPONENTS
@@ -22,21 +22,21 @@ ID_CHARACTERS_MAX = 256
 CODE_CHARACTERS_MAX = 100
 MESSAGE_CHARACTERS_MAX = 500
 AMOUNT_DIGITS_MAX = 20
-# Digits beyond an amount's may only be zeros: whatever else would be rounded is refused.
+# Digits beyond this precision may only be zeros: an amount that would be rounded is refused.
 _EXACT = Context(prec=2 * AMOUNT_DIGITS_MAX, traps=[Inexact])
 _NOT_DEFINITE = (408, 425, 429)
 MANUAL_CODES = ("refund-manually", "cancel-manually")
-CONTRADICTION = ("several values",)  # a tuple, as no JSON becomes
+CONTRADICTION = ("several values",)  # a tuple, so it equals no JSON value
 
 AttemptFate = Literal["succeeded", "unknown", "not_sent", "busy", "declined", "suspect", "manual", "stopped"]
 
 
 class Answer(Struct, frozen=True):
-    """One attempt's fate, in its own words.
+    """The fate of one attempt, with the connector's own code and message.
 
-    `unknown`: the same request again, on the schedule; `not_sent`: likewise, and nothing happened; `busy`: likewise,
-    it was refused for now; `stopped`: the connector refuses everybody. `hold_seconds` is asked of the command
-    (unknown, or not begun) or of the connector (busy).
+    `unknown`, `not_sent` and `busy` are retried with the same request: it may have had an effect, was never sent, or
+    was refused for now. `stopped`: the connector refuses every command. `hold_seconds` (`Retry-After`) holds the whole
+    connector if it is busy, else the command.
     """
 
     fate: AttemptFate
@@ -48,7 +48,7 @@ class Answer(Struct, frozen=True):
 
 
 def classify(
-    happened: Happened,
+    result: CallResult,
     operation: Operation,
     command: Command,
     connector: Connector,
@@ -57,22 +57,22 @@ def classify(
     now_ms: int,
 ) -> Answer:
     """The fate of one attempt. `earlier_unknown`: an earlier attempt of this command may have had an effect."""
-    match happened:
+    match result:
         case NotTried(client.UNSENDABLE as code, message):
             return Answer("suspect", code, message)
         case NotTried(code, message):
             return Answer("stopped", code, message)
-        case Broken(False, code, message):
+        case NoAnswer(False, code, message):
             return Answer("not_sent", code, message)  # R34
-        case Broken(_, code, message):
+        case NoAnswer(_, code, message):
             return Answer("unknown", code, message)  # R33
         case Reply():
-            return _kept(_reply(happened, operation, command, connector, earlier_unknown, now_ms), happened)
-    assert_never(happened)
+            return _storable(_reply(result, operation, command, connector, earlier_unknown, now_ms), result)
+    assert_never(result)
 
 
 def refuse_used_id(answer: Answer, whose: str) -> Answer:
-    """R32: an operation id that somebody else of the payment has is no success."""
+    """R32: an operation id that the payment has already, for something else, is suspect and no success."""
     return _suspect(
         f"the operation id {answer.operation_id!r} is {whose}"[:MESSAGE_CHARACTERS_MAX], "operation_id_used"
     )
@@ -81,17 +81,17 @@ def refuse_used_id(answer: Answer, whose: str) -> Answer:
 def _reply(
     reply: Reply, operation: Operation, command: Command, connector: Connector, earlier_unknown: bool, now_ms: int
 ) -> Answer:
-    said = _json_object(reply)
+    fields = _json_object(reply)
     status = reply.status
-    code, message = _words(said, status)
-    identity = _identity((said or {}).get(ID_FIELDS[operation]))
-    if status == 501 or (said is not None and said.get("code") in MANUAL_CODES):  # R37, before all others
-        if identity is None:
+    code, message = _code_and_message(fields, status)
+    operation_id = _operation_id((fields or {}).get(ID_FIELDS[operation]))
+    if status == 501 or (fields is not None and fields.get("code") in MANUAL_CODES):  # R37, before all others
+        if operation_id is None:
             return Answer("manual", code, message)
-        return _suspect(f"asks for manual work ({code}) and names an operation id", "manual_with_id")
-    if status == 200 and said is not None:
-        return _success(said, identity, operation, command, connector, code, message)
-    if status in (401, 403) or (status in (404, 405) and said is None and not reply.cut):
+        return _suspect(f"the reply asks for manual work ({code}) and has an operation id", "manual_with_id")
+    if status == 200 and fields is not None:
+        return _success(fields, operation_id, operation, command, connector, code, message)
+    if status in (401, 403) or (status in (404, 405) and fields is None and not reply.cut):
         return Answer("stopped", code, message)  # R36
     if 400 <= status < 500 and status not in _NOT_DEFINITE and not reply.cut:
         return _declined(code, message, connector, earlier_unknown)
@@ -100,40 +100,40 @@ def _reply(
 
 
 def _declined(code: str, message: str, connector: Connector, earlier_unknown: bool) -> Answer:
-    """R35: after an attempt that may have had an effect, a refusal proves nothing."""
+    """R35: after an attempt that may have had an effect, a decline proves nothing."""
     if earlier_unknown and connector.decline_after_unknown == "suspect":
         return Answer("suspect", code, f"declined after an unknown attempt: {message}")
     return Answer("declined", code, message)
 
 
 def _success(
-    said: dict[str, Any], identity: str | None, operation: Operation, command: Command, connector: Connector,
+    fields: dict[str, Any], operation_id: str | None, operation: Operation, command: Command, connector: Connector,
     code: str, message: str,
 ) -> Answer:  # fmt: skip
-    if identity is None:
-        if not connector.legacy or ID_FIELDS[operation] in said:
+    if operation_id is None:
+        if not connector.legacy or ID_FIELDS[operation] in fields:
             return Answer("unknown", code, f"no {ID_FIELDS[operation]}: {message}")
-        identity = command.request_id
-    if len(identity) > ID_CHARACTERS_MAX or storable(identity) != identity:
-        return _suspect("the operation id cannot be kept", "operation_id_unusable")
+        operation_id = command.request_id
+    if len(operation_id) > ID_CHARACTERS_MAX or storable(operation_id) != operation_id:
+        return _suspect("the operation id is too long or has characters that cannot be stored", "operation_id_unusable")
     for name, ours in (("paymentId", command.payment_id), ("requestId", command.request_id)):
-        if said.get(name) is not None and said[name] != ours:
-            return _suspect(f"the reply speaks of {name} {_shown(said[name])}, not of ours", "wrong_echo")
+        if fields.get(name) is not None and fields[name] != ours:
+            return _suspect(f"the reply has the {name} {_shown(fields[name])} instead of ours", "wrong_echo")
     value = command.value
-    if operation != "cancel" and said.get("value") is not None:
-        done = _minor(said["value"], command.currency)
+    if operation != "cancel" and fields.get("value") is not None:
+        done = _minor(fields["value"], command.currency)
         if done is None or not 0 < done <= command.value:
-            return _suspect(f"the reply says that {_shown(said['value'])} was done", "wrong_value")
+            return _suspect(f"the reply has the impossible value {_shown(fields['value'])}", "wrong_value")
         value = done
-    return Answer("succeeded", code, message, value, identity)
+    return Answer("succeeded", code, message, value, operation_id)
 
 
 def _suspect(message: str, code: str) -> Answer:
     return Answer("suspect", code, message)
 
 
-def _kept(answer: Answer, reply: Reply) -> Answer:
-    """As far as a table and a topic can keep it; cut last, since half a credential would not be known as one."""
+def _storable(answer: Answer, reply: Reply) -> Answer:
+    """Withholds credentials, then cuts: half a credential would not be recognised."""
     code = reply.withhold(answer.code)[:CODE_CHARACTERS_MAX]
     return replace(answer, code=code, message=reply.withhold(answer.message)[:MESSAGE_CHARACTERS_MAX])
 
@@ -142,35 +142,35 @@ def _json_object(reply: Reply) -> dict[str, Any] | None:
     if not reply.whole:
         return None
     try:
-        said = json.loads(reply.body, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse,
+        value = json.loads(reply.body, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse,
                           object_pairs_hook=_fields)  # fmt: skip
     except (ValueError, ArithmeticError, RecursionError):
         return None
-    return said if isinstance(said, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A name that is given two different values is believed in neither of them."""
-    said: dict[str, Any] = {}
+    """A name with two different values gets neither of them."""
+    fields: dict[str, Any] = {}
     for name, value in pairs:
-        if said.setdefault(name, value) != value:
-            said[name] = CONTRADICTION
-    return said
+        if fields.setdefault(name, value) != value:
+            fields[name] = CONTRADICTION
+    return fields
 
 
 def _refuse(word: str) -> None:
     raise ValueError(word)
 
 
-def _identity(value: Any) -> str | None:
-    """A number is read as its digits; null, empty and everything else is no id."""
+def _operation_id(value: Any) -> str | None:
+    """A string, or a number as its digits; None for null, empty and everything else."""
     if isinstance(value, Decimal):
         return str(value)
     return value if isinstance(value, str) and value else None
 
 
 def _minor(value: Any, currency: str) -> int | None:
-    """The amount in minor units, exactly; None where it is no whole number of them, or too large to be true."""
+    """The exact amount in minor units; None if it is no whole number of them, or too large."""
     if not isinstance(value, Decimal) or not value.is_finite():
         return None
     if not value:
@@ -196,12 +196,13 @@ def _retry_after(reply: Reply, now_ms: int) -> float | None:
     return min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX)
 
 
-def _words(said: dict[str, Any] | None, status: int) -> tuple[str, str]:
-    """The reply's own code and message."""
-    code, message = (said or {}).get("code"), (said or {}).get("message")
-    kept = storable(code) if isinstance(code, str) and code else f"http_{status}"
-    text = storable(message) if isinstance(message, str) and message else f"the connector answered {status}"
-    return kept, text
+def _code_and_message(fields: dict[str, Any] | None, status: int) -> tuple[str, str]:
+    """The reply's own code and message, or what the HTTP status gives."""
+    code, message = (fields or {}).get("code"), (fields or {}).get("message")
+    return (
+        storable(code) if isinstance(code, str) and code else f"http_{status}",
+        storable(message) if isinstance(message, str) and message else f"the connector answered {status}",
+    )
 
 
 def _shown(value: Any) -> str:

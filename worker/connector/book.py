@@ -1,4 +1,4 @@
-"""A connector's own book, where it lets one read it, as the sandbox does: `GET <url>/book`."""
+"""Reads a connector's own book of effects, if it offers one (`GET <url>/book`), as the sandbox does."""
 
 import httpx
 import msgspec
@@ -10,7 +10,7 @@ READ_SECONDS_MAX = 60.0
 
 
 class BookError(Exception):
-    """One sentence: whose book cannot be read, and why."""
+    """A connector's book cannot be read; the message says which, and why."""
 
 
 class Effect(Struct, frozen=True, rename="camel"):
@@ -27,7 +27,7 @@ class _Book(Struct, frozen=True):
 
 
 async def read_book(url: str) -> list[Effect]:
-    """Every effect, or a `BookError`."""
+    """Every effect in the book; raises `BookError`."""
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=READ_SECONDS_MAX) as client:
             reply = await client.get(f"{url}/book")

@@ -1,4 +1,4 @@
-"""Sends one command to its connector, and says what happened, without judging it."""
+"""Sends one command to its connector and returns what came back, without classifying it."""
 
 import asyncio
 import ssl
@@ -28,17 +28,17 @@ from worker.connector.secret import SecretError
 from worker.domain.order import Operation
 
 RESPONSE_BYTES_MAX = 1 << 20
-# Shorter than what servers keep an idle connection for: one that they close while we write counts as unknown.
+# Shorter than servers keep idle connections: if they close one while we write, the attempt counts as unknown.
 KEEPALIVE_SECONDS = 4.0
 ENCODINGS = ("gzip", "x-gzip", "deflate")
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 WITHHELD = "[withheld]"
-UNSENDABLE = "payment_id_unsendable"  # of dots alone: every server takes it for a step up
+UNSENDABLE = "payment_id_unsendable"  # only dots: every server reads it as a path segment like `..`
 USER_AGENT = "partial-settlement"
 
 
 class Reply(Struct, frozen=True):
-    """The connector answered; `whole` is false where the body broke off (`cut`), or was too large to be read."""
+    """The connector answered. `whole` is false if the body broke off (`cut`) or was too large to read."""
 
     status: int
     body: bytes
@@ -48,14 +48,14 @@ class Reply(Struct, frozen=True):
     secrets: tuple[str, ...] = ()
 
     def withhold(self, text: str) -> str:
-        """What the connector says, for a log, a topic or a page: without our credentials, if it repeats them."""
+        """The connector's text without our credentials, which it may repeat: fit for a log, a topic or a page."""
         for secret in self.secrets:
             text = text.replace(secret, WITHHELD)
         return text
 
 
-class Broken(Struct, frozen=True):
-    """There is no answer. `begun`: the first byte may have left."""
+class NoAnswer(Struct, frozen=True):
+    """No answer came. `begun`: the first byte may have been sent."""
 
     begun: bool
     code: str
@@ -63,17 +63,17 @@ class Broken(Struct, frozen=True):
 
 
 class NotTried(Struct, frozen=True):
-    """We did not try, for a reason on our side."""
+    """Nothing was sent, for a reason on our side."""
 
     code: str
     message: str
 
 
-Happened = Reply | Broken | NotTried
+CallResult = Reply | NoAnswer | NotTried
 
 
 class _Call(Struct):
-    """What the session below httpx has to know of the call under way, and tells of it."""
+    """Passed to aiohttp's session below httpx: the path to send, and whether its first byte was sent."""
 
     path: str = ""
     begun: bool = False
@@ -97,13 +97,13 @@ class Client:
 
     @cached_property
     def _url(self) -> httpx.URL:
-        """Parsed as part of a call, so that an address that httpx refuses fails like one that nobody answers."""
+        """Parsed within a call, so that an address that httpx refuses fails like one that does not answer."""
         return httpx.URL(self.connector.url)
 
-    async def send(self, operation: Operation, command: Command, traceparent: str | None = None) -> Happened:
-        """Asks once. Never raises, and is never to be cancelled."""
+    async def send(self, operation: Operation, command: Command, traceparent: str | None = None) -> CallResult:
+        """Sends one request. Never raises; must not be cancelled."""
         if not command.payment_id.strip("."):
-            return NotTried(UNSENDABLE, f"the paymentId {command.payment_id!r} cannot stand in an address")
+            return NotTried(UNSENDABLE, f"the paymentId {command.payment_id!r} cannot be part of a URL")
         try:
             headers = self._credentials()
         except SecretError as problem:
@@ -122,11 +122,11 @@ class Client:
                     return replace(await _read(response), secrets=secrets)
                 finally:
                     await response.aclose()
-        except Exception as problem:  # noqa: BLE001 - whatever breaks, what counts is whether a byte may have left
-            return _broken(call.begun, problem)
+        except Exception as problem:  # noqa: BLE001 - whatever fails, all that counts is whether a byte may have been sent
+            return _no_answer(call.begun, problem)
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Closes all connections."""
         await self._http.aclose()
 
     def _request(self, operation: Operation, command: Command, headers: dict[str, str]) -> httpx.Request:
@@ -135,7 +135,7 @@ class Client:
         return self._http.build_request("POST", url, headers=headers, content=body(operation, command, self.connector))
 
     def _credentials(self) -> dict[str, str]:
-        """Read anew for each call: a rotated credential counts at once, and none outlives its reply."""
+        """Reads the credentials for each call: a rotated one is used at once, and none is kept after its reply."""
         prefix = "X-PROVIDER-API" if self.connector.provider_headers else "X-VTEX-API"
         named = (("AppKey", self.connector.app_key), ("AppToken", self.connector.app_token))
         return {f"{prefix}-{name}": secret.read() for name, secret in named if secret is not None}
@@ -155,14 +155,14 @@ def _fixed_headers(connector: Connector) -> dict[str, str]:
 
 
 class _Connections(aiohttp.TCPConnector):
-    """Bytes that came over an idle connection answer nothing: they would be read as the answer to the next command."""
+    """Drops idle connections on which bytes have arrived: they would be read as the answer to the next command."""
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
-        while (found := await super()._get(key, traces)) is not None:
-            if found.protocol is not None and not found.protocol.should_close:
+        while (connection := await super()._get(key, traces)) is not None:
+            if connection.protocol is not None and not connection.protocol.should_close:
                 break
-            found.close()
-        return found
+            connection.close()
+        return connection
 
 
 def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
@@ -179,13 +179,13 @@ async def _note_first_byte(_: aiohttp.ClientSession, __: SimpleNamespace, ___: A
 
 
 async def _keep_path(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """The path as we wrote it: aiohttp decodes %3B and its like, and many a server ends a path at the first `;`."""
+    """Sends the path as we encoded it: aiohttp decodes %3B, and many servers end a path at the first `;`."""
     request.url = request.url.with_path(_call.get().path, encoded=True)
     return await handler(request)
 
 
 async def _drop_reason(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """The reason phrase may be in any encoding; httpx accepts only UTF-8, and nobody needs it."""
+    """Drops the reason phrase: it may be in any encoding, and httpx accepts only UTF-8."""
     response = await handler(request)
     response.reason = None
     return response
@@ -209,7 +209,7 @@ async def _read(response: httpx.Response) -> Reply:
 
 
 def _inflated(reply: Reply, encoding: str) -> Reply:
-    """We ask for no encoding. One that is used all the same is inflated no further than a reply may be large."""
+    """Decompresses up to the size limit. We ask for no encoding, but some servers compress all the same."""
     inflater = zlib.decompressobj(GZIP_OR_ZLIB)
     try:
         body = inflater.decompress(reply.body, RESPONSE_BYTES_MAX) if encoding in ENCODINGS else b""
@@ -226,28 +226,28 @@ def _as_written(credentials: Iterable[str]) -> Iterator[str]:
         yield from dict.fromkeys((credential, in_json, in_json.replace("/", r"\/")))
 
 
-def _broken(begun: bool, problem: BaseException) -> Broken:
-    """What the system says of the deepest cause, which never carries headers; httpx calls most of it a timeout."""
+def _no_answer(begun: bool, problem: BaseException) -> NoAnswer:
+    """Names the deepest cause: its text never contains headers, and httpx calls most causes a timeout."""
     chain = list(_causes(problem))
-    met, code = next(
+    cause, code = next(
         ((one, code) for kinds, code in _CODES for one in chain if isinstance(one, kinds)), (problem, "broken")
     )
-    says = next((one.strerror for one in reversed(chain) if isinstance(one, OSError) and one.strerror), None)
-    return Broken(begun, code, f"{code}: {says or type(met).__name__}")
+    text = next((one.strerror for one in reversed(chain) if isinstance(one, OSError) and one.strerror), None)
+    return NoAnswer(begun, code, f"{code}: {text or type(cause).__name__}")
 
 
 def _causes(problem: BaseException | None) -> Sequence[BaseException]:
-    found: list[BaseException] = []
-    while problem is not None and problem not in found:
-        found.append(problem)
+    chain: list[BaseException] = []
+    while problem is not None and problem not in chain:
+        chain.append(problem)
         problem = problem.__cause__ or problem.__context__
-    return found
+    return chain
 
 
 _CODES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((aiohttp.ClientConnectorDNSError,), "dns"),
     ((aiohttp.ClientSSLError, ssl.SSLError, aiohttp.ServerFingerprintMismatch), "tls"),
-    ((TimeoutError,), "timeout"),  # httpx gives its own name for it to refused connections too
+    ((TimeoutError,), "timeout"),  # after DNS and TLS, since httpx raises its timeout for those too
     ((aiohttp.ClientConnectorError,), "connect"),
     ((aiohttp.ServerDisconnectedError, ConnectionError, aiohttp.ClientOSError), "reset"),
 )

@@ -1,4 +1,4 @@
-"""A command as it is read from its topic, and the body that asks a connector for it."""
+"""A command as read from its topic, and the request body for the connector."""
 
 from typing import Annotated, Any, get_args
 
@@ -34,7 +34,7 @@ class Recipient(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
 
 
 class Command(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What is asked of a connector: one amount on one payment."""
+    """One amount that a connector is asked to settle, refund or cancel on one payment."""
 
     command_id: Id
     request_id: Id
@@ -67,7 +67,7 @@ def action(operation: Operation) -> str:
 
 
 def body(operation: Operation, command: Command, connector: Connector) -> bytes:
-    """The call's JSON, written from digits: the same command gives the same bytes, and no amount meets a float."""
+    """The request's JSON. Amounts are written as digits, never as floats; a command always gives the same bytes."""
     major = to_major(command.value, command.currency)
     fields: dict[str, Any] = {
         "requestId": command.request_id,

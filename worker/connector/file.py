@@ -1,4 +1,4 @@
-"""The connectors file: what each connector can do and bears, and each merchant's switches. Whole or not at all."""
+"""Parses the connectors file: each connector's abilities and limits, and each merchant's switches."""
 
 import math
 import tomllib
@@ -19,7 +19,7 @@ Table = dict[str, Any]
 
 
 class ConnectorsFileError(Exception):
-    """One sentence that names the table, the key and the rule."""
+    """The file breaks a rule; the message names table, key and rule."""
 
 
 class Connector(Struct, frozen=True, kw_only=True):
@@ -47,12 +47,12 @@ class Connector(Struct, frozen=True, kw_only=True):
 
     @property
     def legacy(self) -> bool:
-        """Speaks the three calls, but may leave out ids and echoes."""
+        """Whether replies may lack ids and echoes."""
         return self.protocol == "legacy"
 
     @property
     def capability(self) -> Capability:
-        """What the ledger decides by."""
+        """What the ledger has to know of this connector."""
         return Capability(self.mode, self.legacy, self.partial_split)
 
 
@@ -65,7 +65,7 @@ class Merchant(Struct, frozen=True, kw_only=True):
 
 
 class ConnectorsFile(Struct, frozen=True):
-    """The content of a file that was read whole."""
+    """The content of a valid file."""
 
     connectors: dict[str, Connector]
     merchants: dict[str, Merchant]
@@ -81,7 +81,7 @@ class ConnectorsFile(Struct, frozen=True):
 
 
 def load(path: Path) -> ConnectorsFile:
-    """The file's content; `ConnectorsFileError` where it breaks a rule."""
+    """Reads and parses the file; raises `ConnectorsFileError`."""
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
@@ -97,7 +97,7 @@ def load(path: Path) -> ConnectorsFile:
 
 
 def parse(text: str) -> ConnectorsFile:
-    """As `load`, of the text itself."""
+    """Parses the text of a file; raises `ConnectorsFileError`."""
     try:
         content = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as problem:
@@ -105,7 +105,7 @@ def parse(text: str) -> ConnectorsFile:
     for name in content:
         if name not in ("connectors", "merchants"):
             raise ConnectorsFileError(
-                f"the file knows no table [{name}], only [connectors.<name>] and [merchants.<name>]."
+                f"table [{name}] is unknown: only [connectors.<name>] and [merchants.<name>] are allowed."
             )
     tables, switches = (_tables(content, kind) for kind in ("connectors", "merchants"))
     return ConnectorsFile(
@@ -135,18 +135,18 @@ def _connector(name: str, table: Table) -> Connector:
     return Connector(name=name, **given)
 
 
-Check = tuple[Callable[[Any], Any], str]  # gives the value, or None where it breaks the rule; the rule
+Check = tuple[Callable[[Any], Any], str]  # returns the value, or None if it breaks the rule; the rule in words
 
 
 def _checked(place: str, table: Table, checks: Mapping[str, Check]) -> Table:
     given = {}
     for key, value in table.items():
         if key not in checks:
-            raise ConnectorsFileError(f"[{place}] knows no key {key}; it takes {', '.join(checks)}.")
+            raise ConnectorsFileError(f"[{place}] key {key} is unknown: it takes {', '.join(checks)}.")
         check, rule = checks[key]
         given[key] = check(value)
         if given[key] is None:
-            shown = "what it is" if key in _NOT_SHOWN else repr(value)
+            shown = "the present value" if key in _NOT_SHOWN else repr(value)
             raise ConnectorsFileError(f"[{place}] {key} must be {rule}, not {shown}.")
     return given
 
@@ -203,7 +203,7 @@ def _one_of(*words: str) -> Check:
     return check, " or ".join(f'"{word}"' for word in words)
 
 
-_NOT_SHOWN = ("url", "app_key", "app_token")  # where somebody may have typed a credential
+_NOT_SHOWN = ("url", "app_key", "app_token")  # it may contain a credential
 _YES_OR_NO: Check = (_flag, "true or false")
 _CREDENTIAL: Check = (_secret, "env:NAME or file:PATH")
 

@@ -1,4 +1,4 @@
-"""A credential is named in the file and read when it is needed; only the reply to a request keeps it."""
+"""Credentials: named in the connectors file, read for each call, and kept only until its reply is handled."""
 
 import os
 from pathlib import Path
@@ -9,21 +9,21 @@ _BYTES_MAX = 64 * 1024
 
 
 class SecretError(Exception):
-    """A credential cannot be had now; the message names where it was looked for, never what it is."""
+    """A credential cannot be read; the message names its source, never its content."""
 
 
 class Secret(Struct, frozen=True):
-    """`env:NAME` or `file:PATH`. Each `read` looks again, so a rotated file is believed at once."""
+    """`env:NAME` or `file:PATH`, read again each time, so that a rotated file is used at once."""
 
     source: str
 
     def read(self) -> str:
-        """The credential as it is now; `SecretError` where it is not usable."""
+        """The credential as it is now; raises `SecretError`."""
         kind, _, place = self.source.partition(":")
-        found = os.environ.get(place) if kind == "env" else _content(place)
-        if not found or not found.isascii() or not found.isprintable():
+        secret = os.environ.get(place) if kind == "env" else _content(place)
+        if not secret or not secret.isascii() or not secret.isprintable():
             raise SecretError(f"{self.source} holds no usable credential")
-        return found
+        return secret
 
 
 def _content(path: str) -> str | None:

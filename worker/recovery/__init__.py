@@ -1,1 +1,1 @@
-"""After a restore from a backup that is older than Kafka: the database takes back what the topics know."""
+"""Brings a database restored from a backup up to date with Kafka: it takes back what the topics have."""

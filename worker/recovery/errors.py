@@ -1,5 +1,5 @@
-"""Why nothing was taken back: one sentence each."""
+"""Why a recovery changed nothing."""
 
 
 class RecoveryError(Exception):
-    """Nothing was changed."""
+    """Nothing was changed; the message says why, and what to do."""

@@ -1,4 +1,4 @@
-"""The ledger's part: facts are folded again as their records carry them, and must give what Kafka holds."""
+"""The ledger's part: folds the facts again that Kafka's records carry; the result must be what Kafka has."""
 
 import contextlib
 from collections import Counter
@@ -35,71 +35,73 @@ ORDERS_PER_STEP = 500
 _SQL = load("worker.recovery")
 
 
-class Facts:
-    """Takes back what one partition's events and commands tell. Call with search_path `ledger`."""
+class FactRecovery:
+    """Takes back the facts in events and commands, one partition after another. Requires the search_path `ledger`."""
 
     def __init__(self, settings: Settings, cycle: Cycle, summary: Summary) -> None:
         self._settings = settings
         self._cycle = cycle
         self._summary = summary
-        self._last_told: dict[str, int] = {}
-        self._touched: set[str] = set()
+        self._last_published: dict[str, int] = {}
+        self._changed: set[str] = set()
         self.records: Counter[Place] = Counter()
-        """How many records have their fate again, per input partition."""
+        """How many input records were accounted for again."""
         self.next_offsets: dict[Place, int] = {}
 
-    async def of_events(self, page: Sequence[Record]) -> None:
-        """Folds what these events tell; afterwards each of them is known here, byte for byte."""
+    async def take_back_events(self, page: Sequence[Record]) -> None:
+        """Folds the facts in these events; afterwards the tables have each event, byte for byte."""
         ours = [record for record in page if is_ours(record)]
         await self._fold_all(ours)
         for order_id, number in filter(None, map(numbered, ours)):
-            self._last_told[order_id] = max(self._last_told.get(order_id, 0), number)
+            self._last_published[order_id] = max(self._last_published.get(order_id, 0), number)
         await self._must_know(ours)
 
-    async def of_commands(self, page: Sequence[Record]) -> None:
-        """Folds facts whose commands reached Kafka when their events had not; every command is known afterwards."""
+    async def take_back_commands(self, page: Sequence[Record]) -> None:
+        """Folds facts whose commands reached Kafka before their events; afterwards the tables have each command."""
         ours = [record for record in page if is_ours(record)]
         for fold in await self._fold_all(ours):
             publish_events(self._cycle, fold, self._encoded(fold))
         await self._must_know(ours)
         await self._must_be_the_same(ours)
 
-    async def tell_missing_events(self) -> None:
-        """Events of facts that were taken back and whose last ones had not reached Kafka; between the two passes."""
-        for order_id in self._touched & self._last_told.keys():
-            for row in await self._cycle.connection.fetch(_SQL["later_events"], order_id, self._last_told[order_id]):
+    async def publish_missing_events(self) -> None:
+        """Publishes events that had not reached Kafka, after a partition's events and before its commands."""
+        for order_id in self._changed & self._last_published.keys():
+            for row in await self._cycle.connection.fetch(
+                _SQL["later_events"], order_id, self._last_published[order_id]
+            ):
                 self._publish_event(order_id, row["message"])
-        self._last_told = {}
+        self._last_published = {}
         await self.flush()
 
-    async def tell_states(self) -> None:
-        """The state of every order that was touched; what waited for something in it is tried when a worker starts."""
-        touched, self._touched = sorted(self._touched), set()
-        for start in range(0, len(touched), ORDERS_PER_STEP):
-            some = touched[start : start + ORDERS_PER_STEP]
+    async def publish_states(self) -> None:
+        """Publishes every changed order's state; facts parked for it are tried when a worker starts."""
+        changed, self._changed = sorted(self._changed), set()
+        for start in range(0, len(changed), ORDERS_PER_STEP):
+            some = changed[start : start + ORDERS_PER_STEP]
             for fold in (await LedgerTables(self._cycle).lock(some)).values():
                 publish_state(self._cycle, fold)
             await self._cycle.connection.execute(_SQL["try_what_waits"], some)
             await self.flush()
 
     async def flush(self) -> None:
-        """What has to be published is in the outbox."""
+        """Writes what is to be published to the outbox."""
         self._summary["unpublished"] += await outbox.flush(self._cycle, self._settings.topic_prefix, {})
 
     async def account(self) -> None:
-        """The records of the facts that were folded are accounted for (I7)."""
+        """Counts the records of the folded facts as consumed (I7)."""
         rows = [(*place, self.records[place], offset) for place, offset in sorted(self.next_offsets.items())]
         if rows:
             await self._cycle.connection.execute(_SQL["account_taken_back"], *columns(rows))
 
     async def _fold_all(self, records: Iterable[Record]) -> list[OrderFold]:
-        told = _told(records)
-        if not told:
+        carried = _carried(records)
+        if not carried:
             return []
-        await self._must_agree(told)
+        await self._must_agree(carried)
         tables = LedgerTables(self._cycle)
-        folds = await tables.lock(told)
-        for order_id, facts in told.items():
+        folds = await tables.lock(carried)
+        for order_id, facts in carried.items():
             for one in sorted(facts.values(), key=lambda fact: fact.sequence):
                 if one.sequence > folds[order_id].facts:
                     await self._fold(folds[order_id], one)
@@ -109,26 +111,26 @@ class Facts:
             rows.add(fold, self._encoded(fold).events, _awaited(fold.order))
         await tables.write(rows)
         await tables.flush()
-        self._touched |= {fold.order.order_id for fold in changed}
+        self._changed |= {fold.order.order_id for fold in changed}
         return changed
 
     def _encoded(self, fold: OrderFold) -> EncodedMessages:
         return encode_messages(fold, self._settings.topic_prefix)
 
     async def _fold(self, fold: OrderFold, one: Journaled) -> None:
-        """One fact as it was applied, in its place."""
+        """Folds one fact as it was applied, right after the order's last one."""
         order_id = fold.order.order_id
         if one.sequence != fold.facts + 1:
             raise RecoveryError(
-                f"order {order_id}: its facts {fold.facts + 1} to {one.sequence - 1} are neither in this database "
-                "nor on the events topic any more; restore a newer backup"
+                f"order {order_id}: facts {fold.facts + 1} to {one.sequence - 1} are missing: they are not in this "
+                "database, and the events topic no longer has them. Restore a newer backup, then recover again"
             )
         fact, terms = decode_fact(one.fact), decode_terms(one.terms)
         decision = fold.apply(fact, terms, one.source, fold.home, one.traceparent)
         if decision.fate not in ("applied", "refused"):
             raise RecoveryError(
-                f"order {order_id}: fact {one.sequence} had an effect and would be {decision.fate} now: this is not "
-                "the program that decided it; recover with that one"
+                f"order {order_id}: fact {one.sequence} was applied by another version of this program; this version "
+                f"says {decision.fate}. Recover with the version that ran before the restore"
             )
         self._summary["facts"] += 1
         waited = self._drop_waiting(fold, one, decision)
@@ -140,7 +142,7 @@ class Facts:
             await self._hold(fold, one, fact, waited)
 
     def _drop_waiting(self, fold: OrderFold, one: Journaled, decision: Decision) -> Parked | None:
-        """What waited for this fact, or is this fact, waits no longer."""
+        """Removes parked facts that waited for this fact, or that are this fact; returns the latter."""
         waiting = fold.waiting
         for payment_id, settle_id, _ in decision.judged:
             for parked in waiting.held(automatic_key(payment_id, settle_id)):
@@ -152,7 +154,7 @@ class Facts:
         return None
 
     async def _hold(self, fold: OrderFold, one: Journaled, fact: PaymentAutoSettled, waited: Parked | None) -> None:
-        """The record of an automatic settlement that is judged later is kept at hand, if its topic still has it."""
+        """Keeps the record of an automatic settlement that is judged later, if its topic still has it."""
         record = waited.record if waited else await self._read(one)
         if record is not None:
             fold.waiting.hold(record, automatic_key(fact.payment_id, fact.settle_id))
@@ -165,29 +167,30 @@ class Facts:
                 return next((record for record in page if record.offset == offset), None)
         return None
 
-    async def _must_agree(self, told: dict[str, dict[int, Journaled]]) -> None:
-        """What both know must be the same: else this database has gone on by itself since it was restored."""
-        facts = [(order_id, one) for order_id, mine in told.items() for one in mine.values()]
+    async def _must_agree(self, carried: dict[str, dict[int, Journaled]]) -> None:
+        """Facts that both have must be equal; else a worker has decided on this database since it was restored."""
+        facts = [(order_id, one) for order_id, mine in carried.items() for one in mine.values()]
         row = await self._cycle.connection.fetchrow(
             _SQL["differing_facts"], [order_id for order_id, _ in facts], [one.sequence for _, one in facts],
             [bytes(one.fact) for _, one in facts], [bytes(one.terms) for _, one in facts],
         )  # fmt: skip
         if row is not None:
             raise RecoveryError(
-                f"order {row['order_id']}: fact {row['sequence']} is not the same here as in Kafka: this database has "
-                "decided by itself since it was copied; restore the backup again and recover before a worker starts"
+                f"order {row['order_id']}: fact {row['sequence']} in this database differs from the one in Kafka: a "
+                "worker has decided on this database since it was restored or copied. Restore the backup again, and "
+                "recover before any worker starts"
             )
 
     async def _must_know(self, records: Sequence[Record]) -> None:
         if (unknown := await first_unknown(self._cycle.connection, records)) is not None:
             raise RecoveryError(
-                f"{self._settings.topic(unknown.topic)} partition {unknown.partition} offset {unknown.offset}: no fact "
-                f"on the topics leads to {id_of(unknown)}; restore a newer backup, or recover with the program that "
-                "wrote it"
+                f"{self._settings.topic(unknown.topic)} partition {unknown.partition} offset {unknown.offset}: record "
+                f"{id_of(unknown)} follows from no fact in this database or on the topics. Restore a newer backup, or "
+                "recover with the version of this program that wrote the record"
             )
 
     async def _must_be_the_same(self, records: Sequence[Record]) -> None:
-        """The amount, the place in the line and the ids of every command are those that connectors were asked with."""
+        """Amount, sequence and ids of every command must be those with which connectors were asked."""
         rows = [(orjson.loads(record.value or b"{}"), kind_of(record)) for record in records]
         differs = await self._cycle.connection.fetchval(
             _SQL["differing_commands"],
@@ -198,7 +201,9 @@ class Facts:
             [kind.removeprefix("command.") for _, kind in rows], [data["value"] for data, _ in rows],
         )  # fmt: skip
         if differs is not None:
-            raise RecoveryError(f"command {differs} is not the same here as in Kafka; a person must look at its order")
+            raise RecoveryError(
+                f"command {differs} in this database differs from the one in Kafka: a person must look at its order"
+            )
 
     def _publish_event(self, order_id: str, message: bytes) -> None:
         event = orjson.loads(message)
@@ -207,17 +212,17 @@ class Facts:
         self._cycle.publish(Outgoing(names.EVENTS, home, order_id.encode(), message, headers))
 
 
-def _told(records: Iterable[Record]) -> dict[str, dict[int, Journaled]]:
-    """Order → sequence → fact, of everything that these records carry."""
-    found: dict[str, dict[int, Journaled]] = {}
+def _carried(records: Iterable[Record]) -> dict[str, dict[int, Journaled]]:
+    """The facts in these records: order → sequence → fact."""
+    facts: dict[str, dict[int, Journaled]] = {}
     for record in records:
         for name, content in record.headers:
             if name == journal.HEADER and content is not None:
-                mine = found.setdefault((record.key or b"").decode(), {})
+                mine = facts.setdefault((record.key or b"").decode(), {})
                 mine.update((one.sequence, one) for one in journal.decode(content))
-    return found
+    return facts
 
 
 def _awaited(order: Order) -> list[str] | None:
-    """The connectors that an order waits for; whether the file names them, the worker sees when it starts."""
+    """The connectors that an order waits for; a worker checks at its start whether the file names them."""
     return sorted({payment.connector for payment in order.undecided}) if order.awaits_connectors else None

@@ -1,4 +1,4 @@
-"""Where the ledger goes on reading: where the backup had stopped, as far as the topics still reach back."""
+"""Sets where the ledger goes on reading: where the backup had stopped, or where the topics begin now."""
 
 from collections.abc import Mapping
 
@@ -17,10 +17,10 @@ _SQL = load("worker.recovery")
 
 
 async def go_on_from(settings: Settings, connection: Connection, bounds: Mapping[Place, tuple[int, int]]) -> list[str]:
-    """What retention has deleted since the backup need not be read again, if it was read before it was deleted.
+    """Skips records that retention has deleted since the backup, if they were read before; returns warnings.
 
-    The lost database told Kafka how far it had read: what lies before that had its fate, and left it on the topics.
-    Only a fact that waited, or that nothing had followed from yet, left as little there as a repeat: that is returned.
+    The offsets committed to Kafka show how far the lost database had read. What those records caused is on the output
+    topics, except for facts that were parked or had no effect yet: they look like repeats, so the warnings count both.
     """
     partitions = range(settings.topic_partitions)
     stored = await stored_positions(connection, LedgerHandler.topics, partitions)
@@ -32,15 +32,15 @@ async def go_on_from(settings: Settings, connection: Connection, bounds: Mapping
     for place, first in gone.items():
         if place in stored and committed.get(place, 0) < first:
             raise RecoveryError(
-                f"{settings.topic(place[0])} partition {place[1]} begins at offset {first}, and nobody has read all "
-                "before it: its sender must publish again what was deleted unread; to go on without it, set the stored "
-                f"position to {first} by hand"
+                f"{settings.topic(place[0])} partition {place[1]} begins at offset {first}: retention has deleted "
+                "records before it that no worker had read. Their sender must publish them again; to go on, set the "
+                f"stored position to {first} by hand, then recover again"
             )
     await advance_positions(connection, gone)
     ranges = [(*place, stored.get(place, 0), first) for place, first in gone.items()]
     return [
-        f"{settings.topic(row['topic'])} partition {row['partition']}: of offsets {row['stored']} to "
-        f"{row['first'] - 1}, which retention has deleted, {row['number']} left no trace; what was no repeat must be "
-        "published again"
+        f"{settings.topic(row['topic'])} partition {row['partition']}: retention has deleted offsets {row['stored']} "
+        f"to {row['first'] - 1}, and {row['number']} of these records left no trace; their sender must publish them "
+        "again, unless they were repeats"
         for row in await connection.fetch(_SQL["untraced"], *columns(ranges))
     ]

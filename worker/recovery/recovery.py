@@ -1,7 +1,7 @@
-"""One transaction in which the database takes back everything that the topics know, or nothing.
+"""Takes everything that the topics have back into the database, in one transaction.
 
-Nothing is decided: facts are folded in the order, and under the terms, in which they had been applied. Nothing is
-sent: what has an outcome is booked, what has none is asked again later by the delivery worker, under its request id.
+It decides nothing: facts are folded in the order, and under the terms, in which they had been applied. It sends
+nothing: outcomes are booked, and the delivery worker later sends commands without one again, under their request ids.
 """
 
 import time
@@ -19,11 +19,11 @@ from worker.people.replaying import REPLAYED_TOPICS
 from worker.postgres.connecting import UNLIMITED, Connection, connect
 from worker.postgres.migrations import require_current
 from worker.postgres.queries import load
-from worker.recovery import dead
-from worker.recovery.deliveries import Deliveries
+from worker.recovery import dead_letters
+from worker.recovery.deliveries import DeliveryRecovery
 from worker.recovery.errors import RecoveryError
-from worker.recovery.facts import Facts
-from worker.recovery.forgotten import as_job, not_taken_over, own_places
+from worker.recovery.facts import FactRecovery
+from worker.recovery.missing_commands import as_job, not_taken_over, unused_offsets
 from worker.recovery.positions import go_on_from
 from worker.recovery.summary import Progress, Summary
 from worker.settings import Settings
@@ -39,8 +39,8 @@ _SQL = load("worker.recovery")
 Range = tuple[int, int]
 
 
-async def run_recovery(settings: Settings, told: Progress, *, dry_run: bool = False) -> Summary:
-    """Everything in one transaction, which `dry_run` rolls back."""
+async def run_recovery(settings: Settings, progress: Progress, *, dry_run: bool = False) -> Summary:
+    """Recovers in one transaction, which `dry_run` rolls back."""
     connection = await connect(
         settings.database,
         name="settlement-recover",
@@ -51,7 +51,7 @@ async def run_recovery(settings: Settings, told: Progress, *, dry_run: bool = Fa
         await require_current(connection)
         transaction = connection.transaction()
         await transaction.start()
-        summary = await Recovery(settings, connection, told).run()
+        summary = await Recovery(settings, connection, progress).run()
         await (transaction.rollback() if dry_run else transaction.commit())
         return summary
     finally:
@@ -59,12 +59,12 @@ async def run_recovery(settings: Settings, told: Progress, *, dry_run: bool = Fa
 
 
 class Recovery:
-    """Call `run` inside a transaction; whoever commits it has a database that is as old as Kafka."""
+    """`run` must be called inside a transaction; its commit brings the database up to date with Kafka."""
 
-    def __init__(self, settings: Settings, connection: Connection, told: Progress) -> None:
+    def __init__(self, settings: Settings, connection: Connection, progress: Progress) -> None:
         self._settings = settings
         self._connection = connection
-        self._told = told
+        self._progress = progress
         self._partitions = range(settings.topic_partitions)
         self._bounds: dict[Place, Range] = {}
         self._ranges: dict[Place, Range] = {}
@@ -75,11 +75,11 @@ class Recovery:
 
     async def run(self) -> Summary:
         """Takes back facts, commands, outcomes, decisions and dead letters; afterwards workers may start."""
-        await self._take_everything()
+        await self._lock_everything()
         self._dead_letter_bytes = await topics.verify(self._settings)
-        self._bounds = await self._look()
+        self._bounds = await self._topic_bounds()
         for role in ROLES:
-            await self._choose_ranges(role)
+            await self._read_outputs_from(role)
         cycle = Cycle(
             self._connection, [], dict.fromkeys(self._partitions, 0), time.time_ns() // 1_000_000, len(self._partitions)
         )
@@ -89,12 +89,13 @@ class Recovery:
             await self._note_published(role)
         return self.summary
 
-    async def _take_everything(self) -> None:
-        """No worker runs, and none takes a partition before we are done."""
-        alive = await self._connection.fetch(_SQL["living_members"])
-        if alive:
+    async def _lock_everything(self) -> None:
+        """Locks all partitions, so that no worker takes one before the transaction ends."""
+        running = await self._connection.fetch(_SQL["living_members"])
+        if running:
             raise RecoveryError(
-                f"a {alive[0]['role']} worker is running ({alive[0]['member_id']}); stop all workers first"
+                f"a {running[0]['role']} worker is running ({running[0]['member_id']}): stop all workers first, then "
+                "recover again"
             )
         try:
             await self._connection.execute(_SQL["create_all_partitions"], len(self._partitions))
@@ -102,13 +103,16 @@ class Recovery:
                 taken = await self._connection.fetch(_SQL[f"take_{role.role}_partitions"])
                 if len(taken) != len(self._partitions):
                     raise RecoveryError(
-                        f"the database knows {len(taken)} partitions, but TOPIC_PARTITIONS is {len(self._partitions)}"
+                        f"the database has {len(taken)} partitions, but TOPIC_PARTITIONS is {len(self._partitions)}: "
+                        "set it to the number of partitions of this deployment"
                     )
         except asyncpg.LockNotAvailableError:
-            raise RecoveryError("a worker, or another recovery, is at work; stop all workers first") from None
+            raise RecoveryError(
+                "a worker or another recovery is using this database: stop all workers first, then recover again"
+            ) from None
 
-    async def _look(self) -> dict[Place, Range]:
-        """From where to where each topic reaches."""
+    async def _topic_bounds(self) -> dict[Place, Range]:
+        """The first offset and the end of every partition of our topics."""
         everything = (*names.TOPICS, *names.DEAD_LETTER_TOPICS)
         looker = Looker(self._settings, everything)
         await looker.start()
@@ -117,93 +121,95 @@ class Recovery:
         finally:
             await looker.stop()
 
-    async def _choose_ranges(self, role: Role) -> None:
-        """What has to be read of everything that this role writes: from what it knows to have published."""
-        await self._speak_as(role.role)
+    async def _read_outputs_from(self, role: Role) -> None:
+        """Output topics of this role are read from where its tables know what it has published."""
+        await self._use_schema(role.role)
         mine = _written_by(role)
         published = await published_offsets(self._connection, mine, self._partitions)
         bounds = {place: bounds for place, bounds in self._bounds.items() if place[0] in mine}
         self._published |= published
         self._ranges |= unverified_ranges(bounds, published)
 
-    async def _choose_unread(self, topics: Sequence[str]) -> None:
-        """What has to be read of these: from where the worker whose tables are meant has stopped reading."""
+    async def _read_inputs_from(self, topics: Sequence[str]) -> None:
+        """These topics are read from the positions in the tables of the present search_path."""
         stored = await stored_positions(self._connection, topics, self._partitions)
         self._ranges |= unverified_ranges(
             {place: bounds for place, bounds in self._bounds.items() if place[0] in topics}, stored
         )
 
     async def _ledger(self, cycle: Cycle) -> None:
-        await self._speak_as("ledger")
-        facts = Facts(self._settings, cycle, self.summary)
+        await self._use_schema("ledger")
+        facts = FactRecovery(self._settings, cycle, self.summary)
         for partition in self._partitions:
             async for page in self._read(names.EVENTS, partition):
-                await facts.of_events(page)
-            await facts.tell_missing_events()
+                await facts.take_back_events(page)
+            await facts.publish_missing_events()
             async for page in self._read(names.COMMANDS, partition):
-                await facts.of_commands(page)
-            await facts.tell_states()
-        await self._number_dead_letters_on()
+                await facts.take_back_commands(page)
+            await facts.publish_states()
+        await self._reserve_dead_letter_numbers()
         for topic in LedgerHandler.topics:
             for partition in self._partitions:
                 async for page in self._read(topic + names.DEAD_LETTER_SUFFIX, partition):
-                    found = await dead.take_back(
+                    found = await dead_letters.take_back(
                         self._connection, page, self._settings.topic_prefix, self.summary, "ledger"
                     )
-                    await dead.account(self._connection, found, facts.records, facts.next_offsets)
+                    await dead_letters.account(self._connection, found, facts.records, facts.next_offsets)
         await facts.account()
         self.summary.warnings += await go_on_from(self._settings, self._connection, self._bounds)
 
-    async def _number_dead_letters_on(self) -> None:
-        """Replays name dead letters by numbers of the lost database: no other dead letter may get them."""
-        await self._choose_unread(REPLAYED_TOPICS)
-        named = 0
+    async def _reserve_dead_letter_numbers(self) -> None:
+        """New dead letters must not get the numbers that replays use for those of the lost database."""
+        await self._read_inputs_from(REPLAYED_TOPICS)
+        last = 0
         for topic in REPLAYED_TOPICS:
             for partition in self._partitions:
                 async for page in self._read(topic, partition):
-                    named = max(named, dead.last_replayed(page))
-        if named:
-            await self._connection.execute(_SQL["number_dead_letters_on"], named)
+                    last = max(last, dead_letters.last_replayed(page))
+        if last:
+            await self._connection.execute(_SQL["number_dead_letters_on"], last)
 
     async def _delivery(self, cycle: Cycle) -> None:
-        await self._speak_as("delivery")
-        deliveries = Deliveries(cycle, self.summary)
+        await self._use_schema("delivery")
+        deliveries = DeliveryRecovery(cycle, self.summary)
         for partition in self._partitions:
             async for page in self._read(names.COMMANDS + names.DEAD_LETTER_SUFFIX, partition):
-                await dead.take_back(self._connection, page, self._settings.topic_prefix, self.summary, "delivery")
+                await dead_letters.take_back(
+                    self._connection, page, self._settings.topic_prefix, self.summary, "delivery"
+                )
         await self._take_over(cycle, deliveries)
         for partition in self._partitions:
             async for page in self._read(names.OUTCOMES, partition):
-                await deliveries.of_outcomes(page)
+                await deliveries.take_back_outcomes(page)
         await deliveries.finish()
 
-    async def _take_over(self, cycle: Cycle, deliveries: Deliveries) -> None:
-        """Every command that Kafka has, and those that it has lost, stand in the schedule."""
-        await self._choose_unread((names.COMMANDS,))
+    async def _take_over(self, cycle: Cycle, deliveries: DeliveryRecovery) -> None:
+        """Adds every command to the schedule that Kafka has, or that it has lost."""
+        await self._read_inputs_from((names.COMMANDS,))
         for partition in self._partitions:
             async for page in self._read(names.COMMANDS, partition):
-                await deliveries.of_commands(page)
+                await deliveries.take_back_commands(page)
                 await outbox.flush(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
         ends = {(names.COMMANDS, partition): self._bounds[names.COMMANDS, partition][1]
                 for partition in self._partitions}  # fmt: skip
         await advance_positions(self._connection, ends)
-        await self._take_over_forgotten(cycle, deliveries)
+        await self._take_over_missing(cycle, deliveries)
 
-    async def _take_over_forgotten(self, cycle: Cycle, deliveries: Deliveries) -> None:
-        """What a whole topic does not have it never had: that is published. Else it may have been sent."""
-        places = await own_places(self._connection)
+    async def _take_over_missing(self, cycle: Cycle, deliveries: DeliveryRecovery) -> None:
+        """Publishes a command that its topic, complete from offset 0, never had; any other may have been sent."""
+        offsets = await unused_offsets(self._connection)
         async for command, record in not_taken_over(cycle, self._settings.topic_prefix):
             first, end = self._bounds[record.place]
             if first == 0 and end >= self._published.get(record.place, 0):
                 cycle.publish(record)
             else:
-                await deliveries.take_over_as(command, await as_job(cycle, record, places))
-        await self._speak_as("ledger")
+                await deliveries.take_over_missing(command, await as_job(cycle, record, offsets))
+        await self._use_schema("ledger")
         self.summary["unpublished"] += await outbox.flush(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
-        await self._speak_as("delivery")
+        await self._use_schema("delivery")
 
     async def _note_published(self, role: Role) -> None:
-        await self._speak_as(role.role)
+        await self._use_schema(role.role)
         ends = {(topic, partition): self._bounds[topic, partition][1]
                 for topic in _written_by(role) for partition in self._partitions}  # fmt: skip
         await note_published(self._connection, ends)
@@ -213,14 +219,14 @@ class Recovery:
         first, end = self._ranges[place]
         async for page in read_between(self._settings, {place: (first, end)}):
             yield page
-            self._tell(page)
+            self._report_progress(page)
 
-    def _tell(self, page: Sequence[Record]) -> None:
+    def _report_progress(self, page: Sequence[Record]) -> None:
         self._done += len(page)
-        self._told(self._done, sum(end - first for first, end in self._ranges.values()))
+        self._progress(self._done, sum(end - first for first, end in self._ranges.values()))
 
-    async def _speak_as(self, role: str) -> None:
-        """Whose tables unqualified names mean, until the end of the transaction."""
+    async def _use_schema(self, role: str) -> None:
+        """Sets the search_path until the end of the transaction."""
         await self._connection.execute(f"SET LOCAL search_path TO {role}")
 
 

@@ -1,5 +1,5 @@
 -- name: living_members
--- Workers that run: their lease is not over and their session is there.
+-- Workers that run: their lease is valid and their database session exists.
 SELECT member_id, 'ledger' AS role FROM ledger.members JOIN pg_stat_activity AS activity
     ON activity.pid = members.backend_pid AND coalesce(activity.backend_start, members.backend_start) = members.backend_start
 WHERE lease_until > clock_timestamp()
@@ -9,7 +9,7 @@ SELECT member_id, 'delivery' FROM delivery.members JOIN pg_stat_activity AS acti
 WHERE lease_until > clock_timestamp()
 
 -- name: create_all_partitions
--- A database that no worker has ever used gets its partitions; those that are there are not waited for.
+-- Creates the partitions of a database that no worker has used yet; waits for no lock on existing ones.
 WITH ledger_too AS (
     INSERT INTO ledger.partitions (partition)
     SELECT * FROM generate_series(0, $1::integer - 1) EXCEPT SELECT partition FROM ledger.partitions
@@ -20,7 +20,7 @@ SELECT * FROM generate_series(0, $1::integer - 1) EXCEPT SELECT partition FROM d
 ON CONFLICT DO NOTHING
 
 -- name: take_ledger_partitions
--- All of them are ours until this transaction ends, and whoever owned one is fenced out afterwards.
+-- Locks all partitions until this transaction ends, and fences out their owners.
 UPDATE ledger.partitions SET owner = NULL, epoch = epoch + 1
 WHERE partition IN (SELECT partition FROM ledger.partitions ORDER BY partition FOR UPDATE NOWAIT)
 RETURNING partition
@@ -32,14 +32,14 @@ WHERE partition IN (SELECT partition FROM delivery.partitions ORDER BY partition
 RETURNING partition
 
 -- name: differing_facts
--- Which of these facts this database has otherwise.
+-- Facts that this database has with another content.
 SELECT told.order_id, told.sequence
 FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[]) AS told (order_id, sequence, fact, terms)
 JOIN ledger.facts ON facts.order_id = told.order_id AND facts.sequence = told.sequence
 WHERE facts.fact <> told.fact OR facts.terms <> told.terms LIMIT 1
 
 -- name: differing_commands
--- Which of these commands were issued here with another content.
+-- Commands that this database has with another content.
 SELECT told.command_id
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::bigint[])
     AS told (order_id, command_id, request_id, payment_id, sequence, operation, value)
@@ -48,11 +48,11 @@ WHERE (commands.request_id, commands.payment_id, commands.sequence, commands.ope
     <> (told.request_id, told.payment_id, told.sequence, told.operation, told.value) LIMIT 1
 
 -- name: later_events
--- One order's events after the last one that its topic has.
+-- The events of an order after the last one on its topic.
 SELECT message FROM ledger.events WHERE order_id = $1 AND sequence > $2 ORDER BY sequence
 
 -- name: try_what_waits
--- Facts that waited and may now be tried: the worker looks at their orders as soon as it starts.
+-- Parked facts that may be tried now: the worker looks at their orders as soon as it starts.
 WITH waiting AS (
     UPDATE ledger.parked SET waits_for = 'order' FROM ledger.orders
     WHERE parked.order_id = orders.order_id AND orders.opened AND orders.awaits IS NULL
@@ -62,7 +62,7 @@ WITH waiting AS (
 UPDATE ledger.orders SET wake_at = clock_timestamp() FROM waiting WHERE orders.order_id = waiting.order_id
 
 -- name: take_back_ledger_dead_letters
--- Dead letters as their topics have them; those that are here stay as they are.
+-- Adds dead letters as their topics have them; rows that exist stay as they are.
 INSERT INTO ledger.dead_letters (
     topic, partition, "offset", order_id, merchant, reason, message, key, value, headers, "timestamp", dead_at)
 SELECT told.topic, told.partition, told.place, told.order_id, orders.merchant, told.reason, told.message, told.key,
@@ -75,7 +75,7 @@ ON CONFLICT (topic, partition, "offset") DO NOTHING
 RETURNING topic, partition, "offset"
 
 -- name: take_back_delivery_dead_letters
--- The same for commands that ended badly, which may do so again after a person has decided: the last time counts.
+-- The same for commands, which may fail again after a person has decided: the latest dead letter counts.
 INSERT INTO delivery.dead_letters (
     topic, partition, "offset", order_id, merchant, reason, message, key, value, headers, "timestamp", dead_at)
 SELECT told.topic, told.partition, told.place, told.order_id, orders.merchant, told.reason, told.message, told.key,
@@ -91,12 +91,12 @@ ON CONFLICT (topic, partition, "offset") DO UPDATE SET
 RETURNING topic, partition, "offset"
 
 -- name: number_dead_letters_on
--- New dead letters get numbers, odd like all of the ledger's, that no replay names.
+-- New dead letters get numbers above those in replays; the ledger's numbers are odd.
 SELECT setval(pg_get_serial_sequence('ledger.dead_letters', 'id'),
     greatest($1::bigint | 1, (SELECT max(id) FROM ledger.dead_letters)))
 
 -- name: drop_dead_parked
--- What waited in the backup and has died since waits no longer; its order counts what is left.
+-- Removes parked facts of the backup that have become dead letters since, and corrects their orders' counts.
 WITH gone AS (
     DELETE FROM ledger.parked USING unnest($1::text[], $2::integer[], $3::bigint[]) AS dead (topic, partition, place)
     WHERE parked.topic = dead.topic AND parked.partition = dead.partition AND parked."offset" = dead.place
@@ -109,12 +109,12 @@ WITH gone AS (
 SELECT topic, partition, count(*) AS number FROM gone WHERE waits_for <> 'judgement' GROUP BY 1, 2
 
 -- name: facts_among
--- Which of these places are facts.
+-- Which of these records are facts.
 SELECT topic, partition, place FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS dead (topic, partition, place)
 WHERE EXISTS (SELECT FROM ledger.facts f WHERE (f.topic, f.partition, f."offset") = (dead.topic, dead.partition, dead.place))
 
 -- name: account_taken_back
--- Records whose fate came back from the topics; read again, they are known.
+-- Counts records as consumed whose fate came back from the topics.
 INSERT INTO ledger.consumed (topic, partition, records, duplicates, next_offset)
 SELECT topic, partition, records, 0, next_offset
 FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) AS more (topic, partition, records, next_offset)
@@ -122,7 +122,7 @@ ON CONFLICT (topic, partition) DO UPDATE SET
     records = consumed.records + excluded.records, next_offset = greatest(consumed.next_offset, excluded.next_offset)
 
 -- name: untraced
--- Of these ranges of offsets, how many are neither facts nor dead letters nor wait.
+-- How many offsets in these ranges are neither a fact nor a dead letter nor parked.
 SELECT topic, partition, stored, first, number
 FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) AS gone (topic, partition, stored, first), LATERAL (
     SELECT first - stored - count(*) AS number FROM (
@@ -144,23 +144,23 @@ SELECT DISTINCT order_id FROM ledger.commands
 WHERE NOT EXISTS (SELECT FROM delivery.commands d WHERE d.command_id = commands.command_id)
 
 -- name: facts_of_one_order
--- Its facts in the order of application.
+-- The facts of an order, in the order of application.
 SELECT fact, terms FROM ledger.facts WHERE order_id = $1 ORDER BY sequence
 
 -- name: taken_over_of_order
--- Which of its commands the delivery worker has.
+-- The commands of an order that the delivery worker has.
 SELECT command_id FROM delivery.commands WHERE order_id = $1
 
--- name: lowest_place
--- Commands that their topic did not have stand before all others.
+-- name: lowest_offset
+-- The lowest offset of a command; those whose record was gone have negative ones.
 SELECT least(min("offset"), 0) FROM delivery.commands
 
--- name: place_of_forgotten
--- Where a command stood, if its dead letter tells.
+-- name: offset_in_dead_letter
+-- The offset of a command's record, from its dead letter.
 SELECT "offset" FROM delivery.dead_letters WHERE topic = $1 AND partition = $2 AND order_id = $3 AND value = $4 LIMIT 1
 
 -- name: set_outcomes
--- What became of commands as the outcomes topic tells it; what is here already stays.
+-- Books outcomes of commands from their topic, unless a later one is booked already.
 UPDATE delivery.commands SET state = told.state, changes = told.changes, done = told.done,
     operation_id = told.operation_id, code = told.code, message = told.message, begun = NULL,
     attempts = greatest(commands.attempts, told.attempts), ended_at = told.at
@@ -170,7 +170,7 @@ WHERE commands.command_id = told.command_id AND commands.changes < told.changes
 RETURNING commands.command_id
 
 -- name: waiting_by_order
--- Commands without an outcome, and the state of their order.
+-- Orders with commands that have no outcome.
 SELECT orders.document, waiting.ids FROM ledger.orders JOIN (
     SELECT order_id, array_agg(command_id) AS ids FROM delivery.commands WHERE state = 'waiting' GROUP BY order_id) AS waiting
     USING (order_id)
@@ -181,7 +181,7 @@ WHERE orders.opened
 SELECT applied_at IS NOT NULL FROM delivery.decisions WHERE id = $1
 
 -- name: take_back_decision
--- A decision as it was told.
+-- Adds a decision as its record has it.
 INSERT INTO delivery.decisions (id, action, partition, order_id, command_id, invoice_number, settle_id, changes, value,
     operation_id, decided_by, reason, decided_at, applied_at)
 OVERRIDING SYSTEM VALUE
@@ -189,16 +189,16 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)
 ON CONFLICT (id) DO UPDATE SET applied_at = excluded.applied_at
 
 -- name: died_since
--- Whether this command ended badly after that time.
+-- Whether this command has a dead letter after that time.
 SELECT EXISTS (SELECT FROM delivery.dead_letters WHERE (topic, partition, "offset") = ($1, $2, $3) AND dead_at > $4)
 
 -- name: number_decisions_on
--- New decisions get numbers that none has had.
+-- New decisions get numbers that no decision has had.
 SELECT setval(pg_get_serial_sequence('delivery.decisions', 'id'),
     greatest($1::bigint, (SELECT coalesce(max(id), 1) FROM delivery.decisions)))
 
 -- name: give_turns
--- On each payment the first command that has not left the line is the one whose turn it is (I6).
+-- On each payment it is the turn of the first command that has not ended (I6).
 UPDATE delivery.commands SET turn = NOT turn
 WHERE turn <> (sequence = 1 OR EXISTS (
     SELECT FROM delivery.commands AS before
@@ -206,6 +206,6 @@ WHERE turn <> (sequence = 1 OR EXISTS (
         AND before.state NOT IN ('waiting', 'suspect', 'unknown')))
 
 -- name: make_uncertain
--- Whatever may have been sent counts as unknown: asked again now, for another horizon, and a refusal proves nothing (R33, R35).
+-- Commands that may have been sent count as unknown: sent again now for another horizon; a decline proves nothing (R33, R35).
 UPDATE delivery.commands SET uncertain = true, first_attempt_at = $1, due_at = $1 WHERE state = 'waiting'
 RETURNING command_id

@@ -1,14 +1,14 @@
-"""What a recovery took back, by kind, what it could not, and how it says where it is."""
+"""What a recovery took back, what it could not take back, and its progress."""
 
 from collections import Counter
 from collections.abc import Callable
 
 Progress = Callable[[int, int], None]
-"""Told how many records were read, of how many offsets."""
+"""Called with the number of records read, and the number of offsets to read."""
 
 
 class Summary(Counter[str]):
-    """How much of which kind came back."""
+    """How many of each kind came back, and warnings about what did not."""
 
     def __init__(self) -> None:
         super().__init__()

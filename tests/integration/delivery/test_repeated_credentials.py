@@ -44,6 +44,6 @@ async def test_a_credential_that_a_connector_repeats_is_withheld_wherever_its_wo
     kept = rows + told.decode() + capsys.readouterr().out + alerts
 
     assert "bad-[withheld]" in kept
-    assert "the reply speaks of paymentId [withheld]" in kept
+    assert "the reply has the paymentId [withheld]" in kept
     assert "to/ken" not in kept
     assert "of-acme" not in kept

@@ -1,4 +1,4 @@
-"""Dead letters come back from their topics; whether a person discarded one since, only the lost database knew."""
+"""Takes dead letters back from their topics. Whether a person has discarded one since, only the lost database knew."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ from worker.stream.stored_records import encode_headers
 
 _SQL = load("worker.recovery")
 
-# No deployment ever has so many dead letters: a higher number is forged, and must not use up the sequence.
+# No deployment has so many dead letters: a higher number is forged, and must not use up the sequence.
 NUMBER_MAX = 10**15
 
 
 async def take_back(
     connection: Connection, page: Sequence[Record], prefix: str, summary: Summary, role: str
 ) -> list[Origin]:
-    """Rows for dead letters that are not here yet; returns which records they were."""
+    """Inserts the dead letters that are not here yet; returns the places of their original records."""
     found = [_row(dead, was) for dead in page if (was := original(dead, prefix)) is not None]
     if not found:
         return []
-    last = {row[:3]: row for row in found}  # of a record that died more than once
+    last = {row[:3]: row for row in found}  # the last dead letter of each record
     rows = await connection.fetch(_SQL[f"take_back_{role}_dead_letters"], *columns(list(last.values())))
     summary["dead_letters"] += len(rows)
     return [(row["topic"], row["partition"], row["offset"]) for row in rows]
@@ -36,7 +36,7 @@ async def take_back(
 async def account(
     connection: Connection, dead: Sequence[Origin], records: Counter[Place], ends: dict[Place, int]
 ) -> None:
-    """Counts each as a record with a fate, unless it was a fact as well, or had waited in the backup."""
+    """Counts the original record of each as consumed (I7), unless it was a fact too, or was parked in the backup."""
     if not dead:
         return
     for row in await connection.fetch(_SQL["drop_dead_parked"], *columns(dead)):
@@ -49,7 +49,7 @@ async def account(
 
 
 def last_replayed(page: Sequence[Record]) -> int:
-    """The highest number of a dead letter that these replay; a number too high for any database is ignored."""
+    """The highest dead letter number among these replays, without numbers too high to be real."""
     named = (one for record in page if (one := replay_of(record)) is not None)
     return max((one for one in named if one <= NUMBER_MAX), default=0)
 
@@ -63,7 +63,7 @@ def _row(dead: Record, was: Original) -> tuple[Any, ...]:
 
 
 def _order(record: Record) -> str | None:
-    """The order that a dead letter speaks of, where it can be read."""
+    """The order of a dead letter, if it can be read."""
     if record.topic == COMMANDS:
         return (record.key or b"").decode("utf-8", "replace").replace("\0", "") or None
     one = read_fact(record)

@@ -1,4 +1,4 @@
-"""Commands that the ledger issued and the delivery worker does not have, and that it will not find on their topic."""
+"""Commands that the ledger issued and that neither the delivery worker's tables nor their topic have."""
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
@@ -20,7 +20,7 @@ _SQL = load("worker.recovery")
 
 
 async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Command, Outgoing]]:
-    """Each with its record, folded again from the facts of its order."""
+    """Each such command with its record, folded again from the facts of its order."""
     for row in await cycle.connection.fetch(_SQL["not_taken_over"]):
         order_id = row["order_id"]
         known = {one["command_id"] for one in await cycle.connection.fetch(_SQL["taken_over_of_order"], order_id)}
@@ -33,16 +33,16 @@ async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Comma
                 yield fold.order.commands[asked.command.command_id], record
 
 
-async def own_places(connection: Connection) -> Iterator[int]:
-    """Places below every command's, for records that their topic no longer has, or never had."""
-    return count(await connection.fetchval(_SQL["lowest_place"]) - 1, -1)
+async def unused_offsets(connection: Connection) -> Iterator[int]:
+    """Negative offsets that no command has, for commands whose record is gone."""
+    return count(await connection.fetchval(_SQL["lowest_offset"]) - 1, -1)
 
 
-async def as_job(cycle: Cycle, record: Outgoing, own_places: Iterator[int]) -> Job:
-    """What the delivery worker would have made of it; a dead letter is known by the place of its command."""
-    told = (record.topic, record.partition, (record.key or b"").decode(), record.value)
-    offset = await cycle.connection.fetchval(_SQL["place_of_forgotten"], *told)
-    offset = next(own_places) if offset is None else offset
+async def as_job(cycle: Cycle, record: Outgoing, unused_offsets: Iterator[int]) -> Job:
+    """The job that the delivery worker would have made; with the offset in the command's dead letter, if it has one."""
+    subject = (record.topic, record.partition, (record.key or b"").decode(), record.value)
+    offset = await cycle.connection.fetchval(_SQL["offset_in_dead_letter"], *subject)
+    offset = next(unused_offsets) if offset is None else offset
     read = Record(record.topic, record.partition, offset, record.key, record.value, record.headers, cycle.now_ms)
     job = read_job(cycle, read)
     assert job is not None, "the ledger wrote this command, so it can be read"
