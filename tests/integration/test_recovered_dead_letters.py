@@ -5,7 +5,7 @@ import asyncpg
 from worker.kafka.dead_letters import dead_letter
 from worker.kafka.names import COMMANDS
 from worker.kafka.records import Record
-from worker.recovery import dead
+from worker.recovery import dead_letters
 from worker.recovery.summary import Summary
 
 DIED_MS = 1_768_478_400_000
@@ -18,7 +18,7 @@ async def test_a_dead_command_whose_key_holds_what_no_table_takes_does_not_stop_
     connection = await asyncpg.connect(database_url)
 
     try:
-        found = await dead.take_back(connection, [letter], "shop.", Summary(), "delivery")
+        found = await dead_letters.take_back(connection, [letter], "shop.", Summary(), "delivery")
         row = await connection.fetchrow("SELECT order_id, key FROM delivery.dead_letters")
     finally:
         await connection.close()
