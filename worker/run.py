@@ -116,13 +116,13 @@ def _stack_is_up(settings: Settings) -> bool:
 
 
 async def _peers(settings: Settings) -> dict[str, Any]:
-    from worker.kafka.connecting import cluster
+    from worker.kafka.connecting import describe_cluster
     from worker.postgres.migrations import applied_version, server_version
 
     return {
         "schema_applied": await applied_version(settings.database),
         "database": f"PostgreSQL {await server_version(settings.database)}",
-        "broker": await cluster(settings),
+        "broker": await describe_cluster(settings),
     }
 
 

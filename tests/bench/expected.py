@@ -8,7 +8,7 @@ from tests.bench import load
 from worker.domain.facts import Fact, OutcomeReported
 from worker.domain.order import Order
 from worker.domain.terms import Capability, Terms
-from worker.kafka.packing import unpacked
+from worker.kafka.packing import unpack
 from worker.kafka.records import Outgoing, Record
 from worker.ledger.order_fold import OrderFold
 from worker.ledger.publishing import encode_messages, publish
@@ -44,7 +44,7 @@ def messages_of_an_invoice(parcels: int, prefix: str) -> list[Outgoing]:
     fold = _invoiced(parcels)
     cycle = Cycle(cast("Connection", None), [], {}, TERMS.now_ms, 1)
     publish(cycle, fold, encode_messages(fold, prefix))
-    return unpacked(cycle.outgoing)
+    return unpack(cycle.outgoing)
 
 
 def row_sizes_of_an_invoice(parcels: int) -> list[int]:

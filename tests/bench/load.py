@@ -57,5 +57,9 @@ def home(order_id: str, partitions: int) -> int:
 
 def _record(topic: str, kind: str, order_id: str, id_: str, data: dict[str, Any], partitions: int) -> Outgoing:
     return Outgoing(
-        topic, home(order_id, partitions), order_id.encode(), orjson.dumps(data), envelope.write(kind, id_, _AT)
+        topic,
+        home(order_id, partitions),
+        order_id.encode(),
+        orjson.dumps(data),
+        envelope.binary_headers(kind, id_, _AT),
     )

@@ -20,7 +20,7 @@ from worker.domain.order import Order
 from worker.domain.published import command_message, event_message, order_state, timestamp
 from worker.domain.terms import Capability, Terms
 from worker.kafka import names
-from worker.kafka.envelope import write
+from worker.kafka.envelope import binary_headers
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.records import Outgoing
 from worker.stack import StackEnv
@@ -109,14 +109,14 @@ def _messages(orders: int, partitions: int, documents: list[tuple[str, int, byte
             order = decision.order
             for event in decision.events:
                 data = event_message(order, event, None, _MS)
-                headers = write(event.type, f"{name}/{event.sequence}", data["at"])
+                headers = binary_headers(event.type, f"{name}/{event.sequence}", data["at"])
                 yield Outgoing(names.EVENTS, home, key, orjson.dumps(data), headers)
             for command in decision.commands:
                 data = command_message(order, command, _MS)
-                headers = write("command.settle", command.command_id, data["issuedAt"])
+                headers = binary_headers("command.settle", command.command_id, data["issuedAt"])
                 yield Outgoing(names.COMMANDS, home, key, orjson.dumps(data), headers)
             state = order_state(order)
-            headers = write("order.state", f"{name}/v{order.version}", state["updatedAt"])
+            headers = binary_headers("order.state", f"{name}/v{order.version}", state["updatedAt"])
             yield Outgoing(names.ORDERS, home, key, orjson.dumps(state), headers)
         documents.append((name, home, msgspec.json.encode(order)))
 

@@ -36,7 +36,7 @@ def commands(first: int, count: int, connector_name: str = "acme") -> Iterator[O
     for number in range(first, first + count):
         data = command(number, connector_name)
         order_id = data["orderId"]
-        headers = envelope.write("command.settle", data["commandId"], _AT)
+        headers = envelope.binary_headers("command.settle", data["commandId"], _AT)
         yield Outgoing(names.COMMANDS, home(order_id, PARTITIONS), order_id.encode(), orjson.dumps(data), headers)
 
 

@@ -15,7 +15,7 @@ from tests.chaos.crashing import PROGRAM, STEPS
 from tests.integration.ledger.harness import authorized, invoice, outcome
 from tests.integration.stream.deployment import LEDGER, StreamDeployment, deployed, environment_of
 from worker.kafka import names
-from worker.kafka.envelope import write
+from worker.kafka.envelope import binary_headers
 from worker.kafka.records import Outgoing
 from worker.ledger.checking import run_audit, run_rebuild
 from worker.stack import StackEnv
@@ -53,7 +53,7 @@ async def outcomes(deployment: StreamDeployment) -> list[Message]:
 async def send(deployment: StreamDeployment, messages: list[Message]) -> None:
     records = [
         Outgoing(topic, deployment.home(data["orderId"]), data["orderId"].encode(), json.dumps(data).encode(),
-                 write(kind, "id", "2026-01-15T12:00:00Z"))
+                 binary_headers(kind, "id", "2026-01-15T12:00:00Z"))
         for topic, kind, data in messages
     ]  # fmt: skip
     await deployment.sink.publish(records)

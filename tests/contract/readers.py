@@ -5,7 +5,7 @@ from typing import Any
 
 from worker.delivery.taking import read_job
 from worker.kafka import names
-from worker.kafka.envelope import Unreadable, write
+from worker.kafka.envelope import Unreadable, binary_headers
 from worker.kafka.records import Record
 from worker.ledger.reading import read_fact
 from worker.stream.cycle import Cycle
@@ -28,7 +28,7 @@ def record(type_: str, data: bytes, envelope: str = "binary", topic: str | None 
     """The data in one of the envelopes; `bare` is an invoice's body alone."""
     headers: list[tuple[str, bytes]] = []
     if envelope == "binary":
-        headers = write(type_, "id-1", "2026-01-15T12:00:00Z", source=b"/erp")
+        headers = binary_headers(type_, "id-1", "2026-01-15T12:00:00Z", source=b"/erp")
     elif envelope == "structured":
         around = {"specversion": "1.0", "id": "id-1", "source": "/erp", "type": type_, "time": "2026-01-15T12:00:00Z"}
         data = json.dumps(around)[:-1].encode() + b', "data": ' + data + b"}"

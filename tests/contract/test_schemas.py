@@ -21,7 +21,7 @@ from worker.domain.decision import EventType
 from worker.domain.money import EXPONENTS, MAX_MINOR
 from worker.kafka import names
 from worker.kafka.dead_letters import ReasonCode
-from worker.kafka.envelope import Unreadable, read
+from worker.kafka.envelope import Unreadable, read_event
 from worker.kafka.records import Record
 from worker.stream.cycle import Cycle
 
@@ -192,7 +192,7 @@ def test_whatever_the_schemas_of_our_own_messages_allow_is_read(sent: tuple[str,
     ({"specversion": None, "type": "order.changed", "data": {}}, False),
 ])  # fmt: skip
 def test_the_schema_of_the_envelope_and_the_reader_agree(envelope: dict[str, Any], valid: bool):
-    found = read(Record(names.ORDER_CHANGES, 0, 0, None, json.dumps(envelope).encode(), [], 0))
+    found = read_event(Record(names.ORDER_CHANGES, 0, 0, None, json.dumps(envelope).encode(), [], 0))
 
     assert (problems("cloudevent", envelope) == []) is valid
     assert (not isinstance(found, Unreadable)) is valid
@@ -208,7 +208,7 @@ def test_the_schema_of_the_envelope_and_the_reader_agree(envelope: dict[str, Any
 ])  # fmt: skip
 def test_the_schema_of_headers_in_binary_mode_and_the_reader_agree(headers: dict[str, str], valid: bool):
     sent = [(name, content.encode()) for name, content in headers.items()]
-    found = read(Record(names.ORDER_CHANGES, 0, 0, None, b"{}", sent, 0))
+    found = read_event(Record(names.ORDER_CHANGES, 0, 0, None, b"{}", sent, 0))
 
     assert (problems("headers", headers) == []) is valid
     assert (not isinstance(found, Unreadable)) is valid

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from worker.domain.money import MAX_MINOR
 from worker.kafka import names
-from worker.kafka.envelope import VALUE_BYTES_MAX, write
+from worker.kafka.envelope import VALUE_BYTES_MAX, binary_headers
 from worker.kafka.records import Headers
 
 INVOICES, CHANGES, OUTCOMES = names.INVOICES, names.ORDER_CHANGES, names.OUTCOMES
@@ -121,7 +121,7 @@ def corpus() -> list[Case]:
 
 
 def _binary(type_: str, data: object) -> tuple[bytes, list[tuple[str, bytes]]]:
-    return json.dumps(data).encode(), write(type_, "id", "2026-01-15T12:00:00Z", source=b"/erp")
+    return json.dumps(data).encode(), binary_headers(type_, "id", "2026-01-15T12:00:00Z", source=b"/erp")
 
 
 def _fields() -> Iterator[Case]:

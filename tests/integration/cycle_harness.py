@@ -12,7 +12,7 @@ import asyncpg
 
 from worker.kafka import names
 from worker.kafka.murmur2 import partition_of
-from worker.kafka.packing import unpacked
+from worker.kafka.packing import unpack
 from worker.kafka.records import Headers, Outgoing, Place, Record
 from worker.settings import Settings
 from worker.stream import outbox
@@ -76,8 +76,8 @@ class CycleHarness(ABC):
             raise
         await self.connection.execute("COMMIT")
         await self.handler.committed(cycle)
-        owned = [one for row in rows for one in unpacked(row.batches)]
-        others = [one for one in unpacked(cycle.outgoing) if one.partition not in self.epochs]
+        owned = [one for row in rows for one in unpack(row.batches)]
+        others = [one for one in unpack(cycle.outgoing) if one.partition not in self.epochs]
         self.outgoing += owned + others
         return owned + others
 

@@ -73,7 +73,7 @@ async def until_read(sandbox: Sandbox, *topics: str) -> None:
     source = Source(sandbox.settings, "look", topics, lambda: None)
     await source.start()
     partitions = range(sandbox.settings.topic_partitions)
-    bounds = await source.looker.bounds([(topic, partition) for topic in topics for partition in partitions])
+    bounds = await source.inspector.bounds([(topic, partition) for topic in topics for partition in partitions])
     await source.stop()
     listed = ", ".join(f"'{topic}'" for topic in topics)
     query = f"SELECT coalesce(sum(next_offset), 0)::bigint FROM ledger.positions WHERE topic IN ({listed})"

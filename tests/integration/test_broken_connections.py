@@ -16,7 +16,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from tests.until import until
 from worker.kafka import names, topics
-from worker.kafka.connecting import administrator
+from worker.kafka.connecting import admin_client
 from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Ack, Sink
@@ -52,8 +52,8 @@ async def test_what_kafka_no_longer_takes_is_left_to_the_outbox_without_a_word(s
     sink = Sink(settings)
     await sink.start()
     assert sink._producer is not None
-    async with administrator(settings) as admin:
-        await topics.make(admin, [NewTopic(settings.topic(names.ORDERS), 1, 1)])
+    async with admin_client(settings) as admin:
+        await topics.create_topics(admin, [NewTopic(settings.topic(names.ORDERS), 1, 1)])
         await sink.publish([record])
         await admin.delete_topics([settings.topic(names.ORDERS)])
 
@@ -86,8 +86,8 @@ async def test_a_partition_without_a_leader_is_asked_about_ten_times_a_second_an
             asked.append(time.monotonic())
         return send(connection, request, *options, **named)
 
-    async with administrator(settings) as admin:
-        await topics.make(admin, [NewTopic(settings.topic(names.ORDERS), 1, 1)])
+    async with admin_client(settings) as admin:
+        await topics.create_topics(admin, [NewTopic(settings.topic(names.ORDERS), 1, 1)])
     async with Sink(settings) as sink:
         await sink.publish([record])
         with monkeypatch.context() as trouble:

@@ -27,7 +27,7 @@ async def everything(settings: Settings) -> list[Record]:
     arrived = asyncio.Event()
     source = Source(settings, "reader", WRITTEN, arrived.set)
     await source.start()
-    bounds = await source.looker.bounds(
+    bounds = await source.inspector.bounds(
         [(topic, partition) for topic in WRITTEN for partition in range(settings.topic_partitions)]
     )
     await source.assign({place: first for place, (first, _) in bounds.items()})

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.until import until
 from worker.kafka import names
-from worker.kafka.envelope import write
+from worker.kafka.envelope import binary_headers
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
@@ -65,7 +65,7 @@ async def publish_traced(sandbox: Sandbox, story: ErpOrder) -> None:
     async with Sink(sandbox.settings) as sink:
         for place, message in enumerate(story.messages):
             ce_id, trace = f"{story.order_id}/{place}", f"00-{TRACE}-{PARENT}-01"
-            headers = write(message.type, ce_id, "2026-01-15T12:00:00Z", trace)
+            headers = binary_headers(message.type, ce_id, "2026-01-15T12:00:00Z", trace)
             value = orjson.dumps(message.data)
             await sink.publish([Outgoing(message.topic, partition, story.order_id.encode(), value, headers)])
 

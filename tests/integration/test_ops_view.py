@@ -26,7 +26,7 @@ from tests.sandboxes import until_done
 from tests.until import until
 from worker.domain.order import Order
 from worker.domain.published import order_state
-from worker.kafka.connecting import administrator, client_options, consumer
+from worker.kafka.connecting import admin_client, client_options, consumer
 from worker.kafka.names import EVENTS, group
 from worker.kafka.names import ORDERS as STATES
 from worker.kafka.records import Outgoing
@@ -235,7 +235,7 @@ async def test_a_view_that_is_told_of_another_number_of_partitions_takes_no_tabl
     environment = {**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2"}
     settings = load(environment)
     await create_missing(settings)
-    async with watching(settings), administrator(settings) as admin:
+    async with watching(settings), admin_client(settings) as admin:
         before = await partition_counts(admin, settings, CHANGELOGS)
 
         with pytest.raises(TopicsError, match="has 2 partitions, but TOPIC_PARTITIONS is 1"):
@@ -250,7 +250,7 @@ async def test_a_topic_that_is_gone_under_the_view_is_named_and_the_one_made_ane
     settings = load({**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2"})
     orders = settings.topic(STATES)
     await create_missing(settings)
-    async with watching(settings) as view, administrator(settings) as admin:
+    async with watching(settings) as view, admin_client(settings) as admin:
 
         async def whole() -> bool:
             return view.incomplete_reason() is None
@@ -275,7 +275,7 @@ async def test_a_view_that_was_away_for_longer_than_records_are_kept_lacks_nothi
     await create_missing(settings)
     async with watching(settings) as view:
         await until(lambda: view.incomplete_reason() is None, SECONDS_MAX)
-    async with Sink(settings) as sink, administrator(settings) as admin:
+    async with Sink(settings) as sink, admin_client(settings) as admin:
         await sink.publish([Outgoing(EVENTS, 0, b"A-1", b"{}", [])])
         place = TopicPartition(settings.topic(EVENTS), 0)
         await admin.delete_records({place: RecordsToDelete(before_offset=-1)})  # as retention does

@@ -29,11 +29,11 @@ from tests.integration.restoring import (
 )
 from tests.sandboxes import until_done, until_published
 from worker.kafka import names
-from worker.kafka.envelope import write
+from worker.kafka.envelope import binary_headers
+from worker.kafka.range_reader import read_between
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
-from worker.kafka.tail import read_between
 from worker.sandbox.deployment import Sandbox
 from worker.sandbox.erp import ErpOrder
 from worker.sandbox.erp_command import publish
@@ -92,7 +92,7 @@ async def _commands(sandbox: Sandbox) -> Counter[tuple]:
     source = Source(sandbox.settings, "look", (names.COMMANDS,), lambda: None)
     await source.start()
     places = [(names.COMMANDS, partition) for partition in range(sandbox.settings.topic_partitions)]
-    bounds = await source.looker.bounds(places)
+    bounds = await source.inspector.bounds(places)
     await source.stop()
     found = set()
     async for page in read_between(sandbox.settings, bounds):
@@ -201,7 +201,7 @@ async def _send_again_backwards(sandbox: Sandbox, told: Sequence[ErpOrder]) -> N
     records = [
         Outgoing(
             message.topic, dice.randrange(sandbox.settings.topic_partitions), None, json.dumps(message.data).encode(),
-            write(message.type, secrets.token_hex(8), DATE, source=b"/erp"),
+            binary_headers(message.type, secrets.token_hex(8), DATE, source=b"/erp"),
         )
         for message in messages
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 
 from tests.until import until
 from worker.kafka import names, topics
-from worker.kafka.connecting import administrator
+from worker.kafka.connecting import admin_client
 from worker.kafka.packing import BATCH_BYTES_MAX, pack
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
@@ -41,7 +41,7 @@ async def test_topics_are_made_once_every_broker_knows_them(settings: Settings, 
     """Of three brokers the next one asked said that there is no such topic, and the dead letters' were not made."""
     sent, knew = AIOKafkaAdminClient._send_request, [False, False, True]
 
-    async with administrator(settings) as admin:
+    async with admin_client(settings) as admin:
         [broker] = admin._client.cluster.brokers()
         both = {broker, broker._replace(nodeId=LATE)}
 
@@ -53,7 +53,7 @@ async def test_topics_are_made_once_every_broker_knows_them(settings: Settings, 
 
         monkeypatch.setattr(AIOKafkaAdminClient, "_send_request", ask)
         monkeypatch.setattr(admin._client.cluster, "brokers", lambda: both)
-        await topics.make(admin, [NewTopic(settings.topic(names.ORDERS), 3, 1)])
+        await topics.create_topics(admin, [NewTopic(settings.topic(names.ORDERS), 3, 1)])
 
     assert knew == []
 
@@ -124,22 +124,22 @@ async def test_what_is_told_of_an_order_with_thousands_of_payments_fits_its_topi
 
 
 async def test_a_topic_that_others_made_too_narrow_for_a_large_order_is_refused_by_name(settings: Settings):
-    async with administrator(settings) as admin:
-        await topics.make(admin, [NewTopic(settings.topic(names.ORDERS), 3, 1)])
+    async with admin_client(settings) as admin:
+        await topics.create_topics(admin, [NewTopic(settings.topic(names.ORDERS), 3, 1)])
 
     narrow = f"the topic {settings.topic(names.ORDERS)} takes records of 1200000 bytes at most"
     with pytest.raises(topics.TopicsError, match=narrow):
         await topics.create_missing(settings)
 
-    await _alter(settings, names.ORDERS, "max.message.bytes", str(topics.TOLD_BYTES_MAX))
+    await _alter(settings, names.ORDERS, "max.message.bytes", str(topics.OUTPUT_RECORD_BYTES_MAX))
     await topics.create_missing(settings)
     await topics.verify(settings)
 
 
 async def test_dead_letters_of_a_topic_that_takes_little_get_a_topic_that_the_workers_take(settings: Settings):
     little = NewTopic(settings.topic(names.INVOICES), 3, 1, topic_configs={topics.LARGEST: "100000"})
-    async with administrator(settings) as admin:
-        await topics.make(admin, [little])
+    async with admin_client(settings) as admin:
+        await topics.create_topics(admin, [little])
 
     await topics.create_missing(settings)
 
@@ -183,7 +183,7 @@ async def test_a_topic_that_a_broker_may_lead_that_lacks_its_newest_records_is_r
 
 async def _alter(settings: Settings, name: str, config: str, value: str) -> None:
     """Acknowledged is a change once the controller has it; the broker that is asked next hears of it a little later."""
-    async with administrator(settings) as admin:
+    async with admin_client(settings) as admin:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(name), {config: value})])
 
     async def told() -> bool:
@@ -194,6 +194,6 @@ async def _alter(settings: Settings, name: str, config: str, value: str) -> None
 
 async def _config(settings: Settings, name: str) -> dict[str, str]:
     wanted = dict.fromkeys((topics.CLEANUP, topics.LARGEST, topics.UNCLEAN), "")
-    async with administrator(settings) as admin:
+    async with admin_client(settings) as admin:
         [found] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(name), wanted)])
     return {entry[0]: entry[1] for entry in found.resources[0][4]}

@@ -7,7 +7,7 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 
 from tests.batches import CODECS, NOON_MS, Handmade, batch
-from worker.kafka.batches import Batches, PatientRecords, UnreadableBatchError
+from worker.kafka.batches import Batches, TolerantRecords, UnreadableBatchError
 from worker.kafka.inflating import INFLATED_BYTES_MAX, InflatesTooFarError, inflate_gzip, inflate_lz4, inflate_zstd
 from worker.kafka.records import UNKNOWN_EPOCH
 
@@ -15,8 +15,8 @@ READ_COMMITTED = 1
 INFLATE = {"gzip": (gzip_encode, inflate_gzip), "lz4": (lz4_encode, inflate_lz4), "zstd": (zstd_encode, inflate_zstd)}
 
 
-def _read(content: bytes, offset: int = 0) -> PatientRecords:
-    return PatientRecords(
+def _read(content: bytes, offset: int = 0) -> TolerantRecords:
+    return TolerantRecords(
         TopicPartition("invoices", 4), Batches(content), [], offset, None, None, True, READ_COMMITTED
     )  # fmt: skip
 

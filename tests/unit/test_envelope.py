@@ -12,12 +12,12 @@ from worker.kafka.envelope import (
     VALUE_BYTES_MAX,
     Event,
     Unreadable,
+    binary_headers,
     id_of,
     is_ours,
-    kind_of,
-    name_of,
-    read,
-    write,
+    log_name,
+    read_event,
+    type_of,
 )
 from worker.kafka.records import Headers, Record
 
@@ -30,13 +30,13 @@ def _record(value: bytes | None, headers: Headers | None = None, topic: str = na
 
 
 def _event(value: bytes, headers: Headers | None = None, topic: str = names.ORDER_CHANGES) -> Event:
-    found = read(_record(value, headers, topic))
+    found = read_event(_record(value, headers, topic))
     assert isinstance(found, Event), found
     return found
 
 
 def _refused(value: bytes | None, headers: Headers | None = None) -> Unreadable:
-    found = read(_record(value, headers))
+    found = read_event(_record(value, headers))
     assert isinstance(found, Unreadable), found
     return found
 
@@ -158,7 +158,7 @@ def test_a_header_without_a_value_says_nothing():
     nothing = [(name, None) for name in ("ce_id", "ce_type", "ce_source", "traceparent")]
     record = _record(DATA, nothing)
 
-    assert (id_of(record), kind_of(record), is_ours(record)) == ("", "", False)
+    assert (id_of(record), type_of(record), is_ours(record)) == ("", "", False)
     assert _refused(DATA, nothing).message == "no CloudEvents envelope, neither in headers nor in the value"
 
 
@@ -177,7 +177,9 @@ def test_a_value_of_a_million_bytes_is_read_and_one_more_is_too_large():
 def test_above_a_million_bytes_only_our_own_commands_and_outcomes_are_read(topic: str, source: bytes, is_read: bool):
     value = b'"' + b"x" * VALUE_BYTES_MAX + b'"'
 
-    found = read(_record(value, write("command.settle", "c-1", "2026-01-15T12:00:00Z", source=source), topic))
+    found = read_event(
+        _record(value, binary_headers("command.settle", "c-1", "2026-01-15T12:00:00Z", source=source), topic)
+    )
 
     assert isinstance(found, Event) if is_read else found == Unreadable(
         "too_large", f"{VALUE_BYTES_MAX + 2} bytes, at most {VALUE_BYTES_MAX} are read"
@@ -193,11 +195,11 @@ def test_above_a_million_bytes_only_our_own_commands_and_outcomes_are_read(topic
     ],
 )  # fmt: skip
 def test_logs_and_traces_name_a_message_by_its_id_else_by_its_place(value: bytes | None, headers: Headers, name: str):
-    assert name_of(_record(value, headers)) == name
+    assert log_name(_record(value, headers)) == name
 
 
 def test_what_is_written_is_read():
-    headers = write("command.settle", "c-1", "2026-01-15T12:00:00Z", "00-1-2-01")
+    headers = binary_headers("command.settle", "c-1", "2026-01-15T12:00:00Z", "00-1-2-01")
 
     event = _event(DATA, headers)
 
@@ -209,6 +211,6 @@ def test_what_is_written_is_read():
 
 @given(st.binary(max_size=200), st.sampled_from([[], BINARY]), st.sampled_from([names.INVOICES, names.OUTCOMES]))
 def test_no_bytes_raise(value: bytes, headers: list[tuple[str, bytes]], topic: str):
-    found = read(_record(value, headers, topic))
+    found = read_event(_record(value, headers, topic))
 
     assert isinstance(found, Event | Unreadable)

@@ -25,7 +25,7 @@ from aiokafka.errors import (
 from asyncpg import InvalidPasswordError
 
 from worker.console.error_messages import message_and_exit_code
-from worker.kafka.connecting import administrator, consumer
+from worker.kafka.connecting import admin_client, consumer
 from worker.kafka.refusals import TOPIC_RIGHTS, refusal
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
@@ -41,7 +41,7 @@ async def test_brokers_that_do_not_answer_in_time_are_not_taken_for_the_database
 
     monkeypatch.setattr(AIOKafkaAdminClient, "start", at_once)
     with pytest.raises(KafkaError) as met:
-        async with administrator(SETTINGS):
+        async with admin_client(SETTINGS):
             raise TimeoutError
 
     said = message_and_exit_code(met.value)
@@ -92,7 +92,7 @@ async def test_a_broker_that_refuses_us_is_not_told_as_one_that_is_away(
 
     monkeypatch.setattr(AIOKafkaConnection, "connect", refuse)
     with pytest.raises(KafkaError) as problem:
-        async with administrator(SETTINGS):
+        async with admin_client(SETTINGS):
             pass
 
     told = message_and_exit_code(problem.value)

@@ -7,7 +7,7 @@ import pytest
 from cramjam import zstd
 
 from worker.kafka import names
-from worker.kafka.packing import pack, unpacked
+from worker.kafka.packing import pack, unpack
 from worker.kafka.records import Outgoing
 from worker.stream.outbox import restored, stored
 from worker.stream.stored_records import decode_headers, encode_headers
@@ -24,7 +24,7 @@ def test_a_header_without_a_value_stays_one_without_a_value():
 def test_a_dead_letter_left_over_in_the_outbox_keeps_its_headers_byte_for_byte():
     dead = Outgoing(names.INVOICES + "-dlt", PARTITION, None, None, HEADERS)
 
-    assert unpacked(restored(stored(pack([dead])))) == [dead]
+    assert unpack(restored(stored(pack([dead])))) == [dead]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_row_that_an_older_program_left_in_the_outbox_is_still_published(packe
     record = Outgoing(names.ORDERS, PARTITION, b"order", b"{}", [("ce_id", b"order/1")])
     as_it_was_packed = packed_by(msgspec.msgpack.encode([record]))
 
-    assert unpacked(restored(as_it_was_packed)) == [record]
+    assert unpack(restored(as_it_was_packed)) == [record]
 
 
 @pytest.mark.parametrize("place", range(-1, -70, -7))

@@ -8,7 +8,7 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from worker.kafka import names, packing
-from worker.kafka.packing import Batch, Packing, joined, pack, unpacked
+from worker.kafka.packing import Batch, Packer, join_small, pack, unpack
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.settings import load
@@ -32,7 +32,7 @@ def test_each_partition_of_each_topic_gets_its_records_in_their_order():
 
     assert len(batches) == 4
     for batch in batches:
-        assert unpacked([batch]) == [one for one in records if one.place == batch.place]
+        assert unpack([batch]) == [one for one in records if one.place == batch.place]
         assert batch.record_count() == 5
 
 
@@ -43,11 +43,11 @@ def test_a_full_batch_is_followed_by_another_and_a_record_that_is_larger_travels
     batches = pack(records)
 
     assert [batch.record_count() for batch in batches] == [2, 1, 1, 1]
-    assert unpacked(batches) == records
+    assert unpack(batches) == records
 
 
 def test_what_is_worth_compressing_takes_less_and_holds_the_same():
-    plain, compressed = Packing(), Packing(compressed=True)
+    plain, compressed = Packer(), Packer(compressed=True)
     for one in numbered(range(100)):
         plain.add(one)
         compressed.add(one)
@@ -55,40 +55,40 @@ def test_what_is_worth_compressing_takes_less_and_holds_the_same():
     [as_it_is], [packed] = plain.batches(), compressed.batches()
 
     assert packed.size() < as_it_is.size() / 2
-    assert unpacked([packed]) == unpacked([as_it_is]) == numbered(range(100))
+    assert unpack([packed]) == unpack([as_it_is]) == numbered(range(100))
 
 
 def test_what_is_taken_back_is_gone_and_what_comes_after_it_begins_a_batch_of_its_own():
-    packed = Packing()
+    packed = Packer()
     packed.add(record(b"stays"))
     before = len(packed.batches())
     packed.add(record(b"goes"))
     packed.batches()
     packed.add(record(b"goes too"))
 
-    packed.back_to(before)
+    packed.truncate(before)
 
     packed.add(record(b"comes after"))
-    assert [one.value for one in unpacked(packed.batches())] == [b"stays", b"comes after"]
+    assert [one.value for one in unpack(packed.batches())] == [b"stays", b"comes after"]
 
 
 def test_small_batches_that_wait_for_the_same_partition_become_one():
     waiting = [batch for one in numbered(range(20)) for batch in pack([one])]
 
-    [batch] = joined(waiting)
+    [batch] = join_small(waiting)
 
-    assert unpacked([batch]) == numbered(range(20))
+    assert unpack([batch]) == numbered(range(20))
 
 
 def test_a_batch_that_is_large_already_is_sent_as_it_is_in_its_place():
     large = record(os.urandom(packing.JOINED_BYTES_MAX))
     [first], [second], [third], [fourth] = (pack([one]) for one in (record(b"1"), record(b"2"), large, record(b"3")))
 
-    batches = joined([first, second, third, fourth])
+    batches = join_small([first, second, third, fourth])
 
     assert batches[1] is third
     assert batches[2] is fourth
-    assert [one.value for one in unpacked(batches)] == [b"1", b"2", large.value, b"3"]
+    assert [one.value for one in unpack(batches)] == [b"1", b"2", large.value, b"3"]
 
 
 def test_whoever_sends_a_batch_seals_it_with_its_own_numbers_and_the_time():
@@ -100,7 +100,7 @@ def test_whoever_sends_a_batch_seals_it_with_its_own_numbers_and_the_time():
     sent = DefaultRecordBatch(bytes(batch._build()))
     assert sent.validate_crc()
     assert (sent.producer_id, sent.producer_epoch, sent.base_sequence) == (4711, 2, 30)
-    assert unpacked([batch]) == numbered(range(3))
+    assert unpack([batch]) == numbered(range(3))
     assert {before <= one.timestamp <= time.time_ns() // 1_000_000 for one in sent} == {True}
 
 
@@ -120,4 +120,4 @@ async def test_no_partition_waits_for_all_that_another_has_waiting():
     await sink.hand_over([batch for one in [*large, small] for batch in pack([one])])
 
     assert [batch.place[1] for batch in sent] == [0, 1, 0, 0]
-    assert [one for one in unpacked(sent) if one.partition == 0] == large
+    assert [one for one in unpack(sent) if one.partition == 0] == large

@@ -7,7 +7,7 @@ import pytest
 
 from worker.domain.facts import Fact, InvoiceIssued, OrderAuthorized, OrderChanged, OutcomeReported, TrackingUpdated
 from worker.kafka import names
-from worker.kafka.envelope import Unreadable, write
+from worker.kafka.envelope import Unreadable, binary_headers
 from worker.kafka.records import Record
 from worker.ledger.reading import Readable, read_fact
 
@@ -23,7 +23,7 @@ TOPIC = {"invoice": names.INVOICES, "order": names.ORDER_CHANGES, "payment": nam
 
 def read(kind: str, data: Any = None, raw: bytes | None = None, topic: str | None = None) -> Readable | Unreadable:
     value = json.dumps(data).encode() if raw is None else raw
-    headers = write(kind, "id", "2026-01-15T12:00:00Z", "00-trace")
+    headers = binary_headers(kind, "id", "2026-01-15T12:00:00Z", "00-trace")
     return read_fact(Record(topic or TOPIC[kind.split(".", 1)[0]], 0, 0, None, value, headers, 0))
 
 

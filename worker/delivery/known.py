@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from worker.delivery.outcomes import DECISION
-from worker.kafka.envelope import numbered
+from worker.kafka.envelope import split_id
 from worker.kafka.records import Record
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
@@ -14,7 +14,7 @@ _SQL = load("worker.delivery")
 async def first_unknown(connection: Connection, records: Sequence[Record]) -> Record | None:
     """The first of these records that our tables do not know; records with ids that we did not derive are ignored."""
     # The id is (commandId, number of the state change) or (DECISION, number of the decision).
-    ours = [(record, *id_parts) for record in records if (id_parts := numbered(record)) is not None]
+    ours = [(record, *id_parts) for record in records if (id_parts := split_id(record)) is not None]
     if not ours:
         return None
     unknown = await connection.fetch(

@@ -7,7 +7,7 @@ from worker.delivery.store import OperatorDecision
 from worker.domain.objection import DecisionKind
 from worker.domain.published import timestamp
 from worker.kafka import names
-from worker.kafka.envelope import write
+from worker.kafka.envelope import binary_headers
 from worker.kafka.records import Outgoing
 
 # The `ce_id` of a decision begins with this, that of a command's outcome with the commandId.
@@ -51,5 +51,5 @@ def _ids(job: Job) -> dict[str, str]:
 def _out(
     order_id: str, partition: int, kind: str, ce_id: str, at_ms: int, data: object, traceparent: str | None
 ) -> Outgoing:
-    headers = write(f"command.{kind}", ce_id, timestamp(at_ms), traceparent)
+    headers = binary_headers(f"command.{kind}", ce_id, timestamp(at_ms), traceparent)
     return Outgoing(names.OUTCOMES, partition, order_id.encode(), orjson.dumps(data), headers)

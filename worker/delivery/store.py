@@ -15,7 +15,7 @@ from worker.kafka import names
 from worker.kafka.records import Record
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
-from worker.postgres.together import Together
+from worker.postgres.statement_batch import StatementBatch
 from worker.postgres.values import columns, milliseconds, milliseconds_or_none, moment, moment_or_none
 from worker.stream.stored_records import decode_headers, encode_headers
 
@@ -160,7 +160,7 @@ class Store:
 
     async def update(self, commands: Sequence[CommandUpdate], attempts: Sequence[EndedAttempt] = ()) -> None:
         """Writes the new state of commands and the results of attempts."""
-        both = Together()
+        both = StatementBatch()
         both.add_rows(_SQL["end_attempts"], [
             (one.command_id, one.attempt, moment(one.at_ms), one.fate, one.status, one.message, one.reply)
             for one in attempts
@@ -218,7 +218,7 @@ class Store:
         )
 
 
-def begin_attempts(writes: Together, jobs: Sequence[Job], epochs: Mapping[int, int], now_ms: int) -> None:
+def begin_attempts(writes: StatementBatch, jobs: Sequence[Job], epochs: Mapping[int, int], now_ms: int) -> None:
     """Writes attempts down with the cycle's last statement: nothing is sent before its commit anyway."""
     at = moment(now_ms)
     writes.add_rows(_SQL["mark_begun"], [(job.id, job.attempts, at) for job in jobs])

@@ -9,7 +9,7 @@ from worker.connector.command import OPERATIONS, decode_command
 from worker.delivery.job import Job
 from worker.delivery.store import Store
 from worker.domain.published import timestamp
-from worker.kafka.envelope import Event, Unreadable, read, write
+from worker.kafka.envelope import Event, Unreadable, binary_headers, read_event
 from worker.kafka.records import Record
 from worker.stream.cycle import Cycle
 
@@ -44,7 +44,7 @@ def _read_jobs(cycle: Cycle, records: Iterable[Record]) -> dict[str, Job]:
 
 def read_job(cycle: Cycle, record: Record) -> Job | None:
     """The command in a record, due now; None if the record became a dead letter."""
-    event = read(record)
+    event = read_event(record)
     if isinstance(event, Unreadable):
         cycle.dead_letter(record, event.reason, event.message)
         return None
@@ -67,7 +67,7 @@ def _without_envelope(record: Record, event: Event) -> Record:
     """The record with the bare command as its value, without an envelope or schema id around it."""
     if event.data is record.value:
         return record
-    headers = write(event.type, event.id, event.time or timestamp(record.timestamp_ms), event.traceparent)
+    headers = binary_headers(event.type, event.id, event.time or timestamp(record.timestamp_ms), event.traceparent)
     return replace(record, value=bytes(event.data), headers=headers)
 
 

@@ -60,7 +60,7 @@ class Batches(MemoryRecords):  # type: ignore[misc]
         return self._content[self._begin : self._end]
 
 
-class PatientRecords(PartitionRecords):  # type: ignore[misc]
+class TolerantRecords(PartitionRecords):  # type: ignore[misc]
     """The records of one such answer, in order; a batch that the parser cannot read is read again by us."""
 
     next_fetch_offset: int
@@ -90,8 +90,8 @@ class PatientRecords(PartitionRecords):  # type: ignore[misc]
                 raise
             # The records before the bad batch are handed out first; the next fetch begins with it, and fails then.
 
-    def _read_again(self, stumbled: Exception) -> "tuple[_Again, list[DefaultRecord]]":
-        again = _Again(self._records.last())
+    def _read_again(self, stumbled: Exception) -> "tuple[_TolerantBatch, list[DefaultRecord]]":
+        again = _TolerantBatch(self._records.last())
         if not again.validate_crc():
             raise stumbled  # damaged since it was sent: another attempt, or another broker, may help
         try:
@@ -102,7 +102,7 @@ class PatientRecords(PartitionRecords):  # type: ignore[misc]
         return again, records
 
 
-class _Again(_DefaultRecordBatchPy):  # type: ignore[misc]
+class _TolerantBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
     """aiokafka's own parser in Python, except that header names and a record's attributes may be any bytes."""
 
     _pos: int
@@ -137,7 +137,7 @@ def _printable(name: bytes | None) -> str:
 
 def install() -> None:
     """Makes every consumer of this process read like this, Faust's too; aiokafka offers no other way."""
-    fetcher.MemoryRecords, fetcher.PartitionRecords = Batches, PatientRecords
+    fetcher.MemoryRecords, fetcher.PartitionRecords = Batches, TolerantRecords
     modules: tuple[Any, ...] = default_records, sys.modules[DefaultRecordBatch.__module__]
     for module in modules:
         # snappy inflates a batch to some twenty times its size at most: it needs no limit.

@@ -53,7 +53,7 @@ def _trusting(cafile: Path | None) -> ssl.SSLContext:
     return context
 
 
-async def start(client: AIOKafkaAdminClient | AIOKafkaConsumer | AIOKafkaProducer, settings: Settings) -> None:
+async def start_client(client: AIOKafkaAdminClient | AIOKafkaConsumer | AIOKafkaProducer, settings: Settings) -> None:
     """Connects; where a broker refuses us, says why: aiokafka reports it as one that is away.
 
     aiokafka also names several brokers in a different order each time, which would look like a new problem each time.
@@ -79,14 +79,14 @@ async def _refused(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def administrator(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """A client that asks about topics and groups; it is closed at the end, also where it could not start.
 
     A bare TimeoutError, as aiokafka raises it here, could be anybody's: the database would be blamed for it.
     """
     admin = AIOKafkaAdminClient(**client_options(settings))
     try:
-        await start(admin, settings)
+        await start_client(admin, settings)
         yield admin
     except TimeoutError as problem:
         raise RequestTimedOutError("no broker answered in time") from problem
@@ -94,9 +94,9 @@ async def administrator(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient
         await admin.close()
 
 
-async def cluster(settings: Settings) -> str:
+async def describe_cluster(settings: Settings) -> str:
     """Which cluster answers; Kafka's protocol does not tell a client the version of the brokers."""
-    async with administrator(settings) as admin:
+    async with admin_client(settings) as admin:
         found = await admin.describe_cluster()
     number = len(found["brokers"])
     return f"Kafka cluster {found.get('cluster_id') or 'without a name'}, {number} broker{'s' * (number != 1)}"
@@ -107,15 +107,15 @@ async def consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafka
     """A client that reads; it is stopped at the end, also where it could not start."""
     reading = AIOKafkaConsumer(**client_options(settings), **options)
     try:
-        await start(reading, settings)
-        with brokers_known():
+        await start_client(reading, settings)
+        with no_brokers_as_not_ready():
             yield reading
     finally:
-        await stop(reading)
+        await stop_consumer(reading)
 
 
 @contextmanager
-def brokers_known() -> Iterator[None]:
+def no_brokers_as_not_ready() -> Iterator[None]:
     """A broker that has just started may name no broker, not even itself; aiokafka takes that for our defect."""
     try:
         yield
@@ -125,7 +125,7 @@ def brokers_known() -> Iterator[None]:
         raise NodeNotReadyError("no broker has named any yet") from problem
 
 
-async def stop(reading: AIOKafkaConsumer) -> None:
+async def stop_consumer(reading: AIOKafkaConsumer) -> None:
     """Reads nothing more. aiokafka gives up half way, with connections open, if one of its fetches is to be repeated.
 
     And it raises whatever ended its fetches long ago: two brokers that refuse the same offset are enough for that.

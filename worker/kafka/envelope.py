@@ -66,7 +66,7 @@ _structured = msgspec.json.Decoder(_Structured)
 _any = msgspec.json.Decoder(Any)
 
 
-def read(record: Record) -> Event | Unreadable:
+def read_event(record: Record) -> Event | Unreadable:
     """The event in a record. Never raises: what cannot be read has a reason code."""
     value = record.value
     if not value:
@@ -74,7 +74,7 @@ def read(record: Record) -> Event | Unreadable:
     if len(value) > VALUE_BYTES_MAX and not (record.topic in WRITTEN_BY_US and is_ours(record)):
         return Unreadable("too_large", f"{len(value)} bytes, at most {VALUE_BYTES_MAX} are read")
     if value[0] == 0:
-        _, value = behind_schema_id(value)
+        _, value = split_schema_id(value)
     if problem := _text_problem(value):
         return Unreadable("malformed", problem)
     named = _attributes(record)
@@ -84,19 +84,19 @@ def read(record: Record) -> Event | Unreadable:
     return _binary(record, named, value) if binary else _structured_or_bare(record, named, value)
 
 
-def name_of(record: Record) -> str:
+def log_name(record: Record) -> str:
     """What logs and traces call a message: its `ce_id`, in whichever mode it came, else its place."""
-    event = read(record)
+    event = read_event(record)
     name = event.id if isinstance(event, Event) else id_of(record) or _place(record)
     return name[:NAME_CHARACTERS_MAX]
 
 
 def log_fields(record: Record) -> dict[str, Any]:
     """What a log line says of a record: its name, and where it stands."""
-    return {"ce_id": name_of(record), "topic": record.topic, "partition": record.partition, "offset": record.offset}
+    return {"ce_id": log_name(record), "topic": record.topic, "partition": record.partition, "offset": record.offset}
 
 
-def behind_schema_id(value: bytes) -> tuple[bytes, bytes]:
+def split_schema_id(value: bytes) -> tuple[bytes, bytes]:
     """Confluent's prefix, if there is one, and what follows it."""
     at = _CONFLUENT_PREFIX_BYTES if value[:1] == b"\0" and len(value) >= _CONFLUENT_PREFIX_BYTES else 0
     return value[:at], value[at:]
@@ -120,13 +120,13 @@ def id_of(record: Record) -> str:
     return _header(record, "ce_id")
 
 
-def numbered(record: Record, separator: str = "/") -> tuple[str, int] | None:
+def split_id(record: Record, separator: str = "/") -> tuple[str, int] | None:
     """What its `ce_id` names, and the number behind it: `order/7`, `order/v7`; None if the id is not of that form."""
     of, _, number = id_of(record).rpartition(separator)
     return (of, int(number)) if of and number.isdecimal() else None
 
 
-def kind_of(record: Record) -> str:
+def type_of(record: Record) -> str:
     """Its `ce_type`; empty where it has none."""
     return _header(record, "ce_type")
 
@@ -136,7 +136,7 @@ def _header(record: Record, wanted: str) -> str:
     return (found or b"").decode("utf-8", "replace")
 
 
-def write(
+def binary_headers(
     type_: str, id_: str, time: str, traceparent: str | None = None, source: bytes = SOURCE
 ) -> list[tuple[str, bytes]]:
     """The headers of a record in binary mode."""

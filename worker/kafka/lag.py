@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from worker import telemetry
 from worker.kafka import names
-from worker.kafka.connecting import administrator, consumer
+from worker.kafka.connecting import admin_client, consumer
 from worker.kafka.records import Place
 from worker.kafka.topic_ids import topic_ids
 from worker.settings import Settings
@@ -48,7 +48,7 @@ class LagReader:
                 found[role][place.partition] += max(0, ends[place] - done)
         return found
 
-    async def ids(self, topics: Sequence[str]) -> dict[str, UUID]:
+    async def topic_ids(self, topics: Sequence[str]) -> dict[str, UUID]:
         """The ids of these topics, asked over the same connections."""
         admin, _ = self._clients = self._clients or await self._connected()
         return await topic_ids(admin._client, topics)  # noqa: SLF001 - there is no public way to its connections
@@ -58,7 +58,7 @@ class LagReader:
         self._clients = None
         await self._open.aclose()
 
-    async def let_go(self) -> None:
+    async def close_quietly(self) -> None:
         """As `close`; a connection that cannot even be closed is no reason to stop looking."""
         try:
             await self.close()
@@ -67,7 +67,7 @@ class LagReader:
 
     async def _connected(self) -> tuple[AIOKafkaAdminClient, AIOKafkaConsumer]:
         async with AsyncExitStack() as opening:
-            admin = await opening.enter_async_context(administrator(self._settings))
+            admin = await opening.enter_async_context(admin_client(self._settings))
             reading = consumer(self._settings, isolation_level="read_uncommitted")
             both = admin, await opening.enter_async_context(reading)
             self._open = opening.pop_all()
@@ -76,7 +76,7 @@ class LagReader:
 
 async def committed_offsets(settings: Settings, group: str) -> dict[Place, int]:
     """How far a worker has told Kafka that it has read; topics without prefix."""
-    async with administrator(settings) as admin:
+    async with admin_client(settings) as admin:
         found = await admin.list_consumer_group_offsets(settings.topic(group))
     prefix = settings.topic_prefix
     return {(place.topic.removeprefix(prefix), place.partition): at.offset for place, at in found.items()}

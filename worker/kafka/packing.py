@@ -42,7 +42,7 @@ class Batch:
         """The bytes that are stored."""
         return bytes(self._content)
 
-    def intact(self) -> bool:
+    def is_intact(self) -> bool:
         """Whether the bytes are still those that were packed."""
         return len(self._content) > _COUNT_AT + _COUNT.size and self._opened().validate_crc()
 
@@ -83,7 +83,7 @@ class _Builder(Protocol):
     def build(self) -> bytearray: ...
 
 
-class Packing:
+class Packer:
     """Packs record by record, one batch at a time for each partition of each topic, in order.
 
     Small batches are better not compressed: that costs the broker and the readers more than it saves.
@@ -110,7 +110,7 @@ class Packing:
         self._open = {}
         return list(self._packed)
 
-    def back_to(self, number: int) -> None:
+    def truncate(self, number: int) -> None:
         """Drops all but the first `number` batches."""
         self._open = {}
         del self._packed[number:]
@@ -123,18 +123,18 @@ class Packing:
 
 
 def pack(records: Iterable[Outgoing]) -> list[Batch]:
-    packing = Packing()
+    packing = Packer()
     for record in records:
         packing.add(record)
     return packing.batches()
 
 
-def unpacked(batches: Iterable[Batch]) -> list[Outgoing]:
+def unpack(batches: Iterable[Batch]) -> list[Outgoing]:
     """The records in these batches."""
     return [record for batch in batches for record in batch.records()]
 
 
-def joined(batches: Sequence[Batch]) -> list[Batch]:
+def join_small(batches: Sequence[Batch]) -> list[Batch]:
     """The batches of one partition, with small neighbours joined."""
     found, group = list[Batch](), list[Batch]()
     for batch in batches:
@@ -146,4 +146,4 @@ def joined(batches: Sequence[Batch]) -> list[Batch]:
 
 
 def _as_one(batches: list[Batch]) -> list[Batch]:
-    return batches if len(batches) <= 1 else pack(unpacked(batches))
+    return batches if len(batches) <= 1 else pack(unpack(batches))

@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import RecordMetadata
 
-from worker.kafka.connecting import client_options, start
-from worker.kafka.packing import Batch, joined, pack
+from worker.kafka.connecting import client_options, start_client
+from worker.kafka.packing import Batch, join_small, pack
 from worker.kafka.records import Outgoing, Place
 from worker.settings import Settings
 
@@ -44,7 +44,7 @@ class Sink:
         producer = AIOKafkaProducer(**client_options(self._settings), acks="all", enable_idempotence=True)
         _hold_back(producer, self._may_write)
         try:
-            await start(producer, self._settings)
+            await start_client(producer, self._settings)
         except BaseException:
             await _stop_now(producer)
             raise
@@ -77,7 +77,7 @@ class Sink:
         for batch in batches:
             by_place.setdefault(batch.place, []).append(batch)
         acks: list[tuple[Place, int, Ack]] = []
-        for batch in chain.from_iterable(zip_longest(*map(joined, by_place.values()))):
+        for batch in chain.from_iterable(zip_longest(*map(join_small, by_place.values()))):
             if batch is not None:
                 topic, partition = batch.place
                 ack = await producer.send_batch(batch, self._settings.topic(topic), partition=partition)

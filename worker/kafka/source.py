@@ -16,8 +16,8 @@ from aiokafka.structs import ConsumerRecord
 
 from worker.cancelled import end, not_by_us
 from worker.kafka import names
-from worker.kafka.connecting import brokers_known, client_options, start, stop
-from worker.kafka.looker import Looker
+from worker.kafka.connecting import client_options, no_brokers_as_not_ready, start_client, stop_consumer
+from worker.kafka.log_inspector import LogInspector
 from worker.kafka.records import UNKNOWN_EPOCH, Place, Position, Record
 from worker.settings import Settings
 
@@ -56,7 +56,7 @@ class OffsetGoneError(Exception):
         )
 
 
-class RecordsReplacedError(Exception):
+class LogTruncatedError(Exception):
     """What was read is lost, and what stands in its place would be passed over; nothing is skipped."""
 
     def __init__(self, topic: str, partition: int, read_to: int, stands_to: int) -> None:
@@ -76,7 +76,7 @@ class Source:
         self.group = settings.topic(names.group(role))
         self._topics = topics
         self._arrived = arrived
-        self.looker = Looker(settings, topics)
+        self.inspector = LogInspector(settings, topics)
         self._logical = {settings.topic(name): name for name in topics}
         self._consumer: AIOKafkaConsumer | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,11 +102,11 @@ class Source:
             metadata_max_age_ms=round(1000 * WIDTHS_SECONDS),
         )
         self._consumer = consumer
-        await start(consumer, self._settings)
+        await start_client(consumer, self._settings)
         # Who leads which partition; aiokafka would ask for one topic after another, with a pause between.
         await consumer._client.set_topics(list(self._logical))  # noqa: SLF001 - there is no public way
         await self._find_coordinator(consumer)
-        await self.looker.start()
+        await self.inspector.start()
 
     async def stop(self) -> None:
         """Reads nothing more."""
@@ -114,9 +114,9 @@ class Source:
         consumer, self._consumer = self._consumer, None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS_MAX):
-                await asyncio.gather(self.looker.stop(), *([stop(consumer)] if consumer else []))
+                await asyncio.gather(self.inspector.stop(), *([stop_consumer(consumer)] if consumer else []))
 
-    def follow(self, read: Mapping[Place, Position]) -> None:
+    def set_verified_positions(self, read: Mapping[Place, Position]) -> None:
         """Everything before these positions stands; what other leaders take from here on is compared with that."""
         self._read |= read
 
@@ -130,17 +130,17 @@ class Source:
         self._waiting.clear()
         self._waiting_bytes = 0
         self._assigned_at = time.time()
-        self._client.assign([self.looker.partition(place) for place in positions])
+        self._client.assign([self.inspector.partition(place) for place in positions])
         for place, offset in positions.items():
-            self._client.seek(self.looker.partition(place), offset)
+            self._client.seek(self.inspector.partition(place), offset)
         if positions:
             self._tasks = [asyncio.create_task(self._fill(), name="source")]
-            if self.looker.knows_ids:
+            if self.inspector.knows_topic_ids:
                 self._tasks.append(asyncio.create_task(self._watch(), name="topics"))
             for task in self._tasks:
                 task.add_done_callback(self._ended)
 
-    def waiting(self) -> bool:
+    def has_records(self) -> bool:
         """Whether `take` has records to give, or an error to raise."""
         return bool(self._waiting) or self._has_ended()
 
@@ -160,7 +160,7 @@ class Source:
         self._room.set()
         return taken
 
-    def passed(self) -> dict[Place, Position]:
+    def read_positions(self) -> dict[Place, Position]:
         """Where reading goes on in each partition of which everything that arrived was taken.
 
         It may skip offsets after the last record: the end of a transaction has one, and so has each record it undid.
@@ -170,12 +170,12 @@ class Source:
         waiting = {record.place for record in self._waiting}
         return {place: at for place, at in self._read.items() if place not in waiting}
 
-    def ends(self) -> dict[Place, int]:
+    def end_offsets(self) -> dict[Place, int]:
         """Where the partitions that are read end, as far as the broker has said; open transactions included."""
         if self._consumer is None:
             return {}
         ends = {one: self._consumer.highwater(one) for one in self._consumer.assignment()}
-        return {self.looker.place(one): end for one, end in ends.items() if end is not None}
+        return {self.inspector.place(one): end for one, end in ends.items() if end is not None}
 
     def silent_seconds(self) -> float | None:
         """How long the broker has owed an answer: 0 while records wait here, None while nothing is asked of it."""
@@ -187,7 +187,7 @@ class Source:
         last_ms = max((self._consumer.last_poll_timestamp(one) or 0 for one in places), default=0)
         return max(0.0, time.time() - max(last_ms / 1000, self._assigned_at))
 
-    def leaderless(self, seconds_min: float) -> list[str]:
+    def leaderless_partitions(self, seconds_min: float) -> list[str]:
         """Partitions that are read and that no broker has led for so long; known to whoever asks again and again."""
         if self._consumer is None:
             return []
@@ -197,15 +197,15 @@ class Source:
         lasting = sorted(one for one, since in self._leaderless.items() if now - since > seconds_min)
         return [f"{one.topic} partition {one.partition}" for one in lasting]
 
-    def widened(self) -> dict[str, int]:
+    def widened_topics(self) -> dict[str, int]:
         """Topics with more partitions than are read, and how many they have, as far as the broker has said."""
         known = {one: len(self._client.partitions_for_topic(one) or ()) for one in self._logical}
         return {topic: count for topic, count in known.items() if count > self._settings.topic_partitions}
 
     async def commit(self, offsets: Mapping[Place, int]) -> None:
         """Tells Kafka's lag tools how far we are."""
-        with brokers_known():
-            await self._client.commit({self.looker.partition(place): offset for place, offset in offsets.items()})
+        with no_brokers_as_not_ready():
+            await self._client.commit({self.inspector.partition(place): offset for place, offset in offsets.items()})
 
     @property
     def _client(self) -> AIOKafkaConsumer:
@@ -218,9 +218,9 @@ class Source:
 
         Without an answer it is looked for later, since only the lag tools depend on it.
         """
-        with contextlib.suppress(KafkaError, TimeoutError), brokers_known():
+        with contextlib.suppress(KafkaError, TimeoutError), no_brokers_as_not_ready():
             async with asyncio.timeout(COORDINATOR_SECONDS_MAX):
-                await consumer.committed(self.looker.partition((self._topics[0], 0)))
+                await consumer.committed(self.inspector.partition((self._topics[0], 0)))
 
     async def _fill(self) -> None:
         """Keeps a request at the broker at all times: aiokafka asks for more only once its own buffer was emptied."""
@@ -244,7 +244,7 @@ class Source:
         number, size = len(self._waiting), self._waiting_bytes
         doubtful: dict[Place, int] = {}
         for partition, records in found.items():
-            page = [as_record(self._logical[partition.topic], record) for record in records]
+            page = [to_record(self._logical[partition.topic], record) for record in records]
             last = page[-1]
             before = self._read[last.place]
             if UNKNOWN_EPOCH < before.leader_epoch < last.leader_epoch:
@@ -262,11 +262,11 @@ class Source:
     async def _skip(self) -> None:
         """Goes past what was fetched and is no record, unless another leader has come."""
         offsets = {one: await self._client.position(one) for one in self._client.assignment()}
-        reached = {self.looker.place(one): offset for one, offset in offsets.items()}
+        reached = {self.inspector.place(one): offset for one, offset in offsets.items()}
         over = {place: at._replace(next_offset=reached[place]) for place, at in self._read.items()
                 if reached[place] > at.next_offset}  # fmt: skip
-        if doubtful := await self.looker.lost(over):
-            leaders = await self.looker.leaders()
+        if doubtful := await self.inspector.truncated(over):
+            leaders = await self.inspector.leader_epochs()
             await self._read_again({place: leaders[place] for place in doubtful})
         self._read |= {place: at for place, at in over.items() if place not in doubtful}
 
@@ -274,9 +274,9 @@ class Source:
         """Goes back behind the last records: others lead since then, so what was read must stand before theirs."""
         read = {place: self._read[place] for place in leaders}
         for place, at in read.items():
-            self._client.seek(self.looker.partition(place), at.next_offset)
-        for place, stands_to in (await self.looker.lost(read, leaders)).items():
-            raise RecordsReplacedError(self._settings.topic(place[0]), place[1], read[place].next_offset, stands_to)
+            self._client.seek(self.inspector.partition(place), at.next_offset)
+        for place, stands_to in (await self.inspector.truncated(read, leaders)).items():
+            raise LogTruncatedError(self._settings.topic(place[0]), place[1], read[place].next_offset, stands_to)
         for place, epoch in leaders.items():
             at = self._read[place]
             self._read[place] = at._replace(leader_epoch=max(at.leader_epoch, epoch))
@@ -290,7 +290,7 @@ class Source:
         while True:
             await asyncio.sleep(IDS_SECONDS)
             with not_by_us():
-                await self.looker.ids()
+                await self.inspector.topic_ids()
             silent = (self.silent_seconds() or 0.0) > FETCHES_SILENT_SECONDS_MAX
             if silent and silent_before:  # once may be the moment between a long cycle and the next fetch
                 raise RequestTimedOutError("fetches get no answer, though a broker answers")
@@ -305,9 +305,9 @@ class Source:
 
     async def _raise_gone(self, problem: OffsetOutOfRangeError) -> None:
         """Returns if the topic has the position after all: then a broker that does not lead it had answered."""
-        await self.looker.ids()  # of a topic that was made anew that is the error
-        stored = {self.looker.place(one): at for one, at in problem.args[0].items()}
-        for place, bounds in (await self.looker.bounds(list(stored))).items():
+        await self.inspector.topic_ids()  # of a topic that was made anew that is the error
+        stored = {self.inspector.place(one): at for one, at in problem.args[0].items()}
+        for place, bounds in (await self.inspector.bounds(list(stored))).items():
             if not bounds[0] <= stored[place] <= bounds[1]:
                 raise OffsetGoneError(self._settings.topic(place[0]), place[1], stored[place], *bounds) from problem
 
@@ -316,7 +316,7 @@ class Source:
         await end(tasks)
 
 
-def as_record(topic: str, record: "ConsumerRecord[bytes, bytes]") -> Record:
+def to_record(topic: str, record: "ConsumerRecord[bytes, bytes]") -> Record:
     """The client's record as one of ours; `topic` is its name without prefix."""
     epoch = getattr(record, "leader_epoch", UNKNOWN_EPOCH)
     return Record(

@@ -19,20 +19,20 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from worker.kafka import names
-from worker.kafka.connecting import administrator
+from worker.kafka.connecting import admin_client
 from worker.kafka.packing import BATCH_BYTES_MAX
 from worker.kafka.refusals import topic_refusal
 from worker.settings import Settings
 
 DEAD_LETTER_MARGIN_BYTES = 64 * 1024
 # What we tell of an order grows with it, and carries the facts that caused it: more than one input record may hold.
-TOLD_BYTES_MAX = 8 << 20
-TOLD = (names.COMMANDS, names.EVENTS, names.ORDERS)
+OUTPUT_RECORD_BYTES_MAX = 8 << 20
+LEDGER_OUTPUTS = (names.COMMANDS, names.EVENTS, names.ORDERS)
 LARGEST, CLEANUP, UNCLEAN = "max.message.bytes", "cleanup.policy", "unclean.leader.election.enable"
 VISIBLE_SECONDS_MAX = 15
 VISIBLE_POLL_SECONDS = 0.05
 # What Kafka says when a topic that was right has been changed.
-DOUBTFUL = (MessageSizeTooLargeError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError)
+TOPIC_CHANGED = (MessageSizeTooLargeError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError)
 _LONG_MS = 365 * 24 * 3_600_000
 
 
@@ -42,23 +42,23 @@ class TopicsError(Exception):
 
 async def create_missing(settings: Settings) -> list[str]:
     """Creates what is missing and returns its names; raises `TopicsError` before it changes anything."""
-    async with administrator(settings) as admin:
+    async with admin_client(settings) as admin:
         found = await partition_counts(admin, settings, names.TOPICS + names.DEAD_LETTER_TOPICS)
         refuse_wrong_counts(settings, found)
         _refuse_unfit(settings, await _configs(admin, list(found)))
-        made = await make(admin, [
+        made = await create_topics(admin, [
             _topic(settings, name, {}) for name in names.TOPICS if settings.topic(name) not in found
         ])  # fmt: skip
         # Only now can it be known how large a record each input takes: brokers differ in that.
         configs = await _configs(admin, [settings.topic(name) for name in names.INPUTS])
-        return made + await make(admin, [
+        return made + await create_topics(admin, [
             _topic(settings, name, configs) for name in names.DEAD_LETTER_TOPICS if settings.topic(name) not in found
         ])  # fmt: skip
 
 
 async def verify(settings: Settings) -> dict[str, int]:
     """Checks that every topic is there, as it must be; returns how large a dead letter of each topic may be."""
-    async with administrator(settings) as admin:
+    async with admin_client(settings) as admin:
         wanted = names.TOPICS + names.DEAD_LETTER_TOPICS
         found = await partition_counts(admin, settings, wanted)
         refuse_wrong_counts(settings, found)
@@ -101,8 +101,8 @@ def _refuse_unfit(settings: Settings, configs: Mapping[str, Mapping[str, str]]) 
 
 def _written_bytes_max(name: str) -> int:
     """A record too large for its topic would stop every worker that owns the partition, one after another."""
-    if name in TOLD:
-        return TOLD_BYTES_MAX
+    if name in LEDGER_OUTPUTS:
+        return OUTPUT_RECORD_BYTES_MAX
     return BATCH_BYTES_MAX if name == names.OUTCOMES or name.endswith(names.DEAD_LETTER_SUFFIX) else 0
 
 
@@ -138,15 +138,15 @@ def _topic(settings: Settings, name: str, inputs: Mapping[str, Mapping[str, str]
     if name.endswith(names.DEAD_LETTER_SUFFIX):
         original = settings.topic(name.removesuffix(names.DEAD_LETTER_SUFFIX))
         config[LARGEST] = str(max(int(inputs[original][LARGEST]) + DEAD_LETTER_MARGIN_BYTES, _written_bytes_max(name)))
-    if name in TOLD:
-        config[LARGEST] = str(TOLD_BYTES_MAX)
+    if name in LEDGER_OUTPUTS:
+        config[LARGEST] = str(OUTPUT_RECORD_BYTES_MAX)
     if name == names.EVENTS or name.endswith(names.DEAD_LETTER_SUFFIX):
         config["retention.ms"] = str(_LONG_MS)
     # An empty assignment lets the broker choose both replicas and their number.
     return NewTopic(settings.topic(name), settings.topic_partitions, -1, {}, config)
 
 
-async def make(admin: AIOKafkaAdminClient, wanted: Sequence[NewTopic]) -> list[str]:
+async def create_topics(admin: AIOKafkaAdminClient, wanted: Sequence[NewTopic]) -> list[str]:
     """Creates these topics, returns their names once every broker knows them."""
     if not wanted:
         return []

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from worker.ledger.rows import Row
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
-from worker.postgres.together import Together
+from worker.postgres.statement_batch import StatementBatch
 
 # In the order that their foreign keys need.
 TABLES = ("payments", "commands", "facts", "events", "entries")
@@ -27,7 +27,7 @@ def _columns(table: str) -> list[str]:
 _COLUMNS = {table: _columns(table) for table in TABLES}
 
 
-async def append(connection: Connection, writes: Together, rows: Mapping[str, Sequence[Row]]) -> None:
+async def append(connection: Connection, writes: StatementBatch, rows: Mapping[str, Sequence[Row]]) -> None:
     """Adds rows, by table name. Few rows join the other writes; many go by COPY, at once."""
     many = sum(map(len, rows.values())) > FEW_ROWS
     for table, names in _COLUMNS.items():

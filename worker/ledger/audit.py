@@ -8,7 +8,7 @@ from worker.domain.kept import decode_order
 from worker.domain.order import Order
 from worker.kafka import names
 from worker.kafka.murmur2 import partition_of
-from worker.kafka.packing import unpacked
+from worker.kafka.packing import unpack
 from worker.ledger.audit_order import Books, Finding, Row, check
 from worker.ledger.chain import link
 from worker.postgres.connecting import Connection
@@ -137,7 +137,7 @@ class Audit:
                 return
             seen += [row.id for row in rows]
             for row in rows:
-                for one in unpacked(row.batches):
+                for one in unpack(row.batches):
                     key = one.key or b""
                     home = partition_of(key.decode(), self._partitions) if one.topic in _OURS else one.partition
                     if not home == one.partition == row.partition:

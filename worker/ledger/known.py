@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from worker.kafka import names
-from worker.kafka.envelope import id_of, numbered
+from worker.kafka.envelope import id_of, split_id
 from worker.kafka.records import Record
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
@@ -16,8 +16,8 @@ Numbered = tuple[Record, str, int]
 async def first_unknown(connection: Connection, records: Sequence[Record]) -> Record | None:
     """The first of these that our tables do not know; a record without an id of ours is not ours."""
     commands = [record for record in records if record.topic == names.COMMANDS]
-    events = [(record, *one) for record in records if record.topic == names.EVENTS and (one := numbered(record))]
-    states = [(record, *one) for record in records if record.topic == names.ORDERS and (one := numbered(record, "/v"))]
+    events = [(record, *one) for record in records if record.topic == names.EVENTS and (one := split_id(record))]
+    states = [(record, *one) for record in records if record.topic == names.ORDERS and (one := split_id(record, "/v"))]
     missing: set[int] = set()
     if commands:
         orders = [(record.key or b"").decode("utf-8", "replace") for record in commands]

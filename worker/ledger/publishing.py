@@ -5,7 +5,7 @@ from msgspec import Raw, Struct
 
 from worker.domain.published import command_message, event_message, order_state, timestamp
 from worker.kafka import names
-from worker.kafka.envelope import write
+from worker.kafka.envelope import binary_headers
 from worker.kafka.records import Origin, Outgoing
 from worker.ledger import journal
 from worker.ledger.journal import Journaled
@@ -41,7 +41,9 @@ def publish(cycle: Cycle, fold: OrderFold, encoded: EncodedMessages) -> None:
     for decided in fold.commands:
         command, fact = decided.command, decided.fact
         value = orjson.dumps(command_message(fold.order, command, fact.at_ms))
-        headers = write(f"command.{command.operation}", command.command_id, timestamp(fact.at_ms), fact.traceparent)
+        headers = binary_headers(
+            f"command.{command.operation}", command.command_id, timestamp(fact.at_ms), fact.traceparent
+        )
         headers += fact_headers.pop(fact.sequence, [])
         _out(cycle, fold, names.COMMANDS, value, headers)
     publish_events(cycle, fold, encoded)
@@ -54,7 +56,7 @@ def publish_events(cycle: Cycle, fold: OrderFold, encoded: EncodedMessages) -> N
     fact_headers = dict(encoded.fact_headers)
     for decided, value in zip(fold.events, encoded.events, strict=True):
         fact, ce_id = decided.fact, f"{fold.order.order_id}/{decided.event.sequence}"
-        headers = write(decided.event.type, ce_id, timestamp(fact.at_ms))
+        headers = binary_headers(decided.event.type, ce_id, timestamp(fact.at_ms))
         headers += fact_headers.pop(fact.sequence, [])
         _out(cycle, fold, names.EVENTS, value, headers)
 
@@ -62,7 +64,7 @@ def publish_events(cycle: Cycle, fold: OrderFold, encoded: EncodedMessages) -> N
 def publish_state(cycle: Cycle, fold: OrderFold) -> None:
     """The order as it stands now."""
     order = fold.order
-    headers = write("order.state", f"{order.order_id}/v{order.version}", timestamp(order.updated_at_ms))
+    headers = binary_headers("order.state", f"{order.order_id}/v{order.version}", timestamp(order.updated_at_ms))
     _out(cycle, fold, names.ORDERS, orjson.dumps(order_state(order)), headers)
 
 

@@ -25,7 +25,7 @@ from worker.domain.facts import (
 )
 from worker.domain.money import EXPONENTS, MAX_MINOR
 from worker.kafka import names
-from worker.kafka.envelope import Event, Unreadable, read
+from worker.kafka.envelope import Event, Unreadable, read_event
 from worker.kafka.records import Record
 from worker.ledger.problems import Invalid, explain
 from worker.ledger.wire import (
@@ -63,7 +63,7 @@ class Readable(msgspec.Struct, frozen=True, gc=False):
 
 def read_fact(record: Record) -> Readable | Unreadable:
     """The fact in a record. Never raises: whatever cannot be a fact has a reason code and a message."""
-    event = read(record)
+    event = read_event(record)
     if isinstance(event, Unreadable):
         return event
     reader = _READERS.get((record.topic, event.type))

@@ -17,7 +17,7 @@ from worker.ledger.reading import Readable
 from worker.ledger.rows import Row, Rows
 from worker.ledger.waiting import Parked
 from worker.postgres.queries import load
-from worker.postgres.together import Together
+from worker.postgres.statement_batch import StatementBatch
 from worker.postgres.values import columns, milliseconds_or_none, moment
 from worker.stream.cycle import Cycle
 from worker.stream.stored_records import stored_record
@@ -181,7 +181,7 @@ class LedgerTables:
 
     async def _write_parked(self, rows: Rows) -> None:
         """One statement after another: a record may leave its old row and wait in a new one for something else."""
-        parked = Together()
+        parked = StatementBatch()
         if rows.unparked:
             await self._connection.execute(_SQL["unpark"], rows.unparked)
         parked.add_rows(_SQL["wait_for_something_else"], rows.moved_parked)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from msgspec import Struct, field
 
 from worker import metrics, telemetry
-from worker.kafka.envelope import name_of
+from worker.kafka.envelope import log_name
 from worker.kafka.records import Place, Record
 from worker.ledger.order_fold import OrderFold
 from worker.ledger.reading import Readable
@@ -49,7 +49,7 @@ class Tally(Struct):
             tracing.span(
                 f"decide {one.fact.__struct_config__.tag}", one.traceparent, cycle.now_ms * 1_000_000, time.time_ns(),
                 {"settlement.order_id": one.fact.order_id, "messaging.destination.name": record.topic,
-                 "messaging.message.id": name_of(record)},
+                 "messaging.message.id": log_name(record)},
             )  # fmt: skip
         _measure_delay(cycle.records)
 

@@ -10,12 +10,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 from faust import SASLCredentials, SSLCredentials
 
-from worker.kafka.connecting import administrator, client_options, consumer
+from worker.kafka.connecting import admin_client, client_options, consumer
 from worker.kafka.topics import (
     VISIBLE_POLL_SECONDS,
     VISIBLE_SECONDS_MAX,
     TopicsError,
-    make,
+    create_topics,
     partition_counts,
     refuse_wrong_counts,
 )
@@ -59,7 +59,7 @@ async def prepare(
     Faust would create them with one replica, and never notices that one is gone: it would go on from the committed
     offsets with empty tables. So if one is lost, all are created anew and the sources are read from their beginning.
     """
-    async with administrator(settings) as admin:
+    async with admin_client(settings) as admin:
         found = await partition_counts(admin, settings, [*sources, *changelogs])
         for name in map(settings.topic, sources):
             if name not in found:
@@ -70,7 +70,7 @@ async def prepare(
             return
         await _wait_until_group_is_empty(admin, settings.topic(group))
         await _delete(admin, settings, [name for name in changelogs if settings.topic(name) in found])
-        await make(admin, [
+        await create_topics(admin, [
             NewTopic(settings.topic(name), settings.topic_partitions, -1, {}, dict(config))
             for name, config in changelogs.items()
         ])  # fmt: skip

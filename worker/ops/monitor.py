@@ -88,7 +88,7 @@ class DeploymentMonitor:
                 await self._look()
             except _LookFailedError as failure:
                 self._note(failure)
-                await self._lag.let_go()
+                await self._lag.close_quietly()
             else:
                 if self.problem is not None:
                     telemetry.log.info("can look around again")

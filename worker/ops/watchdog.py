@@ -73,10 +73,10 @@ class Watchdog:
                     await self._check()
             except (KafkaError, OSError):  # the deployment monitor reports it on every page
                 self._records_since = time.monotonic()
-                await self._lag.let_go()
+                await self._lag.close_quietly()
             except Exception:  # noqa: BLE001 - nobody awaits this task: its end would go unnoticed
                 telemetry.log.exception("could not watch the view, for a reason that nobody foresaw")
-                await self._lag.let_go()
+                await self._lag.close_quietly()
             await asyncio.sleep(CHECK_SECONDS)
 
     async def _check(self) -> None:
@@ -92,7 +92,7 @@ class Watchdog:
     async def _missing_topic(self, topics: Sequence[str]) -> str | None:
         """Returns one that does not exist. One that was created anew is fatal: Faust would not read it."""
         try:
-            ids = await self._lag.ids(topics)
+            ids = await self._lag.topic_ids(topics)
         except UnknownTopicOrPartitionError as problem:
             return str(problem.args[0])
         for name, id_ in ids.items():

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from worker.kafka.envelope import behind_schema_id
+from worker.kafka.envelope import split_schema_id
 from worker.people.acting import Refused
 
 _TOO_DEEP = "{} is nested too deeply for anybody to read: publish the fact anew"
@@ -11,7 +11,7 @@ _TOO_DEEP = "{} is nested too deeply for anybody to read: publish the fact anew"
 
 def readable(value: bytes | None) -> str:
     """The value as text: JSON in lines where it is JSON, else as it came. `Refused` where it is not text."""
-    _, body = behind_schema_id(value or b"")
+    _, body = split_schema_id(value or b"")
     try:
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode().decode()
     except (ValueError, RecursionError):  # half a character, which no file holds, stays the escape that it is
@@ -24,13 +24,13 @@ def readable(value: bytes | None) -> str:
 
 def rewritten(value: bytes | None, text: str) -> bytes:
     """What a person saved, behind the schema prefix of the original if it had one."""
-    prefix, _ = behind_schema_id(value or b"")
+    prefix, _ = split_schema_id(value or b"")
     return prefix + _encoded(_loaded(text.encode(), "what was saved"))
 
 
 def patched(value: bytes | None, patch: str) -> bytes:
     """The value with a merge patch applied to its data: a name gets a new value, `null` takes it away."""
-    prefix, body = behind_schema_id(value or b"")
+    prefix, body = split_schema_id(value or b"")
     changes, whole = _loaded(patch.encode(), "the patch"), _loaded(body, "the value")
     if not isinstance(changes, dict) or not isinstance(whole, dict):
         raise Refused("a patch is a JSON object and changes one; use --edit for anything else")

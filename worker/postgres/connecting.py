@@ -85,7 +85,7 @@ async def connected(url: str, *, name: str, schema: str | None = None, **overrid
         await connection.close()
 
 
-def right_to_take(major: int) -> str:
+def set_role_privilege(major: int) -> str:
     """What a server of this version calls the right to SET ROLE; before 16 every member had it."""
     return "SET" if major >= _WITH_SET else "MEMBER"
 
@@ -94,7 +94,7 @@ async def read_only_pool(url: str, *, name: str, role: str, size: int) -> "Pool[
     """Up to `size` sessions that cannot write, with no more rights than `role` where the database has it."""
 
     async def take_the_role(connection: Connection) -> None:
-        right = right_to_take(connection.get_server_version().major)
+        right = set_role_privilege(connection.get_server_version().major)
         if await connection.fetchval(
             "SELECT pg_has_role(current_user, oid, $2) FROM pg_roles WHERE rolname = $1", role, right
         ):

@@ -13,7 +13,7 @@ from worker.delivery.store import CommandUpdate, OperatorDecision, Store
 from worker.delivery.taking import take_over
 from worker.domain.kept import decode_order
 from worker.domain.order import Command
-from worker.kafka.envelope import is_ours, kind_of, numbered
+from worker.kafka.envelope import is_ours, split_id, type_of
 from worker.kafka.records import Record
 from worker.ledger.reading import read_time
 from worker.postgres.queries import load
@@ -53,10 +53,10 @@ class DeliveryRecovery:
         """Books outcomes of commands and decisions of people, in the order of their records."""
         outcomes: dict[str, tuple[int, str, Json]] = {}
         for record in page:
-            if not is_ours(record) or (id_parts := numbered(record)) is None:
+            if not is_ours(record) or (id_parts := split_id(record)) is None:
                 continue
             subject, number = id_parts
-            kind, data = kind_of(record).removeprefix("command."), orjson.loads(record.value or b"{}")
+            kind, data = type_of(record).removeprefix("command."), orjson.loads(record.value or b"{}")
             if subject == DECISION:
                 await self._book(outcomes)
                 outcomes = {}

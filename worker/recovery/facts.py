@@ -12,9 +12,9 @@ from worker.domain.facts import PaymentAutoSettled
 from worker.domain.kept import decode_fact, decode_terms
 from worker.domain.order import Order, automatic_key
 from worker.kafka import names
-from worker.kafka.envelope import id_of, is_ours, kind_of, numbered, write
+from worker.kafka.envelope import binary_headers, id_of, is_ours, split_id, type_of
+from worker.kafka.range_reader import read_between
 from worker.kafka.records import Outgoing, Place, Record
-from worker.kafka.tail import read_between
 from worker.ledger import journal
 from worker.ledger.journal import Journaled
 from worker.ledger.known import first_unknown
@@ -52,7 +52,7 @@ class FactRecovery:
         """Folds the facts in these events; afterwards the tables have each event, byte for byte."""
         ours = [record for record in page if is_ours(record)]
         await self._fold_all(ours)
-        for order_id, number in filter(None, map(numbered, ours)):
+        for order_id, number in filter(None, map(split_id, ours)):
             self._last_published[order_id] = max(self._last_published.get(order_id, 0), number)
         await self._must_know(ours)
 
@@ -191,7 +191,7 @@ class FactRecovery:
 
     async def _must_be_the_same(self, records: Sequence[Record]) -> None:
         """Amount, sequence and ids of every command must be those with which connectors were asked."""
-        rows = [(orjson.loads(record.value or b"{}"), kind_of(record)) for record in records]
+        rows = [(orjson.loads(record.value or b"{}"), type_of(record)) for record in records]
         differs = await self._cycle.connection.fetchval(
             _SQL["differing_commands"],
             *(
@@ -207,7 +207,7 @@ class FactRecovery:
 
     def _publish_event(self, order_id: str, message: bytes) -> None:
         event = orjson.loads(message)
-        headers = write(event["type"], f"{order_id}/{event['sequence']}", event["at"])
+        headers = binary_headers(event["type"], f"{order_id}/{event['sequence']}", event["at"])
         home = self._cycle.partition_of(order_id)
         self._cycle.publish(Outgoing(names.EVENTS, home, order_id.encode(), message, headers))
 

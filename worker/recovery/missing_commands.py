@@ -8,7 +8,7 @@ from worker.delivery.taking import read_job
 from worker.domain.kept import decode_fact, decode_terms
 from worker.domain.order import Command, Order
 from worker.kafka import names
-from worker.kafka.packing import unpacked
+from worker.kafka.packing import unpack
 from worker.kafka.records import Outgoing, Record
 from worker.ledger.order_fold import OrderFold
 from worker.ledger.publishing import encode_messages, publish
@@ -27,7 +27,7 @@ async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Comma
         fold = await _folded(cycle, order_id)
         scratch = Cycle(cycle.connection, [], {}, cycle.now_ms, cycle.partitions)
         publish(scratch, fold, encode_messages(fold, prefix))
-        records = [record for record in unpacked(scratch.outgoing) if record.topic == names.COMMANDS]
+        records = [record for record in unpack(scratch.outgoing) if record.topic == names.COMMANDS]
         for asked, record in zip(fold.commands, records, strict=True):
             if asked.command.command_id not in known:
                 yield fold.order.commands[asked.command.command_id], record

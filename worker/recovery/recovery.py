@@ -11,9 +11,9 @@ import asyncpg
 
 from worker.delivery.handler import DeliveryHandler
 from worker.kafka import names, topics
-from worker.kafka.looker import Looker
+from worker.kafka.log_inspector import LogInspector
+from worker.kafka.range_reader import read_between
 from worker.kafka.records import Place, Record
-from worker.kafka.tail import read_between
 from worker.ledger.handler import LedgerHandler
 from worker.people.replaying import REPLAYED_TOPICS
 from worker.postgres.connecting import UNLIMITED, Connection, connect
@@ -114,12 +114,14 @@ class Recovery:
     async def _topic_bounds(self) -> dict[Place, Range]:
         """The first offset and the end of every partition of our topics."""
         everything = (*names.TOPICS, *names.DEAD_LETTER_TOPICS)
-        looker = Looker(self._settings, everything)
-        await looker.start()
+        inspector = LogInspector(self._settings, everything)
+        await inspector.start()
         try:
-            return await looker.bounds([(topic, partition) for topic in everything for partition in self._partitions])
+            return await inspector.bounds(
+                [(topic, partition) for topic in everything for partition in self._partitions]
+            )
         finally:
-            await looker.stop()
+            await inspector.stop()
 
     async def _read_outputs_from(self, role: Role) -> None:
         """Output topics of this role are read from where its tables know what it has published."""

@@ -11,7 +11,7 @@ import typer
 
 from worker.console.running import run
 from worker.embedded import with_embedded_stack
-from worker.kafka.envelope import write
+from worker.kafka.envelope import binary_headers
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
@@ -63,7 +63,7 @@ async def _send(sink: Sink, settings: Settings, chunk: list[ErpOrder]) -> int:
 def _record(message: Message, settings: Settings) -> Outgoing:
     key = message.order_id
     number = message.data.get("invoiceNumber") or message.data.get("requestId") or message.type
-    headers = write(message.type, f"{key}/{number}", DATE, source=SOURCE)
+    headers = binary_headers(message.type, f"{key}/{number}", DATE, source=SOURCE)
     return Outgoing(
         message.topic, partition_of(key, settings.topic_partitions), key.encode(), orjson.dumps(message.data), headers
     )

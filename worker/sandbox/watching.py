@@ -9,7 +9,7 @@ import orjson
 from msgspec import Struct
 
 from worker.kafka import names
-from worker.kafka.envelope import Event, read
+from worker.kafka.envelope import Event, read_event
 from worker.kafka.records import Record
 from worker.kafka.source import Source
 from worker.settings import Settings
@@ -50,7 +50,7 @@ class Observed:
 
     def _add_invoice(self, record: Record) -> None:
         """Ignores a record that is not an invoice: any program may write to that topic."""
-        if isinstance(event := read(record), Event):
+        if isinstance(event := read_event(record), Event):
             with contextlib.suppress(msgspec.DecodeError):
                 issued = msgspec.json.decode(event.data, type=_Issued)
                 self.published_ms.setdefault((issued.order_id, issued.invoice_number), record.timestamp_ms)
@@ -75,12 +75,12 @@ class Watcher:
         await self._source.start()
         partitions = range(self._settings.topic_partitions)
         places = [(topic, partition) for topic in self._topics for partition in partitions]
-        first = await self._source.looker.bounds(places)
+        first = await self._source.inspector.bounds(places)
         await self._source.assign({place: first[place][0] for place in places})
 
     def poll(self) -> Observed:
         """Adds the records that have arrived, and returns everything observed so far."""
-        while self._source.waiting():
+        while self._source.has_records():
             for record in self._source.take(_RECORDS_MAX, _BYTES_MAX):
                 self.observed.add(record)
         return self.observed

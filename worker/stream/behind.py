@@ -9,8 +9,8 @@ before it had everything. Going on from here would decide the same facts again, 
 from collections.abc import Iterable, Mapping
 
 from worker.kafka.envelope import is_ours
+from worker.kafka.range_reader import read_between
 from worker.kafka.records import Place
-from worker.kafka.tail import read_between
 from worker.postgres.connecting import Connection
 from worker.settings import Settings
 from worker.stream.acknowledged_offsets import report_lost_records

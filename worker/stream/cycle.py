@@ -7,10 +7,10 @@ from msgspec import Struct
 
 from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.murmur2 import partition_of
-from worker.kafka.packing import Batch, Packing
+from worker.kafka.packing import Batch, Packer
 from worker.kafka.records import Outgoing, Record
 from worker.postgres.connecting import Connection
-from worker.postgres.together import Together
+from worker.postgres.statement_batch import StatementBatch
 from worker.stream.faults import CycleTooLargeError
 
 # A cycle that publishes more than this is made of fewer records: each may cause far more than it says.
@@ -59,9 +59,9 @@ class Cycle:
         self.now_ms = now_ms
         """Wall clock at the start of this cycle."""
         self.partitions = partitions
-        self.writes = Together()
+        self.writes = StatementBatch()
         """What may wait for the end of the cycle: it goes with the outbox, in one statement."""
-        self._packing = Packing(compressed=len(records) >= COMPRESSED_FROM_RECORDS * max(1, len(epochs)))
+        self._packing = Packer(compressed=len(records) >= COMPRESSED_FROM_RECORDS * max(1, len(epochs)))
         self.published_bytes = 0
         self.dead: list[DeadRecord] = []
 
@@ -94,9 +94,9 @@ class Cycle:
     def rollback_to(self, mark: tuple[int, int, int]) -> None:
         """What was published and dead-lettered since is forgotten, with all that waits to be written."""
         outgoing, dead, self.published_bytes = mark
-        self._packing.back_to(outgoing)
+        self._packing.truncate(outgoing)
         del self.dead[dead:]
-        self.writes.forget()
+        self.writes.clear()
 
     def clear(self) -> None:
         """What was published and dead-lettered is in the tables: what comes next is another row."""

@@ -68,7 +68,7 @@ def restored(content: bytes) -> list[Batch]:
     except msgspec.DecodeError:
         return pack(_decode_records(plain))
     batches = [Batch((topic, partition), bytearray(batch)) for topic, partition, batch in found]
-    if not all(batch.intact() for batch in batches):
+    if not all(batch.is_intact() for batch in batches):
         raise msgspec.DecodeError("a batch's checksum is another")
     return batches
 

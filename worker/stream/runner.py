@@ -11,7 +11,7 @@ from worker.health import HealthServer
 from worker.kafka import topics
 from worker.kafka.batches import UnreadableBatchError
 from worker.kafka.sink import Sink
-from worker.kafka.source import OffsetGoneError, RecordsReplacedError
+from worker.kafka.source import LogTruncatedError, OffsetGoneError
 from worker.kafka.topics import TopicsError
 from worker.postgres.connecting import DatabaseUrlError, connected
 from worker.postgres.migrations import MigrationError, require_current
@@ -31,7 +31,7 @@ from worker.tracing import tracing
 
 # What one sentence explains and no waiting helps against.
 EXPLAINED = (
-    DatabaseBehindError, DatabaseUrlError, MigrationError, OffsetGoneError, RecordsReplacedError,
+    DatabaseBehindError, DatabaseUrlError, MigrationError, OffsetGoneError, LogTruncatedError,
     TopicsError, UnreadableBatchError, UnreadableRowError, WrongPartitionsError,
 )  # fmt: skip
 
@@ -115,7 +115,7 @@ class Runner:
         """Whether waiting helps. Topics that were right once can be again: we wait for whoever changed them."""
         if isinstance(problem, TopicsError):
             return self._topics_doubted
-        self._topics_doubted |= isinstance(problem, topics.DOUBTFUL)
+        self._topics_doubted |= isinstance(problem, topics.TOPIC_CHANGED)
         return remedy(problem) is not Remedy.EXIT
 
     async def _one_session(self) -> None:

@@ -116,14 +116,14 @@ class Session:
     def measure(self) -> None:
         """Sets the gauges that say how far behind we are."""
         metrics.consumer_lag.clear()
-        for (topic, partition), end in self._source.ends().items():
+        for (topic, partition), end in self._source.end_offsets().items():
             behind = max(0, end - self._positions.get((topic, partition), end))
             metrics.consumer_lag.labels(topic=topic, partition=partition).set(behind)
         metrics.outbox_age_seconds.set(self._publisher.waiting_seconds())
 
     def kafka_problem(self) -> str | None:
         """What is overdue at the brokers: a leader, any answer at all, or the one to what we wrote."""
-        if leaderless := self._source.leaderless(LEADERLESS_SECONDS_MAX):
+        if leaderless := self._source.leaderless_partitions(LEADERLESS_SECONDS_MAX):
             named, more = ", ".join(leaderless[:LEADERLESS_NAMED_MAX]), len(leaderless) - LEADERLESS_NAMED_MAX
             others = f" and {more} more" if more > 0 else ""
             return f"Kafka has no leader for {named}{others}: what is written there waits"
@@ -237,13 +237,13 @@ class Session:
             return {}
         self._skipped_at = now
         self._look_at_width()
-        reached = self._source.passed()
+        reached = self._source.read_positions()
         return {place: at for place, at in reached.items()
                 if at.next_offset > self._positions.get(place, at.next_offset)}  # fmt: skip
 
     def _look_at_width(self) -> None:
         """Nobody owns partitions that were added later: what is written there would wait unnoticed."""
-        if widened := self._source.widened():
+        if widened := self._source.widened_topics():
             telemetry.alert(TOPIC_WIDENED, topics=widened, read=self._settings.topic_partitions)
         else:
             telemetry.clear_alert(TOPIC_WIDENED)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from worker import telemetry
 from worker.kafka.records import Place, Position
-from worker.kafka.source import OffsetGoneError, RecordsReplacedError, Source
+from worker.kafka.source import LogTruncatedError, OffsetGoneError, Source
 from worker.stream import outbox
 from worker.stream.behind import verify
 from worker.stream.control import Control
@@ -42,7 +42,7 @@ class Takeover:
         self._control.own({**self._control.epochs, **{partition: one.epoch for partition, one in taken.items()}})
         known = await self._verify_age(taken)
         self._publisher.acknowledged_offsets.follow(known)
-        ids = await self._source.looker.ids()
+        ids = await self._source.inspector.topic_ids()
         stored = await self._stored_positions(taken, ids)
         async with transactions.fenced():
             await note_published(transactions.connection, known)
@@ -69,7 +69,7 @@ class Takeover:
     async def _verify_age(self, partitions: Collection[int]) -> dict[Place, int]:
         """How far our output topics reach. Records there that the database does not know end the worker."""
         handler = self._handler
-        bounds = await self._source.looker.bounds([(topic, one) for topic in handler.outputs for one in partitions])
+        bounds = await self._source.inspector.bounds([(topic, one) for topic in handler.outputs for one in partitions])
         return await verify(self._transactions.connection, handler, self._settings, bounds, partitions)
 
     async def _stored_positions(self, taken: Collection[int], ids: Mapping[str, UUID]) -> dict[Place, int]:
@@ -81,7 +81,7 @@ class Takeover:
         topics = self._handler.topics
         stored = await stored_positions(self._transactions.connection, topics, taken)
         of = await stored_ids(self._transactions.connection, topics, taken)
-        bounds = await self._source.looker.bounds([(topic, partition) for topic in topics for partition in taken])
+        bounds = await self._source.inspector.bounds([(topic, partition) for topic in topics for partition in taken])
         gone: list[Exception] = []
         for place, (first, end) in bounds.items():
             at = stored.setdefault(place, first)
@@ -92,10 +92,10 @@ class Takeover:
         if not gone:
             epochs = await stored_epochs(self._transactions.connection, topics, taken)
             read = {place: Position(stored[place], epoch) for place, epoch in epochs.items()}
-            for place, stands_to in (await self._source.looker.lost(read)).items():
+            for place, stands_to in (await self._source.inspector.truncated(read)).items():
                 topic = self._settings.topic(place[0])
-                gone.append(RecordsReplacedError(topic, place[1], stored[place], stands_to))
-            self._source.follow(read)
+                gone.append(LogTruncatedError(topic, place[1], stored[place], stands_to))
+            self._source.set_verified_positions(read)
         for one in gone[1:]:
             telemetry.log.error(str(one))  # else a person who sets the first is told the next, start by start
         if gone:

@@ -32,7 +32,7 @@ async def main() -> None:
         answers = []
         for record in records:
             result = outcome(orjson.loads(record.value or b""))
-            headers = envelope.write("command.succeeded", result["operationId"], result["at"])
+            headers = envelope.binary_headers("command.succeeded", result["operationId"], result["at"])
             answers.append(Outgoing(names.OUTCOMES, record.partition, record.key, orjson.dumps(result), headers))
         await sink.hand_over(pack(answers))
 

@@ -16,7 +16,7 @@ from tests.until import until
 from worker.delivery.handler import DeliveryHandler
 from worker.delivery.lane import Lane
 from worker.kafka import names
-from worker.kafka.envelope import write
+from worker.kafka.envelope import binary_headers
 from worker.kafka.records import Outgoing, Record
 from worker.sandbox.book import Book
 from worker.sandbox.connector import Behaviour, SandboxConnector
@@ -100,7 +100,7 @@ class DeliveryHarness(CycleHarness):
             "transactionId": "T", "authorizationId": "A", "connector": connector, "merchant": "shop", "currency": "USD",
             "value": value, "sequence": sequence, "cause": {"kind": "invoice", "id": "1"}, **more,
         }  # fmt: skip
-        headers = write(f"command.{operation}", command_id, "2026-01-15T12:00:00Z")
+        headers = binary_headers(f"command.{operation}", command_id, "2026-01-15T12:00:00Z")
         return self.read((names.COMMANDS, self.home(order_id)), order_id, orjson.dumps(data), headers)
 
     def replace(self, record: Record, **changed: Any) -> None:

@@ -9,7 +9,7 @@ import orjson
 
 from tests.integration.cycle_harness import PARTITIONS, CycleHarness
 from worker.kafka import names
-from worker.kafka.envelope import write
+from worker.kafka.envelope import binary_headers
 from worker.kafka.records import Headers, Outgoing, Record
 from worker.ledger.handler import LedgerHandler
 from worker.postgres.connecting import connect
@@ -48,7 +48,7 @@ class LedgerHarness(CycleHarness):
         order_id = str(data.get("orderId", "")) if isinstance(data, dict) else ""
         family = kind.split(".", maxsplit=1)[0]
         place = (topic or _TOPICS[family], self.home(order_id) if partition is None else partition)
-        envelope = write(kind, f"{kind}-{place}", "2026-01-15T12:00:00Z")
+        envelope = binary_headers(kind, f"{kind}-{place}", "2026-01-15T12:00:00Z")
         return self.read(
             place, order_id, json.dumps(data).encode() if raw is None else raw, [*envelope, *headers], NOON_MS
         )

@@ -4,7 +4,7 @@ import pytest
 
 from tests.integration.ledger.harness import CONNECTORS, LedgerHarness, authorized, invoice, payment
 from worker.kafka import names
-from worker.kafka.topics import TOLD_BYTES_MAX
+from worker.kafka.topics import OUTPUT_RECORD_BYTES_MAX
 from worker.ledger.order_fold import ORDER_BYTES_MAX
 
 LONG_NUMBER = "🧾" * 250
@@ -26,7 +26,7 @@ async def test_an_order_that_grows_without_end_is_full_and_only_what_becomes_of_
     assert ledger.dead() == [(names.INVOICES, "too_large")] * (INVOICES - accepted)
     message = await ledger.value("SELECT message FROM dead_letters ORDER BY id DESC LIMIT 1")
     assert message.startswith("Order endless has grown to ")
-    assert max(len(one.value or b"") for one in ledger.outgoing) < TOLD_BYTES_MAX // 2
+    assert max(len(one.value or b"") for one in ledger.outgoing) < OUTPUT_RECORD_BYTES_MAX // 2
 
     await ledger.apply("invoice.issued", invoice("endless", f"{LONG_NUMBER}0", 1))
     await ledger.apply("invoice.issued", invoice("endless", "2", 1))

@@ -17,7 +17,7 @@ import orjson
 from tests.integration.ledger.harness import LedgerHarness
 from worker.cli import main
 from worker.kafka import names, topics
-from worker.kafka.envelope import write
+from worker.kafka.envelope import binary_headers
 from worker.kafka.records import Headers, Outgoing
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
@@ -57,7 +57,7 @@ class LedgerOnKafka(LedgerHarness):
         topic = names.INVOICES if kind.startswith("invoice.") else names.ORDER_CHANGES
         records = [
             Outgoing(topic, self.home(one["orderId"]), one["orderId"].encode(), raw or orjson.dumps(one),
-                     [*write(kind, f"{kind}-{place}", "2026-01-15T12:00:00Z"), *headers])
+                     [*binary_headers(kind, f"{kind}-{place}", "2026-01-15T12:00:00Z"), *headers])
             for place, one in enumerate(facts)
         ]  # fmt: skip
         await self._sink.publish(records)
@@ -65,7 +65,7 @@ class LedgerOnKafka(LedgerHarness):
     async def consume(self) -> None:
         """The ledger reads and decides what is in Kafka now."""
         places = [(topic, partition) for topic in INPUTS for partition in self.epochs]
-        ends = {place: end for place, (_, end) in (await self._source.looker.bounds(places)).items()}
+        ends = {place: end for place, (_, end) in (await self._source.inspector.bounds(places)).items()}
         while any(end > self._read.get(place, 0) for place, end in ends.items()):
             self.pending = self._source.take(CYCLE_RECORDS, 1 << 30)
             if not self.pending:

@@ -10,7 +10,7 @@ from tests.integration.people.test_decisions import taken_over
 from worker.delivery.decisions import apply
 from worker.delivery.store import Store
 from worker.kafka import names
-from worker.kafka.packing import unpacked
+from worker.kafka.packing import unpack
 from worker.people import commands
 from worker.people.acting import Actor, Refused
 from worker.people.needs import needs
@@ -59,7 +59,7 @@ async def applied(ledger: LedgerHarness) -> bytes:
     finally:
         await delivery.close()
     assert (job and job.state, refusal) == ("resolved", None)
-    (told,) = unpacked(cycle.outgoing)
+    (told,) = unpack(cycle.outgoing)
     return told.value or b""
 
 

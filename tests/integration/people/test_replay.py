@@ -15,7 +15,7 @@ from tests.integration.login import login
 from tests.integration.people.ledger_on_kafka import LedgerOnKafka
 from tests.until import until
 from worker.kafka import names, topics
-from worker.kafka.connecting import administrator
+from worker.kafka.connecting import admin_client
 from worker.ledger.checking import run_audit, run_rebuild
 
 WHO = ("--by", "ana", "--reason", "agreed with the ERP")
@@ -174,7 +174,7 @@ async def narrow(ledger_on_kafka: LedgerOnKafka, topic: str, bytes_max: int) -> 
     config = ConfigResource(
         ConfigResourceType.TOPIC, ledger_on_kafka.settings.topic(topic), {topics.LARGEST: str(bytes_max)}
     )
-    async with administrator(ledger_on_kafka.settings) as admin:
+    async with admin_client(ledger_on_kafka.settings) as admin:
         await admin.alter_configs([config])
 
 

@@ -16,9 +16,9 @@ from tests.integration.stream.toy import Toy
 from tests.until import until
 from worker import telemetry
 from worker.kafka import names, source
-from worker.kafka.connecting import administrator, client_options
+from worker.kafka.connecting import admin_client, client_options
 from worker.kafka.lag import committed_offsets
-from worker.kafka.looker import Looker
+from worker.kafka.log_inspector import LogInspector
 from worker.kafka.records import Place
 from worker.settings import load
 from worker.stream import offset_reporter, session_health
@@ -168,7 +168,7 @@ async def test_a_topic_that_is_given_partitions_nobody_reads_is_soon_an_alert(
     monkeypatch.setattr(source, "WIDTHS_SECONDS", 1.0)
     worker = await at_work(deployment)
     topic = deployment.settings.topic(names.INVOICES)
-    async with administrator(deployment.settings) as admin:
+    async with admin_client(deployment.settings) as admin:
         await admin.create_partitions({topic: NewPartitions(PARTITIONS + 1)})
 
     def told() -> list[dict[str, str]]:
@@ -188,19 +188,19 @@ async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_however_lon
 ) -> None:
     """A partition without a leader lets Kafka's client ask for 15 seconds: the worker was ready, and no alert told."""
     monkeypatch.setattr(session_health, "STEADY_SECONDS", 0.0)  # each attempt takes longer than that
-    bounds = Looker.bounds
+    bounds = LogInspector.bounds
     conditions: list[dict[str, str]] = []
 
     def alerts() -> list[dict[str, str]]:
         return [one for one in telemetry.lasting_alerts() if one["code"] == KAFKA_AWAY]
 
-    async def no_leader(looker: Looker, places: list[Place]) -> dict[Place, tuple[int, int]]:
+    async def no_leader(inspector: LogInspector, places: list[Place]) -> dict[Place, tuple[int, int]]:
         conditions.append(dict(worker.runner.condition()))
         if alerts():
-            return await bounds(looker, places)
+            return await bounds(inspector, places)
         raise KafkaTimeoutError("Failed to get offsets by times in 15000 ms")
 
-    monkeypatch.setattr(Looker, "bounds", no_leader)
+    monkeypatch.setattr(LogInspector, "bounds", no_leader)
     worker = Hosted(deployment.settings)
     await deployment.send("order-1")
     try:
@@ -220,7 +220,7 @@ async def test_two_workers_that_fail_in_turn_to_take_the_partitions_are_neither_
 ) -> None:
     """Whichever had failed owned nothing while the other one tried, which went well."""
     monkeypatch.setattr(session_health, "PAUSE_SECONDS_MAX", session_health.PAUSE_SECONDS_MIN)
-    bounds = Looker.bounds
+    bounds = LogInspector.bounds
     workers = [Hosted(deployment.settings), Hosted(deployment.settings)]
     await deployment.until_shared(PARTITIONS // 2, PARTITIONS // 2)
     ready: list[bool] = []
@@ -230,11 +230,11 @@ async def test_two_workers_that_fail_in_turn_to_take_the_partitions_are_neither_
             ready.append(not all(worker.runner.condition() for worker in workers))
         raise KafkaTimeoutError("Failed to get offsets by times in 15000 ms")
 
-    monkeypatch.setattr(Looker, "bounds", no_leader)
+    monkeypatch.setattr(LogInspector, "bounds", no_leader)
     await deployment.end_sessions()
     try:
         await until(lambda: len(ready) > 20, seconds=40)
-        monkeypatch.setattr(Looker, "bounds", bounds)
+        monkeypatch.setattr(LogInspector, "bounds", bounds)
         await until(lambda: not any(worker.runner.condition() for worker in workers), seconds=20)
         await asyncio.gather(*(worker.stop() for worker in workers))
     finally:

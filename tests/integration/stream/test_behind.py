@@ -9,7 +9,7 @@ from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
 from tests.transactions import transactional
 from worker.kafka import names, topics
 from worker.kafka.connecting import client_options
-from worker.kafka.envelope import write
+from worker.kafka.envelope import binary_headers
 from worker.kafka.records import Outgoing
 
 
@@ -26,7 +26,7 @@ async def _worked_and_stopped(deployment: StreamDeployment, records: int = 30) -
 
 
 def _state(deployment: StreamDeployment, version: int, source: bytes) -> Outgoing:
-    headers = write("order.state", f"order-1/{version}", "2026-01-15T12:00:00Z", source=source)
+    headers = binary_headers("order.state", f"order-1/{version}", "2026-01-15T12:00:00Z", source=source)
     value = b'{"orderId": "order-1", "version": %d}' % version
     return Outgoing(names.ORDERS, deployment.home("order-1"), b"order-1", value, headers)
 

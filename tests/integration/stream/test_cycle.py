@@ -17,7 +17,7 @@ from tests.integration.stream.toy import Toy
 from tests.until import until
 from worker.kafka import names
 from worker.kafka.connecting import client_options
-from worker.kafka.packing import unpacked
+from worker.kafka.packing import unpack
 from worker.kafka.records import Outgoing
 from worker.kafka.source import OffsetGoneError, Source
 from worker.stream import clock
@@ -238,7 +238,7 @@ async def test_records_that_cause_more_than_memory_should_hold_are_decided_a_few
             return structs.replace(out, value=json.dumps(json.loads(out.value) | {"more": "x" * 1_000}).encode())
 
         async def committed(self, cycle: Cycle) -> None:
-            told.append(sum(len(one.value or b"") for one in unpacked(cycle.outgoing)))
+            told.append(sum(len(one.value or b"") for one in unpack(cycle.outgoing)))
             await super().committed(cycle)
 
     monkeypatch.setattr("worker.stream.cycle.PUBLISHED_BYTES_MAX", 5_000)

@@ -14,7 +14,7 @@ from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.toy import WAIT_LOCK
 from tests.until import until
 from worker.kafka import names
-from worker.kafka.connecting import administrator
+from worker.kafka.connecting import admin_client
 from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
@@ -269,7 +269,7 @@ async def test_first_records_that_are_gone_before_they_were_read_end_the_worker(
     assert await deployment.stop("a") == 0
     sent = await deployment.send("never-read")
     place = TopicPartition(deployment.settings.topic(names.INVOICES), sent.partition)
-    async with administrator(deployment.settings) as admin:
+    async with admin_client(deployment.settings) as admin:
         await admin.delete_records({place: RecordsToDelete(before_offset=-1)})  # as retention does
 
     process = deployment.start("b")

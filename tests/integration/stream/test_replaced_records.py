@@ -14,7 +14,7 @@ from tests.until import until
 from worker.kafka import names, topics
 from worker.kafka.records import Outgoing, Place, Record
 from worker.kafka.sink import Sink
-from worker.kafka.source import RecordsReplacedError, Source
+from worker.kafka.source import LogTruncatedError, Source
 from worker.settings import Settings, load
 from worker.stack.broker import Broker
 from worker.stack.home import Home
@@ -96,12 +96,10 @@ async def test_a_reader_under_which_records_are_replaced_ends_and_says_from_wher
 
     await asyncio.to_thread(broker.loses_from, settings.topic(names.INVOICES), 2)
     await _send(settings, b"2, other", b"3, other", b"4")
-    source.follow({INVOICES: last.position})
+    source.set_verified_positions({INVOICES: last.position})
     await source.assign({INVOICES: last.offset + 1})
 
-    with pytest.raises(
-        RecordsReplacedError, match=r"position is offset 4, but Kafka has lost all of it from offset 2 on"
-    ):
+    with pytest.raises(LogTruncatedError, match=r"position is offset 4, but Kafka has lost all of it from offset 2 on"):
         await _read(source, 1)
 
 
@@ -124,14 +122,14 @@ async def test_a_leader_that_does_not_say_what_it_has_keeps_its_partition_waitin
 ):
     await _send(settings, b"0")
     assert await _values(source, 1) == [b"0"]
-    silent, lost = [True], source.looker.lost
+    silent, lost = [True], source.inspector.truncated
 
     async def asked(*about: Any) -> dict[Place, int]:
         if silent and INVOICES in about[0]:
             raise RequestTimedOutError
         return await lost(*about)
 
-    monkeypatch.setattr(source.looker, "lost", asked)
+    monkeypatch.setattr(source.inspector, "truncated", asked)
     await asyncio.to_thread(broker.elects_a_leader)
     await _send(settings, b"1")
     await _send(settings, b"elsewhere", partition=ELSEWHERE)
@@ -152,7 +150,7 @@ async def test_what_a_new_leader_only_took_back_is_passed(source: Source, settin
         await erp.send_and_wait(settings.topic(names.INVOICES), b"never was", partition=INVOICES[1])
         await erp.abort_transaction()
 
-    await until(lambda: source.passed()[INVOICES].next_offset == 3, 30)
+    await until(lambda: source.read_positions()[INVOICES].next_offset == 3, 30)
     await _send(settings, b"3")
     assert await _values(source, 1) == [b"3"]
 

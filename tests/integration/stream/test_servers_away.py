@@ -16,7 +16,7 @@ from tests.integration.stream.hosted import Hosted, at_work
 from tests.integration.stream.proxy import Proxy
 from tests.integration.stream.toy import Toy
 from tests.until import until
-from worker.kafka import looker, names, source
+from worker.kafka import log_inspector, names, source
 from worker.kafka.sink import Sink
 from worker.kafka.topic_ids import topic_ids
 from worker.postgres import connecting
@@ -234,7 +234,7 @@ async def test_a_broker_that_does_not_answer_for_a_moment_costs_no_session(
             raise answers.pop()
         return await topic_ids(*asked)
 
-    monkeypatch.setattr(looker, "topic_ids", restarting)
+    monkeypatch.setattr(log_inspector, "topic_ids", restarting)
     await deployment.send("order-1")
 
     await deployment.check_orders({"order-1": 2})
@@ -290,7 +290,7 @@ async def test_what_arrives_is_read_while_no_broker_says_which_topics_they_are(
         await asyncio.Event().wait()
         return {}
 
-    monkeypatch.setattr(looker, "topic_ids", silent)
+    monkeypatch.setattr(log_inspector, "topic_ids", silent)
     await asked.wait()
     await deployment.send("order-1")
 

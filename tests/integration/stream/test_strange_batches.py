@@ -9,8 +9,8 @@ from tests.integration.stream.deployment import StreamDeployment
 from tests.integration.stream.hosted import Hosted
 from tests.integration.stream.toy import Toy
 from worker.kafka import names
+from worker.kafka.range_reader import read_between
 from worker.kafka.records import Record
-from worker.kafka.tail import read_between
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle
 

@@ -9,7 +9,7 @@ from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
 from tests.integration.stream.hosted import at_work
 from tests.until import until
 from worker.kafka import names
-from worker.kafka.connecting import administrator
+from worker.kafka.connecting import admin_client
 from worker.kafka.source import Source
 from worker.kafka.topics import create_missing, partition_counts
 
@@ -76,11 +76,11 @@ async def test_a_topic_that_is_made_anew_is_noticed_also_by_who_takes_more_of_it
     """Of those that it had before it would go on at offsets of the old topic."""
     source = Source(deployment.settings, "ledger", (names.INVOICES,), lambda: None)
     await source.start()
-    await source.looker.ids()
+    await source.inspector.topic_ids()
     await make_anew(deployment)
 
     with pytest.raises(UnknownTopicOrPartitionError, match="was deleted and made anew"):
-        await source.looker.ids()
+        await source.inspector.topic_ids()
 
     await source.stop()
 
@@ -89,11 +89,11 @@ async def test_a_fetch_that_finds_its_position_gone_says_whether_that_is_another
     """It said where the new one ends, as of one that had lost records; whoever takes the partition again names it."""
     source = Source(deployment.settings, "ledger", (names.INVOICES,), lambda: None)
     await source.start()
-    await source.looker.ids()
+    await source.inspector.topic_ids()
     await make_anew(deployment)
 
     await source.assign({(names.INVOICES, 2): 3})
-    await until(source.waiting, seconds=20)
+    await until(source.has_records, seconds=20)
     with pytest.raises(UnknownTopicOrPartitionError, match="was deleted and made anew"):
         source.take(1, 1)
 
@@ -167,7 +167,7 @@ async def make_anew(deployment: StreamDeployment) -> None:
 
 async def delete(deployment: StreamDeployment, name: str) -> None:
     """No broker knows the topic any more."""
-    async with administrator(deployment.settings) as admin:
+    async with admin_client(deployment.settings) as admin:
         await admin.delete_topics([deployment.settings.topic(name)])
 
         async def gone() -> bool:

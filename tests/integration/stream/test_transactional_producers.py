@@ -16,7 +16,7 @@ from tests.transactions import transactional
 from worker.kafka import names
 from worker.kafka.connecting import client_options
 from worker.kafka.lag import LagReader
-from worker.kafka.tail import read_between
+from worker.kafka.range_reader import read_between
 from worker.stream.cycle import Cycle
 
 PARTITION = 2
@@ -205,7 +205,7 @@ async def test_who_reads_a_topic_to_its_end_waits_for_no_transaction(
 async def test_who_reads_a_topic_to_its_end_gives_up_where_no_broker_tells_of_it(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("worker.kafka.tail.SILENT_SECONDS_MAX", 0.1)
+    monkeypatch.setattr("worker.kafka.range_reader.SILENT_SECONDS_MAX", 0.1)
     sent = await deployment.send("order-1", partition=PARTITION)
     beyond = sent.offset + 10
     reading = read_between(deployment.settings, {(names.INVOICES, PARTITION): (0, beyond)})

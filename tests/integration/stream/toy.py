@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 import asyncpg
 
 from worker.kafka import names
-from worker.kafka.envelope import write
+from worker.kafka.envelope import binary_headers
 from worker.kafka.records import Outgoing, Record
 from worker.settings import load
 from worker.stream import outbox
@@ -123,7 +123,7 @@ class Toy:
 
     def _state(self, cycle: Cycle, order_id: str, version: int) -> Outgoing:
         value = json.dumps({"orderId": order_id, "version": version}).encode()
-        headers = write("order.state", f"{order_id}/{version}", "2026-01-15T12:00:00Z")
+        headers = binary_headers("order.state", f"{order_id}/{version}", "2026-01-15T12:00:00Z")
         return Outgoing(names.ORDERS, cycle.partition_of(order_id), order_id.encode(), value, headers)
 
 

@@ -20,7 +20,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from worker.kafka.connecting import client_options, start, stop
+from worker.kafka.connecting import client_options, start_client, stop_consumer
 from worker.kafka.leader_epochs import ends_of_epochs, leader_epochs
 from worker.kafka.records import UNKNOWN_EPOCH, Place, Position
 from worker.kafka.topic_ids import topic_ids
@@ -40,7 +40,7 @@ NO_ANSWER = (
 _Answer = TypeVar("_Answer")
 
 
-class Looker:
+class LogInspector:
     """Looks at topics, named without prefix, and reads nothing of them."""
 
     def __init__(self, settings: Settings, topics: tuple[str, ...]) -> None:
@@ -53,13 +53,13 @@ class Looker:
         """Ready to be asked."""
         consumer = AIOKafkaConsumer(**client_options(self._settings), isolation_level="read_uncommitted")
         self._consumer = consumer
-        await start(consumer, self._settings)
+        await start_client(consumer, self._settings)
 
     async def stop(self) -> None:
         """Asks nothing more."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await stop(consumer)
+            await stop_consumer(consumer)
 
     async def bounds(self, places: list[Place]) -> dict[Place, tuple[int, int]]:
         """The first offset that each partition still has, and the one that the next record will get."""
@@ -68,7 +68,7 @@ class Looker:
         end = await self._asking.end_offsets(wanted)
         return {place: (first[one], end[one]) for place, one in zip(places, wanted, strict=True)}
 
-    async def ids(self) -> dict[str, UUID]:
+    async def topic_ids(self) -> dict[str, UUID]:
         """The id of each topic. From here on it is an error if a topic is replaced by another of its name."""
         answered = await self._asked(lambda client: topic_ids(client, list(self._logical)))
         found = {self._logical[topic]: one for topic, one in answered.items()}
@@ -80,11 +80,11 @@ class Looker:
         return found
 
     @property
-    def knows_ids(self) -> bool:
+    def knows_topic_ids(self) -> bool:
         """Whether it was asked for them, and brokers have them."""
         return bool(self._ids)
 
-    async def lost(
+    async def truncated(
         self, read: Mapping[Place, Position], leaders: Mapping[Place, int] | None = None
     ) -> dict[Place, int]:
         """Where not all stands any more that was read before these positions: up to which offset; below 0: unknown.
@@ -102,7 +102,7 @@ class Looker:
         )
         return {self.place(one): end for one, end in ends.items() if end < known[one].next_offset}
 
-    async def leaders(self) -> dict[Place, int]:
+    async def leader_epochs(self) -> dict[Place, int]:
         """The epoch of who leads each partition now."""
         found = await self._asked(lambda client: leader_epochs(client, list(self._logical)))
         return {self.place(one): epoch for one, epoch in found.items()}

@@ -8,7 +8,7 @@ from aiokafka.errors import RequestTimedOutError
 
 from worker.kafka.connecting import consumer
 from worker.kafka.records import Place, Record
-from worker.kafka.source import as_record
+from worker.kafka.source import to_record
 from worker.settings import Settings
 
 PAGE_RECORDS_MAX = 2_000
@@ -36,7 +36,7 @@ async def read_between(settings: Settings, ranges: Mapping[Place, tuple[int, int
         while left:
             found = await reading.getmany(*left, timeout_ms=2 * FETCH_WAIT_MS, max_records=PAGE_RECORDS_MAX)
             page = [
-                as_record(places[one][0], record)
+                to_record(places[one][0], record)
                 for one, records in found.items()
                 for record in records
                 if record.offset < left[one]

@@ -17,7 +17,7 @@ _COMPOSED_MAX = 512
 _PARAMETER = re.compile(r"\$(\d+)")
 
 
-class Together:
+class StatementBatch:
     """Statements with their parameters, gathered until they are executed."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Together:
         if rows:
             self.add(statement, rows)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Drops what was gathered."""
         self._statements, self._arguments = [], []
 
