@@ -109,3 +109,18 @@ def test_a_connector_that_gives_no_definite_answer_is_shown_so_unless_its_breake
     assert "cielo no definite answer" in connector_page({"command.declined": 2}, indefinite)
     assert "cielo breaker open" in connector_page({}, away, indefinite)
     assert "cielo breaker open" in connector_page({}, indefinite, away)
+
+
+@pytest.mark.parametrize(("living", "health"), [
+    (("ledger", "delivery"), "answering"), (("delivery",), "answering"),
+    (("ledger",), "not known: no live worker"), ((), "not known: no live worker"),
+])  # fmt: skip
+def test_how_a_connector_is_is_not_known_without_the_workers_that_would_say_so(living: tuple[str, ...], health: str):
+    assert f"cielo {health}" in connector_page({"command.succeeded": 2}, living=living)
+
+
+def test_a_connector_that_only_the_ledger_could_miss_is_not_called_well_without_a_ledger():
+    text = connector_page({}, living=("delivery",))
+
+    assert "cielo not known: no live worker" in text
+    assert "its alerts are not known" in text

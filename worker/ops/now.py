@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 
@@ -29,6 +29,9 @@ OUTCOMES = ("command.succeeded", "command.declined", "command.unknown", "command
 DEFINITE_OUTCOMES = ("command.succeeded", "command.declined", "command.suspect", "command.manual")
 # A connector is shown as answering after a definite answer of so many minutes, and not for longer.
 ANSWERING_MINUTES = 10
+ROLES = frozenset(role for role, _ in WAITING)
+
+Health = Literal["answering", "no recent answer", "not known: no live worker"]
 
 
 async def now_page(site: Site, request: web.Request) -> web.Response:
@@ -99,7 +102,7 @@ def _connectors(view: View, monitor: DeploymentMonitor) -> list[dict[str, Any]]:
     # Of several alerts the one that says why nothing definite is answered.
     by_cause = sorted(monitor.alerts, key=lambda alert: alert.code != "no_definite_answer")
     alerts = {alert.connector: alert for alert in by_cause if alert.connector}
-    minutes, recent = _last_minutes(CHART_MINUTES), _last_minutes(ANSWERING_MINUTES)
+    minutes = _last_minutes(CHART_MINUTES)
     connectors = []
     for name in sorted({*in_flight, *alerts}):
         flows = in_flight.get(name, [])
@@ -110,10 +113,23 @@ def _connectors(view: View, monitor: DeploymentMonitor) -> list[dict[str, Any]]:
             "name": name, "alert": alerts.get(name), "flows": [flow for flow in flows if flow[1].commands],
             "commands": sum(flow.commands for _, flow in flows), "troubled": sum(flow.troubled for _, flow in flows),
             "oldest_seconds": (now_ms - oldest_ms[name]) / 1000 if name in oldest_ms else None,
-            "answering": any(view.count(f"{kind} {name}", minute) for kind in DEFINITE_OUTCOMES for minute in recent),
+            "health": _health(name, view, monitor),
             "answers": answers, "number": number, "answer_ms": spent_ms // number if number else None,
         })  # fmt: skip
     return connectors
+
+
+def _health(name: str, view: View, monitor: DeploymentMonitor) -> Health:
+    """Returns what is known of a connector without an alert: alerts are known only from workers that live."""
+    living = {worker.role for worker in monitor.workers}
+    answered = any(
+        view.count(f"{kind} {name}", minute)
+        for kind in DEFINITE_OUTCOMES
+        for minute in _last_minutes(ANSWERING_MINUTES)
+    )
+    if answered and "delivery" in living:
+        return "answering"
+    return "no recent answer" if living >= ROLES else "not known: no live worker"
 
 
 def _last_minutes(number: int) -> Sequence[int]:
