@@ -14,30 +14,30 @@ from worker.ops.view import RowModel
 Future = asyncio.Future[Any]
 
 
-class Told(BulkTable):
-    """What would be sent is kept here; a test says what becomes of it."""
+class RecordingTable(BulkTable):
+    """Keeps what would be sent, with the future that a test completes."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.told: list[tuple[Any, Any, Future]] = []
+        self.sent: list[tuple[Any, Any, Future]] = []
 
     async def _send(self, key: Any, value: Any) -> Future:
-        self.told.append((key, value, asyncio.get_running_loop().create_future()))
-        return self.told[-1][2]
+        self.sent.append((key, value, asyncio.get_running_loop().create_future()))
+        return self.sent[-1][2]
 
 
 @pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> Told:
+def table(monkeypatch: pytest.MonkeyPatch) -> RecordingTable:
     monkeypatch.setattr("worker.ops.table.REFUSED_PAUSE_SECONDS", 0)
     app = faust.App("test", broker="kafka://127.0.0.1:1", store="memory://", web_enabled=False)
-    return Told(app, name="orders", partitions=4, key_type=bytes, value_type=RowModel)
+    return RecordingTable(app, name="orders", partitions=4, key_type=bytes, value_type=RowModel)
 
 
-async def until_told(table: Told, number: int) -> None:
-    await until(lambda: len(table.told) >= number, seconds=5, look_seconds=0)
+async def until_sent(table: RecordingTable, number: int) -> None:
+    await until(lambda: len(table.sent) >= number, seconds=5, look_seconds=0)
 
 
-async def test_a_row_that_changed_often_is_written_once_as_it_is_now(table: Told):
+async def test_a_row_that_changed_often_is_written_once_as_it_is_now(table: RecordingTable):
     for sequence in range(3):
         table[b"o1"] = Row(event_sequence=sequence)
     table[b"o2"] = Row()
@@ -48,30 +48,30 @@ async def test_a_row_that_changed_often_is_written_once_as_it_is_now(table: Told
 
 
 @pytest.mark.parametrize("given_up", [False, True], ids=["refused", "given up"])
-async def test_a_write_that_kafka_did_not_take_is_made_again_and_alone(table: Told, given_up: bool):
+async def test_a_write_that_kafka_did_not_take_is_made_again_and_alone(table: RecordingTable, given_up: bool):
     table[b"o1"], table[b"o2"] = Row(event_sequence=1), Row(event_sequence=2)
     keeping = asyncio.create_task(table.write(table.take_changes()))
-    await until_told(table, 2)
-    (_, _, taken), (key, value, not_taken) = table.told
+    await until_sent(table, 2)
+    (_, _, taken), (key, value, not_taken) = table.sent
 
     taken.set_result(None)
     not_taken.cancel() if given_up else not_taken.set_exception(OSError("away"))
-    await until_told(table, 3)
+    await until_sent(table, 3)
 
-    assert table.told[2][:2] == (key, value)
+    assert table.sent[2][:2] == (key, value)
     assert not keeping.done(), "it is durable only when Kafka has it"
-    table.told[2][2].set_result(None)
+    table.sent[2][2].set_result(None)
     await keeping
 
 
-async def test_what_changes_while_a_write_is_on_its_way_is_for_the_next_one(table: Told):
+async def test_what_changes_while_a_write_is_on_its_way_is_for_the_next_one(table: RecordingTable):
     table[b"o1"] = Row(event_sequence=1)
     keeping = asyncio.create_task(table.write(table.take_changes()))
-    await until_told(table, 1)
+    await until_sent(table, 1)
 
     table[b"o1"] = Row(event_sequence=2)
-    table.told[0][2].set_result(None)
+    table.sent[0][2].set_result(None)
     await keeping
 
-    assert [value for _, value, _ in table.told] == [Row(event_sequence=1)]
+    assert [value for _, value, _ in table.sent] == [Row(event_sequence=1)]
     assert table.take_changes() == {b"o1": Row(event_sequence=2)}
