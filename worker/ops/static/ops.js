@@ -1,35 +1,35 @@
-// Keeps the page as it would be if it were opened now. The server says that something changed; the page is fetched
-// again as it is, and every part marked data-live that differs is put in place of the old one.
+// Keeps an open page up to date: when the server's event stream reports a change, fetches the page again and replaces
+// every part marked data-live that differs.
 "use strict";
 
 (() => {
   const address = document.body.dataset.stream;
-  const says = document.getElementById("live");
-  if (!address || !says) return;
+  const banner = document.getElementById("live");
+  if (!address || !banner) return;
 
   let source = null;
   let fetching = false;
   let again = false;
   let timer = 0;
-  let wait = 1000;
-  let patience = 1000;
-  let since = null;
+  let retryDelay = 1000;
+  let reopenDelay = 1000;
+  let lostAt = null;
 
-  const tell = (state, text) => {
-    says.hidden = false;
-    if (says.dataset.state === state) return;
-    says.dataset.state = state;
-    says.textContent = text;
+  const showState = (state, text) => {
+    banner.hidden = false;
+    if (banner.dataset.state === state) return;
+    banner.dataset.state = state;
+    banner.textContent = text;
   };
 
-  // A document parsed by the browser itself: nothing in it runs, no string becomes markup here.
+  // The browser itself parses the document: its scripts do not run, and no string becomes markup here.
   const fetchPage = () => new Promise((done, failed) => {
     const request = new XMLHttpRequest();
     request.open("GET", location.href);
     request.responseType = "document";
     request.timeout = 15000;
     request.onload = () => {
-      // A session that is over is led to the door, whose page would be taken for ours without news.
+      // Without a session we are redirected to the log-in page, which must not be taken for this page without changes.
       if (request.responseURL && new URL(request.responseURL).pathname !== location.pathname) failed(401);
       else if (request.status === 200 && request.response) done(request.response);
       else failed(request.status);
@@ -56,7 +56,7 @@
     }
   };
 
-  // Whoever moves through the page by keyboard stays where they are: the same link, else the same place.
+  // Keeps the keyboard focus: on the same link, else on the element at the same position.
   const pathTo = (root, one) => ({ href: one.getAttribute("href"), places: places(root, one), tag: one.tagName });
   const places = (root, one) => {
     const found = [];
@@ -77,37 +77,37 @@
     fetching = true;
     try {
       replace(await fetchPage());
-      since = null;
-      wait = 1000;
-      if (source && source.readyState === EventSource.OPEN) tell("live", "Live");
+      lostAt = null;
+      retryDelay = 1000;
+      if (source && source.readyState === EventSource.OPEN) showState("live", "Live");
     } catch (status) {
       if (status === 401 || status === 403) location.reload();
       lost();
       again = true;
-      wait = Math.min(wait * 2, 30000);
+      retryDelay = Math.min(retryDelay * 2, 30000);
     } finally {
       fetching = false;
-      if (again) { again = false; clearTimeout(timer); timer = setTimeout(refresh, wait); }
+      if (again) { again = false; clearTimeout(timer); timer = setTimeout(refresh, retryDelay); }
     }
   };
 
   const lost = () => {
-    since = since || new Date();
-    tell("lost", "Connection lost at " + since.toISOString().slice(11, 19) + "; trying again");
+    lostAt = lostAt || new Date();
+    showState("lost", "Connection lost at " + lostAt.toISOString().slice(11, 19) + "; trying again");
   };
 
   const listen = () => {
     if (source || document.hidden) return;
     source = new EventSource(address);
-    source.onopen = () => { patience = 1000; tell("live", "Live"); refresh(); };
+    source.onopen = () => { reopenDelay = 1000; showState("live", "Live"); refresh(); };
     source.addEventListener("change", refresh);
     source.onerror = () => {
       lost();
       if (source && source.readyState === EventSource.CLOSED) {
         source = null;
-        refresh(); // a stream that is refused does not say why: the page does, whoever is no longer let in sees the door
-        setTimeout(listen, patience);
-        patience = Math.min(patience * 2, 30000);
+        refresh(); // a refused stream gives no reason, but the page does: without a session it leads to the log-in
+        setTimeout(listen, reopenDelay);
+        reopenDelay = Math.min(reopenDelay * 2, 30000);
       }
     };
   };
@@ -115,7 +115,7 @@
   const pause = () => {
     if (source) source.close();
     source = null;
-    tell("paused", "Paused");
+    showState("paused", "Paused");
   };
 
   document.addEventListener("visibilitychange", () => (document.hidden ? pause() : listen()));
