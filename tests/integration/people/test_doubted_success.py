@@ -55,7 +55,7 @@ async def applied(ledger: LedgerHarness) -> bytes:
         store, cycle = Store(delivery), Cycle(delivery, [], ledger.epochs, ledger.now_ms, len(ledger.epochs))
         (decision,) = await store.decisions(ledger.epochs)
         job, refusal = await apply(cycle, store, decision)
-        await store.applied({decision.id: refusal}, ledger.now_ms)
+        await store.mark_applied({decision.id: refusal}, ledger.now_ms)
     finally:
         await delivery.close()
     assert (job and job.state, refusal) == ("resolved", None)
