@@ -1,7 +1,7 @@
 """Batches of records made by hand, byte by byte: what no producer of ours writes, and a broker takes all the same."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -14,8 +14,13 @@ from msgspec import Struct
 from worker.kafka.connecting import client_options
 from worker.settings import Settings
 
-CODECS = {"none": (0, bytes), "gzip": (1, gzip_encode), "snappy": (2, snappy_encode), "lz4": (3, lz4_encode),
-          "zstd": (4, zstd_encode)}  # fmt: skip
+CODECS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
+    "none": (0, bytes),
+    "gzip": (1, gzip_encode),
+    "snappy": (2, snappy_encode),
+    "lz4": (3, lz4_encode),
+    "zstd": (4, zstd_encode),
+}
 NOON_MS = 1_768_478_400_000
 _FROM_ATTRIBUTES = struct.Struct(">hiqqqhii")
 
@@ -56,7 +61,7 @@ async def send(settings: Settings, topic: str, partition: int, content: bytes) -
         answer: Any = await client.send(leader, request)
         [(_, [(_, code, offset, *_)])] = answer.topics
         assert code == 0, f"the broker refuses the batch: {code}"
-        return offset
+        return int(offset)
     finally:
         await client.close()
 
@@ -65,8 +70,8 @@ def _record(place: int, one: Handmade) -> bytes:
     body = bytearray([one.attributes])
     for number in (one.timestamp_ms - NOON_MS, place):
         encode_varint(number, body.append)
-    for content in (one.key, one.value):
-        _write(body, content)
+    _write(body, one.key)
+    _write(body, one.value)
     encode_varint(len(one.headers), body.append)
     for name, content in one.headers:
         _write(body, name)

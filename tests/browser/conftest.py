@@ -61,7 +61,7 @@ class OpsDeployment:
     async def rows(self, query: str, *arguments: Any) -> list[Any]:
         connection = await asyncpg.connect(self.sandbox.environment["DATABASE_URL"])
         try:
-            return await connection.fetch(query, *arguments)
+            return list(await connection.fetch(query, *arguments))
         finally:
             await connection.close()
 

@@ -22,7 +22,7 @@ def _complaints(record: Outgoing | Record) -> list[str]:
         return refusals("dead-letter-headers", dict(map(_readable, record.headers[-12:])))
     if record.topic not in _TYPES:
         return []
-    headers = {name: content.decode() for name, content in record.headers}
+    headers = {name: (content or b"").decode() for name, content in record.headers}
     data, kind, expected = orjson.loads(record.value or b""), headers["ce_type"], _TYPES[record.topic]
     found = refusals("output-headers", headers) + refusals(kind if expected == "command" else expected, data)
     if record.key != data["orderId"].encode() or (expected != "command" and kind != data.get("type", "order.state")):
@@ -30,8 +30,8 @@ def _complaints(record: Outgoing | Record) -> list[str]:
     return found
 
 
-def _readable(header: tuple[str, bytes]) -> tuple[str, object]:
+def _readable(header: tuple[str, bytes | None]) -> tuple[str, object]:
     name, content = header
     if name in _BIG_ENDIAN:
-        return name, int.from_bytes(content, "big", signed=True)
+        return name, int.from_bytes(content or b"", "big", signed=True)
     return name, (content or b"").decode("utf-8", "replace")

@@ -38,7 +38,7 @@ def record(type_: str, data: bytes, envelope: str = "binary", topic: str | None 
 def verdict(one: Record) -> Verdict:
     """What the worker that reads this topic says."""
     if one.topic == names.COMMANDS:
-        cycle = Cycle(None, [one], {}, 0, 12)  # type: ignore[arg-type] # reading a command asks no database
+        cycle = Cycle(None, [one], {}, 0, 12)  # reading a command asks no database
         job = read_job(cycle, one)
         return None if job is not None else (cycle.dead[0].reason, cycle.dead[0].message)
     found = read_fact(one)

@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 FOLDER = Path(__file__).parents[2] / "schemas"
@@ -34,7 +34,7 @@ def registry() -> Registry[Any]:
     """Without `$schema`: jsonschema would go back to its own idea of integers and patterns where it meets one."""
     files = ((f"{path.stem}.json", document(path.stem)) for path in MESSAGES.glob("*.json"))
     files = ((uri, {name: one for name, one in content.items() if name != "$schema"}) for uri, content in files)
-    return Registry().with_resources((uri, Resource(content, DRAFT202012)) for uri, content in files)
+    return Registry().with_resources((uri, DRAFT202012.create_resource(content)) for uri, content in files)
 
 
 @cache

@@ -221,7 +221,7 @@ def test_every_type_that_is_read_stands_on_one_topic():
 def test_every_outcome_that_the_delivery_worker_can_tell_is_valid():
     command = GOOD["command.settle"][0]
     one = record("command.settle", json.dumps(command).encode())
-    job = read_job(Cycle(None, [one], {}, NOON_MS, 12), one)  # type: ignore[arg-type] # reading asks no database
+    job = read_job(Cycle(None, [one], {}, NOON_MS, 12), one)  # reading asks no database
     assert job is not None
     told = [
         outcomes.of_job(job, kind, NOON_MS, value=value, operation_id=operation, code="c", message=None)

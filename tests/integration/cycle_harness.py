@@ -23,6 +23,12 @@ PARTITIONS = 4
 DEAD_LETTER_BYTES = dict.fromkeys(names.INPUTS, 1_100_000)
 
 
+def header(record: Outgoing, name: str) -> str:
+    content = dict(record.headers)[name]
+    assert content is not None
+    return content.decode()
+
+
 class RolledBackError(Exception):
     """The test asked for this rollback."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 import asyncpg
 from aiokafka import TopicPartition
@@ -45,7 +46,7 @@ async def administer(sandbox: Sandbox, *statements: str) -> None:
     await connection.close()
 
 
-async def rows(sandbox: Sandbox, query: str) -> list[tuple]:
+async def rows(sandbox: Sandbox, query: str) -> list[tuple[Any, ...]]:
     connection = await asyncpg.connect(sandbox.settings.database)
     try:
         return [tuple(row) for row in await connection.fetch(query)]
@@ -53,7 +54,7 @@ async def rows(sandbox: Sandbox, query: str) -> list[tuple]:
         await connection.close()
 
 
-async def ask(sandbox: Sandbox, query: str):
+async def ask(sandbox: Sandbox, query: str) -> Any:
     found = await rows(sandbox, query)
     return found[0][0] if found else None
 
@@ -63,7 +64,7 @@ async def until_asked(sandbox: Sandbox, wanted: object, query: str) -> None:
 
     async def said() -> bool:
         sandbox.poll()
-        return await ask(sandbox, query) == wanted
+        return bool(await ask(sandbox, query) == wanted)
 
     await until(said, SECONDS_MAX)
 

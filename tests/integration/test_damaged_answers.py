@@ -117,7 +117,7 @@ def may_be_believed(answer: bytes, operation: Operation, found: Answer) -> bool:
         def makefile(self, *_: Any) -> io.BytesIO:
             return io.BytesIO(answer.lstrip(b"\r\n"))  # empty lines before the first are let pass, as by our client
 
-    reply = http.client.HTTPResponse(Sock(), method="POST")  # type: ignore[arg-type]
+    reply = http.client.HTTPResponse(Sock(), method="POST")
     reply.begin()
     said = json.loads(reply.read(), parse_float=Decimal, parse_int=Decimal)  # a Fraction writes 1e999999999 out
     identity = said[ID_FIELDS[operation]]

@@ -157,11 +157,11 @@ def _likeliest_first(tests: Iterable[str], function_name: str) -> list[str]:
     return sorted(tests, key=lambda test: (-of_this[f"{function_name}\t{test}"], -of_any[test], duration.get(test, 0)))
 
 
-file_mutation.MutationVisitor._skip_node_and_children = _skips_all_but_properties  # type: ignore[method-assign]
+file_mutation.MutationVisitor._skip_node_and_children = _skips_all_but_properties
 file_mutation.function_trampoline_arrangement = _arranged_as_property
 mutmut.filter_mutants_with_type_checker = _rejected_by_mypy
-PytestRunner.prepare_main_test_run = _collect  # type: ignore[method-assign]
-PytestRunner.run_tests = _run  # type: ignore[method-assign]
+PytestRunner.prepare_main_test_run = _collect
+PytestRunner.run_tests = _run
 
 
 def _not_killed() -> list[str]:

@@ -100,7 +100,7 @@ def answered(command: Command, answer: str, by: str | None = None) -> OutcomeRep
         return None
     done = command.value if answer in ("ok", "resolved") else 1 if answer == "short" else 0
     return OutcomeReported(
-        order_id=ORDER, outcome="succeeded" if answer in ("ok", "short") else answer,  # type: ignore[arg-type]
+        order_id=ORDER, outcome="succeeded" if answer in ("ok", "short") else answer,
         command_id=command.command_id, payment_id=command.payment_id, value=done, at="then", by=by, reason=by,
         operation_id=f"{command.operation}-{command.payment_id}-{command.sequence}" if done else None,
     )  # fmt: skip

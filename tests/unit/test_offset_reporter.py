@@ -32,7 +32,7 @@ async def test_kafka_does_not_forget_how_far_a_worker_is_on_a_partition_that_sta
     monkeypatch.setattr(offset_reporter, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(offset_reporter, "AGAIN_SECONDS", 0.0)
     source = Told(2)
-    one = OffsetReporter(source)  # type: ignore[arg-type]
+    one = OffsetReporter(source)
 
     one.note({QUIET: 7, LEFT: 9})
     one.note({BUSY: 8})
@@ -47,7 +47,7 @@ async def test_kafka_does_not_forget_how_far_a_worker_is_on_a_partition_that_sta
 async def test_within_the_hour_only_what_is_new_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offset_reporter, "PAUSE_SECONDS", 0.0)
     source = Told(1)
-    one = OffsetReporter(source)  # type: ignore[arg-type]
+    one = OffsetReporter(source)
 
     one.note({QUIET: 7})
     async with asyncio.timeout(10):

@@ -11,7 +11,7 @@ import msgspec
 import orjson
 from aiohttp import web
 
-from tests.integration.cycle_harness import PARTITIONS, CycleHarness
+from tests.integration.cycle_harness import PARTITIONS, CycleHarness, header
 from tests.until import until
 from worker.delivery.handler import DeliveryHandler
 from worker.delivery.lane import Lane
@@ -153,7 +153,7 @@ class DeliveryHarness(CycleHarness):
         found = []
         for one in self.outgoing:
             if one.topic == names.OUTCOMES:
-                kind = dict(one.headers)["ce_type"].decode().removeprefix("command.")
+                kind = header(one, "ce_type").removeprefix("command.")
                 found.append((kind, orjson.loads(one.value or b"")["commandId"]))
         return found
 

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import orjson
 
-from tests.integration.cycle_harness import PARTITIONS, CycleHarness
+from tests.integration.cycle_harness import PARTITIONS, CycleHarness, header
 from worker.kafka import names
 from worker.kafka.envelope import binary_headers
 from worker.kafka.records import Headers, Outgoing, Record
@@ -76,7 +76,7 @@ class LedgerHarness(CycleHarness):
 
     def dead(self) -> list[tuple[str, str]]:
         """Topic and reason of every dead letter."""
-        return [(one.topic.removesuffix("-dlt"), dict(one.headers)["kafka_dlt-exception-fqcn"].decode())
+        return [(one.topic.removesuffix("-dlt"), header(one, "kafka_dlt-exception-fqcn"))
                 for one in self.outgoing if one.topic.endswith("-dlt")]  # fmt: skip
 
     async def succeed(self, place: int = -1, **more: Any) -> None:
@@ -92,7 +92,7 @@ class LedgerHarness(CycleHarness):
 
 
 def kind(one: Outgoing) -> str:
-    return dict(one.headers)["ce_type"].decode()
+    return header(one, "ce_type")
 
 
 def outcome(command: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -174,7 +174,7 @@ class StreamDeployment:
 
     async def until_seen(self, number: int) -> None:
         async def seen() -> bool:
-            return await self.database.fetchval("SELECT count(*) FROM public.toy_seen") >= number
+            return int(await self.database.fetchval("SELECT count(*) FROM public.toy_seen")) >= number
 
         await self.until(seen, f"{number} records consumed")
 
@@ -182,7 +182,7 @@ class StreamDeployment:
         """Everything consumed was published, acknowledged and tidied up."""
 
         async def quiet() -> bool:
-            return await self.database.fetchval("SELECT count(*) FROM ledger.outbox") == 0
+            return not await self.database.fetchval("SELECT count(*) FROM ledger.outbox")
 
         await self.until(quiet, "an empty outbox")
 

@@ -1,7 +1,7 @@
 """A worker in the test's own process, which a test can look into and make meet errors that no signal causes."""
 
 import asyncio
-from typing import Generic, TypeVar
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
@@ -13,15 +13,13 @@ from worker.stream.control import Control
 from worker.stream.runner import Runner
 from worker.stream.session import Session
 
-Feature = TypeVar("Feature", bound=Toy)
 
-
-class Hosted(Generic[Feature]):
+class Hosted:
     """Runs until `stop`. What is private to the runner is reached here and nowhere else."""
 
-    def __init__(self, settings: Settings, feature: type[Feature] = Toy) -> None:
+    def __init__(self, settings: Settings, feature: type[Toy] = Toy) -> None:
         self.control = Control(settings)
-        self.toy = feature(self.control)
+        self.toy: Any = feature(self.control)
         self.runner = Runner(self.toy, self.control)
         self.running = asyncio.create_task(self.runner.run())
 
@@ -53,7 +51,7 @@ class Hosted(Generic[Feature]):
         await self.running
 
 
-async def at_work(deployment: StreamDeployment) -> Hosted[Toy]:
+async def at_work(deployment: StreamDeployment) -> Hosted:
     """A worker that has read its first record."""
     worker = Hosted(deployment.settings)
     await deployment.send("order-1")

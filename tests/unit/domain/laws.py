@@ -191,7 +191,7 @@ def check_decision(before: Order, decision: Decision) -> None:
     holds("I7", [one.sequence for one in events] == wanted, "events are not in sequence", events)
     holds("I7", order.events == before.events + len(events), "the order miscounts its events")
     for event in events:
-        holds("R31", bool(event.type and event.rule and event.reason), "an event without rule or reason", event)
+        holds("R31", all((event.type, event.rule, event.reason)), "an event without rule or reason", event)
     for command in decision.commands:
         holds("I5", command.command_id not in before.commands, "an id is used again", command)
     holds("I8", set(order.commands) - set(before.commands) == {one.command_id for one in decision.commands},

@@ -23,7 +23,7 @@ Every step is checked against the laws. A play is written as text, one step afte
 import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from msgspec.structs import replace
 
@@ -155,6 +155,7 @@ class Scenario:
         self.parked: list[Fact] = []
         self.fates: Counter[str] = Counter()
         self.line: list[str] = []  # commands without their answer
+        self.kept: set[str] = set()  # commands whose answer the connector keeps back, or a person has to give
         self.holding = False
         self.scripts: defaultdict[str, deque[str]] = defaultdict(deque)
         self.operations = 0
@@ -265,12 +266,6 @@ class Scenario:
             blocked.add(command.payment_id)
         return None
 
-    @property
-    def kept(self) -> set[str]:
-        if not hasattr(self, "_kept"):
-            self._kept: set[str] = set()
-        return self._kept
-
     def answer(self, command: Command, answer: str, operation_id: str | None = None) -> Decision | None:
         """One answer of the connector, as the delivery worker reports it."""
         kind, _, amount = answer.partition(" ")
@@ -282,18 +277,17 @@ class Scenario:
             self.kept.add(command.command_id)  # holds the line until a person decides
         elif command.command_id in self.line:
             self.line.remove(command.command_id)
-        done, outcome = 0, "succeeded"
+        done, outcome = 0, kind
         if kind in ("ok", "short"):
             self.operations += 1
             operation_id = operation_id or f"{command.operation}-{self.operations}"
-            done = int(amount) if kind == "short" else command.value
-        else:
-            outcome = kind
-        return self.judge(self.outcome(outcome, command, value=done, operation_id=operation_id))  # type: ignore[arg-type]
+            done, outcome = int(amount) if kind == "short" else command.value, "succeeded"
+        return self.judge(self.outcome(outcome, command, value=done, operation_id=operation_id))
 
-    def outcome(self, kind: OutcomeKind, command: Command, **more: Any) -> OutcomeReported:
+    def outcome(self, kind: str, command: Command, **more: Any) -> OutcomeReported:
         return OutcomeReported(
-            order_id=ORDER, outcome=kind, command_id=command.command_id, payment_id=command.payment_id,
+            order_id=ORDER, outcome=cast("OutcomeKind", kind),
+            command_id=command.command_id, payment_id=command.payment_id,
             code=None if kind == "succeeded" else f"{kind}-code", attempts=1, at=f"at {self.now_ms}", **more,
         )  # fmt: skip
 

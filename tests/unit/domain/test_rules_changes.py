@@ -36,7 +36,7 @@ def test_r13_a_change_is_allowed_while_settles_are_in_flight() -> None:
         ("Out 10000", change("x", 0, 0, items=True)),
     ],
 )
-def test_r14_refused_with_the_reason_and_no_money(before: str, refused) -> None:  # type: ignore[no-untyped-def]
+def test_r14_refused_with_the_reason_and_no_money(before: str, refused) -> None:
     scenario = Scenario().say(before)
     told, numbers = scenario.told, scenario.numbers_now()
 

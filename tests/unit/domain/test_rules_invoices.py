@@ -259,7 +259,7 @@ def test_r8_the_same_fact_again_is_a_duplicate_and_leaves_no_trace() -> None:
         (order_authorized(pay("p1", 10000)), added(pay("p1", 10001)), "payment.rejected"),
     ],
 )
-def test_r8_the_same_key_with_other_content_is_a_conflict_without_money(first, other, told) -> None:  # type: ignore[no-untyped-def]
+def test_r8_the_same_key_with_other_content_is_a_conflict_without_money(first, other, told) -> None:
     scenario = Scenario()
     scenario.give(first)
     before = scenario.numbers_now()
@@ -357,7 +357,7 @@ def test_r8_a_refused_cancellation_is_answered_each_time() -> None:
 
 
 @pytest.mark.parametrize("fact", [order_authorized(pay("p1", 10000)), None])
-def test_r8_a_payment_of_another_order_is_a_conflict(fact) -> None:  # type: ignore[no-untyped-def]
+def test_r8_a_payment_of_another_order_is_a_conflict(fact) -> None:
     scenario = Scenario(opened=fact is None)
 
     decision = scenario.give(fact or added(pay("p2", 500)), foreign_payments=("p1" if fact else "p2",))
@@ -420,7 +420,7 @@ def test_r11_also_on_a_finished_order() -> None:
 
 
 @pytest.mark.parametrize("make", [out, ret])
-def test_r12_an_invoice_in_another_currency_is_rejected_and_takes_no_number(make) -> None:  # type: ignore[no-untyped-def]
+def test_r12_an_invoice_in_another_currency_is_rejected_and_takes_no_number(make) -> None:
     scenario = Scenario().say("Out 6000")
 
     assert scenario.give(make("x", 100, currency="BRL")).fate == "refused"

@@ -167,7 +167,7 @@ def test_a_repeat_of_the_final_outcome_is_a_duplicate(answer: str) -> None:
     scenario = Scenario().say("hold; Out 6000")
     done = 6000 if answer == "ok" else 0
     kind = "succeeded" if answer == "ok" else "declined"
-    outcome = scenario.outcome(kind, scenario.issued[0], value=done, operation_id="X" if done else None)  # type: ignore[arg-type]
+    outcome = scenario.outcome(kind, scenario.issued[0], value=done, operation_id="X" if done else None)
     scenario.give(outcome)
 
     assert scenario.give(outcome).fate == "duplicate"

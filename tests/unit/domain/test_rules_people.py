@@ -61,7 +61,7 @@ def test_r39_the_same_retry_twice_acts_once(state: str) -> None:
     scenario = in_state(state).say("hold; retry settle 6000")
     told = scenario.told
 
-    assert scenario.give(scenario.last).fate == "duplicate"  # type: ignore[arg-type]
+    assert scenario.give(scenario.last).fate == "duplicate"
     scenario.person("retried", scenario.issued[0])
     assert scenario.told == told
 
@@ -258,7 +258,7 @@ def test_r39_the_same_resolution_twice_acts_once(value: int) -> None:
     scenario.person("resolved", scenario.issued[0], value=value, operation_id="x" if value else None)
     before = scenario.numbers_now()
 
-    assert scenario.give(scenario.last).fate == "duplicate"  # type: ignore[arg-type]
+    assert scenario.give(scenario.last).fate == "duplicate"
     assert scenario.numbers_now() == before
 
 
@@ -326,7 +326,7 @@ def test_r39_giving_up_the_total_says_how_much_of_it_is_not_invoiced_yet() -> No
 def test_r39_the_same_abandonment_twice_acts_once() -> None:
     scenario = in_state("declined").say("abandon settle 6000")
 
-    assert scenario.give(scenario.last).fate == "duplicate"  # type: ignore[arg-type]
+    assert scenario.give(scenario.last).fate == "duplicate"
     assert scenario.heard.count("command.abandoned") == 1
 
 

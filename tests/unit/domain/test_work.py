@@ -50,7 +50,7 @@ def calls_of_an_outcome(payments: int, asked: Fact, outcome: str) -> int:
     fact = scenario.outcome(outcome, last)
     with cProfile.Profile() as profile:
         decide(order, fact, Terms(now_ms=2))
-    return int(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]
+    return int(pstats.Stats(profile).total_calls)
 
 
 @pytest.mark.parametrize("order", TOLD)
