@@ -6,7 +6,8 @@ from itertools import chain, zip_longest
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
+from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import RecordMetadata
 
 from worker.kafka.connecting import client_options, start_client
@@ -15,16 +16,14 @@ from worker.kafka.records import Outgoing, Place
 from worker.settings import Settings
 
 STOP_SECONDS_MAX = 0.5
-# How often we ask whether what is held back may leave.
-HELD_SECONDS = 0.05
 
 Ack = asyncio.Future[RecordMetadata]
 
 
 class Sink:
-    """An idempotent producer, `acks=all`, that is always told the partition.
+    """An idempotent producer with `acks=all`; the partition of each record is given.
 
-    `may_write` is asked whenever something is about to leave, and holds back what was handed over until it says yes.
+    While `may_write` returns False, batches that were handed over stay queued.
     """
 
     def __init__(self, settings: Settings, may_write: Callable[[], bool] = lambda: True) -> None:
@@ -42,7 +41,7 @@ class Sink:
     async def start(self) -> None:
         """Connects; if that fails, nothing is left open."""
         producer = AIOKafkaProducer(**client_options(self._settings), acks="all", enable_idempotence=True)
-        _hold_back(producer, self._may_write)
+        _write_only_while(producer, self._may_write)
         try:
             await start_client(producer, self._settings)
         except BaseException:
@@ -85,19 +84,19 @@ class Sink:
         return acks
 
 
-def _hold_back(producer: AIOKafkaProducer, may_write: Callable[[], bool]) -> None:
-    """Lets what waits in the client leave for the broker only while `may_write` says so."""
-    waiting = producer._message_accumulator  # noqa: SLF001 - there is no public way between it and the broker
-    drain = waiting.drain_by_nodes
+def _write_only_while(producer: AIOKafkaProducer, may_write: Callable[[], bool]) -> None:
+    """Asks `may_write` right before the bytes of a batch are written: connecting may have taken longer than the lease.
 
-    def drain_by_nodes(ignore_nodes: Any, muted_partitions: Any = frozenset()) -> Any:
-        if may_write():
-            return drain(ignore_nodes, muted_partitions)
-        nothing = drain(ignore_nodes, waiting._batches.keys())  # noqa: SLF001
-        asyncio.get_running_loop().call_later(HELD_SECONDS, waiting._wakeup, waiting.waiter())  # noqa: SLF001
-        return nothing
+    A batch that may not be written is queued again in its place, under its sequence number, and retried.
+    """
+    client, send = producer.client, producer.client.send
 
-    waiting.drain_by_nodes = drain_by_nodes
+    async def send_while_allowed(node_id: int, request: Any, **options: Any) -> Any:
+        if isinstance(request, ProduceRequest) and not (await client.ready(node_id, **options) and may_write()):
+            raise NodeNotReadyError(f"broker {node_id} is not connected, or nothing may be written to it now")
+        return await send(node_id, request, **options)
+
+    client.send = send_while_allowed
 
 
 async def _stop_now(producer: AIOKafkaProducer) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -121,6 +122,40 @@ async def test_what_was_held_back_leaves_once_the_lease_is_confirmed(deployment:
     await deployment.sink.publish([_state(deployment, 3)])
     await deployment.until_published({"order-1": 3})
     assert deployment.states() == [("order-1", 2), ("order-1", 1), ("order-1", 3)]
+
+
+async def test_what_waited_for_a_connection_while_the_lease_ended_is_held_back(
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
+):
+    control = Control(deployment.settings)
+    control.lease_ends = lease_time() + 3600
+    connecting, reachable = asyncio.Event(), asyncio.Event()
+    async with Sink(deployment.settings, control.lease_is_valid) as sink:
+        await sink.publish([_state(deployment, 1)])
+        assert sink._producer is not None
+        client, queued = sink._producer.client, sink._producer._message_accumulator._batches
+        connect = client._get_conn
+
+        async def connect_slowly(*node: Any, **options: Any) -> Any:
+            connecting.set()
+            await reachable.wait()
+            return await connect(*node, **options)
+
+        monkeypatch.setattr(client, "_get_conn", connect_slowly)
+        ((_, _, ack),) = await sink.hand_over(pack([_state(deployment, 2)]))
+        await connecting.wait()
+        control.lease_ends = 0.0
+        await deployment.sink.publish([_state(deployment, 3)])  # whoever took over
+        reachable.set()
+        await until(lambda: ack.done() or bool(queued), 20)
+        assert not ack.done()
+
+        control.lease_ends = lease_time() + 3600
+        await ack
+        await sink.publish([_state(deployment, 4)])  # under the sequence number that comes next
+
+    await deployment.until_published({"order-1": 4})
+    assert deployment.states() == [("order-1", 1), ("order-1", 3), ("order-1", 2), ("order-1", 4)]
 
 
 async def test_a_take_over_publishes_what_was_left_before_anything_else(deployment: StreamDeployment):
