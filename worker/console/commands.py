@@ -10,10 +10,11 @@ from worker.console.help_text import examples
 from worker.console.numbers import whole_number
 from worker.console.problems import USAGE, fail
 from worker.console.running import AsJson, with_connection
-from worker.console.screen import age, cell, moment, out, pluralize, show, show_json, table
+from worker.console.screen import age, cell, err, moment, out, pluralize, show, show_json, table
 from worker.domain.money import MAX_MINOR, to_major
 from worker.people import commands
 from worker.people.acting import NAME_CHARACTERS_MAX, Actor
+from worker.people.commands import EarlierDecision
 from worker.people.needs import AwaitedConnector, Need, NeedKind, awaited_connectors, needs
 from worker.postgres.connecting import Connection
 
@@ -155,12 +156,23 @@ def resolve_command(
     """Close a manual, suspect or unknown command: it was done, or it was not."""
     if not_done == (done is not None) or (done is not None) != bool(operation_id):
         fail("say either --done VALUE --operation-id X, or --not-done", USAGE)
-    before = with_connection(
-        lambda connection: commands.resolve(
+
+    async def resolve(connection: Connection) -> tuple[EarlierDecision | None, int, str]:
+        before = await commands.resolve(
             connection, Actor(by, reason), command_id, done=done, operation_id=operation_id, changes=changes
         )
-    )
-    show(out(), str(before or f"noted; it is resolved: {'done' if done else 'not done'}"))
+        command = (await commands.read_page(connection, command_id)).command
+        return before, command["value"], command["currency"]
+
+    before, asked, currency = with_connection(resolve)
+    if before is not None:
+        show(out(), str(before))
+    elif done is None:
+        show(out(), "noted; it is resolved: not done")
+    else:
+        show(out(), f"noted: {commands.describe_done(done, asked, currency)}")
+        if done < asked:
+            show(err(), _less_than_asked(done, asked, currency))
 
 
 @commands_app.command(
@@ -208,6 +220,16 @@ def _result(decision: dict[str, Any]) -> str:
     if decision["refused"]:
         return f"refused: {decision['refused']}"
     return "applied" if decision["applied_at"] else "noted"
+
+
+def _less_than_asked(done: int, asked: int, currency: str) -> str:
+    """The warning for whoever typed major units."""
+    booked, wanted = to_major(done, currency), to_major(asked, currency)
+    return (
+        f"warning: --done takes minor units, and {done} is {booked} {currency}, less than the {wanted} {currency} "
+        f"asked for (--done {asked}). If the connector did more than {booked}, do not retry the rest: "
+        "it would be done again."
+    )
 
 
 def _operation(need: Need) -> str:

@@ -137,7 +137,8 @@ def _with_result(proposal: Proposal, given: dict[str, str]) -> Proposal:
                 raise Refused("what was done has an id at the connector: its settle, refund or cancellation id")
             proposal.value = value
             proposal.fields |= {"result": "done", "value": given["value"].strip(), "operation": operation}
-            proposal.effect = f"It is booked as done by the connector, under its id {operation}."
+            done = commands.describe_done(value, proposal.asked_value or 0, proposal.currency or "")
+            proposal.effect = f"It is booked as done by the connector, under its id {operation}: {done}."
         case "not done":
             proposal.fields |= {"result": "not done"}
             proposal.effect = "It is booked as not done, as if the connector had declined it: the amount is free again."

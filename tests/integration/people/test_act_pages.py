@@ -111,6 +111,18 @@ async def test_what_changes_between_its_result_and_its_confirmation_is_looked_at
     assert await decisions(ledger) == []
 
 
+async def test_a_page_says_how_much_of_what_was_asked_it_books_and_what_counts_as_not_done(
+    browser: Browser, suspect: str
+):
+    _, first = await browser.open(action="resolve", id=suspect)
+    form = hidden(first) | {"result": "done", "operation": "settle-1"}
+
+    pages = [(await browser.open(**form, value=value))[1] for value in ("60.00", "0.60")]
+
+    assert "60.00 of 60.00 USD booked as done." in pages[0]
+    assert "0.60 of 60.00 USD booked as done; 59.40 counts as NOT done: it may be asked for again." in pages[1]
+
+
 async def test_a_page_refuses_what_cannot_have_been_done_before_it_asks_to_confirm_it_and_after(
     ledger: LedgerHarness, browser: Browser, suspect: str
 ):

@@ -214,6 +214,29 @@ async def test_a_decision_lies_where_the_deployment_has_its_order_whatever_the_p
     assert await ledger_on_kafka.value("SELECT partition FROM delivery.decisions") == ledger_on_kafka.home("o1")
 
 
+async def suspect_settle(ledger: LedgerHarness) -> str:
+    """60.00 USD for invoice 17 of which the delivery worker alone knows that it is suspect."""
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
+    return await taken_over(ledger, "suspect")
+
+
+async def test_whoever_resolves_a_command_reads_in_major_units_what_is_booked_and_is_warned_of_less_than_was_asked_for(
+    ledger_on_kafka: LedgerOnKafka,
+):
+    command_id = await suspect_settle(ledger_on_kafka)
+    resolve = ("commands", "resolve", command_id, "--operation-id", "S-1", "--by", "ana", "--reason")
+
+    slip = await ledger_on_kafka.settlement(*resolve, "seen at the acquirer", "--done", "60")
+    whole = await ledger_on_kafka.settlement(*resolve, "looked again", "--done", "6000")
+
+    assert slip.startswith(
+        "noted: 0.60 of 60.00 USD booked as done; 59.40 counts as NOT done: it may be asked for again\n"
+        "warning: --done takes minor units, and 60 is 0.60 USD, less than the 60.00 USD asked for (--done 6000)."
+    )
+    assert whole == "noted: 60.00 of 60.00 USD booked as done\n"
+
+
 @pytest.mark.parametrize("what", ["retry", "abandon"])
 async def test_whoever_decides_the_same_for_the_same_reason_again_hears_what_came_of_it_the_first_time(
     ledger_on_kafka: LedgerOnKafka, what: str

@@ -104,7 +104,9 @@ async def test_more_than_can_have_been_done_is_refused_with_the_most_that_can(le
         )
     await nothing_was_noted(ledger_on_kafka)
 
-    assert await ledger_on_kafka.settlement(*resolve, "10000") == "noted; it is resolved: done\n"
+    assert await ledger_on_kafka.settlement(*resolve, "10000") == (
+        "noted: 100.00 USD booked as done, 40.00 more than asked\n"
+    )
 
 
 async def test_what_was_declined_and_asked_anew_is_neither_asked_once_more_nor_given_up(ledger: LedgerHarness):
@@ -135,7 +137,7 @@ async def test_a_settle_is_not_done_under_the_id_of_another_settlement(ledger_on
     )
     await nothing_was_noted(ledger_on_kafka)
 
-    assert await ledger_on_kafka.settlement(*resolve, "auto") == "noted; it is resolved: done\n"
+    assert (await ledger_on_kafka.settlement(*resolve, "auto")).startswith("noted: 20.00 of 60.00 USD booked as done;")
 
 
 async def test_resolving_the_same_again_is_no_error_also_where_the_books_have_moved_on(ledger: LedgerHarness):
