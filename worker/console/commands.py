@@ -168,7 +168,11 @@ def resolve_command(
     if before is not None:
         show(out(), str(before))
     elif done is None:
-        show(out(), "noted; it is resolved: not done")
+        show(
+            out(),
+            f"noted: {to_major(asked, currency)} {currency} counts as not done, and is failed now; next, "
+            f"`settlement commands retry {command_id}` asks for it again, or `… abandon {command_id}` gives it up",
+        )
     else:
         show(out(), f"noted: {commands.describe_done(done, asked, currency)}")
         if done < asked:

@@ -141,7 +141,10 @@ def _with_result(proposal: Proposal, given: dict[str, str]) -> Proposal:
             proposal.effect = f"It is booked as done by the connector, under its id {operation}: {done}."
         case "not done":
             proposal.fields |= {"result": "not done"}
-            proposal.effect = "It is booked as not done, as if the connector had declined it: the amount is free again."
+            proposal.effect = (
+                "It is booked as not done, as if the connector had declined it. "
+                "It is failed then: asking again or giving up comes next."
+            )
         case _:
             proposal.needs_result = True
     return proposal

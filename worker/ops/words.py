@@ -16,7 +16,7 @@ NEEDS: dict[NeedKind, str] = {
     "unknown": "nobody knows whether the connector did it",
     "suspect": "the answer does not fit what was asked",
     "manual": "the connector asks somebody to do it by hand",
-    "failed": "the connector declined it",
+    "failed": "the connector declined it, or a person found that it was not done",
     "short": "the connector did less than was asked",
     "lapsed": "the authorization expired before it was captured",
 }

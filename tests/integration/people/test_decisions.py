@@ -237,6 +237,21 @@ async def test_whoever_resolves_a_command_reads_in_major_units_what_is_booked_an
     assert whole == "noted: 60.00 of 60.00 USD booked as done\n"
 
 
+async def test_whoever_resolves_a_command_as_not_done_reads_that_it_is_failed_and_what_comes_next(
+    ledger_on_kafka: LedgerOnKafka,
+):
+    command_id = await suspect_settle(ledger_on_kafka)
+
+    text = await ledger_on_kafka.settlement(
+        "commands", "resolve", command_id, "--not-done", "--by", "ana", "--reason", "the acquirer never had it"
+    )
+
+    assert text == (
+        f"noted: 60.00 USD counts as not done, and is failed now; next, `settlement commands retry {command_id}` "
+        f"asks for it again, or `… abandon {command_id}` gives it up\n"
+    )
+
+
 @pytest.mark.parametrize("what", ["retry", "abandon"])
 async def test_whoever_decides_the_same_for_the_same_reason_again_hears_what_came_of_it_the_first_time(
     ledger_on_kafka: LedgerOnKafka, what: str
