@@ -67,7 +67,7 @@ def _was_left_open(command: Command) -> bool:
 def _ask_again(draft: Draft, command: Command) -> int:
     match command.operation:
         case "settle":
-            return 0 if draft.order.phase == "canceled" else retry_settle(draft, command)
+            return retry_settle(draft, command)
         case "refund":
             return retry_refund(draft, command)
         case "cancel":

@@ -1,7 +1,8 @@
-"""What a person can resolve or give up (R39); checked when the command is typed, and again when it is applied."""
+"""What a person can ask again, resolve or give up (R39); checked when it is typed, and again when it is applied."""
 
 from typing import assert_never
 
+from worker.domain import refunding, settling, voiding
 from worker.domain.money import to_major
 from worker.domain.order import Command, Lack, Order, Payment, UnbookedCapture
 
@@ -63,3 +64,54 @@ def why_not_given_up(order: Order | None, order_id: str, invoice: str | None, se
         what = f"suspect automatic settlement {settle_id}"
         found = bool(order and suspect_settlements(order, settle_id))
     return None if found else f"order {order_id} has no {what} that could be given up"
+
+
+def why_not_asked_again(order: Order, command_id: str) -> str | None:
+    """One sentence on why nothing can be asked again of a failed or short command, and what to do instead, or None.
+
+    None also for a command whose end the ledger does not know: its state decides about it (`objection`).
+    """
+    command = order.commands.get(command_id)
+    payment = order.payment(command.payment_id) if command else None
+    if command is None or payment is None or command.in_flight or not command.missing:
+        return None
+    match command.operation:
+        case "settle":
+            return _why_not_settled(order, payment, command)
+        case "refund":
+            return _why_not_refunded(payment, command)
+        case "cancel":
+            return _why_not_voided(payment, command)
+        case _:
+            assert_never(command.operation)
+
+
+def _why_not_settled(order: Order, payment: Payment, command: Command) -> str | None:
+    """Another payment would not help: a declined amount is never moved to it (R35)."""
+    if settling.part_to_retry(order, payment, command):
+        return None
+    if order.phase == "canceled":
+        return f"order {order.order_id} is canceled, nothing is captured for it any more: abandon it"
+    which, alone = f"payment {payment.payment_id}", "no other payment takes over what it failed to capture"
+    if payment.lapsed:
+        return (
+            f"the authorization of {which} has expired, and {alone}: abandon it, unless the gateway captures by itself"
+        )
+    if payment.settling or payment.voiding:
+        return f"{which} has no room for it: wait until its settles and voids in flight have ended, or abandon it"
+    return f"{which} has no room for it, and {alone}: abandon it"
+
+
+def _why_not_refunded(payment: Payment, command: Command) -> str | None:
+    settlement = next(one for one in payment.settlements if one.settle_id == command.settle_id)
+    if refunding.value_to_retry(settlement, command) > 0:
+        return None
+    return f"nothing of settlement {settlement.settle_id} is left to refund for this command: abandon it"
+
+
+def _why_not_voided(payment: Payment, command: Command) -> str | None:
+    if voiding.value_to_retry(payment, command) > 0:
+        return None
+    if payment.open:
+        return f"the connector of payment {payment.payment_id} takes no void of a part: abandon it"
+    return f"nothing of payment {payment.payment_id} is open that a void could free: abandon it"

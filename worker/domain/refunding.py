@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from worker.domain.allocation import by_settled
 from worker.domain.draft import Draft
 from worker.domain.money import half_even, proportional
-from worker.domain.order import Cause, Command, Demand, Order, Payment
+from worker.domain.order import Cause, Command, Demand, Order, Payment, Settlement
 
 
 def demand(draft: Draft, amount: int, cause: Cause, rule: str, after_invoiced: bool = False) -> None:
@@ -118,11 +118,16 @@ def give_back_all(draft: Draft, cause: Cause, rule: str) -> None:
                 _issue(draft, payment, value, reference, cause, rule, settlement.settle_id)
 
 
+def value_to_retry(settlement: Settlement, command: Command) -> int:
+    """How much a retry may refund: at most what its settlement keeps for it."""
+    return min(command.value - command.done, settlement.kept_for_retry)
+
+
 def retry_refund(draft: Draft, command: Command) -> int:
     """Issues a new refund for what was declined or came short, from the amount kept for it."""
     payment = draft.payment(command.payment_id)
     index, settlement = draft.settlement(payment, command.settle_id)
-    value = min(command.value - command.done, settlement.kept_for_retry)
+    value = value_to_retry(settlement, command)
     if value <= 0 or not command.missing:
         return 0
     payment.settlements[index] = replace(

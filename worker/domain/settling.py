@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from worker.domain import lacking, missing
-from worker.domain.allocation import allocate_settle, by_amount, may_settle, split, split_done, total_room
+from worker.domain.allocation import Part, allocate_settle, by_amount, may_settle, split, split_done, total_room
 from worker.domain.draft import Draft, where_any, with_shares
 from worker.domain.money import half_even
-from worker.domain.order import Cause, Command, Covers, Lack, LackKind, Payment, Settlement
+from worker.domain.order import Cause, Command, Covers, Lack, LackKind, Order, Payment, Settlement
 from worker.domain.refunding import cut_demands
 
 
@@ -155,14 +155,20 @@ def absorb_crumbs(draft: Draft) -> None:
         order.lacks = [lack for lack in order.lacks if lack.kind != "rounding"]
 
 
-def retry_settle(draft: Draft, command: Command) -> int:
-    """A new settle for what failed or came short: at most what is lacking and what the payment has room for."""
-    order, payment = draft.order, draft.payment(command.payment_id)
+def part_to_retry(order: Order, payment: Payment, command: Command) -> Part | None:
+    """What a retry may ask for: at most what is lacking and what the payment has room for. None: nothing."""
+    if payment.lapsed or order.phase == "canceled":
+        return None
     lack = order.lacking if order.mode == "PARTIAL" else order.value - order.taken
-    candidates = () if payment.lapsed else (payment,)  # a person may ask a payment that settles once again
-    allocation = allocate_settle(candidates, min(command.missing, max(0, lack)))
-    part = next((part for part in allocation.parts if part.value), None)
-    if part is None:
+    # A person may ask a payment that settles once again.
+    allocation = allocate_settle((payment,), min(command.missing, max(0, lack)))
+    return next((part for part in allocation.parts if part.value), None)
+
+
+def retry_settle(draft: Draft, command: Command) -> int:
+    """Issues a new settle for what failed or came short."""
+    payment = draft.payment(command.payment_id)
+    if (part := part_to_retry(draft.order, payment, command)) is None:
         return 0
     struck = lacking.remove_failed(draft, part.reference, command.command_id)
     draft.update(command, missing=command.missing - part.reference)

@@ -119,12 +119,17 @@ def undo_booked(draft: Draft, payment: Payment, rule: str) -> int:
     return amount
 
 
-def retry_void(draft: Draft, command: Command) -> int:
-    """A new cancel for what was declined: at most what is open."""
-    payment = draft.payment(command.payment_id)
+def value_to_retry(payment: Payment, command: Command) -> int:
+    """How much a retry may void: at most what is open; 0 also for a part of which the connector is not told."""
     value = min(command.undone, payment.open)
-    if value <= 0 or _only_booked(payment) or (payment.settles_once and value < payment.open):
-        return 0  # nothing is open, or only a part of which the connector is not told
+    return 0 if _only_booked(payment) or (payment.settles_once and value < payment.open) else value
+
+
+def retry_void(draft: Draft, command: Command) -> int:
+    """A new cancel for what was declined."""
+    payment = draft.payment(command.payment_id)
+    if (value := value_to_retry(payment, command)) <= 0:
+        return 0
     reference = proportional(payment.open_reference, value, payment.open)
     draft.update(command, missing=0)
     booked_before = payment.booked if payment.settles_once else 0

@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 
 from worker.domain.money import MAX_MINOR, to_major
 from worker.domain.objection import DecisionKind, changed_since, objection
-from worker.domain.possible import why_not_done, why_not_given_up
+from worker.domain.possible import why_not_asked_again, why_not_done, why_not_given_up
 from worker.people.acting import Actor, HumanDecision, Refused, record_act, refuse_unstorable
 from worker.people.needs import acts_on, read_ledger_order, read_ledger_view
 from worker.postgres.connecting import Connection
@@ -61,15 +61,20 @@ async def read_page(connection: Connection, command_id: str) -> CommandPage:
     command |= {name: asked.get(name) for name in ("currency", "merchant", "cause")} | {"asked": asked}
     attempts = await connection.fetch(_SQL["show_attempts"], command_id)
     decisions = await connection.fetch(_SQL["show_decisions"], command_id)
-    return CommandPage(command, [dict(one) for one in attempts], [dict(one) for one in decisions],
-                       acts_on(row["state"], row["done"], row["value"],
-                               await read_ledger_view(connection, row["order_id"], command_id)))  # fmt: skip
+    view = await read_ledger_view(connection, await read_ledger_order(connection, row["order_id"]), command_id)
+    return CommandPage(
+        command, [dict(one) for one in attempts], [dict(one) for one in decisions],
+        acts_on(row["state"], row["done"], row["value"], view),
+    )  # fmt: skip
 
 
 async def retry(
     connection: Connection, actor: Actor, command_id: str, *, changes: int | None = None
 ) -> EarlierDecision | None:
-    """Asks again: a declined or short command as a new one, an unknown or suspect one under the same request id."""
+    """Asks again: a declined or short command as a new one, an unknown or suspect one under the same request id.
+
+    Refuses a declined or short one of which the ledger would ask nothing again.
+    """
     return await _decide(connection, actor, "retry", command_id, changes)
 
 
@@ -140,12 +145,16 @@ async def _decide(
 ) -> EarlierDecision | None:  # fmt: skip
     """Written once per state of the command; the same call typed again, even after it took effect, is no error."""
     row = await _row(connection, command_id)
-    view = await read_ledger_view(connection, row["order_id"], command_id)
+    order = await read_ledger_order(connection, row["order_id"])
+    view = await read_ledger_view(connection, order, command_id)
     refusal = changed_since(changes, row["changes"], row["state"]) or objection(
         action, row["state"], row["done"], row["value"], doubted=view.doubted, over=view.over
     )
-    if refusal is None and value and operation_id:
-        refusal = await why_not_bookable(connection, row["order_id"], command_id, value, operation_id)
+    if refusal is None and order is not None:
+        if action == "retry":
+            refusal = why_not_asked_again(order, command_id)
+        elif value and operation_id:
+            refusal = why_not_done(order, command_id, value, operation_id)
     decision = HumanDecision(
         actor=actor, action=action, order_id=row["order_id"], command_id=command_id, changes=changes, value=value,
         operation_id=operation_id,

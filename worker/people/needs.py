@@ -102,9 +102,8 @@ def acts_on(state: str, done: int, value: int, view: LedgerView) -> tuple[Decisi
     )  # fmt: skip
 
 
-async def read_ledger_view(connection: Connection, order_id: str, command_id: str) -> LedgerView:
-    """They add nothing where they do not know the command, or have not heard of its end."""
-    order = await read_ledger_order(connection, order_id)
+async def read_ledger_view(connection: Connection, order: Order | None, command_id: str) -> LedgerView:
+    """The ledger adds nothing where it does not know the command, or has not heard of its end."""
     command = order.commands.get(command_id) if order else None
     if command is None:
         return LedgerView()

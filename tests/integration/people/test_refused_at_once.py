@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.integration.ledger.harness import LedgerHarness, authorized, invoice, outcome
+from tests.integration.ledger.harness import NOON_MS, LedgerHarness, authorized, invoice, outcome, payment
 from tests.integration.people.ledger_on_kafka import LedgerOnKafka
 from tests.integration.people.test_decisions import ANA, declined_settle, lapsed_amount, taken_over
 from worker.kafka import names
@@ -120,6 +120,31 @@ async def test_what_was_declined_and_asked_anew_is_neither_asked_once_more_nor_g
         with pytest.raises(Refused, match="the command is declined, and nothing of it is missing any more"):
             await decide(ledger.connection, ANA, command_id)
     await nothing_was_noted(ledger)
+
+
+async def test_what_was_declined_is_not_asked_again_once_its_authorization_has_expired(
+    ledger_on_kafka: LedgerOnKafka,
+):
+    """Whoever typed it before that hears what became of it; an abandon is still taken."""
+    order = authorized("o1") | {"payments": [payment("o1.p1", expiresAt="2026-01-15T13:00:00Z")]}
+    await ledger_on_kafka.apply("order.authorized", order)
+    await ledger_on_kafka.apply("invoice.issued", invoice("o1", "17", 6_000))
+    command_id = await taken_over(ledger_on_kafka, "declined")
+    await ledger_on_kafka.apply("command.declined", outcome(ledger_on_kafka.of(names.COMMANDS)[-1], value=0, code="51"))
+    retry = ("commands", "retry", command_id)
+    assert "noted" in await ledger_on_kafka.settlement(*retry, *SIGNED)
+    ledger_on_kafka.now_ms = NOON_MS + 3_600_001
+    await ledger_on_kafka.cycle()
+
+    assert "noted" in await ledger_on_kafka.settlement(*retry, *SIGNED)
+    said = await ledger_on_kafka.settlement(*retry, "--by", "ben", "--reason", "try once more", code=1)
+
+    assert said == (
+        "settlement: the authorization of payment o1.p1 has expired, and no other payment takes over what it failed to "
+        "capture: abandon it, unless the gateway captures by itself\n"
+    )
+    assert await ledger_on_kafka.rows("SELECT decided_by FROM delivery.decisions") == [("ana",)]
+    assert "noted" in await ledger_on_kafka.settlement("commands", "abandon", command_id, *SIGNED)
 
 
 async def test_a_settle_is_not_done_under_the_id_of_another_settlement(ledger_on_kafka: LedgerOnKafka):

@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 
 from worker.domain.decision import Decision, Entry
+from worker.domain.facts import Fact, OutcomeReported
 from worker.domain.order import Order, Payment
+from worker.domain.possible import why_not_asked_again
 
 Books = dict[str, Counter[str]]
 
@@ -24,6 +26,16 @@ class Broken(AssertionError):
 def holds(law: str, condition: bool, *told: object) -> None:
     if not condition:
         raise Broken(f"{law}: {', '.join(map(str, told))}")
+
+
+def check_retry(before: Order, fact: Fact, decision: Decision) -> None:
+    """What is refused when a person types it is what the ledger would not ask again (R39)."""
+    if not isinstance(fact, OutcomeReported) or fact.outcome != "retried" or decision.fate != "applied":
+        return
+    command = before.commands.get(fact.command_id)
+    if command is not None and not command.in_flight and command.missing:
+        asked = any(one.retry_of == command.command_id for one in decision.commands)
+        holds("R39", asked == (why_not_asked_again(before, command.command_id) is None), "a retry", command)
 
 
 def image(order: Order) -> bytes:

@@ -198,6 +198,7 @@ class Scenario:
             self.parked.append(fact)
         self.whole = False
         laws.check_step(self.books, before, decision)
+        laws.check_retry(before, fact, decision)
         self.whole = True
         if decision.fate in ("applied", "refused"):
             self.judged.append((fact, terms))

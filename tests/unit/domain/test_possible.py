@@ -3,10 +3,13 @@
 import pytest
 
 from tests.unit.domain.scenario import Scenario, pay
-from worker.domain.possible import why_not_done, why_not_given_up
+from worker.domain.possible import why_not_asked_again, why_not_done, why_not_given_up
 
 ABOVE = "{} USD is above the {} USD that can have been done, which is {} in minor units"
 LAPSED = "order o1 has no lapsed amount of invoice {} that could be given up"
+NO_OTHER = "and no other payment takes over what it failed to capture: abandon it"
+EXPIRED = "the authorization of payment p1 has expired"
+IN_FLIGHT = "payment p1 has no room for it: wait until its settles and voids in flight have ended, or abandon it"
 SUSPECT = "order o1 has no suspect automatic settlement {} that could be given up"
 
 
@@ -86,3 +89,42 @@ def test_r39_an_automatic_settlement_that_still_waits_to_be_judged_is_not_given_
 def test_r39_of_an_order_that_nothing_opened_nothing_is_given_up() -> None:
     assert why_not_given_up(None, "o1", "1", None) == LAPSED.format("1")
     assert why_not_given_up(None, "o1", None, "g1") == SUSPECT.format("g1")
+
+
+@pytest.mark.parametrize(
+    ("play", "why"),
+    [
+        ("Out 6000; wait 49h", f"{EXPIRED}, {NO_OTHER}, unless the gateway captures by itself"),
+        ("increase 6000; Out 6000; Out 6000; Out 4000", f"payment p1 has no room for it, {NO_OTHER}"),
+        ("increase 6000; Out 6000; hold; Out 6000; Out 4000", IN_FLIGHT),
+    ],
+)  # fmt: skip
+def test_r39_a_settle_is_not_asked_again_where_its_own_payment_has_no_room(play: str, why: str) -> None:
+    scenario = Scenario(pay("p1", 10000, in_hours=48)).script("settle", "declined").say(play)
+    declined = scenario.issued[0]
+
+    assert why_not_asked_again(scenario.order, declined.command_id) == why
+
+    scenario.person("retried", declined)
+    assert all(one.retry_of is None for one in scenario.issued)
+
+
+def test_r39_a_void_is_not_asked_again_once_nothing_is_open() -> None:
+    scenario = Scenario().script("cancel", "declined").say("discount 1000; auto 10000")
+    declined = scenario.issued[0]
+
+    assert why_not_asked_again(scenario.order, declined.command_id) == (
+        "nothing of payment p1 is open that a void could free: abandon it"
+    )
+    scenario.person("retried", declined)
+    assert all(one.retry_of is None for one in scenario.issued)
+
+
+@pytest.mark.parametrize("play", ["script", "unknown", "another"])
+def test_r39_what_can_be_asked_again_or_is_not_known_to_have_ended_is_not_refused(play: str) -> None:
+    scenario = Scenario().say("hold; Out 6000" + {"unknown": "; unknown settle 6000"}.get(play, ""))
+    if play == "script":
+        scenario.say("declined settle 6000; go")
+
+    command_id = "nowhere" if play == "another" else scenario.issued[0].command_id
+    assert why_not_asked_again(scenario.order, command_id) is None
