@@ -31,7 +31,7 @@ PATHS = {
     "orders of one status": "/orders?status=open",
     "orders, page 200": "/orders?page=200",
     "orders whose id begins so": "/orders?q=order-09",
-    "one order": "/order?id=order-050000",
+    "one order": "/order?id=order-000000",
     "needs": "/needs",
 }
 ORDERS = 100_000
