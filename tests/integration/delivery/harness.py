@@ -66,9 +66,12 @@ class DeliveryHarness(CycleHarness):
         await self._runner.cleanup()
 
     def connectors(self, **tables: str) -> None:
-        """The connectors file; each connector is the one of this harness, with more lines of its own."""
-        least = f'url = "{self.url}"\nprotocol = "ppp"\nmode = "PARTIAL"\nretry_seconds = [0.05]\ntimeout_seconds = 2\n'
-        self.file.write_text("\n".join(f"[connectors.{name}]\n{least}{more}\n" for name, more in tables.items()))
+        """Writes the connectors file: every name is the one sandbox connector, with these lines of its own."""
+        common = f'url = "{self.url}"\nprotocol = "ppp"\nmode = "PARTIAL"\nretry_seconds = [0.05]\n'
+        self.file.write_text("".join(
+            f"[connectors.{name}]\n{common}{'' if 'timeout_seconds' in lines else 'timeout_seconds = 2'}\n{lines}\n"
+            for name, lines in tables.items()
+        ))  # fmt: skip
 
     def start(self) -> None:
         """A new process, as far as memory goes; it has taken nothing yet."""
