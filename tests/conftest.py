@@ -18,7 +18,7 @@ from worker.stack import StackEnv, down, up
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES_MIN = 6 << 30
 # The tests of each share one deployment, one stack, or most of a machine.
-TOGETHER = ("tests/acceptance/", "tests/browser/", "tests/integration/test_stack.py")
+TOGETHER = ("tests/acceptance/", "tests/browser/", "tests/chaos/test_servers_die.py", "tests/integration/test_stack.py")
 
 
 class Scheduling(LoadScopeScheduling):

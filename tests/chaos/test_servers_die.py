@@ -3,11 +3,12 @@
 import asyncio
 import signal
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
+from tests.integration.stream.deployment import StreamDeployment, deployed, environment_of
 from tests.integration.stream.hosted import Hosted
 from tests.sandboxes import SECONDS_MAX, final_verdict, new_sandbox, until_published
 from tests.striking import strike
@@ -17,15 +18,16 @@ from worker.sandbox.erp import erp_orders
 from worker.sandbox.erp_command import publish
 from worker.stack import down, up
 
-ORDERS = 300
-SECONDS = 10
+STRIKES = ("postgres", "kafka", "postgres")
+ORDERS_PER_STRIKE = 75
 
 
-@pytest.fixture
-def own_home(tmp_path: Path) -> Iterator[Path]:
-    """Of servers that nobody else needs; whoever starts them there need not stop them."""
-    home = tmp_path / "home"
+@pytest.fixture(scope="module")
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of a running stack that only this module's tests use, and may kill."""
+    home = tmp_path_factory.mktemp("servers") / "home"
     try:
+        up(home)
         yield home
     finally:
         down(home)
@@ -34,18 +36,18 @@ def own_home(tmp_path: Path) -> Iterator[Path]:
 async def test_no_cent_is_lost_or_moved_twice_when_the_database_and_the_broker_are_killed(
     own_home: Path, tmp_path: Path
 ) -> None:
-    told = list(erp_orders(ORDERS, sorted(CONNECTORS), 11, "servers"))
-    stack = up(own_home)
+    orders = list(erp_orders((len(STRIKES) + 1) * ORDERS_PER_STRIKE, sorted(CONNECTORS), 11, "servers"))
+    remaining = iter(orders)
 
-    async with new_sandbox(tmp_path, stack) as sandbox, asyncio.timeout(SECONDS_MAX):
-        sending = asyncio.create_task(publish(sandbox.settings, told, per_second=ORDERS / SECONDS))
-        for service in ("postgres", "kafka", "postgres"):
+    async with new_sandbox(tmp_path, up(own_home)) as sandbox, asyncio.timeout(SECONDS_MAX):
+        for service in STRIKES:
             before = sandbox.poll().events["settlement.confirmed"]
-            await until_published(sandbox, "settlement.confirmed", before + ORDERS // 8)
+            await publish(sandbox.settings, islice(remaining, ORDERS_PER_STRIKE))
+            await until_published(sandbox, "settlement.confirmed", before + ORDERS_PER_STRIKE // 2)
             await strike(own_home, service, signal.SIGKILL)
             await asyncio.to_thread(up, own_home)
-        await sending
-        verdict = await final_verdict(sandbox, told)
+        await publish(sandbox.settings, remaining)
+        verdict = await final_verdict(sandbox, orders)
 
     assert verdict.good, verdict
 
@@ -55,10 +57,12 @@ async def test_beside_a_broker_that_says_nothing_a_worker_is_not_ready_and_goes_
 ) -> None:
     stack = up(own_home)
     await migrate(stack.database_url)
-    deployment = StreamDeployment(
-        stack.as_settings() | {"TOPIC_PREFIX": "silent.", "TOPIC_PARTITIONS": str(PARTITIONS)}, tmp_path
-    )
-    await deployment.open()
+    environment = environment_of(stack, stack.database_url, "silent.", tmp_path)
+    async with deployed(environment, tmp_path) as deployment:
+        await _meet_a_silent_broker(deployment, own_home)
+
+
+async def _meet_a_silent_broker(deployment: StreamDeployment, home: Path) -> None:
     worker = Hosted(deployment.settings)
     records = [(f"order-{number % 10}", b"{}", None) for number in range(50)]
     await deployment.send_many(records)
@@ -70,14 +74,13 @@ async def test_beside_a_broker_that_says_nothing_a_worker_is_not_ready_and_goes_
     async def green() -> bool:
         return not worker.runner.condition()
 
-    await strike(own_home, "kafka", signal.SIGSTOP)
+    await strike(home, "kafka", signal.SIGSTOP)
     try:
         await deployment.until(red, "readiness gone")
     finally:
-        await strike(own_home, "kafka", signal.SIGCONT)
+        await strike(home, "kafka", signal.SIGCONT)
     await deployment.until(green, "readiness back")
     await deployment.send_many(records)
 
     await deployment.check_orders({f"order-{number}": 10 for number in range(10)})
     await worker.stop()
-    await deployment.close()
