@@ -7,6 +7,7 @@ import typer
 
 from worker.console.problems import USAGE, fail
 from worker.people.acting import NAME_CHARACTERS_MAX, REASON_CHARACTERS_MAX, Refused, refuse_unstorable
+from worker.people.dead_letters import CODES
 
 
 def storable_text(limit: int) -> Callable[[typer.CallbackParam, str | None], str | None]:
@@ -26,11 +27,26 @@ def storable_text(limit: int) -> Callable[[typer.CallbackParam, str | None], str
     return read
 
 
+def own_words(option: typer.CallbackParam, text: str | None) -> str | None:
+    """Refuses a reason code: whoever types one means the filter, and would select more than they meant."""
+    text = storable_text(REASON_CHARACTERS_MAX)(option, text)
+    code = "_".join((text or "").lower().replace("-", " ").split())
+    if code in CODES:
+        fail(
+            f"--reason takes your own words, which are kept with the decision; --code {code} selects by reason code",
+            USAGE,
+        )
+    return text
+
+
 BY = typer.Option(
     "--by", metavar="NAME", callback=storable_text(NAME_CHARACTERS_MAX), help="Your name; it is kept with the decision."
 )
 REASON = typer.Option(
     "--reason", metavar="TEXT", callback=storable_text(REASON_CHARACTERS_MAX), help="Why; it is kept with the decision."
+)
+LETTER_REASON = typer.Option(
+    "--reason", metavar="TEXT", callback=own_words, help="Why, in your own words; --code selects by reason code."
 )
 By = Annotated[str, BY]
 Reason = Annotated[str, REASON]

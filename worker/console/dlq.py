@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 import typer
 from msgspec import structs
 
-from worker.console.decision_options import By, Reason
+from worker.console.decision_options import BY, LETTER_REASON
 from worker.console.help_text import examples
-from worker.console.replay import REPLAY_EXAMPLES, replay_command
+from worker.console.problems import USAGE, fail
+from worker.console.replay import REPLAY_EXAMPLES, replay_command, show_decided_instead
 from worker.console.running import AsJson, with_connection
 from worker.console.screen import age, cell, moment, out, plain, pluralize, show, show_json, table
 from worker.console.selection import (
@@ -27,7 +28,7 @@ from worker.console.selection import (
     select,
 )
 from worker.kafka.dead_letters import ReasonCode
-from worker.people import dead_letters
+from worker.people import dead_letters, discarding
 from worker.people.acting import Actor
 from worker.people.dead_letters import DeadLetterPage
 
@@ -114,21 +115,38 @@ dlq_app.command("replay", epilog=REPLAY_EXAMPLES)(replay_command)
 
 @dlq_app.command("discard", epilog=examples(
     'settlement dlq discard 17 --by ana --reason "a test of the ERP"',
+    "settlement dlq discard --code malformed --older 7d --dry-run",
     'settlement dlq discard --code malformed --older 7d --by ana --reason "old noise"',
 ))  # fmt: skip
 def discard_command(
-    by: By, reason: Reason, ids: Ids = None, everything: All = False, topic: OfTopic = None, code: OfCode = None,
-    merchant: OfMerchant = None, order: OfOrder = None, older: Older = None, newer: Newer = None,
+    ids: Ids = None, everything: All = False, topic: OfTopic = None, code: OfCode = None, merchant: OfMerchant = None,
+    order: OfOrder = None, older: Older = None, newer: Newer = None,
+    by: Annotated[str | None, BY] = None,
+    reason: Annotated[str | None, LETTER_REASON] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be discarded.")] = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Discard dead letters that nobody needs. They stay in the table, with your name and reason."""
+    """Discard dead letters that nobody needs. They stay in the table, with your name and reason.
+
+    Commands that wait for a person are decided instead: `settlement commands list`.
+    """
     matching = dead_letter_filter(topic=topic, code=code, merchant=merchant, order=order, older=older, newer=newer)
     wanted = select(ids, everything, matching)
-    discarded = with_connection(lambda connection: dead_letters.discard(connection, Actor(by, reason), wanted))
-    if as_json:
-        show_json({"discarded": discarded})
+    if dry_run:
+        done = with_connection(lambda connection: discarding.foresee(connection, wanted))
+    elif by is None or reason is None:
+        fail("say who discards and why: --by NAME --reason TEXT (or look first: --dry-run)", USAGE)
     else:
-        show(out(), f"discarded {pluralize(discarded, 'dead letter')}")
+        actor = Actor(by, reason)
+        done = with_connection(lambda connection: discarding.discard(connection, actor, wanted))
+    if as_json:
+        show_json({"would_discard" if dry_run else "discarded": done.number, "by_reason": done.by_reason,
+                   "decided_instead": done.decided_instead})  # fmt: skip
+        return
+    counts = ", ".join(f"{number:,} {code}" for code, number in done.by_reason.items())
+    show(out(), f"{'would discard' if dry_run else 'discarded'} {pluralize(done.number, 'dead letter')}"
+         f"{f': {counts}' if counts else ''}{'; nothing was done' if dry_run else ''}")  # fmt: skip
+    show_decided_instead(out(), done.decided_instead)
 
 
 def _readable(value: bytes | None) -> str:

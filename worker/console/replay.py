@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import structs
+from rich.console import Console
 
-from worker.console.decision_options import BY, REASON
+from worker.console.decision_options import BY, LETTER_REASON
 from worker.console.editor import in_editor
 from worker.console.help_text import examples
 from worker.console.problems import USAGE, fail
@@ -54,7 +55,7 @@ def replay_command(
     ids: Ids = None, everything: All = False, topic: OfTopic = None, code: OfCode = None, merchant: OfMerchant = None,
     order: OfOrder = None, older: Older = None, newer: Newer = None,
     by: Annotated[str | None, BY] = None,
-    reason: Annotated[str | None, REASON] = None,
+    reason: Annotated[str | None, LETTER_REASON] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what the ledger would decide now.")] = False,
     edit: Annotated[bool, typer.Option("--edit", help="Open the message in $EDITOR first.")] = False,
     patch: Annotated[
@@ -112,9 +113,13 @@ def _show_replayed(plan: replaying.Plan, done: replaying.Replayed, *, as_json: b
         show(console, f"replayed before: {plan.replayed_before:,}; `settlement dlq show ID` tells what became of it")
     if done.too_large:
         show(console, cell(f"too large to be read, to be discarded: {done.too_large:,}", "yellow"))
-    if plan.decided_instead:
-        show(console, f"commands or outcomes, of which a person decides: {plan.decided_instead:,}; "
-             "`settlement commands list`")  # fmt: skip
+    show_decided_instead(console, plan.decided_instead)
+
+
+def show_decided_instead(console: Console, number: int) -> None:
+    """Says how many of the selected dead letters stay as they are."""
+    if number:
+        show(console, f"commands or outcomes, of which a person decides: {number:,}; `settlement commands list`")
 
 
 def _edited(wanted: Wanted, edit: bool, patch: str | None) -> bytes | None:

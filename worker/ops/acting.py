@@ -19,7 +19,7 @@ from worker.kafka.sink import Sink
 from worker.ops import orders, words
 from worker.ops.needs import parse_letter_id
 from worker.ops.site import Site
-from worker.people import commands, dead_letters, replaying
+from worker.people import commands, dead_letters, discarding, replaying
 from worker.people.acting import Action, Actor, Refused
 from worker.people.commands import EarlierDecision
 from worker.people.needs import needs
@@ -174,6 +174,7 @@ async def _on_letter(site: Site, connection: Connection, action: Action, given: 
         replaying.refuse_replay(letter)
         effect = "The record goes to its original topic unchanged, and the ledger judges it again, once."
     else:
+        await discarding.refuse_discard(connection, letter)
         effect = "The record stays readable here, and nobody is reminded of it any more."
     value, currency = _amount_in(letter.record.value)
     row = site.view.row(letter.order_id) if letter.order_id else None
@@ -213,7 +214,7 @@ async def _replay(settings: Settings, connection: Connection, actor: Actor, form
 
 
 async def _discard(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> None:
-    await dead_letters.discard(connection, actor, [parse_letter_id(form["id"])])
+    await discarding.discard(connection, actor, [parse_letter_id(form["id"])])
 
 
 _ACTS: dict[Action, Callable[[Settings, Connection, Actor, dict[str, str]], Awaitable[EarlierDecision | None]]] = {

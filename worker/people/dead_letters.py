@@ -1,14 +1,14 @@
-"""Dead letters: find them, look at one, give up what nobody needs."""
+"""Dead letters: find them, and look at one."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from worker.kafka.dead_letters import ReasonCode, replay_of
 from worker.kafka.records import Record
-from worker.people.acting import Actor, Refused, record_acts
+from worker.people.acting import Refused
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.stream.stored_records import stored_record
@@ -121,22 +121,6 @@ async def read_page(connection: Connection, dead_letter: int) -> DeadLetterPage:
     [letter] = await read(connection, [dead_letter])
     acts = [dict(one) for one in await connection.fetch(_SQL["acts_on_dead_letter"], dead_letter)]
     return DeadLetterPage(letter, acts, await _fate_of_replay(connection, letter))
-
-
-async def discard(connection: Connection, actor: Actor, wanted: Filter | Sequence[int]) -> int:
-    """Gives up what is open of these, and returns how many that were; given up twice is given up once."""
-    if isinstance(wanted, Filter):
-        ids = [one for one, _ in await find_ids(connection, structs.replace(wanted, status="open"))]
-    else:
-        ids = list(wanted)
-        for letter in await read(connection, ids):
-            if letter.status == "replayed":
-                raise Refused(f"dead letter {letter.id} was replayed by {letter.decided_by} already")
-    async with connection.transaction():
-        rows = await connection.fetch(_SQL["mark_discarded"], ids, actor.name, actor.reason)
-        if rows:
-            await record_acts(connection, actor, "discard", [(row["id"], row["order_id"], None) for row in rows])
-    return len(rows)
 
 
 async def _fate_of_replay(connection: Connection, letter: DeadLetter) -> str | None:

@@ -58,13 +58,29 @@ WHERE id IN (
 WITH of_ledger AS (
     UPDATE ledger.dead_letters
     SET status = 'discarded', decided_by = $2, decided_reason = $3, decided_at = clock_timestamp()
-    WHERE id = ANY ($1::bigint[]) AND status = 'open' RETURNING id, order_id
+    WHERE id = ANY ($1::bigint[]) AND status = 'open' RETURNING id, order_id, reason
 ), of_delivery AS (
     UPDATE delivery.dead_letters
     SET status = 'discarded', decided_by = $2, decided_reason = $3, decided_at = clock_timestamp()
-    WHERE id = ANY ($1::bigint[]) AND status = 'open' RETURNING id, order_id
+    WHERE id = ANY ($1::bigint[]) AND status = 'open' RETURNING id, order_id, reason
 )
-SELECT id, order_id FROM of_ledger UNION ALL SELECT id, order_id FROM of_delivery ORDER BY id
+SELECT id, order_id, reason FROM of_ledger UNION ALL SELECT id, order_id, reason FROM of_delivery ORDER BY id
+
+-- name: undecided_commands
+-- Of these dead letters those that are open and whose commands wait for a person, each with its command.
+SELECT d.id, c.command_id, c.order_id, c.state, c.done, c.value
+FROM delivery.dead_letters d JOIN delivery.commands c
+    ON c.order_id = d.order_id AND (c.topic, c.source_partition, c."offset") = (d.topic, d.partition, d."offset")
+WHERE d.id = ANY ($1::bigint[]) AND d.status = 'open' AND c.state IN ('manual', 'suspect', 'unknown', 'declined')
+
+-- name: count_these_by_reason
+-- How many of these are open, by reason, most first.
+SELECT reason, count(*) AS open
+FROM (
+    SELECT reason FROM ledger.dead_letters WHERE id = ANY ($1::bigint[]) AND status = 'open'
+    UNION ALL SELECT reason FROM delivery.dead_letters WHERE id = ANY ($1::bigint[]) AND status = 'open'
+) AS found
+GROUP BY reason ORDER BY count(*) DESC, reason
 
 -- name: count_dead_letters
 -- How many are open, by reason, most first.

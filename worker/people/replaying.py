@@ -58,7 +58,7 @@ async def plan(connection: Connection, wanted: Filter | Sequence[int]) -> Plan:
 def refuse_replay(letter: DeadLetter) -> None:
     """Of a command or an outcome a person decides; what was discarded stays so."""
     if letter.record.topic not in REPLAYED_TOPICS:
-        raise Refused(f"dead letter {letter.id} is not replayed but decided: {_decision(letter)}")
+        raise Refused(f"dead letter {letter.id} is not replayed but decided: {how_to_decide(letter)}")
     if letter.status == "discarded":
         raise Refused(
             f"dead letter {letter.id} was discarded by {letter.decided_by} and stays so: publish the fact anew"
@@ -140,7 +140,7 @@ def _outgoing(letter: DeadLetter, edited: bytes | None) -> Outgoing:
     )
 
 
-def _decision(letter: DeadLetter) -> str:
+def how_to_decide(letter: DeadLetter) -> str:
     """The command that a person types instead."""
     try:
         command_id = str(msgspec.json.decode(letter.record.value or b"")["commandId"])

@@ -7,7 +7,7 @@ from worker.kafka import names
 from worker.kafka.records import Record
 from worker.ledger.checking import run_audit, run_rebuild
 from worker.ledger.foreseeing import foresee
-from worker.people import dead_letters
+from worker.people import dead_letters, discarding
 from worker.people.acting import Actor, Refused
 from worker.people.dead_letters import Filter
 
@@ -89,8 +89,8 @@ async def test_what_another_tool_sends_back_with_its_headers_is_a_repeat_and_not
 
 
 async def test_what_was_discarded_is_not_judged_again(ledger: LedgerHarness, refused: int):
-    assert await dead_letters.discard(ledger.connection, Actor("ana", "of no use"), [refused]) == 1
-    assert await dead_letters.discard(ledger.connection, Actor("ana", "of no use"), [refused]) == 0
+    assert (await discarding.discard(ledger.connection, Actor("ana", "of no use"), [refused])).number == 1
+    assert (await discarding.discard(ledger.connection, Actor("ana", "of no use"), [refused])).number == 0
 
     await ledger.apply("order.changed", CHANGE, headers=header(refused))
 
@@ -170,7 +170,7 @@ async def test_nobody_acts_without_name_and_reason(ledger: LedgerHarness):
 
 
 async def test_what_people_did_is_written_once_and_never_again(ledger: LedgerHarness, refused: int):
-    await dead_letters.discard(ledger.connection, Actor("ana", "of no use"), [refused])
+    await discarding.discard(ledger.connection, Actor("ana", "of no use"), [refused])
 
     for statement in ("UPDATE people.acts SET reason = 'x'", "DELETE FROM people.acts", "TRUNCATE people.acts"):
         with pytest.raises(Exception, match="append-only"):

@@ -1,0 +1,86 @@
+"""Discard as people type it: they see what they are about to give up, and nobody gives up an undecided command."""
+
+import json
+
+import pytest
+
+from tests.integration.ledger.harness import invoice, outcome
+from tests.integration.people.ledger_on_kafka import LedgerOnKafka
+from tests.integration.people.test_decisions import declined_settle
+from worker.kafka import names
+
+WHO = ("--by", "ana", "--reason", "a test of the ERP")
+
+
+@pytest.fixture
+async def letters(ledger_on_kafka: LedgerOnKafka) -> LedgerOnKafka:
+    """Dead letters 1 to 3: two are malformed, and the third is invalid."""
+    for number in range(2):
+        await ledger_on_kafka.apply("invoice.issued", {"orderId": f"m{number}"}, raw=b"no JSON")
+    await ledger_on_kafka.apply("invoice.issued", invoice("o9", "1", -5))
+    return ledger_on_kafka
+
+
+async def of_declined_command(ledger: LedgerOnKafka) -> str:
+    """A declined command that is a dead letter, as the delivery worker writes it; returns its command id."""
+    command_id = await declined_settle(ledger)
+    await ledger.connection.execute(
+        """
+        INSERT INTO delivery.dead_letters (topic, partition, "offset", order_id, merchant, reason, message, key, value,
+            headers, timestamp, dead_at)
+        SELECT topic, source_partition, "offset", order_id, 'shop', 'declined', 'no', key, body, headers, timestamp,
+            now()
+        FROM delivery.commands"""
+    )
+    return command_id
+
+
+async def statuses(ledger: LedgerOnKafka) -> list[str]:
+    return [row[0] for row in await ledger.rows(
+        "SELECT status FROM ledger.dead_letters UNION ALL SELECT status FROM delivery.dead_letters"
+    )]  # fmt: skip
+
+
+async def test_a_reason_that_is_a_reason_code_is_refused_since_it_would_not_select_by_it(letters: LedgerOnKafka):
+    for words in (("discard", "--all"), ("replay", "--all")):
+        text = await letters.settlement("dlq", *words, "--by", "ana", "--reason", "malformed", code=2)
+        assert text == (
+            "settlement: --reason takes your own words, which are kept with the decision; "
+            "--code malformed selects by reason code\n"
+        )
+
+    assert await statuses(letters) == 3 * ["open"]
+
+
+async def test_whoever_discards_can_look_first_and_reads_how_many_of_each_reason_were_discarded(letters: LedgerOnKafka):
+    assert await letters.settlement("dlq", "discard", "--all", "--dry-run") == (
+        "would discard 3 dead letters: 2 malformed, 1 invalid; nothing was done\n"
+    )
+    assert await statuses(letters) == 3 * ["open"]
+
+    assert await letters.settlement("dlq", "discard", "--code", "malformed", *WHO) == (
+        "discarded 2 dead letters: 2 malformed\n"
+    )
+    text = await letters.settlement("dlq", "discard", "--all", *WHO, "--json")
+    assert json.loads(text) == {"discarded": 1, "by_reason": {"invalid": 1}, "decided_instead": 0}
+    assert "say who discards and why" in await letters.settlement("dlq", "discard", "--all", code=2)
+
+
+async def test_the_dead_letter_of_a_command_is_not_discarded_while_a_person_can_decide_about_it(letters: LedgerOnKafka):
+    command_id = await of_declined_command(letters)
+    number = await letters.value("SELECT id FROM delivery.dead_letters")
+
+    text = await letters.settlement("dlq", "discard", str(number), *WHO, code=1)
+    assert text == (
+        f"settlement: dead letter {number} is not discarded but decided: `settlement commands retry {command_id}` "
+        f"asks again, `… abandon {command_id}` gives it up\n"
+    )
+    text = await letters.settlement("dlq", "discard", "--all", *WHO)
+    assert text.splitlines() == [
+        "discarded 3 dead letters: 2 malformed, 1 invalid",
+        "commands or outcomes, of which a person decides: 1; `settlement commands list`",
+    ]
+
+    await letters.apply("command.abandoned", outcome(letters.of(names.COMMANDS)[-1], value=0, by="ana", reason="r"))
+    text = await letters.settlement("dlq", "discard", str(number), *WHO)
+    assert text == "discarded 1 dead letter: 1 declined\n", "nothing is left to decide"
