@@ -46,6 +46,14 @@ def rules(deploy: Path) -> list[dict]:
     ]
 
 
+def pods_of(deploy: Path) -> dict[str, dict]:
+    """What each workload runs, by its label `app`."""
+    documents = [one for path in deploy.glob("kubernetes/*.yaml") for one in yaml.safe_load_all(path.read_text())]
+    templates = [one["spec"]["template"] for one in documents if one["kind"] == "Deployment"]
+    templates += [one["spec"]["jobTemplate"]["spec"]["template"] for one in documents if one["kind"] == "CronJob"]
+    return {one["metadata"]["labels"]["app"]: one["spec"] for one in templates if "metadata" in one}
+
+
 def runbook(deploy: Path) -> dict[str, str]:
     """What stands below each heading of an alert."""
     text = (deploy / "RUNBOOK.md").read_text()
@@ -147,11 +155,53 @@ def test_what_is_set_in_containers_are_settings_of_ours(deploy: Path):
 
 def test_manifests_are_listed_and_whole(deploy: Path):
     folder = deploy / "kubernetes"
-    listed = set(yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"])
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    listed = {*kustomization["resources"], *(patch["path"] for patch in kustomization["patches"])}
     documents = [one for name in listed for one in yaml.safe_load_all((folder / name).read_text())]
 
     assert listed == {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml", "secret.example.yaml"}
     assert all({"apiVersion", "kind", "metadata"} <= one.keys() for one in documents)
+
+
+def test_every_pod_prepares_its_version_and_hears_nothing_of_other_services(deploy: Path):
+    """Where service links are enabled, a Service named `ops` sets OPS_PORT to its own address."""
+    pods = pods_of(deploy)
+    prepare = yaml.safe_load((deploy / "kubernetes/prepare.yaml").read_text())["spec"]["template"]["spec"]
+    containers = [*prepare["initContainers"], *(one for pod in pods.values() for one in pod["containers"])]
+
+    assert pods.keys() == {"settlement-ledger", "settlement-delivery", "settlement-ops", "settlement-audit"}
+    assert all(pod["enableServiceLinks"] is False for pod in pods.values())
+    assert [one["args"] for one in prepare["initContainers"]] == [["migrate"], ["topics"]]
+    assert {one["image"] for one in containers} == {
+        image["name"] for image in yaml.safe_load((deploy / "kubernetes/kustomization.yaml").read_text())["images"]
+    }
+    assert all({"secretRef": {"name": "settlement-kafka", "optional": True}} in one["envFrom"] for one in containers)
+
+
+def test_every_way_to_scrape_names_the_jobs_that_the_rules_ask_for(deploy: Path):
+    composed, in_pods = (
+        yaml.safe_load((deploy / f"prometheus/{name}.yml").read_text())["scrape_configs"]
+        for name in ("prometheus", "kubernetes")
+    )
+    monitor = yaml.safe_load((deploy / "prometheus/podmonitor.yaml").read_text())["spec"]
+    jobs = {one["job_name"] for one in composed}
+    ports = {port["name"] for pod in pods_of(deploy).values() for port in pod["containers"][0].get("ports", ())}
+
+    assert jobs == {"settlement-ledger", "settlement-delivery", "settlement-ops"} < pods_of(deploy).keys()
+    assert (monitor["jobLabel"], set(monitor["selector"]["matchExpressions"][0]["values"])) == ("app", jobs)
+    assert all(re.fullmatch(in_pods[0]["relabel_configs"][0]["regex"], job) for job in jobs)
+    assert ports == {monitor["podMetricsEndpoints"][0]["port"]} == {in_pods[0]["relabel_configs"][1]["regex"]}
+
+
+def test_no_panel_is_green_where_no_worker_answers(deploy: Path):
+    panels = json.loads((deploy / "grafana/dashboard.json").read_text())["panels"]
+    asked = {one["title"]: one["targets"] for one in panels if one["type"] == "stat"}
+    workers = asked.pop("Workers that answer")
+
+    assert [one["expr"] for one in workers] == [
+        f'sum(up{{job="settlement-{role}"}}) or vector(0)' for role in ("ledger", "delivery")
+    ]
+    assert all(" or -absent(settlement_ready{" in one["expr"] for targets in asked.values() for one in targets)
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool; Debian has it in `prometheus`")
