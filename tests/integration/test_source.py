@@ -3,7 +3,7 @@
 import pytest
 
 from tests.until import until
-from worker.kafka import names, source, topics
+from worker.kafka import names, record_buffer, topics
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
@@ -28,10 +28,10 @@ async def test_records_that_inflate_to_more_than_memory_should_hold_are_read_a_f
 
     try:
         while sum(waited) < records * size:
-            await until(reading.waiting, 30)
+            await until(reading.has_records, 30)
             waited.append(sum(len(one.value or b"") for one in reading.take(records, records * size)))
     finally:
         await reading.stop()
 
-    assert max(waited) < source.WAITING_BYTES_MAX + source.PAGE_RECORDS_FIRST * size
+    assert max(waited) < record_buffer.BUFFERED_BYTES_MAX + record_buffer.PAGE_RECORDS_FIRST * size
     assert sum(waited) == records * size

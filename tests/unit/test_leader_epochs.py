@@ -74,7 +74,7 @@ async def test_nor_is_one_older_than_whose_records_came():
 async def test_where_brokers_insist_on_an_older_leader_their_disks_were_restored():
     restored = Brokers({0: 1}, {(0, 6): -1})
 
-    assert await ends_of_epochs(restored, {INVOICES[0]: 6}, older=True) == {INVOICES[0]: -1}
+    assert await ends_of_epochs(restored, {INVOICES[0]: 6}, accept_older=True) == {INVOICES[0]: -1}
 
 
 async def test_where_nobody_leads_nobody_is_asked():

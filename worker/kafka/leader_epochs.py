@@ -1,7 +1,8 @@
-"""Which leader took which records: each leader of a partition has a number, its epoch, and records carry it.
+"""Asks leaders up to which offset their log has the records of an earlier leader.
 
-A leader that lacks the newest records gives their offsets to others. Where it says that an earlier leader's records end
-before what was read of them, the rest was lost. aiokafka does not ask; the request has been there since Kafka 2.3.
+Each leader of a partition has a number, its epoch, and records carry the epoch of the leader that took them. A leader
+that lacks the newest records gives their offsets to others (log truncation). Brokers know this request since Kafka 2.3,
+but aiokafka does not send it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,42 +13,43 @@ from aiokafka.errors import LeaderNotAvailableError, NoError, NotLeaderForPartit
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Int16, Int32, Int64, Schema, String
 
-from worker.kafka.topic_ids import UNKNOWN_REQUEST, describe
+from worker.kafka.topic_ids import UNKNOWN_REQUEST, describe_topics
 
 _CONSUMER = -1
-# Not the leader that was meant, or its disk is gone; aiokafka does not know the newer of these numbers.
+# Not the leader with the requested epoch, or its disk failed. aiokafka has no names for the newer of these codes.
 _ANOTHER_LEADS = {9, 56, 74, 75, 78}
 _NAME = String("utf-8")
-_Asked = dict[str, list[tuple[int, int, int]]]
+# Topic → partition, epoch of its present leader, epoch that is asked about.
+_Epochs = dict[str, list[tuple[int, int, int]]]
 
 
-class _Answer(Response):  # type: ignore[misc]
+class _EndsResponse(Response):  # type: ignore[misc]
     API_KEY = 23
     API_VERSION = 3
     _END = (("error_code", Int16), ("partition", Int32), ("leader_epoch", Int32), ("end_offset", Int64))
     SCHEMA = Schema(("throttle_ms", Int32), ("topics", Array(("topic", _NAME), ("partitions", Array(*_END)))))
 
 
-class _Question(RequestStruct):  # type: ignore[misc]
+class _EndsRequest(RequestStruct):  # type: ignore[misc]
     API_KEY = 23
     API_VERSION = 3
-    RESPONSE_TYPE = _Answer
+    RESPONSE_TYPE = _EndsResponse
     _EPOCH = (("partition", Int32), ("current_leader_epoch", Int32), ("leader_epoch", Int32))
     SCHEMA = Schema(("replica", Int32), ("topics", Array(("topic", _NAME), ("partitions", Array(*_EPOCH)))))
 
 
-class _EndsOfEpochs(Request[_Question]):  # type: ignore[misc]
+class _EndsOfEpochs(Request[_EndsRequest]):  # type: ignore[misc]
     API_KEY = 23
 
-    def __init__(self, asked: _Asked) -> None:
-        self._asked = asked
+    def __init__(self, epochs: _Epochs) -> None:
+        self._epochs = epochs
 
-    def build(self, request_struct_class: type[_Question]) -> _Question:
-        return request_struct_class(_CONSUMER, list(self._asked.items()))
+    def build(self, request_struct_class: type[_EndsRequest]) -> _EndsRequest:
+        return request_struct_class(_CONSUMER, list(self._epochs.items()))
 
 
 class OlderLeaderError(LeaderNotAvailableError):  # type: ignore[misc]
-    """A broker names a leader older than one whose records were read: it has not heard of that one yet."""
+    """A broker's metadata names a leader older than one whose records were read: it is not up to date yet."""
 
 
 async def ends_of_epochs(
@@ -55,58 +57,59 @@ async def ends_of_epochs(
     epochs: Mapping[TopicPartition, int],
     seen: Mapping[TopicPartition, int] | None = None,
     *,
-    older: bool = False,
+    accept_older: bool = False,
 ) -> dict[TopicPartition, int]:
-    """Before which offset the records of these leaders, and of all before them, end; below 0: that one is not known.
+    """The offset at which a leader's log ends the records of these epochs and earlier ones; -1 for an unknown epoch.
 
-    Empty if the broker does not say. Raises where somebody else leads by now: one that was frozen, and still takes
-    itself for the leader, answers in good faith. `seen`: the newest leaders that are known, nobody before them is
-    believed. `older`: one that never heard of the leader that is asked about is believed all the same.
+    Empty if brokers do not know this request. Raises if another broker leads by now: a frozen one that still takes
+    itself for the leader would answer in good faith. `seen`: the newest epochs known; an older leader in the metadata
+    raises `OlderLeaderError`. `accept_older`: a leader older than the epoch that is asked about is asked all the same.
     """
     try:
-        leaders = await _leaders(client, {one.topic for one in epochs})
+        leaders = await _leaders(client, {partition.topic for partition in epochs})
     except UNKNOWN_REQUEST:
         return {}
-    asked: dict[int, _Asked] = {}
-    for one, epoch in epochs.items():
-        leader, now = leaders.get(one, (-1, -1))
+    requests: dict[int, _Epochs] = {}
+    for partition, epoch in epochs.items():
+        leader, current_epoch = leaders.get(partition, (-1, -1))
         if leader == -1:
-            raise LeaderNotAvailableError(f"{one.topic} partition {one.partition}")
-        believed = older and now < epoch
-        if now < max(epoch, (seen or {}).get(one, epoch)) and not believed:
-            raise OlderLeaderError(f"{one.topic} partition {one.partition}")
-        asked.setdefault(leader, {}).setdefault(one.topic, []).append((one.partition, now, epoch))
-    found: dict[TopicPartition, int] = {}
-    for leader, of_leader in asked.items():
+            raise LeaderNotAvailableError(f"{partition.topic} partition {partition.partition}")
+        accepted = accept_older and current_epoch < epoch
+        if current_epoch < max(epoch, (seen or {}).get(partition, epoch)) and not accepted:
+            raise OlderLeaderError(f"{partition.topic} partition {partition.partition}")
+        request = requests.setdefault(leader, {})
+        request.setdefault(partition.topic, []).append((partition.partition, current_epoch, epoch))
+    ends: dict[TopicPartition, int] = {}
+    for leader, request in requests.items():
         try:
-            answer = await client.send(leader, _EndsOfEpochs(of_leader))
+            answer = await client.send(leader, _EndsOfEpochs(request))
         except UNKNOWN_REQUEST:
             continue
-        found.update(_ends(answer))
-    return found
+        ends.update(_ends(answer))
+    return ends
 
 
 def _ends(answer: Response) -> Iterator[tuple[TopicPartition, int]]:
     for topic in answer.to_object()["topics"]:
         for end in topic["partitions"]:
-            where = f"{topic['topic']} partition {end['partition']}"
+            partition = f"{topic['topic']} partition {end['partition']}"
             if end["error_code"] in _ANOTHER_LEADS:
-                raise NotLeaderForPartitionError(where)
+                raise NotLeaderForPartitionError(partition)
             if (error := for_code(end["error_code"])) is not NoError:
-                raise error(where)
+                raise error(partition)
             yield TopicPartition(topic["topic"], end["partition"]), end["end_offset"]
 
 
 async def leader_epochs(client: AIOKafkaClient, topics: Iterable[str]) -> dict[TopicPartition, int]:
-    """The epoch of who leads each partition of these topics now."""
-    found = await _leaders(client, topics)
-    return {one: epoch for one, (_, epoch) in found.items()}
+    """The epoch of each partition's present leader."""
+    leaders = await _leaders(client, topics)
+    return {partition: epoch for partition, (_, epoch) in leaders.items()}
 
 
 async def _leaders(client: AIOKafkaClient, topics: Iterable[str]) -> dict[TopicPartition, tuple[int, int]]:
-    """Who leads each partition of these topics, and its epoch, as one broker has heard."""
+    """Each partition's leader and its epoch, by the metadata of any one broker."""
     return {
-        TopicPartition(topic["topic"], one["partition"]): (one["leader"], one["leader_epoch"])
-        for topic in await describe(client, topics)
-        for one in topic["partitions"]
+        TopicPartition(topic["topic"], partition["partition"]): (partition["leader"], partition["leader_epoch"])
+        for topic in await describe_topics(client, topics)
+        for partition in topic["partitions"]
     }

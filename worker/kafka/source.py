@@ -1,13 +1,12 @@
-"""Reads the partitions it is told to, from the offsets it is told, and commits offsets to Kafka for its lag tools.
+"""Consumes assigned partitions from given offsets, and commits offsets to the consumer group for lag tools.
 
-Records of an aborted transaction are never read, those of an open one are waited for. Where a leader has lost what was
-read, and gives the offsets to other records, reading ends.
+Records of an aborted transaction are skipped, those of an open one are waited for. Where a new leader's log lacks
+records that were read, reading ends with an error.
 """
 
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,25 +17,20 @@ from worker.cancelled import end, not_by_us
 from worker.kafka import names
 from worker.kafka.connecting import client_options, no_brokers_as_not_ready, start_client, stop_consumer
 from worker.kafka.log_inspector import LogInspector
+from worker.kafka.record_buffer import RecordBuffer
 from worker.kafka.records import UNKNOWN_EPOCH, Place, Position, Record
 from worker.settings import Settings
 
 FETCH_WAIT_MS = 100
-# How long one request for records waits where none come.
+# How long one poll waits if no records come.
 POLL_MS = 1_000
 FETCH_BYTES_MAX = 16 << 20
 PARTITION_FETCH_BYTES_MAX = 1 << 20
-# What waits here for the next cycle; the client's own buffer comes on top.
-WAITING_RECORDS_MAX = 4_000
-WAITING_BYTES_MAX = 16 << 20
-# What is asked of the client at once, learned from what came: a batch may inflate to many times what was fetched.
-PAGE_RECORDS_FIRST = 100
-PAGE_BYTES_MAX = 4 << 20
-# How often the topics that are read are asked whether they are still the same.
-IDS_SECONDS = 1.0
-# How often the client asks how many partitions topics have: of more than are read, some are read by nobody.
-WIDTHS_SECONDS = 30.0
-# How long fetches may stay without an answer while a broker answers what else is asked.
+# How often topic ids are compared with those seen before.
+TOPIC_IDS_SECONDS = 1.0
+# How often the client refreshes its metadata, and so notices partitions that were added and that nobody reads.
+METADATA_AGE_SECONDS_MAX = 30.0
+# How long fetches may stay unanswered while a broker answers other requests.
 FETCHES_SILENT_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 2.0
 COORDINATOR_SECONDS_MAX = 2.0
@@ -44,7 +38,7 @@ NOT_STARTED = "the source was not started"
 
 
 class OffsetGoneError(Exception):
-    """A stored position that the topic no longer has; nothing is skipped."""
+    """A stored position is outside the offsets that the topic has; records would be skipped or read twice."""
 
     def __init__(
         self, topic: str, partition: int, stored: int, first: int, end: int, *, made_anew: bool = False
@@ -57,19 +51,19 @@ class OffsetGoneError(Exception):
 
 
 class LogTruncatedError(Exception):
-    """What was read is lost, and what stands in its place would be passed over; nothing is skipped."""
+    """Kafka lost records that were read, and gave their offsets to other records, which would be skipped."""
 
-    def __init__(self, topic: str, partition: int, read_to: int, stands_to: int) -> None:
-        """`stands_to`: below 0 where Kafka does not know either."""
-        lost = f"all of it from offset {stands_to} on" if stands_to >= 0 else "some of it"
+    def __init__(self, topic: str, partition: int, position: int, matching_end: int) -> None:
+        """`matching_end`: where the log stops to match what was read; below 0 if Kafka does not know."""
+        lost = f"all of it from offset {matching_end} on" if matching_end >= 0 else "some of it"
         super().__init__(
-            f"{topic} partition {partition}: the stored position is offset {read_to}, but Kafka has lost {lost}, and "
+            f"{topic} partition {partition}: the stored position is offset {position}, but Kafka has lost {lost}, and "
             "gives these offsets to other records"
         )
 
 
 class Source:
-    """A consumer without Kafka's group protocol: which worker owns which partition is decided elsewhere."""
+    """A consumer outside Kafka's group protocol: which worker owns which partition is decided elsewhere."""
 
     def __init__(self, settings: Settings, role: str, topics: tuple[str, ...], arrived: Callable[[], None]) -> None:
         self._settings = settings
@@ -80,16 +74,14 @@ class Source:
         self._logical = {settings.topic(name): name for name in topics}
         self._consumer: AIOKafkaConsumer | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._waiting: deque[Record] = deque()
-        self._waiting_bytes = 0
-        self._page_records = PAGE_RECORDS_FIRST
+        self._buffer = RecordBuffer()
         self._assigned_at = 0.0
         self._leaderless: dict[TopicPartition, float] = {}
-        self._read: dict[Place, Position] = {}
-        self._room = asyncio.Event()
+        self._positions: dict[Place, Position] = {}
+        """Behind what was fetched, with the newest leader whose log is known to contain all before."""
 
     async def start(self) -> None:
-        """Ready to be assigned partitions."""
+        """Connects; nothing is fetched before `assign`."""
         consumer = AIOKafkaConsumer(
             **client_options(self._settings),
             group_id=self.group,
@@ -99,113 +91,105 @@ class Source:
             fetch_max_wait_ms=FETCH_WAIT_MS,
             fetch_max_bytes=FETCH_BYTES_MAX,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
-            metadata_max_age_ms=round(1000 * WIDTHS_SECONDS),
+            metadata_max_age_ms=round(1000 * METADATA_AGE_SECONDS_MAX),
         )
         self._consumer = consumer
         await start_client(consumer, self._settings)
-        # Who leads which partition; aiokafka would ask for one topic after another, with a pause between.
+        # Fetches the leaders of all topics; aiokafka would ask for one topic after another, with a pause between.
         await consumer._client.set_topics(list(self._logical))  # noqa: SLF001 - there is no public way
         await self._find_coordinator(consumer)
         await self.inspector.start()
 
     async def stop(self) -> None:
-        """Reads nothing more."""
-        await self._stop_reading()
+        """Stops fetching and disconnects."""
+        await self._stop_fetching()
         consumer, self._consumer = self._consumer, None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS_MAX):
                 await asyncio.gather(self.inspector.stop(), *([stop_consumer(consumer)] if consumer else []))
 
-    def set_verified_positions(self, read: Mapping[Place, Position]) -> None:
-        """Everything before these positions stands; what other leaders take from here on is compared with that."""
-        self._read |= read
+    def set_verified_positions(self, positions: Mapping[Place, Position]) -> None:
+        """Sets the leaders whose logs are known to contain all before these positions; later leaders are verified."""
+        self._positions |= positions
 
-    async def assign(self, positions: Mapping[Place, int]) -> None:
-        """From here on reads exactly these partitions, each from its offset; records that waited are dropped."""
-        await self._stop_reading()
-        self._read = {
-            place: self._read.get(place, Position(offset))._replace(next_offset=offset)
-            for place, offset in positions.items()
+    async def assign(self, offsets: Mapping[Place, int]) -> None:
+        """Fetches exactly these partitions from now on, each from its offset; drops buffered records."""
+        await self._stop_fetching()
+        self._positions = {
+            place: self._positions.get(place, Position(offset))._replace(next_offset=offset)
+            for place, offset in offsets.items()
         }
-        self._waiting.clear()
-        self._waiting_bytes = 0
+        self._buffer.clear()
         self._assigned_at = time.time()
-        self._client.assign([self.inspector.partition(place) for place in positions])
-        for place, offset in positions.items():
-            self._client.seek(self.inspector.partition(place), offset)
-        if positions:
-            self._tasks = [asyncio.create_task(self._fill(), name="source")]
+        self._client.assign([self.inspector.to_partition(place) for place in offsets])
+        for place, offset in offsets.items():
+            self._client.seek(self.inspector.to_partition(place), offset)
+        if offsets:
+            self._tasks = [asyncio.create_task(self._fetch(), name="source")]
             if self.inspector.knows_topic_ids:
                 self._tasks.append(asyncio.create_task(self._watch(), name="topics"))
             for task in self._tasks:
-                task.add_done_callback(self._ended)
+                task.add_done_callback(self._task_ended)
 
     def has_records(self) -> bool:
-        """Whether `take` has records to give, or an error to raise."""
-        return bool(self._waiting) or self._has_ended()
+        """Whether `take` would return records or raise."""
+        return bool(self._buffer) or self._has_ended()
 
     def take(self, records_max: int, bytes_max: int) -> list[Record]:
-        """What has arrived, in order per partition, at least one record if any has. Raises what ended the reading."""
+        """Returns buffered records, in order within each partition, at least one if there is any.
+
+        Raises the error that ended the fetching.
+        """
         for task in self._tasks:
             if task.done() and not task.cancelled():
                 task.result()
-        taken: list[Record] = []
-        size = 0
-        while self._waiting and len(taken) < records_max:
-            size += len(self._waiting[0].value or b"")
-            if taken and size > bytes_max:
-                break
-            taken.append(self._waiting.popleft())
-        self._waiting_bytes -= sum(len(record.value or b"") for record in taken)
-        self._room.set()
-        return taken
+        return self._buffer.take(records_max, bytes_max)
 
     def read_positions(self) -> dict[Place, Position]:
-        """Where reading goes on in each partition of which everything that arrived was taken.
+        """The positions of the partitions of which no record is buffered.
 
-        It may skip offsets after the last record: the end of a transaction has one, and so has each record it undid.
+        They may be past the last record: the end of a transaction takes an offset, and so does each aborted record.
         """
         if self._has_ended():
             return {}
-        waiting = {record.place for record in self._waiting}
-        return {place: at for place, at in self._read.items() if place not in waiting}
+        buffered = self._buffer.places()
+        return {place: at for place, at in self._positions.items() if place not in buffered}
 
     def end_offsets(self) -> dict[Place, int]:
-        """Where the partitions that are read end, as far as the broker has said; open transactions included."""
+        """The end of each assigned partition, open transactions included, as of the broker's last answer."""
         if self._consumer is None:
             return {}
-        ends = {one: self._consumer.highwater(one) for one in self._consumer.assignment()}
-        return {self.inspector.place(one): end for one, end in ends.items() if end is not None}
+        ends = {partition: self._consumer.highwater(partition) for partition in self._consumer.assignment()}
+        return {self.inspector.to_place(partition): end for partition, end in ends.items() if end is not None}
 
     def silent_seconds(self) -> float | None:
-        """How long the broker has owed an answer: 0 while records wait here, None while nothing is asked of it."""
+        """The time since the broker's last answer: 0 while records are buffered, None while nothing is fetched."""
         if self._consumer is None or not self._tasks:
             return None
-        if self._waiting:
+        if self._buffer:
             return 0.0
-        places = self._consumer.assignment()
-        last_ms = max((self._consumer.last_poll_timestamp(one) or 0 for one in places), default=0)
-        return max(0.0, time.time() - max(last_ms / 1000, self._assigned_at))
+        answers_ms = (self._consumer.last_poll_timestamp(partition) or 0 for partition in self._consumer.assignment())
+        return max(0.0, time.time() - max(max(answers_ms, default=0) / 1000, self._assigned_at))
 
     def leaderless_partitions(self, seconds_min: float) -> list[str]:
-        """Partitions that are read and that no broker has led for so long; known to whoever asks again and again."""
+        """Assigned partitions that had no leader at any call for longer than this; call it regularly."""
         if self._consumer is None:
             return []
         leader, now = self._consumer._client.cluster.leader_for_partition, time.monotonic()  # noqa: SLF001 - no public way
-        found = (one for one in self._consumer.assignment() if leader(one) in (None, -1))
-        self._leaderless = {one: self._leaderless.get(one, now) for one in found}
-        lasting = sorted(one for one, since in self._leaderless.items() if now - since > seconds_min)
-        return [f"{one.topic} partition {one.partition}" for one in lasting]
+        leaderless = (partition for partition in self._consumer.assignment() if leader(partition) in (None, -1))
+        self._leaderless = {partition: self._leaderless.get(partition, now) for partition in leaderless}
+        lasting = sorted(partition for partition, since in self._leaderless.items() if now - since > seconds_min)
+        return [f"{partition.topic} partition {partition.partition}" for partition in lasting]
 
     def widened_topics(self) -> dict[str, int]:
-        """Topics with more partitions than are read, and how many they have, as far as the broker has said."""
-        known = {one: len(self._client.partitions_for_topic(one) or ()) for one in self._logical}
-        return {topic: count for topic, count in known.items() if count > self._settings.topic_partitions}
+        """Topics with more partitions than TOPIC_PARTITIONS, and how many they have, by the client's metadata."""
+        counts = {topic: len(self._client.partitions_for_topic(topic) or ()) for topic in self._logical}
+        return {topic: count for topic, count in counts.items() if count > self._settings.topic_partitions}
 
     async def commit(self, offsets: Mapping[Place, int]) -> None:
-        """Tells Kafka's lag tools how far we are."""
+        """Commits offsets to the consumer group, which only lag tools read."""
         with no_brokers_as_not_ready():
-            await self._client.commit({self.inspector.partition(place): offset for place, offset in offsets.items()})
+            await self._client.commit({self.inspector.to_partition(place): offset for place, offset in offsets.items()})
 
     @property
     def _client(self) -> AIOKafkaConsumer:
@@ -214,81 +198,77 @@ class Source:
         return self._consumer
 
     async def _find_coordinator(self, consumer: AIOKafkaConsumer) -> None:
-        """Before anything is assigned: what is assigned while aiokafka looks for it is never read (its #796).
+        """Lets aiokafka find the group's coordinator: it never reads what is assigned during that search (its #796).
 
-        Without an answer it is looked for later, since only the lag tools depend on it.
+        If no broker answers, aiokafka finds it later, since only commits depend on it.
         """
         with contextlib.suppress(KafkaError, TimeoutError), no_brokers_as_not_ready():
             async with asyncio.timeout(COORDINATOR_SECONDS_MAX):
-                await consumer.committed(self.inspector.partition((self._topics[0], 0)))
+                await consumer.committed(self.inspector.to_partition((self._topics[0], 0)))
 
-    async def _fill(self) -> None:
-        """Keeps a request at the broker at all times: aiokafka asks for more only once its own buffer was emptied."""
+    async def _fetch(self) -> None:
+        """Keeps a fetch pending at the broker at all times: aiokafka sends the next one once its buffer is empty."""
         while True:
-            while len(self._waiting) >= WAITING_RECORDS_MAX or self._waiting_bytes >= WAITING_BYTES_MAX:
-                self._room.clear()
-                await self._room.wait()
+            await self._buffer.wait_for_room()
             try:
                 with not_by_us():
-                    found = await self._client.getmany(timeout_ms=POLL_MS, max_records=self._page_records)
+                    pages = await self._client.getmany(timeout_ms=POLL_MS, max_records=self._buffer.page_records)
             except OffsetOutOfRangeError as problem:
-                await self._raise_gone(problem)
+                await self._raise_if_gone(problem)
                 raise
-            doubtful = self._lay_in(found)
-            with contextlib.suppress(RequestTimedOutError):  # it is asked again, and the other partitions are read on
-                await self._read_again(doubtful)
-                await self._skip()
+            new_leaders = self._buffer_pages(pages)
+            with contextlib.suppress(RequestTimedOutError):  # retried with the next page; other partitions go on
+                await self._verify(new_leaders)
+                await self._skip_offsets_without_records()
 
-    def _lay_in(self, found: "Mapping[TopicPartition, list[ConsumerRecord[bytes, bytes]]]") -> dict[Place, int]:
-        """What was fetched waits, except where another leader has come; returns its epoch."""
-        number, size = len(self._waiting), self._waiting_bytes
-        doubtful: dict[Place, int] = {}
-        for partition, records in found.items():
+    def _buffer_pages(self, pages: "Mapping[TopicPartition, list[ConsumerRecord[bytes, bytes]]]") -> dict[Place, int]:
+        """Buffers pages, except those of new leaders, which are verified first; returns the epochs of new leaders."""
+        buffered: list[Record] = []
+        new_leaders: dict[Place, int] = {}
+        for partition, records in pages.items():
             page = [to_record(self._logical[partition.topic], record) for record in records]
             last = page[-1]
-            before = self._read[last.place]
+            before = self._positions[last.place]
             if UNKNOWN_EPOCH < before.leader_epoch < last.leader_epoch:
-                doubtful[last.place] = last.leader_epoch
+                new_leaders[last.place] = last.leader_epoch
                 continue
-            self._waiting.extend(page)
-            self._waiting_bytes += sum(len(record.value or b"") for record in page)
-            self._read[last.place] = Position(last.offset + 1, max(before.leader_epoch, last.leader_epoch))
-        if more := len(self._waiting) - number:
-            fit = PAGE_BYTES_MAX * more // max(1, self._waiting_bytes - size)
-            self._page_records = max(1, min(fit, 2 * self._page_records, WAITING_RECORDS_MAX))
+            buffered += page
+            self._positions[last.place] = Position(last.offset + 1, max(before.leader_epoch, last.leader_epoch))
+        if buffered:
+            self._buffer.add(buffered)
             self._arrived()
-        return doubtful
+        return new_leaders
 
-    async def _skip(self) -> None:
-        """Goes past what was fetched and is no record, unless another leader has come."""
-        offsets = {one: await self._client.position(one) for one in self._client.assignment()}
-        reached = {self.inspector.place(one): offset for one, offset in offsets.items()}
-        over = {place: at._replace(next_offset=reached[place]) for place, at in self._read.items()
-                if reached[place] > at.next_offset}  # fmt: skip
-        if doubtful := await self.inspector.truncated(over):
-            leaders = await self.inspector.leader_epochs()
-            await self._read_again({place: leaders[place] for place in doubtful})
-        self._read |= {place: at for place, at in over.items() if place not in doubtful}
+    async def _skip_offsets_without_records(self) -> None:
+        """Advances positions past ends of transactions and aborted records; verifies new leaders that wrote them."""
+        offsets = {self.inspector.to_place(partition): await self._client.position(partition)
+                   for partition in self._client.assignment()}  # fmt: skip
+        skipped = {place: at._replace(next_offset=offsets[place]) for place, at in self._positions.items()
+                   if offsets[place] > at.next_offset}  # fmt: skip
+        if of_new_leaders := await self.inspector.truncated(skipped):
+            epochs = await self.inspector.leader_epochs()
+            await self._verify({place: epochs[place] for place in of_new_leaders})
+        self._positions |= {place: at for place, at in skipped.items() if place not in of_new_leaders}
 
-    async def _read_again(self, leaders: Mapping[Place, int]) -> None:
-        """Goes back behind the last records: others lead since then, so what was read must stand before theirs."""
-        read = {place: self._read[place] for place in leaders}
+    async def _verify(self, new_leaders: Mapping[Place, int]) -> None:
+        """Seeks back behind what was read; raises unless the logs of the new leaders contain all before."""
+        read = {place: self._positions[place] for place in new_leaders}
         for place, at in read.items():
-            self._client.seek(self.inspector.partition(place), at.next_offset)
-        for place, stands_to in (await self.inspector.truncated(read, leaders)).items():
-            raise LogTruncatedError(self._settings.topic(place[0]), place[1], read[place].next_offset, stands_to)
-        for place, epoch in leaders.items():
-            at = self._read[place]
-            self._read[place] = at._replace(leader_epoch=max(at.leader_epoch, epoch))
+            self._client.seek(self.inspector.to_partition(place), at.next_offset)
+        for place, matching_end in (await self.inspector.truncated(read, new_leaders)).items():
+            raise LogTruncatedError(self._settings.topic(place[0]), place[1], read[place].next_offset, matching_end)
+        for place, epoch in new_leaders.items():
+            at = self._positions[place]
+            self._positions[place] = at._replace(leader_epoch=max(at.leader_epoch, epoch))
 
     async def _watch(self) -> None:
-        """Raises once a topic was replaced by another of its name, in which fetches go on; the next taker judges it.
+        """Raises once a topic was deleted and made anew: fetches go by name, and would go on in the new one.
 
-        And once fetches get no answer: aiokafka's task that fetches may have died, and nothing says so.
+        Raises too if fetches stay unanswered: aiokafka's fetching task may have died, which it does not report.
         """
         silent_before = False
         while True:
-            await asyncio.sleep(IDS_SECONDS)
+            await asyncio.sleep(TOPIC_IDS_SECONDS)
             with not_by_us():
                 await self.inspector.topic_ids()
             silent = (self.silent_seconds() or 0.0) > FETCHES_SILENT_SECONDS_MAX
@@ -299,25 +279,26 @@ class Source:
     def _has_ended(self) -> bool:
         return any(task.done() for task in self._tasks)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             self._arrived()
 
-    async def _raise_gone(self, problem: OffsetOutOfRangeError) -> None:
-        """Returns if the topic has the position after all: then a broker that does not lead it had answered."""
-        await self.inspector.topic_ids()  # of a topic that was made anew that is the error
-        stored = {self.inspector.place(one): at for one, at in problem.args[0].items()}
-        for place, bounds in (await self.inspector.bounds(list(stored))).items():
-            if not bounds[0] <= stored[place] <= bounds[1]:
-                raise OffsetGoneError(self._settings.topic(place[0]), place[1], stored[place], *bounds) from problem
+    async def _raise_if_gone(self, problem: OffsetOutOfRangeError) -> None:
+        """Returns if the topic has the offset: then a broker that does not lead the partition had answered."""
+        await self.inspector.topic_ids()  # raises if the topic was made anew
+        offsets = {self.inspector.to_place(partition): offset for partition, offset in problem.args[0].items()}
+        for place, (first, end_offset) in (await self.inspector.bounds(list(offsets))).items():
+            if not first <= offsets[place] <= end_offset:
+                topic, partition = self._settings.topic(place[0]), place[1]
+                raise OffsetGoneError(topic, partition, offsets[place], first, end_offset) from problem
 
-    async def _stop_reading(self) -> None:
+    async def _stop_fetching(self) -> None:
         tasks, self._tasks = self._tasks, []
         await end(tasks)
 
 
 def to_record(topic: str, record: "ConsumerRecord[bytes, bytes]") -> Record:
-    """The client's record as one of ours; `topic` is its name without prefix."""
+    """Converts aiokafka's record; `topic` is its name without prefix."""
     epoch = getattr(record, "leader_epoch", UNKNOWN_EPOCH)
     return Record(
         topic, record.partition, record.offset, record.key, record.value, list(record.headers), record.timestamp, epoch

@@ -1,7 +1,7 @@
-"""What tells a topic from another of the same name: the id that Kafka gives each new topic.
+"""Topic ids, which differ between a topic and the one that was made anew under its name.
 
-Fetches go by name: when a topic was deleted and made anew, they go on in the new one at an offset of the old one.
-aiokafka asks for metadata in a version without ids; this is the first version that has them.
+Fetches go by name: after a topic was deleted and made anew, they go on in the new one at an offset of the old one.
+aiokafka requests metadata in a version without ids; here it is the first version that has them.
 """
 
 from collections.abc import Iterable
@@ -22,13 +22,13 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-# What aiokafka raises for a request that the broker does not know.
+# What aiokafka raises for a request that the broker does not support.
 UNKNOWN_REQUEST = (IncompatibleBrokerVersion, NotImplementedError)
 
-_NONE = UUID(int=0)
+_NO_ID = UUID(int=0)
 
 
-class _Id:
+class _TopicId:
     @classmethod
     def encode(cls, value: bytes) -> bytes:
         return value
@@ -44,12 +44,12 @@ _PARTITION = (
     ("replicas", CompactArray(Int32)), ("isr", CompactArray(Int32)), ("offline", CompactArray(Int32)),
 )  # fmt: skip
 _TOPIC = (
-    ("error_code", Int16), ("topic", CompactString()), ("topic_id", _Id), ("internal", Boolean),
+    ("error_code", Int16), ("topic", CompactString()), ("topic_id", _TopicId), ("internal", Boolean),
     ("partitions", CompactArray(*_PARTITION, ("tags", TaggedFields))), ("operations", Int32),
 )  # fmt: skip
 
 
-class _Answer(Response):  # type: ignore[misc]
+class _MetadataResponse(Response):  # type: ignore[misc]
     API_KEY = 3
     API_VERSION = 10
     SCHEMA = Schema(
@@ -59,39 +59,39 @@ class _Answer(Response):  # type: ignore[misc]
     )  # fmt: skip
 
 
-class _Question(RequestStruct):  # type: ignore[misc]
+class _MetadataRequest(RequestStruct):  # type: ignore[misc]
     FLEXIBLE_VERSION = True
     API_KEY = 3
     API_VERSION = 10
-    RESPONSE_TYPE = _Answer
+    RESPONSE_TYPE = _MetadataResponse
     SCHEMA = Schema(
-        ("topics", CompactArray(("topic_id", _Id), ("name", CompactString()), ("tags", TaggedFields))),
+        ("topics", CompactArray(("topic_id", _TopicId), ("name", CompactString()), ("tags", TaggedFields))),
         ("create", Boolean), ("cluster_operations", Boolean), ("topic_operations", Boolean), ("tags", TaggedFields),
     )  # fmt: skip
 
 
-class _Metadata(Request[_Question]):  # type: ignore[misc]
+class _Metadata(Request[_MetadataRequest]):  # type: ignore[misc]
     API_KEY = 3
 
     def __init__(self, topics: Iterable[str]) -> None:
         self._topics = topics
 
-    def build(self, request_struct_class: type[_Question]) -> _Question:
-        return request_struct_class([(_NONE.bytes, name, {}) for name in self._topics], False, False, False, {})
+    def build(self, request_struct_class: type[_MetadataRequest]) -> _MetadataRequest:
+        return request_struct_class([(_NO_ID.bytes, name, {}) for name in self._topics], False, False, False, {})
 
 
 async def topic_ids(client: AIOKafkaClient, topics: Iterable[str]) -> dict[str, UUID]:
-    """The id of each topic; empty if the broker knows no ids (before 2.8). Raises for a topic that it does not show."""
+    """The id of each topic; empty if the broker knows no ids (before 2.8). Raises if a topic does not exist."""
     try:
-        described = await describe(client, topics)
+        described = await describe_topics(client, topics)
     except UNKNOWN_REQUEST:
         return {}
     ids = ((topic["topic"], UUID(bytes=topic["topic_id"])) for topic in described)
-    return {topic: known for topic, known in ids if known != _NONE}
+    return {topic: topic_id for topic, topic_id in ids if topic_id != _NO_ID}
 
 
-async def describe(client: AIOKafkaClient, topics: Iterable[str]) -> list[dict[str, Any]]:
-    """What a broker says of these topics, by the names of the protocol."""
+async def describe_topics(client: AIOKafkaClient, topics: Iterable[str]) -> list[dict[str, Any]]:
+    """The metadata of these topics, under the protocol's names; raises for a topic with an error."""
     answer = await client.send(client.get_random_node(), _Metadata(topics))
     described: list[dict[str, Any]] = answer.to_object()["topics"]
     for topic in described:

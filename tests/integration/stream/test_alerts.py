@@ -164,8 +164,8 @@ async def test_a_topic_that_is_given_partitions_nobody_reads_is_soon_an_alert(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was one after five minutes, in which nobody told the ERP to stop."""
-    assert source.WIDTHS_SECONDS <= 30
-    monkeypatch.setattr(source, "WIDTHS_SECONDS", 1.0)
+    assert source.METADATA_AGE_SECONDS_MAX <= 30
+    monkeypatch.setattr(source, "METADATA_AGE_SECONDS_MAX", 1.0)
     worker = await at_work(deployment)
     topic = deployment.settings.topic(names.INVOICES)
     async with admin_client(deployment.settings) as admin:

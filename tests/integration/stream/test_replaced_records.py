@@ -78,7 +78,7 @@ async def _send(settings: Settings, *values: bytes, partition: int = INVOICES[1]
 
 
 async def _read(source: Source, number: int) -> list[Record]:
-    await until(lambda: len(source._waiting) >= number or source._has_ended(), 30)
+    await until(lambda: len(source._buffer) >= number or source._has_ended(), 30)
     return source.take(number, 1 << 20)
 
 
@@ -122,12 +122,12 @@ async def test_a_leader_that_does_not_say_what_it_has_keeps_its_partition_waitin
 ):
     await _send(settings, b"0")
     assert await _values(source, 1) == [b"0"]
-    silent, lost = [True], source.inspector.truncated
+    silent, truncated = [True], source.inspector.truncated
 
     async def asked(*about: Any) -> dict[Place, int]:
         if silent and INVOICES in about[0]:
             raise RequestTimedOutError
-        return await lost(*about)
+        return await truncated(*about)
 
     monkeypatch.setattr(source.inspector, "truncated", asked)
     await asyncio.to_thread(broker.elects_a_leader)

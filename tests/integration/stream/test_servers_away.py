@@ -225,7 +225,7 @@ async def test_a_broker_that_does_not_answer_for_a_moment_costs_no_session(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     """Whichever broker was asked for the topics' ids just as it restarted: all that was in flight became unknown."""
-    monkeypatch.setattr(source, "IDS_SECONDS", 0.0)
+    monkeypatch.setattr(source, "TOPIC_IDS_SECONDS", 0.0)
     answers: list[Exception] = [NodeNotReadyError(), RequestTimedOutError(), KafkaConnectionError(), TimeoutError()]
     worker = await at_work(deployment)
 
@@ -266,7 +266,7 @@ async def test_a_client_that_no_longer_fetches_is_replaced_by_one_that_does(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     """Its task that fetches ends where two brokers refuse the same offset, and says so to nobody."""
-    monkeypatch.setattr(source, "IDS_SECONDS", 0.1)
+    monkeypatch.setattr(source, "TOPIC_IDS_SECONDS", 0.1)
     monkeypatch.setattr(source, "FETCHES_SILENT_SECONDS_MAX", 0.5)
     worker = await at_work(deployment)
     worker.consumer._fetcher._fetch_task.cancel()
@@ -281,7 +281,7 @@ async def test_a_client_that_no_longer_fetches_is_replaced_by_one_that_does(
 async def test_what_arrives_is_read_while_no_broker_says_which_topics_they_are(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(source, "IDS_SECONDS", 0.0)
+    monkeypatch.setattr(source, "TOPIC_IDS_SECONDS", 0.0)
     worker = await at_work(deployment)
     asked = asyncio.Event()
 
