@@ -1,4 +1,4 @@
-"""The small server that shows how a worker is."""
+"""The HTTP server for a worker's health and metrics."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -10,9 +10,9 @@ from worker.settings import Settings
 
 
 class HealthServer:
-    """`/live`, `/ready` and `/metrics` of a worker.
+    """Serves `/live`, `/ready` and `/metrics`.
 
-    `condition` says what is missing for readiness; `measure` is called before each look at the metrics.
+    `condition` returns what is missing for readiness; `measure` is called before metrics are read.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class HealthServer:
         self.port: int | None = None
 
     async def start(self) -> None:
-        """Where `OPS_PORT` is unset nothing listens; with 0 the chosen port is printed."""
+        """Listens on `OPS_PORT` and prints the port; 0 chooses a free port, unset nothing listens."""
         if self._settings.ops_port is None:
             return
         app = web.Application()
@@ -42,7 +42,7 @@ class HealthServer:
         print(f"ops server on http://{address(self._settings.ops_host, port)}", flush=True)  # noqa: T201 - the contract
 
     async def stop(self) -> None:
-        """Answers nothing more."""
+        """Stops listening."""
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -60,10 +60,10 @@ async def live(_: web.Request) -> web.Response:
 
 
 def readiness(missing: Mapping[str, str]) -> web.Response:
-    """Ready where nothing is missing."""
+    """The reply to `/ready`: 200 where nothing is missing, else 503."""
     return web.json_response({"ready": not missing, **missing}, status=503 if missing else 200)
 
 
 async def metrics(_: web.Request) -> web.Response:
-    """As Prometheus reads them."""
+    """The reply to `/metrics`, in Prometheus' format."""
     return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})

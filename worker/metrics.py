@@ -1,4 +1,4 @@
-"""Every metric of the workers, and what it promises. `docs/metrics.md` lists them; a test compares the two.
+"""All metrics of the workers. `docs/metrics.md` lists them; a test compares the two.
 
 Labels are bounded: topics and reasons by the contract, partitions by a setting, connectors by the connectors file.
 """
@@ -6,11 +6,10 @@ Labels are bounded: topics and reasons by the contract, partitions by a setting,
 from prometheus_client import Counter, Gauge, Histogram
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-# A capture may wait for a connector that is away for hours.
+# A capture may wait for hours for a connector that is away.
 LONG_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120, 600, 3_600, 21_600, 86_400)
 
-# What was consumed, and what became of it: applied, duplicate, parked, dead_lettered, or internal, which is a dead
-# letter too, of a record that the database refused.
+# Fates: applied, duplicate, parked, dead_lettered, and internal, a dead letter of a record that the database refused.
 facts_total = Counter(
     "settlement_facts_total", "Consumed records, each counted once, by what became of it (I7)", ["topic", "fate"]
 )
@@ -30,7 +29,7 @@ fact_delay_seconds = Histogram(
     buckets=LONG_SECONDS,
 )
 
-# One cycle, and the outbox behind it
+# Cycles and the outbox
 cycle_seconds = Histogram("settlement_cycle_seconds", "One transaction, from its start to its commit", buckets=SECONDS)
 cycle_records = Histogram(
     "settlement_cycle_records", "Records of one transaction", buckets=(0, 1, 5, 20, 100, 500, 1000, 2000)
@@ -59,7 +58,7 @@ invoice_to_capture_seconds = Histogram(
     buckets=LONG_SECONDS,
 )
 
-# What the tables of owned partitions say, asked when somebody looks
+# Queried from the tables of owned partitions when somebody looks
 dead_letters_open = Gauge(
     "settlement_dead_letters_open", "Dead letters that nobody has replayed or discarded", ["topic", "reason"]
 )

@@ -1,4 +1,4 @@
-"""The commands that run the workers and prepare what they need: each wires settings, rooms and an exit code."""
+"""The commands that run the workers, migrate the database, create topics and show versions."""
 
 import contextlib
 import platform
@@ -53,10 +53,10 @@ def ops_command() -> None:
 
 
 def _allow_open_files() -> None:
-    """As many as this program may have: connectors that hang would soon use up the few that it starts with."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # some systems name a limit that they do not grant
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Raises the limit on open files to the most allowed: connectors that hang would soon use up the default."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some systems name a hard limit that they do not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
 
 def _run_worker(factory: "Callable[[Control], Handler]") -> NoReturn:
@@ -71,39 +71,40 @@ def migrate_command(as_json: AsJson = False) -> None:
     """Bring the database schema up to date. Several may run at once."""
     from worker.postgres.migrations import migrate
 
-    done = run(migrate(with_embedded_stack(load()).database))
-    _tell(as_json, {"applied": done}, f"applied: {', '.join(done)}" if done else "the schema is up to date")
+    applied = run(migrate(with_embedded_stack(load()).database))
+    text = f"applied: {', '.join(applied)}" if applied else "the schema is up to date"
+    _show_result(as_json, {"applied": applied}, text)
 
 
 def topics_command(as_json: AsJson = False) -> None:
     """Create every missing topic, and refuse to go on if one has the wrong number of partitions."""
     from worker.kafka.topics import create_missing
 
-    made = run(create_missing(with_embedded_stack(load())))
-    _tell(as_json, {"created": made}, f"created: {', '.join(made)}" if made else "every topic is there")
+    created = run(create_missing(with_embedded_stack(load())))
+    _show_result(as_json, {"created": created}, f"created: {', '.join(created)}" if created else "every topic is there")
 
 
 def version_command(as_json: AsJson = False) -> None:
     """Show the version of the program, of the schema it brings, and of the broker and database it is connected to."""
     from worker.postgres.migrations import migrations
 
-    ours: dict[str, Any] = {
+    versions: dict[str, Any] = {
         "settlement": version("partial-settlement"), "python": platform.python_version(),
         "schema": migrations()[-1].number,
     }  # fmt: skip
     if not as_json:
-        _show_names(ours)  # ours is known also where a server is away
-    settings, theirs = load(), dict[str, Any]()
+        _show_lines(versions)  # known also while a server is away
+    settings, servers = load(), dict[str, Any]()
     if not settings.embedded or _stack_is_up(settings):
-        theirs = run(_peers(with_embedded_stack(settings)))
+        servers = run(_server_versions(with_embedded_stack(settings)))
     if as_json:
-        show_json(ours | theirs)
+        show_json(versions | servers)
     else:
-        _show_names(theirs)
+        _show_lines(servers)
 
 
-def _show_names(found: Mapping[str, Any]) -> None:
-    for name, value in found.items():
+def _show_lines(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
         show(out(), f"{name.replace('_', ' '):<16}{value}")
 
 
@@ -115,7 +116,7 @@ def _stack_is_up(settings: Settings) -> bool:
     return all(look.accepting for look in status(settings.home))
 
 
-async def _peers(settings: Settings) -> dict[str, Any]:
+async def _server_versions(settings: Settings) -> dict[str, Any]:
     from worker.kafka.connecting import describe_cluster
     from worker.postgres.migrations import applied_version, server_version
 
@@ -126,7 +127,7 @@ async def _peers(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _tell(as_json: bool, data: object, text: str) -> None:
+def _show_result(as_json: bool, data: object, text: str) -> None:
     if as_json:
         show_json(data)
     else:

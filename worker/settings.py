@@ -1,4 +1,4 @@
-"""Every setting of the contract, and how long draining may take: from the environment, or a file named by `_FILE`."""
+"""The settings, read from environment variables, or from files that variables ending in `_FILE` name."""
 
 import os
 import re
@@ -18,17 +18,17 @@ Default = TypeVar("Default")
 
 
 class SettingsError(Exception):
-    """One line that names the setting and what it takes. The program ends with 2."""
+    """A setting is missing or malformed. The message names it and what it takes; the program exits with 2."""
 
 
 class Secret:
-    """A value that no log, page or error shows by accident."""
+    """A value that is never shown by accident in a log, page or error."""
 
     def __init__(self, value: str) -> None:
         self._value = value
 
     def reveal(self) -> str:
-        """For whoever it is meant for, and nobody else."""
+        """The value itself, for the driver that needs it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -36,9 +36,9 @@ class Secret:
 
 
 def _setting(read: Callable[[str], Value], default: Default, takes: str) -> Value | Default:
-    """`read` makes the value of a text or raises a `ValueError`; `takes` ends the sentence "NAME takes …"."""
-    made: Value | Default = field(default=default, metadata={"read": read, "takes": takes})
-    return made
+    """A field whose `read` parses a text or raises ValueError; `takes` ends the sentence "NAME takes …"."""
+    setting: Value | Default = field(default=default, metadata={"read": read, "takes": takes})
+    return setting
 
 
 def _checked(is_right: Callable[[Value], bool], read: Callable[[str], Value]) -> Callable[[str], Value]:
@@ -60,7 +60,7 @@ def _matching(pattern: str) -> Callable[[str], str]:
     return _checked(lambda value: re.fullmatch(pattern, value) is not None, str)
 
 
-# Python's own idea of a number is wider: 1_0, +5, 1e3, nan, blanks around it, and the digits of every script.
+# int() and float() accept more than we do: 1_0, +5, 1e3, nan, surrounding blanks, and the digits of every script.
 def _whole(least: int, most: int) -> Callable[[str], int]:
     digits = _matching("[0-9]+")
     return _checked(lambda value: least <= value <= most, lambda text: int(digits(text)))
@@ -73,7 +73,7 @@ def _above_zero(most: float) -> Callable[[str], float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Each with its default, and what it takes."""
+    """All settings, each with its default and what it takes."""
 
     kafka_bootstrap_servers: str | None = _setting(_checked(names_brokers, str), None, "host:port, several with commas")
     kafka_security_protocol: str = _one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL", default="PLAINTEXT")
@@ -106,7 +106,7 @@ class Settings:
 
     @property
     def embedded(self) -> bool:
-        """Neither Kafka nor database named: the local stack is meant."""
+        """Whether the embedded local stack is used: neither Kafka nor a database is named."""
         return self.kafka_bootstrap_servers is None and self.database_url is None
 
     @property
@@ -114,25 +114,25 @@ class Settings:
         """The folder of the embedded stack."""
         try:
             return self.settlement_home.expanduser().absolute()
-        except RuntimeError:  # its ~ stands for nobody that this machine knows
+        except RuntimeError:  # ~name of a user that this machine does not know
             raise SettingsError(_refusal("SETTLEMENT_HOME", str(self.settlement_home))) from None
 
     @property
     def bootstrap(self) -> str:
-        """Where Kafka is."""
+        """Kafka's bootstrap servers; raises if they are not set."""
         if self.kafka_bootstrap_servers is None:
             raise SettingsError(_missing("KAFKA_BOOTSTRAP_SERVERS"))
         return self.kafka_bootstrap_servers
 
     @property
     def database(self) -> str:
-        """With its password: for the driver only."""
+        """The database's URL with its password, for the driver only; raises if it is not set."""
         if self.database_url is None:
             raise SettingsError(_missing("DATABASE_URL"))
         return self.database_url.reveal()
 
     def require_both(self) -> None:
-        """A worker needs Kafka and the database: a `SettingsError` names the one that is missing."""
+        """Raises a `SettingsError` that names Kafka or the database, whichever is missing."""
         _ = self.bootstrap, self.database
 
     @property
@@ -142,11 +142,11 @@ class Settings:
 
     @property
     def expiry_lead_ms(self) -> int:
-        """How long before its end an authorization is said to expire."""
+        """How long before its expiry an authorization is reported as expiring."""
         return round(self.expiry_lead_hours * 3_600_000)
 
     def topic(self, name: str) -> str:
-        """A topic's or a group's name in Kafka."""
+        """The name in Kafka of a topic or a consumer group."""
         return self.topic_prefix + name
 
 
@@ -154,7 +154,7 @@ NAMES = {one.name.upper(): one for one in fields(Settings)}
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings of this process, or a `SettingsError`."""
+    """Reads the settings; raises `SettingsError`."""
     environment = os.environ if environment is None else environment
     if found := mistyped(environment, NAMES):
         raise SettingsError("{} is not one of our settings; did you mean {}?".format(*found))
@@ -165,7 +165,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def takes(name: str) -> str:
-    """What ends the sentence "NAME takes …"."""
+    """The end of the sentence "NAME takes …"."""
     return str(NAMES[name].metadata["takes"])
 
 
@@ -177,7 +177,7 @@ def _read(name: str, text: str) -> Any:
 
 
 def _refusal(name: str, text: str) -> str:
-    # A credential may stand before the @, also where none belongs.
+    # What precedes an @ may be a password, in any setting.
     secret = Secret in get_args(NAMES[name].type) or "@" in text
     return f"{name} takes {takes(name)}" + ("" if secret else f", not {text!r}")
 
@@ -190,7 +190,7 @@ def _given(name: str, environment: Mapping[str, str]) -> str | None:
 
 
 def _content(name: str, path: str) -> str:
-    """Where it cannot be read, nothing of what was given is shown: it may be the secret itself."""
+    """Reads the file. An error does not show the path, as it may be the secret itself, given by mistake."""
     try:
         with Path(path).open("rb") as file:
             return file.read(_SECRET_BYTES_MAX).decode().rstrip("\r\n")

@@ -23,8 +23,8 @@ _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.Except
 # The pause after each log line about one alert is twice the one before, up to this: some details change all the time.
 PAUSE_SECONDS_MAX = 60.0
 LOG_LOST = "log_lost"
-# How long a program that ends waits for its last words to be written.
-LAST_WORDS_SECONDS_MAX = 2.0
+# How long a program that ends waits for its last log lines to be written.
+FLUSH_SECONDS_MAX = 2.0
 _standard_error: StandardError | None = None
 
 
@@ -51,7 +51,7 @@ _lasting: dict[tuple[str, str], _Lasting] = {}
 
 
 def configure(settings: Settings) -> None:
-    """JSON lines, or lines for a person where a person is looking. Everything goes to standard error."""
+    """Logs to standard error: JSON lines, or lines for people where it is a terminal."""
     as_json = settings.log_format == "json" or (settings.log_format is None and not sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -66,7 +66,7 @@ def configure(settings: Settings) -> None:
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     global _standard_error  # noqa: PLW0603 - there is one
     if _standard_error is None:
-        _standard_error = StandardError(_fails, _writes)
+        _standard_error = StandardError(_log_failed, _log_written)
         atexit.register(flush)
     structlog.configure(
         processors=[*shared, *render],
@@ -78,9 +78,9 @@ def configure(settings: Settings) -> None:
 
 
 def flush() -> None:
-    """Before an end that runs nothing more: what was said is written, unless nobody takes it."""
+    """Waits until the log is written, for at most `FLUSH_SECONDS_MAX`. Call it before the process ends abruptly."""
     if _standard_error is not None:
-        _standard_error.wait(LAST_WORDS_SECONDS_MAX)
+        _standard_error.wait(FLUSH_SECONDS_MAX)
 
 
 def alert(code: str, connector: str = "", **details: Any) -> None:
@@ -91,8 +91,8 @@ def alert(code: str, connector: str = "", **details: Any) -> None:
 
 
 def clear_alert(code: str, connector: str = "") -> None:
-    """The reason is gone; said once."""
-    if _ends(code, connector):
+    """Ends the alert, if it lasts, and logs that once."""
+    if _end(code, connector):
         log.info("alert over", code=code, **({"connector": connector} if connector else {}))
 
 
@@ -116,28 +116,28 @@ def _begin(code: str, connector: str, **details: Any) -> _Lasting:
     return lasting
 
 
-def _ends(code: str, connector: str) -> bool:
-    """Whether it lasted until now."""
+def _end(code: str, connector: str) -> bool:
+    """Ends the alert; returns whether it lasted."""
     if _lasting.pop((code, connector), None) is None:
         return False
     metrics.alerts.labels(code=code, connector=connector).set(0)
     return True
 
 
-def _fails(why: str) -> None:
-    """No money waits for the log, and the log cannot say it: the gauge does."""
+def _log_failed(why: str) -> None:
+    """Raises the alert by its gauge alone, as the log cannot be written; the worker goes on."""
     _begin(LOG_LOST, "", problem=why)
 
 
-def _writes(lost: int) -> None:
-    if _ends(LOG_LOST, ""):
+def _log_written(lost: int) -> None:
+    if _end(LOG_LOST, ""):
         log.warning("the log could not be written for a while", lines_lost=lost)
 
 
 def _adopt_standard_logging(
     standard_error: StandardError, shared: list[structlog.typing.Processor], render: list[structlog.typing.Processor]
 ) -> None:
-    """Libraries log in our shape, and only what is worth a look."""
+    """Makes libraries log in our format, and only warnings and errors."""
     handler = logging.StreamHandler(standard_error)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -149,13 +149,13 @@ def _adopt_standard_logging(
     root.setLevel(logging.WARNING)
     # While the broker is away aiokafka says so ten times a second, in four ways; our alert says it once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    logging.getLogger("asyncio").addFilter(_is_not_aiokafkas)
+    logging.getLogger("asyncio").addFilter(_is_not_about_aiokafka)
 
 
-def _is_not_aiokafkas(record: logging.LogRecord) -> bool:
-    """A commit that we gave up goes on in a task of aiokafka's own, whose end by a lost connection nobody awaits.
+def _is_not_about_aiokafka(record: logging.LogRecord) -> bool:
+    """False for asyncio's reports of errors that nobody awaits in tasks and futures of aiokafka.
 
-    Nor does anybody await its futures of what waits in the producer's queue, once the session has ended by the first.
+    A commit that we gave up goes on in such a task; futures of queued batches stay behind when the session ends.
     """
-    met, said = record.exc_info and record.exc_info[1], record.getMessage()  # False where the loop met no exception
-    return not (isinstance(met, KafkaError) and ("aiokafka" in said or said.startswith("Future exception")))
+    problem, message = record.exc_info and record.exc_info[1], record.getMessage()  # False: there was no exception
+    return not (isinstance(problem, KafkaError) and ("aiokafka" in message or message.startswith("Future exception")))

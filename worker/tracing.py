@@ -1,7 +1,7 @@
-"""OpenTelemetry spans, an extra: on where the `traces` extra is installed and OTEL_EXPORTER_OTLP_ENDPOINT is set.
+"""OpenTelemetry spans: on where the extra `traces` is installed and OTEL_EXPORTER_OTLP_ENDPOINT is set.
 
-What carries a trace through both outboxes and over both topics is the ERP's own `traceparent`, byte for byte. Each step
-is a child of it, made after the step: so nothing waits for a collector, and a repeat after a crash changes no record.
+The ERP's own `traceparent` is carried through both outboxes and over both topics, byte for byte. Each step's span is
+its child, and is made after the step: so nothing waits for a collector, and a retry after a crash changes no record.
 """
 
 import os
@@ -12,24 +12,24 @@ from worker.telemetry import log
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
-# name, traceparent, begin and end in nanoseconds of the wall clock, attributes
-Recording = Callable[[str, str, int, int, Mapping[str, str | int]], None]
+# Takes name, traceparent, begin and end in nanoseconds of the wall clock, attributes.
+RecordSpan = Callable[[str, str, int, int, Mapping[str, str | int]], None]
 
 
 class Tracing:
-    """Records spans, or does nothing at all."""
+    """Records spans, where tracing was configured."""
 
     def __init__(self) -> None:
-        self._record: Recording | None = None
+        self._record: RecordSpan | None = None
         self._stop: Callable[[], None] = lambda: None
 
     @property
     def on(self) -> bool:
-        """Whether it pays to collect what a span would say."""
+        """Whether spans are recorded."""
         return self._record is not None
 
     def configure(self, service: str) -> None:
-        """Begins to export, where that was asked for."""
+        """Begins to export spans, if an endpoint is set."""
         if not any(os.environ.get(name) for name in ENDPOINTS):
             return
         try:
@@ -40,19 +40,19 @@ class Tracing:
     def span(
         self, name: str, traceparent: str | None, began_ns: int, ended_ns: int, attributes: Mapping[str, str | int]
     ) -> None:
-        """One step that is over, below the span that `traceparent` names; without one there is no trace to join."""
+        """Records a finished step as a child of `traceparent`; without one there is no trace to join."""
         if self._record is not None and traceparent is not None:
             self._record(name, traceparent, began_ns, ended_ns, attributes)
 
     def stop(self) -> None:
-        """Exports what is left."""
+        """Exports the remaining spans."""
         self._stop()
 
 
 tracing = Tracing()
 
 
-def _exporting(service: str) -> tuple[Recording, Callable[[], None]]:
+def _exporting(service: str) -> tuple[RecordSpan, Callable[[], None]]:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider

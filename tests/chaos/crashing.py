@@ -45,7 +45,7 @@ STEPS = {
         "worker.connector.client:_note_first_byte", "after", nth=5, seconds_later=0.005
     ),
     "delivery: after the reply": Step("worker.delivery.sending:Sending._add_result", nth=5),
-    "delivery: after booking": Step("worker.stream.session:Session._durable", only=lambda _, done: done.rows),
+    "delivery: after booking": Step("worker.stream.session:Session._committed", only=lambda _, done: done.rows),
     "delivery: after publishing": Step("worker.kafka.sink:Sink.hand_over", "after"),
     "ledger: after the poll": Step("worker.ledger.handler:LedgerHandler.handle", only=lambda _, cycle: cycle.records),
     "ledger: in the transaction": Step(
@@ -54,7 +54,7 @@ STEPS = {
     "ledger: everything booked": Step(
         "worker.stream.transaction:Transactions._book", "after", lambda _, cycle, __: cycle.records
     ),
-    "ledger: after the commit": Step("worker.stream.session:Session._durable", only=lambda _, done: done.rows),
+    "ledger: after the commit": Step("worker.stream.session:Session._committed", only=lambda _, done: done.rows),
     "ledger: while taking over": Step("worker.ledger.handler:LedgerHandler.taken", "after"),
     "ledger: what was left over is on its way": Step("worker.stream.takeover:Takeover._publish_left_over", "after"),
     "ledger: half published": Step("worker.kafka.sink:Sink.hand_over", "after"),

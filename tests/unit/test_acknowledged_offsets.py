@@ -22,19 +22,19 @@ def lost() -> bool:
 
 def test_a_command_that_gets_the_place_of_one_that_kafka_had_acknowledged_is_an_alert() -> None:
     offsets = AcknowledgedOffsets()
-    offsets.follow({PLACE: 100})
+    offsets.expect({PLACE: 100})
 
-    offsets.acknowledged(PLACE, 80, 1)
+    offsets.record(PLACE, 80, 1)
 
     assert lost()
-    assert not offsets.interrupted
+    assert not offsets.has_foreign_writes
 
 
 def test_commands_that_follow_one_another_are_none_also_where_one_is_acknowledged_without_its_place() -> None:
     offsets = AcknowledgedOffsets()
-    offsets.follow({PLACE: 100})
+    offsets.expect({PLACE: 100})
 
     for offset in (100, -1, 104):
-        offsets.acknowledged(PLACE, offset, 2)
+        offsets.record(PLACE, offset, 2)
 
     assert not lost()

@@ -30,7 +30,7 @@ async def test_kafka_does_not_forget_how_far_a_worker_is_on_a_partition_that_sta
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(offset_reporter, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(offset_reporter, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(offset_reporter, "REPEAT_SECONDS", 0.0)
     source = Told(2)
     one = OffsetReporter(source)
 

@@ -9,7 +9,7 @@ from cramjam import zstd
 from worker.kafka import names
 from worker.kafka.packing import pack, unpack
 from worker.kafka.records import Outgoing
-from worker.stream.outbox import restored, stored
+from worker.stream.outbox import decode, encode
 from worker.stream.stored_records import decode_headers, encode_headers
 
 PARTITION = 3
@@ -24,7 +24,7 @@ def test_a_header_without_a_value_stays_one_without_a_value():
 def test_a_dead_letter_left_over_in_the_outbox_keeps_its_headers_byte_for_byte():
     dead = Outgoing(names.INVOICES + "-dlt", PARTITION, None, None, HEADERS)
 
-    assert unpack(restored(stored(pack([dead])))) == [dead]
+    assert unpack(decode(encode(pack([dead])))) == [dead]
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,13 @@ def test_a_row_that_an_older_program_left_in_the_outbox_is_still_published(packe
     record = Outgoing(names.ORDERS, PARTITION, b"order", b"{}", [("ce_id", b"order/1")])
     as_it_was_packed = packed_by(msgspec.msgpack.encode([record]))
 
-    assert unpack(restored(as_it_was_packed)) == [record]
+    assert unpack(decode(as_it_was_packed)) == [record]
 
 
 @pytest.mark.parametrize("place", range(-1, -70, -7))
 def test_a_row_whose_records_are_not_what_was_written_is_not_published(place):
-    content = bytearray(zstd.decompress(stored(pack([Outgoing(names.ORDERS, PARTITION, b"order", b"{}", HEADERS)]))))
+    content = bytearray(zstd.decompress(encode(pack([Outgoing(names.ORDERS, PARTITION, b"order", b"{}", HEADERS)]))))
     content[place] ^= 1
 
     with pytest.raises(msgspec.DecodeError):
-        restored(bytes(zstd.compress(content)))
+        decode(bytes(zstd.compress(content)))

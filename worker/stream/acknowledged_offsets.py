@@ -1,4 +1,4 @@
-"""How far Kafka has what we write, where somebody else wrote between our records, and where some were lost."""
+"""Follows the offsets of acknowledged records; notices foreign writes between them and acknowledged records lost."""
 
 from collections.abc import Mapping
 
@@ -9,27 +9,27 @@ RECORDS_LOST = "records_lost"
 
 
 def report_lost_records(place: Place, first: int, end: int) -> None:
-    """Kafka no longer has what it had acknowledged there, from the first offset up to, and without, the end."""
+    """Alerts that Kafka lost acknowledged records, from offset `first` up to, but not including, `end`."""
     topic, partition = place
     telemetry.log.error("Kafka lost what it had acknowledged", topic=topic, partition=partition, first=first, end=end)
     telemetry.alert(RECORDS_LOST)
 
 
 class AcknowledgedOffsets:
-    """One session's; what it says has been reached stays before somebody else's records until `resume`."""
+    """The offsets of one session. Those reached stay before foreign writes until `take_foreign_writes`."""
 
     def __init__(self) -> None:
         self._ends: dict[Place, int] = {}
-        self._interrupted: set[Place] = set()
+        self._foreign_writes: set[Place] = set()
         self.reached: dict[Place, int] = {}
-        """Everything before these offsets is with Kafka, and not noted yet."""
+        """Kafka has everything before these offsets; they are not stored in the tables yet."""
 
-    def follow(self, ends: Mapping[Place, int]) -> None:
-        """The tables know what stands before these offsets; what we write comes next, unless somebody else writes."""
+    def expect(self, ends: Mapping[Place, int]) -> None:
+        """The tables know all records before these offsets; our next records are expected there."""
         self._ends |= ends
 
-    def acknowledged(self, place: Place, offset: int, number: int) -> None:
-        """This many of our records begin at this offset; called in the order in which the partition has them."""
+    def record(self, place: Place, offset: int, number: int) -> None:
+        """`number` of our records were acknowledged at this offset. Called in the partition's order."""
         expected = self._ends.get(place)
         if offset < 0:  # a repeated batch is acknowledged without its offset
             if expected is None:
@@ -38,24 +38,24 @@ class AcknowledgedOffsets:
         if expected is not None:
             self._ends[place] = offset + number
             if offset > expected:
-                self._interrupted.add(place)
+                self._foreign_writes.add(place)
             elif offset < expected:
                 report_lost_records(place, offset, expected)
-        if place not in self._interrupted:
+        if place not in self._foreign_writes:
             self.reached[place] = max(self.reached.get(place, 0), offset + number)
 
-    def noted(self, reached: Mapping[Place, int]) -> None:
-        """The tables know that these were reached."""
+    def stored(self, reached: Mapping[Place, int]) -> None:
+        """These offsets are in the tables."""
         for place, offset in reached.items():
             if self.reached.get(place) == offset:
                 del self.reached[place]
 
     @property
-    def interrupted(self) -> bool:
-        """Whether somebody else wrote between."""
-        return bool(self._interrupted)
+    def has_foreign_writes(self) -> bool:
+        """Whether somebody else wrote between our records."""
+        return bool(self._foreign_writes)
 
-    def resume(self) -> set[Place]:
-        """Where somebody else wrote; from here on it is looked at."""
-        places, self._interrupted = self._interrupted, set()
+    def take_foreign_writes(self) -> set[Place]:
+        """Returns where somebody else wrote, and forgets it: the caller verifies those partitions."""
+        places, self._foreign_writes = self._foreign_writes, set()
         return places

@@ -1,9 +1,9 @@
-"""Whether the database is older than Kafka: records of ours on our own topics that it does not know.
+"""Finds out whether the database is older than Kafka: whether our topics hold records of ours that it does not know.
 
-A worker commits what it publishes, and what it speaks of, before it publishes it. So whatever stands on our output
-topics is known to the tables, also what was published twice, late, or by a worker that has died since. What they do
-not know was decided by a later state of this database: this one was restored from a backup, or a standby took over
-before it had everything. Going on from here would decide the same facts again, perhaps otherwise, and pay twice.
+A worker commits each record, and the state that the record describes, before it publishes it. So the tables know every
+record on our output topics, also one that was published twice, late, or by a worker that has died since. A record that
+they do not know was decided by a later state of this database: this one was restored from a backup, or a standby took
+over before it had everything. Going on would decide the same facts again, perhaps differently, and pay twice.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,34 +21,34 @@ Bounds = Mapping[Place, tuple[int, int]]
 
 
 class DatabaseBehindError(Exception):
-    """Nothing is decided or sent before the database has taken back what Kafka knows."""
+    """The database is older than Kafka: nothing may be decided or sent until `settlement recover` has run."""
 
     def __init__(self, topic: str, partition: int, stored: int, unknown: int, end: int) -> None:
         super().__init__(
-            f"{topic} partition {partition}: the database knows of what was published up to offset {stored}, Kafka "
-            f"holds records of ours up to {end}, and the one at {unknown} is unknown here: this database is older than "
-            "Kafka, and nothing is decided or sent until `settlement recover` has taken back what the topics know"
+            f"{topic} partition {partition}: this database is older than Kafka. It knows what was published up to "
+            f"offset {stored}, Kafka holds records of ours up to {end}, and the database does not know the one at "
+            f"{unknown}. Nothing is decided or sent until `settlement recover` has taken back what the topics know"
         )
 
 
 def unverified_ranges(bounds: Bounds, published: Mapping[Place, int]) -> dict[Place, tuple[int, int]]:
-    """Which offsets of each partition have to be looked at.
+    """Returns the offsets of each partition whose records have to be looked up in the tables.
 
-    A topic that ends before what we published was made anew: all of it is looked at.
+    A topic that ends before what we published was made anew: all of its records are looked up.
     """
-    found = {}
+    ranges = {}
     for place, (first, end) in bounds.items():
         stored = published.get(place, 0)
-        found[place] = (max(first, stored) if stored <= end else first, end)
-    return found
+        ranges[place] = (max(first, stored) if stored <= end else first, end)
+    return ranges
 
 
-async def verify(
+async def verify_database_age(
     connection: Connection, handler: Handler, settings: Settings, bounds: Bounds, partitions: Iterable[int]
 ) -> dict[Place, int]:
-    """The ends of our output partitions: everything before them the database knows; else `DatabaseBehindError`.
+    """Returns the ends of our output partitions; raises `DatabaseBehindError` if a record before them is unknown.
 
-    Costs nothing where the stored offsets are the ends, as after every orderly stop.
+    Reads nothing where the stored offsets are the ends, as after every orderly stop.
     """
     published = await published_offsets(connection, handler.outputs, partitions)
     for place, (_, end) in bounds.items():

@@ -1,4 +1,4 @@
-"""What a handler may ask of its runner; made before both, so that neither needs the other to be built."""
+"""State that a handler and its runner share; made before both, so that neither needs the other to be built."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from worker.stream.pace import Pace
 
 
 class Control:
-    """Handed to the handler's factory. All calls belong to the event loop's thread."""
+    """Handed to the handler's factory. Call it only in the event loop's thread."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -19,14 +19,16 @@ class Control:
         self.lease_ends = 0.0
         """As `lease_time` counts. What is owned may be acted upon until then."""
         self.pace = Pace()
-        """How many records a cycle may bring; outlives the sessions that are lost."""
+        """How many records a cycle may have; outlives the sessions."""
         self.changed = asyncio.Event()
-        """Something happened that the runner's loop has to look at."""
+        """Wakes the session's loop."""
         self.cycle_wanted = False
+        """Whether a cycle runs next, with records or without."""
         self.failure: BaseException | None = None
+        """The error of a handler's background task, which ends the worker."""
 
     def own(self, epochs: Mapping[int, int]) -> None:
-        """From here on exactly these partitions are ours, under these epochs."""
+        """Exactly these partitions are ours from now on, under these epochs."""
         self.epochs = epochs
         metrics.owned_partitions.set(len(epochs))
 
@@ -36,18 +38,18 @@ class Control:
         self.changed.set()
 
     def may_send_for(self, partition: int) -> bool:
-        """Whether a send for this partition may begin now."""
+        """Whether a send for this partition may begin now: it is ours, and the lease has not run out."""
         return partition in self.epochs and self.lease_is_valid()
 
     def lease_is_valid(self) -> bool:
-        """Whether this process may act at all; after it was frozen, only once the database says so."""
+        """Whether this process may act at all. One that was frozen may not until the database has renewed its lease."""
         return self.lease_seconds() > 0
 
     def lease_seconds(self) -> float:
-        """How long the lease still lasts; below 0: it is over."""
+        """How long the lease still lasts; not above 0: it has run out."""
         return self.lease_ends - lease_time()
 
     def fail(self, problem: BaseException) -> None:
-        """A background task of the handler met what cannot be: the worker ends with it."""
+        """Ends the worker with this error of a background task."""
         self.failure = problem
         self.changed.set()

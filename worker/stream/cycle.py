@@ -1,4 +1,4 @@
-"""One transaction under way, and what a feature must provide to be run in such cycles."""
+"""One cycle, which is one transaction, and the interface of the handlers that cycles call."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
@@ -13,17 +13,17 @@ from worker.postgres.connecting import Connection
 from worker.postgres.statement_batch import StatementBatch
 from worker.stream.faults import CycleTooLargeError
 
-# A cycle that publishes more than this is made of fewer records: each may cause far more than it says.
+# A cycle that publishes more is retried with fewer records: each may cause far more bytes than it has.
 PUBLISHED_BYTES_MAX = 64 << 20
-# From so many records on for each partition, what they cause makes batches that are worth compressing.
+# From so many records per partition on, the batches that they cause are worth compressing.
 COMPRESSED_FROM_RECORDS = 16
 
 
 class TakenPartition(Struct, frozen=True):
-    """A partition that was just taken.
+    """A partition that was just taken over.
 
-    `former_lease_until_ms` is when the last lease ended that was lost without an orderly hand-over, on this
-    machine's wall clock: often long ago, and then nothing has to be waited for. None: nobody ever lost it.
+    `former_lease_until_ms`: when the last lease that was lost without a hand-over ended, on this machine's wall clock;
+    often long ago. None: no lease was ever lost.
     """
 
     epoch: int
@@ -31,7 +31,7 @@ class TakenPartition(Struct, frozen=True):
 
 
 class DeadRecord(Struct, frozen=True):
-    """A record that goes no further, and why."""
+    """A record that becomes a dead letter, and why."""
 
     record: Record
     reason: ReasonCode
@@ -41,7 +41,7 @@ class DeadRecord(Struct, frozen=True):
 
 
 class Cycle:
-    """One transaction under way. What is published here leaves only after its commit."""
+    """One transaction under way. What it publishes goes to Kafka only after its commit."""
 
     __slots__ = (
         "_packing", "connection", "dead", "epochs", "now_ms", "partitions", "published_bytes", "records", "writes",
@@ -51,22 +51,22 @@ class Cycle:
         self, connection: Connection, records: list[Record], epochs: Mapping[int, int], now_ms: int, partitions: int
     ) -> None:
         self.connection = connection
-        """Already fenced; search_path is the role's schema."""
+        """Its transaction is fenced; search_path is the role's schema."""
         self.records = records
-        """Of owned partitions, in order per topic and partition; may be empty."""
+        """From owned partitions, in order within each topic and partition; may be empty."""
         self.epochs = epochs
         """Owned partition → epoch."""
         self.now_ms = now_ms
         """Wall clock at the start of this cycle."""
         self.partitions = partitions
         self.writes = StatementBatch()
-        """What may wait for the end of the cycle: it goes with the outbox, in one statement."""
+        """Statements that may wait for the end of the cycle: they run together with the outbox's, in one round trip."""
         self._packing = Packer(compressed=len(records) >= COMPRESSED_FROM_RECORDS * max(1, len(epochs)))
         self.published_bytes = 0
         self.dead: list[DeadRecord] = []
 
     def publish(self, out: Outgoing) -> None:
-        """Adds the record to the outbox of `out.partition`, whoever owns that."""
+        """Adds the record to the outbox of `out.partition`, whoever owns that partition."""
         self._packing.add(out)
         self.published_bytes += len(out.value or b"")
         if self.published_bytes > PUBLISHED_BYTES_MAX and len(self.records) > 1:
@@ -76,30 +76,30 @@ class Cycle:
         self, record: Record, reason: ReasonCode, message: str, *, order_id: str | None = None,
         merchant: str | None = None,
     ) -> None:  # fmt: skip
-        """To `<topic>-dlt`, same partition, byte for byte; and a row in `dead_letters`.
+        """Publishes the record to `<topic>-dlt`, same partition, byte for byte, and inserts a row in `dead_letters`.
 
-        The record need not be one of this cycle: a parked fact that gave up comes as it was.
+        The record may be from an earlier cycle: a parked fact that was given up.
         """
         self.dead.append(DeadRecord(record, reason, message, order_id, merchant))
 
     @property
     def outgoing(self) -> list[Batch]:
-        """What was published so far; what comes later begins new batches."""
+        """The batches so far; records that are published later begin new ones."""
         return self._packing.batches()
 
     def savepoint(self) -> tuple[int, int, int]:
-        """Where we are now, for `rollback_to`."""
+        """Returns the present state, for `rollback_to`."""
         return len(self.outgoing), len(self.dead), self.published_bytes
 
-    def rollback_to(self, mark: tuple[int, int, int]) -> None:
-        """What was published and dead-lettered since is forgotten, with all that waits to be written."""
-        outgoing, dead, self.published_bytes = mark
+    def rollback_to(self, savepoint: tuple[int, int, int]) -> None:
+        """Drops what was published and dead-lettered since the savepoint, and all statements in `writes`."""
+        outgoing, dead, self.published_bytes = savepoint
         self._packing.truncate(outgoing)
         del self.dead[dead:]
         self.writes.clear()
 
     def clear(self) -> None:
-        """What was published and dead-lettered is in the tables: what comes next is another row."""
+        """Drops what was published and dead-lettered, once it is in the tables: more makes another outbox row."""
         self.rollback_to((0, 0, 0))
 
     def partition_of(self, order_id: str) -> int:
@@ -108,7 +108,7 @@ class Cycle:
 
 
 class Handler(Protocol):
-    """A feature: reads, decides, writes. Calls come one after another, but for `release`, `reload` and `measure`."""
+    """What a worker does with records. Calls never overlap, but for `release`, `reload` and `measure`."""
 
     @property
     def role(self) -> str:
@@ -122,55 +122,55 @@ class Handler(Protocol):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Topics that this worker alone writes and whose records its tables know; dead letters are not among them."""
+        """Topics that this worker alone writes and whose records its tables know; so without `-dlt` topics."""
         ...
 
     async def unknown(self, connection: Connection, records: Sequence[Record]) -> Record | None:
-        """Of records on `outputs` that we wrote, the first that the tables do not know, if there is one."""
+        """Returns the first of our records on `outputs` that the tables do not know."""
         ...
 
     async def taken(self, connection: Connection, taken: Mapping[int, TakenPartition]) -> None:
-        """Partitions are ours from here on: load what memory needs. Runs in a fenced transaction."""
+        """Loads what memory needs of partitions that are ours from now on. Runs in a fenced transaction."""
         ...
 
     async def release(self, partitions: frozenset[int]) -> None:
-        """Before a hand-over or stop: finish what is in flight, begin nothing new for these partitions.
+        """Finishes what is in flight and begins nothing new for these partitions, before a hand-over or a stop.
 
-        Runs beside the cycles, so that results can still be booked; after it one more cycle books the last.
+        Cycles go on meanwhile, so that results can still be booked; one more cycle afterwards books the last.
         """
         ...
 
     def dropped(self) -> None:
-        """Ownership was lost or a COMMIT failed: forget everything. `taken` comes before the next cycle."""
+        """Drops all memory, as ownership was lost or a COMMIT failed. `taken` is called before the next cycle."""
         ...
 
     def next_due_ms(self) -> int | None:
-        """The earliest wall time at which a cycle without records is wanted."""
+        """The earliest wall time at which a cycle is wanted even without records."""
         ...
 
     async def handle(self, cycle: Cycle) -> None:
-        """Reads, decides, writes; raises nothing for bad input.
+        """Reads, decides and writes; bad input raises nothing.
 
-        Memory must not advance here: the transaction may be refused, and its records come in smaller cycles.
+        Memory must not advance here: the transaction may be refused, and its records come again in smaller cycles.
         """
         ...
 
     async def committed(self, cycle: Cycle) -> None:
-        """The transaction is durable: memory may advance, sends may begin."""
+        """The transaction is durable: advances memory, begins sends."""
         ...
 
     def reload(self) -> None:
-        """SIGHUP: a file may have changed."""
+        """Reads the connectors file again, on SIGHUP."""
         ...
 
     def clock_set_back(self, seconds: float) -> None:
-        """The wall clock was set back by so much: what waits for a time that it had almost reached waits too long."""
+        """The wall clock was set back by so much: what is due at a certain time would wait that much longer."""
         ...
 
     async def measure(self, connection: Connection, partitions: Collection[int]) -> None:
-        """Sets gauges of its own, for what the tables hold of these partitions."""
+        """Sets the handler's gauges from what the tables hold of these partitions."""
         ...
 
     async def close(self) -> None:
-        """The last call: closes whatever is still open."""
+        """Closes whatever is still open. The last call."""
         ...

@@ -8,7 +8,7 @@ from worker.kafka.envelope import log_fields
 from worker.kafka.records import Place, Position, Record
 from worker.stream.faults import Remedy, remedy
 from worker.stream.session_health import SessionHealth
-from worker.stream.transaction import Done, Transactions
+from worker.stream.transaction import Commit, Transactions
 
 ATTEMPTS_MAX = 10
 INTERNAL = "internal"
@@ -21,7 +21,7 @@ class CycleRunner:
     """
 
     def __init__(
-        self, transactions: Transactions, committed: Callable[[Done], Awaitable[None]],
+        self, transactions: Transactions, committed: Callable[[Commit], Awaitable[None]],
         room: Callable[[], Awaitable[None]], health: SessionHealth,
     ) -> None:  # fmt: skip
         self._transactions = transactions
@@ -71,7 +71,7 @@ class CycleRunner:
         metrics.facts_total.labels(topic=record.topic, fate=INTERNAL).inc()
         await self._committed(done)
 
-    async def _with_retries(self, transaction: Callable[[], Awaitable[Done]]) -> Done:
+    async def _with_retries(self, transaction: Callable[[], Awaitable[Commit]]) -> Commit:
         """Runs a transaction, again where it lost against a concurrent one (deadlock, lock timeout)."""
         for attempt in range(ATTEMPTS_MAX):
             try:

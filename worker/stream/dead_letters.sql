@@ -1,6 +1,6 @@
 -- name: write_dead_letter
--- A record has one row, however often it dies; the last reason stands and is open. Of a topic that was made anew it is
--- another record: that one is kept, and what stood there before stands on the topic of dead letters.
+-- Writes a record's only row, open and with its newest reason, however often it becomes a dead letter. In a topic that
+-- was made anew the place is another record's, which replaces the row; the former record is still on the `-dlt` topic.
 INSERT INTO dead_letters (
     topic, partition, "offset", order_id, merchant, reason, message, key, value, headers, "timestamp", dead_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
@@ -15,7 +15,7 @@ ON CONFLICT (topic, partition, "offset") DO UPDATE SET
     decided_by = NULL, decided_reason = NULL, decided_at = NULL;
 
 -- name: count_open_dead_letters
--- How many records of these partitions wait for a person, by topic and reason.
+-- Counts the open dead letters of these partitions, by topic and reason.
 SELECT topic, reason, count(*) AS number FROM dead_letters
 WHERE status = 'open' AND partition = ANY($1::integer[])
 GROUP BY topic, reason;

@@ -1,4 +1,4 @@
-"""An orderly hand-over under way: the feature finishes what is in flight while cycles go on."""
+"""An orderly hand-over: the handler finishes what is in flight while cycles go on."""
 
 import asyncio
 
@@ -8,19 +8,19 @@ from worker.stream.cycle import Handler
 
 
 class HandOver:
-    """Partitions on their way out."""
+    """The partitions that are handed over, and how far that is."""
 
     def __init__(self, partitions: frozenset[int], handler: Handler, control: Control) -> None:
         self.partitions = partitions
         self.booked = False
-        """Whether the cycle after the release has run, which books the last results."""
+        """Whether the cycle that books the last results has run, after the release."""
         self._task = asyncio.ensure_future(handler.release(partitions))
         self._task.add_done_callback(lambda _: control.changed.set())
 
     def released(self) -> bool:
-        """Whether the feature is done with them; raises what it met."""
+        """Whether the handler has released the partitions; raises its error."""
         return self._task.done() and self._task.result() is None
 
     async def cancel(self) -> None:
-        """Stops waiting for the feature."""
+        """Stops the handler's release."""
         await end([self._task])

@@ -1,6 +1,6 @@
 -- name: lock_holders
--- Who beside the workers holds more than a reader's lock on our tables now. What an open transaction of another user
--- does, and since when, only a superuser or a member of pg_monitor may see.
+-- Sessions other than the workers' that hold more than a reader's lock on our tables. The state and the beginning of
+-- another user's transaction are visible only to a superuser or a member of pg_monitor.
 SELECT lock.pid, activity.application_name, activity.usename, activity.state, activity.xact_start,
     array_agg(DISTINCT class.relname::text ORDER BY class.relname::text) AS tables
 FROM pg_locks AS lock

@@ -1,4 +1,4 @@
-"""Offsets for the lag tools: after the database's commit, soon, and without ever holding up a cycle."""
+"""Commits offsets to Kafka for lag tools, soon after the database's commit and without holding up a cycle."""
 
 import asyncio
 import contextlib
@@ -13,83 +13,83 @@ from worker.kafka.records import Place
 from worker.kafka.refusals import refusal
 from worker.kafka.source import Source
 
-# Between two commits under load; an idle worker commits at once.
+# Pause after each commit; an idle worker commits at once.
 PAUSE_SECONDS = 0.5
 RETRY_SECONDS = 1.0
-# A refusal that passes sooner, as while a coordinator moves, is not worth an alert.
+# A refusal that passes sooner, as while a coordinator moves, raises no alert.
 REFUSED_SECONDS_MAX = 10.0
 OFFSETS_REFUSED = "offsets_refused"
-# Kafka forgets what nobody commits for `offsets.retention.minutes`, a week unless set; also of a worker that runs.
-AGAIN_SECONDS = 3_600.0
+# Kafka deletes offsets that nobody commits for `offsets.retention.minutes` (default: a week), also of a running worker.
+REPEAT_SECONDS = 3_600.0
 
 
 class OffsetReporter:
-    """Commits the latest offset of each partition that it was told, and now and then all of them again."""
+    """Commits the latest noted offset of each partition, and all of them again every `REPEAT_SECONDS`."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._offsets: dict[Place, int] = {}
-        self._told_ever: dict[Place, int] = {}
-        self._again_at = time.monotonic() + AGAIN_SECONDS
-        self._told = asyncio.Event()
+        self._uncommitted: dict[Place, int] = {}
+        self._latest: dict[Place, int] = {}
+        self._repeat_at = time.monotonic() + REPEAT_SECONDS
+        self._noted = asyncio.Event()
         self._refused_since: float | None = None
         self._busy = asyncio.Lock()
         self._task = asyncio.create_task(self._run(), name="offset reporter")
 
     @property
     def failure(self) -> BaseException | None:
-        """Why it commits nothing more."""
+        """The error that ended the commits; None while they go on."""
         return failure_of(self._task)
 
     def note(self, offsets: Mapping[Place, int]) -> None:
-        """Everything before these offsets is durable, and may be told to Kafka."""
+        """Everything before these offsets is durable: Kafka may be told."""
         if offsets:
-            self._offsets.update(offsets)
-            self._told_ever.update(offsets)
-            self._told.set()
+            self._uncommitted.update(offsets)
+            self._latest.update(offsets)
+            self._noted.set()
 
     def forget(self, partitions: Container[int]) -> None:
-        """These are somebody else's to report: Kafka's client refuses a commit that names one it no longer reads."""
-        self._offsets = {place: at for place, at in self._offsets.items() if place[1] not in partitions}
-        self._told_ever = {place: at for place, at in self._told_ever.items() if place[1] not in partitions}
+        """Stops reporting these partitions: Kafka's client refuses a commit that names one it no longer reads."""
+        self._uncommitted = {place: at for place, at in self._uncommitted.items() if place[1] not in partitions}
+        self._latest = {place: at for place, at in self._latest.items() if place[1] not in partitions}
 
     async def flush(self, seconds_max: float) -> None:
-        """What was told is with Kafka, or the time is over: nothing depends on it."""
+        """Commits what is uncommitted, for at most `seconds_max`; errors are ignored, as nothing depends on it."""
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(seconds_max):
                 await self._commit()
 
     async def discard(self) -> None:
-        """Commits nothing more."""
+        """Stops committing."""
         await end([self._task])
 
     async def _run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(AGAIN_SECONDS):
-                    await self._told.wait()
-            self._told.clear()
-            if time.monotonic() >= self._again_at:
-                self._offsets, self._again_at = dict(self._told_ever), time.monotonic() + AGAIN_SECONDS
+                async with asyncio.timeout(REPEAT_SECONDS):
+                    await self._noted.wait()
+            self._noted.clear()
+            if time.monotonic() >= self._repeat_at:
+                self._uncommitted, self._repeat_at = dict(self._latest), time.monotonic() + REPEAT_SECONDS
             try:
                 with not_by_us():
                     await self._commit()
-                self._taken()
+                self._accepted()
                 await asyncio.sleep(PAUSE_SECONDS)
             except (KafkaError, OSError, TimeoutError) as problem:
-                self._not_taken(problem)
-                self._told.set()
+                self._refused(problem)
+                self._noted.set()
                 await asyncio.sleep(RETRY_SECONDS)
 
-    def _taken(self) -> None:
+    def _accepted(self) -> None:
         self._refused_since = None
         telemetry.clear_alert(OFFSETS_REFUSED)
 
-    def _not_taken(self, problem: Exception) -> None:
-        """A refusal that lasts is an alert: work goes on, but lag tools show what is not true."""
+    def _refused(self, problem: Exception) -> None:
+        """Alerts where a refusal lasts: work goes on, but lag tools show outdated offsets."""
         telemetry.log.debug("offsets not committed to Kafka yet", problem=str(problem))
         if not isinstance(problem, KafkaError) or problem.retriable:
-            self._refused_since = None  # Kafka is away, which others say
+            self._refused_since = None  # Kafka is away, which other alerts say
             return
         now = time.monotonic()
         if self._refused_since is None:
@@ -99,9 +99,11 @@ class OffsetReporter:
 
     async def _commit(self) -> None:
         async with self._busy:
-            if offsets := dict(self._offsets):
+            if offsets := dict(self._uncommitted):
                 await self._source.commit(offsets)
-                self._offsets = {place: now for place, now in self._offsets.items() if offsets.get(place) != now}
+                self._uncommitted = {
+                    place: offset for place, offset in self._uncommitted.items() if offsets.get(place) != offset
+                }
 
 
 def _why(problem: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Records on their way to Kafka: a row per cycle and target partition, published in the order of ids."""
+"""The outbox table: one row per cycle and target partition, published in the order of ids."""
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,32 +18,34 @@ from worker.postgres.values import moment
 from worker.stream.cycle import Cycle
 from worker.stream.stored_records import encode_headers
 
-# Rows of others that one cycle reads; while more are left, our own rows wait behind them in the table.
+# Misplaced rows that one cycle reads; while more are left, our own rows wait behind them in the table.
 MISPLACED_ROWS_MAX = 200
 LEFT_OVER_PAGE_ROWS = 20
-# What Python's values around the bytes of a batch take.
+# What the Python objects around the bytes of a batch take.
 BATCH_OVERHEAD_BYTES = 1_000
 
 ZSTD_LEVEL = 1
 
 _SQL = load("worker.stream")
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[tuple[str, int, bytes]]).decode
-# What an earlier program left, compressed with zstd too, or with zlib by one before it: records, not in batches yet.
-_decode_records = msgspec.msgpack.Decoder(list[Outgoing]).decode
+_pack_row = msgspec.msgpack.Encoder().encode
+_unpack_row = msgspec.msgpack.Decoder(list[tuple[str, int, bytes]]).decode
+# Earlier versions stored records, not batches, compressed with zstd, and before that with zlib.
+_unpack_row_of_records = msgspec.msgpack.Decoder(list[Outgoing]).decode
 _ZLIB = b"\x78"
 
 
 class UnreadableRowError(Exception):
-    """Somebody wrote there, or a disk is broken: nothing may be published past it."""
+    """A row was altered or damaged: nothing may be published past it."""
 
     def __init__(self, row_id: int, partition: int) -> None:
-        super().__init__(f"outbox row {row_id} of partition {partition} cannot be read: it is not what was written")
+        super().__init__(
+            f"outbox row {row_id} of partition {partition} cannot be read: its content is not what a worker wrote"
+        )
         self.row_id = row_id
 
 
 class Row(Struct, frozen=True):
-    """One row that was committed."""
+    """One committed row."""
 
     id: int
     partition: int
@@ -51,33 +53,33 @@ class Row(Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """About what it costs in memory."""
+        """About the bytes that it takes in memory."""
         return sum(batch.size() + BATCH_OVERHEAD_BYTES for batch in self.batches)
 
 
-def stored(batches: Sequence[Batch]) -> bytes:
-    """The content of a row."""
-    return bytes(zstd.compress(_encode([(*batch.place, batch.content) for batch in batches]), ZSTD_LEVEL))
+def encode(batches: Sequence[Batch]) -> bytes:
+    """Encodes the content of a row."""
+    return bytes(zstd.compress(_pack_row([(*batch.place, batch.content) for batch in batches]), ZSTD_LEVEL))
 
 
-def restored(content: bytes) -> list[Batch]:
-    """What `stored` was given; raises where it is not what was stored."""
+def decode(content: bytes) -> list[Batch]:
+    """Decodes the content of a row; raises if it was altered."""
     plain = zlib.decompress(content) if content.startswith(_ZLIB) else bytes(zstd.decompress(content))
     try:
-        found = _decode(plain)
+        rows = _unpack_row(plain)
     except msgspec.DecodeError:
-        return pack(_decode_records(plain))
-    batches = [Batch((topic, partition), bytearray(batch)) for topic, partition, batch in found]
+        return pack(_unpack_row_of_records(plain))
+    batches = [Batch((topic, partition), bytearray(batch)) for topic, partition, batch in rows]
     if not all(batch.is_intact() for batch in batches):
-        raise msgspec.DecodeError("a batch's checksum is another")
+        raise msgspec.DecodeError("a batch does not match its checksum")
     return batches
 
 
 async def write(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int], *, behind: bool = False) -> list[Row]:
-    """Inserts what the cycle publishes along with its last writes, and returns the rows of owned partitions.
+    """Inserts what the cycle publishes, along with its last writes; returns the rows of owned partitions.
 
-    `behind`: others' rows for our partitions are still unread, so ours are marked like theirs, to be found
-    after them, and nothing is returned.
+    `behind`: misplaced rows for our partitions are still unread. So our rows are marked as misplaced too, to be found
+    after those, and nothing is returned.
     """
     await _write_dead_letters(cycle, prefix, dead_letter_bytes)
     by_partition: dict[int, list[Batch]] = {}
@@ -87,7 +89,7 @@ async def write(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int],
         await cycle.writes.execute(cycle.connection)
         return []
     misplaced = [behind or partition not in cycle.epochs for partition in by_partition]
-    contents = [stored(batches) for batches in by_partition.values()]
+    contents = [encode(batches) for batches in by_partition.values()]
     ids = await cycle.writes.fetch(cycle.connection, _SQL["write_rows"], list(by_partition), misplaced, contents)
     return [
         Row(row["id"], partition, by_partition[partition])
@@ -97,7 +99,7 @@ async def write(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int],
 
 
 async def flush(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int]) -> int:
-    """Writes what a cycle that goes on has published so far; returns how many records that was."""
+    """Inserts what a cycle has published so far, and lets it go on; returns the number of those records."""
     number = sum(batch.record_count() for batch in cycle.outgoing)
     await write(cycle, prefix, dead_letter_bytes)
     cycle.clear()
@@ -107,13 +109,13 @@ async def flush(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int])
 async def find_misplaced(
     connection: Connection, partitions: Iterable[int], known: Iterable[int]
 ) -> tuple[list[Row], bool]:
-    """Rows that others wrote for these partitions, oldest first, and whether there may be more.
+    """Returns rows that others wrote for these partitions, oldest first, and whether there may be more.
 
-    In a cycle it comes after the handler: whoever decided earlier on an order of this cycle has committed,
-    since we waited for the order's lock; so its row is found here and goes before ours.
+    A cycle calls it after the handler. Whoever decided earlier on an order of this cycle has committed by then,
+    since we waited for the order's lock: so that row is found here, and is published before ours.
     """
-    found = await connection.fetch(_SQL["find_misplaced"], list(partitions), list(known), MISPLACED_ROWS_MAX)
-    return [_row(one) for one in found], len(found) == MISPLACED_ROWS_MAX
+    rows = await connection.fetch(_SQL["find_misplaced"], list(partitions), list(known), MISPLACED_ROWS_MAX)
+    return [_row(row) for row in rows], len(rows) == MISPLACED_ROWS_MAX
 
 
 async def misplaced_exist(connection: Connection, partitions: Iterable[int], known: Iterable[int]) -> bool:
@@ -121,31 +123,31 @@ async def misplaced_exist(connection: Connection, partitions: Iterable[int], kno
 
 
 async def left_over(connection: Connection, partitions: Iterable[int], known: Iterable[int]) -> list[Row]:
-    """The next page of what a former owner had not seen acknowledged; empty at the end.
+    """Returns the next page of rows that the former owner had not deleted; empty at the end.
 
-    Another worker's row may have been committed since the last page and have an id below it: it goes before all rows
-    of the same order that came after it, since none of them is seen without it.
+    Another worker may commit a row with a lower id than those of the last page. It is still published before all later
+    rows of the same order, since whoever sees one of those sees this row too.
     """
-    found = await connection.fetch(_SQL["find_left_over"], list(partitions), list(known), LEFT_OVER_PAGE_ROWS)
-    return [_row(one) for one in found]
+    rows = await connection.fetch(_SQL["find_left_over"], list(partitions), list(known), LEFT_OVER_PAGE_ROWS)
+    return [_row(row) for row in rows]
 
 
 async def _write_dead_letters(cycle: Cycle, prefix: str, bytes_max: Mapping[str, int]) -> None:
     rows: list[tuple[Any, ...]] = []
-    for one in cycle.dead:
-        record = one.record
-        out, reason = dead_letter(record, one.reason, one.message, prefix, bytes_max[record.topic])
+    for dead in cycle.dead:
+        record = dead.record
+        out, reason = dead_letter(record, dead.reason, dead.message, prefix, bytes_max[record.topic])
         cycle.publish(out)
         rows.append((
-            *record.origin, one.order_id, one.merchant, reason, printable(one.message), record.key, record.value,
+            *record.origin, dead.order_id, dead.merchant, reason, printable(dead.message), record.key, record.value,
             encode_headers(record.headers), moment(record.timestamp_ms), moment(cycle.now_ms),
         ))  # fmt: skip
     if rows:
         await cycle.connection.executemany(_SQL["write_dead_letter"], rows)
 
 
-def _row(found: asyncpg.Record) -> Row:
+def _row(row: asyncpg.Record) -> Row:
     try:
-        return Row(found["id"], found["partition"], restored(found["records"]))
+        return Row(row["id"], row["partition"], decode(row["records"]))
     except (DecompressionError, zlib.error, msgspec.DecodeError) as problem:
-        raise UnreadableRowError(found["id"], found["partition"]) from problem
+        raise UnreadableRowError(row["id"], row["partition"]) from problem

@@ -1,4 +1,4 @@
-"""Who owns which partition: membership by lease and session, fair shares, take-over of the dead."""
+"""Ownership of partitions: membership by lease and database session, fair shares, burial of dead members."""
 
 import asyncio
 import contextlib
@@ -23,21 +23,21 @@ from worker.stream.faults import FencedError
 
 LEASE_SECONDS = 5.0
 BEAT_SECONDS = 1.0
-# The lease as we count it ends a little before the database's.
+# Our own count of the lease ends a little before the database's.
 LEASE_MARGIN_SECONDS = 0.25
-# How long a worker that gives up tries to tell the database; if it cannot, the others see its lease end.
+# How long a failed worker tries to leave the members; if it cannot, the others see its lease or its session end.
 LEAVE_SECONDS_MAX = 2.0
 
 _SQL = load("worker.stream")
 
 
 class Ownership:
-    """One member's view. It has a session of its own, so that a long cycle does not cost the lease."""
+    """One member. It has a database session of its own, so that a long cycle does not cost the lease."""
 
     def __init__(
         self, url: str, role: str, partitions: int, control: Control, beats_end: Callable[[], None] = lambda: None
     ) -> None:
-        """`beats_end` is called when the lease is renewed no more, whatever the reason."""
+        """`beats_end` is called once the lease is no longer renewed, whatever the reason."""
         self._url = url
         self._role = role
         self._partitions = partitions
@@ -45,32 +45,33 @@ class Ownership:
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._beats_end = beats_end
-        self._poke = asyncio.Event()
+        self._changed = asyncio.Event()
         self._busy = asyncio.Lock()
         self._held: set[int] = set()
         self.member_id = f"{socket.gethostname()[:20]}-{secrets.token_hex(6)}"
         self.claimed: dict[int, TakenPartition] = {}
-        """TakenPartition since the session last looked, which then empties it."""
+        """Claimed partitions that the session has not taken over yet; the session empties it."""
         self.surplus: frozenset[int] = frozenset()
-        """What we hold above our fair share; the runner hands it over."""
+        """Partitions above our fair share, for the session to hand over."""
         self.alone = False
-        """No other member is known: nobody can write for our partitions any more but us."""
-        self.times_alone = 0
-        """How often we have become alone."""
+        """Whether there is no other member: nobody else can write outbox rows for our partitions."""
+        self.solo_periods = 0
+        """How often we have become the only member."""
         self.accepting = True
+        """Whether free partitions are claimed; false once the worker stops."""
 
     @property
     def session_name(self) -> str:
-        """The name of all sessions of this member, so that another member can end them when this one is dead."""
+        """The application_name of all our database sessions: whoever buries this member ends them by it."""
         return f"settlement-{self._role} {self.member_id}"
 
     @property
     def failure(self) -> BaseException | None:
-        """Why there are no more beats."""
+        """The error that ended the beats; None while they go on."""
         return failure_of(self._task)
 
     async def join(self) -> None:
-        """Becomes a member and takes what is free of its share; beats from here on."""
+        """Becomes a member, claims free partitions up to its share, and begins to renew the lease."""
         self._connection = await connect(self._url, name=self.session_name, schema=self._role)
         began = lease_time()
         await self._connection.execute(
@@ -81,32 +82,32 @@ class Ownership:
         if count not in (0, self._partitions):
             raise WrongPartitionsError(count, self._partitions)
         await self._connection.execute(_SQL["create_partitions"], self._partitions)
-        await self._connection.add_listener(self._channel, lambda *_: self._poke.set())
+        await self._connection.add_listener(self._channel, lambda *_: self._changed.set())
         async with self._busy:
             await self._beat()
-            await self._tell_others()
+            await self._notify_members()
         self._task = asyncio.create_task(self._beats(), name="ownership")
         self._task.add_done_callback(lambda _: self._beats_end())
 
     async def release(self, partitions: frozenset[int]) -> None:
-        """Orderly: everything of these partitions is flushed."""
+        """Frees these partitions, after everything of them was flushed."""
         async with self._busy:
             await self._execute("release_partitions", self.member_id, sorted(partitions))
             self._held -= partitions
             self.surplus = frozenset()
-            await self._tell_others()
+            await self._notify_members()
 
     async def leave(self) -> None:
-        """Ends the membership after everything was released; what was not is found by the others."""
+        """Ends the membership, and frees partitions that were not released as lost."""
         await self._stop()
         if self._connection is not None:
             async with self._connection.transaction():
                 await self._free(await self._connection.fetchval(_SQL["leave"], self.member_id), self.member_id)
-            await self._tell_others()
+            await self._notify_members()
             await self._connection.close()
 
     async def abandon(self) -> None:
-        """Gives up at once, partitions and all. If the database cannot be told, the others see this session end."""
+        """Leaves at once; if the database does not answer, the others see this session end."""
         await self._stop()
         if self._connection is not None and not self._connection.is_closed():
             with contextlib.suppress(*SESSION_LOST):
@@ -122,8 +123,8 @@ class Ownership:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_SECONDS):
-                    await self._poke.wait()
-            self._poke.clear()
+                    await self._changed.wait()
+            self._changed.clear()
             try:
                 async with asyncio.timeout(max(self._control.lease_seconds(), BEAT_SECONDS)), self._busy:
                     with not_by_us():
@@ -144,7 +145,7 @@ class Ownership:
         await self._bury_dead([row["member_id"] for row in members if row["dead"]])
         living = [row["member_id"] for row in members if not row["dead"] or row["member_id"] == self.member_id]
         alone = len(members) == 1
-        self.times_alone += alone and not self.alone
+        self.solo_periods += alone and not self.alone
         self.alone = alone
         await self._balance(fair_share(self._partitions, living, self.member_id))
 
@@ -155,10 +156,10 @@ class Ownership:
             self.surplus = frozenset(sorted(self._held)[share:])
             self._control.changed.set()
         if self.accepting and not self.surplus:
-            await self._recognise()
+            await self._verify_held()
 
-    async def _recognise(self) -> None:
-        """What the database says we own must be what we believe we own; a person may have changed it by hand."""
+    async def _verify_held(self) -> None:
+        """Raises if the database says that we own other partitions than we hold: a person may have changed a row."""
         rows = await self._session.fetch(_SQL["look_at_partitions"])
         owned = {row["partition"] for row in rows if row["owner"] == self.member_id}
         if owned != self._held:
@@ -189,7 +190,7 @@ class Ownership:
                 await self._bury(member_id)
 
     async def _bury(self, member_id: str) -> None:
-        """Frees what a dead member owned, after its sessions have ended."""
+        """Ends a dead member's sessions, and frees its partitions."""
         connection = self._session
         try:
             async with connection.transaction():
@@ -210,7 +211,7 @@ class Ownership:
         if lease_until is not None:
             await self._execute("free_lost_partitions", member_id, lease_until)
 
-    async def _tell_others(self) -> None:
+    async def _notify_members(self) -> None:
         await self._session.execute("SELECT pg_notify($1, '')", self._channel)
 
     async def _execute(self, query: str, *arguments: object) -> None:
@@ -233,7 +234,7 @@ class Ownership:
 
 
 class WrongPartitionsError(Exception):
-    """The database was set up for another number of partitions."""
+    """TOPIC_PARTITIONS is not the number of partitions in the database."""
 
     def __init__(self, found: int, wanted: int) -> None:
         super().__init__(
@@ -243,6 +244,6 @@ class WrongPartitionsError(Exception):
 
 
 def fair_share(partitions: int, living: list[str], member_id: str) -> int:
-    """Every member gets the same number of partitions; where it does not divide evenly, the oldest get one more."""
+    """Returns a member's number of partitions: the same for all; the oldest members get one more for a remainder."""
     each, rest = divmod(partitions, len(living))
     return each + (living.index(member_id) < rest)

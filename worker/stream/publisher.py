@@ -1,4 +1,4 @@
-"""Brings committed rows to Kafka, in order, and remembers which of them Kafka has."""
+"""Publishes committed outbox rows in order, and keeps account of which Kafka has acknowledged."""
 
 import asyncio
 import time
@@ -13,12 +13,12 @@ from worker.stream.acknowledged_offsets import AcknowledgedOffsets
 from worker.stream.control import Control
 from worker.stream.outbox import Row
 
-# Above this no new cycle begins: what is committed and not published costs memory.
+# Above this no new cycle begins: rows that are committed and not acknowledged are kept in memory.
 UNACKNOWLEDGED_BYTES_MAX = 8 << 20
 
 
 class Publisher:
-    """Rows go out in the order of `enqueue`, per partition; several are on their way at once."""
+    """Publishes rows in the order of `enqueue` within each partition; several are in flight at once."""
 
     def __init__(self, sink: Sink, control: Control) -> None:
         self._sink = sink
@@ -36,7 +36,7 @@ class Publisher:
         self.failure: BaseException | None = None
 
     def enqueue(self, rows: Sequence[Row]) -> None:
-        """Committed rows, oldest first."""
+        """Queues committed rows, oldest first."""
         now = time.monotonic()
         for row in rows:
             self._known[row.id] = row.partition
@@ -48,7 +48,7 @@ class Publisher:
 
     @property
     def known(self) -> Iterable[int]:
-        """Ids of rows that were enqueued and are not deleted yet."""
+        """Ids of the rows that were enqueued and are not yet deleted from the outbox."""
         return self._known.keys()
 
     def has_room(self) -> bool:
@@ -56,31 +56,31 @@ class Publisher:
         return self._bytes < UNACKNOWLEDGED_BYTES_MAX
 
     def holds(self, partitions: frozenset[int]) -> bool:
-        """Whether rows of these partitions are not yet acknowledged and deleted."""
+        """Whether any row of these partitions is not yet acknowledged and deleted."""
         return not partitions.isdisjoint(self._known.values())
 
     def waits_for(self, ids: frozenset[int]) -> bool:
-        """Whether Kafka has not acknowledged all of these rows yet."""
+        """Whether Kafka has yet to acknowledge any of these rows."""
         return not ids.isdisjoint(self._unacknowledged)
 
     def acknowledged(self) -> tuple[list[int], dict[Place, int]]:
-        """Rows to delete, and how far each partition was written; stays until `forget`."""
+        """Returns the ids of acknowledged rows, and the offsets reached; both stay until `forget`."""
         return list(self._acknowledged), dict(self.acknowledged_offsets.reached)
 
     def forget(self, ids: list[int], reached: dict[Place, int]) -> None:
-        """These are deleted."""
+        """These rows are deleted from the outbox, and these offsets stored."""
         del self._acknowledged[: len(ids)]
         for row_id in ids:
             self._known.pop(row_id, None)
-        self.acknowledged_offsets.noted(reached)
+        self.acknowledged_offsets.stored(reached)
 
     def waiting_seconds(self) -> float:
-        """Since when the oldest row waits for Kafka."""
+        """How long the oldest row has waited for its acknowledgement."""
         oldest = next(iter(self._unacknowledged.values()), None)
         return 0.0 if oldest is None else time.monotonic() - oldest[1]
 
     async def discard(self) -> None:
-        """Publishes nothing more; the next owner of the partitions finds the rows in the outbox."""
+        """Stops publishing; the next owner of the partitions finds the rows in the outbox."""
         await end([self._task, *self._waiters])
 
     async def _run(self) -> None:
@@ -90,11 +90,11 @@ class Publisher:
                 self._queued.clear()
                 rows, self._queue = self._queue, []
                 await self._hand_over(rows)
-        except Exception as problem:  # noqa: BLE001 - told to the runner, which decides
+        except Exception as problem:  # noqa: BLE001 - the session raises it
             self._fail(problem)
 
     async def _hand_over(self, rows: list[Row]) -> None:
-        """From here on the client has the batches: of the rows only the ids are kept."""
+        """Gives the batches to Kafka's client; of the rows themselves only the ids are kept in memory."""
         with not_by_us():
             acks = await self._sink.hand_over([batch for row in rows for batch in row.batches])
         for place, number, ack in acks:
@@ -108,7 +108,7 @@ class Publisher:
             for _, _, ack in acks:
                 with not_by_us():
                     await ack
-        except Exception as problem:  # noqa: BLE001 - told to the runner, which decides
+        except Exception as problem:  # noqa: BLE001 - the session raises it
             self._fail(problem)
             return
         now = time.monotonic()
@@ -122,7 +122,7 @@ class Publisher:
 
     def _note(self, place: Place, number: int, ack: Ack) -> None:
         if not ack.cancelled() and ack.exception() is None:
-            self.acknowledged_offsets.acknowledged(place, ack.result().offset, number)
+            self.acknowledged_offsets.record(place, ack.result().offset, number)
 
     def _fail(self, problem: BaseException) -> None:
         self.failure = self.failure or problem

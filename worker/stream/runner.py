@@ -1,4 +1,4 @@
-"""Runs one worker: a session after another until it is told to stop, and a program around it."""
+"""Runs one worker: one session after another until it is told to stop; and the program around it."""
 
 import asyncio
 import contextlib
@@ -29,18 +29,16 @@ from worker.stream.session_health import SessionHealth
 from worker.stream.table_metrics import TableMetrics
 from worker.tracing import tracing
 
-# What one sentence explains and no waiting helps against.
+# Errors that end the worker, since waiting does not help, and whose message is all that the log needs.
 EXPLAINED = (
     DatabaseBehindError, DatabaseUrlError, MigrationError, OffsetGoneError, LogTruncatedError,
     TopicsError, UnreadableBatchError, UnreadableRowError, WrongPartitionsError,
 )  # fmt: skip
-
-
 LEASE_OVER = "PostgreSQL has not renewed this worker's lease in time"
 
 
 class Runner:
-    """From joining to draining. Recovers by itself when PostgreSQL or Kafka were away."""
+    """Keeps a session running until `stop`, also across outages of PostgreSQL and Kafka."""
 
     def __init__(self, handler: Handler, control: Control) -> None:
         self.handler = handler
@@ -55,14 +53,14 @@ class Runner:
         self._table_metrics = TableMetrics(handler, control)
 
     async def run(self) -> None:
-        """Until `stop`; raises what no waiting helps against."""
+        """Runs until `stop`; raises errors against which waiting does not help."""
         working = asyncio.create_task(self._work(), name="runner")
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
             seconds = self._settings.drain_seconds
-            _, late = await asyncio.wait([working], timeout=seconds)
-            if late:
+            _, unfinished = await asyncio.wait([working], timeout=seconds)
+            if unfinished:
                 telemetry.log.warning("not drained in time; other workers take over what is left", seconds=seconds)
         finally:
             stopping.cancel()
@@ -74,14 +72,14 @@ class Runner:
             working.result()
 
     def stop(self) -> None:
-        """Ends `run` after a drain."""
+        """Makes `run` drain and return."""
         self._stopping.set()
         if self._session is not None:
             self._session.stopping = True
         self._control.changed.set()
 
     def condition(self) -> Mapping[str, str]:
-        """What is missing for readiness; nothing when all is well."""
+        """Returns what is missing for readiness; empty when the worker is ready."""
         if self._health.problem is not None or self._session is None:
             return {"problem": self._health.problem or "starting"}
         if self._control.epochs and not self._control.lease_is_valid():
@@ -90,7 +88,7 @@ class Runner:
         return {"problem": problem} if problem else {}
 
     async def measure(self) -> None:
-        """Brings up to date what is measured only when somebody looks."""
+        """Sets the gauges that are measured only when somebody looks at the metrics."""
         metrics.ready.set(0 if self.condition() else 1)
         if self._session is not None:
             self._session.measure()
@@ -101,9 +99,9 @@ class Runner:
             self._health.attempt_started()
             try:
                 with not_by_us():
-                    await self._one_session()
+                    await self._run_session()
             except Exception as problem:
-                if not self._passes(problem):
+                if not self._may_recover(problem):
                     raise
                 pause = self._health.session_failed(problem)
             else:
@@ -111,14 +109,14 @@ class Runner:
             garbage.collect_all()
             await self._sleep(pause)
 
-    def _passes(self, problem: Exception) -> bool:
-        """Whether waiting helps. Topics that were right once can be again: we wait for whoever changed them."""
+    def _may_recover(self, problem: Exception) -> bool:
+        """Whether waiting helps. Topics that were verified once may be repaired by whoever changed them."""
         if isinstance(problem, TopicsError):
             return self._topics_doubted
         self._topics_doubted |= isinstance(problem, topics.TOPIC_CHANGED)
         return remedy(problem) is not Remedy.EXIT
 
-    async def _one_session(self) -> None:
+    async def _run_session(self) -> None:
         sink = await self._prepare()
         session = Session(self._settings, self.handler, self._control, self._health, sink, self._dead_letter_bytes)
         self._session = session
@@ -129,7 +127,7 @@ class Runner:
             await session.close()
         except BaseException:
             await session.drop()
-            self._sink = None  # it may ask for ever where brokers no longer are; a new one asks the bootstrap servers
+            self._sink = None  # it may know only brokers' former addresses; a new one asks the bootstrap servers
             await sink.stop()
             raise
         finally:
@@ -137,7 +135,7 @@ class Runner:
             self._session = None
 
     async def _prepare(self) -> Sink:
-        """Checks schema and topics once, the topics again when Kafka doubts one; makes a producer if there is none."""
+        """Checks schema and topics once, and the topics again after an error about a topic; returns the producer."""
         if not self._dead_letter_bytes:
             async with connected(self._settings.database, name=f"settlement-{self.handler.role}") as connection:
                 await require_current(connection)
@@ -159,7 +157,7 @@ class Runner:
 
 
 async def run_worker(settings: Settings, handler_factory: Callable[[Control], Handler]) -> int:
-    """One worker as a program: signals, the health server, exit code."""
+    """Runs one worker as a program, with signals and the health server; returns the exit code."""
     telemetry.configure(settings)
     garbage.collect_between_cycles_only()
     control = Control(settings)
@@ -189,4 +187,4 @@ def _listen(runner: Runner) -> None:
     loop.add_signal_handler(signal.SIGTERM, runner.stop)
     loop.add_signal_handler(signal.SIGINT, runner.stop)
     loop.add_signal_handler(signal.SIGHUP, Debouncer(runner.handler.reload).trigger)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP, signal.SIGTERM])  # one that came earlier is heard now
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP, signal.SIGTERM])  # earlier signals are delivered now

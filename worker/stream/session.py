@@ -1,4 +1,4 @@
-"""From joining to leaving: takes partitions, runs cycles, hands over. A failure ends it; the next one starts afresh."""
+"""One membership: takes partitions, runs cycles, hands partitions over. An error ends it, and another one begins."""
 
 import asyncio
 import contextlib
@@ -22,22 +22,23 @@ from worker.stream.ownership import Ownership
 from worker.stream.publisher import Publisher
 from worker.stream.session_health import KAFKA_AWAY, SessionHealth
 from worker.stream.takeover import Takeover
-from worker.stream.transaction import Done, Transactions
+from worker.stream.transaction import Commit, Transactions
 
 CYCLE_BYTES_MAX = 8 << 20
-# How long acknowledged rows wait for a cycle that deletes them in passing, before one is run for them alone.
+# How long acknowledged outbox rows wait for a cycle that deletes them in passing, before a cycle of their own does.
 TIDY_SECONDS = 0.1
-LOOK_SECONDS = 1.0
+# How often the loop runs though nothing has happened.
+IDLE_LOOP_SECONDS = 1.0
 FLUSH_SECONDS_MAX = 2.0
 KAFKA_SILENT_SECONDS_MAX = 5.0
-# Longer than brokers take to choose another one.
+# Longer than brokers take to elect another leader.
 LEADERLESS_SECONDS_MAX = 5.0
 LEADERLESS_NAMED_MAX = 3
 TOPIC_WIDENED = "topic_widened"
 
 
 class Session:
-    """One membership, with all that hangs on it."""
+    """A member's connections and the loop that runs its cycles."""
 
     def __init__(
         self, settings: Settings, handler: Handler, control: Control, health: SessionHealth, sink: Sink,
@@ -48,7 +49,7 @@ class Session:
         self._control = control
         self._health = health
         self._ownership = Ownership(
-            settings.database, handler.role, settings.topic_partitions, control, self._stop_waiting
+            settings.database, handler.role, settings.topic_partitions, control, self._beats_ended
         )
         self._source = Source(settings, handler.role, (*handler.topics, *handler.outputs), control.changed.set)
         self._publisher = Publisher(sink, control)
@@ -58,63 +59,60 @@ class Session:
             control, handler, self._ownership, self._publisher, self._misplaced, dead_letter_bytes
         )
         self._takeover = Takeover(control, handler, self._source, self._publisher, self._transactions, self._room)
-        self._cycle_runner = CycleRunner(self._transactions, self._durable, self._room, health)
+        self._cycle_runner = CycleRunner(self._transactions, self._committed, self._room, health)
         self._positions: dict[Place, int] = {}
         self._hand_over: HandOver | None = None
         self._tidy_at: float | None = None
         self._skipped_at = 0.0
-        self._works = False
+        self._working = False
         self._clock = WallClock()
         self.stopping = False
 
     async def open(self) -> None:
-        """Ready to take partitions."""
+        """Connects to the database and to Kafka, and joins the members."""
         await self._transactions.open()
         await self._source.start()
         await self._ownership.join()
 
     async def run(self) -> None:
-        """Until it was told to stop and everything was handed over.
-
-        It works once what it claimed is taken, and what was left over there is with Kafka.
-        """
+        """Runs cycles until `stopping` is set and every partition is handed over."""
         while True:
             self._control.changed.clear()
             self._raise_failures()
-            self._look_at_clock()
+            self._check_clock()
             if self._ownership.claimed:
                 await self._take()
-            await self._takeover.look_at_others()
-            if not self._works and self._takeover.left_over_is_published():
-                self._works = True
+            await self._takeover.verify_foreign_writes()
+            if not self._working and self._takeover.left_over_is_published():
+                self._working = True
                 self._health.working(owns_partitions=bool(self._control.epochs))
-            if await self._hand_over_finished():
+            if await self._all_handed_over():
                 return
-            if await self._work():
-                self._look_at_kafka()
+            if await self._run_due_cycle():
+                self._check_kafka()
             else:
                 await self._wait()
             garbage.collect_if_due()
 
     async def close(self) -> None:
-        """The orderly end, after `run` returned."""
+        """Ends the membership in order, after `run` returned."""
         await self._offset_reporter.discard()
         await self._ownership.leave()
-        await self._let_go()
+        await self._disconnect()
 
     async def drop(self) -> None:
-        """The end after a failure: nothing is finished, everything is found again in the database."""
+        """Ends the membership after an error. Unfinished work is found in the database by the next session."""
         self._control.pace.lost()
         self._control.own({})
         if self._hand_over is not None:
             await self._hand_over.cancel()
         await self._offset_reporter.discard()
         await self._ownership.abandon()
-        await self._let_go()
+        await self._disconnect()
         self._handler.dropped()
 
     def measure(self) -> None:
-        """Sets the gauges that say how far behind we are."""
+        """Sets the gauges of consumer lag and of the outbox's age."""
         metrics.consumer_lag.clear()
         for (topic, partition), end in self._source.end_offsets().items():
             behind = max(0, end - self._positions.get((topic, partition), end))
@@ -122,25 +120,25 @@ class Session:
         metrics.outbox_age_seconds.set(self._publisher.waiting_seconds())
 
     def kafka_problem(self) -> str | None:
-        """What is overdue at the brokers: a leader, any answer at all, or the one to what we wrote."""
+        """Returns what is overdue at the brokers: a leader, any answer, or an acknowledgement."""
         if leaderless := self._source.leaderless_partitions(LEADERLESS_SECONDS_MAX):
             named, more = ", ".join(leaderless[:LEADERLESS_NAMED_MAX]), len(leaderless) - LEADERLESS_NAMED_MAX
             others = f" and {more} more" if more > 0 else ""
-            return f"Kafka has no leader for {named}{others}: what is written there waits"
+            return f"Kafka has no leader for {named}{others}: records written there wait"
         if (silent := self._source.silent_seconds() or 0.0) > KAFKA_SILENT_SECONDS_MAX:
             return f"Kafka has not answered for {silent:.0f} s"
         if (waiting := self._publisher.waiting_seconds()) > KAFKA_SILENT_SECONDS_MAX:
-            return f"Kafka has not taken what was written for {waiting:.0f} s"
+            return f"Kafka has acknowledged nothing for {waiting:.0f} s, though records wait"
         return None
 
-    async def _let_go(self) -> None:
+    async def _disconnect(self) -> None:
         self._control.own({})
         await self._publisher.discard()
         await self._source.stop()
         self._transactions.close()
 
-    def _stop_waiting(self) -> None:
-        """Nobody renews the lease: a statement under way fails now, and not at its time limit, long after the lease."""
+    def _beats_ended(self) -> None:
+        """Nothing renews the lease any more: makes a statement under way fail now, not at its timeout long after."""
         self._transactions.close()
         self._control.changed.set()
 
@@ -154,33 +152,33 @@ class Session:
             if failure is not None:
                 raise failure
 
-    def _look_at_clock(self) -> None:
+    def _check_clock(self) -> None:
         if seconds := self._clock.set_back_seconds():
             telemetry.log.warning("the wall clock was set back", seconds=round(seconds))
             self._handler.clock_set_back(seconds)
             self._control.wake()
 
     async def _take(self) -> None:
-        """What was claimed becomes ours, and is read from then on."""
-        taken, self._ownership.claimed = self._ownership.claimed, {}
-        self._works = False
+        """Takes over the claimed partitions and begins to read them."""
+        claimed, self._ownership.claimed = self._ownership.claimed, {}
+        self._working = False
         self._health.attempt_started()
-        stored = await self._takeover.take(taken)
+        stored = await self._takeover.take(claimed)
         self._positions |= stored
         await self._source.assign(self._positions)
         self._offset_reporter.note({place: offset for place, offset in stored.items() if offset > 0})
         self._control.wake()
-        telemetry.log.info("partitions taken", partitions=sorted(taken), owned=len(self._control.epochs))
+        telemetry.log.info("partitions taken", partitions=sorted(claimed), owned=len(self._control.epochs))
 
     async def _room(self) -> None:
-        """Waits while too much is committed that Kafka does not have yet."""
+        """Waits until enough committed records are acknowledged by Kafka for more to be committed."""
         while not self._publisher.has_room():
             self._raise_failures()
             self._control.changed.clear()
             await self._wait()
 
-    async def _hand_over_finished(self) -> bool:
-        """One step of an orderly hand-over, if one is due; true when all is over."""
+    async def _all_handed_over(self) -> bool:
+        """Takes the next step of a hand-over, if one is due; returns whether we stop and own nothing any more."""
         if self._hand_over is None and (self.stopping or self._ownership.surplus):
             await self._begin_hand_over()
         if (hand_over := self._hand_over) is None or not hand_over.released():
@@ -208,8 +206,8 @@ class Session:
         await self._source.assign(self._positions)
         self._hand_over = HandOver(partitions, self._handler, self._control)
 
-    async def _work(self) -> bool:
-        """One transaction, if there is a reason for one."""
+    async def _run_due_cycle(self) -> bool:
+        """Runs one cycle if there is a reason for one; returns whether it did."""
         if not self._control.epochs or not self._publisher.has_room():
             return False
         now = time.monotonic()
@@ -222,27 +220,27 @@ class Session:
             return True
         transactions = self._transactions
         skipped = self._skipped(now)
-        due = self._tidy_due(now) or await self._misplaced.due(transactions.connection, list(self._control.epochs))
+        due = self._tidy_due(now) or await self._misplaced.are_due(transactions.connection, list(self._control.epochs))
         if skipped or due:
             await self._cycle_runner.tidy(skipped)
             return True
         return False
 
     def _skipped(self, now: float) -> dict[Place, Position]:
-        """Where positions may advance though no record came: over the end of a transaction, and what it took back.
+        """Positions that may skip offsets without a record: a transaction's end marker, and what was aborted.
 
-        Else a topic that ends so would show a lag for ever, and retention would take it from under the position.
+        Else a topic that ends in such offsets would show a lag for ever, and retention would delete its position.
         """
-        if now < self._skipped_at + LOOK_SECONDS:
+        if now < self._skipped_at + IDLE_LOOP_SECONDS:
             return {}
         self._skipped_at = now
-        self._look_at_width()
+        self._check_widths()
         reached = self._source.read_positions()
         return {place: at for place, at in reached.items()
                 if at.next_offset > self._positions.get(place, at.next_offset)}  # fmt: skip
 
-    def _look_at_width(self) -> None:
-        """Nobody owns partitions that were added later: what is written there would wait unnoticed."""
+    def _check_widths(self) -> None:
+        """Alerts where a topic was given more partitions: nobody owns those, and what is written there is not read."""
         if widened := self._source.widened_topics():
             telemetry.alert(TOPIC_WIDENED, topics=widened, read=self._settings.topic_partitions)
         else:
@@ -256,7 +254,8 @@ class Session:
             self._tidy_at = now + TIDY_SECONDS
         return now >= self._tidy_at or self._hand_over is not None
 
-    async def _durable(self, done: Done) -> None:
+    async def _committed(self, done: Commit) -> None:
+        """Publishes and remembers what a commit made durable."""
         self._publisher.forget(done.deleted, done.reached)
         self._publisher.enqueue(done.rows)
         self._positions.update({place: at for place, at in done.positions.items() if place in self._positions})
@@ -264,22 +263,22 @@ class Session:
         self._tidy_at = None
         await self._handler.committed(done.cycle)
 
-    def _look_at_kafka(self) -> None:
+    def _check_kafka(self) -> None:
         if problem := self.kafka_problem():
             telemetry.alert(KAFKA_AWAY, problem=problem)
-        # A worker that stops asks nothing more, and hears nothing.
+        # A worker that stops sends Kafka no requests, so that silence means nothing.
         elif self._health.problem is None and self._source.silent_seconds() is not None:
             telemetry.clear_alert(KAFKA_AWAY)
 
     async def _wait(self) -> None:
-        self._look_at_kafka()
+        self._check_kafka()
         now = time.monotonic()
-        until = now + LOOK_SECONDS
+        until = now + IDLE_LOOP_SECONDS
         if self._tidy_at is not None:
             until = min(until, self._tidy_at)
         if self._control.epochs and self._publisher.has_room():
-            if (look_at := self._misplaced.look_at) is not None:
-                until = min(until, look_at)
+            if (next_look_at := self._misplaced.next_look_at) is not None:
+                until = min(until, next_look_at)
             if (due_ms := self._handler.next_due_ms()) is not None:
                 until = min(until, now + due_ms / 1000 - time.time())
         with contextlib.suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""How a record is kept in a table: byte for byte, its headers as JSON."""
+"""How tables store a record: its bytes as they are, its headers as JSON."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,17 +13,17 @@ _decode = msgspec.json.Decoder(list[tuple[str, bytes | None]]).decode
 
 
 def encode_headers(headers: Headers) -> bytes:
-    """A JSON array of [name, value], values in base64 or null."""
+    """Encodes headers as a JSON array of [name, value], values in base64 or null."""
     return _encode(headers)
 
 
 def decode_headers(content: bytes) -> Headers:
-    """What `encode_headers` wrote."""
+    """Decodes what `encode_headers` wrote."""
     return _decode(content)
 
 
 def stored_record(row: Mapping[str, Any]) -> Record:
-    """The record in a row that has a column for each of its fields."""
+    """Returns the record of a row that has a column for each of its fields."""
     return Record(
         row["topic"], row["partition"], row["offset"], row["key"], row["value"], decode_headers(row["headers"]),
         milliseconds(row["timestamp"]),

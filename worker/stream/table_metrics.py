@@ -1,4 +1,4 @@
-"""Gauges that only the tables can answer: measured when somebody looks at the metrics, and not more often."""
+"""Gauges that are queried from the tables, only when somebody looks at the metrics."""
 
 import time
 
@@ -10,7 +10,7 @@ from worker.stream.cycle import Handler
 from worker.stream.faults import Remedy, remedy
 from worker.telemetry import log
 
-# However many scrapers ask, the tables are measured once in this time: each look opens a session of its own.
+# However many scrapers ask, the tables are queried once in this time: each query opens a database session.
 PAUSE_SECONDS = 5.0
 STATEMENT_TIMEOUT = "2s"
 
@@ -18,7 +18,7 @@ _SQL = load("worker.stream")
 
 
 class TableMetrics:
-    """Asks in a session of its own: a slow query holds up no cycle. What cannot be asked keeps its last value."""
+    """Queries in a session of its own: a slow query holds up no cycle. After an error gauges keep their value."""
 
     def __init__(self, handler: Handler, control: Control) -> None:
         self._handler = handler
@@ -26,7 +26,7 @@ class TableMetrics:
         self._again_at = 0.0
 
     async def refresh(self) -> None:
-        """Afterwards the gauges of the tables are fresh, or no older than the pause."""
+        """Sets the gauges, unless they were set within the last `PAUSE_SECONDS`."""
         if time.monotonic() < self._again_at or not self._control.epochs:
             return
         self._again_at = time.monotonic() + PAUSE_SECONDS
@@ -36,13 +36,13 @@ class TableMetrics:
                 self._control.settings.database, name=f"settlement-{role} metrics", schema=role,
                 statement_timeout=STATEMENT_TIMEOUT, default_transaction_read_only="on",
             ) as connection:  # fmt: skip
-                await self._ask(connection, list(self._control.epochs))
+                await self._query(connection, list(self._control.epochs))
         except Exception as problem:
             if remedy(problem) is Remedy.EXIT:
                 raise
             log.debug("the tables were not measured", problem=str(problem))
 
-    async def _ask(self, connection: Connection, partitions: list[int]) -> None:
+    async def _query(self, connection: Connection, partitions: list[int]) -> None:
         rows = await connection.fetch(_SQL["count_open_dead_letters"], partitions)
         metrics.dead_letters_open.clear()
         for row in rows:

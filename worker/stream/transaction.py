@@ -1,4 +1,4 @@
-"""One transaction: fenced, handled, booked, committed. Nothing leaves before the commit."""
+"""Runs one transaction: fence, handle, book, commit. Nothing is published before the commit."""
 
 import contextlib
 import time
@@ -27,19 +27,21 @@ _CONNECTION_STAYS = (Remedy.SPLIT, Remedy.RETRY)
 _SQL = load("worker.stream")
 
 
-class Done(Struct, frozen=True):
-    """What a commit made durable."""
+class Commit(Struct, frozen=True):
+    """What one commit made durable."""
 
     cycle: Cycle
     rows: list[Row]
     """To publish, in this order."""
     positions: dict[Place, int]
     deleted: list[int]
+    """Ids of acknowledged outbox rows that are gone."""
     reached: dict[Place, int]
+    """Acknowledged offsets that were stored in `published`."""
 
 
 class Transactions:
-    """Runs cycles on one connection, one after another, between `open` and `close`."""
+    """Runs cycles, one after another, on one connection that lasts from `open` to `close`."""
 
     def __init__(
         self,
@@ -60,14 +62,14 @@ class Transactions:
         self._connection: Connection | None = None
 
     async def open(self) -> None:
-        """Connects to the database, as the same member that owns the partitions."""
+        """Connects under the member's name, so that whoever buries this member ends this session too."""
         self._connection = await connect(
             self._settings.database, name=self._ownership.session_name, schema=self._handler.role,
-            plan_cache_mode="force_generic_plan",  # the plan that was looked at, and no other for another batch
+            plan_cache_mode="force_generic_plan",  # the plan that tests check, whatever the size of the batch
         )  # fmt: skip
 
     def close(self) -> None:
-        """Runs nothing more; what is under way is rolled back."""
+        """Closes the connection at once; a transaction under way is rolled back."""
         if self._connection is not None:
             self._connection.terminate()
 
@@ -77,15 +79,15 @@ class Transactions:
             raise RuntimeError("open comes first")
         return self._connection
 
-    async def handle(self, records: list[Record], skipped: Mapping[Place, Position]) -> Done:
+    async def handle(self, records: list[Record], skipped: Mapping[Place, Position]) -> Commit:
         """Commits all that the records caused, or nothing; `skipped` positions advance although no record came."""
         return await self._run(records, skipped, self._handler.handle)
 
-    async def tidy(self, skipped: Mapping[Place, Position]) -> Done:
+    async def tidy(self, skipped: Mapping[Place, Position]) -> Commit:
         """Deletes acknowledged rows and advances positions; the handler is not called."""
         return await self._run([], skipped)
 
-    async def refuse(self, record: Record, why: str) -> Done:
+    async def refuse(self, record: Record, why: str) -> Commit:
         """Commits a dead letter in place of what the record would have caused."""
 
         async def write_dead_letter(cycle: Cycle) -> None:
@@ -96,7 +98,7 @@ class Transactions:
     async def _run(
         self, records: list[Record], skipped: Mapping[Place, Position],
         work: Callable[[Cycle], Awaitable[None]] | None = None,
-    ) -> Done:  # fmt: skip
+    ) -> Commit:  # fmt: skip
         began = time.monotonic()
         cycle = Cycle(
             self.connection, records, self._control.epochs, time.time_ns() // 1_000_000, self._settings.topic_partitions
@@ -119,7 +121,7 @@ class Transactions:
         except BaseException as problem:
             await self._end_after(problem)
             if isinstance(problem, asyncpg.LockNotAvailableError):
-                raise HeldUpError(await locks.explained(problem, self.connection)) from problem
+                raise HeldUpError(await locks.describe_lock_timeout(problem, self.connection)) from problem
             raise
         await self._commit()
 
@@ -148,8 +150,8 @@ class Transactions:
         else:
             self.connection.terminate()
 
-    async def _book(self, cycle: Cycle, skipped: Mapping[Place, Position]) -> Done:
-        found, more = await self._misplaced.find(self.connection, list(self._control.epochs))
+    async def _book(self, cycle: Cycle, skipped: Mapping[Place, Position]) -> Commit:
+        misplaced, more = await self._misplaced.find(self.connection, list(self._control.epochs))
         read = {**skipped, **{record.place: record.position for record in cycle.records}}
         deleted, reached = self._publisher.acknowledged()
         if deleted:
@@ -158,5 +160,5 @@ class Transactions:
             cycle.writes.add(_SQL["advance_published"], *place_columns(reached))
         if read:
             cycle.writes.add(_SQL["advance_positions"], *position_columns(read))
-        written = await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes, behind=more)
-        return Done(cycle, found + written, {place: at.next_offset for place, at in read.items()}, deleted, reached)
+        rows = await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes, behind=more)
+        return Commit(cycle, misplaced + rows, {place: at.next_offset for place, at in read.items()}, deleted, reached)

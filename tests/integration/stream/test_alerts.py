@@ -28,7 +28,7 @@ from worker.stream.offset_reporter import OFFSETS_REFUSED
 from worker.stream.ownership import Ownership
 from worker.stream.runner import Runner
 from worker.stream.session import TOPIC_WIDENED
-from worker.stream.session_health import DATABASE_AWAY, FALLS_MAX, KAFKA_AWAY
+from worker.stream.session_health import DATABASE_AWAY, KAFKA_AWAY, SHORT_SESSIONS_MAX
 
 
 async def test_an_alert_stands_beside_its_workers_lease_until_it_is_over(database_url: str) -> None:
@@ -144,7 +144,9 @@ async def test_trouble_that_lets_sessions_begin_and_ends_each_is_not_over_whenev
 
     with capture_logs() as logged:
         worker = Hosted(deployment.settings)
-        worker.toy.meets = [TopicAuthorizationFailedError("settlement.commands.v1") for _ in range(FALLS_MAX + 4)]
+        worker.toy.meets = [
+            TopicAuthorizationFailedError("settlement.commands.v1") for _ in range(SHORT_SESSIONS_MAX + 4)
+        ]
         await deployment.send("order-1")
         await deployment.until_seen(1)
         said = worker.runner.condition()["problem"]

@@ -167,7 +167,7 @@ async def test_a_take_over_publishes_what_was_left_before_anything_else(deployme
         value = b'{"orderId": "order-1", "version": %d}' % version
         await deployment.database.execute(
             "INSERT INTO ledger.outbox (partition, misplaced, records) VALUES ($1, $2, $3)",
-            home, version == 2, outbox.stored(pack([Outgoing(names.ORDERS, home, b"order-1", value, [("x", None)])])),
+            home, version == 2, outbox.encode(pack([Outgoing(names.ORDERS, home, b"order-1", value, [("x", None)])])),
         )  # fmt: skip
     await deployment.database.execute("INSERT INTO public.toy_orders VALUES ('order-1', 2)")
 

@@ -399,7 +399,7 @@ async def test_one_partition_that_no_broker_leads_is_named(
     leader_of = ClusterMetadata.leader_for_partition
 
     def named() -> bool:
-        said = f"Kafka has no leader for {lost.topic} partition 1: what is written there waits"
+        said = f"Kafka has no leader for {lost.topic} partition 1: records written there wait"
         return worker.runner.condition() == {"problem": said}
 
     with monkeypatch.context() as trouble:
