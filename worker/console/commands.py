@@ -15,7 +15,15 @@ from worker.domain.money import MAX_MINOR, to_major
 from worker.people import commands
 from worker.people.acting import NAME_CHARACTERS_MAX, Actor
 from worker.people.commands import EarlierDecision
-from worker.people.needs import AwaitedConnector, Need, NeedKind, awaited_connectors, needs
+from worker.people.needs import (
+    ORDERS_LOOKED_AT_MAX,
+    AwaitedConnector,
+    Need,
+    NeedKind,
+    Needs,
+    awaited_connectors,
+    find_needs,
+)
 from worker.postgres.connecting import Connection
 
 LISTED_MAX = 500
@@ -52,24 +60,31 @@ def list_command(
     need: Annotated[NeedKind | None, typer.Option(help="Only this kind.")] = None,
     order: Annotated[str | None, typer.Option(metavar="ID", help="Only of this order.")] = None,
     merchant: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this merchant.")] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=ORDERS_LOOKED_AT_MAX, help="At most this many, latest first.")
+    ] = LISTED_MAX,
     as_json: AsJson = False,
 ) -> None:
     """List what needs a person: commands that wait for one, and amounts that failed, came short or lapsed."""
 
-    async def read(connection: Connection) -> tuple[list[Need], list[AwaitedConnector]]:
-        found = await needs(connection, need=need, order_id=order, merchant=merchant, limit=LISTED_MAX)
+    async def read(connection: Connection) -> tuple[Needs, list[AwaitedConnector]]:
+        found = await find_needs(connection, need=need, order_id=order, merchant=merchant, limit=limit)
         return found, await awaited_connectors(connection, order_id=order, merchant=merchant)
 
     found, awaited = with_connection(read)
+    total = f"{found.total:,}{'' if found.is_exact else ' or more'}"
+    cut = f"{len(found.latest):,} of {total} amounts; --limit shows more" if len(found.latest) < found.total else ""
     if as_json:
-        show_json(found)
+        show_json(found.latest)
+        if cut:
+            show(err(), cut)  # not in the list, whose form programs know
         return
     console = out()
     for one in awaited:
         orders = f"{pluralize(one.orders, 'order')} waiting, first {one.first_order}"
         show(console, cell(f"the connectors file does not name {one.connector}: {orders}; "
                            "add it to the file, then send SIGHUP to the workers", "yellow"))  # fmt: skip
-    if not found:
+    if not found.latest:
         if not awaited:
             show(console, cell("nothing needs a person", "green"))
         return
@@ -78,10 +93,11 @@ def list_command(
         ("need", "what", "order", "about", "connector", "since", "says", "may be"),
         [(cell(one.need, STYLES.get(one.need, "")), _operation(one), one.order_id, _subject(one), one.connector,
           age(one.ended_at or one.first_attempt_at, now),
-          one.message, f"{one.noted} is noted" if one.noted else ", ".join(one.acts)) for one in found],
+          one.message, f"{one.noted} is noted" if one.noted else ", ".join(one.acts)) for one in found.latest],
         right=("since",),
     ))  # fmt: skip
-    show(console, cell(f"{pluralize(len(found), 'amount')}; `settlement commands show ID` tells more", "dim"))
+    count = cut or pluralize(found.total, "amount")
+    show(console, cell(f"{count}; `settlement commands show ID` tells more", "dim"))
 
 
 @commands_app.command("show", epilog=examples("settlement commands show ID"))

@@ -49,11 +49,28 @@ class Need(Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
 
 
+class Needs(Struct, frozen=True):
+    """What needs a person: the latest, and how many there are in all."""
+
+    latest: list[Need]
+    total: int
+    is_exact: bool
+    """False: there are more than were looked at."""
+
+
 async def needs(
     connection: Connection, *, need: str | None = None, order_id: str | None = None, merchant: str | None = None,
     limit: int = 500,
 ) -> list[Need]:  # fmt: skip
-    """What needs a person, latest first: as the books say, and what the connector left open a moment ago."""
+    """What needs a person, latest first."""
+    return (await find_needs(connection, need=need, order_id=order_id, merchant=merchant, limit=limit)).latest
+
+
+async def find_needs(
+    connection: Connection, *, need: str | None = None, order_id: str | None = None, merchant: str | None = None,
+    limit: int,
+) -> Needs:  # fmt: skip
+    """What needs a person: as the books say, and what the connector left open a moment ago."""
     documents = await connection.fetch(_SQL["orders_needing_people"], order_id, merchant, ORDERS_LOOKED_AT_MAX)
     orders = [decode_order(row["document"]) for row in documents]
     found = [(order, one) for order in orders for one in attention_of(order)]
@@ -67,8 +84,10 @@ async def needs(
     commands = [_of_command(row, named.get(row["command_id"]), doubted) for row in rows]
     taken_over = {one.command_id for one in commands}
     amounts = [_of_amount(order, one) for order, one in found if one["commandId"] not in taken_over]
-    wanted = (one for one in [*_latest_first(commands), *amounts] if need in (None, one.need))
-    return [one for one in wanted if merchant in (None, one.merchant)][:limit]
+    every = [*_latest_first(commands), *amounts]
+    wanted = [one for one in every if need in (None, one.need) and merchant in (None, one.merchant)]
+    is_exact = max(len(documents), len(rows) - len(named)) < ORDERS_LOOKED_AT_MAX
+    return Needs(wanted[:limit], len(wanted), is_exact)
 
 
 class AwaitedConnector(Struct, frozen=True):

@@ -129,6 +129,24 @@ async def test_however_many_commands_of_others_wait_a_merchants_own_is_found_and
     assert (one.command_id, one.connector, one.acts) == (command_id, "c1", ("resolve",))
 
 
+async def test_of_more_than_are_listed_the_true_number_is_said(
+    ledger_on_kafka: LedgerOnKafka, monkeypatch: pytest.MonkeyPatch
+):
+    for number in range(3):
+        await manual_settle(ledger_on_kafka, f"o{number}", "shop")
+
+    text = await ledger_on_kafka.settlement("commands", "list", "--limit", "2")
+    as_json = await ledger_on_kafka.settlement("commands", "list", "--limit", "2", "--json")
+
+    assert text.splitlines()[-1].startswith("2 of 3 amounts; --limit shows more; ")
+    listed, _, said = as_json.partition("\n")
+    assert (len(json.loads(listed)), said) == (2, "2 of 3 amounts; --limit shows more\n")
+    assert "\n3 amounts; " in await ledger_on_kafka.settlement("commands", "list")
+
+    monkeypatch.setattr("worker.people.needs.ORDERS_LOOKED_AT_MAX", 2)
+    assert " or more amounts; --limit" in await ledger_on_kafka.settlement("commands", "list", "--limit", "1")
+
+
 async def test_of_more_commands_than_are_looked_at_the_latest_are_shown_and_of_each_need_its_own(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
