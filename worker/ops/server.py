@@ -148,6 +148,12 @@ class Server:
             )
             why = "Nothing was done. It is a standby, or set to read only: DATABASE_URL must name the primary."
             return self._site.message(request, 503, "The database is read-only", why)
+        if isinstance(problem, asyncpg.InsufficientPrivilegeError) and request.method == "POST":
+            telemetry.log.warning(
+                "the database login may only look", problem=describe_postgres_error(problem), path=request.path
+            )
+            why = "Nothing was done. DATABASE_URL of `settlement ops` needs a login of the role settlement_operator."
+            return self._site.message(request, 503, "This login may only look", why)
         if isinstance(problem, DATABASE_UNAVAILABLE):
             telemetry.log.warning(
                 "the database did not answer a page", problem=describe_postgres_error(problem), path=request.path

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from html import unescape
 from types import SimpleNamespace
 from typing import Any
@@ -11,12 +12,14 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from tests.integration.ledger.harness import LedgerHarness, authorized, invoice
+from tests.integration.login import login
 from tests.integration.people.test_decisions import taken_over
 from worker.ops.guard import Guard
 from worker.ops.reading import Reader
 from worker.ops.server import Server
 from worker.ops.site import Site
 from worker.ops.totals import Totals
+from worker.settings import Secret
 
 CHANGED = "the command has changed since it was looked at and is resolved now: look again, then decide"
 WHO = {"by": "ben", "reason": "the acquirer was down"}
@@ -49,13 +52,14 @@ async def browser(ledger: LedgerHarness) -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def ops_view(ledger: LedgerHarness) -> AsyncIterator[TestClient[Any, Any]]:
+async def ops_view(ledger: LedgerHarness, database: Secret | None = None) -> AsyncIterator[TestClient[Any, Any]]:
     """The pages alone, in front of the ledger's database."""
+    settings = replace(ledger.settings, database_url=database or ledger.settings.database_url)
     view: Any = SimpleNamespace(totals=Totals(), incomplete_reason=lambda: None)
     monitor: Any = SimpleNamespace(dead_letters={}, problem=None)
-    reader = Reader(ledger.settings.database)
+    reader = Reader(settings.database)
     await reader.start()
-    site = Site(ledger.settings, Guard(ledger.settings), view, monitor, reader)
+    site = Site(settings, Guard(settings), view, monitor, reader)
     async with TestClient(TestServer(Server(site).application())) as client:
         yield client
     await reader.stop()
@@ -93,6 +97,18 @@ async def test_a_page_that_promises_the_same_request_id_never_asks_under_another
     assert (status, "It becomes a new command" in page) == (200, True)
     assert (await browser.send(hidden(page) | WHO))[0] == 303
     assert await decisions(ledger) == [("retry", 1, "ben")]
+
+
+async def test_a_view_whose_login_may_only_look_says_which_login_may_decide(ledger: LedgerHarness, suspect: str):
+    async with login(ledger.settings.database, "settlement_ops") as url, ops_view(ledger, Secret(url)) as client:
+        browser = Browser(client)
+        shown, page = await browser.open(action="retry", id=suspect)
+
+        status, refusal = await browser.send(hidden(page) | WHO)
+
+    assert (shown, status, "This login may only look" in refusal) == (200, 503, True)
+    assert "needs a login of the role settlement_operator" in refusal
+    assert await decisions(ledger) == []
 
 
 async def test_what_changes_between_its_result_and_its_confirmation_is_looked_at_again(
