@@ -1,5 +1,8 @@
 """Every named query of every room is one that the migrated database accepts."""
 
+import re
+from pathlib import Path
+
 import asyncpg
 import pytest
 
@@ -16,4 +19,16 @@ async def test_a_named_query_can_be_prepared(schema_url: str, schema: str, query
 
     await connection.prepare(query.sql)
 
+    await connection.close()
+
+
+async def test_every_query_of_the_runbook_can_be_prepared(schema_url: str, project: Path):
+    blocks = re.findall(r"(?:^    .+\n)+", (project / "deploy/RUNBOOK.md").read_text(), re.MULTILINE)
+    queries = [block for block in blocks if block.lstrip().startswith("SELECT")]
+    connection = await asyncpg.connect(schema_url)
+
+    for query in queries:
+        await connection.prepare(query)
+
+    assert len(queries) == 2
     await connection.close()

@@ -113,5 +113,9 @@ async def test_an_unknown_fault_is_answered_with_the_known_ones(url: str):
 
 
 async def test_a_book_that_cannot_be_read_is_reported_in_one_sentence(url: str):
-    with pytest.raises(BookError, match="/nowhere/book cannot be read"):
+    with pytest.raises(BookError, match="/nowhere/book answers 404: only the sandbox has a book") as one:
         await read_book(f"{url}/nowhere")
+    with pytest.raises(BookError, match="/book cannot be read: All connection attempts failed"):
+        await read_book("http://127.0.0.1:9")
+
+    assert "For more information" not in str(one.value), "httpx refers to a page about status codes"

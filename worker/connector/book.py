@@ -7,6 +7,10 @@ from msgspec import Struct
 from worker.domain.order import Operation
 
 READ_SECONDS_MAX = 60.0
+_NO_BOOK = (
+    "only the sandbox has a book; with an acquirer, compare its settlement report "
+    "(deploy/RUNBOOK.md, Reconcile with an acquirer)"
+)
 
 
 class BookError(Exception):
@@ -32,5 +36,9 @@ async def read_book(url: str) -> list[Effect]:
         async with httpx.AsyncClient(trust_env=False, timeout=READ_SECONDS_MAX) as client:
             reply = await client.get(f"{url}/book")
             return msgspec.json.decode(reply.raise_for_status().content, type=_Book).effects
-    except (httpx.HTTPError, httpx.InvalidURL, msgspec.MsgspecError) as problem:
-        raise BookError(f"{url}/book cannot be read as a connector's book: {problem}") from None
+    except httpx.HTTPStatusError as problem:
+        raise BookError(f"{url}/book answers {problem.response.status_code}: {_NO_BOOK}") from None
+    except msgspec.MsgspecError as problem:
+        raise BookError(f"{url}/book answers with something else than a book ({problem}): {_NO_BOOK}") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as problem:
+        raise BookError(f"{url}/book cannot be read: {problem or type(problem).__name__}") from None

@@ -17,7 +17,7 @@ from worker.settings import Settings, load
 
 Connectors = Annotated[
     list[str] | None,
-    typer.Option("--connector", metavar="NAME_OR_URL", help="Compare with its own book (GET /book), to the cent."),
+    typer.Option("--connector", metavar="NAME_OR_URL", help="Compare with the book that a sandbox keeps (GET /book)."),
 ]
 
 
