@@ -126,7 +126,9 @@ def _request_rows(request: Json, amount: Amount) -> Iterator[tuple[Cell, ...]]:
     state = request["state"] or "on its way"
     operation = f" as {request['operation_id']}" if request["operation_id"] else ""
     done = f" {amount(request['done'])}" if request["done"] else ""
-    became = cell(f"{state}{done}{operation}", STATES.get(state, ""))
+    latest = next((sent["code"] for sent in reversed(request["sent"]) if sent["code"]), None)
+    why = f": {latest}" if latest and state not in ("succeeded", "resolved") else ""
+    became = cell(f"{state}{done}{operation}{why}", STATES.get(state, ""))
     attempts = request["sent"] or [None]
     for number, attempt in enumerate(attempts):
         first, last = number == 0, attempt is attempts[-1]

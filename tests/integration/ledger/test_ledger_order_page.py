@@ -2,6 +2,7 @@
 
 import io
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -32,6 +33,21 @@ async def test_the_page_shows_balances_invoices_timeline_and_what_was_asked(ledg
         "order", "timeline", "requests", "parked", "dead_letters", "acts",
     }  # fmt: skip
     assert [entry["amount"] for entry in page.entries] == [10_000, 6000]
+
+
+async def test_a_command_that_was_not_sent_is_shown_with_what_the_last_attempt_met(ledger: LedgerHarness):
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
+    page = await read_order(ledger.connection, "o1")
+    assert page is not None
+    at = datetime(2026, 1, 15, 12, tzinfo=UTC)
+    attempt = {"begun_at": at, "ended_at": at, "status": None, "fate": "not_sent", "reply": None}
+    page.requests[0] |= {"state": "waiting", "sent": [attempt | {"code": one} for one in ("timed out", "refused")]}
+    console = Console(record=True, width=250, file=io.StringIO())
+
+    show_order(console, page, explain=False)
+
+    assert "waiting: refused" in console.export_text()
 
 
 async def test_an_order_that_only_waits_is_known_and_another_is_not(ledger: LedgerHarness):
