@@ -41,4 +41,4 @@ async def read_book(url: str) -> list[Effect]:
     except msgspec.MsgspecError as problem:
         raise BookError(f"{url}/book answers with something else than a book ({problem}): {_NO_BOOK}") from None
     except (httpx.HTTPError, httpx.InvalidURL) as problem:
-        raise BookError(f"{url}/book cannot be read: {problem or type(problem).__name__}") from None
+        raise BookError(f"{url}/book cannot be read: {str(problem) or type(problem).__name__}") from None
