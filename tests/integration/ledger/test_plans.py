@@ -19,7 +19,8 @@ HOT = (
     "worker/stream/outbox.sql", "worker/stream/ownership.sql",
 )  # fmt: skip
 # Asked when somebody looks at the metrics, in a session of its own.
-NOT_IN_A_CYCLE = ("count_parked", "count_open_dead_letters")
+# The last one is a setting: it has no plan.
+NOT_IN_A_CYCLE = ("count_parked", "count_open_dead_letters", "wait_briefly_for_locks")
 LARGE = ("orders", "payments", "settlements", "commands", "facts", "events", "entries", "parked")
 
 BY_KEY = ("order_", "acts_on_", "show_", "home_of_order", "same_decision", "read_dead_letters", "became_of_replay")
