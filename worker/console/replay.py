@@ -95,7 +95,7 @@ def _replay(
         async with Sink(settings) as sink:
             return plan, await replaying.replay(
                 connection, sink, actor, plan.ids, edited=edited, per_second=per_second,
-                told=lambda done: report(done, len(plan.ids)),
+                on_progress=lambda done: report(done, len(plan.ids)),
             )  # fmt: skip
 
     with progress("replayed") as report:

@@ -1,1 +1,1 @@
-"""The ledger worker: records become facts, facts become decisions, decisions are booked and told."""
+"""The ledger worker: records become facts, facts become decisions, decisions are written and published."""

@@ -1,4 +1,4 @@
-"""Rows that are only ever added, few or many at once."""
+"""Adds rows to the append-only tables: a few by INSERT, many by COPY."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,9 @@ from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.postgres.statement_batch import StatementBatch
 
-# In the order that their foreign keys need.
+# In the order that their foreign keys require.
 TABLES = ("payments", "commands", "facts", "events", "entries")
-# COPY takes a third of the time that arrays take, but two round trips for each table: it pays for more rows than this.
+# Above this many rows COPY is faster: it takes a third of the time of arrays, but two round trips per table.
 FEW_ROWS = 64
 
 _SQL = load("worker.ledger")
@@ -28,7 +28,7 @@ _COLUMNS = {table: _columns(table) for table in TABLES}
 
 
 async def append(connection: Connection, writes: StatementBatch, rows: Mapping[str, Sequence[Row]]) -> None:
-    """Adds rows, by table name. Few rows join the other writes; many go by COPY, at once."""
+    """Adds rows, by table name: a few join the pending `writes`, many are copied at once."""
     many = sum(map(len, rows.values())) > FEW_ROWS
     for table, names in _COLUMNS.items():
         if many and rows[table]:

@@ -9,7 +9,7 @@ from worker.domain.order import Order
 from worker.kafka import names
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.packing import unpack
-from worker.ledger.audit_order import Books, Finding, Row, check
+from worker.ledger.audit_order import Finding, Row, StoredOrder, check
 from worker.ledger.chain import link
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
@@ -32,7 +32,8 @@ INVARIANTS = {
     "I8": "balances are the fold of the entries; facts and timelines have no gap",
     "I9": "the ledger is append-only, and its chains are whole",
 }
-_WIDE = (
+# Queries over the whole database, with the invariant that each of their rows breaks.
+_DATABASE_CHECKS = (
     ("unbalanced_entries", "I1"), ("orphans", "I8"), ("unaccounted_records", "I7"), ("twice_accounted_records", "I7"),
     ("shared_ids", "I5"), ("strange_deliveries", "I5"), ("deliveries_out_of_line", "I6"),
 )  # fmt: skip
@@ -44,39 +45,39 @@ class Audit:
 
     def __init__(
         self, connection: Connection, partitions: int,
-        told: Callable[[int], None] = lambda _: None,
+        on_progress: Callable[[int], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self._connection = connection
         self._partitions = partitions
-        self._told = told
+        self._on_progress = on_progress
         self.checked: Counter[str] = Counter()
-        """How much was looked at, by kind."""
+        """How many rows were checked, by kind."""
 
     async def findings(self) -> AsyncIterator[Finding]:
-        """Each broken invariant with one sentence, as it is found."""
+        """Yields each broken invariant and a sentence, as it is found."""
         for row in await self._connection.fetch(_SQL["missing_guards"]):
             yield row["invariant"], row["sentence"]
-        async for one in self._orders():
-            yield one
-        async for one in self._chains():
-            yield one
-        for query, invariant in _WIDE:
+        async for finding in self._orders():
+            yield finding
+        async for finding in self._chains():
+            yield finding
+        for query, invariant in _DATABASE_CHECKS:
             for row in await self._connection.fetch(_SQL[query]):
                 yield invariant, row["sentence"]
-        async for one in self._outbox():
-            yield one
+        async for finding in self._outbox():
+            yield finding
 
     async def _orders(self) -> AsyncIterator[Finding]:
         last = ""
         while rows := await self._connection.fetch(_SQL["page_of_orders"], last, PAGE_ORDERS):
             last = rows[-1]["order_id"]
-            for books in await self._books(rows):
-                order_id = books.order.order_id
-                for invariant, sentence in check(books, partition_of(order_id, self._partitions)):
+            for stored in await self._stored_orders(rows):
+                order_id = stored.order.order_id
+                for invariant, sentence in check(stored, partition_of(order_id, self._partitions)):
                     yield invariant, f"order {order_id}: {sentence}"
-            self._told(self.checked["orders"])
+            self._on_progress(self.checked["orders"])
 
-    async def _books(self, rows: Sequence[Row]) -> list[Books]:
+    async def _stored_orders(self, rows: Sequence[Row]) -> list[StoredOrder]:
         ids = [row["order_id"] for row in rows]
         payments = await self._grouped("payments_of_orders", ids)
         settlements = await self._grouped("settlements_of_orders", ids)
@@ -84,47 +85,48 @@ class Audit:
         movements = await self._grouped("movements_of_orders", ids)
         counts = await self._grouped("counts_of_orders", ids)
         self.checked["orders"] += len(rows)
-        for name, found in (("payments", payments), ("settlements", settlements), ("commands", commands)):
-            self.checked[name] += sum(map(len, found.values()))
+        for name, by_order in (("payments", payments), ("settlements", settlements), ("commands", commands)):
+            self.checked[name] += sum(map(len, by_order.values()))
         self.checked["facts"] += sum(row["facts"] for row in rows)
-        books: list[Books] = []
+        stored: list[StoredOrder] = []
         for row in rows:
-            one, document = row["order_id"], row["document"]
-            order = decode_order(document) if document is not None else Order(one)
-            books.append(
-                Books(order, row, counts[one][0], payments[one], settlements[one], commands[one], movements[one])
-            )
-        return books
+            order_id, document = row["order_id"], row["document"]
+            stored.append(StoredOrder(
+                order=decode_order(document) if document is not None else Order(order_id),
+                row=row, counts=counts[order_id][0], payments=payments[order_id], settlements=settlements[order_id],
+                commands=commands[order_id], movements=movements[order_id],
+            ))  # fmt: skip
+        return stored
 
     async def _grouped(self, query: str, ids: list[str]) -> dict[str, list[Any]]:
-        found: defaultdict[str, list[Any]] = defaultdict(list)
+        by_order: defaultdict[str, list[Any]] = defaultdict(list)
         for row in await self._connection.fetch(_SQL[query], ids):
-            found[row["order_id"]].append(row)
-        return found
+            by_order[row["order_id"]].append(row)
+        return by_order
 
     async def _chains(self) -> AsyncIterator[Finding]:
-        """Walks every chain from its first entry to its last link."""
+        """Checks every chain from its first entry to its last link."""
         for head in await self._connection.fetch(_SQL["all_chains"]):
             if (broken := await self._first_broken(head["chain"], head["place"], head["hash"])) is not None:
                 yield "I9", broken
 
     async def _first_broken(self, chain: int, last: int, last_hash: bytes) -> str | None:
-        place, before = 0, b""
-        while rows := await self._connection.fetch(_SQL["page_of_chain"], chain, place, PAGE_ENTRIES):
+        number, before = 0, b""
+        while rows := await self._connection.fetch(_SQL["page_of_chain"], chain, number, PAGE_ENTRIES):
             for row in rows:
-                place += 1
-                if row["place"] != place:
-                    return f"entry {place} of chain {chain} is gone"
-                before = link(before, chain, place, tuple(row.values())[1:-1])
+                number += 1
+                if row["place"] != number:
+                    return f"entry {number} of chain {chain} is gone"
+                before = link(before, chain, number, tuple(row.values())[1:-1])
                 if row["hash"] != before:
-                    return f"entry {place} of chain {chain} is not what was written (order {row['order_id']})"
+                    return f"entry {number} of chain {chain} is not what was written (order {row['order_id']})"
             self.checked["entries"] += len(rows)
-        if (place, before) != (last, last_hash):
-            return f"chain {chain} has {place} entries, its last link is number {last}"
+        if (number, before) != (last, last_hash):
+            return f"chain {chain} has {number} entries, its last link is number {last}"
         return None
 
     async def _outbox(self) -> AsyncIterator[Finding]:
-        """Looks in the outbox for records that would be sent to another partition than their order's."""
+        """Checks that each record in the outbox would be sent to its order's partition."""
         seen: list[int] = []
         while True:
             try:

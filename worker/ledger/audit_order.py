@@ -16,8 +16,8 @@ Row = Mapping[str, Any]
 _IN_FLIGHT = {"settle": "settling", "refund": "refunding", "cancel": "voiding"}
 
 
-class Books(Struct):
-    """Everything the database says of one order."""
+class StoredOrder(Struct):
+    """One order's document and all its rows."""
 
     order: Order
     row: Row
@@ -28,15 +28,15 @@ class Books(Struct):
     movements: Sequence[Row]
 
 
-def check(books: Books, home: int) -> Iterator[Finding]:
-    """Each broken invariant of one order with one sentence."""
-    yield from _header(books, home)
-    yield from _payments(books)
-    yield from _settlements(books)
-    yield from _commands(books)
-    yield from _one_effect(books)
-    yield from _fold(books)
-    yield from _sums(books.order)
+def check(stored: StoredOrder, home: int) -> Iterator[Finding]:
+    """Yields each broken invariant of one order and a sentence."""
+    yield from _header(stored, home)
+    yield from _payments(stored)
+    yield from _settlements(stored)
+    yield from _commands(stored)
+    yield from _one_effect(stored)
+    yield from _fold(stored)
+    yield from _sums(stored.order)
 
 
 def accounts(payment: Payment) -> dict[str, int]:
@@ -55,16 +55,16 @@ def accounts(payment: Payment) -> dict[str, int]:
     }
 
 
-def _header(books: Books, home: int) -> Iterator[Finding]:
-    order, row, counts = books.order, books.row, books.counts
-    said = {"opened": row["opened"], "phase": row["phase"], "version": row["version"], "awaiting": row["awaiting"],
+def _header(stored: StoredOrder, home: int) -> Iterator[Finding]:
+    order, row, counts = stored.order, stored.row, stored.counts
+    in_row = {"opened": row["opened"], "phase": row["phase"], "version": row["version"], "awaiting": row["awaiting"],
             "home": row["partition"], "merchant": row["merchant"], "attention": row["attention"]}  # fmt: skip
-    meant = {"opened": order.opened, "phase": order.phase, "version": order.version,
+    in_state = {"opened": order.opened, "phase": order.phase, "version": order.version,
              "awaiting": order.awaits_connectors, "home": home, "merchant": order.merchant or None,
              "attention": needs_attention(order)}  # fmt: skip
-    for name, value in meant.items():
-        if said[name] != value:
-            yield "I8", f"{name} is {said[name]} in its row, {value} in its state"
+    for name, value in in_state.items():
+        if in_row[name] != value:
+            yield "I8", f"{name} is {in_row[name]} in its row, {value} in its state"
     if not counts["facts"] == counts["last_fact"] == row["facts"] == order.version:
         numbered = f"{counts['facts']} facts, numbered to {counts['last_fact']}"
         yield "I8", f"{numbered}; its row says {row['facts']}, its state {order.version}"
@@ -74,9 +74,9 @@ def _header(books: Books, home: int) -> Iterator[Finding]:
         yield "I7", f"{counts['parked']} records wait, its row says {row['parked']}"
 
 
-def _payments(books: Books) -> Iterator[Finding]:
-    rows = {row["payment_id"]: row for row in books.payments}
-    for payment in books.order.payments:
+def _payments(stored: StoredOrder) -> Iterator[Finding]:
+    rows = {row["payment_id"]: row for row in stored.payments}
+    for payment in stored.order.payments:
         who = f"payment {payment.payment_id}"
         if payment.refunded + payment.refunding > payment.settled:
             yield "I2", f"{who}: {payment.refunded + payment.refunding} refunded of {payment.settled}"
@@ -85,7 +85,7 @@ def _payments(books: Books) -> Iterator[Finding]:
         if (row := rows.pop(payment.payment_id, None)) is None:
             yield "I8", f"{who} has no row of balances"
             continue
-        yield from _row_of_payment(who, payment, row, books.order.currency)
+        yield from _row_of_payment(who, payment, row, stored.order.currency)
     for payment_id in rows:
         yield "I8", f"payment {payment_id} has a row of balances and is not in the state"
 
@@ -102,16 +102,16 @@ def _row_of_payment(who: str, payment: Payment, row: Row, currency: str) -> Iter
         yield "I3", f"{who}: its row of balances is negative or above its cap"
 
 
-def _settlements(books: Books) -> Iterator[Finding]:
-    rows = {(row["payment_id"], row["settle_id"]): row for row in books.settlements}
-    for payment in books.order.payments:
+def _settlements(stored: StoredOrder) -> Iterator[Finding]:
+    rows = {(row["payment_id"], row["settle_id"]): row for row in stored.settlements}
+    for payment in stored.order.payments:
         for one in payment.settlements:
             who = f"settlement {one.settle_id} of payment {payment.payment_id}"
             if not 0 <= one.refunded + one.refunding + one.kept_for_retry <= one.value:
                 yield "I2", f"{who}: {one.refunded + one.refunding} refunded of {one.value}"
             row = rows.pop((payment.payment_id, one.settle_id), None)
-            said = row and (row["value"], row["refunded"], row["refunding"], row["automatic"])
-            if said != (one.value, one.refunded, one.refunding, one.automatic):
+            in_row = row and (row["value"], row["refunded"], row["refunding"], row["automatic"])
+            if in_row != (one.value, one.refunded, one.refunding, one.automatic):
                 yield "I8", f"{who}: its row does not say what the state says"
         for name in ("refunded", "refunding"):
             total = sum(getattr(one, name) for one in payment.settlements)
@@ -124,13 +124,13 @@ def _settlements(books: Books) -> Iterator[Finding]:
         yield "I8", f"settlement {settle_id} of payment {payment_id} has a row and is not in the state"
 
 
-def _commands(books: Books) -> Iterator[Finding]:
-    order, rows = books.order, {row["command_id"]: row for row in books.commands}
+def _commands(stored: StoredOrder) -> Iterator[Finding]:
+    order, rows = stored.order, {row["command_id"]: row for row in stored.commands}
     for command in order.commands.values():
         row = rows.pop(command.command_id, None)
-        meant = (command.request_id, command.payment_id, command.sequence, command.operation, command.value)
+        expected = (command.request_id, command.payment_id, command.sequence, command.operation, command.value)
         names = ("request_id", "payment_id", "sequence", "operation", "value")
-        if row is None or tuple(row[name] for name in names) != meant or row["order_id"] != order.order_id:
+        if row is None or tuple(row[name] for name in names) != expected or row["order_id"] != order.order_id:
             yield "I5", f"command {command.command_id}: its row does not say what the state says"
     for command_id in rows:
         yield "I5", f"command {command_id} has a row and is not in the state"
@@ -140,11 +140,11 @@ def _commands(books: Books) -> Iterator[Finding]:
             yield "I6", f"payment {payment.payment_id}: its commands are numbered {line}, not 1 to {payment.sequence}"
 
 
-def _one_effect(books: Books) -> Iterator[Finding]:
-    """Each command put its amount in flight once and ended at most once; no two share an effect at the connector."""
+def _one_effect(stored: StoredOrder) -> Iterator[Finding]:
+    """Each command was in flight once and ended at most once; no two share an operation at the connector."""
     into, out = Counter[str](), Counter[str]()
-    for row in books.movements:
-        command = books.order.commands.get(row["command_id"])
+    for row in stored.movements:
+        command = stored.order.commands.get(row["command_id"])
         if row["command_id"] and command is None:
             yield "I5", f"entries name command {row['command_id']}, which is not in the state"
         elif command is not None:
@@ -152,7 +152,7 @@ def _one_effect(books: Books) -> Iterator[Finding]:
             into[command.command_id] += row["amount"] if row["credit"] == account else 0
             out[command.command_id] += row["amount"] if row["debit"] == account else 0
     effects = Counter[tuple[str, str | None]]()
-    for command in books.order.commands.values():
+    for command in stored.order.commands.values():
         asked = command.value - command.booked_before
         ended = 0 if command.in_flight else asked
         if (into[command.command_id], out[command.command_id]) != (asked, ended):
@@ -165,23 +165,23 @@ def _one_effect(books: Books) -> Iterator[Finding]:
             yield "I5", f"payment {payment_id}: {number} commands claim the connector's operation {operation_id}"
 
 
-def _fold(books: Books) -> Iterator[Finding]:
+def _fold(stored: StoredOrder) -> Iterator[Finding]:
     """The balances are the fold of the entries (I8)."""
     sums: dict[str, Counter[str]] = {}
-    for row in books.movements:
+    for row in stored.movements:
         of_payment = sums.setdefault(row["payment_id"], Counter())
         of_payment[row["credit"]] += row["amount"]
         of_payment[row["debit"]] -= row["amount"]
-        if row["currency"] != books.order.currency:
+        if row["currency"] != stored.order.currency:
             yield "I1", f"payment {row['payment_id']}: an entry is in {row['currency']}"
-        if row["last_fact"] > books.row["facts"]:
-            yield "I8", f"an entry names fact {row['last_fact']} of {books.row['facts']}"
-    for payment in books.order.payments:
+        if row["last_fact"] > stored.row["facts"]:
+            yield "I8", f"an entry names fact {row['last_fact']} of {stored.row['facts']}"
+    for payment in stored.order.payments:
         left = sums.get(payment.payment_id, Counter())
         for account, amount in accounts(payment).items():
             if left[account] != amount:
-                said = f"its entries leave {left[account]} {account}, its state says {amount}"
-                yield "I8", f"payment {payment.payment_id}: {said}"
+                sums_differ = f"its entries leave {left[account]} {account}, its state says {amount}"
+                yield "I8", f"payment {payment.payment_id}: {sums_differ}"
 
 
 def _sums(order: Order) -> Iterator[Finding]:
@@ -196,5 +196,5 @@ def _sums(order: Order) -> Iterator[Finding]:
 
 
 def _asked_part(command: Command) -> int:
-    """What a command settled for invoices; what was taken above what it asked for does not count."""
+    """What a command settled for invoices, without what was captured above the asked amount."""
     return min(command.done_reference, command.reference) if command.cause_kind == "invoice" else 0

@@ -1,4 +1,4 @@
-"""Are the books right, and do the facts say the same? Each check is one snapshot, so it may run beside the workers."""
+"""Runs `audit` and `rebuild --check`; each reads one snapshot, so it may run beside the workers."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -19,15 +19,15 @@ FINDINGS_SHOWN_MAX = 200
 _SQL = load("worker.ledger")
 
 Progress = Callable[[int, int], None]
-"""How many orders are done, of how many."""
+"""Is called with how many orders are done, and of how many."""
 
 
-def _nobody(_done: int, _of: int) -> None:
+def _no_progress(_done: int, _of: int) -> None:
     """For callers that show no progress."""
 
 
 async def run_audit(
-    settings: Settings, told: Progress = _nobody, books: Mapping[str, str] | None = None
+    settings: Settings, on_progress: Progress = _no_progress, books: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """`ok`, how much was `checked`, how often each of the `invariants` is `broken`, and the first `findings`.
 
@@ -35,7 +35,7 @@ async def run_audit(
     """
     async with snapshot(settings.database, name="settlement-audit") as connection:
         orders = await connection.fetchval(_SQL["count_orders"])
-        audit = Audit(connection, settings.topic_partitions, lambda done: told(done, orders))
+        audit = Audit(connection, settings.topic_partitions, lambda done: on_progress(done, orders))
         broken: Counter[str] = Counter()
         findings: list[dict[str, str]] = []
         async for invariant, sentence in audit.findings():
@@ -56,11 +56,11 @@ async def run_audit(
     }  # fmt: skip
 
 
-async def run_rebuild(settings: Settings, told: Progress = _nobody) -> dict[str, Any]:
+async def run_rebuild(settings: Settings, on_progress: Progress = _no_progress) -> dict[str, Any]:
     """`ok`, the number of `orders` and `facts`, how many were `differing`, and the first `differences`."""
     async with snapshot(settings.database, name="settlement-rebuild") as connection:
         orders = await connection.fetchval(_SQL["count_orders"])
-        rebuild = Rebuild(connection, lambda done: told(done, orders))
+        rebuild = Rebuild(connection, lambda done: on_progress(done, orders))
         differing, shown = 0, list[str]()
         async for sentence in rebuild.differences():
             differing += 1

@@ -1,4 +1,4 @@
-"""The connectors file as the ledger uses it: the terms for each fact, and connectors that no file names yet."""
+"""What the ledger takes from the connectors file: the terms of each fact, and which connectors it does not name."""
 
 from collections.abc import Iterable
 
@@ -31,7 +31,7 @@ class Connectors:
         return list(self._in_force.file.connectors)
 
     def reload(self) -> bool:
-        """Reads the file again; one that does not parse keeps the old one, and says so."""
+        """Reads the file again and returns True; if it does not parse, the old one stays in force."""
         if not self._in_force.reload():
             return False
         for name in [one for one in self._waiting if one == OTHERS or self._in_force.file.capability(one) is not None]:
@@ -55,7 +55,7 @@ class Connectors:
             telemetry.alert(UNNAMED, label, orders=number, first_order=next(iter(orders)), remedy=REMEDY)
 
     def unnamed(self, order: Order) -> list[str] | None:
-        """Connectors that an order waits for and the file does not name; None: it waits for none."""
+        """Connectors that an order waits for and the file does not name; None if it does not wait."""
         if not order.awaits_connectors:
             return None
         undecided = {payment.connector for payment in order.undecided}

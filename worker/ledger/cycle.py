@@ -1,4 +1,4 @@
-"""The ledger's part of one cycle: reads, locks, decides fact by fact, books everything at once."""
+"""The ledger's part of one cycle: locks and reads orders, decides fact by fact, writes everything at once."""
 
 import asyncio
 from collections import Counter
@@ -12,7 +12,7 @@ from worker.kafka.records import Place, Record
 from worker.ledger.connectors import Connectors
 from worker.ledger.deciding import Decider, opened_by
 from worker.ledger.order_fold import OrderFold
-from worker.ledger.places import Placed, placed
+from worker.ledger.places import PlacedRecord, assign_places
 from worker.ledger.publishing import EncodedMessages, encode_messages, publish
 from worker.ledger.reading import Readable
 from worker.ledger.rows import Rows
@@ -22,27 +22,27 @@ from worker.settings import Settings
 from worker.stream.cycle import Cycle
 from worker.tracing import tracing
 
-# What up to this many orders write goes with the outbox, in the cycle's last statement.
+# The writes of up to this many orders go with the outbox, in the cycle's last statement.
 FEW_ORDERS = 16
 
 
 class LedgerCycle:
-    """Decides first what time has brought, then what the records say; nothing here outlives the cycle."""
+    """Decides first what is due by time, then the records. Nothing here outlives the cycle."""
 
     def __init__(self, cycle: Cycle, connectors: Connectors, settings: Settings, reached: Mapping[Place, int]) -> None:
         self.cycle = cycle
         self.connectors = connectors
         self._settings = settings
         self._reached = reached
-        """How far each partition was read before: what comes below that is read again."""
+        """How far each partition was read before: records below that are read again."""
         self.tables = LedgerTables(cycle)
         self.tally = Tally()
 
     async def decide_timed(self, orders: Collection[str]) -> None:
-        """Decides what follows for these orders from time that has passed, or from a connector that is named now.
+        """Decides what follows for these orders from passed time, or from a connector that the file names now.
 
-        Each of them is written, changed or not, with the time of its next look. Only an order whose facts are left to
-        later cycles is not: it stays due as it is.
+        Every order is written with its next deadline, changed or not. One that leaves facts to later cycles and did not
+        change is not written: it stays due.
         """
         folds = await self.tables.lock(orders, opening=())
         decider = await self._decider(folds, [], [])
@@ -52,26 +52,27 @@ class LedgerCycle:
             decider.expire_parked(fold)
             stays_due = fold.waiting.unread_are_due(self.cycle.now_ms)
             if stays_due or fold.waiting.unfinished:
-                self.tally.look_at_ms = self.cycle.now_ms  # more give up, or can be tried, than one cycle takes
+                self.tally.look_at_ms = self.cycle.now_ms  # more facts expire, or can be tried, than one cycle takes
             if fold.changed or not stays_due:
                 done.append(fold)
         await self._write(done, decider, flush=True)
 
     async def decide_records(self) -> None:
-        """Decides the records, one after another."""
-        records = await placed(self.tables, self.cycle.records, self._is_read_again)
-        facts = self._facts(records)
-        folds = await self.tables.lock({one.fact.order_id for _, one in facts}, opened_by(one.fact for _, one in facts))
-        decider = await self._decider(folds, facts, [one.record for one in records])
-        read_from = {one.fact.order_id: record.partition for record, one in reversed(facts)}
+        """Decides the cycle's records, one after another."""
+        records = await assign_places(self.tables, self.cycle.records, self._is_read_again)
+        facts = self._read_facts(records)
+        orders = {read.fact.order_id for _, read in facts}
+        folds = await self.tables.lock(orders, opened_by(read.fact for _, read in facts))
+        decider = await self._decider(folds, facts, [placed.record for placed in records])
+        read_from = {read.fact.order_id: record.partition for record, read in reversed(facts)}
         for order_id, fold in folds.items():
             await decider.decide_due(fold, read_from[order_id])
         self.tally.traced += [fact for fact in facts if fact[1].traceparent] if tracing.on else []
-        for record, one in facts:
-            fold = folds[one.fact.order_id]
+        for record, read in facts:
+            fold = folds[read.fact.order_id]
             if fold.home != record.partition:
                 self.tally.misplaced[record.topic] += 1
-            self._count(record, await decider.decide_record(fold, record, one), decider.duplicates)
+            self._count(record, await decider.decide_record(fold, record, read), decider.duplicates)
         for fold in folds.values():
             decider.expire_parked(fold)
         changed = [fold for fold in folds.values() if fold.changed]
@@ -79,22 +80,22 @@ class LedgerCycle:
             self.tally.look_at_ms = self.cycle.now_ms
         await self._write(changed, decider, flush=len(changed) > FEW_ORDERS)
 
-    def _facts(self, records: Iterable[Placed]) -> list[ReadRecord]:
-        """The facts in the records; a record that cannot be read is a dead letter."""
-        found: list[ReadRecord] = []
-        for one in records:
-            record, says = one.record, one.says
-            if one.known:
+    def _read_facts(self, records: Iterable[PlacedRecord]) -> list[ReadRecord]:
+        """The facts of the records that have no fate yet; a record that cannot be read becomes a dead letter."""
+        facts: list[ReadRecord] = []
+        for placed in records:
+            record, content = placed.record, placed.content
+            if placed.known:
                 self.tally.fates[record.topic, "duplicate"] += 1
                 continue
             before = self.tally.next_offsets.get(record.place, 0)
             self.tally.next_offsets[record.place] = max(before, record.offset + 1)
-            if isinstance(says, Unreadable):
-                self.cycle.dead_letter(record, says.reason, says.message)
+            if isinstance(content, Unreadable):
+                self.cycle.dead_letter(record, content.reason, content.message)
                 self._count(record, "dead_lettered")
                 continue
-            found.append((record, says))
-        return found
+            facts.append((record, content))
+        return facts
 
     async def _decider(
         self, folds: Mapping[str, OrderFold], facts: Sequence[ReadRecord], records: Sequence[Record]
@@ -104,8 +105,8 @@ class LedgerCycle:
         return Decider(self.cycle, self.connectors, self._settings, owners, returned)
 
     async def _owners(self, folds: Iterable[OrderFold], facts: Iterable[ReadRecord]) -> dict[str, str]:
-        """Which order has which of the payments that these facts, or those that wait for them, would add."""
-        named = {payment.payment_id for _, one in facts for payment in authorizations(one.fact)}
+        """Payment → its order, of the payments that these facts, or those that wait for them, would add."""
+        named = {payment.payment_id for _, read in facts for payment in authorizations(read.fact)}
         for fold in folds:
             for parked in fold.waiting.parked:
                 if isinstance(parked.read, Readable):
@@ -113,7 +114,7 @@ class LedgerCycle:
         return await self.tables.owners_of(named) if named else {}
 
     async def _write(self, folds: Sequence[OrderFold], decider: Decider, *, flush: bool) -> None:
-        """Writes all that became of these orders. `flush`: now, and not with the cycle's last statement."""
+        """Writes everything about these orders: with `flush` now, else with the cycle's last statement."""
         rows = Rows(self._settings)
         encoded: list[EncodedMessages] = []
         for fold in folds:
@@ -126,7 +127,7 @@ class LedgerCycle:
         await self.tables.mark_returned(decider.returned)
         flushing = asyncio.ensure_future(self.tables.flush()) if flush else None
         try:
-            await asyncio.sleep(0)  # the statement is on its way: meanwhile the database is at work
+            await asyncio.sleep(0)  # lets the statement go out: the database works while the records are encoded
             for fold, messages in zip(folds, encoded, strict=True):
                 publish(self.cycle, fold, messages)
         finally:
@@ -135,7 +136,7 @@ class LedgerCycle:
         self.tally.count_events(folds)
 
     def _count(self, record: Record, fate: str, duplicates: Counter[Place] | None = None) -> None:
-        """Counts a record that has its fate. A repeat that is read again was accounted for when it came first."""
+        """Counts a record by its fate. A duplicate below the stored position was counted when it was first read."""
         self.tally.fates[record.topic, fate] += 1
         if fate == "duplicate" and duplicates is not None and self._is_read_again(record):
             duplicates[record.place] -= 1
@@ -143,11 +144,11 @@ class LedgerCycle:
             self.tally.consumed[record.place] += 1
 
     def _is_read_again(self, record: Record) -> bool:
-        """Whether it lies before the position: then somebody set positions back, and it may have its fate already."""
+        """Whether it lies before the stored position: positions were set back, so it may have its fate already."""
         return record.offset < self._reached.get(record.place, 0)
 
 
 def _replays(records: Iterable[Record], folds: Iterable[OrderFold]) -> list[tuple[int, Record]]:
-    """The records that say they replay a dead letter, those that had to wait included."""
-    waiting = (parked.record for fold in folds for parked in fold.waiting.parked)
-    return [(one, record) for record in chain(records, waiting) if (one := replay_of(record)) is not None]
+    """The records that replay a dead letter, with its id; parked records included."""
+    parked = (one.record for fold in folds for one in fold.waiting.parked)
+    return [(letter, record) for record in chain(records, parked) if (letter := replay_of(record)) is not None]

@@ -1,4 +1,4 @@
-"""The facts of one cycle, decided one after another; what must be written is gathered in each order's fold."""
+"""Decides the facts of one cycle one after another; each order's fold gathers what has to be written."""
 
 import math
 from collections import Counter, deque
@@ -29,7 +29,7 @@ from worker.settings import Settings
 from worker.stream.cycle import PUBLISHED_BYTES_MAX, Cycle
 from worker.stream.time_slice import TimeSlice
 
-# How many facts that waited for one order are tried in one cycle; fewer if each of them has much to tell.
+# How many parked facts of one order are tried in one cycle; fewer if each of them has much to publish.
 TRIED_MAX = 1_000
 UNDECIDABLE = "undecidable_fact"
 ORDER_FULL = "order_full"
@@ -38,7 +38,7 @@ RecordFate = Literal["applied", "duplicate", "parked", "dead_lettered"]
 
 
 class Decider:
-    """One cycle's decisions. Nothing here writes to the database or outlives the cycle."""
+    """Makes one cycle's decisions. It writes nothing to the database, and does not outlive the cycle."""
 
     def __init__(
         self, cycle: Cycle, connectors: Connectors, settings: Settings, owners: Mapping[str, str],
@@ -46,19 +46,19 @@ class Decider:
     ) -> None:  # fmt: skip
         self._cycle = cycle
         self.returned = returned
-        """Where the records stand that a person asked to judge again (R8), and the dead letter that each was."""
+        """Records that a person asked to judge again (R8) → the dead letter that each of them replays."""
         self._connectors = connectors
         self._settings = settings
         self._time_slice = TimeSlice(cycle.connection)
         self._owners = dict(owners)
         """Payment → its order, of all payments that a fact of this cycle might add."""
         self.duplicates: Counter[Place] = Counter()
-        """Repeats per topic and partition, those among facts that had waited included."""
+        """Duplicates per topic and partition, parked facts included."""
 
     async def decide_due(self, fold: OrderFold, chain: int) -> None:
-        """Decides facts that come from no record, before any that do: time has passed, connectors were named.
+        """Decides the facts that come from no record, before those that do: time has passed, connectors were named.
 
-        `chain` is that of the partition whose record names the order: the order's own may belong to another worker.
+        `chain`: of the partition whose record names the order, since the order's own may belong to another worker.
         """
         order_id = fold.order.order_id
         deadline = next_deadline_ms(fold.order, self._settings.expiry_lead_ms)
@@ -67,16 +67,16 @@ class Decider:
         if self._connectors.unnamed(fold.order) == []:
             await self._decide_and_unpark(fold, None, Readable(ConnectorsNamed(order_id=order_id), None), chain)
         if any(_can_be_tried(fold, parked) for parked in fold.waiting.parked):
-            # Too many waited for one cycle, or a recovery opened the order, which decides nothing.
-            await self._unpark(fold, chain, untried=True)
+            # Too many were parked for one cycle, or a recovery opened the order without deciding them.
+            await self._unpark(fold, chain, only_untried=True)
 
     async def decide_record(self, fold: OrderFold, record: Record, one: Readable) -> RecordFate:
-        """Decides one record, and returns its fate."""
+        """Decides one record and returns its fate."""
         await self._time_slice.yield_if_over()
-        if fold.waiting.unfinished:  # others wait before it
+        if fold.waiting.unfinished:  # others are before it in the line
             fold.waiting.add(Parked(record, "order", None, known=one))
             return "parked"
-        # A chain is written by the owner of its partition alone: of the record that is read, not of one it unparks.
+        # Only the owner of its partition writes a chain: it is the one of the record read, also for what that unparks.
         fate = await self._decide_and_unpark(fold, record, one, record.partition)
         if fate == "parked":
             waits_for, expires_ms = self._parking(fold, None)
@@ -84,7 +84,7 @@ class Decider:
         return fate
 
     def expire_parked(self, fold: OrderFold) -> None:
-        """Turns what waited too long into dead letters (R29)."""
+        """Turns parked facts that waited too long into dead letters (R29)."""
         for parked in fold.waiting.overdue(self._cycle.now_ms):
             if _can_be_tried(fold, parked):
                 continue
@@ -93,7 +93,7 @@ class Decider:
             self._dead_letter(fold, parked.record, "order_unknown", message)
 
     async def _decide_and_unpark(self, fold: OrderFold, record: Record | None, one: Readable, chain: int) -> RecordFate:
-        """Decides one fact, then the parked facts that may be tried because of it."""
+        """Decides one fact, then the parked facts that it lets go on."""
         fate, unparks = self._decide_safely(fold, record, one, chain)
         if unparks:
             await self._unpark(fold, chain)
@@ -102,12 +102,12 @@ class Decider:
     def _decide_safely(
         self, fold: OrderFold, record: Record | None, one: Readable, chain: int
     ) -> tuple[RecordFate, bool]:
-        """Decides one fact; returns also whether parked ones may be tried now."""
+        """Decides one fact, or reports that it failed; returns its fate, and whether parked ones may be tried now."""
         try:
             decision = self._decide_with_terms(fold, record, one, chain)
         except OrderFullError as full:
             return self._report_full(fold, record, full), False
-        except Exception as problem:  # noqa: BLE001 - a fact that breaks a rule of ours must not stop its partition
+        except Exception as problem:  # noqa: BLE001 - a fact on which our code fails must not stop its partition
             return self._report_undecidable(fold, record, problem), False
         if decision.fate == "applied":
             for added in authorizations(one.fact):
@@ -131,7 +131,7 @@ class Decider:
         return fold.apply(fact, terms, source, chain, read.traceparent, bounded=bounded)
 
     def _update_records(self, fold: OrderFold, record: Record | None, fact: Fact, decision: Decision) -> None:
-        """Does what a decision says about records: this one is refused or kept, one that was kept is judged."""
+        """Carries out what a decision means for records: this one is refused or held, held ones are judged."""
         if decision.refusal is not None and record is not None:
             self._dead_letter(fold, record, decision.refusal.code, decision.refusal.reason)
         if decision.keeps_record and record is not None and isinstance(fact, PaymentAutoSettled):
@@ -143,15 +143,15 @@ class Decider:
                     reason = f"Automatic settlement {settle_id} does not fit payment {payment_id} (R27)"
                     self._dead_letter(fold, parked.record, "suspect", reason)
 
-    async def _unpark(self, fold: OrderFold, chain: int, *, untried: bool = False) -> None:
-        """Tries what waits, in the order in which it was stored; what must go on waiting keeps its place (R29).
+    async def _unpark(self, fold: OrderFold, chain: int, *, only_untried: bool = False) -> None:
+        """Tries the parked facts in the order in which they were stored; those that stay parked keep their place (R29).
 
-        One of them may add what others wait for: those are tried again. `untried`: begins only with those that could
+        A fact may add what others wait for: those are tried again. `only_untried`: starts only with those that could
         have been tried before and were not. What is too much for one cycle is left to the next.
         """
         taken = fold.waiting.take_out()
-        line = deque(one for one in taken if not untried or _can_be_tried(fold, one))
-        resting = [one for one in taken if untried and not _can_be_tried(fold, one)]
+        line = deque(one for one in taken if not only_untried or _can_be_tried(fold, one))
+        still_waiting = [one for one in taken if only_untried and not _can_be_tried(fold, one)]
         for _ in range(TRIED_MAX):
             if not line or fold.command_bytes > PUBLISHED_BYTES_MAX:
                 break
@@ -165,17 +165,17 @@ class Decider:
             fate, unparks = self._decide_safely(fold, parked.record, one, chain)
             if fate == "parked":
                 fold.waiting.keep_waiting(parked, *self._parking(fold, parked.expires_at_ms))
-                resting.append(parked)
+                still_waiting.append(parked)
                 continue
             fold.waiting.forget(parked)
-            if unparks and resting:
-                line, resting = deque(sorted([*resting, *line], key=_stored)), []
+            if unparks and still_waiting:
+                line, still_waiting = deque(sorted([*still_waiting, *line], key=_by_row)), []
         for parked in line:
             fold.waiting.keep_waiting(parked, "order", parked.expires_at_ms)
-        fold.waiting.put_back(resting, [*line])
+        fold.waiting.put_back(still_waiting, [*line])
 
     def _parking(self, fold: OrderFold, expires_ms: int | None) -> tuple[WaitsFor, int | None]:
-        """What a fact waits for, and until when; only waiting for an unknown order or payment ends."""
+        """What a fact waits for, and until when; only waiting for an unknown order or payment expires."""
         order = fold.order
         if order.opened and order.awaits_connectors:
             return "connectors", None
@@ -184,7 +184,7 @@ class Decider:
         return "payment" if order.opened else "order", expires_ms
 
     def _report_undecidable(self, fold: OrderFold, record: Record | None, problem: Exception) -> RecordFate:
-        """A fact on which our rules fail: the order stays as it was; a decision has no effect before it is whole."""
+        """Reports a fact on which our code fails. The order is unchanged: a decision takes effect only as a whole."""
         order_id = fold.order.order_id
         telemetry.alert(UNDECIDABLE, order_id=order_id)
         place = log_fields(record) if record is not None else {}
@@ -194,7 +194,7 @@ class Decider:
         return "dead_lettered"
 
     def _report_full(self, fold: OrderFold, record: Record | None, full: OrderFullError) -> RecordFate:
-        """An order that grows without end must not stop its partition: its state would soon not fit into a record."""
+        """Reports an order that is too large: its state would soon not fit into a record, and block the partition."""
         telemetry.alert(ORDER_FULL, order_id=fold.order.order_id)
         if record is not None:
             self._dead_letter(fold, record, "too_large", str(full))
@@ -206,14 +206,14 @@ class Decider:
 
 
 def _can_be_tried(fold: OrderFold, parked: Parked) -> bool:
-    """Whether what it waited for is there, so that it only has to be tried."""
+    """Whether what it waited for is there."""
     if parked.waits_for == "connectors":
         return not fold.order.awaits_connectors
     return parked.waits_for == "order" and fold.order.opened
 
 
-def _stored(parked: Parked) -> float:
-    """The order in which facts were stored; one that is not stored yet comes last."""
+def _by_row(parked: Parked) -> float:
+    """Sorts facts by when they were stored; one that is not stored yet comes last."""
     return math.inf if parked.row_id is None else parked.row_id
 
 

@@ -1,4 +1,4 @@
-"""When to look in the tables for facts that come from no record: time has passed, connectors were named."""
+"""Finds and decides orders that are due without a record: a deadline has come, or the file names their connector."""
 
 from collections.abc import Collection
 
@@ -7,17 +7,17 @@ from worker.ledger.cycle import LedgerCycle
 from worker.ledger.tally import Tally
 from worker.stream.faults import Remedy, remedy
 
-LOOK_MS = 1_000  # how often the tables are asked whether a deadline has come
-TIMED_ORDERS_MAX = 500
-# An order waits for what our connectors file does not name, or another worker's did not.
+LOOK_MS = 1_000  # how often the tables are searched for deadlines that have come
+DUE_ORDERS_MAX = 500
+# Not only after a reload: an order may wait because another worker's file did not name its connector.
 NAMED_LOOK_MS = 10_000
-# How long an order is left alone if the database refuses what time has brought for it.
+# How long an order is left alone if the database refuses what a deadline causes.
 QUARANTINE_MS = 600_000
 REFUSED = "refused_by_database"
 
 
 class DueOrders:
-    """Remembers between cycles where to look next, and where not to."""
+    """Remembers between cycles when to look next, and which orders to leave alone."""
 
     def __init__(self) -> None:
         self.next_look_ms = 0
@@ -25,11 +25,11 @@ class DueOrders:
         self._quarantine: dict[str, int] = {}
 
     def look_at_once(self) -> None:
-        """Makes the next cycle look, whatever was known."""
+        """Makes the next cycle look."""
         self.next_look_ms = self._next_named_look_ms = 0
 
     async def decide_due(self, work: LedgerCycle) -> None:
-        """Decides these facts in a savepoint: an order that the database refuses must not take others along."""
+        """Decides the due orders in a savepoint; if the database refuses, one by one, so that only one is left out."""
         due = await self._due(work)
         if due and await _try(work, due) is not None:
             for order_id in due:
@@ -37,25 +37,25 @@ class DueOrders:
                     self._leave_alone(order_id, work.cycle.now_ms, problem)
 
     async def _due(self, work: LedgerCycle) -> set[str]:
-        """Orders for which something has happened that comes from no record."""
+        """The orders that are due without a record; also sets when to look next."""
         now_ms, tables, tally = work.cycle.now_ms, work.tables, work.tally
         self._quarantine = {one: until for one, until in self._quarantine.items() if until > now_ms}
-        due = await tables.due_orders(TIMED_ORDERS_MAX, self._quarantine)
+        due = await tables.due_orders(DUE_ORDERS_MAX, self._quarantine)
         awaiting: list[str] = []
-        if now_ms >= self._next_named_look_ms:  # any number of orders may wait for connectors: not in each look
+        if now_ms >= self._next_named_look_ms:  # reads all that wait, which may be many: not in each look
             tally.named_look_ms = now_ms + NAMED_LOOK_MS
-            awaiting = await tables.named_orders(work.connectors.names, TIMED_ORDERS_MAX, self._quarantine)
-            if len(awaiting) == TIMED_ORDERS_MAX:
+            awaiting = await tables.named_orders(work.connectors.names, DUE_ORDERS_MAX, self._quarantine)
+            if len(awaiting) == DUE_ORDERS_MAX:
                 tally.named_look_ms = now_ms
-        if max(len(due), len(awaiting)) == TIMED_ORDERS_MAX:
+        if max(len(due), len(awaiting)) == DUE_ORDERS_MAX:
             tally.look_at_ms = now_ms
         else:
             next_ms = await tables.next_wake_ms()
-            tally.look_at_ms = min(now_ms + LOOK_MS, next_ms if next_ms is not None else 1 << 60)
+            tally.look_at_ms = now_ms + LOOK_MS if next_ms is None else min(now_ms + LOOK_MS, next_ms)
         return {*due, *awaiting}
 
     def _leave_alone(self, order_id: str, now_ms: int, problem: Exception) -> None:
-        """The database refuses what follows from time for this order: others must not wait for it."""
+        """Leaves an order alone that the database refuses, so that others need not wait for it."""
         self._quarantine[order_id] = now_ms + QUARANTINE_MS
         telemetry.alert(REFUSED, order_id=order_id)
         telemetry.log.error(
@@ -64,7 +64,7 @@ class DueOrders:
         )  # fmt: skip
 
     def committed(self, tally: Tally) -> None:
-        """What the cycle found out about the next look is durable now."""
+        """Takes over when to look next: the cycle that found it out is committed."""
         if tally.look_at_ms is not None:
             self.next_look_ms = tally.look_at_ms
         if tally.named_look_ms is not None:
@@ -72,17 +72,17 @@ class DueOrders:
 
 
 async def _try(work: LedgerCycle, orders: Collection[str]) -> Exception | None:
-    """Returns why the database refused, if it did; then nothing of it was done."""
+    """Decides these orders, or returns why the database refused; then nothing is done."""
     cycle = work.cycle
     before = cycle.savepoint()
-    await cycle.connection.execute("SAVEPOINT timed")  # the transaction itself is the stream's
+    await cycle.connection.execute("SAVEPOINT timed")  # the stream owns the transaction
     try:
         await work.decide_timed(orders)
     except Exception as problem:
         if remedy(problem) is not Remedy.SPLIT:
             raise
         await cycle.connection.execute("ROLLBACK TO SAVEPOINT timed")
-        cycle.rollback_to(before)  # nothing waited to be written before: these are a cycle's first decisions
+        cycle.rollback_to(before)  # nothing else was pending: these are the cycle's first decisions
         return problem
     await cycle.connection.execute("RELEASE SAVEPOINT timed")
     return None

@@ -1,4 +1,4 @@
-"""What the ledger would decide about records: decides them on the orders as they are now, and writes nothing."""
+"""Foresees what the ledger would decide about records: decides them on the current orders, and writes nothing."""
 
 from collections.abc import Sequence
 
@@ -20,17 +20,17 @@ from worker.settings import Settings
 from worker.stream.cycle import Cycle
 
 
-class Foreseen(Struct, frozen=True):
+class Foreseen(Struct, frozen=True, kw_only=True):
     """What would become of one record."""
 
     fate: RecordFate
-    order_id: str | None
-    currency: str | None
-    reason: ReasonCode | None
+    order_id: str | None = None
+    currency: str | None = None
+    reason: ReasonCode | None = None
     """The dead letter's reason code, and its sentence."""
-    message: str | None
-    commands: list[Command]
-    events: list[Event]
+    message: str | None = None
+    commands: list[Command] = []
+    events: list[Event] = []
 
 
 async def foresee(connection: Connection, settings: Settings, records: Sequence[Record], now_ms: int) -> list[Foreseen]:
@@ -50,7 +50,7 @@ async def foresee(connection: Connection, settings: Settings, records: Sequence[
     for fold in folds.values():
         await decider.decide_due(fold, fold.home)
     return [
-        Foreseen("dead_lettered", None, None, one.reason, one.message, [], [])
+        Foreseen(fate="dead_lettered", reason=one.reason, message=one.message)
         if isinstance(one, Unreadable)
         else await _foresee_record(cycle, decider, folds[one.fact.order_id], record, one)
         for record, one in zip(records, facts, strict=True)
@@ -64,7 +64,8 @@ async def _foresee_record(cycle: Cycle, decider: Decider, fold: OrderFold, recor
     own = next((letter for letter in cycle.dead[dead:] if letter.record is record), None)
     order = fold.order
     return Foreseen(
-        fate, order.order_id, order.currency if order.opened else None, own.reason if own else None,
-        own.message if own else None, [asked.command for asked in fold.commands[commands:]],
-        [told.event for told in fold.events[events:]],
+        fate=fate, order_id=order.order_id, currency=order.currency if order.opened else None,
+        reason=own.reason if own else None, message=own.message if own else None,
+        commands=[decided.command for decided in fold.commands[commands:]],
+        events=[decided.event for decided in fold.events[events:]],
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The ledger worker, as the stream calls it."""
+"""The ledger worker: what the stream calls in each cycle."""
 
 from collections.abc import Collection, Mapping
 
@@ -19,7 +19,7 @@ _SQL = load("worker.ledger")
 
 
 class LedgerHandler:
-    """Consumes invoices, changes and outcomes. Between cycles it remembers only where to look next."""
+    """Consumes invoices, changes and outcomes. Between cycles it keeps only offsets and when to look for due orders."""
 
     role = "ledger"
     topics = names.READ["ledger"]
@@ -33,7 +33,7 @@ class LedgerHandler:
         self._next_offsets: dict[Place, int] = {}
         self._misplaced = MisplacedWarning()
         self._under_way: LedgerCycle | None = None
-        """The last cycle, until it is durable."""
+        """The last cycle, until it is committed."""
 
     async def taken(self, connection: Connection, taken: Mapping[int, TakenPartition]) -> None:
         """The orders of these partitions have to be looked at; connectors that they wait for are named at once."""
@@ -44,7 +44,7 @@ class LedgerHandler:
         self._connectors.alert_of((row["name"], order_id) for row in rows for order_id in row["orders"])
 
     async def release(self, partitions: frozenset[int]) -> None:
-        """Nothing is ever in flight between two cycles."""
+        """Does nothing: between two cycles nothing is in flight."""
 
     def dropped(self) -> None:
         self._due_orders.look_at_once()
@@ -60,38 +60,38 @@ class LedgerHandler:
             self._control.wake()
 
     def clock_set_back(self, _: float) -> None:
-        """Asks the tables again; what the database had refused may be tried once more."""
+        """Looks again at once, and tries again what the database had refused."""
         self._due_orders = DueOrders()
 
     def next_due_ms(self) -> int | None:
         return self._due_orders.next_look_ms
 
     async def handle(self, cycle: Cycle) -> None:
-        """One cycle: gives every record a fate, and writes all of it at once."""
+        """Decides every record of the cycle, and writes all of it at once."""
         under_way = self._under_way = LedgerCycle(cycle, self._connectors, self._control.settings, self._next_offsets)
         if cycle.now_ms >= self._due_orders.next_look_ms:
             await self._due_orders.decide_due(under_way)
         await under_way.decide_records()
 
     async def committed(self, cycle: Cycle) -> None:
-        """What is durable now is counted in the metrics and told to the operator."""
+        """Reports what is durable now to the metrics, and raises alerts."""
         durable, self._under_way = self._under_way, None
         if durable is None or durable.cycle is not cycle:
-            return  # nothing was decided in this cycle; the one that did decide was refused
+            return  # nothing was decided in this cycle; the cycle that did decide was rolled back
         tally = durable.tally
         self._due_orders.committed(tally)
         for place, offset in tally.next_offsets.items():
             self._next_offsets[place] = max(offset, self._next_offsets.get(place, 0))
-        tally.tell(cycle)
+        tally.report(cycle)
         self._connectors.alert_of(tally.waiting_for_connectors)
-        self._misplaced.hear(tally.misplaced)
+        self._misplaced.count(tally.misplaced)
 
     async def measure(self, connection: Connection, partitions: Collection[int]) -> None:
-        """How many facts wait."""
+        """Counts the facts that wait, by what for."""
         rows = await connection.fetch(_SQL["count_parked"], list(partitions))
         metrics.parked_facts.clear()
         for row in rows:
             metrics.parked_facts.labels(waits_for=row["waits_for"]).set(row["number"])
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: nothing is held open."""

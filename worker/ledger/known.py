@@ -1,4 +1,4 @@
-"""Which records of the ledger's own topics its tables know: commands, events byte for byte, states by their version."""
+"""Looks up records of the ledger's own topics in its tables: commands by id, events by content, states by version."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ Numbered = tuple[Record, str, int]
 
 
 async def first_unknown(connection: Connection, records: Sequence[Record]) -> Record | None:
-    """The first of these that our tables do not know; a record without an id of ours is not ours."""
+    """The first of these records that our tables do not know; records without an id of ours are passed over."""
     commands = [record for record in records if record.topic == names.COMMANDS]
     events = [(record, *one) for record in records if record.topic == names.EVENTS and (one := split_id(record))]
     states = [(record, *one) for record in records if record.topic == names.ORDERS and (one := split_id(record, "/v"))]

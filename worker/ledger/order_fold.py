@@ -1,4 +1,4 @@
-"""One order in one cycle: folds its state in memory, and gathers what has to be written."""
+"""Applies one cycle's facts to one order, and gathers what has to be written."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,14 @@ from worker.kafka.records import Origin
 from worker.ledger.journal import Journaled
 from worker.ledger.waiting import Waiting
 
-# Beyond this an order's state might not fit into a record; what is left of that is for outcomes, which always count.
+# A larger order might not fit into a record. Outcomes are applied even above this: the rest of a record is for them.
 ORDER_BYTES_MAX = 2 << 20
-# About how much each recipient's share in a command takes.
+# About how many bytes each recipient's share takes in a command.
 SHARE_BYTES = 16
 
 
 class DecidedFact(Struct, frozen=True, gc=False):
-    """A fact that changed the order, and its terms, both in the JSON that is stored."""
+    """A fact that changed the order; the fact and its terms are in the JSON that is stored."""
 
     sequence: int
     fate: Fate
@@ -48,18 +48,18 @@ class DecidedCommand(Struct, frozen=True, gc=False):
 
 
 class OrderFullError(Exception):
-    """An order that has grown so much that it takes no more facts."""
+    """The order has grown so much that it takes no more facts."""
 
 
 class OrderFold:
-    """Everything that happens to one order in one cycle."""
+    """One order's state during a cycle, and everything that the cycle adds to it."""
 
     def __init__(
         self, order: Order, home: int, facts: int, unpublished: Sequence[Journaled] = (), size_bytes: int = 0
     ) -> None:
         self.order = order
         self.size_bytes = size_bytes
-        """How many bytes are stored of the order, and of what came in this cycle."""
+        """The size of the stored document and of this cycle's facts."""
         self.home = home
         """The order's partition."""
         self.stored_sums = {payment.payment_id: sums(payment) for payment in order.payments}
@@ -71,7 +71,7 @@ class OrderFold:
         """Facts of earlier cycles that no message has carried yet."""
         self.waiting = Waiting()
         self.command_bytes = 0
-        """About how many bytes the commands of a split payment take: each of them names all recipients."""
+        """About how many bytes this cycle's commands of split payments take: each of them names all recipients."""
         self.decided: list[DecidedFact] = []
         self.entries: list[tuple[DecidedFact, Entry]] = []
         self.commands: list[DecidedCommand] = []
@@ -79,20 +79,20 @@ class OrderFold:
 
     @property
     def changed(self) -> bool:
-        """Whether anything of it has to be written."""
+        """Whether anything has to be written."""
         return bool(self.decided) or self.waiting.changed
 
     @property
     def last_published_fact(self) -> int:
-        """The last fact that a message carries: one of this cycle, or of those before."""
+        """The sequence of the last fact that a published message carries, of this cycle or an earlier one."""
         before = self.facts - len(self.decided) - len(self.unpublished)
-        return max((telling[-1].fact.sequence for telling in (self.commands, self.events) if telling), default=before)
+        return max((found[-1].fact.sequence for found in (self.commands, self.events) if found), default=before)
 
     def apply(
         self, fact: Fact, terms: Terms, source: Origin | None, chain: int, traceparent: str | None, *,
         bounded: bool = False,
     ) -> Decision:  # fmt: skip
-        """Decides one fact and keeps what follows from it. `bounded`: only if the order has room for more."""
+        """Decides one fact and keeps its decision. `bounded`: raises `OrderFullError` if the order is too large."""
         decision = decide(self.order, fact, terms)
         if decision.fate not in ("applied", "refused"):
             return decision
@@ -108,9 +108,9 @@ class OrderFold:
         )
         self.decided.append(decided)
         self.size_bytes += len(decided.fact)
-        for one in decision.commands:
-            if one.shares:
-                self.size_bytes += SHARE_BYTES * len(one.shares)
+        for command in decision.commands:
+            if command.shares:
+                self.size_bytes += SHARE_BYTES * len(command.shares)
                 self.command_bytes += self.size_bytes
         self.entries += [(decided, entry) for entry in decision.entries]
         self.commands += [DecidedCommand(command, decided) for command in decision.commands]
@@ -119,6 +119,6 @@ class OrderFold:
 
 
 def sums(payment: Payment) -> tuple[int, int, int, int, int, int, bool]:
-    """The columns of a row of `payments` that may change."""
+    """The columns of `payments` that may change, in the order of `update_payments` and `add_payments`."""
     one = payment
     return one.settled, one.settling, one.refunded, one.refunding, one.voided, one.voiding, one.lapsed

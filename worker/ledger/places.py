@@ -1,7 +1,7 @@
-"""Records that are read again: most have their fate already, and some are where another record used to be.
+"""Gives records that are read again the place by which the ledger knows them.
 
-A topic that was made anew, or that lost what it had acknowledged, uses its offsets again. What is there now is not a
-repeat of what the ledger knows by that offset: it gets a place of its own, below all offsets.
+Most of them have their fate already. But a topic that was recreated, or that lost acknowledged records, uses its
+offsets again: a new record at a known offset is no repeat, and gets a place of its own, below all offsets.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,26 +15,26 @@ from worker.ledger.reading import Readable, read_fact
 from worker.ledger.tables import LedgerTables
 
 
-class Placed(Struct, frozen=True, gc=False):
-    """A record in its place."""
+class PlacedRecord(Struct, frozen=True, gc=False):
+    """A record with the place by which the ledger knows it, and its content."""
 
     record: Record
-    says: Readable | Unreadable
+    content: Readable | Unreadable
     known: bool
     """Whether it has its fate already."""
 
 
-async def placed(
+async def assign_places(
     tables: LedgerTables, records: Iterable[Record], is_read_again: Callable[[Record], bool]
-) -> list[Placed]:
-    """The records, in their order; the books are asked only about those that are read again."""
-    found = [Placed(record, read_fact(record), False) for record in records]
-    again = [(one.record, one.says) for one in found if is_read_again(one.record)]
+) -> list[PlacedRecord]:
+    """The records, in their order; only those that are read again are looked up in the tables."""
+    placed = [PlacedRecord(record, read_fact(record), False) for record in records]
+    again = [(one.record, one.content) for one in placed if is_read_again(one.record)]
     if not again:
-        return found
+        return placed
     known = await tables.known_places(again)
     lowest: dict[Place, int] = {}
-    for number, one in enumerate(found):
+    for index, one in enumerate(placed):
         record = one.record
         if (same := known.get(record.origin)) is None:
             continue
@@ -43,5 +43,5 @@ async def placed(
                 lowest[record.place] = await tables.lowest_place(record.place)
             lowest[record.place] -= 1
             record = replace(record, offset=lowest[record.place])
-        found[number] = Placed(record, one.says, same)
-    return found
+        placed[index] = PlacedRecord(record, one.content, same)
+    return placed

@@ -1,4 +1,4 @@
-"""What a cycle publishes about one order: commands, events, and its state after the last change."""
+"""Publishes what a cycle did to one order: commands, events, and the state after the last change."""
 
 import orjson
 from msgspec import Raw, Struct
@@ -16,15 +16,15 @@ Header = tuple[str, bytes]
 
 
 class EncodedMessages(Struct):
-    """What a cycle says of one order, as far as the tables have it too or hold all that is in it: encoded once."""
+    """The encoded parts of an order's messages that its rows need too, or that need nothing but the fold."""
 
     events: list[bytes]
     fact_headers: dict[int, list[Header]]
-    """For the first record that a fact causes: the header that carries it, and those before it that caused none."""
+    """Sequence of a fact → the header that carries it, and the facts before it that caused no message."""
 
 
 def encode_messages(fold: OrderFold, prefix: str) -> EncodedMessages:
-    """Encodes the order's new events and facts; best while the order is at hand."""
+    """Encodes the order's new events and facts, while they are still in the processor's cache."""
     order = fold.order
     return EncodedMessages(
         [
@@ -36,7 +36,7 @@ def encode_messages(fold: OrderFold, prefix: str) -> EncodedMessages:
 
 
 def publish(cycle: Cycle, fold: OrderFold, encoded: EncodedMessages) -> None:
-    """Adds records to the outbox; every id is derived, so that a repeat is the same record."""
+    """Adds the order's messages to the outbox. Their ids are derived, so a repeat is the same record."""
     fact_headers = dict(encoded.fact_headers)
     for decided in fold.commands:
         command, fact = decided.command, decided.fact
@@ -45,30 +45,30 @@ def publish(cycle: Cycle, fold: OrderFold, encoded: EncodedMessages) -> None:
             f"command.{command.operation}", command.command_id, timestamp(fact.at_ms), fact.traceparent
         )
         headers += fact_headers.pop(fact.sequence, [])
-        _out(cycle, fold, names.COMMANDS, value, headers)
+        _publish(cycle, fold, names.COMMANDS, value, headers)
     publish_events(cycle, fold, encoded)
     if fold.order.opened and fold.decided:
         publish_state(cycle, fold)
 
 
 def publish_events(cycle: Cycle, fold: OrderFold, encoded: EncodedMessages) -> None:
-    """What happened to the order in this cycle."""
+    """Publishes the order's events of this cycle."""
     fact_headers = dict(encoded.fact_headers)
     for decided, value in zip(fold.events, encoded.events, strict=True):
         fact, ce_id = decided.fact, f"{fold.order.order_id}/{decided.event.sequence}"
         headers = binary_headers(decided.event.type, ce_id, timestamp(fact.at_ms))
         headers += fact_headers.pop(fact.sequence, [])
-        _out(cycle, fold, names.EVENTS, value, headers)
+        _publish(cycle, fold, names.EVENTS, value, headers)
 
 
 def publish_state(cycle: Cycle, fold: OrderFold) -> None:
-    """The order as it stands now."""
+    """Publishes the order's state."""
     order = fold.order
     headers = binary_headers("order.state", f"{order.order_id}/v{order.version}", timestamp(order.updated_at_ms))
-    _out(cycle, fold, names.ORDERS, orjson.dumps(order_state(order)), headers)
+    _publish(cycle, fold, names.ORDERS, orjson.dumps(order_state(order)), headers)
 
 
-def _out(cycle: Cycle, fold: OrderFold, topic: str, value: bytes, headers: list[Header]) -> None:
+def _publish(cycle: Cycle, fold: OrderFold, topic: str, value: bytes, headers: list[Header]) -> None:
     cycle.publish(Outgoing(topic, fold.home, fold.order.order_id.encode(), value, headers))
 
 
@@ -76,14 +76,14 @@ def _fact_headers(fold: OrderFold) -> dict[int, list[Header]]:
     published = {decided.fact.sequence for decided in fold.commands} | {
         decided.fact.sequence for decided in fold.events
     }
-    found: dict[int, list[Header]] = {}
+    headers: dict[int, list[Header]] = {}
     unpublished = list(fold.unpublished)
     for decided in fold.decided:
         unpublished.append(_journaled(decided))
         if decided.sequence in published:
-            found[decided.sequence] = [(journal.HEADER, journal.encode(unpublished))]
+            headers[decided.sequence] = [(journal.HEADER, journal.encode(unpublished))]
             unpublished = []
-    return found
+    return headers
 
 
 def _journaled(one: DecidedFact) -> Journaled:
@@ -91,5 +91,5 @@ def _journaled(one: DecidedFact) -> Journaled:
 
 
 def _source(prefix: str, source: Origin | None) -> Origin | None:
-    """Where the record was read; None if another record has that place, and this one has a place of its own."""
+    """Where the record was read; None if another record has that offset, and this one only a place of its own."""
     return (prefix + source[0], source[1], source[2]) if source and source[2] >= 0 else None

@@ -26,14 +26,14 @@ _COMMAND = ("command_id", "request_id", "payment_id", "sequence", "operation", "
 class Rebuild:
     """One pass over the database. Call inside a repeatable read transaction with search_path `ledger`."""
 
-    def __init__(self, connection: Connection, told: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, connection: Connection, on_progress: Callable[[int], None] = lambda _: None) -> None:
         self._connection = connection
-        self._told = told
+        self._on_progress = on_progress
         self.orders = 0
         self.facts = 0
 
     async def differences(self) -> AsyncIterator[str]:
-        """One sentence for each thing that the fold makes different from what is stored."""
+        """Yields one sentence for each thing that the fold makes different from what is stored."""
         last = ""
         while rows := await self._connection.fetch(_SQL["page_of_orders"], last, PAGE_ORDERS):
             ids = [row["order_id"] for row in rows]
@@ -42,16 +42,18 @@ class Rebuild:
                 for query in ("facts_of_orders", "entries_of_orders", "events_of_orders", "commands_of_orders")
             ]
             for row in rows:
-                one = row["order_id"]
+                order_id = row["order_id"]
                 self.orders += 1
-                self.facts += len(facts.get(one, ()))
-                fold = _Fold(Order(one))
-                problems = [*fold.run(facts.get(one, []))]
-                problems += fold.compare(row, entries.get(one, []), events.get(one, []), commands.get(one, []))
+                self.facts += len(facts.get(order_id, ()))
+                fold = _Fold(Order(order_id))
+                problems = [*fold.run(facts.get(order_id, []))]
+                problems += fold.compare(
+                    row, entries.get(order_id, []), events.get(order_id, []), commands.get(order_id, [])
+                )
                 for sentence in problems:
-                    yield f"order {one}: {sentence}"
+                    yield f"order {order_id}: {sentence}"
             last = ids[-1]
-            self._told(self.orders)
+            self._on_progress(self.orders)
 
 
 class _Fold:
@@ -62,23 +64,23 @@ class _Fold:
         self.commands: list[CommandRow] = []
 
     def run(self, facts: Sequence[Any]) -> Iterator[str]:
-        for place, one in enumerate(facts, 1):
-            if one["sequence"] != place:
-                yield f"fact {place} is missing"
+        for number, row in enumerate(facts, 1):
+            if row["sequence"] != number:
+                yield f"fact {number} is missing"
                 return
             try:
-                decision = decide(self.order, decode_fact(one["fact"]), decode_terms(one["terms"]))
-            except Exception as problem:  # noqa: BLE001 - a fold that fails is what is looked for
-                yield f"fact {place} cannot be folded again: {type(problem).__name__}: {problem}"
+                decision = decide(self.order, decode_fact(row["fact"]), decode_terms(row["terms"]))
+            except Exception as problem:  # noqa: BLE001 - a fold that fails is what this looks for
+                yield f"fact {number} cannot be folded again: {type(problem).__name__}: {problem}"
                 return
-            if decision.fate != one["fate"]:
-                yield f"fact {place} was {one['fate']}, folded again it is {decision.fate}"
-            self._take(place, decision)
+            if decision.fate != row["fate"]:
+                yield f"fact {number} was {row['fate']}, folded again it is {decision.fate}"
+            self._add(number, decision)
 
-    def _take(self, place: int, decision: Decision) -> None:
+    def _add(self, fact: int, decision: Decision) -> None:
         self.order = decision.order
         self.entries += [
-            (place, one.payment_id, one.debit, one.credit, one.amount, one.rule, one.command_id)
+            (fact, one.payment_id, one.debit, one.credit, one.amount, one.rule, one.command_id)
             for one in decision.entries
         ]
         self.events += [(one.sequence, one.type, one.rule, one.reason) for one in decision.events]
@@ -96,18 +98,18 @@ class _Fold:
             yield "the fold of its facts makes other entries than the stored ones"
         stored = [orjson.loads(one["message"]) for one in events]
         if [(one["sequence"], one["type"], one["rule"], one["reason"]) for one in stored] != self.events:
-            yield "the fold of its facts tells another timeline than the stored one"
+            yield "the fold of its facts makes another timeline than the stored one"
         if sorted(tuple(one[name] for name in _COMMAND) for one in commands) != sorted(self.commands):
             yield "the fold of its facts asks for other commands than the stored ones"
 
 
 def _is_stored(order: Order, document: bytes) -> bool:
-    """Whether a document says this, once written as we write it; an older program may have left out newer fields."""
+    """Whether the document holds this order in our encoding; one of an older program may lack newer fields."""
     return order == decode_order(document) and encode(msgspec.json.decode(document)) == document
 
 
 def _grouped(rows: Sequence[Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
+    by_order: dict[str, list[Any]] = {}
     for row in rows:
-        found.setdefault(row["order_id"], []).append(row)
-    return found
+        by_order.setdefault(row["order_id"], []).append(row)
+    return by_order

@@ -1,4 +1,4 @@
-"""What a cycle writes, table by table. Each order is encoded and turned into rows in one go, while it is at hand."""
+"""The rows that a cycle writes. Each order is encoded while it is still in the processor's cache."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ Row = tuple[Any, ...]
 
 
 class Rows:
-    """Rows, gathered order by order; each has the columns of its statement in `tables.sql`, in their order."""
+    """Rows, gathered order by order. Their columns are those of the statement in `tables.sql`, in its order."""
 
     def __init__(self, settings: Settings) -> None:
         self._expiry_lead_ms = settings.expiry_lead_ms
@@ -27,7 +27,7 @@ class Rows:
         self.facts: list[Row] = []
         self.events: list[Row] = []
         self.entries: list[tuple[int, Row]] = []
-        """Each with its chain, not linked yet."""
+        """Chain → the entry's content, not linked yet."""
         self.settlements: list[Row] = []
         self.removed_settlements: list[Row] = []
         self.parked: list[Row] = []
@@ -35,16 +35,16 @@ class Rows:
         self.unparked: list[int] = []
 
     def add(self, fold: OrderFold, events: Sequence[bytes], awaits: list[str] | None) -> None:
-        """Adds what became of one order.
+        """Adds the rows of one order.
 
-        `events`: the new ones, in words. `awaits`: connectors that it waits for and no file names; None: for none.
+        `events`: the new ones, encoded. `awaits`: connectors that it waits for and the file does not name; None: none.
         """
         order_id = fold.order.order_id
         if fold.decided:
             self._add_payments(fold)
             self._add_settlements(fold)
-        for asked in fold.commands:
-            one = asked.command
+        for decided_command in fold.commands:
+            one = decided_command.command
             self.commands.append(
                 (one.command_id, one.request_id, order_id, one.payment_id, one.sequence, one.operation, one.value)
             )
@@ -52,8 +52,8 @@ class Rows:
             source = decided.source or (None, None, None)
             at = moment(decided.at_ms)
             self.facts.append((order_id, decided.sequence, decided.fate, decided.fact, decided.terms, *source, at))
-        for told, message in zip(fold.events, events, strict=True):
-            self.events.append((order_id, told.event.sequence, message))
+        for decided_event, message in zip(fold.events, events, strict=True):
+            self.events.append((order_id, decided_event.event.sequence, message))
         for decided, entry in fold.entries:
             content = (
                 order_id, decided.sequence, entry.payment_id, entry.debit, entry.credit, entry.amount,
@@ -62,27 +62,27 @@ class Rows:
             self.entries.append((decided.chain, content))
         if fold.waiting.changed:
             self._add_waiting(order_id, fold.waiting)
-        self.orders.append(self._order(fold, awaits))
+        self.orders.append(self._order_row(fold, awaits))
 
     def _add_payments(self, fold: OrderFold) -> None:
-        """New payments, and the balances of known ones, if they changed."""
+        """Adds new payments, and balances that changed."""
         order = fold.order
         for one in order.payments:
-            now, before = sums(one), fold.stored_sums.get(one.payment_id)
-            if before is None:
+            balance, stored = sums(one), fold.stored_sums.get(one.payment_id)
+            if stored is None:
                 fixed = (one.payment_id, order.order_id, one.connector, order.currency, one.authorized, one.cap)
-                self.payments.append((*fixed, *now))
-            elif now != before:
-                self.payment_balances.append((one.payment_id, *now))
+                self.payments.append((*fixed, *balance))
+            elif balance != stored:
+                self.payment_balances.append((one.payment_id, *balance))
 
     def _add_settlements(self, fold: OrderFold) -> None:
-        left = dict(fold.stored_settlements)
+        stored = dict(fold.stored_settlements)
         for payment in fold.order.payments:
             for one in payment.settlements:
                 key = (payment.payment_id, one.settle_id)
-                if left.pop(key, None) != one:
+                if stored.pop(key, None) != one:
                     self.settlements.append((*key, one.value, one.refunded, one.refunding, one.automatic))
-        self.removed_settlements += left
+        self.removed_settlements += stored.keys()
 
     def _add_waiting(self, order_id: str, waiting: Waiting) -> None:
         self.unparked += waiting.ended
@@ -98,15 +98,15 @@ class Rows:
                     encode_headers(record.headers), moment(record.timestamp_ms), moment_or_none(one.expires_at_ms),
                 ))  # fmt: skip
 
-    def _order(self, fold: OrderFold, awaits: list[str] | None) -> Row:
+    def _order_row(self, fold: OrderFold, awaits: list[str] | None) -> Row:
         order = fold.order
         wake_ms = _earliest(next_deadline_ms(order, self._expiry_lead_ms), fold.waiting.due_ms())
-        known = fold.facts > 0
+        has_facts = fold.facts > 0
         return (
             order.order_id, order.opened, order.merchant or None, order.phase, needs_attention(order), awaits,
             order.version, fold.facts, fold.last_published_fact, fold.waiting.number,
             moment_or_none(wake_ms),
-            encode(order) if known else None, moment(order.updated_at_ms) if known else None,
+            encode(order) if has_facts else None, moment(order.updated_at_ms) if has_facts else None,
         )  # fmt: skip
 
 

@@ -1,22 +1,22 @@
--- name: meet_orders
--- Gives these a row too, not opened yet. Sorted, so that two workers that meet the same orders do not deadlock.
+-- name: add_unknown_orders
+-- Gives unknown orders a row, not opened yet. Sorted, so that two workers with the same orders do not deadlock.
 INSERT INTO orders (order_id, partition)
 SELECT order_id, partition FROM unnest($1::text[], $2::integer[]) AS named (order_id, partition)
 ORDER BY order_id
 ON CONFLICT (order_id) DO NOTHING
 
 -- name: lock_orders
--- The orders of the batch are ours until this transaction ends; they are read as they are once the lock is held.
+-- Locks the orders of the batch until this transaction ends; they are read as they are once the lock is held.
 SELECT order_id, partition, document, facts, told, parked FROM orders WHERE order_id = ANY ($1::text[])
 ORDER BY order_id FOR UPDATE
 
 -- name: read_parked
--- What waits for these orders, in the order in which it was stored.
+-- The parked facts of these orders, in the order in which they were stored.
 SELECT id, order_id, waits_for, subject, topic, partition, "offset", key, value, headers, "timestamp", expires_at
 FROM parked WHERE order_id = ANY ($1::text[]) ORDER BY id
 
--- name: given_up
--- What waited for these orders for too long, the longest waiting first.
+-- name: expired_parked
+-- Parked facts of these orders that waited for too long, the first expired first.
 SELECT id, order_id, waits_for, subject, topic, partition, "offset", key, value, headers, "timestamp", expires_at
 FROM unnest($1::text[]) AS named (of_order), LATERAL (
     SELECT * FROM parked WHERE parked.order_id = of_order AND expires_at <= $2::timestamptz
@@ -24,8 +24,8 @@ FROM unnest($1::text[]) AS named (of_order), LATERAL (
 ) AS late
 LIMIT $3
 
--- name: left_parked
--- When the first fact that waits for each of these orders gives up, beyond the facts that were read.
+-- name: next_expiry_of_parked
+-- When the next parked fact of each of these orders expires, apart from the facts that were read.
 SELECT order_id, (
     SELECT expires_at FROM parked WHERE parked.order_id = named.order_id AND id <> ALL ($2::bigint[])
     ORDER BY expires_at LIMIT 1
@@ -33,7 +33,7 @@ SELECT order_id, (
 FROM unnest($1::text[]) AS named (order_id)
 
 -- name: unpublished_facts
--- Facts of these orders that came after the last one that a message has carried.
+-- Facts of these orders after the last one that a published message carries.
 SELECT f.order_id, f.sequence, f.fact, f.terms, f.topic, f.partition, f."offset"
 FROM facts f JOIN orders o ON o.order_id = f.order_id AND f.sequence > o.told
 WHERE f.order_id = ANY ($1::text[]) ORDER BY f.order_id, f.sequence
@@ -97,7 +97,7 @@ SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::byte
     $8::bigint[], $9::timestamptz[])
 
 -- name: add_events
--- What happened, in the words in which it is published.
+-- New events, as they are published.
 INSERT INTO events (order_id, sequence, message) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[])
 
 -- name: add_entries
@@ -141,11 +141,11 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer
     $8::bytea[], $9::bytea[], $10::timestamptz[], $11::timestamptz[])
 
 -- name: unpark
--- These wait no longer.
+-- Removes records that no longer wait.
 DELETE FROM parked WHERE id = ANY ($1::bigint[])
 
 -- name: wait_for_something_else
--- What was tried and goes on waiting keeps its place.
+-- A record that was tried and still waits keeps its row, and so its place in the line.
 UPDATE parked SET waits_for = new.waits_for, expires_at = new.expires_at
 FROM unnest($1::bigint[], $2::text[], $3::timestamptz[]) AS new (id, waits_for, expires_at)
 WHERE parked.id = new.id
@@ -181,13 +181,13 @@ LATERAL (
 GROUP BY topic, partition, "offset"
 
 -- name: lowest_place
--- Records whose places belong to other records have places of their own, below all others.
+-- The lowest offset in use: records whose offset belongs to another record have places below 0.
 SELECT least(0, (SELECT min("offset") FROM facts WHERE topic = $1 AND partition = $2),
     (SELECT min("offset") FROM dead_letters WHERE topic = $1 AND partition = $2),
     (SELECT min("offset") FROM parked WHERE topic = $1 AND partition = $2))
 
 -- name: replayed_dead_letters
--- Which of these records are the first to replay the dead letter they name; a discarded one is not judged again.
+-- Which of these records are the first to replay the dead letter that they name. A discarded one is not judged again.
 SELECT DISTINCT ON (id) id, again.topic, again.partition, again."offset"
 FROM unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[]) AS again (named, topic, partition, "offset")
 JOIN dead_letters d ON d.id = again.named AND d.topic = again.topic
@@ -196,7 +196,7 @@ WHERE status <> 'discarded' AND (returned_at IS NULL
 ORDER BY id, again.partition, again."offset"
 
 -- name: mark_returned
--- These dead letters came back; who asked for it is in the row, or in what was written down before it was published.
+-- Marks dead letters as replayed. Who asked for it is in the row, or in the act recorded before the publication.
 UPDATE dead_letters SET
     returned_partition = coalesce(returned_partition, back.partition),
     returned_offset = coalesce(returned_offset, back."offset"), returned_at = coalesce(returned_at, $4::timestamptz),
@@ -210,9 +210,9 @@ LEFT JOIN LATERAL (
 WHERE dead_letters.id = back.id
 
 -- name: read_orders_unlocked
--- Orders as they are now, for a look at what would be decided; nothing is locked.
+-- Orders as they are now, without a lock.
 SELECT order_id, partition, document, facts, told, parked FROM orders WHERE order_id = ANY ($1::text[])
 
 -- name: count_parked
--- How many facts of these partitions wait, by what for.
+-- How many facts of these partitions wait, by what they wait for.
 SELECT waits_for, count(*) AS number FROM parked WHERE partition = ANY ($1::integer[]) GROUP BY waits_for

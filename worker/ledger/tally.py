@@ -1,4 +1,4 @@
-"""What a cycle reports once it is durable: counts, spans and a warning."""
+"""What a cycle reports once it is committed: counts, spans and a warning."""
 
 import time
 from collections import Counter
@@ -34,11 +34,11 @@ class Tally(Struct):
     named_look_ms: int | None = None
 
     def count_events(self, folds: Iterable[OrderFold]) -> None:
-        """Counts what was written and not refused."""
-        self.events.update(told.event.type for fold in folds for told in fold.events)
+        """Counts the events that were written."""
+        self.events.update(decided.event.type for fold in folds for decided in fold.events)
 
-    def tell(self, cycle: Cycle) -> None:
-        """Reports to the metrics, and to the traces that were asked for."""
+    def report(self, cycle: Cycle) -> None:
+        """Updates the metrics, and adds the spans of records that carry a trace."""
         for (topic, fate), number in self.fates.items():
             metrics.facts_total.labels(topic=topic, fate=fate).inc(number)
         for kind, number in self.events.items():
@@ -55,26 +55,26 @@ class Tally(Struct):
 
 
 class MisplacedWarning:
-    """Warns of records outside their order's partition: once a minute, with how many came since."""
+    """Warns of records outside their order's partition, once a minute, with how many came since."""
 
     def __init__(self) -> None:
-        self._unsaid: Counter[str] = Counter()
-        self._said_at = -MISPLACED_WARNING_SECONDS
+        self._unreported: Counter[str] = Counter()
+        self._reported_at = -MISPLACED_WARNING_SECONDS
 
-    def hear(self, misplaced: Counter[str]) -> None:
-        """Takes note of one cycle's misplaced records."""
-        self._unsaid.update(misplaced)
-        if misplaced and time.monotonic() - self._said_at >= MISPLACED_WARNING_SECONDS:
-            self._said_at = time.monotonic()
+    def count(self, misplaced: Counter[str]) -> None:
+        """Adds one cycle's misplaced records."""
+        self._unreported.update(misplaced)
+        if misplaced and time.monotonic() - self._reported_at >= MISPLACED_WARNING_SECONDS:
+            self._reported_at = time.monotonic()
             telemetry.log.warning(
                 "records arrive outside their order's partition; that is correct, only slower",
-                topics=dict(self._unsaid),
+                topics=dict(self._unreported),
             )
-            self._unsaid.clear()
+            self._unreported.clear()
 
 
 def _measure_delay(records: Iterable[Record]) -> None:
-    """Once per topic and cycle, for the record that waited longest: for each one it would cost more than it tells."""
+    """Observes the delay of each topic's oldest record only: every record would cost more than it is worth."""
     oldest: dict[str, int] = {}
     for record in records:
         oldest[record.topic] = min(oldest.get(record.topic, record.timestamp_ms), record.timestamp_ms)

@@ -1,4 +1,4 @@
-"""What waits for one order (R29), and what became of the waiting in one cycle."""
+"""The records that wait for one order (R29), and how one cycle changes them."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ WaitsFor = Literal["order", "payment", "connectors", "judgement"]
 
 
 class Parked(Struct, eq=False):
-    """A record that waits. `row_id` is None until it is stored."""
+    """A record that waits; `row_id` is None until it is stored."""
 
     record: Record
     waits_for: WaitsFor
@@ -38,77 +38,77 @@ class Waiting:
         """Whether some could be tried and were not yet: the next cycle goes on."""
         self.changed = False
         self.moved: list[Parked] = []
-        """Those that wait for something else now, or until another time."""
+        """Those that now wait for something else, or until another time."""
         self.ended: list[int] = []
-        """The rows of those that wait no more."""
+        """The rows of those that no longer wait."""
         self._unread = 0
         self._unread_due_ms: int | None = None
 
     @property
     def number(self) -> int:
-        """How many wait, those included that were not read."""
+        """How many wait, including those that were not read."""
         return len(self.parked) + self._unread
 
     def add_stored(self, stored: Parked) -> None:
-        """One that waited before this cycle."""
+        """Adds a record that waited before this cycle."""
         self.parked.append(stored)
 
     def add_unread(self, number: int, due_ms: int | None) -> None:
-        """So many more wait and were not read, since nothing can come of them in this cycle."""
+        """Counts records that wait and were not read, since nothing can come of them in this cycle."""
         self._unread, self._unread_due_ms = number, due_ms
 
     def add(self, parked: Parked) -> None:
-        """A record waits from now on."""
+        """Adds a record that waits from now on."""
         self.parked.append(parked)
         self.changed = True
 
     def hold(self, record: Record, subject: str) -> None:
-        """A record is kept until it is known how the payment's own captures ended (R27)."""
+        """Holds an automatic settlement until the payment's own captures have ended (R27)."""
         self.add(Parked(record, "judgement", None, subject=subject))
 
     def held(self, subject: str) -> list[Parked]:
-        """Those of this automatic settlement."""
+        """The held records of one automatic settlement."""
         return [one for one in self.parked if one.subject == subject]
 
     def overdue(self, now_ms: int) -> list[Parked]:
-        """Those that have waited as long as they may."""
+        """Those whose deadline has come."""
         return [one for one in self.parked if one.expires_at_ms is not None and one.expires_at_ms <= now_ms]
 
     def drop(self, parked: Parked) -> None:
-        """This one waits no more."""
+        """Removes a record that no longer waits."""
         self.parked.remove(parked)
         self.forget(parked)
 
     def take_out(self) -> list[Parked]:
-        """Takes out all that are about to be tried; what is held for a judgement stays."""
+        """Takes out all records to be tried; held automatic settlements stay."""
         taken = [one for one in self.parked if one.waits_for != "judgement"]
         self.parked = [one for one in self.parked if one.waits_for == "judgement"]
         return taken
 
     def forget(self, parked: Parked) -> None:
-        """One that was taken out has its fate."""
+        """Ends the waiting of a record that was taken out."""
         if parked.row_id is not None:
             self.ended.append(parked.row_id)
         self.changed = True
 
     def keep_waiting(self, parked: Parked, waits_for: WaitsFor, expires_at_ms: int | None) -> None:
-        """One that was taken out goes on waiting, perhaps for something else."""
+        """Notes what a record that was taken out now waits for, and until when."""
         if (parked.waits_for, parked.expires_at_ms) != (waits_for, expires_at_ms):
             parked.waits_for, parked.expires_at_ms = waits_for, expires_at_ms
             self.moved.append(parked)
             self.changed = True
 
     def put_back(self, tried: list[Parked], untried: list[Parked]) -> None:
-        """Ends a look at those that were taken out."""
+        """Puts back those that were taken out and still wait."""
         self.parked += [*tried, *untried]
         self.unfinished = bool(untried)
 
     def unread_are_due(self, now_ms: int) -> bool:
-        """Whether some of those that were not read give up by then."""
+        """Whether a record that was not read expires by then."""
         return self._unread_due_ms is not None and self._unread_due_ms <= now_ms
 
     def due_ms(self) -> int | None:
-        """The earliest deadline; at once, if some could be tried and were not yet."""
+        """The earliest deadline; 0 if some could be tried and were not yet."""
         if self.unfinished:
             return 0
         deadlines = (self._unread_due_ms, *(one.expires_at_ms for one in self.parked))

@@ -1,4 +1,4 @@
-"""Who acts, why and through what; every act is written down before anything is done."""
+"""Who acts, why and through what. Every act is recorded before anything is done."""
 
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ class Refused(Exception):
 
 
 class Actor(Struct, frozen=True):
-    """A person, and why they act; `Refused` where one of both is missing."""
+    """A person, and why they act; raises `Refused` if either is missing."""
 
     name: str
     reason: str
@@ -38,7 +38,7 @@ class Actor(Struct, frozen=True):
 
 
 def refuse_unstorable(what: str, text: str, limit: int = NAME_CHARACTERS_MAX) -> None:
-    """Refuses, with a sentence, what PostgreSQL cannot keep or nobody would read."""
+    """Raises `Refused` for text that PostgreSQL cannot store, or that is too long."""
     if len(text) > limit:
         raise Refused(f"{what} may have at most {limit} characters, not {len(text)}")
     if storable(text) != text:
@@ -46,7 +46,7 @@ def refuse_unstorable(what: str, text: str, limit: int = NAME_CHARACTERS_MAX) ->
 
 
 class HumanDecision(Struct, frozen=True, kw_only=True):
-    """What a person says of a command, or of an amount that no command carries. Typed again, it is the same one."""
+    """A person's decision about a command, or about an amount that no command carries."""
 
     actor: Actor
     action: Action
@@ -67,18 +67,19 @@ class HumanDecision(Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
 
-async def record_act(connection: Connection, one: HumanDecision) -> None:
-    """The decision as an act."""
+async def record_act(connection: Connection, decision: HumanDecision) -> None:
+    """Records a decision as an act."""
+    actor = decision.actor
     await connection.execute(
-        _SQL["write_act"], one.actor.name, one.actor.reason, one.actor.through, one.action, one.order_id,
-        one.command_id, one.invoice, one.settle_id, one.value, one.operation_id,
+        _SQL["write_act"], actor.name, actor.reason, actor.through, decision.action, decision.order_id,
+        decision.command_id, decision.invoice, decision.settle_id, decision.value, decision.operation_id,
     )  # fmt: skip
 
 
 async def record_acts(
     connection: Connection, actor: Actor, action: Action, dead_letters: list[tuple[int, str | None, bytes | None]]
 ) -> None:
-    """One act on each of these dead letters: id, its order, and what is sent instead of it, if it was edited."""
+    """Records one act on each dead letter: its id, its order, and what is sent instead of it if it was edited."""
     await connection.execute(
         _SQL["write_acts"], actor.name, actor.reason, actor.through, action, *columns(dead_letters)
     )

@@ -1,6 +1,6 @@
-"""Commands that need a person: look at one; ask again, close it, give it up (R39).
+"""Commands that need a person: shows one, and records that a person retries, resolves or abandons it (R39).
 
-Whoever decides about what they saw says so with `changes`, how often the command's state had changed by then.
+`changes`: how often the state of the command had changed when the person looked at it.
 """
 
 from datetime import UTC, datetime
@@ -41,7 +41,7 @@ class CommandPage(Struct, frozen=True):
 
 
 class EarlierDecision(Struct, frozen=True):
-    """The same person decided the same before, for the same reason, and it came to its end: nothing is done twice."""
+    """The same decision by the same person for the same reason, applied or refused before: it is not repeated."""
 
     ended_at: datetime
     refused: str | None
@@ -134,7 +134,7 @@ async def abandon_amount(
 async def why_not_bookable(
     connection: Connection, order_id: str, command_id: str, done: int, operation_id: str
 ) -> str | None:
-    """One sentence on why the books would not take that this was done, as far as they know now, or None."""
+    """One sentence on why the ledger would refuse that this was done, as far as it knows now, or None."""
     order = await read_ledger_order(connection, order_id)
     return why_not_done(order, command_id, done, operation_id) if order else None
 
@@ -143,7 +143,7 @@ async def _decide(
     connection: Connection, actor: Actor, action: DecisionKind, command_id: str, changes: int | None, *,
     value: int | None = None, operation_id: str | None = None,
 ) -> EarlierDecision | None:  # fmt: skip
-    """Written once per state of the command; the same call typed again, even after it took effect, is no error."""
+    """Records a decision, once per state of the command; the same call again, also once it took effect, is no error."""
     row = await _row(connection, command_id)
     order = await read_ledger_order(connection, row["order_id"])
     view = await read_ledger_view(connection, order, command_id)
@@ -167,7 +167,7 @@ async def _decide(
 
 
 async def _record(connection: Connection, decision: HumanDecision, partition: int) -> EarlierDecision | None:
-    """Writes it down for the delivery worker, once; returns what came of it, where that was done before."""
+    """Records a decision for the delivery worker; if that was done before, returns what came of it."""
     _refuse_too_long(decision)
     async with connection.transaction():
         if await connection.fetchval(_SQL["decide"], *decision.arguments(), partition):
@@ -177,12 +177,12 @@ async def _record(connection: Connection, decision: HumanDecision, partition: in
 
 
 async def _find_same(connection: Connection, decision: HumanDecision) -> Any:
-    """What came of the same decision, where it was typed before."""
+    """The same decision, if it was recorded before."""
     return await connection.fetchrow(_SQL["same_decision"], *decision.arguments())
 
 
 def _earlier(before: Any) -> EarlierDecision | None:
-    """None while the decision still waits: it is noted, and there is no more to say."""
+    """What came of it; None while it still waits to be applied."""
     return EarlierDecision(before["applied_at"], before["refused"]) if before and before["applied_at"] else None
 
 

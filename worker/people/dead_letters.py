@@ -40,8 +40,8 @@ class Filter(Struct, frozen=True, kw_only=True):
         return self.status, self.topic, self.reason, self.merchant, self.order_id, self.since, self.before
 
 
-class ListedDeadLetter(Struct, frozen=True):
-    """One of a list: as much as its line shows."""
+class ListedDeadLetter(Struct, frozen=True, kw_only=True):
+    """A dead letter as a list shows it."""
 
     id: int
     topic: str
@@ -60,7 +60,7 @@ class ListedDeadLetter(Struct, frozen=True):
     bytes: int | None
 
 
-class DeadLetter(Struct, frozen=True):
+class DeadLetter(Struct, frozen=True, kw_only=True):
     """One dead letter with its record, byte for byte as it came."""
 
     id: int
@@ -93,23 +93,23 @@ class DeadLetterPage(Struct, frozen=True):
 
 
 async def find(connection: Connection, wanted: Filter, limit: int = 100) -> list[ListedDeadLetter]:
-    """Those that match, latest first."""
+    """The dead letters that match, latest first."""
     rows = await connection.fetch(_SQL["list_dead_letters"], *wanted.arguments(), limit)
-    return [ListedDeadLetter(*row) for row in rows]
+    return [ListedDeadLetter(**row) for row in rows]
 
 
 async def count_open(connection: Connection) -> dict[ReasonCode, int]:
-    """How many are open, by reason, most first."""
+    """How many are open, by reason, the most frequent first."""
     return {row["reason"]: row["open"] for row in await connection.fetch(_SQL["count_dead_letters"])}
 
 
 async def find_ids(connection: Connection, wanted: Filter) -> list[tuple[int, str]]:
-    """The ids of all that match now, with their topics, in the order in which they died."""
+    """The id and topic of all that match now, oldest first."""
     return [(row["id"], row["topic"]) for row in await connection.fetch(_SQL["pick_dead_letters"], *wanted.arguments())]
 
 
 async def read(connection: Connection, ids: Sequence[int]) -> list[DeadLetter]:
-    """These, by id; `Refused` where one does not exist."""
+    """The dead letters with these ids; `Refused` if one does not exist."""
     rows = await connection.fetch(_SQL["read_dead_letters"], [one for one in ids if 0 < one <= ID_MAX])
     if missing := set(ids).difference(row["id"] for row in rows):
         raise Refused(f"no dead letter {min(missing)} is known; `settlement dlq list` shows those that are open")
@@ -117,7 +117,7 @@ async def read(connection: Connection, ids: Sequence[int]) -> list[DeadLetter]:
 
 
 async def read_page(connection: Connection, dead_letter: int) -> DeadLetterPage:
-    """One dead letter with everything known of it."""
+    """One dead letter, what people did about it, and what became of its replay."""
     [letter] = await read(connection, [dead_letter])
     acts = [dict(one) for one in await connection.fetch(_SQL["acts_on_dead_letter"], dead_letter)]
     return DeadLetterPage(letter, acts, await _fate_of_replay(connection, letter))
@@ -139,6 +139,8 @@ async def _fate_of_replay(connection: Connection, letter: DeadLetter) -> str | N
 def _letter(row: Any) -> DeadLetter:
     returned = (row["returned_partition"], row["returned_offset"]) if row["returned_at"] else None
     return DeadLetter(
-        row["id"], stored_record(row), row["order_id"], row["merchant"], row["reason"], row["message"], row["status"],
-        row["dead_at"], row["decided_by"], row["decided_reason"], row["decided_at"], returned,
+        id=row["id"], record=stored_record(row), order_id=row["order_id"], merchant=row["merchant"],
+        reason=row["reason"], message=row["message"], status=row["status"], dead_at=row["dead_at"],
+        decided_by=row["decided_by"], decided_reason=row["decided_reason"], decided_at=row["decided_at"],
+        returned=returned,
     )  # fmt: skip

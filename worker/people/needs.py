@@ -22,7 +22,7 @@ NeedKind = Literal["manual", "suspect", "unknown", "failed", "short", "lapsed"]
 
 
 class Need(Struct, frozen=True, kw_only=True):
-    """One amount at which a person must look. `value` is what was asked, `amount` what hangs on it."""
+    """One amount that needs a person; `value` is what its command asked, `amount` what is at stake."""
 
     need: NeedKind
     order_id: str
@@ -70,7 +70,7 @@ async def find_needs(
     connection: Connection, *, need: str | None = None, order_id: str | None = None, merchant: str | None = None,
     limit: int,
 ) -> Needs:  # fmt: skip
-    """What needs a person: as the books say, and what the connector left open a moment ago."""
+    """What needs a person: what the ledger knows, and what a connector left open a moment ago."""
     documents = await connection.fetch(_SQL["orders_needing_people"], order_id, merchant, ORDERS_LOOKED_AT_MAX)
     orders = [decode_order(row["document"]) for row in documents]
     found = [(order, one) for order in orders for one in attention_of(order)]
@@ -78,9 +78,9 @@ async def find_needs(
     rows = await connection.fetch(
         _SQL["commands_needing_people"], list(named), order_id, need, merchant, ORDERS_LOOKED_AT_MAX
     )
-    open_in_the_books = {one for one, (_, said) in named.items() if said["code"] in RESOLVED_STATES}
+    open_in_ledger = {one for one, (_, said) in named.items() if said["code"] in RESOLVED_STATES}
     ended = (row["command_id"] for row in rows if row["state"] not in RESOLVED_STATES)
-    doubted = await _ended_in_ledger(connection, [one for one in ended if one in open_in_the_books])
+    doubted = await _ended_in_ledger(connection, [one for one in ended if one in open_in_ledger])
     commands = [_of_command(row, named.get(row["command_id"]), doubted) for row in rows]
     taken_over = {one.command_id for one in commands}
     amounts = [_of_amount(order, one) for order, one in found if one["commandId"] not in taken_over]
@@ -103,18 +103,18 @@ async def awaited_connectors(
 ) -> list[AwaitedConnector]:
     """The connectors that orders wait for, most awaited first."""
     rows = await connection.fetch(_SQL["awaited_connectors"], order_id, merchant)
-    return [AwaitedConnector(*row) for row in rows]
+    return [AwaitedConnector(**row) for row in rows]
 
 
 class LedgerView(Struct, frozen=True):
-    """What the books add to what the delivery worker knows of a command; see `objection`."""
+    """What the ledger knows of a command beyond the delivery worker; see `objection`."""
 
     doubted: bool = False
     over: bool = False
 
 
 def acts_on(state: str, done: int, value: int, view: LedgerView) -> tuple[DecisionKind, ...]:
-    """What a person may decide about a command in this state."""
+    """What a person may decide about a command."""
     return tuple(
         action for action in ACTS
         if objection(action, state, done, value, doubted=view.doubted, over=view.over) is None
@@ -132,13 +132,13 @@ async def read_ledger_view(connection: Connection, order: Order | None, command_
 
 
 async def _ended_in_ledger(connection: Connection, commands: list[str]) -> set[str]:
-    """Of these commands those of which the books have heard how they ended."""
+    """Those of these commands whose end, as the delivery worker knows it, is a fact of the ledger."""
     rows = await connection.fetch(_SQL["ended_in_ledger"], commands) if commands else ()
     return {row["command_id"] for row in rows}
 
 
 async def read_ledger_order(connection: Connection, order_id: str) -> Order | None:
-    """None where nothing opened it yet."""
+    """The order as the ledger knows it; None if nothing has opened it."""
     document = await connection.fetchval(_SQL["order_document"], order_id)
     return decode_order(document) if document else None
 
@@ -158,9 +158,9 @@ def _of_command(row: Any, known: tuple[Order, dict[str, Any]] | None, doubted: C
 
 
 def _of_amount(order: Order, said: dict[str, Any]) -> Need:
-    """A lapsed amount of an invoice, or an automatic settlement that does not fit: only given up, by order (R39).
+    """A lapsed amount of an invoice, or an automatic settlement that does not fit: it can only be abandoned (R39).
 
-    Or a command that the books know and the delivery worker does not (yet): of that nobody decides.
+    Or a command that the delivery worker does not know yet: nobody can decide about it.
     """
     command = order.commands.get(said["commandId"])
     return Need(

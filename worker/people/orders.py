@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 
 class OrderPage(Struct, frozen=True):
-    """Everything that is known of one order."""
+    """Everything known of one order."""
 
     order_id: str
     state: Json | None
@@ -45,7 +45,7 @@ class OrderPage(Struct, frozen=True):
 
 
 def place(one: Json) -> str:
-    """Where in Kafka a row's record stands; a fact that time itself brought has none."""
+    """Topic, partition and offset of a row's record; a fact caused by time has none."""
     return f"{one['topic']}[{one['partition']}]@{one['offset']}" if one["topic"] else "the clock"
 
 

@@ -1,4 +1,4 @@
-"""Replay: the record goes to its original topic once more, and the ledger judges it again, once."""
+"""Replays dead letters: publishes the record to its original topic again, and the ledger judges it again, once."""
 
 import asyncio
 import time
@@ -36,14 +36,14 @@ class Plan(Struct, frozen=True):
 
 
 class Replayed(Struct):
-    """How many were published, and how many were left as too large to be read."""
+    """How many were published, and how many were skipped as too large to be read."""
 
     sent: int = 0
     too_large: int = 0
 
 
 async def plan(connection: Connection, wanted: Filter | Sequence[int]) -> Plan:
-    """What of these can be replayed now. `Refused` where somebody named one that cannot."""
+    """What a replay of these would send now; `Refused` if one was named that cannot be replayed."""
     if isinstance(wanted, Filter):
         found = await find_ids(connection, msgspec.structs.replace(wanted, status="open"))
         ids = [one for one, topic in found if topic in REPLAYED_TOPICS]
@@ -56,7 +56,7 @@ async def plan(connection: Connection, wanted: Filter | Sequence[int]) -> Plan:
 
 
 def refuse_replay(letter: DeadLetter) -> None:
-    """Of a command or an outcome a person decides; what was discarded stays so."""
+    """Raises `Refused` for a command or an outcome, about which a person decides instead, and for a discarded one."""
     if letter.record.topic not in REPLAYED_TOPICS:
         raise Refused(f"dead letter {letter.id} is not replayed but decided: {how_to_decide(letter)}")
     if letter.status == "discarded":
@@ -66,7 +66,7 @@ def refuse_replay(letter: DeadLetter) -> None:
 
 
 async def records_to_send(connection: Connection, ids: Sequence[int], edited: bytes | None = None) -> list[Record]:
-    """These as they would be read, for a look at what the ledger would decide."""
+    """The records as the ledger would read them, to foresee what it would decide."""
     found: list[Record] = []
     for letter in await read(connection, ids):
         sent = _outgoing(letter, edited)
@@ -76,7 +76,7 @@ async def records_to_send(connection: Connection, ids: Sequence[int], edited: by
 
 async def replay(
     connection: Connection, sink: Sink, actor: Actor, ids: Sequence[int], *, edited: bytes | None = None,
-    per_second: float | None = None, told: Callable[[int], None] = lambda _: None,
+    per_second: float | None = None, on_progress: Callable[[int], None] = lambda _: None,
 ) -> Replayed:  # fmt: skip
     """Publishes what is open of these, in order. `edited`: the value sent instead of one dead letter's.
 
@@ -87,8 +87,8 @@ async def replay(
         raise Refused("an edited value replaces one dead letter's: name that one")
     size = BATCH_MAX if per_second is None else max(1, round(min(BATCH_MAX, per_second / BATCHES_PER_SECOND)))
     began, done = time.monotonic(), Replayed()
-    for place in range(0, len(ids), size):
-        found = [one for one in await read(connection, ids[place : place + size]) if one.status == "open"]
+    for start in range(0, len(ids), size):
+        found = [one for one in await read(connection, ids[start : start + size]) if one.status == "open"]
         batch = [one for one in found if _fits(one, edited)]
         if found and len(ids) == 1 and not batch:
             raise Refused(_TOO_LARGE.format(found[0].id))
@@ -96,8 +96,8 @@ async def replay(
             await _replay(connection, sink, actor, batch, edited)
         done.sent += len(batch)
         done.too_large += len(found) - len(batch)
-        told(min(place + size, len(ids)))
-        if per_second is not None and place + size < len(ids):
+        on_progress(min(start + size, len(ids)))
+        if per_second is not None and start + size < len(ids):
             await asyncio.sleep(max(0.0, began + done.sent / per_second - time.monotonic()))
     return done
 
@@ -105,14 +105,14 @@ async def replay(
 async def _replay(
     connection: Connection, sink: Sink, actor: Actor, batch: list[DeadLetter], edited: bytes | None
 ) -> None:
-    """Written down, published, marked, in this order: of all that is published we know who asked for it."""
+    """Records the act, publishes, then marks: so whatever is published, it is known who asked for it."""
     await record_acts(connection, actor, "replay", [(one.id, one.order_id, edited) for one in batch])
     await _publish(sink, batch, edited)
     await connection.execute(_SQL["mark_replayed"], [one.id for one in batch], actor.name, actor.reason)
 
 
 async def _publish(sink: Sink, batch: Sequence[DeadLetter], edited: bytes | None) -> None:
-    """All of them are with Kafka; where a batch is refused as a whole, each goes alone to find the one at fault."""
+    """Publishes a batch; if Kafka refuses it as a whole, publishes each alone to find the one at fault."""
     try:
         await sink.publish([_outgoing(letter, edited) for letter in batch])
     except KafkaError as problem:
@@ -131,7 +131,7 @@ def _fits(letter: DeadLetter, edited: bytes | None) -> bool:
 
 
 def _outgoing(letter: DeadLetter, edited: bytes | None) -> Outgoing:
-    """The record as it was, and the header that names its dead letter, instead of an earlier one."""
+    """The record as it was, with the header that names its dead letter; an earlier such header is replaced."""
     record = letter.record
     value = record.value if edited is None else edited
     headers = [one for one in record.headers if one[0] != REPLAY_HEADER]
@@ -141,7 +141,7 @@ def _outgoing(letter: DeadLetter, edited: bytes | None) -> Outgoing:
 
 
 def how_to_decide(letter: DeadLetter) -> str:
-    """The command that a person types instead."""
+    """The command to type instead of a replay."""
     try:
         command_id = str(msgspec.json.decode(letter.record.value or b"")["commandId"])
     except (msgspec.DecodeError, KeyError, TypeError):
