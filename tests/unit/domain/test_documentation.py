@@ -1,39 +1,59 @@
 """`docs/how-money-moves.md` tells no story that the domain does not play."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.unit.domain.scenario import Scenario
+from tests.unit.domain.scenario import Scenario, pay
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-money-moves.md"
 _ROW = re.compile(r"^\| `(?P<play>[^`]+)` \| (?P<asked>[^|]+) \| (?P<after>[^|]+) \|$")
+# What a line `Order: …` above a table says of the order in it.
+ORDERS: dict[str, Callable[[], Scenario]] = {
+    "": Scenario,
+    "mode TOTAL": lambda: Scenario(by="total"),
+    "mode HOLD": lambda: Scenario(by="hold"),
+    "payments a of 7000 and b of 3000": lambda: Scenario(pay("a", 7000), pay("b", 3000)),
+    "one payment of 10800 for an order of 10000": lambda: Scenario(pay("p1", 10800, reference=10000)),
+}
+
+Story = tuple[str, list[re.Match[str]]]
 
 
-def _stories() -> list[list[re.Match[str]]]:
-    """The tables of the page, row by row."""
-    tables: list[list[re.Match[str]]] = [[]]
+def _stories() -> list[Story]:
+    """The tables of the page, each with its order, row by row."""
+    tables: list[Story] = [("", [])]
     for line in PAGE.read_text("utf-8").splitlines():
         if row := _ROW.match(line):
-            tables[-1].append(row)
-        elif tables[-1]:
-            tables.append([])
-    return [table for table in tables if table]
+            tables[-1][1].append(row)
+        elif line.startswith("Order: "):
+            tables.append((line.removeprefix("Order: "), []))
+        elif tables[-1][1]:
+            tables.append(("", []))
+    return [table for table in tables if table[1]]
 
 
-def test_all_five_tables_of_the_four_stories_are_found() -> None:
-    assert len(_stories()) == 5
+def test_all_nine_tables_of_the_seven_stories_are_found() -> None:
+    assert len(_stories()) == 9
+    assert {order for order, _ in _stories()} == ORDERS.keys()
 
 
-@pytest.mark.parametrize("story", _stories(), ids=lambda rows: rows[-1]["play"])
-def test_every_table_of_how_money_moves_is_true(story: list[re.Match[str]]) -> None:
-    scenario = Scenario()
-    for row in story:
+@pytest.mark.parametrize(
+    ("order", "rows"), _stories(), ids=lambda one: one or "PARTIAL" if isinstance(one, str) else one[-1]["play"]
+)
+def test_every_table_of_how_money_moves_is_true(order: str, rows: list[re.Match[str]]) -> None:
+    scenario = ORDERS[order]()
+    several = len(scenario.payments) > 1
+    for row in rows:
         before = len(scenario.issued)
 
         scenario.say(row["play"])
 
-        asked = ", ".join(f"{one.operation} {one.value}" for one in scenario.issued[before:])
+        asked = ", ".join(
+            f"{one.operation} {one.value}" + (f" on {one.payment_id}" if several else "")
+            for one in scenario.issued[before:]
+        )
         assert (asked or "nothing") == row["asked"].strip(), row["play"]
         scenario.shows(row["after"].strip())
