@@ -1,1 +1,1 @@
-"""Where Kafka is read and written: source, sink, topics, envelopes, headers of dead letters."""
+"""The one package that uses aiokafka: source, sink, topics, CloudEvents envelopes, dead letters."""

@@ -1,4 +1,4 @@
-"""How all our clients of Kafka connect: addresses, security, timeouts."""
+"""Options, start and stop of all Kafka clients: addresses, security, timeouts."""
 
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -19,11 +19,11 @@ from worker.settings import Settings
 REQUEST_TIMEOUT_MS = 15_000
 RETRY_BACKOFF_MS = 100
 
-patches.install()  # before there is any client
+patches.install()  # before any client is created
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """Address, security, and how long to wait; for consumer, producer and admin alike."""
+    """The options that consumers, producers and admin clients share."""
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap,
         "client_id": "partial-settlement",
@@ -32,7 +32,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
         "retry_backoff_ms": RETRY_BACKOFF_MS,
     }
     if settings.kafka_security_protocol.endswith("SSL"):
-        options["ssl_context"] = _trusting(settings.kafka_ssl_cafile)
+        options["ssl_context"] = _ssl_context(settings.kafka_ssl_cafile)
     if settings.kafka_security_protocol.startswith("SASL"):
         password = settings.kafka_sasl_password
         options["sasl_mechanism"] = settings.kafka_sasl_mechanism
@@ -41,32 +41,32 @@ def client_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def _trusting(cafile: Path | None) -> ssl.SSLContext:
-    """Read for each client: the file may be replaced while we run; until it can be read again, Kafka counts as away.
+def _ssl_context(cafile: Path | None) -> ssl.SSLContext:
+    """Reads the file for each client, since it may be replaced while we run; while it is unreadable, Kafka is away.
 
-    A bare OSError names no file, and could come from anywhere: the database would be blamed for it.
+    A bare OSError names no file, and would be reported as an error of the database.
     """
     try:
         context: ssl.SSLContext = create_ssl_context(cafile=str(cafile) if cafile else None)
-    except OSError as problem:  # so is what OpenSSL says of its content
+    except OSError as problem:  # includes OpenSSL's errors about the content
         raise KafkaError(f"KAFKA_SSL_CAFILE {cafile} is not a PEM file of certificates that can be read") from problem
     return context
 
 
 async def start_client(client: AIOKafkaAdminClient | AIOKafkaConsumer | AIOKafkaProducer, settings: Settings) -> None:
-    """Connects; where a broker refuses us, says why: aiokafka reports it as one that is away.
+    """Connects. Raises the reason if a broker refuses us, which aiokafka reports as a broker that is away.
 
     aiokafka also names several brokers in a different order each time, which would look like a new problem each time.
     """
     try:
         await client.start()
     except KafkaConnectionError as problem:
-        await _refused(settings)
+        await _raise_refusal(settings)
         raise KafkaConnectionError(f"no broker answers at {settings.bootstrap}") from problem
 
 
-async def _refused(settings: Settings) -> None:
-    """Raises what the first broker that answers has against us."""
+async def _raise_refusal(settings: Settings) -> None:
+    """Raises the refusal of the first broker that refuses us, if one does."""
     options = client_options(settings)
     del options["retry_backoff_ms"]
     for host, port, _ in collect_hosts(options.pop("bootstrap_servers")):
@@ -80,9 +80,9 @@ async def _refused(settings: Settings) -> None:
 
 @asynccontextmanager
 async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A client that asks about topics and groups; it is closed at the end, also where it could not start.
+    """A started admin client, closed at the end.
 
-    A bare TimeoutError, as aiokafka raises it here, could be anybody's: the database would be blamed for it.
+    A bare TimeoutError, as aiokafka raises it here, would be reported as an error of the database.
     """
     admin = AIOKafkaAdminClient(**client_options(settings))
     try:
@@ -95,16 +95,16 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
 
 
 async def describe_cluster(settings: Settings) -> str:
-    """Which cluster answers; Kafka's protocol does not tell a client the version of the brokers."""
+    """The cluster's id and number of brokers; Kafka's protocol does not tell a client their version."""
     async with admin_client(settings) as admin:
-        found = await admin.describe_cluster()
-    number = len(found["brokers"])
-    return f"Kafka cluster {found.get('cluster_id') or 'without a name'}, {number} broker{'s' * (number != 1)}"
+        cluster = await admin.describe_cluster()
+    number = len(cluster["brokers"])
+    return f"Kafka cluster {cluster.get('cluster_id') or 'without a name'}, {number} broker{'s' * (number != 1)}"
 
 
 @asynccontextmanager
 async def consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
-    """A client that reads; it is stopped at the end, also where it could not start."""
+    """A started consumer, stopped at the end."""
     reading = AIOKafkaConsumer(**client_options(settings), **options)
     try:
         await start_client(reading, settings)
@@ -116,7 +116,7 @@ async def consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafka
 
 @contextmanager
 def no_brokers_as_not_ready() -> Iterator[None]:
-    """A broker that has just started may name no broker, not even itself; aiokafka takes that for our defect."""
+    """Raises NodeNotReadyError where aiokafka asserts: a broker that has just started may name no broker."""
     try:
         yield
     except AssertionError as problem:
@@ -126,10 +126,10 @@ def no_brokers_as_not_ready() -> Iterator[None]:
 
 
 async def stop_consumer(reading: AIOKafkaConsumer) -> None:
-    """Reads nothing more. aiokafka gives up half way, with connections open, if one of its fetches is to be repeated.
+    """Stops, and closes all connections: aiokafka's `stop` leaves some open if one of its fetches is to be retried.
 
-    And it raises whatever ended its fetches long ago: two brokers that refuse the same offset are enough for that.
+    That `stop` also raises what ended its fetches long ago: two brokers that refuse the same offset are enough.
     """
     with suppress(GivenUpError, KafkaError), not_by_us():
         await reading.stop()
-    await reading._client.close()  # noqa: SLF001 - there is no public way to close what it left
+    await reading._client.close()  # noqa: SLF001 - there is no public way

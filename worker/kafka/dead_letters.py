@@ -1,4 +1,4 @@
-"""What is written to `<topic>-dlt`: the record, byte for byte, and the headers that existing tools read."""
+"""Records of `<topic>-dlt`: the original record, byte for byte, with the headers that existing tools read."""
 
 from hashlib import sha256
 from typing import Any, Literal
@@ -9,21 +9,21 @@ from worker.kafka.names import DEAD_LETTER_SUFFIX
 from worker.kafka.records import Headers, Outgoing, Record
 from worker.text import storable
 
-# Why a record goes no further. The tables and the schema of the headers list the same codes.
+# Why a record became a dead letter. The tables and the headers' schema list the same codes.
 ReasonCode = Literal[
     "malformed", "invalid", "unknown_type", "conflicting_duplicate", "rejected", "order_unknown", "declined", "manual",
     "suspect", "unknown_outcome", "too_large", "internal",
 ]  # fmt: skip
 
 MESSAGE_CHARACTERS_MAX = 1_000
-# What Kafka adds around one record in a batch of its own, rounded up; each header costs two lengths more.
+# What Kafka adds to a record that is alone in its batch, rounded up; each header needs two lengths more.
 _OVERHEAD_BYTES = 128
 _HEADER_OVERHEAD_BYTES = 10
 _FIRST = "kafka_dlt-original-topic"
 SHA256_HEADER = "settlement-value-sha256"
-# One after the other, until what is left fits.
-_LEFT_OUT: tuple[dict[str, Any], ...] = ({"value": b""}, {"headers": []}, {"key": None})
-# Names the dead letter whose replay a record is.
+# Dropped one after the other until the rest fits.
+_DROPPED: tuple[dict[str, Any], ...] = ({"value": b""}, {"headers": []}, {"key": None})
+# Holds the id of the dead letter that a record replays.
 REPLAY_HEADER = "settlement-replay"
 ID_DIGITS_MAX = 18
 
@@ -31,10 +31,10 @@ ID_DIGITS_MAX = 18
 def dead_letter(
     record: Record, reason: ReasonCode, message: str, prefix: str, bytes_max: int
 ) -> tuple[Outgoing, ReasonCode]:
-    """The record for the dead letter topic, and the reason it finally carries.
+    """The record for the dead letter topic, and its reason: `too_large` if parts of it had to be dropped.
 
-    What does not fit `bytes_max` goes without its value (and, if need be, its headers and its key) as `too_large`. A
-    record that a tool sent back from there keeps the headers that it came with: the last ones of a name are the newest.
+    To fit `bytes_max`, the value is dropped, then the headers, then the key. A record that a tool sent back from the
+    dead letter topic keeps the headers that it came with; ours are added behind them.
     """
     message = printable(message)
     added = _headers(record, reason, message, prefix)
@@ -43,21 +43,21 @@ def dead_letter(
     reason = "too_large"
     added = _headers(record, reason, message, prefix)
     added.append((SHA256_HEADER, sha256(record.value or b"").hexdigest().encode()))
-    for less in _LEFT_OUT:
-        record = structs.replace(record, **less)
+    for dropped in _DROPPED:
+        record = structs.replace(record, **dropped)
         if _size(record, added) <= bytes_max:
             break
     return _outgoing(record, added), reason
 
 
 def replay_of(record: Record) -> int | None:
-    """The dead letter that a record says it replays; None where it names no number."""
-    found = next((content for name, content in record.headers if name == REPLAY_HEADER), None)
-    return int(found) if found and found.isdigit() and len(found) <= ID_DIGITS_MAX else None
+    """The id of the dead letter that a record replays; None if it names no number."""
+    text = next((content for name, content in record.headers if name == REPLAY_HEADER), None)
+    return int(text) if text and text.isdigit() and len(text) <= ID_DIGITS_MAX else None
 
 
 class Original(Struct, frozen=True):
-    """What a dead letter was before, and why it died."""
+    """The record behind a dead letter, and why it became one."""
 
     record: Record
     reason: str
@@ -65,16 +65,16 @@ class Original(Struct, frozen=True):
 
 
 def original(dead: Record, prefix: str) -> Original | None:
-    """The record that one of our dead letters once was; a value that did not fit is lost, and stays empty."""
-    place = max((at for at, (name, _) in enumerate(dead.headers) if name == _FIRST), default=None)
-    if place is None:
+    """Decodes one of our dead letters; None if it is not ours. What was dropped from the record stays empty."""
+    ours_from = max((index for index, (name, _) in enumerate(dead.headers) if name == _FIRST), default=None)
+    if ours_from is None:
         return None
-    ours = {name: content or b"" for name, content in dead.headers[place:]}
+    ours = {name: content or b"" for name, content in dead.headers[ours_from:]}
     record = Record(
         ours[_FIRST].decode().removeprefix(prefix),
         int.from_bytes(ours["kafka_dlt-original-partition"], "big", signed=True),
         int.from_bytes(ours["kafka_dlt-original-offset"], "big", signed=True),
-        dead.key, dead.value, dead.headers[:place],
+        dead.key, dead.value, dead.headers[:ours_from],
         int.from_bytes(ours["kafka_dlt-original-timestamp"], "big", signed=True),
     )  # fmt: skip
     return Original(
@@ -85,7 +85,7 @@ def original(dead: Record, prefix: str) -> Original | None:
 
 
 def printable(message: str) -> str:
-    """Text that can be kept, cut to a length a person reads."""
+    """The message without what cannot be stored, cut to a length that a person reads."""
     clean = storable(message)
     return clean if len(clean) <= MESSAGE_CHARACTERS_MAX else clean[: MESSAGE_CHARACTERS_MAX - 1] + "…"
 

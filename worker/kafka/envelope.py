@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 over Kafka: both modes are read, binary mode is written."""
+"""CloudEvents 1.0 over Kafka: binary and structured mode are read, binary mode is written."""
 
 import re
 from base64 import b64decode
@@ -13,22 +13,22 @@ from worker.kafka.dead_letters import ReasonCode
 from worker.kafka.records import Record
 
 VALUE_BYTES_MAX = 1_000_000
-# A command repeats what an input said, in more words; what we wrote to these ourselves is bounded by its topic alone.
-WRITTEN_BY_US = (names.COMMANDS, names.OUTCOMES)
-TRACE_CHARACTERS_MAX = 256  # a server refuses long headers for good, and a refusal is believed (R35)
+# A command repeats an input in more words, so here records of ours may be as large as the topic takes.
+LARGE_IF_OURS = (names.COMMANDS, names.OUTCOMES)
+TRACE_CHARACTERS_MAX = 256  # a server refuses longer headers, and a refusal is final (R35)
 NAME_CHARACTERS_MAX = 256
 SOURCE = b"/partial-settlement"
-# Producers that publish the bare body of an invoice, as they always did.
+# Some producers publish the bare body of an invoice, without an envelope.
 TYPE_WITHOUT_ENVELOPE = {names.INVOICES: "invoice.issued"}
-_CONFLUENT_PREFIX_BYTES = 5  # a zero and the number of a schema
+_CONFLUENT_PREFIX_BYTES = 5  # a zero byte and the schema's number
 _TRACES = frozenset(("ce_traceparent", "traceparent"))
 _ATTRIBUTES = frozenset(("ce_id", "ce_type", "ce_specversion", "ce_time", *_TRACES))
-# Worth a closer look: an escaped U+0000 or surrogate, perhaps only behind an escaped backslash.
+# May be an escaped U+0000 or surrogate; or the text after an escaped backslash, so that only decoding tells.
 _SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 class Event(Struct, frozen=True, gc=False):
-    """The event in a record; `data` is JSON that has not been parsed yet."""
+    """The event in a record; `data` is JSON, not parsed yet."""
 
     type: str
     id: str
@@ -51,7 +51,7 @@ _ENVELOPE = b"application/cloudevents"
 
 
 class _Structured(Struct):
-    """The JSON envelope; what is absent stays empty, so that a body without any envelope is read as well."""
+    """The JSON envelope. All fields are optional, so that a body without an envelope decodes too."""
 
     specversion: Any = None
     type: Any = None
@@ -67,43 +67,43 @@ _any = msgspec.json.Decoder(Any)
 
 
 def read_event(record: Record) -> Event | Unreadable:
-    """The event in a record. Never raises: what cannot be read has a reason code."""
+    """The event in a record, or why it cannot be read; never raises."""
     value = record.value
     if not value:
         return Unreadable("malformed", "the record has no value")
-    if len(value) > VALUE_BYTES_MAX and not (record.topic in WRITTEN_BY_US and is_ours(record)):
+    if len(value) > VALUE_BYTES_MAX and not (record.topic in LARGE_IF_OURS and is_ours(record)):
         return Unreadable("too_large", f"{len(value)} bytes, at most {VALUE_BYTES_MAX} are read")
     if value[0] == 0:
         _, value = split_schema_id(value)
     if problem := _text_problem(value):
         return Unreadable("malformed", problem)
-    named = _attributes(record)
-    if isinstance(named, Unreadable):
-        return named
-    binary = ("ce_type" in named or "ce_specversion" in named) and not _says_structured(record)
-    return _binary(record, named, value) if binary else _structured_or_bare(record, named, value)
+    attributes = _attributes(record)
+    if isinstance(attributes, Unreadable):
+        return attributes
+    binary = ("ce_type" in attributes or "ce_specversion" in attributes) and not _has_structured_content_type(record)
+    return _binary(record, attributes, value) if binary else _structured_or_bare(record, attributes, value)
 
 
 def log_name(record: Record) -> str:
-    """What logs and traces call a message: its `ce_id`, in whichever mode it came, else its place."""
+    """The name of a message in logs and traces: its event id in either mode, else topic, partition and offset."""
     event = read_event(record)
-    name = event.id if isinstance(event, Event) else id_of(record) or _place(record)
+    name = event.id if isinstance(event, Event) else id_of(record) or _origin_id(record)
     return name[:NAME_CHARACTERS_MAX]
 
 
 def log_fields(record: Record) -> dict[str, Any]:
-    """What a log line says of a record: its name, and where it stands."""
+    """The fields by which a log line identifies a record."""
     return {"ce_id": log_name(record), "topic": record.topic, "partition": record.partition, "offset": record.offset}
 
 
 def split_schema_id(value: bytes) -> tuple[bytes, bytes]:
-    """Confluent's prefix, if there is one, and what follows it."""
-    at = _CONFLUENT_PREFIX_BYTES if value[:1] == b"\0" and len(value) >= _CONFLUENT_PREFIX_BYTES else 0
-    return value[:at], value[at:]
+    """Splits a value into Confluent's schema id prefix, empty if there is none, and the rest."""
+    length = _CONFLUENT_PREFIX_BYTES if value[:1] == b"\0" and len(value) >= _CONFLUENT_PREFIX_BYTES else 0
+    return value[:length], value[length:]
 
 
-def _says_structured(record: Record) -> bool:
-    """Whether its content type is that of an envelope, whose attributes headers may repeat."""
+def _has_structured_content_type(record: Record) -> bool:
+    """Whether the content type is that of an envelope; headers may repeat the envelope's attributes."""
     for name, content in record.headers:
         if name.lower() == "content-type" and (content or b"").lower().startswith(_ENVELOPE):
             return True
@@ -111,29 +111,29 @@ def _says_structured(record: Record) -> bool:
 
 
 def is_ours(record: Record) -> bool:
-    """Whether one of our workers wrote it."""
+    """Whether one of our workers wrote the record."""
     return ("ce_source", SOURCE) in record.headers
 
 
 def id_of(record: Record) -> str:
-    """Its `ce_id`; empty where it has none."""
+    """The header `ce_id`; empty if there is none."""
     return _header(record, "ce_id")
 
 
 def split_id(record: Record, separator: str = "/") -> tuple[str, int] | None:
-    """What its `ce_id` names, and the number behind it: `order/7`, `order/v7`; None if the id is not of that form."""
-    of, _, number = id_of(record).rpartition(separator)
-    return (of, int(number)) if of and number.isdecimal() else None
+    """Splits the header `ce_id`, such as `order/7`, into name and number; None if it is not of that form."""
+    name, _, number = id_of(record).rpartition(separator)
+    return (name, int(number)) if name and number.isdecimal() else None
 
 
 def type_of(record: Record) -> str:
-    """Its `ce_type`; empty where it has none."""
+    """The header `ce_type`; empty if there is none."""
     return _header(record, "ce_type")
 
 
-def _header(record: Record, wanted: str) -> str:
-    found = next((content for name, content in record.headers if name == wanted), None)
-    return (found or b"").decode("utf-8", "replace")
+def _header(record: Record, name: str) -> str:
+    content = next((content for header, content in record.headers if header == name), None)
+    return (content or b"").decode("utf-8", "replace")
 
 
 def binary_headers(
@@ -154,28 +154,30 @@ def binary_headers(
 
 
 def _attributes(record: Record) -> dict[str, str] | Unreadable:
-    """The headers that we read; a trace that is not text is left out: it must not keep money from moving."""
-    named: dict[str, str] = {}
+    """The headers that we read. A trace that is not text is left out, so that it does not keep money from moving."""
+    attributes: dict[str, str] = {}
     for name, content in record.headers:
         if name in _ATTRIBUTES and content is not None:
             try:
-                named[name] = content.decode()
+                attributes[name] = content.decode()
             except UnicodeDecodeError:
                 if name not in _TRACES:
                     return Unreadable("malformed", f"the header {name} is not UTF-8")
             else:
-                if "\0" in named[name] and name not in _TRACES:
+                if "\0" in attributes[name] and name not in _TRACES:
                     return Unreadable("malformed", f"the header {name} contains U+0000")
-    return named
+    return attributes
 
 
-def _binary(record: Record, named: dict[str, str], value: bytes) -> Event | Unreadable:
-    if not (type_ := named.get("ce_type")):
+def _binary(record: Record, attributes: dict[str, str], value: bytes) -> Event | Unreadable:
+    if not (type_ := attributes.get("ce_type")):
         return Unreadable("malformed", "the header ce_type is missing")
-    return Event(type_, named.get("ce_id") or _place(record), named.get("ce_time"), _trace(named), value)
+    return Event(
+        type_, attributes.get("ce_id") or _origin_id(record), attributes.get("ce_time"), _trace(attributes), value
+    )
 
 
-def _structured_or_bare(record: Record, named: dict[str, str], value: bytes) -> Event | Unreadable:
+def _structured_or_bare(record: Record, attributes: dict[str, str], value: bytes) -> Event | Unreadable:
     try:
         envelope = _structured.decode(value)
     except msgspec.ValidationError:
@@ -183,23 +185,25 @@ def _structured_or_bare(record: Record, named: dict[str, str], value: bytes) -> 
     except (msgspec.DecodeError, RecursionError) as problem:
         return Unreadable("malformed", f"the value is not JSON: {problem}")
     if envelope.specversion is None:
-        return _bare(record, named, value)
+        return _bare(record, attributes, value)
     if not isinstance(envelope.type, str) or not envelope.type:
         return Unreadable("malformed", "the envelope's type is missing or not a string")
     data = _data(envelope)
     if data is None:
         return Unreadable("malformed", "the envelope has no data")
     trace = envelope.traceparent if isinstance(envelope.traceparent, str) else None
-    id_ = envelope.id if isinstance(envelope.id, str) and envelope.id else _place(record)
+    id_ = envelope.id if isinstance(envelope.id, str) and envelope.id else _origin_id(record)
     time = envelope.time if isinstance(envelope.time, str) else None
-    return Event(envelope.type, id_, time, _trace(named) or _carried(trace), data)
+    return Event(envelope.type, id_, time, _trace(attributes) or _valid_trace(trace), data)
 
 
-def _bare(record: Record, named: dict[str, str], value: bytes) -> Event | Unreadable:
+def _bare(record: Record, attributes: dict[str, str], value: bytes) -> Event | Unreadable:
     type_ = TYPE_WITHOUT_ENVELOPE.get(record.topic)
     if type_ is None:
         return Unreadable("malformed", "no CloudEvents envelope, neither in headers nor in the value")
-    return Event(type_, named.get("ce_id") or _place(record), named.get("ce_time"), _trace(named), value)
+    return Event(
+        type_, attributes.get("ce_id") or _origin_id(record), attributes.get("ce_time"), _trace(attributes), value
+    )
 
 
 def _data(envelope: _Structured) -> bytes | msgspec.Raw | None:
@@ -214,22 +218,22 @@ def _data(envelope: _Structured) -> bytes | msgspec.Raw | None:
     return None
 
 
-def _trace(named: dict[str, str]) -> str | None:
-    return _carried(named.get("traceparent")) or _carried(named.get("ce_traceparent"))
+def _trace(attributes: dict[str, str]) -> str | None:
+    return _valid_trace(attributes.get("traceparent")) or _valid_trace(attributes.get("ce_traceparent"))
 
 
-def _carried(trace: str | None) -> str | None:
-    """The trace, if it can be a header of the connector's request: one that cannot must not keep money from moving."""
+def _valid_trace(trace: str | None) -> str | None:
+    """The trace if it can be a header of a request, else None, so that it does not keep money from moving."""
     good = trace and trace.isascii() and trace.isprintable() and len(trace) <= TRACE_CHARACTERS_MAX
     return trace if good else None
 
 
-def _place(record: Record) -> str:
+def _origin_id(record: Record) -> str:
     return f"{record.topic}-{record.partition}-{record.offset}"
 
 
 def _text_problem(value: bytes) -> str | None:
-    """Finds what PostgreSQL cannot store, U+0000 and lone surrogates, also in fields that nobody reads."""
+    """Why PostgreSQL could not store the text: U+0000 or lone surrogates, also in fields that nobody reads."""
     try:
         value.decode()
     except UnicodeDecodeError as problem:
@@ -245,15 +249,15 @@ def _text_problem(value: bytes) -> str | None:
 
 def _strings(value: Any) -> str:
     """All strings of a JSON value, names included."""
-    found: list[str] = []
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, str):
-            found.append(one)
-        elif isinstance(one, dict):
-            found.extend(one)
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
-    return "\n".join(found)
+    strings: list[str] = []
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, str):
+            strings.append(part)
+        elif isinstance(part, dict):
+            strings.extend(part)
+            pending.extend(part.values())
+        elif isinstance(part, list):
+            pending.extend(part)
+    return "\n".join(strings)

@@ -1,4 +1,4 @@
-"""A limit on what a compressed batch inflates to: a few kilobytes of zstd or gzip can be made to fill any memory."""
+"""Decompression with a limit: a few kilobytes of zstd or gzip can be made to fill any memory."""
 
 from collections.abc import Callable
 from mmap import MAP_PRIVATE, mmap
@@ -6,16 +6,16 @@ from threading import Lock
 
 from cramjam import gzip, lz4, zstd
 
-# No producer makes such a batch from records that a broker takes; it is above every topic's limit many times over.
+# Many times the size of any batch that a producer makes from records that a broker takes.
 INFLATED_BYTES_MAX = 64 << 20
 
-# Address space; it costs memory only as far as a batch has ever filled it.
-_room = mmap(-1, INFLATED_BYTES_MAX, MAP_PRIVATE)
+# Address space: it takes memory only as far as a batch has ever filled it.
+_target = mmap(-1, INFLATED_BYTES_MAX, MAP_PRIVATE)
 _one_at_a_time = Lock()
 
 
 class InflatesTooFarError(Exception):
-    """A batch would inflate beyond the limit."""
+    """A batch inflates beyond the limit."""
 
     def __init__(self) -> None:
         super().__init__(f"it inflates to more than {INFLATED_BYTES_MAX:,} bytes")
@@ -39,8 +39,8 @@ def inflate_zstd(content: bytes) -> bytes:
 def _inflate(decompress_into: Callable[[bytes | memoryview, mmap], int], content: bytes | memoryview) -> bytes:
     with _one_at_a_time:
         try:
-            return _room[: decompress_into(content, _room)]
+            return _target[: decompress_into(content, _target)]
         except Exception as problem:
-            if "whole buffer" in str(problem):  # cramjam has one class for all errors
+            if "whole buffer" in str(problem):  # cramjam has one class of errors
                 raise InflatesTooFarError from None
             raise

@@ -1,7 +1,7 @@
-"""How far the groups are behind the ends of their topics, partition by partition, as every lag tool counts it.
+"""The lag of the consumer groups, partition by partition, as every lag tool counts it.
 
-What an open transaction holds back counts: it waits, and whoever looks has to see that. What retention has deleted does
-not: nobody can read it any more.
+Records that an open transaction holds back count, since they wait. Records that retention deleted do not count, since
+nobody can read them any more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ Lags = dict[str, list[int]]
 
 
 class LagReader:
-    """Asks the brokers, as often as `read` is called."""
+    """Keeps its connections from one `read` to the next."""
 
     def __init__(self, settings: Settings, read: Mapping[str, Sequence[str]] = names.READ) -> None:
         self._settings = settings
@@ -31,25 +31,25 @@ class LagReader:
         self._open = AsyncExitStack()
 
     async def read(self) -> Lags:
-        """Role → records that wait in each partition, of those that are still there."""
+        """Role → number of unread records that each partition still has."""
         admin, reading = self._clients = self._clients or await self._connected()
-        found: Lags = {}
+        lags: Lags = {}
         for role, topics in self._read.items():
-            places = [TopicPartition(self._settings.topic(name), number)
-                      for name in topics for number in range(self._settings.topic_partitions)]  # fmt: skip
-            ends = await reading.end_offsets(places)
+            partitions = [TopicPartition(self._settings.topic(name), number)
+                          for name in topics for number in range(self._settings.topic_partitions)]  # fmt: skip
+            ends = await reading.end_offsets(partitions)
             group = self._settings.topic(names.group(role))
-            committed = await admin.list_consumer_group_offsets(group, partitions=places)
-            firsts = await reading.beginning_offsets(places)
-            found[role] = [0] * self._settings.topic_partitions
-            for place in places:
-                known = committed.get(place)
-                done = max(firsts[place], known.offset if known else 0)  # -1: nothing was committed
-                found[role][place.partition] += max(0, ends[place] - done)
-        return found
+            committed = await admin.list_consumer_group_offsets(group, partitions=partitions)
+            firsts = await reading.beginning_offsets(partitions)
+            lags[role] = [0] * self._settings.topic_partitions
+            for partition in partitions:
+                offset = committed[partition].offset if partition in committed else 0
+                read_to = max(firsts[partition], offset)  # -1: nothing was committed
+                lags[role][partition.partition] += max(0, ends[partition] - read_to)
+        return lags
 
     async def topic_ids(self, topics: Sequence[str]) -> dict[str, UUID]:
-        """The ids of these topics, asked over the same connections."""
+        """The ids of these topics, requested over the same connections."""
         admin, _ = self._clients = self._clients or await self._connected()
         return await topic_ids(admin._client, topics)  # noqa: SLF001 - there is no public way to its connections
 
@@ -59,10 +59,10 @@ class LagReader:
         await self._open.aclose()
 
     async def close_quietly(self) -> None:
-        """As `close`; a connection that cannot even be closed is no reason to stop looking."""
+        """Closes the connections, and only logs an error: it is no reason to stop measuring."""
         try:
             await self.close()
-        except Exception:  # noqa: BLE001 - whatever it is, the next `read` begins with other connections
+        except Exception:  # noqa: BLE001 - the next `read` opens other connections
             telemetry.log.exception("could not close the connections to the brokers")
 
     async def _connected(self) -> tuple[AIOKafkaAdminClient, AIOKafkaConsumer]:
@@ -75,8 +75,9 @@ class LagReader:
 
 
 async def committed_offsets(settings: Settings, group: str) -> dict[Place, int]:
-    """How far a worker has told Kafka that it has read; topics without prefix."""
+    """The offsets that a consumer group has committed; topics without prefix."""
     async with admin_client(settings) as admin:
-        found = await admin.list_consumer_group_offsets(settings.topic(group))
+        committed = await admin.list_consumer_group_offsets(settings.topic(group))
     prefix = settings.topic_prefix
-    return {(place.topic.removeprefix(prefix), place.partition): at.offset for place, at in found.items()}
+    return {(partition.topic.removeprefix(prefix), partition.partition): at.offset
+            for partition, at in committed.items()}  # fmt: skip

@@ -11,15 +11,15 @@ _CACHED_IDS_MAX = 8_192
 def murmur2(data: bytes) -> int:
     """Kafka's 32-bit murmur2, unsigned."""
     length = len(data)
-    found = _SEED ^ length
+    mixed = _SEED ^ length
     whole = length & ~3
     for four in memoryview(data[:whole]).cast("I"):
         word = four * _MIX & _MASK
-        found = (found * _MIX & _MASK) ^ ((word ^ word >> 24) * _MIX & _MASK)
+        mixed = (mixed * _MIX & _MASK) ^ ((word ^ word >> 24) * _MIX & _MASK)
     if length > whole:
-        found = (found ^ int.from_bytes(data[whole:], "little")) * _MIX & _MASK
-    found = (found ^ found >> 13) * _MIX & _MASK
-    return found ^ found >> 15
+        mixed = (mixed ^ int.from_bytes(data[whole:], "little")) * _MIX & _MASK
+    mixed = (mixed ^ mixed >> 13) * _MIX & _MASK
+    return mixed ^ mixed >> 15
 
 
 @lru_cache(_CACHED_IDS_MAX)

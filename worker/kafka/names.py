@@ -9,7 +9,7 @@ ORDERS = "settlement.orders.v1"
 
 INPUTS = (INVOICES, ORDER_CHANGES, COMMANDS, OUTCOMES)
 TOPICS = (*INPUTS, EVENTS, ORDERS)
-# What each worker reads, by its role.
+# The topics that each role reads.
 READ = {"ledger": (INVOICES, ORDER_CHANGES, OUTCOMES), "delivery": (COMMANDS,)}
 
 DEAD_LETTER_SUFFIX = "-dlt"
@@ -17,5 +17,5 @@ DEAD_LETTER_TOPICS = tuple(name + DEAD_LETTER_SUFFIX for name in INPUTS)
 
 
 def group(role: str) -> str:
-    """The consumer group under which a worker's progress shows."""
+    """The consumer group whose lag shows the progress of a role's workers."""
     return f"settlement-{role}"

@@ -1,4 +1,4 @@
-"""Packs records once, into the batches that Kafka keeps: the bytes that are stored are the bytes that are sent."""
+"""Packs records once, into batches of Kafka's own format: the bytes that are stored are the bytes that are sent."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,25 +10,25 @@ from aiokafka.record.util import calc_crc32c
 
 from worker.kafka.records import Headers, Outgoing, Place
 
-# How large a batch is before compression, below every topic's max.message.bytes; a larger record travels alone.
+# A batch before compression, below every topic's max.message.bytes; a larger record is a batch of its own.
 BATCH_BYTES_MAX = 512 * 1024
-# Small batches that wait are joined up to this size: a broker takes one batch of a partition at a time.
+# Small batches that wait are joined up to this size, since only one batch of a partition is in flight.
 JOINED_BYTES_MAX = 16 * 1024
 
 _MAGIC, _PLAIN, _ZSTD = 2, 0, 4
-_NOBODY = -1
-_UNTIMED = 0
-# Where a batch of format 2 has what only its sender knows: the times of its first and its newest record, the producer's
-# id and epoch, the first sequence number. And the checksum of all that follows the checksum.
+_NO_PRODUCER = -1
+_NO_TIME = 0
+# The fields of a batch of format 2 that are known only when it is sent: times of the first and the newest record,
+# producer id, producer epoch, first sequence number; and the checksum of everything behind it.
 _SENDER, _SENDER_AT = Struct(">qqqhi"), 27
 _CHECKSUM, _CHECKSUM_AT, _CHECKED_FROM = Struct(">I"), 17, 21
 _COUNT, _COUNT_AT = Struct(">i"), 57
 
 
 class Batch:
-    """Records of one partition. aiokafka's producer takes it for one of its own batches, and seals it as it sends it.
+    """Records of one partition. aiokafka's producer takes it for one of its own batches, and completes it to send it.
 
-    Only then do its records get a time: a broker may refuse what was packed too long ago, or while a clock was wrong.
+    Its records get their time only then: a broker may refuse an old time, or that of a clock that was wrong.
     """
 
     __slots__ = ("_content", "place")
@@ -39,22 +39,22 @@ class Batch:
 
     @property
     def content(self) -> bytes:
-        """The bytes that are stored."""
+        """The bytes to store."""
         return bytes(self._content)
 
     def is_intact(self) -> bool:
-        """Whether the bytes are still those that were packed."""
-        return len(self._content) > _COUNT_AT + _COUNT.size and self._opened().validate_crc()
+        """Whether the checksum matches the bytes."""
+        return len(self._content) > _COUNT_AT + _COUNT.size and self._parsed().validate_crc()
 
     def records(self) -> Iterator[Outgoing]:
-        """The records in it."""
-        for one in self._opened():
-            yield Outgoing(*self.place, one.key, one.value, one.headers)
+        """The records, unpacked."""
+        for record in self._parsed():
+            yield Outgoing(*self.place, record.key, record.value, record.headers)
 
-    def _opened(self) -> DefaultRecordBatch:
+    def _parsed(self) -> DefaultRecordBatch:
         return DefaultRecordBatch(self.content)
 
-    # What aiokafka's producer calls on a batch.
+    # The methods that aiokafka's producer calls on a batch.
 
     def size(self) -> int:
         return len(self._content)
@@ -84,7 +84,7 @@ class _Builder(Protocol):
 
 
 class Packer:
-    """Packs record by record, one batch at a time for each partition of each topic, in order.
+    """Packs records one by one into batches, with one open batch for each partition of each topic.
 
     Small batches are better not compressed: that costs the broker and the readers more than it saves.
     """
@@ -95,55 +95,55 @@ class Packer:
         self._open: dict[Place, tuple[_Builder, int]] = {}
 
     def add(self, record: Outgoing) -> None:
-        """Adds a record behind the others of its partition."""
+        """Appends a record to its partition."""
         place = record.place
         builder, number = self._open.get(place) or (self._builder(), 0)
-        if builder.append(number, _UNTIMED, record.key, record.value, record.headers) is None:
+        if builder.append(number, _NO_TIME, record.key, record.value, record.headers) is None:
             self._packed.append(Batch(place, builder.build()))
             builder, number = self._builder(), 0
-            builder.append(number, _UNTIMED, record.key, record.value, record.headers)
+            builder.append(number, _NO_TIME, record.key, record.value, record.headers)
         self._open[place] = builder, number + 1
 
     def batches(self) -> list[Batch]:
-        """All batches so far; records that come later begin new ones."""
+        """All batches so far. Closes the open ones: later records begin new batches."""
         self._packed += [Batch(place, builder.build()) for place, (builder, _) in self._open.items()]
         self._open = {}
         return list(self._packed)
 
     def truncate(self, number: int) -> None:
-        """Drops all but the first `number` batches."""
+        """Drops the open batches, and all but the first `number` of the others."""
         self._open = {}
         del self._packed[number:]
 
     def _builder(self) -> _Builder:
         builder: _Builder = DefaultRecordBatchBuilder(
-            _MAGIC, self._codec, 0, _NOBODY, _NOBODY, _NOBODY, BATCH_BYTES_MAX
+            _MAGIC, self._codec, 0, _NO_PRODUCER, _NO_PRODUCER, _NO_PRODUCER, BATCH_BYTES_MAX
         )
         return builder
 
 
 def pack(records: Iterable[Outgoing]) -> list[Batch]:
-    packing = Packer()
+    packer = Packer()
     for record in records:
-        packing.add(record)
-    return packing.batches()
+        packer.add(record)
+    return packer.batches()
 
 
 def unpack(batches: Iterable[Batch]) -> list[Outgoing]:
-    """The records in these batches."""
+    """The records of these batches."""
     return [record for batch in batches for record in batch.records()]
 
 
 def join_small(batches: Sequence[Batch]) -> list[Batch]:
     """The batches of one partition, with small neighbours joined."""
-    found, group = list[Batch](), list[Batch]()
+    joined, group = list[Batch](), list[Batch]()
     for batch in batches:
-        if sum(one.size() for one in group) + batch.size() > JOINED_BYTES_MAX:
-            found += _as_one(group)
+        if sum(member.size() for member in group) + batch.size() > JOINED_BYTES_MAX:
+            joined += _join(group)
             group = []
         group.append(batch)
-    return found + _as_one(group)
+    return joined + _join(group)
 
 
-def _as_one(batches: list[Batch]) -> list[Batch]:
+def _join(batches: list[Batch]) -> list[Batch]:
     return batches if len(batches) <= 1 else pack(unpack(batches))

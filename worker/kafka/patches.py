@@ -1,4 +1,4 @@
-"""What we change in aiokafka where it offers no other way; decision 37 lists the tests that hold each change."""
+"""Changes to aiokafka where it offers no other way; decision 37 lists the test of each change."""
 
 import asyncio
 import time
@@ -10,21 +10,21 @@ from aiokafka.errors import KafkaConnectionError
 
 from worker.kafka import batches
 
-LEADERS_ASKED_SECONDS_MIN = 0.1
+METADATA_SECONDS_MIN = 0.1
 
 _send = AIOKafkaConnection.send
 _update = AIOKafkaClient._metadata_update  # noqa: SLF001
 
 
 def install() -> None:
-    """To be called before there is any client, Faust's included."""
+    """To be called before any client is created, Faust's included."""
     AIOKafkaConnection.send = _send_or_broken
     AIOKafkaClient._metadata_update = _update_with_pauses  # noqa: SLF001
     batches.install()
 
 
 def _send_or_broken(connection: Any, request: Any, expect_response: bool = True) -> Any:
-    """Raises aiokafka's own error until it notices that a connection is broken: uvloop would raise a RuntimeError."""
+    """Raises aiokafka's error if the connection is broken and aiokafka has not noticed: uvloop raises RuntimeError."""
     writer = connection._writer  # noqa: SLF001
     if writer is not None and writer.is_closing():
         connection.close(reason=CloseReason.CONNECTION_BROKEN)
@@ -33,8 +33,8 @@ def _send_or_broken(connection: Any, request: Any, expect_response: bool = True)
 
 
 async def _update_with_pauses(client: Any, *asked: Any) -> Any:
-    """Pauses before each question: aiokafka asks who leads a partition without a leader thousands of times a second."""
+    """Pauses between requests: while a partition has no leader, aiokafka sends thousands of them a second."""
     now = time.monotonic()
-    client.asks_at = max(now, getattr(client, "asks_at", 0.0) + LEADERS_ASKED_SECONDS_MIN)
+    client.asks_at = max(now, getattr(client, "asks_at", 0.0) + METADATA_SECONDS_MIN)
     await asyncio.sleep(client.asks_at - now)
     return await _update(client, *asked)

@@ -1,29 +1,29 @@
-"""Records as they come and as they go; topics are logical names, without the deployment's prefix."""
+"""Consumed and outgoing records, and where they are. Topics are named without the deployment's prefix."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
 
-# As Kafka has them: a name may come more than once, and a value may be missing.
+# A name may occur more than once, and a value may be None.
 Headers = Sequence[tuple[str, bytes | None]]
-# A partition of a topic.
+# Topic and partition.
 Place = tuple[str, int]
-# Where a record stands: topic, partition, offset.
+# Topic, partition and offset of a record.
 Origin = tuple[str, int, int]
-# Of a broker that does not say which leader took a record.
+# The leader epoch of a record from a broker that does not send it.
 UNKNOWN_EPOCH = -1
 
 
 class Position(NamedTuple):
-    """How far a partition was read, and the newest leader that is known to have all that stands before."""
+    """The next offset to read, and the newest leader whose log is known to contain all records before it."""
 
     next_offset: int
     leader_epoch: int = UNKNOWN_EPOCH
 
 
 class Record(Struct, frozen=True, gc=False):
-    """One consumed record, byte for byte."""
+    """A consumed record; key, value and headers are the bytes that Kafka has."""
 
     topic: str
     partition: int
@@ -44,12 +44,12 @@ class Record(Struct, frozen=True, gc=False):
 
     @property
     def position(self) -> Position:
-        """Behind it."""
+        """The position behind the record."""
         return Position(self.offset + 1, self.leader_epoch)
 
 
 class Outgoing(Struct, frozen=True, gc=False, array_like=True):
-    """One record that leaves through the outbox; its partition is `Cycle.partition_of` the order id."""
+    """A record to publish; its partition is `Cycle.partition_of` the order id."""
 
     topic: str
     partition: int

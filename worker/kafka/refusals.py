@@ -1,4 +1,4 @@
-"""What Kafka does not allow, and what has to be set so that it does; and what else its client says in its own words."""
+"""Sentences about Kafka's errors: what happened, and what to set where Kafka refuses something."""
 
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
@@ -20,7 +20,7 @@ GROUP_RIGHTS = "Describe and Read"
 
 
 def refusal(problem: BaseException) -> str | None:  # noqa: PLR0911 - a table
-    """The end of a sentence that begins with Kafka's name; None: it is no refusal."""
+    """The end of a sentence that begins with Kafka's name; None if the error is no refusal."""
     match problem:
         case SaslAuthenticationFailed():
             return "does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, read at the start only"
@@ -41,20 +41,22 @@ def refusal(problem: BaseException) -> str | None:  # noqa: PLR0911 - a table
 
 
 def describe_kafka_error(problem: BaseException, kafka: str = "Kafka") -> str:
-    """A sentence of its own about whatever was met of Kafka, as `kafka` names it."""
-    if said := refusal(problem):
-        return f"{kafka} {said}"
+    """A sentence about any error of Kafka, which `kafka` names."""
+    if predicate := refusal(problem):
+        return f"{kafka} {predicate}"
     match problem:
-        case KafkaTimeoutError(args=()):  # what the producer's queue says, and no more
+        case KafkaTimeoutError(args=()):  # from the producer's queue, without a message
             return f"{kafka} has not taken what was written in time"
-        case NodeNotReadyError():  # with the number of one broker or another: a new problem each time
+        case NodeNotReadyError():  # its message names a broker, and would be a new problem for each
             return f"{kafka} is not ready: a broker that we need cannot be reached"
         case GivenUpError():
             return f"{kafka}: the connection broke over which an answer was to come"
         case TimeoutError():
             return f"{kafka} did not answer in time"
         case _:
-            kind = "" if isinstance(problem, KafkaError) else f"{type(problem).__name__}: "  # it names its own
+            kind = (
+                "" if isinstance(problem, KafkaError) else f"{type(problem).__name__}: "
+            )  # its text begins with its class
             return f"{kafka}: {kind}{problem}"
 
 
@@ -63,5 +65,5 @@ def topic_refusal(topic: str) -> str:
 
 
 def _about(problem: KafkaError) -> str:
-    """One name or a set of names, as aiokafka gives them."""
-    return ", ".join(one for given in problem.args for one in ([given] if isinstance(given, str) else sorted(given)))
+    """The names in the error: aiokafka gives one or a set."""
+    return ", ".join(name for names in problem.args for name in ([names] if isinstance(names, str) else sorted(names)))

@@ -1,4 +1,4 @@
-"""Writes records to the partitions that were chosen for them, in order, and says when Kafka has them for good."""
+"""Writes records in order to the given partitions, and reports when Kafka has acknowledged them."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -39,7 +39,7 @@ class Sink:
         await self.stop()
 
     async def start(self) -> None:
-        """Connects; if that fails, nothing is left open."""
+        """Connects; closes everything if that fails."""
         producer = AIOKafkaProducer(**client_options(self._settings), acks="all", enable_idempotence=True)
         _write_only_while(producer, self._may_write)
         try:
@@ -50,24 +50,24 @@ class Sink:
         self._producer = producer
 
     async def stop(self) -> None:
-        """Waits for nothing: what was not acknowledged is still in the outbox."""
+        """Stops without a flush: what was not acknowledged is still in the outbox."""
         if self._producer is not None:
             producer, self._producer = self._producer, None
             await _stop_now(producer)
 
     async def renew(self) -> None:
-        """After a refusal: the broker lacks the sequence numbers of what it refused, and accepts none after them."""
+        """Begins with a new producer id: after it refused a batch, the broker accepts no later sequence number."""
         await self.stop()
         await self.start()
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
-        """Returns once Kafka has all of them for good."""
+        """Returns once Kafka has acknowledged all records."""
         await asyncio.gather(*(ack for _, _, ack in await self.hand_over(pack(records))))
 
     async def hand_over(self, batches: Sequence[Batch]) -> list[tuple[Place, int, Ack]]:
-        """Queues the batches, in order per place; returns what to wait for: place, number of records, acknowledgement.
+        """Queues batches, in order within each place; returns place, number of records and acknowledgement of each.
 
-        Waits while an earlier batch of the same place has not left for the broker, so the first of each place go first.
+        It waits while an earlier batch of the same place is still queued, so places take turns.
         """
         producer = self._producer
         if producer is None:

@@ -1,4 +1,4 @@
-"""The topics of a deployment: made where they are missing, refused where they are not as they must be."""
+"""Creates missing topics, and refuses topics whose settings would lose or stop records."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,23 +25,23 @@ from worker.kafka.refusals import topic_refusal
 from worker.settings import Settings
 
 DEAD_LETTER_MARGIN_BYTES = 64 * 1024
-# What we tell of an order grows with it, and carries the facts that caused it: more than one input record may hold.
+# Our records about an order grow with it and carry the facts that caused them, so they may be larger than an input.
 OUTPUT_RECORD_BYTES_MAX = 8 << 20
 LEDGER_OUTPUTS = (names.COMMANDS, names.EVENTS, names.ORDERS)
 LARGEST, CLEANUP, UNCLEAN = "max.message.bytes", "cleanup.policy", "unclean.leader.election.enable"
 VISIBLE_SECONDS_MAX = 15
 VISIBLE_POLL_SECONDS = 0.05
-# What Kafka says when a topic that was right has been changed.
+# The errors of a topic that was changed, or of its rights, after `verify`.
 TOPIC_CHANGED = (MessageSizeTooLargeError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError)
 _LONG_MS = 365 * 24 * 3_600_000
 
 
 class TopicsError(Exception):
-    """One sentence: which topic is not as it must be, and what it must be."""
+    """One sentence: which topic is wrong, and what to set."""
 
 
 async def create_missing(settings: Settings) -> list[str]:
-    """Creates what is missing and returns its names; raises `TopicsError` before it changes anything."""
+    """Creates missing topics and returns their names; raises `TopicsError` before it changes anything."""
     async with admin_client(settings) as admin:
         found = await partition_counts(admin, settings, names.TOPICS + names.DEAD_LETTER_TOPICS)
         refuse_wrong_counts(settings, found)
@@ -49,7 +49,7 @@ async def create_missing(settings: Settings) -> list[str]:
         made = await create_topics(admin, [
             _topic(settings, name, {}) for name in names.TOPICS if settings.topic(name) not in found
         ])  # fmt: skip
-        # Only now can it be known how large a record each input takes: brokers differ in that.
+        # The largest record of an input is known once it exists, since brokers have different defaults.
         configs = await _configs(admin, [settings.topic(name) for name in names.INPUTS])
         return made + await create_topics(admin, [
             _topic(settings, name, configs) for name in names.DEAD_LETTER_TOPICS if settings.topic(name) not in found
@@ -57,7 +57,7 @@ async def create_missing(settings: Settings) -> list[str]:
 
 
 async def verify(settings: Settings) -> dict[str, int]:
-    """Checks that every topic is there, as it must be; returns how large a dead letter of each topic may be."""
+    """Raises `TopicsError` unless all topics exist as they must be; returns each input's largest dead letter."""
     async with admin_client(settings) as admin:
         wanted = names.TOPICS + names.DEAD_LETTER_TOPICS
         found = await partition_counts(admin, settings, wanted)
@@ -82,7 +82,7 @@ def refuse_wrong_counts(settings: Settings, found: dict[str, int]) -> None:
 
 
 def _refuse_unfit(settings: Settings, configs: Mapping[str, Mapping[str, str]]) -> None:
-    """Refuses settings that would lose records before they are read, or stop whoever writes there."""
+    """Refuses settings that would lose records before they are read, or refuse what we write."""
     for topic, config in configs.items():
         name = topic.removeprefix(settings.topic_prefix)
         if name != names.ORDERS and "compact" in config[CLEANUP]:
@@ -100,7 +100,7 @@ def _refuse_unfit(settings: Settings, configs: Mapping[str, Mapping[str, str]]) 
 
 
 def _written_bytes_max(name: str) -> int:
-    """A record too large for its topic would stop every worker that owns the partition, one after another."""
+    """The largest record that we write there: one that the topic refuses would stop each owner of its partition."""
     if name in LEDGER_OUTPUTS:
         return OUTPUT_RECORD_BYTES_MAX
     return BATCH_BYTES_MAX if name == names.OUTCOMES or name.endswith(names.DEAD_LETTER_SUFFIX) else 0
@@ -120,10 +120,10 @@ async def _configs(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[st
 
 
 async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, wanted: Iterable[str]) -> dict[str, int]:
-    """The partitions of those topics that exist. Asks in such a way that no broker makes a topic that is missing."""
+    """The number of partitions of those topics that exist. The request does not let a broker create the others."""
     found: dict[str, int] = {}
-    asked = MetadataRequest([settings.topic(name) for name in wanted], allow_auto_topic_creation=False)
-    answer = await admin._send_request(asked)  # noqa: SLF001 - there is no public way to ask and make nothing
+    request = MetadataRequest([settings.topic(name) for name in wanted], allow_auto_topic_creation=False)
+    answer = await admin._send_request(request)  # noqa: SLF001 - no public way asks without creating
     for topic in answer.to_object()["topics"]:
         if topic["error_code"] == UnknownTopicOrPartitionError.errno:
             continue
@@ -133,7 +133,7 @@ async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, wante
 
 
 def _topic(settings: Settings, name: str, inputs: Mapping[str, Mapping[str, str]]) -> NewTopic:
-    """`inputs`: the configurations of the topics that have dead letters."""
+    """`inputs`: the settings of the topics that have dead letters."""
     config: dict[str, Any] = {CLEANUP: "compact" if name == names.ORDERS else "delete"}
     if name.endswith(names.DEAD_LETTER_SUFFIX):
         original = settings.topic(name.removesuffix(names.DEAD_LETTER_SUFFIX))
@@ -147,12 +147,12 @@ def _topic(settings: Settings, name: str, inputs: Mapping[str, Mapping[str, str]
 
 
 async def create_topics(admin: AIOKafkaAdminClient, wanted: Sequence[NewTopic]) -> list[str]:
-    """Creates these topics, returns their names once every broker knows them."""
+    """Creates topics; returns their names once every broker knows them."""
     if not wanted:
         return []
     response = await admin.create_topics(list(wanted))
     for name, code, *_ in response.topic_errors:
-        if code != TopicAlreadyExistsError.errno:  # another one was faster
+        if code != TopicAlreadyExistsError.errno:  # created by another process meanwhile
             _raise_for(code, name)
     made = [topic.name for topic in wanted]
     await _until_visible(admin, made)
@@ -160,23 +160,23 @@ async def create_topics(admin: AIOKafkaAdminClient, wanted: Sequence[NewTopic]) 
 
 
 async def _until_visible(admin: AIOKafkaAdminClient, topics: list[str]) -> None:
-    """Brokers learn of a new topic one after another, a moment later, and who leads its partitions later still.
+    """Waits until each broker knows the topics and their leaders, since the next request may go to any broker.
 
-    Whoever asks next may ask any of them. A broker that is away learns it before it answers anybody.
+    Brokers learn of new topics one after another. A broker that is away learns of them before it answers anybody.
     """
-    asked = MetadataRequest(topics, allow_auto_topic_creation=False)
+    request = MetadataRequest(topics, allow_auto_topic_creation=False)
     async with asyncio.timeout(VISIBLE_SECONDS_MAX):
         for broker in admin._client.cluster.brokers():  # noqa: SLF001 - there is no public way to ask each of them
             with suppress(KafkaConnectionError, NodeNotReadyError):
-                while not await _knows_leaders(admin, broker.nodeId, asked):  # noqa: ASYNC110 - only the broker knows
+                while not await _knows_leaders(admin, broker.nodeId, request):  # noqa: ASYNC110 - only the broker knows
                     await asyncio.sleep(VISIBLE_POLL_SECONDS)
 
 
-async def _knows_leaders(admin: AIOKafkaAdminClient, broker: int, asked: MetadataRequest) -> bool:
-    """Whether a broker knows every topic that it is asked about, and who leads each of its partitions."""
-    answer = await admin._send_request(asked, broker)  # noqa: SLF001
+async def _knows_leaders(admin: AIOKafkaAdminClient, broker: int, request: MetadataRequest) -> bool:
+    """Whether a broker knows every requested topic, and a leader of each of its partitions."""
+    answer = await admin._send_request(request, broker)  # noqa: SLF001
     return all(
-        not topic["error_code"] and all(one["leader"] >= 0 for one in topic["partitions"])
+        not topic["error_code"] and all(partition["leader"] >= 0 for partition in topic["partitions"])
         for topic in answer.to_object()["topics"]
     )
 

@@ -1,1 +1,1 @@
-"""How sessions with PostgreSQL begin, migrations, named queries, and how our values stand in tables."""
+"""Sessions with PostgreSQL, migrations, named queries, batches of statements, conversion of values."""

@@ -1,4 +1,4 @@
-"""How we open sessions with PostgreSQL, and which errors mean that one is lost."""
+"""Opens sessions with PostgreSQL, and lists the errors by which one is lost."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,46 +12,46 @@ Connection: TypeAlias = "asyncpg.Connection[Record]"
 """One session with PostgreSQL."""
 
 CONNECT_SECONDS_MAX = 10
-# Above statement_timeout: only a network that swallows packets gets this far.
+# Longer than statement_timeout, so that it ends a command only if the network drops packets.
 COMMAND_SECONDS_MAX = 45
 UNLIMITED = "0"
-_WITH_SET = 16
-# How the driver, or a server, refuses what a URL sets; no session begins.
-_NOT_TAKEN = (
+_SET_PRIVILEGE_SINCE = 16
+# Errors of the driver or the server about what a URL sets, before a session begins.
+_URL_ERRORS = (
     ClientConfigurationError, asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError,
     asyncpg.CantChangeRuntimeParamError,
 )  # fmt: skip
 
 _SERVER_SETTINGS = {
-    # A frozen worker must not hold its rows, a queue of waiters must not build up behind a lock.
+    # A frozen worker must not keep its row locks, and no queue must build up behind a lock.
     "idle_in_transaction_session_timeout": "10s",
     "lock_timeout": "4s",
     "statement_timeout": "30s",
-    # A killed worker's session ends although a statement of it still runs.
+    # A killed worker's session ends even while a statement runs.
     "client_connection_check_interval": "1s",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
-    # A cycle relies on it: the statement after a lock sees what was committed before.
+    # A cycle relies on it: a statement after a lock sees what was committed before the lock was granted.
     "default_transaction_isolation": "read committed",
-    # What was published or sent was committed before, also when the server lost its power right after.
+    # A commit must survive a power failure, since what it holds is published and sent right after.
     "synchronous_commit": "on",
-    # Our statements are written for it.
+    # Our statements rely on it.
     "standard_conforming_strings": "on",
     "jit": "off",
     "timezone": "UTC",
 }
 
 
-# Older servers than PostgreSQL 17 have no such setting, and let nobody in who names it.
+# Servers before PostgreSQL 17 lack this setting, and refuse a session that names it.
 _NO_TRANSACTION_TIMEOUT = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'"
 
 
 class DatabaseUrlError(Exception):
-    """Where DATABASE_URL points to is there, but not as it asks."""
+    """The server that DATABASE_URL names is there, but refuses what the URL asks for."""
 
 
-# The session does not serve us, is closed, or was ended by a server that has not hung up yet.
+# The session fails, is closed, or was ended by a server whose connection is still open.
 SESSION_LOST = (
     asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, DatabaseUrlError, OSError,
     TimeoutError,
@@ -59,9 +59,9 @@ SESSION_LOST = (
 
 
 async def connect(url: str, *, name: str, schema: str | None = None, **overrides: str) -> Connection:
-    """One session; `name` is what `pg_stat_activity` shows, `schema` whose tables unqualified names mean.
+    """Opens a session. `name` is shown in `pg_stat_activity`; unqualified table names are looked up in `schema`.
 
-    Where the server sets no limit (`statement_timeout="0"`), we set none either.
+    With `statement_timeout="0"`, the driver sets no limit either.
     """
     server_settings = {**_SERVER_SETTINGS, "application_name": name, **overrides}
     if schema is not None:
@@ -77,7 +77,7 @@ async def connect(url: str, *, name: str, schema: str | None = None, **overrides
 
 @asynccontextmanager
 async def connected(url: str, *, name: str, schema: str | None = None, **overrides: str) -> AsyncIterator[Connection]:
-    """As `connect`; closed at the end."""
+    """A session from `connect`, closed at the end."""
     connection = await connect(url, name=name, schema=schema, **overrides)
     try:
         yield connection
@@ -86,22 +86,22 @@ async def connected(url: str, *, name: str, schema: str | None = None, **overrid
 
 
 def set_role_privilege(major: int) -> str:
-    """What a server of this version calls the right to SET ROLE; before 16 every member had it."""
-    return "SET" if major >= _WITH_SET else "MEMBER"
+    """The name of the privilege to SET ROLE in a server of this version; before 16 every member had it."""
+    return "SET" if major >= _SET_PRIVILEGE_SINCE else "MEMBER"
 
 
 async def read_only_pool(url: str, *, name: str, role: str, size: int) -> "Pool[Record]":
-    """Up to `size` sessions that cannot write, with no more rights than `role` where the database has it."""
+    """A pool of up to `size` sessions that cannot write, with the rights of `role` alone if the database has it."""
 
-    async def take_the_role(connection: Connection) -> None:
-        right = set_role_privilege(connection.get_server_version().major)
+    async def set_role(connection: Connection) -> None:
+        privilege = set_role_privilege(connection.get_server_version().major)
         if await connection.fetchval(
-            "SELECT pg_has_role(current_user, oid, $2) FROM pg_roles WHERE rolname = $1", role, right
+            "SELECT pg_has_role(current_user, oid, $2) FROM pg_roles WHERE rolname = $1", role, privilege
         ):
             await connection.execute(f'SET ROLE "{role}"')
 
     return await asyncpg.create_pool(
-        url, min_size=0, max_size=size, connect=_open, init=take_the_role, timeout=CONNECT_SECONDS_MAX,
+        url, min_size=0, max_size=size, connect=_open, init=set_role, timeout=CONNECT_SECONDS_MAX,
         command_timeout=COMMAND_SECONDS_MAX,
         server_settings={**_SERVER_SETTINGS, "application_name": name, "default_transaction_read_only": "on"},
     )  # fmt: skip
@@ -110,5 +110,5 @@ async def read_only_pool(url: str, *, name: str, role: str, size: int) -> "Pool[
 async def _open(url: str, **options: Any) -> Connection:
     try:
         return await asyncpg.connect(url, **options)
-    except _NOT_TAKEN as problem:
+    except _URL_ERRORS as problem:
         raise DatabaseUrlError(f"DATABASE_URL cannot be used: {problem}") from problem

@@ -1,4 +1,4 @@
-"""Brings the schema up to date: plain SQL files, each applied once, in order, never changed afterwards."""
+"""Migrations: plain SQL files, each applied once, in order, in one transaction, and never changed afterwards."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,13 +13,13 @@ from msgspec import Struct
 
 from worker.postgres.connecting import UNLIMITED, Connection, connected
 
-# Any number that nobody else locks; the whole of a migration happens under it.
+# The key of the advisory lock under which all migrations run; any number that nobody else locks.
 _LOCK = 0x5E771E
-# Sessions queue behind one that waits for a table: a migration that waits for a backup or an audit would stop all
-# workers. So it gives up before they lose patience, lets them pass, and tries again.
+# Sessions queue behind one that waits for a table, so a migration that waits for a backup or an audit would stop all
+# workers. It gives up well before their lock_timeout, lets them pass, and retries.
 _TABLE_LOCK_TIMEOUT = "500ms"
 _PAUSE_SECONDS = 1.0
-# Encodings of a database that keep every text as it came.
+# Database encodings that can store every text.
 _ENCODINGS = ("UTF8", "SQL_ASCII")
 _TABLE = """
 CREATE TABLE IF NOT EXISTS public.settlement_migrations (
@@ -32,11 +32,11 @@ CREATE TABLE IF NOT EXISTS public.settlement_migrations (
 
 
 class MigrationError(Exception):
-    """One sentence that says what is wrong between these files and that database."""
+    """One sentence: how these files and the database disagree, and what to do."""
 
 
 class Migration(Struct, frozen=True):
-    """One file."""
+    """A migration file."""
 
     number: int
     name: str
@@ -44,22 +44,21 @@ class Migration(Struct, frozen=True):
 
     @property
     def checksum(self) -> str:
-        """What must never change once it was applied."""
+        """Recorded when the file is applied, to detect later changes."""
         return sha256(self.sql.encode()).hexdigest()
 
 
 def migrations() -> list[Migration]:
-    """What this program knows, in order."""
-    files = sorted((one for one in _folder().iterdir() if one.name.endswith(".sql")), key=lambda one: one.name)
-    found = [Migration(int(one.name.split("_")[0]), one.name, one.read_text("utf-8")) for one in files]
-    numbers = [one.number for one in found]
-    if len(set(numbers)) != len(numbers):
-        raise MigrationError(f"two migrations have the same number: {', '.join(one.name for one in found)}")
-    return found
+    """The migrations of this program, in order."""
+    files = sorted((file for file in _folder().iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    known = [Migration(int(file.name.split("_")[0]), file.name, file.read_text("utf-8")) for file in files]
+    if len({migration.number for migration in known}) != len(known):
+        raise MigrationError(f"two migrations have the same number: {', '.join(file.name for file in files)}")
+    return known
 
 
 async def migrate(url: str, known: list[Migration] | None = None) -> list[str]:
-    """Applies what is missing, makes room, and says what it applied. Of several at once one works, the others wait."""
+    """Applies missing migrations and returns their names; adds tables for entries to come. Several take turns."""
     known = migrations() if known is None else known
     limits = {"lock_timeout": UNLIMITED, "statement_timeout": UNLIMITED}
     async with connected(url, name="settlement-migrate", **limits) as connection:
@@ -67,15 +66,15 @@ async def migrate(url: str, known: list[Migration] | None = None) -> list[str]:
         await connection.fetch("SELECT pg_advisory_lock($1)", _LOCK)
         applied = await _applied(connection)
         _refuse_disagreement(known, applied)
-        missing = [one for one in known if one.number not in applied]
-        for one in missing:
-            await _patiently(connection, partial(_apply, connection, one))
-        await _patiently(connection, partial(_make_room, connection))
-        return [one.name for one in missing]
+        missing = [migration for migration in known if migration.number not in applied]
+        for migration in missing:
+            await _retry_while_locked(connection, partial(_apply, connection, migration))
+        await _retry_while_locked(connection, partial(_add_entries_tables, connection))
+        return [migration.name for migration in missing]
 
 
-async def _patiently(connection: Connection, work: Callable[[], Awaitable[None]]) -> None:
-    """Does the work in one transaction, again and again while another session holds a table that it needs."""
+async def _retry_while_locked(connection: Connection, work: Callable[[], Awaitable[None]]) -> None:
+    """Does the work in one transaction; retries while another session holds a table that it needs."""
     while True:
         try:
             async with connection.transaction():
@@ -85,29 +84,31 @@ async def _patiently(connection: Connection, work: Callable[[], Awaitable[None]]
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def _apply(connection: Connection, one: Migration) -> None:
+async def _apply(connection: Connection, migration: Migration) -> None:
     await connection.execute(_TABLE)
-    await connection.execute(one.sql)
+    await connection.execute(migration.sql)
     await connection.execute(
         "INSERT INTO public.settlement_migrations (number, name, sha256) VALUES ($1, $2, $3)",
-        one.number, one.name, one.checksum,
+        migration.number, migration.name, migration.checksum,
     )  # fmt: skip
 
 
-async def _make_room(connection: Connection) -> None:
-    """Tables for the entries to come."""
+async def _add_entries_tables(connection: Connection) -> None:
+    """Creates the next tables of `ledger.entries`."""
     if await connection.fetchval("SELECT to_regprocedure('ledger.add_entries_tables(integer)')") is not None:
         await connection.execute("SELECT ledger.add_entries_tables()")
 
 
 async def require_current(connection: Connection) -> None:
-    """The schema is the one of this program; else a `MigrationError` says what to do."""
+    """Raises `MigrationError` unless the schema is the one of this program."""
     known = migrations()
     applied = await _applied(connection)
     _refuse_disagreement(known, applied)
-    if missing := [one.name for one in known if one.number not in applied]:
-        what = f"migration {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else "")
-        raise MigrationError(f"the database lacks {what}: `settlement migrate` applies what is missing")
+    if missing := [migration.name for migration in known if migration.number not in applied]:
+        more = f" and {len(missing) - 1} more" if missing[1:] else ""
+        raise MigrationError(
+            f"the database lacks migration {missing[0]}{more}: `settlement migrate` applies what is missing"
+        )
     _refuse_encoding(connection)
 
 
@@ -119,7 +120,7 @@ async def _applied(connection: Connection) -> dict[int, tuple[str, str]]:
 
 
 def _refuse_encoding(connection: Connection) -> None:
-    """One answer of a connector that cannot be stored would be asked for again and again."""
+    """Refuses encodings that lack characters: an answer that cannot be stored would be requested again and again."""
     if (encoding := connection.get_settings().server_encoding) not in _ENCODINGS:
         raise MigrationError(
             f"the database is encoded in {encoding}, which cannot store every text: make it with ENCODING 'UTF8'"
@@ -127,22 +128,22 @@ def _refuse_encoding(connection: Connection) -> None:
 
 
 def _refuse_disagreement(known: list[Migration], applied: dict[int, tuple[str, str]]) -> None:
-    by_number = {one.number: one for one in known}
+    by_number = {migration.number: migration for migration in known}
     for number, (name, checksum) in applied.items():
-        if (one := by_number.get(number)) is None:
+        if (migration := by_number.get(number)) is None:
             raise MigrationError(f"the database has {name}, which this program does not know: update the program")
-        if one.checksum != checksum:
-            raise MigrationError(f"{one.name} was changed after it had been applied: add a new file instead")
+        if migration.checksum != checksum:
+            raise MigrationError(f"{migration.name} was changed after it had been applied: add a new file instead")
 
 
 def _folder() -> Traversable:
-    """Inside the package where it was built into a wheel, beside it in a checkout."""
+    """Where the SQL files are: inside the package in a wheel, beside it in a checkout."""
     inside = resources.files("worker") / "schemas" / "postgres"
     return inside if inside.is_dir() else Path(__file__).parents[2] / "schemas" / "postgres"
 
 
 async def applied_version(url: str) -> int:
-    """The number of the last migration that a database has; 0 for an empty one."""
+    """The number of the last migration that was applied to the database; 0 for an empty one."""
     async with connected(url, name="settlement-version") as connection:
         return max(await _applied(connection), default=0)
 

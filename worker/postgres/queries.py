@@ -1,6 +1,6 @@
 """Named queries from `.sql` files: `-- name: book_entries`, `-- one line of promise`, then the statement.
 
-queries = load("worker.ledger")            # every .sql file that lies in that package
+queries = load("worker.ledger")            # all .sql files of that package
 await connection.fetch(queries["book_entries"], ...)
 """
 
@@ -13,46 +13,46 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
-# Rooms whose queries find their tables in the schema of the same name.
+# Packages whose queries use the schema of the same name.
 ROLES = ("ledger", "delivery")
 
 _HEAD = re.compile(r"^-- name: *(\S+) *$", re.MULTILINE)
 
 
 class Query(Struct, frozen=True):
-    """One statement with its promise, and where it stands."""
+    """A statement with its promise, its file, and the schema that it runs in."""
 
     name: str
     promise: str
     sql: str
     file: str
     schema: str | None
-    """Whose tables it speaks of; None: those of both workers, or it names them."""
+    """Where unqualified table names are looked up; None if it runs in both workers' schemas, or qualifies all names."""
 
 
 @cache
 def load(package: str) -> Mapping[str, str]:
-    """Name → statement, of every `.sql` file in one package. A name that stands twice is refused."""
-    found: dict[str, str] = {}
+    """Name → statement, for all `.sql` files of a package. Raises ValueError if a name occurs twice."""
+    statements: dict[str, str] = {}
     for file in _files(resources.files(import_module(package))):
         for query in parse(file.read_text("utf-8"), f"{package.replace('.', '/')}/{file.name}"):
-            if query.name in found:
+            if query.name in statements:
                 raise ValueError(f"{query.file}: the query {query.name} stands twice in {package}")
-            found[query.name] = query.sql
-    return MappingProxyType(found)
+            statements[query.name] = query.sql
+    return MappingProxyType(statements)
 
 
 def all_queries() -> list[Query]:
-    """Every named query of every room."""
-    return [query for file, place in _walk(resources.files("worker"), "worker")
-            for query in parse(file.read_text("utf-8"), place)]  # fmt: skip
+    """The named queries of all packages."""
+    return [query for file, path in _walk(resources.files("worker"), "worker")
+            for query in parse(file.read_text("utf-8"), path)]  # fmt: skip
 
 
 def parse(text: str, file: str) -> list[Query]:
     """The queries of one file, in order."""
-    pieces = _HEAD.split(text)
-    schema = next((room for room in ROLES if f"/{room}/" in file), None)
-    return [_query(name, body, file, schema) for name, body in zip(pieces[1::2], pieces[2::2], strict=True)]
+    parts = _HEAD.split(text)
+    schema = next((role for role in ROLES if f"/{role}/" in file), None)
+    return [_query(name, body, file, schema) for name, body in zip(parts[1::2], parts[2::2], strict=True)]
 
 
 def _query(name: str, body: str, file: str, schema: str | None) -> Query:
@@ -63,12 +63,12 @@ def _query(name: str, body: str, file: str, schema: str | None) -> Query:
 
 
 def _files(folder: Traversable) -> list[Traversable]:
-    return sorted((one for one in folder.iterdir() if one.name.endswith(".sql")), key=lambda one: one.name)
+    return sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
 
 
-def _walk(folder: Traversable, place: str) -> Iterator[tuple[Traversable, str]]:
-    for one in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if one.is_dir():
-            yield from _walk(one, f"{place}/{one.name}")
-        elif one.name.endswith(".sql"):
-            yield one, f"{place}/{one.name}"
+def _walk(folder: Traversable, path: str) -> Iterator[tuple[Traversable, str]]:
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from _walk(entry, f"{path}/{entry.name}")
+        elif entry.name.endswith(".sql"):
+            yield entry, f"{path}/{entry.name}"

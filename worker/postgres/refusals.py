@@ -1,4 +1,4 @@
-"""What went wrong with PostgreSQL, and what mends it, as a sentence. The server is quoted, its driver never."""
+"""Sentences about PostgreSQL's errors: what happened, and what to do. They quote the server, never the driver."""
 
 import re
 import socket
@@ -8,13 +8,13 @@ import asyncpg
 
 from worker.postgres.connecting import DatabaseUrlError
 
-# How asyncpg says that a session is over; which of these depends on how far it had read.
+# asyncpg's texts for a session that is over; which of them depends on how far it had read.
 _OVER = re.compile("is closed|was closed|is in progress|cannot switch to state|unknown protocol state")
 _UNENCRYPTED = (
     "{where} and this program agree on no encrypted connection ({problem}): check sslmode and sslrootcert in "
     "DATABASE_URL"
 )
-# The first that fits: some are a kind of a later one.
+# The first match counts, since some classes derive from later ones.
 _SENTENCES: dict[tuple[type[BaseException], ...], str] = {
     (asyncpg.InvalidAuthorizationSpecificationError,):
         "{where} does not let us in ({problem}): check the user and the password in DATABASE_URL, read at the start "
@@ -42,7 +42,7 @@ _SENTENCES: dict[tuple[type[BaseException], ...], str] = {
         "{where} ended the session ({problem})",
     (asyncpg.PostgresError,): "{where}: {problem}",
     (DatabaseUrlError,): "{problem}",
-    (FileNotFoundError,):  # neither OpenSSL nor a socket says which
+    (FileNotFoundError,):  # neither OpenSSL nor a socket names the file
         "{where} cannot be reached, a file that DATABASE_URL names is not there ({problem}): check sslrootcert, "
         "sslcert and sslkey, and the folder of a socket",
     (TimeoutError,): "{where} did not answer in time",
@@ -54,11 +54,11 @@ _SENTENCES: dict[tuple[type[BaseException], ...], str] = {
 
 
 def describe_postgres_error(problem: BaseException, where: str = "PostgreSQL") -> str:
-    """A sentence about whatever went wrong with the database, which `where` names."""
-    problem = _first(problem)
+    """A sentence about any error of the database, which `where` names."""
+    problem = _cause(problem)
     if _is_over(problem):
         return f"{where}, or the network, closed the connection"
-    if type(problem) is ConnectionError:  # so asyncpg tells of a refused upgrade
+    if type(problem) is ConnectionError:  # asyncpg's error for a refused TLS upgrade
         return _UNENCRYPTED.format(where=where, problem=problem)
     for kinds, sentence in _SENTENCES.items():
         if isinstance(problem, kinds):
@@ -66,10 +66,10 @@ def describe_postgres_error(problem: BaseException, where: str = "PostgreSQL") -
     return f"{where}: {type(problem).__name__}: {problem}"
 
 
-def _first(problem: BaseException) -> BaseException:
-    """Why the server ended the session, where it said so, and not what could not be said to it any more."""
-    why = problem.__context__
-    return why if _is_over(problem) and isinstance(why, asyncpg.PostgresError) else problem
+def _cause(problem: BaseException) -> BaseException:
+    """The server's reason to end the session, if it gave one, rather than the driver's complaint about its end."""
+    cause = problem.__context__
+    return cause if _is_over(problem) and isinstance(cause, asyncpg.PostgresError) else problem
 
 
 def _is_over(problem: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""A look at the whole database at one moment, however long the look takes and whatever workers do meanwhile."""
+"""A read-only view of the database at one moment, for as long as it is needed, while workers go on."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ from worker.postgres.migrations import require_current
 
 @asynccontextmanager
 async def snapshot(url: str, *, name: str) -> AsyncIterator[Connection]:
-    """One unchanging view of the ledger's tables, in which nothing can be written."""
+    """A session in one read-only snapshot, without time limits; unqualified names are the ledger's tables."""
     limits = {"statement_timeout": UNLIMITED, "idle_in_transaction_session_timeout": UNLIMITED}
     async with connected(url, name=name, schema="ledger", **limits) as connection:
         await require_current(connection)

@@ -1,7 +1,6 @@
-"""Several statements that write, in one round trip: a cycle of one record is mostly waiting for the database's replies.
+"""Several writing statements in one round trip: a cycle of one record mostly waits for the database's replies.
 
-Each becomes a part of one WITH. All of them see the tables as they were before the first, and no two may touch the
-same row.
+They become parts of one WITH. All see the tables as they were before the first, and no two may touch the same row.
 """
 
 import re
@@ -12,25 +11,25 @@ from typing import Any
 from worker.postgres.connecting import Connection
 from worker.postgres.values import columns
 
-# One for each combination of statements that a cycle can have; there are some dozens.
+# One for each combination of statements in a cycle; there are some dozens.
 _COMPOSED_MAX = 512
 _PARAMETER = re.compile(r"\$(\d+)")
 
 
 class StatementBatch:
-    """Statements with their parameters, gathered until they are executed."""
+    """Statements and their arguments, collected until they are executed."""
 
     def __init__(self) -> None:
         self._statements: list[str] = []
         self._arguments: list[Any] = []
 
     def add(self, statement: str, *arguments: Any) -> None:
-        """Adds a statement."""
+        """Adds a statement; its parameters count from $1."""
         self._statements.append(statement)
         self._arguments += arguments
 
     def add_rows(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Adds a statement that takes rows as the arrays of their columns, if there are rows."""
+        """Adds a statement that takes rows as one array for each column, if there are rows."""
         if rows:
             self.add(statement, *columns(rows))
 
@@ -40,16 +39,16 @@ class StatementBatch:
             self.add(statement, rows)
 
     def clear(self) -> None:
-        """Drops what was gathered."""
+        """Drops what was added."""
         self._statements, self._arguments = [], []
 
     async def execute(self, connection: Connection) -> None:
-        """Everything that was gathered, at once."""
+        """Executes everything that was added, at once."""
         if self._statements:
             await connection.execute(*self._taken())
 
     async def fetch(self, connection: Connection, statement: str, *arguments: Any) -> Any:
-        """Everything that was gathered, and one statement whose rows are returned."""
+        """Executes everything that was added and one more statement, whose rows it returns."""
         self.add(statement, *arguments)
         return await connection.fetch(*self._taken())
 
@@ -61,16 +60,16 @@ class StatementBatch:
 
 @lru_cache(_COMPOSED_MAX)
 def _composed(statements: tuple[str, ...]) -> str:
-    """The last one's rows are the result; the parameters are numbered through."""
+    """One statement of all, which returns the rows of the last one; parameters are numbered through."""
     numbered: list[str] = []
     before = 0
     for statement in statements:
         numbered.append(_shifted(statement, before))
         before += max(map(int, _PARAMETER.findall(statement)), default=0)
     *others, last = numbered
-    parts = ",\n".join(f"part_{place} AS (\n{statement}\n)" for place, statement in enumerate(others))
+    parts = ",\n".join(f"part_{index} AS (\n{statement}\n)" for index, statement in enumerate(others))
     return f"WITH {parts}\n{last}" if others else last
 
 
 def _shifted(statement: str, by: int) -> str:
-    return _PARAMETER.sub(lambda found: f"${int(found[1]) + by}", statement)
+    return _PARAMETER.sub(lambda match: f"${int(match[1]) + by}", statement)

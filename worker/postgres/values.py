@@ -1,4 +1,4 @@
-"""How our values stand in tables: times to the millisecond, rows as the arrays of their columns."""
+"""Conversion of values for the database: times to the millisecond, rows to arrays of columns."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,14 +10,14 @@ _FIRST_MS, _LAST_MS = ((edge - _EPOCH) // timedelta(milliseconds=1)
                        for edge in (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)))  # fmt: skip
 
 
-@lru_cache(1_024)  # everything that a cycle decides happens at the same time
+@lru_cache(1_024)  # all decisions of a cycle have the same time
 def moment(at_ms: int) -> datetime:
-    """A time for the database, clamped to the years that it knows."""
+    """A time for the database, clamped to the years 1 to 9999."""
     return _EPOCH + timedelta(milliseconds=min(max(at_ms, _FIRST_MS), _LAST_MS))
 
 
 def milliseconds(at: datetime) -> int:
-    """A time of the database, exact to the millisecond."""
+    """A time of the database in milliseconds."""
     return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
@@ -30,5 +30,5 @@ def milliseconds_or_none(at: datetime | None) -> int | None:
 
 
 def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Rows as the arrays that `unnest` takes."""
+    """One array for each column, as `unnest` takes them."""
     return [list(column) for column in zip(*rows, strict=True)]
