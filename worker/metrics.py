@@ -50,6 +50,7 @@ attempts_total = Counter(
 attempt_seconds = Histogram(
     "settlement_attempt_seconds", "One request to a connector, from start to answer", ["connector"], buckets=SECONDS
 )
+short_total = Counter("settlement_short_total", "Commands that a connector did only in part (R32)", ["connector"])
 commands_in_flight = Gauge("settlement_commands_in_flight", "Requests under way", ["connector"])
 invoice_to_capture_seconds = Histogram(
     "settlement_invoice_to_capture_seconds",

@@ -175,6 +175,7 @@ def test_every_pod_prepares_its_version_and_hears_nothing_of_other_services(depl
     assert {one["image"] for one in containers} == {
         image["name"] for image in yaml.safe_load((deploy / "kubernetes/kustomization.yaml").read_text())["images"]
     }
+    assert all("/etc/settlement" in {mount["mountPath"] for mount in one["volumeMounts"]} for one in containers)
     assert all({"secretRef": {"name": "settlement-kafka", "optional": True}} in one["envFrom"] for one in containers)
 
 

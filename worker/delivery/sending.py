@@ -119,6 +119,8 @@ class Sending:
 def _measure(job: Job, answer: Answer, lane: Lane, began_ns: int) -> None:
     ended_ns = time.time_ns()
     metrics.attempts_total.labels(connector=lane.name, fate=answer.fate).inc()
+    if answer.fate == "succeeded" and answer.value < job.command.value:
+        metrics.short_total.labels(connector=lane.name).inc()
     metrics.attempt_seconds.labels(connector=lane.name).observe((ended_ns - began_ns) / 1e9)
     if job.operation == "settle" and answer.fate == "succeeded":
         waited_seconds = ended_ns / 1e9 - job.record.timestamp_ms / 1e3

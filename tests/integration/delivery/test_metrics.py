@@ -36,3 +36,13 @@ async def test_commands_without_a_definite_answer_are_counted_until_there_is_one
     delivery.acme.behaviour = Behaviour(currency="USD")
     await delivery.run_until(("c", "succeeded"))
     assert await _measured(delivery, "settlement_commands_unresolved") == {"manual": 1, "suspect": 1}
+
+
+async def test_a_command_that_was_done_in_part_is_counted_once(delivery: DeliveryHarness):
+    before = REGISTRY.get_sample_value("settlement_short_total", {"connector": "acme"}) or 0
+    delivery.plan("short")
+    for command_id in ("a", "b"):
+        delivery.send(command_id)
+        await delivery.run_until((command_id, "succeeded"))
+
+    assert REGISTRY.get_sample_value("settlement_short_total", {"connector": "acme"}) == before + 1
