@@ -43,7 +43,7 @@ RETURNING lease_until;
 
 -- name: wait_briefly_for_locks
 -- Limits waits for locks in this transaction, to about what a terminated session needs to end.
-SET LOCAL lock_timeout = '250ms';
+SELECT set_config('lock_timeout', '250ms', true);
 
 -- name: end_sessions
 -- Terminates all sessions of one member.
