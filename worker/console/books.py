@@ -100,5 +100,10 @@ def _show_audit(verdict: dict[str, Any]) -> None:
         sums = ", ".join(f"{name} {value:,}" for name, value in book["book"].items())
         result = cell("disagrees", "red") if book["differences"] else cell("agrees", "green")
         show(console, f"the book of {book['connector']} ({pluralize(book['payments'], 'payment')}, {sums}) ", result)
-    looked_at = ", ".join(f"{count:,} {name}" for name, count in verdict["checked"].items() if count)
+    looked_at = ", ".join(_count(name, count) for name, count in verdict["checked"].items() if count)
     show(console, cell(f"looked at {looked_at or 'an empty ledger'}", "dim"))
+
+
+def _count(plural: str, count: int) -> str:
+    """`1 entry`, `1 order`, `12,000 orders`."""
+    return f"{count:,} {plural}" if count != 1 else f"1 {'entry' if plural == 'entries' else plural.removesuffix('s')}"

@@ -71,7 +71,8 @@ def list_command(
     heads = ("id", "topic", "reason", "order", "age", *(("status",) if status == "all" else ()), "says")
     console.print(table(heads, [
         (one.id, one.topic, cell(one.reason, "yellow"), one.order_id, age(one.dead_at, now),
-         *((one.status,) if status == "all" else ()), one.message) for one in found
+         *((dead_letters.describe_status(one.topic, one.status),) if status == "all" else ()), one.message)
+        for one in found
     ], right=("id", "age")))  # fmt: skip
     more = f"the latest {limit:,}; --limit shows more" if len(found) == limit else pluralize(len(found), "dead letter")
     show(console, cell(f"{more}; `settlement dlq show ID` tells more", "dim"))
@@ -86,7 +87,8 @@ def show_command(dead_letter: Id, as_json: AsJson = False) -> None:
         return
     console, letter = out(), page.letter
     record = letter.record
-    show(console, cell(f"dead letter {letter.id}", "bold"), f", {letter.status}: ", cell(letter.reason, "yellow"))
+    described = dead_letters.describe_status(letter.record.topic, letter.status)
+    show(console, cell(f"dead letter {letter.id}", "bold"), f", {described}: ", cell(letter.reason, "yellow"))
     show(console, f"  {letter.message}")
     console.print()
     written = moment(datetime.fromtimestamp(record.timestamp_ms / 1000, UTC))

@@ -15,6 +15,7 @@ from worker.console.running import AsJson, run
 from worker.console.screen import Cell, cell, moment, out, plain, show, show_json, table
 from worker.domain.money import to_major
 from worker.embedded import with_embedded_stack
+from worker.people.dead_letters import describe_status
 from worker.people.orders import OrderPage, place, read_order
 from worker.postgres.snapshot import snapshot
 from worker.settings import Settings, load
@@ -27,6 +28,9 @@ PARTS = (
 )  # fmt: skip
 STATUSES = {"attention": "red", "finished": "green", "canceled": "bright_black"}
 STATES = {"succeeded": "green", "declined": "yellow", "manual": "yellow", "suspect": "red", "unknown": "red"}
+
+# What an amount hangs on, the most telling first.
+ATTENTION_SUBJECTS = {"invoiceNumber": "invoice", "settleId": "settlement", "commandId": "command"}
 
 Json = dict[str, Any]
 Amount = Callable[[int], str]
@@ -71,7 +75,8 @@ def show_order(console: Console, page: OrderPage, explain: bool) -> None:
         (record["waits_for"], place(record), moment(record["expires_at"]) or "never") for record in page.parked
     ])  # fmt: skip
     _section(console, "went no further", ("dead letter", "reason", "status", "says"), [
-        (str(letter["id"]), cell(letter["reason"], "yellow"), letter["status"], letter["message"])
+        (str(letter["id"]), cell(letter["reason"], "yellow"), describe_status(letter["topic"], letter["status"]),
+         letter["message"])
         for letter in page.dead_letters
     ])  # fmt: skip
     _section(console, "what people decided", ("when", "who", "what", "why"), [
@@ -91,8 +96,9 @@ def _show_state(console: Console, state: Json, amount: Amount) -> None:
     sums = [f"{label} {amount(state[name])}" for name, label in labels.items() if state[name] or name == "invoiced"]
     show(console, f"value {amount(state['value'])} {state['currency']}, {', '.join(sums)}")
     for entry in state["attention"]:
-        subject = entry["invoiceNumber"] or entry["settleId"] or entry["commandId"] or ""
-        show(console, cell(f"needs a person: {entry['code']} {amount(entry['amount'])} {subject}", "bold yellow"))
+        subjects = [f" for {label} {entry[name]}" for name, label in ATTENTION_SUBJECTS.items() if entry[name]]
+        subject = subjects[0] if subjects else ""
+        show(console, cell(f"needs a person: {entry['code']} {amount(entry['amount'])}{subject}", "bold yellow"))
     for payment in state["payments"]:
         console.print()
         _show_payment(console, payment, amount)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from worker.ops import words
+from worker.people.dead_letters import describe_status
 
 
 def render(template: str, **values: Any) -> str:
@@ -48,5 +49,5 @@ _environment.filters |= {
 }
 _environment.globals |= {
     "need_texts": words.NEEDS, "operation_texts": words.OPERATIONS, "act_texts": words.ACTS,
-    "button_texts": words.BUTTONS,
+    "button_texts": words.BUTTONS, "letter_status": describe_status,
 }  # fmt: skip

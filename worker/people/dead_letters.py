@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
+from worker.kafka import names
 from worker.kafka.dead_letters import ReasonCode, replay_of
 from worker.kafka.records import Record
 from worker.people.acting import Refused
@@ -22,6 +23,11 @@ ID_MAX = 2**63 - 1
 _SQL = load("worker.people")
 
 Json = dict[str, Any]
+
+
+def describe_status(topic: str, status: Status) -> str:
+    """The status in words. A command is neither replayed nor discarded: a person has decided about it (R39)."""
+    return "decided" if topic == names.COMMANDS and status != "open" else status
 
 
 class Filter(Struct, frozen=True, kw_only=True):
@@ -125,7 +131,7 @@ async def read_page(connection: Connection, dead_letter: int) -> DeadLetterPage:
 
 async def _fate_of_replay(connection: Connection, letter: DeadLetter) -> str | None:
     if letter.returned is None:
-        waits = letter.status == "replayed"
+        waits = letter.status == "replayed" and letter.record.topic != names.COMMANDS
         return "It is published again; the ledger worker has not read it yet." if waits else None
     row = await connection.fetchrow(_SQL["became_of_replay"], letter.record.topic, *letter.returned)
     assert row is not None

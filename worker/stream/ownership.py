@@ -7,6 +7,7 @@ import random
 import secrets
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -30,6 +31,9 @@ LEAVE_SECONDS_MAX = 2.0
 
 _SQL = load("worker.stream")
 
+# Each session is a member of its own: a process may bury what it was itself before its database went away.
+_own_member_ids: deque[str] = deque(maxlen=100)
+
 
 class Ownership:
     """One member. It has a database session of its own, so that a long cycle does not cost the lease."""
@@ -49,6 +53,7 @@ class Ownership:
         self._busy = asyncio.Lock()
         self._held: set[int] = set()
         self.member_id = f"{socket.gethostname()[:20]}-{secrets.token_hex(6)}"
+        _own_member_ids.append(self.member_id)
         self.claimed: dict[int, TakenPartition] = {}
         """Claimed partitions that the session has not taken over yet; the session empties it."""
         self.surplus: frozenset[int] = frozenset()
@@ -205,7 +210,8 @@ class Ownership:
         except asyncpg.LockNotAvailableError:
             telemetry.log.warning("a dead worker's transaction still holds its partitions", member=member_id)
             return
-        telemetry.log.info("took a dead worker off the list", member=member_id)
+        whose = "this worker's former session" if member_id in _own_member_ids else "a dead worker"
+        telemetry.log.info(f"took {whose} off the list", member=member_id)
 
     async def _free(self, lease_until: datetime | None, member_id: str) -> None:
         if lease_until is not None:

@@ -35,6 +35,19 @@ async def test_the_page_shows_balances_invoices_timeline_and_what_was_asked(ledg
     assert [entry["amount"] for entry in page.entries] == [10_000, 6000]
 
 
+async def test_what_needs_a_person_is_named_with_the_word_for_what_it_hangs_on(ledger: LedgerHarness):
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
+    await ledger.succeed(value=60)
+    console = Console(record=True, width=250, file=io.StringIO())
+
+    page = await read_order(ledger.connection, "o1")
+    assert page is not None
+    show_order(console, page, explain=False)
+
+    assert "needs a person: short 59.40 for invoice 1\n" in console.export_text()
+
+
 async def test_a_command_that_was_not_sent_is_shown_with_what_the_last_attempt_met(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000))

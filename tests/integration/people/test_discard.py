@@ -1,6 +1,7 @@
 """Discard as people type it: they see what they are about to give up, and nobody gives up an undecided command."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -80,6 +81,13 @@ async def test_the_dead_letter_of_a_command_is_not_discarded_while_a_person_can_
         "discarded 3 dead letters: 2 malformed, 1 invalid",
         "commands or outcomes, of which a person decides: 1; `settlement commands list`",
     ]
+
+    decide = "UPDATE delivery.dead_letters SET status = $1, decided_by = $2, decided_reason = $2, decided_at = $3"
+    await letters.connection.execute(decide, "replayed", "ana", datetime(2026, 1, 15, tzinfo=UTC))
+    text = await letters.settlement("dlq", "show", str(number))
+    assert text.startswith(f"dead letter {number}, decided: declined\n"), "a retry replays no command"
+    assert "published again" not in text
+    await letters.connection.execute(decide, "open", None, None)
 
     await letters.apply("command.abandoned", outcome(letters.of(names.COMMANDS)[-1], value=0, by="ana", reason="r"))
     text = await letters.settlement("dlq", "discard", str(number), *WHO)

@@ -280,6 +280,7 @@ async def test_a_session_that_the_database_ends_is_begun_anew(deployment: Stream
         )
 
     await deployment.check_orders({f"order-{n}": 50 for n in range(10)})
+    assert "took a dead worker off the list" not in deployment.log("a"), "a lone worker has only itself to bury"
 
 
 async def test_a_position_that_the_topic_no_longer_has_ends_the_worker(deployment: StreamDeployment):

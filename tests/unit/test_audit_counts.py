@@ -1,0 +1,12 @@
+"""What an audit looked at is counted in words that read well."""
+
+import pytest
+
+from worker.console.books import _count
+
+
+@pytest.mark.parametrize(("plural", "count", "words"), [
+    ("orders", 1, "1 order"), ("entries", 1, "1 entry"), ("entries", 12_000, "12,000 entries"),
+])  # fmt: skip
+def test_one_of_a_kind_is_counted_in_the_singular(plural: str, count: int, words: str):
+    assert _count(plural, count) == words
