@@ -1,4 +1,4 @@
-"""Batches of records made by hand, byte by byte: what no producer of ours writes, and a broker takes all the same."""
+"""Record batches made byte by byte: such as our producers never write and a broker accepts all the same."""
 
 import struct
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ _FROM_ATTRIBUTES = struct.Struct(">hiqqqhii")
 
 
 class Handmade(Struct, frozen=True):
-    """One record; names of headers are bytes, and need not be text."""
+    """One record; header names are bytes that need not be UTF-8."""
 
     key: bytes
     value: bytes
@@ -38,7 +38,7 @@ class Handmade(Struct, frozen=True):
 def batch(
     records: Sequence[Handmade], codec: str = "none", base_offset: int = 0, cut_bytes: int = 0, leader_epoch: int = -1
 ) -> bytes:
-    """These records as one batch of Kafka's format 2, perhaps without the last bytes of the last one."""
+    """Encodes the records as one batch of Kafka's format 2, without the last `cut_bytes` of its content."""
     number, compress = CODECS[codec]
     plain = b"".join(_record(place, one) for place, one in enumerate(records))
     content = compress(plain[: len(plain) - cut_bytes])
@@ -49,7 +49,7 @@ def batch(
 
 
 async def send(settings: Settings, topic: str, partition: int, content: bytes) -> int:
-    """The broker has the batch; returns the offset of its first record."""
+    """Sends the batch to the broker and returns the offset of its first record."""
     client = AIOKafkaClient(**client_options(settings))
     await client.bootstrap()
     try:

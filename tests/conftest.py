@@ -1,4 +1,4 @@
-"""What every ring may ask for: a real stack, a database of one's own, names that nobody else uses."""
+"""Fixtures of every ring: a real stack, a database for each test, and names that no other test uses."""
 
 import os
 import secrets
@@ -22,7 +22,7 @@ TOGETHER = ("tests/acceptance/", "tests/browser/", "tests/chaos/test_servers_die
 
 
 class Scheduling(LoadScopeScheduling):
-    """Every test goes to whichever process is free: first what stays together, then in the order of the command."""
+    """Gives each test to the next free process: first the groups of `TOGETHER`, then the others in their order."""
 
     def _split_scope(self, nodeid: str) -> str:
         return next((one for one in TOGETHER if nodeid.startswith(one)), nodeid)
@@ -50,7 +50,7 @@ def stack() -> Iterator[StackEnv]:
 
 @asynccontextmanager
 async def _database(stack: StackEnv, kind: str, how: str = "") -> AsyncIterator[str]:
-    """Its name; it is gone afterwards."""
+    """Creates a database, yields its name and drops it."""
     name = f"{kind}_{secrets.token_hex(6)}"
     await _administer(stack, f'CREATE DATABASE "{name}" {how}')
     try:
@@ -66,15 +66,18 @@ async def _migrated_database(stack: StackEnv, template: str) -> AsyncIterator[st
 
 
 def _in_memory() -> Path | None:
-    """Databases come and go with every test, hundreds of files each; ext4 takes ever longer to make files where it has
-    just deleted some, and half a processor went there. None: the usual place for what is temporary."""
+    """A folder in memory, if there is room; None means the usual place for temporary files.
+
+    Every test creates and drops a database of hundreds of files; on ext4, which creates files ever more slowly where
+    some were just deleted, that took half a processor.
+    """
     roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES_MIN
     return MEMORY if roomy else None
 
 
 @pytest.fixture(scope="session")
 async def migrated_template(stack: StackEnv) -> AsyncIterator[str]:
-    """The name of a database with the newest schema and no row of anybody's."""
+    """The name of a database with the newest schema and no rows."""
     from worker.postgres.migrations import migrate
 
     async with _database(stack, "template") as name:
@@ -84,7 +87,7 @@ async def migrated_template(stack: StackEnv) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 async def schema_url(stack: StackEnv, migrated_template: str) -> str:
-    """A migrated database for those who only look at its schema; nobody writes there, nobody stays connected."""
+    """A migrated database for tests that only read its schema: a template must not have open connections."""
     return _named(stack, migrated_template)
 
 
@@ -111,14 +114,14 @@ async def empty_database(stack: StackEnv) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def latin_database(stack: StackEnv) -> AsyncIterator[str]:
-    """An empty one that stores only the letters of Western Europe."""
+    """An empty database whose encoding has only the letters of Western Europe."""
     async with _database(stack, "latin", "ENCODING 'WIN1252' LOCALE 'C' TEMPLATE template0") as name:
         yield _named(stack, name)
 
 
 @pytest.fixture
 def topic_prefix() -> str:
-    """Goes before every topic and group of this test."""
+    """The prefix of every topic and group of this test."""
     return f"t{secrets.token_hex(4)}."
 
 

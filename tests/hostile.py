@@ -1,4 +1,4 @@
-"""Fifty strings that would do something to whoever shows them unescaped: a terminal, a page, a query, a shell."""
+"""Fifty strings that do harm where they are shown unescaped: in a terminal, a page, a query or a shell."""
 
 HOSTILE = (
     # Terminal: clear, colour, title, link, report, alternate screen, reset, move, hide; the same in C1.

@@ -1,4 +1,4 @@
-"""Signals to the servers of a stack: where the machine is busy, whoever gets one goes on answering for a moment."""
+"""Signals to the servers of a stack, and waiting until they took effect: a busy machine delivers them late."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ LOOK_SECONDS = 0.005
 
 
 async def strike(home: Path, service: str, how: signal.Signals) -> int:
-    """Dead, frozen or awake is this home's `postgres` or `kafka` when this returns; tells which process it was."""
+    """Sends the signal to this home's `postgres` or `kafka`, waits for its effect, and returns the process id."""
     pid = next(look.pid for look in status(home) if look.service == service)
     assert pid is not None, f"{service} does not run"
     os.kill(pid, how)

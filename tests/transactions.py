@@ -11,7 +11,7 @@ from worker.settings import Settings
 
 @asynccontextmanager
 async def transactional(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    """Started inside, stopped afterwards; every transaction begins and ends by the caller's word."""
+    """Starts a producer and stops it at the end; the caller begins and ends every transaction."""
     producer = AIOKafkaProducer(**client_options(settings), transactional_id=f"{settings.topic_prefix}erp")
     await producer.start()
     try:

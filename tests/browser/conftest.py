@@ -41,7 +41,7 @@ INVOICES, CHANGES = "erp.invoices.v1", "erp.order-changes.v1"
 
 @dataclass(slots=True)
 class OpsDeployment:
-    """Workers, connectors and the view; `open` asks for no token, `closed` does."""
+    """Workers, connectors and two ops views: the one at `open` needs no token, the one at `closed` does."""
 
     sandbox: Sandbox
     site: Site
@@ -49,11 +49,11 @@ class OpsDeployment:
     closed: str
 
     async def send(self, *messages: Message) -> None:
-        """What the ERP publishes, in this order."""
+        """Publishes messages of one order, in this order, as the ERP does."""
         await publish(self.sandbox.settings, [ErpOrder(messages[0].order_id, messages, 0, 0)])
 
     def next_answers(self, *words: str, connector: str = "cielo") -> None:
-        """How the sandbox connector treats what it is asked next."""
+        """Plans the sandbox connector's faults for the next requests."""
         body = json.dumps({"next": words}).encode()
         with urllib.request.urlopen(f"{self.sandbox.urls[connector]}/faults", body, timeout=10) as reply:
             assert reply.status == 200
@@ -115,7 +115,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def opened(browser: Browser, **options: Any) -> AsyncIterator[Page]:
-    """A page of its own. Anything that a browser complains about fails the test."""
+    """A page in a new browser context; any error or warning of the browser fails the test."""
     context: BrowserContext = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     context.set_default_timeout(PATIENCE_MS)
     page = await context.new_page()

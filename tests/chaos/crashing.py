@@ -1,7 +1,7 @@
 """A worker that kills itself at a named step: `python -m tests.chaos.crashing STEP delivery`.
 
-It is the real program. Only the one method that a step names is wrapped, here and nowhere else, so production code
-knows nothing of this. A new step is one more line in `STEPS`.
+It is the real program; only the method that the step names is wrapped, so production code has no hooks for this. A new
+step is one more line in `STEPS`.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ PROGRAM = (sys.executable, "-m", "tests.chaos.crashing")
 
 
 class Step(NamedTuple):
-    """A worker dies before or after the nth of those calls of one method that `only` means."""
+    """A worker dies before or after the nth call of a method for which `only` is true."""
 
     place: str
     when: Literal["before", "after"] = "before"
@@ -62,7 +62,7 @@ STEPS = {
 
 
 def install(step: Step) -> None:
-    """The call that the step means ends this process, as SIGKILL does."""
+    """Wraps the step's method so that the nth call kills this process with SIGKILL."""
     module, path = step.place.split(":")
     *parents, name = path.split(".")
     owner: Any = reduce(getattr, parents, import_module(module))
@@ -78,16 +78,16 @@ def install(step: Step) -> None:
     @wraps(original)
     async def asynchronous(*arguments: Any) -> Any:
         perhaps_die("before", arguments)
-        found = await original(*arguments)
+        result = await original(*arguments)
         perhaps_die("after", arguments)
-        return found
+        return result
 
     @wraps(original)
     def synchronous(*arguments: Any) -> Any:
         perhaps_die("before", arguments)
-        found = original(*arguments)
+        result = original(*arguments)
         perhaps_die("after", arguments)
-        return found
+        return result
 
     setattr(owner, name, asynchronous if inspect.iscoroutinefunction(original) else synchronous)
 

@@ -1,4 +1,4 @@
-"""What our programs wrote, held against the schemas: headers and data of every record."""
+"""Validates headers and data of published records against the schemas."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ _BIG_ENDIAN = ("kafka_dlt-original-partition", "kafka_dlt-original-offset", "kaf
 
 
 def complaints(records: Iterable[Outgoing | Record]) -> list[str]:
-    """Everything that a schema refuses; nothing is right."""
+    """Everything that a schema refuses; empty where all records are valid."""
     return [one for record in records for one in _complaints(record)]
 
 

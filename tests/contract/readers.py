@@ -1,4 +1,4 @@
-"""What our programs make of a message's data, in every envelope that the contract allows."""
+"""How our programs read a message's data, in every envelope that the contract allows."""
 
 import json
 from typing import Any
@@ -36,7 +36,7 @@ def record(type_: str, data: bytes, envelope: str = "binary", topic: str | None 
 
 
 def verdict(one: Record) -> Verdict:
-    """What the worker that reads this topic says."""
+    """Reason and message with which the worker that reads this topic refuses the record; None: it accepts it."""
     if one.topic == names.COMMANDS:
         cycle = Cycle(None, [one], {}, 0, 12)  # reading a command asks no database
         job = read_job(cycle, one)

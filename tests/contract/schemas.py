@@ -1,4 +1,4 @@
-"""The published JSON Schemas as a machine reads them: strict about what the contract calls an integer."""
+"""The published JSON Schemas, validated as strictly about integers as the contract asks."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def document(name: str) -> dict[str, Any]:
 
 @cache
 def registry() -> Registry[Any]:
-    """Without `$schema`: jsonschema would go back to its own idea of integers and patterns where it meets one."""
+    """All schemas without `$schema`, for which jsonschema would ignore our own types and patterns."""
     files = ((f"{path.stem}.json", document(path.stem)) for path in MESSAGES.glob("*.json"))
     files = ((uri, {name: one for name, one in content.items() if name != "$schema"}) for uri, content in files)
     return Registry().with_resources((uri, DRAFT202012.create_resource(content)) for uri, content in files)
@@ -39,7 +39,7 @@ def registry() -> Registry[Any]:
 
 @cache
 def validator(name: str) -> Any:
-    """A number with a point or an exponent is no integer here, and a pattern's `$` is the very end (ECMA-262)."""
+    """Refuses 1.0 and 1e0 as integers, and lets a pattern's `$` match at the very end only (ECMA-262)."""
     checker = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
@@ -48,12 +48,12 @@ def validator(name: str) -> Any:
 
 
 def problems(name: str, data: object) -> list[Problem]:
-    """Where the data breaks its schema: the field, and the keyword that refuses it. Empty: it is valid."""
+    """Each field that breaks its schema, with the keyword that refuses it; empty where the data is valid."""
     return [found for error in validator(name).iter_errors(data) for found in _fields(error)]
 
 
 def refusals(name: str, data: object) -> list[str]:
-    """What a person needs to see of `problems`."""
+    """`problems` as sentences."""
     return [f"{name}: {field}: {why}" for field, why in problems(name, data)]
 
 

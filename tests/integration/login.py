@@ -1,4 +1,4 @@
-"""Logins that have one role of the database and no other right."""
+"""Database logins that have one role and no other right."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ import asyncpg
 
 @asynccontextmanager
 async def login(url: str, role: str) -> AsyncIterator[str]:
-    """The address under a login of its own, which is gone afterwards."""
+    """Creates a login, yields the database's address for it, and drops it."""
     name, password = f"login_{secrets.token_hex(4)}", secrets.token_hex(8)
     owner = await asyncpg.connect(url)
     await owner.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}' IN ROLE {role}")

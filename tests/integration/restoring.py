@@ -1,4 +1,4 @@
-"""A backup of a whole deployment's database, its loss, and what can be asked of the one that is restored."""
+"""Backs up the database of a whole deployment, loses it, restores it, and queries the restored one."""
 
 import asyncio
 from collections.abc import Iterable
@@ -60,17 +60,17 @@ async def ask(sandbox: Sandbox, query: str) -> Any:
 
 
 async def until_asked(sandbox: Sandbox, wanted: object, query: str) -> None:
-    """The database says so, and every program lives."""
+    """Waits until the query has this result; fails if a program of the sandbox ends."""
 
-    async def said() -> bool:
+    async def has_result() -> bool:
         sandbox.poll()
         return bool(await ask(sandbox, query) == wanted)
 
-    await until(said, SECONDS_MAX)
+    await until(has_result, SECONDS_MAX, query)
 
 
 async def until_read(sandbox: Sandbox, *topics: str) -> None:
-    """The ledger's positions are the ends of these topics, on which nobody writes any more."""
+    """Waits until the ledger has read these topics, on which nobody writes any more, to their ends."""
     source = Source(sandbox.settings, "look", topics, lambda: None)
     await source.start()
     partitions = range(sandbox.settings.topic_partitions)

@@ -74,14 +74,14 @@ class DeliveryHarness(CycleHarness):
         ))  # fmt: skip
 
     def start(self) -> None:
-        """A new process, as far as memory goes; it has taken nothing yet."""
+        """Replaces the handler, as a restart does; it has taken no partitions yet."""
         self.control = Control(self.settings)
         self.handler = DeliveryHandler(self.control)
         self._handlers.append(self.handler)
         self._own(self.epochs)
 
     async def take_partitions(self, *partitions: int, former_lease_until_ms: int | None = None) -> None:
-        """These are ours from here on, each with a new epoch."""
+        """Takes these partitions, or all, each with a new epoch."""
         mine = {one: self.epochs.get(one, 0) + 1 for one in partitions or range(PARTITIONS)}
         taken = {one: TakenPartition(epoch, former_lease_until_ms) for one, epoch in mine.items()}
         async with self.connection.transaction():
@@ -95,7 +95,7 @@ class DeliveryHarness(CycleHarness):
 
     def send(self, command_id: str, sequence: int = 1, payment: str | None = None, *, operation: str = "settle",
              connector: str = "acme", value: int = 100, **more: Any) -> Record:  # fmt: skip
-        """The record of a command, as the ledger publishes it."""
+        """Makes the record of a command pending, as the ledger publishes it."""
         payment_id = payment or f"p-{command_id}"
         order_id = f"o-{payment_id}"
         data = {
@@ -107,7 +107,7 @@ class DeliveryHarness(CycleHarness):
         return self.read((names.COMMANDS, self.home(order_id)), order_id, orjson.dumps(data), headers)
 
     def replace(self, record: Record, **changed: Any) -> None:
-        """Somebody else wrote this one."""
+        """Changes a pending record."""
         self.pending[self.pending.index(record)] = msgspec.structs.replace(record, **changed)
 
     async def run_until(self, *states: tuple[str, str]) -> None:
@@ -152,7 +152,7 @@ class DeliveryHarness(CycleHarness):
         return self.handler._lanes["acme"]
 
     def outcomes(self) -> list[tuple[str, str]]:
-        """What was told of which command."""
+        """The outcomes that were published: kind and command id."""
         found = []
         for one in self.outgoing:
             if one.topic == names.OUTCOMES:
@@ -161,13 +161,13 @@ class DeliveryHarness(CycleHarness):
         return found
 
     def asked(self) -> list[str]:
-        """The request ids that the connector heard, in order."""
+        """The ids of all requests that the connector received, in order."""
         return [one["requestId"].removeprefix("r-") for one in self.book.requests]
 
     def effects(self) -> list[str]:
-        """The request ids that had an effect, in order."""
+        """The ids of the requests that had an effect, in order."""
         return [one["requestId"].removeprefix("r-") for one in self.book.effects]
 
     def plan(self, *words: str) -> None:
-        """What the connector does with the next requests."""
+        """Plans the connector's faults for the next requests."""
         self.acme.plan(words)

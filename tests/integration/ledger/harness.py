@@ -63,7 +63,7 @@ class LedgerHarness(CycleHarness):
         return await self.cycle()
 
     def of(self, topic: str) -> list[dict[str, Any]]:
-        """The data of everything that left for one topic."""
+        """The data of every record published to one topic."""
         return [orjson.loads(one.value or b"") for one in self.outgoing if one.topic == topic]
 
     def commands(self) -> list[tuple[str, int]]:
@@ -80,12 +80,12 @@ class LedgerHarness(CycleHarness):
                 for one in self.outgoing if one.topic.endswith("-dlt")]  # fmt: skip
 
     async def succeed(self, place: int = -1, **more: Any) -> None:
-        """The connector did what one command asked."""
+        """Reports that a command succeeded: the last one, unless `place` says which."""
         command = self.of(names.COMMANDS)[place]
         await self.apply("command.succeeded", outcome(command, **more))
 
     async def another(self) -> "LedgerHarness":
-        """A second worker on the same database, with partitions of its own choice."""
+        """A second worker on the same database and the same topics."""
         found = LedgerHarness(await connect(self.url, name="another", schema="ledger"), self.url, self.file.parent)
         found._next_offsets = self._next_offsets
         return found
@@ -118,6 +118,6 @@ def invoice(order_id: str, number: str, value: int, type_: str = "Output", **mor
 
 
 _GUARDED = ("entries", "facts", "events")
-# What a tamperer with the owner's rights does first and last.
+# What a tamperer with the owner's rights runs first and last.
 UNGUARD = ";".join(f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in _GUARDED)
 GUARD = ";".join(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only" for table in _GUARDED)

@@ -14,14 +14,14 @@ from worker.stack import StackEnv
 async def ledger_on_kafka(
     stack: StackEnv, database_url: str, topic_prefix: str, tmp_path: Path
 ) -> AsyncIterator[LedgerOnKafka]:
-    """A ledger behind real topics of its own."""
+    """A ledger with topics and a database of its own."""
     connection = await connect(  # a cycle of many records may take long where many tests share a machine
         database_url, name="test", schema="ledger", idle_in_transaction_session_timeout="0"
     )
-    found = LedgerOnKafka(connection, database_url, tmp_path, stack.bootstrap_servers, topic_prefix)
+    ledger = LedgerOnKafka(connection, database_url, tmp_path, stack.bootstrap_servers, topic_prefix)
     try:
-        await found.open()
-        yield found
+        await ledger.open()
+        yield ledger
     finally:
-        await found.close()
+        await ledger.close()
         await connection.close()

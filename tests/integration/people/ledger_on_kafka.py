@@ -1,4 +1,4 @@
-"""A ledger whose records really come from Kafka, beside a command line in processes of its own."""
+"""A ledger that reads real topics, and the command line beside it."""
 
 import asyncio
 import contextlib
@@ -63,7 +63,7 @@ class LedgerOnKafka(LedgerHarness):
         await self._sink.publish(records)
 
     async def consume(self) -> None:
-        """The ledger reads and decides what is in Kafka now."""
+        """Runs cycles until the ledger has decided everything that is in Kafka now."""
         places = [(topic, partition) for topic in INPUTS for partition in self.epochs]
         ends = {place: end for place, (_, end) in (await self._source.inspector.bounds(places)).items()}
         while any(end > self._read.get(place, 0) for place, end in ends.items()):
@@ -76,26 +76,26 @@ class LedgerOnKafka(LedgerHarness):
             await self.cycle()
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """The command in a process of its own, to be killed."""
+        """Starts a command in a process of its own, which a test can kill."""
         return subprocess.Popen(
             [sys.executable, "-m", "worker", *arguments], env=os.environ | self.environment,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
     async def settlement(self, *arguments: str, code: int = 0, **environment: str) -> str:
-        """What a command prints; its exit code must be as said. In this process, on a thread with a loop of its own."""
+        """Runs a command on a thread of this process, checks its exit code and returns its output."""
         return await asyncio.to_thread(self._settlement, arguments, code, environment)
 
     def _settlement(self, arguments: Sequence[str], code: int, environment: dict[str, str]) -> str:
-        said, ended = io.StringIO(), 0
+        output, ended = io.StringIO(), 0
         with (
             patch.dict(os.environ, self.environment | environment),
-            contextlib.redirect_stdout(said),
-            contextlib.redirect_stderr(said),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(output),
         ):
             try:
                 main(list(arguments))
             except SystemExit as how:
                 ended = int(how.code or 0)
-        assert ended == code, (arguments, ended, said.getvalue())
-        return said.getvalue()
+        assert ended == code, (arguments, ended, output.getvalue())
+        return output.getvalue()

@@ -1,4 +1,4 @@
-"""A real pseudo-terminal: what a command draws there, and whether the terminal would have obeyed anything of it."""
+"""Runs a command in a pseudo-terminal: what it draws, and which characters would control the terminal."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ _COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])[;m]")
 
 
 class Screen:
-    """Everything that was written to the terminal, and the exit code."""
+    """The output of a command at a terminal, and its exit code."""
 
     def __init__(self, written: bytes, code: int) -> None:
         self.written = written
@@ -24,7 +24,7 @@ class Screen:
         self.coloured = bool(_COLOUR.search(written))
 
     def obeyed(self) -> set[str]:
-        """Characters that a terminal would act upon, beyond what our own drawing needs."""
+        """Control characters beyond those that our own drawing needs."""
         return {one for one in self.text if one != "\n" and (ord(one) < 0x20 or 0x7F <= ord(one) < 0xA0)} | {
             one for one in self.text if one in "\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d"
             "\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
@@ -32,7 +32,7 @@ class Screen:
 
 
 def typed(arguments: list[str], environment: dict[str, str], columns: int = 80) -> Screen:
-    """The command, typed by a person at a terminal of this width."""
+    """Runs the command at a terminal of this width."""
     child, terminal = pty.fork()
     if child == 0:
         os.environ.update(environment, COLUMNS=str(columns))  # some kernels do not pass the size on

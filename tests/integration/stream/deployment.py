@@ -113,7 +113,7 @@ class StreamDeployment:
         return (self.folder / f"{name}.log").read_text()
 
     async def stop(self, name: str) -> int:
-        """SIGTERM, and the exit code."""
+        """Sends SIGTERM and returns the exit code."""
         process = self.processes.pop(name)
         process.terminate()
         return await asyncio.to_thread(process.wait, PATIENCE_SECONDS)
@@ -124,7 +124,7 @@ class StreamDeployment:
         process.wait()
 
     async def end_sessions(self) -> None:
-        """The database ends those of all workers."""
+        """Makes the database end the sessions of all workers."""
         await self.database.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
             " AND application_name LIKE 'settlement-ledger %'"
@@ -133,7 +133,7 @@ class StreamDeployment:
     async def send(
         self, order_id: str, value: bytes = b"{}", partition: int | None = None, topic: str = names.INVOICES
     ) -> Record:
-        """One record, at home unless said; returns with its place."""
+        """Writes one record, to its order's home partition unless another is given, and returns it with its offset."""
         return (await self.send_many([(order_id, value, partition)], topic))[0]
 
     async def send_many(self, wanted: list[tuple[str, bytes, int | None]], topic: str = names.INVOICES) -> list[Record]:
@@ -160,7 +160,7 @@ class StreamDeployment:
         return {row["partition"]: row["owner"] for row in rows}
 
     async def shares(self) -> list[int]:
-        """How many partitions each owner holds, once all are owned."""
+        """How many partitions each owner has; empty until all are owned."""
         owners = await self.owners()
         if len(owners) < PARTITIONS or None in owners.values():
             return []
@@ -179,7 +179,7 @@ class StreamDeployment:
         await self.until(seen, f"{number} records consumed")
 
     async def until_quiet(self) -> None:
-        """Everything consumed was published, acknowledged and tidied up."""
+        """Waits until everything published was acknowledged and deleted from the outbox."""
 
         async def quiet() -> bool:
             return not await self.database.fetchval("SELECT count(*) FROM ledger.outbox")
@@ -187,7 +187,7 @@ class StreamDeployment:
         await self.until(quiet, "an empty outbox")
 
     async def until_published(self, orders: dict[str, int]) -> None:
-        """These versions are on the topic."""
+        """Waits until the topic has these versions of the orders, or later ones."""
 
         async def published() -> bool:
             newest: dict[str, int] = defaultdict(int)
@@ -198,7 +198,7 @@ class StreamDeployment:
         await self.until(published, "all orders' last versions")
 
     def states(self) -> list[tuple[str, int]]:
-        """Order and version of each record of settlement.orders.v1, in the order of its partition."""
+        """Order id and version of each record of settlement.orders.v1, in the order of its partition."""
         found = [orjson.loads(one.value or b"") for one in self.outputs if one.topic == names.ORDERS]
         return [(one["orderId"], one["version"]) for one in found]
 
@@ -206,7 +206,7 @@ class StreamDeployment:
         return [one for one in self.outputs if one.topic.endswith(names.DEAD_LETTER_SUFFIX)]
 
     async def check_orders(self, sent: dict[str, int]) -> None:
-        """Each order advanced once per record, and its states were published in order, without a gap."""
+        """Checks that each order advanced once per record and that its states were published in order without gaps."""
         await self.until_published(sent)
         rows = await self.database.fetch("SELECT order_id, version FROM public.toy_orders")
         assert {row["order_id"]: row["version"] for row in rows} == sent

@@ -46,13 +46,13 @@ class Hosted:
         return self.sink._producer
 
     async def stop(self) -> None:
-        """Drains."""
+        """Drains, as after SIGTERM."""
         self.runner.stop()
         await self.running
 
 
 async def at_work(deployment: StreamDeployment) -> Hosted:
-    """A worker that has read its first record."""
+    """Starts a worker and waits until it has consumed its first record."""
     worker = Hosted(deployment.settings)
     await deployment.send("order-1")
     await deployment.until_seen(1)

@@ -1,4 +1,4 @@
-"""A way to the database that a test can cut."""
+"""A TCP proxy in front of the database, which a test can cut."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ class Proxy:
         self._port = 0
         self._pipes: set[asyncio.Task[None]] = set()
         self.lingers = False
-        """Whether the end of a session is kept back, after its last words."""
+        """Whether a connection stays open to the client after the server closed it."""
         self.swallows = False
         """Whether everything that is sent is lost, while every connection seems to stand."""
 
@@ -21,7 +21,7 @@ class Proxy:
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
-        """Every connection breaks and none is accepted."""
+        """Breaks every connection and accepts none until `open`."""
         if self._server is not None:
             self._server.close()
             self._server = None

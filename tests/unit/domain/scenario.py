@@ -131,7 +131,7 @@ def text(command: Command) -> str:
 
 
 class Scenario:
-    """One order, its connector, its people and its clock."""
+    """One order with its connector, its people and its clock; every step is checked against the laws."""
 
     def __init__(
         self, *payments: Authorization, value: int | None = None, by: str = "partial", opened: bool = True,
@@ -168,7 +168,7 @@ class Scenario:
     # Facts
 
     def give(self, fact: Fact, **terms: Any) -> Decision:
-        """One fact from outside, what was parked for it, and all the answers that follow."""
+        """Decides a fact from outside, the facts that were parked for it, and all answers that follow."""
         self.last = fact
         decision = self.judge(fact, **terms)
         self.answer_all()
@@ -177,7 +177,7 @@ class Scenario:
         return decision
 
     def judge(self, fact: Fact, **terms: Any) -> Decision:
-        """One fact and what was parked for it; the connector is not asked."""
+        """Decides a fact and those that were parked for it, without asking the connector."""
         decision = self._decide(fact, **terms)
         if decision.unparks:
             waiting, self.parked = self.parked, []
@@ -214,7 +214,7 @@ class Scenario:
         return decision
 
     def _capabilities(self, fact: Fact) -> dict[str, Capability]:
-        """Of the connectors that the fact (or the waiting order) names, as far as the file does."""
+        """The capabilities of the connectors that the fact or the waiting order names, if the file names them too."""
         match fact:
             case OrderAuthorized():
                 named = {one.connector for one in fact.payments}
@@ -229,7 +229,7 @@ class Scenario:
         return {name: self.connectors[name] for name in sorted(named) if name in self.connectors}
 
     def check_fold(self) -> None:
-        """I8: the accepted facts, each with its terms, folded again; what was folded before is not folded anew."""
+        """Capabilities of the connectors that the fact or the waiting order names, if the file has them too."""
         for fact, terms in self.judged[self.folded :]:
             decision = decide(self.fold_of_judged, fact, terms)
             self.fold_of_judged = decision.order
@@ -245,18 +245,18 @@ class Scenario:
     # The connector
 
     def script(self, operation: str, *answers: str) -> "Scenario":
-        """What the connector will answer to the next commands of one kind: ok, declined, short 4500, hold …"""
+        """Plans the answers to the next commands of one operation: ok, declined, short 4500, hold …"""
         self.scripts[operation].extend(answers)
         return self
 
     def answer_all(self) -> None:
-        """Everything that may be answered is, in its payment's order, until nothing new comes of it."""
+        """Answers every command that may be answered, in its payment's order, until no new one follows."""
         while not self.holding and (command := self._next()):
             answers = self.scripts[command.operation]
             self.answer(command, answers.popleft() if answers else "ok")
 
     def _next(self) -> Command | None:
-        """I6: a payment's first command that has not ended; manual ones have left the line."""
+        """I6: the next payment's first command that has not ended; manual ones have left the line."""
         blocked: set[str] = set()
         for command_id in self.line:
             command = self.order.commands[command_id]
@@ -268,7 +268,7 @@ class Scenario:
         return None
 
     def answer(self, command: Command, answer: str, operation_id: str | None = None) -> Decision | None:
-        """One answer of the connector, as the delivery worker reports it."""
+        """Reports one answer of the connector, as the delivery worker does."""
         kind, _, amount = answer.partition(" ")
         if kind == "hold":
             self.kept.add(command.command_id)
@@ -464,7 +464,7 @@ class Scenario:
             case "retry" | "resolve" | "abandon":
                 self._person(word, rest)
             case _:
-                raise AssertionError(f"nobody knows how to play {step!r}")
+                raise AssertionError(f"{step!r} is no step; scenario.py lists them")
         if self.checked:
             self.check_fold()
 
@@ -505,7 +505,7 @@ class Scenario:
             self.person("abandoned", self.find(rest, lambda one: one.missing > 0 or one.state == "declined"))
 
     def wait(self, hours: float) -> "Scenario":
-        """Time passes, counted from now; each deadline is a fact of its own."""
+        """Lets time pass from now on; each deadline on the way is a fact of its own."""
         until = self.now_ms + int(hours * HOUR_MS)
         lead = self.switches.get("expiry_lead_ms", 24 * HOUR_MS)
         for _ in range(100):
