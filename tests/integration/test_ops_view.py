@@ -301,7 +301,7 @@ async def test_a_view_that_its_group_does_not_take_says_so_and_does_not_wait_for
             _, said = await refused.communicate()
 
     assert refused.returncode == 1
-    assert "Kafka does not take us into our group: a program of another kind is in it" in said.decode()
+    assert "Kafka does not admit us to our group: a program of another kind is in it" in said.decode()
     assert "Traceback" not in said.decode()
 
 

@@ -75,10 +75,10 @@ def test_what_a_worker_says_of_kafka_whoever_types_reads_too_with_the_brokers_th
             SaslAuthenticationFailed(),
             "does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, read at the start only",
         ),
-        (UnsupportedSaslMechanismError(), "takes another log-in than KAFKA_SASL_MECHANISM says"),
+        (UnsupportedSaslMechanismError(), "does not offer the login mechanism of KAFKA_SASL_MECHANISM"),
         (
             IllegalSaslStateError(),
-            "takes no log-in at this address: KAFKA_SECURITY_PROTOCOL or KAFKA_BOOTSTRAP_SERVERS is another's",
+            "expects no login at this address: check KAFKA_SECURITY_PROTOCOL and KAFKA_BOOTSTRAP_SERVERS",
         ),
         (ssl.SSLError("self-signed certificate"), "we do not agree on TLS: ('self-signed certificate',)"),
     ],
@@ -133,14 +133,17 @@ def test_what_our_user_may_not_use_is_named_with_the_rights_that_it_needs():
     ("met", "said"),
     [
         (SaslAuthenticationFailed(), "Kafka does not let us in: "),
-        (KafkaTimeoutError(), "Kafka has not taken what was written in time"),
+        (KafkaTimeoutError(), "Kafka did not accept what was written in time"),
         (NodeNotReadyError("Attempt to send a request to node which is not ready"), "Kafka is not ready: "),
         (KafkaConnectionError("no broker answers"), "Kafka: KafkaConnectionError: no broker answers"),
         (
             InvalidPasswordError("for user app"),
             "PostgreSQL does not let us in (for user app): check the user and the password in ",
         ),
-        (FileNotFoundError(2, "No such file"), "PostgreSQL cannot be reached, a file that DATABASE_URL names is not "),
+        (
+            FileNotFoundError(2, "No such file"),
+            "PostgreSQL cannot be reached, a file that DATABASE_URL names does not ",
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -127,27 +127,27 @@ def _tables(content: Table, kind: str) -> dict[str, Table]:
 
 
 def _connector(name: str, table: Table) -> Connector:
-    place = f"connectors.{name}"
-    given = _checked(place, table, _CONNECTOR)
+    table_name = f"connectors.{name}"
+    given = _checked(table_name, table, _CONNECTOR)
     for key in ("url", "protocol", "mode"):
         if key not in given:
-            raise ConnectorsFileError(f"[{place}] {key} is missing: it must be {_CONNECTOR[key][1]}.")
+            raise ConnectorsFileError(f"[{table_name}] {key} is missing: it must be {_CONNECTOR[key][1]}.")
     return Connector(name=name, **given)
 
 
 Check = tuple[Callable[[Any], Any], str]  # returns the value, or None if it breaks the rule; the rule in words
 
 
-def _checked(place: str, table: Table, checks: Mapping[str, Check]) -> Table:
+def _checked(table_name: str, table: Table, checks: Mapping[str, Check]) -> Table:
     given = {}
     for key, value in table.items():
         if key not in checks:
-            raise ConnectorsFileError(f"[{place}] key {key} is unknown: it takes {', '.join(checks)}.")
+            raise ConnectorsFileError(f"[{table_name}] key {key} is unknown: it takes {', '.join(checks)}.")
         check, rule = checks[key]
         given[key] = check(value)
         if given[key] is None:
             shown = "the present value" if key in _NOT_SHOWN else repr(value)
-            raise ConnectorsFileError(f"[{place}] {key} must be {rule}, not {shown}.")
+            raise ConnectorsFileError(f"[{table_name}] {key} must be {rule}, not {shown}.")
     return given
 
 
@@ -180,8 +180,8 @@ def _schedule(value: Any) -> tuple[float, ...] | None:
 def _secret(value: Any) -> Secret | None:
     if not isinstance(value, str):
         return None
-    kind, _, place = value.partition(":")
-    return Secret(value) if kind in ("env", "file") and place and place.isprintable() else None
+    kind, _, location = value.partition(":")
+    return Secret(value) if kind in ("env", "file") and location and location.isprintable() else None
 
 
 def _url(value: Any) -> str | None:

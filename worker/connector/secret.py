@@ -19,8 +19,8 @@ class Secret(Struct, frozen=True):
 
     def read(self) -> str:
         """The credential as it is now; raises `SecretError`."""
-        kind, _, place = self.source.partition(":")
-        secret = os.environ.get(place) if kind == "env" else _content(place)
+        kind, _, location = self.source.partition(":")
+        secret = os.environ.get(location) if kind == "env" else _content(location)
         if not secret or not secret.isascii() or not secret.isprintable():
             raise SecretError(f"{self.source} holds no usable credential")
         return secret

@@ -1,1 +1,1 @@
-"""The one package that uses aiokafka: source, sink, topics, CloudEvents envelopes, dead letters."""
+"""Reading and writing Kafka: source, sink, topics, CloudEvents envelopes, dead letters."""

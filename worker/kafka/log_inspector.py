@@ -126,7 +126,7 @@ class LogInspector:
                     return await ask(client)
             except RETRIED as problem:
                 if time.monotonic() > until:
-                    raise RequestTimedOutError("no broker says what these topics are") from problem
+                    raise RequestTimedOutError("no broker answered a request about the topics") from problem
                 client.force_metadata_update()
                 await asyncio.sleep(PAUSE_SECONDS)
 

@@ -49,4 +49,4 @@ async def read_between(settings: Settings, ranges: Mapping[Place, tuple[int, int
                 advanced_at = time.monotonic()
             elif time.monotonic() > advanced_at + SILENT_SECONDS_MAX:
                 missing = ", ".join(f"{partition.topic} partition {partition.partition}" for partition in ends)
-                raise RequestTimedOutError(f"no broker says what stands at the end of {missing}")
+                raise RequestTimedOutError(f"no broker sent the last records of {missing}")

@@ -25,17 +25,17 @@ def refusal(problem: BaseException) -> str | None:  # noqa: PLR0911 - a table
         case SaslAuthenticationFailed():
             return "does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, read at the start only"
         case UnsupportedSaslMechanismError():
-            return "takes another log-in than KAFKA_SASL_MECHANISM says"
+            return "does not offer the login mechanism of KAFKA_SASL_MECHANISM"
         case IllegalSaslStateError():
-            return "takes no log-in at this address: KAFKA_SECURITY_PROTOCOL or KAFKA_BOOTSTRAP_SERVERS is another's"
+            return "expects no login at this address: check KAFKA_SECURITY_PROTOCOL and KAFKA_BOOTSTRAP_SERVERS"
         case TopicAuthorizationFailedError():
             return topic_refusal(_about(problem))
         case GroupAuthorizationFailedError():
             return f"does not allow our user the group {_about(problem)}: it needs {GROUP_RIGHTS}"
         case InconsistentGroupProtocolError():
-            return "does not take us into our group: a program of another kind is in it, which has to end first"
+            return "does not admit us to our group: a program of another kind is in it; end that one first"
         case InvalidTimestampError():
-            return "refuses the time of our clock, too far from its own: set this machine's clock, or the brokers'"
+            return "refuses our records, whose time is too far from its own: set this machine's clock, or the brokers'"
         case _:
             return None
 
@@ -46,11 +46,11 @@ def describe_kafka_error(problem: BaseException, kafka: str = "Kafka") -> str:
         return f"{kafka} {predicate}"
     match problem:
         case KafkaTimeoutError(args=()):  # from the producer's queue, without a message
-            return f"{kafka} has not taken what was written in time"
+            return f"{kafka} did not accept what was written in time"
         case NodeNotReadyError():  # its message names a broker, and would be a new problem for each
             return f"{kafka} is not ready: a broker that we need cannot be reached"
         case GivenUpError():
-            return f"{kafka}: the connection broke over which an answer was to come"
+            return f"{kafka}: the connection broke while an answer was awaited"
         case TimeoutError():
             return f"{kafka} did not answer in time"
         case _:

@@ -43,16 +43,16 @@ class TopicsError(Exception):
 async def create_missing(settings: Settings) -> list[str]:
     """Creates missing topics and returns their names; raises `TopicsError` before it changes anything."""
     async with admin_client(settings) as admin:
-        found = await partition_counts(admin, settings, names.TOPICS + names.DEAD_LETTER_TOPICS)
-        refuse_wrong_counts(settings, found)
-        _refuse_unfit(settings, await _configs(admin, list(found)))
+        counts = await partition_counts(admin, settings, names.TOPICS + names.DEAD_LETTER_TOPICS)
+        refuse_wrong_counts(settings, counts)
+        _refuse_unfit(settings, await _configs(admin, list(counts)))
         made = await create_topics(admin, [
-            _topic(settings, name, {}) for name in names.TOPICS if settings.topic(name) not in found
+            _topic(settings, name, {}) for name in names.TOPICS if settings.topic(name) not in counts
         ])  # fmt: skip
         # The largest record of an input is known once it exists, since brokers have different defaults.
         configs = await _configs(admin, [settings.topic(name) for name in names.INPUTS])
         return made + await create_topics(admin, [
-            _topic(settings, name, configs) for name in names.DEAD_LETTER_TOPICS if settings.topic(name) not in found
+            _topic(settings, name, configs) for name in names.DEAD_LETTER_TOPICS if settings.topic(name) not in counts
         ])  # fmt: skip
 
 
@@ -60,20 +60,20 @@ async def verify(settings: Settings) -> dict[str, int]:
     """Raises `TopicsError` unless all topics exist as they must be; returns each input's largest dead letter."""
     async with admin_client(settings) as admin:
         wanted = names.TOPICS + names.DEAD_LETTER_TOPICS
-        found = await partition_counts(admin, settings, wanted)
-        refuse_wrong_counts(settings, found)
+        counts = await partition_counts(admin, settings, wanted)
+        refuse_wrong_counts(settings, counts)
         for name in wanted:
-            if settings.topic(name) not in found:
+            if settings.topic(name) not in counts:
                 raise TopicsError(f"the topic {settings.topic(name)} is missing: `settlement topics` creates it")
-        configs = await _configs(admin, list(found))
+        configs = await _configs(admin, list(counts))
         _refuse_unfit(settings, configs)
         dead = {name: configs[settings.topic(name + names.DEAD_LETTER_SUFFIX)] for name in names.INPUTS}
         return {name: int(config[LARGEST]) for name, config in dead.items()}
 
 
-def refuse_wrong_counts(settings: Settings, found: dict[str, int]) -> None:
+def refuse_wrong_counts(settings: Settings, counts: dict[str, int]) -> None:
     """All topics of a deployment have the same number of partitions."""
-    for name, count in sorted(found.items()):
+    for name, count in sorted(counts.items()):
         if count != settings.topic_partitions:
             raise TopicsError(
                 f"the topic {name} has {count} partitions, but TOPIC_PARTITIONS is "
@@ -89,13 +89,12 @@ def _refuse_unfit(settings: Settings, configs: Mapping[str, Mapping[str, str]]) 
             raise TopicsError(f"the topic {topic} keeps only the last record of each key: set its {CLEANUP} to delete")
         if config.get(UNCLEAN) == "true":
             raise TopicsError(
-                f"the topic {topic} may come to be led by a broker that lacks its newest records: set its {UNCLEAN} to "
-                "false"
+                f"the topic {topic} may be led by a broker that lacks its newest records: set its {UNCLEAN} to false"
             )
         if int(config[LARGEST]) < (wanted := _written_bytes_max(name)):
             raise TopicsError(
-                f"the topic {topic} takes records of {config[LARGEST]} bytes at most, and what is written there may "
-                f"have {wanted}: set its {LARGEST} to that"
+                f"the topic {topic} takes records of {config[LARGEST]} bytes at most, but ours may have {wanted}: set "
+                f"its {LARGEST} to {wanted}"
             )
 
 
@@ -121,15 +120,15 @@ async def _configs(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[st
 
 async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, wanted: Iterable[str]) -> dict[str, int]:
     """The number of partitions of those topics that exist. The request does not let a broker create the others."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     request = MetadataRequest([settings.topic(name) for name in wanted], allow_auto_topic_creation=False)
     answer = await admin._send_request(request)  # noqa: SLF001 - no public way asks without creating
     for topic in answer.to_object()["topics"]:
         if topic["error_code"] == UnknownTopicOrPartitionError.errno:
             continue
         _raise_for(topic["error_code"], topic["topic"])
-        found[topic["topic"]] = len(topic["partitions"])
-    return found
+        counts[topic["topic"]] = len(topic["partitions"])
+    return counts
 
 
 def _topic(settings: Settings, name: str, inputs: Mapping[str, Mapping[str, str]]) -> NewTopic:

@@ -11,7 +11,7 @@ from worker.postgres.connecting import DatabaseUrlError
 # asyncpg's texts for a session that is over; which of them depends on how far it had read.
 _OVER = re.compile("is closed|was closed|is in progress|cannot switch to state|unknown protocol state")
 _UNENCRYPTED = (
-    "{where} and this program agree on no encrypted connection ({problem}): check sslmode and sslrootcert in "
+    "{where} and this program cannot agree on an encrypted connection ({problem}): check sslmode and sslrootcert in "
     "DATABASE_URL"
 )
 # The first match counts, since some classes derive from later ones.
@@ -33,7 +33,7 @@ _SENTENCES: dict[tuple[type[BaseException], ...], str] = {
         "{where} has no session left for us ({problem}): end others, or raise max_connections",
     (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError): "{where} took too long ({problem})",
     (asyncpg.SerializationError,):
-        "{where} gave up what it read for what it has to write ({problem}): set hot_standby_feedback or "
+        "{where} cancelled a query that conflicts with replication ({problem}): set hot_standby_feedback or "
         "max_standby_streaming_delay there, if it is a standby",
     (asyncpg.TargetServerAttributeNotMatched,):
         "no server of {where} is what `target_session_attrs` in DATABASE_URL asks for",
@@ -43,7 +43,7 @@ _SENTENCES: dict[tuple[type[BaseException], ...], str] = {
     (asyncpg.PostgresError,): "{where}: {problem}",
     (DatabaseUrlError,): "{problem}",
     (FileNotFoundError,):  # neither OpenSSL nor a socket names the file
-        "{where} cannot be reached, a file that DATABASE_URL names is not there ({problem}): check sslrootcert, "
+        "{where} cannot be reached, a file that DATABASE_URL names does not exist ({problem}): check sslrootcert, "
         "sslcert and sslkey, and the folder of a socket",
     (TimeoutError,): "{where} did not answer in time",
     (ssl.SSLError,): _UNENCRYPTED,
