@@ -229,7 +229,7 @@ class Scenario:
         return {name: self.connectors[name] for name in sorted(named) if name in self.connectors}
 
     def check_fold(self) -> None:
-        """Capabilities of the connectors that the fact or the waiting order names, if the file has them too."""
+        """I8: folds the accepted facts again, each with its terms; facts folded by an earlier check are skipped."""
         for fact, terms in self.judged[self.folded :]:
             decision = decide(self.fold_of_judged, fact, terms)
             self.fold_of_judged = decision.order
