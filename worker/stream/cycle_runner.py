@@ -17,16 +17,16 @@ INTERNAL = "internal"
 class CycleRunner:
     """Retries and splits transactions until every record has a durable fate; raises errors that end the session.
 
-    `committed` is called after each commit; `room` waits until more may be committed.
+    `committed` is called after each commit; `wait_for_room` returns once more may be committed.
     """
 
     def __init__(
         self, transactions: Transactions, committed: Callable[[Commit], Awaitable[None]],
-        room: Callable[[], Awaitable[None]], health: SessionHealth,
+        wait_for_room: Callable[[], Awaitable[None]], health: SessionHealth,
     ) -> None:  # fmt: skip
         self._transactions = transactions
         self._committed = committed
-        self._room = room
+        self._wait_for_room = wait_for_room
         self._health = health
 
     async def run(self, records: list[Record], skipped: Mapping[Place, Position] | None = None) -> None:
@@ -40,7 +40,7 @@ class CycleRunner:
             del problem  # it holds all that the batch had caused
             half = len(records) // 2
             for part in (records[:half], records[half:]):
-                await self._room()
+                await self._wait_for_room()
                 await self.run(part)
         # A single record is tried twice: another worker may just have written what it collided with.
         elif (problem := await self._refusal(records, {})) is not None:

@@ -24,6 +24,8 @@ from worker.stream.faults import FencedError
 
 LEASE_SECONDS = 5.0
 BEAT_SECONDS = 1.0
+# A beat ends with the lease; one that begins late, after the process stalled, has at least this time to renew it.
+STALLED_BEAT_SECONDS_MAX = 2.5
 # Our own count of the lease ends a little before the database's.
 LEASE_MARGIN_SECONDS = 0.25
 # How long a failed worker tries to leave the members; if it cannot, the others see its lease or its session end.
@@ -131,7 +133,7 @@ class Ownership:
                     await self._changed.wait()
             self._changed.clear()
             try:
-                async with asyncio.timeout(max(self._control.lease_seconds(), BEAT_SECONDS)), self._busy:
+                async with asyncio.timeout(max(self._control.lease_seconds(), STALLED_BEAT_SECONDS_MAX)), self._busy:
                     with not_by_us():
                         await self._beat()
             except TimeoutError:

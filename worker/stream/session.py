@@ -58,8 +58,10 @@ class Session:
         self._transactions = Transactions(
             control, handler, self._ownership, self._publisher, self._misplaced, dead_letter_bytes
         )
-        self._takeover = Takeover(control, handler, self._source, self._publisher, self._transactions, self._room)
-        self._cycle_runner = CycleRunner(self._transactions, self._committed, self._room, health)
+        self._takeover = Takeover(
+            control, handler, self._source, self._publisher, self._transactions, self._wait_for_room
+        )
+        self._cycle_runner = CycleRunner(self._transactions, self._committed, self._wait_for_room, health)
         self._positions: dict[Place, int] = {}
         self._hand_over: HandOver | None = None
         self._tidy_at: float | None = None
@@ -170,7 +172,7 @@ class Session:
         self._control.wake()
         telemetry.log.info("partitions taken", partitions=sorted(claimed), owned=len(self._control.epochs))
 
-    async def _room(self) -> None:
+    async def _wait_for_room(self) -> None:
         """Waits until enough committed records are acknowledged by Kafka for more to be committed."""
         while not self._publisher.has_room():
             self._raise_failures()
@@ -215,18 +217,18 @@ class Session:
         due_ms = self._handler.next_due_ms()
         if records or self._control.cycle_wanted or (due_ms is not None and due_ms <= time.time() * 1000):
             self._control.cycle_wanted = False
-            await self._cycle_runner.run(records, self._skipped(now))
+            await self._cycle_runner.run(records, self._skipped_positions(now))
             self._control.pace.took(time.monotonic() - now)
             return True
         transactions = self._transactions
-        skipped = self._skipped(now)
+        skipped = self._skipped_positions(now)
         due = self._tidy_due(now) or await self._misplaced.are_due(transactions.connection, list(self._control.epochs))
         if skipped or due:
             await self._cycle_runner.tidy(skipped)
             return True
         return False
 
-    def _skipped(self, now: float) -> dict[Place, Position]:
+    def _skipped_positions(self, now: float) -> dict[Place, Position]:
         """Positions that may skip offsets without a record: a transaction's end marker, and what was aborted.
 
         Else a topic that ends in such offsets would show a lag for ever, and retention would delete its position.

@@ -24,7 +24,7 @@ class Takeover:
 
     def __init__(
         self, control: Control, handler: Handler, source: Source, publisher: Publisher, transactions: Transactions,
-        room: Callable[[], Awaitable[None]],
+        wait_for_room: Callable[[], Awaitable[None]],
     ) -> None:  # fmt: skip
         self._control = control
         self._settings = control.settings
@@ -32,7 +32,7 @@ class Takeover:
         self._source = source
         self._publisher = publisher
         self._transactions = transactions
-        self._room = room
+        self._wait_for_room = wait_for_room
         self._left_over_ids: frozenset[int] = frozenset()
         self._foreign_writes_verified_at = 0.0
 
@@ -111,6 +111,6 @@ class Takeover:
 
     async def _publish_left_over(self, taken: Collection[int]) -> None:
         while rows := await outbox.left_over(self._transactions.connection, taken, self._publisher.known):
-            await self._room()
+            await self._wait_for_room()
             self._publisher.enqueue(rows)
             self._left_over_ids |= {row.id for row in rows}
