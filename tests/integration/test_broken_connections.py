@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from tests.until import until
-from worker.kafka import names, topics
+from worker.kafka import connecting, names, topics
 from worker.kafka.connecting import admin_client
 from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing
@@ -70,6 +70,30 @@ async def test_what_kafka_no_longer_takes_is_left_to_the_outbox_without_a_word(s
     with pytest.raises(KafkaConnectionError):
         await acks[-1]
     assert not told
+
+
+async def test_a_sink_that_may_not_write_leaves_no_connection_open_when_it_is_stopped(
+    stack: StackEnv, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+):
+    """A retry that comes while the connections are closed must not open another one."""
+    monkeypatch.setattr(connecting, "RETRY_BACKOFF_MS", 1)
+    settings = load(stack.as_settings() | {"TOPIC_PREFIX": topic_prefix})
+    record, allowed = Outgoing(names.ORDERS, 0, b"order", b"{}", []), [True]
+    async with admin_client(settings) as admin:
+        await topics.create_topics(admin, [NewTopic(settings.topic(names.ORDERS), 1, 1)])
+    sink = Sink(settings, lambda: bool(allowed))
+    await sink.start()
+    await sink.publish([record])
+    assert sink._producer is not None
+    client = sink._producer.client
+
+    allowed.clear()
+    [(_, _, ack)] = await sink.hand_over(pack([record]))
+    await sink.stop()
+
+    with pytest.raises(KafkaConnectionError):
+        await ack
+    assert not any(connection.connected() for connection in client._conns.values())
 
 
 async def test_a_partition_without_a_leader_is_asked_about_ten_times_a_second_and_not_without_a_pause(

@@ -92,7 +92,9 @@ def _write_only_while(producer: AIOKafkaProducer, may_write: Callable[[], bool])
     client, send = producer.client, producer.client.send
 
     async def send_while_allowed(node_id: int, request: Any, **options: Any) -> Any:
-        if isinstance(request, ProduceRequest) and not (await client.ready(node_id, **options) and may_write()):
+        if isinstance(request, ProduceRequest) and not (
+            may_write() and await client.ready(node_id, **options) and may_write()
+        ):
             raise NodeNotReadyError(f"broker {node_id} is not connected, or nothing may be written to it now")
         return await send(node_id, request, **options)
 
@@ -106,10 +108,12 @@ async def _stop_now(producer: AIOKafkaProducer) -> None:
             await producer.stop()
     except TimeoutError:
         sender = producer._sender  # noqa: SLF001 - there is no public way to end it without a flush
+        task = sender.sender_task if sender is not None else None
+        if task is not None:
+            task.cancel()  # first, else it would connect again for a retry
         await producer.client.close()
-        if sender is not None and sender.sender_task is not None:
-            sender.sender_task.cancel()
-            await asyncio.wait([sender.sender_task], timeout=STOP_SECONDS_MAX)
+        if task is not None:
+            await asyncio.wait([task], timeout=STOP_SECONDS_MAX)
         # Else the garbage collector finds the flush still waiting, and reports it. When a batch fails, aiokafka looks
         # for it among those under way, even if it was queued to be sent once more.
         waiting = producer._message_accumulator  # noqa: SLF001
