@@ -99,9 +99,9 @@ class Takeover:
         if not lost:
             epochs = await stored_epochs(self._transactions.connection, topics, taken)
             read = {place: Position(stored[place], epoch) for place, epoch in epochs.items()}
-            for place, stands_to in (await self._source.inspector.truncated(read)).items():
+            for place, matching_end in (await self._source.inspector.truncated(read)).items():
                 topic = self._settings.topic(place[0])
-                lost.append(LogTruncatedError(topic, place[1], stored[place], stands_to))
+                lost.append(LogTruncatedError(topic, place[1], stored[place], matching_end))
             self._source.set_verified_positions(read)
         for problem in lost[1:]:
             telemetry.log.error(str(problem))  # else each start of the worker would name only one more
