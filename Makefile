@@ -5,9 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MUTATION := .venv-mutation
-# Pythons, tried in this sequence; the oldest supported version is 3.11. The system's comes first: distributions build it
-# with profile-guided optimization, version managers such as pyenv by default do not, and the worker is a quarter faster.
-PYTHONS := /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11
+# Names of Python, tried in this sequence; the oldest supported version is 3.11.
+PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 RING_UNIT := tests/property tests/contract tests/unit
 RING_INTEGRATION := tests/chaos tests/integration
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
@@ -112,11 +111,9 @@ $(MUTATION)/.installed: $(INSTALLED) requirements/mutation.txt
 # Where PYTHONDONTWRITEBYTECODE is set, everything is compiled once here, so that commands start in half the time.
 $(INSTALLED): requirements/uv.txt requirements/dev.txt pyproject.toml
 	@python= ; \
-	for modules in 'sys, ensurepip' sys; do for name in $(PYTHONS); do \
-		if [ -z "$$python" ] && $$name -c "import $$modules; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then \
-			python=$$name; \
-		fi; \
-	done; done; \
+	for name in $(PYTHONS); do \
+		if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
+	done; \
 	if [ -z "$$python" ]; then \
 		echo "Python 3.11 or later was not found; install it, for example with: apt-get install python3" >&2; exit 1; \
 	fi; \
