@@ -177,7 +177,7 @@ def resolve_command(
         before = await commands.resolve(
             connection, Actor(by, reason), command_id, done=done, operation_id=operation_id, changes=changes
         )
-        command = (await commands.read_page(connection, command_id)).command
+        command = await commands.read_command(connection, command_id)
         return before, command["value"], command["currency"]
 
     before, asked, currency = with_connection(resolve)

@@ -193,9 +193,9 @@ async def _retry(_: Settings, connection: Connection, actor: Actor, form: dict[s
 
 async def _resolve(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> EarlierDecision | None:
     done = form["result"] == "done"
-    page = await commands.read_page(connection, form["id"])
+    command = await commands.read_command(connection, form["id"])
     return await commands.resolve(
-        connection, actor, form["id"], done=to_minor(form["value"], page.command["currency"]) if done else None,
+        connection, actor, form["id"], done=to_minor(form["value"], command["currency"]) if done else None,
         operation_id=form["operation"].strip() if done else None, changes=_changes_seen(form),
     )  # fmt: skip
 

@@ -53,18 +53,22 @@ class EarlierDecision(Struct, frozen=True):
                 "to decide it anew, give another reason")  # fmt: skip
 
 
-async def read_page(connection: Connection, command_id: str) -> CommandPage:
-    """Everything view of one command."""
+async def read_command(connection: Connection, command_id: str) -> Json:
+    """The command as its tables have it, with what was asked; raises `Refused` for one that is not known."""
     row = await _row(connection, command_id)
-    asked = msgspec.json.decode(row["body"])
-    command = {name: value for name, value in row.items() if name != "body"}
-    command |= {name: asked.get(name) for name in ("currency", "merchant", "cause")} | {"asked": asked}
+    asked = msgspec.json.decode(row.pop("body"))
+    return row | {name: asked.get(name) for name in ("currency", "merchant", "cause")} | {"asked": asked}
+
+
+async def read_page(connection: Connection, command_id: str) -> CommandPage:
+    """Everything known of one command."""
+    command = await read_command(connection, command_id)
     attempts = await connection.fetch(_SQL["show_attempts"], command_id)
     decisions = await connection.fetch(_SQL["show_decisions"], command_id)
-    view = await read_ledger_view(connection, await read_ledger_order(connection, row["order_id"]), command_id)
+    view = await read_ledger_view(connection, await read_ledger_order(connection, command["order_id"]), command_id)
     return CommandPage(
         command, [dict(one) for one in attempts], [dict(one) for one in decisions],
-        acts_on(row["state"], row["done"], row["value"], view),
+        acts_on(command["state"], command["done"], command["value"], view),
     )  # fmt: skip
 
 

@@ -141,7 +141,7 @@ def _outgoing(letter: DeadLetter, edited: bytes | None) -> Outgoing:
 
 
 def how_to_decide(letter: DeadLetter) -> str:
-    """The command to type instead of a replay."""
+    """What to type for a dead letter about which a person decides: it is neither replayed nor discarded."""
     try:
         command_id = str(msgspec.json.decode(letter.record.value or b"")["commandId"])
     except (msgspec.DecodeError, KeyError, TypeError):
