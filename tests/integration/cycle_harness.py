@@ -1,6 +1,6 @@
 """Runs one worker's handler in real transactions, without Kafka and without partition ownership.
 
-The steps are those of `Transactions.cycle` in worker/stream/transaction.py, without the fence.
+The steps are those of `Transactions.handle` in worker/stream/transaction.py, without the fence.
 """
 
 from abc import ABC, abstractmethod
