@@ -24,7 +24,7 @@ NAMES = {"postgres": "PostgreSQL", "kafka": "Kafka broker", NOBODY: "nobody, to 
 # Between two kills comes a turn without one, since the rate also changes by itself.
 IN_TURN = (NOBODY, "postgres", NOBODY, "kafka", NOBODY)
 # Warm-up after commands flow again: a new broker first compiles its code, on the cores that the worker uses too.
-WARM_UP_SECONDS = {"postgres": 4.0, "kafka": 20.0, NOBODY: 4.0}
+WARM_UP_SECONDS = {"postgres": 4.0, "kafka": 45.0, NOBODY: 4.0}
 WINDOW_SECONDS = 8.0
 PARCELS = 2
 POLL_SECONDS = 0.25
