@@ -1,1 +1,1 @@
-"""A package, so that what its tests share ends with them."""
+"""Makes the folder a package, so that its package-scoped fixtures end with its tests."""

@@ -1,4 +1,4 @@
-"""A whole deployment, an ops view in front of it, and a real Chromium: what people see and click."""
+"""Fixtures of the browser tests: a whole deployment, its ops view and a real Chromium."""
 
 import json
 import os
@@ -119,21 +119,21 @@ async def opened(browser: Browser, **options: Any) -> AsyncIterator[Page]:
     context: BrowserContext = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     context.set_default_timeout(PATIENCE_MS)
     page = await context.new_page()
-    complaints: list[str] = []
-    page.on("pageerror", lambda problem: complaints.append(f"error: {problem}"))
-    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-    page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+    page.on("console", lambda line: problems.append(line.text) if line.type in ("error", "warning") else None)
+    page.on("dialog", lambda dialog: problems.append(f"dialog: {dialog.message}"))
     page.on(
-        "request", lambda request: complaints.append(f"went to {request.url}") if not _is_here(request.url) else None
+        "request", lambda request: problems.append(f"went to {request.url}") if not _is_local(request.url) else None
     )
     try:
         yield page
     finally:
         await context.close()
-    assert not complaints, complaints
+    assert not problems, problems
 
 
-def _is_here(url: str) -> bool:
+def _is_local(url: str) -> bool:
     return url.startswith(("http://127.0.0.1:", "http://localhost:", "about:"))
 
 

@@ -1,4 +1,4 @@
-"""`make screenshots`: a deployment at work, photographed at a desk's width and at a phone's."""
+"""`make screenshots`: takes screenshots of a working deployment, in the widths of a desktop and of a phone."""
 
 import asyncio
 import json
@@ -24,13 +24,13 @@ SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 360, "height
 HEIGHT_MAX = 1_600
 ORDERS = 200
 PER_SECOND = 1.2
-# What the pages show besides: an order whose way has every turn, and what waits for a person.
+# The pages also show an order with an event of every kind, and orders that wait for an operator.
 SHOWN = "BR-1042-7731"
 TROUBLED = {"BR-1042-7738": "decline", "BR-1042-7745": "manual", "BR-1042-7752": "echo"}
 
 
 async def main() -> None:
-    """Everything in a scratch home; nothing is left running."""
+    """Runs everything in a scratch home and stops what it started."""
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
         named = {name: os.environ[name] for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL") if name in os.environ}
@@ -44,13 +44,13 @@ async def main() -> None:
 
 async def _play(home: Path, environment: dict[str, str]) -> None:
     os.environ["OPS_PORT"] = "0"
-    told = list(erp_orders(ORDERS, sorted(CONNECTORS), 3, "BR-2209"))
+    orders = list(erp_orders(ORDERS, sorted(CONNECTORS), 3, "BR-2209"))
     async with Sandbox(f"photo{secrets.token_hex(2)}", home, environment) as sandbox:
         address = await sandbox.open_ops_view()
-        await publish(sandbox.settings, told, PER_SECOND)
-        await until_done(sandbox, told)
-        await _trouble(sandbox)
-        await _order(sandbox)
+        await publish(sandbox.settings, orders, PER_SECOND)
+        await until_done(sandbox, orders)
+        await _send_failing_orders(sandbox)
+        await _send_eventful_order(sandbox)
         await publish(sandbox.settings, erp_orders(3, sorted(CONNECTORS), 5, "BR-3307"))
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -58,8 +58,8 @@ async def _play(home: Path, environment: dict[str, str]) -> None:
             await browser.close()
 
 
-async def _order(sandbox: Sandbox) -> None:
-    """Two sales, a discount, a return, one part still to come."""
+async def _send_eventful_order(sandbox: Sandbox) -> None:
+    """Two sales, a discount and a return; part of the order is still to be invoiced."""
     order = SHOWN
     facts = [
         authorized(order, 48_990, "livraria-andrade", tid="t-1"), invoice(order, "NF-000381", 18_990),
@@ -71,7 +71,7 @@ async def _order(sandbox: Sandbox) -> None:
         await asyncio.sleep(1.2)
 
 
-async def _trouble(sandbox: Sandbox) -> None:
+async def _send_failing_orders(sandbox: Sandbox) -> None:
     for order, word in TROUBLED.items():
         await _send(sandbox, authorized(order, 18_990, "casa-lima"))
         body = json.dumps({"next": [word]}).encode()

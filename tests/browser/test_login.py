@@ -1,4 +1,4 @@
-"""Nobody comes in without a token, and no other page acts through an operator's browser."""
+"""Login to the ops view: tokens, sessions, and requests from other sites."""
 
 import aiohttp
 import pytest
@@ -16,7 +16,7 @@ async def test_an_operator_logs_in_and_out(ops: OpsDeployment, page: Page) -> No
     await page.get_by_label("Token").fill(OPERATOR)
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(f"{ops.closed}/orders?status=open")
-    [cookie] = [one for one in await page.context.cookies() if one["name"] == "settlement_session"]
+    [cookie] = [kept for kept in await page.context.cookies() if kept["name"] == "settlement_session"]
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     assert OPERATOR not in cookie["value"]
 
@@ -26,7 +26,7 @@ async def test_an_operator_logs_in_and_out(ops: OpsDeployment, page: Page) -> No
     await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
-async def test_without_a_session_no_page_says_anything(ops: OpsDeployment) -> None:
+async def test_without_a_session_every_page_redirects_to_login(ops: OpsDeployment) -> None:
     async with aiohttp.ClientSession() as client:
         for path in PATHS:
             async with client.get(ops.closed + path, allow_redirects=False) as answer:
@@ -40,10 +40,10 @@ async def test_without_a_session_no_page_says_anything(ops: OpsDeployment) -> No
             assert answer.status == 303
 
 
-async def test_whoever_guesses_tokens_is_made_to_wait(ops: OpsDeployment) -> None:
+async def test_repeated_wrong_tokens_block_login_from_that_address_for_a_while(ops: OpsDeployment) -> None:
     headers, data = {"Origin": ops.closed}, {"token": OPERATOR}
-    elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
-    async with aiohttp.ClientSession(headers=headers, connector=elsewhere) as client:
+    other_address = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    async with aiohttp.ClientSession(headers=headers, connector=other_address) as client:
         for _ in range(FAILURES_MAX):
             async with client.post(f"{ops.closed}/login", data={"token": "guess"}) as answer:
                 assert answer.status == 403
@@ -66,7 +66,7 @@ async def test_whoever_guesses_tokens_is_made_to_wait(ops: OpsDeployment) -> Non
     ],
     ids=str,
 )
-async def test_a_form_of_another_site_does_nothing(ops: OpsDeployment, headers: dict[str, str]) -> None:
+async def test_a_form_sent_from_another_site_is_refused(ops: OpsDeployment, headers: dict[str, str]) -> None:
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(cookie_jar=jar) as client:
         async with client.get(ops.open) as answer:
@@ -77,7 +77,7 @@ async def test_a_form_of_another_site_does_nothing(ops: OpsDeployment, headers: 
             assert "nothing was done" in await answer.text()
 
 
-async def test_a_form_without_its_sessions_key_does_nothing(ops: OpsDeployment) -> None:
+async def test_a_form_without_the_key_of_its_session_is_refused(ops: OpsDeployment) -> None:
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(cookie_jar=jar, headers={"Origin": ops.open}) as client:
         async with client.get(ops.open) as answer:
@@ -88,14 +88,14 @@ async def test_a_form_without_its_sessions_key_does_nothing(ops: OpsDeployment) 
                 assert answer.status == 403
 
 
-async def test_a_name_that_points_at_loopback_opens_nothing(ops: OpsDeployment) -> None:
+async def test_a_request_with_a_foreign_host_name_is_refused(ops: OpsDeployment) -> None:
     async with aiohttp.ClientSession() as client:
         for host in ("rebound.example", "rebound.example:80", "127.0.0.1.rebound.example", "0.0.0.0"):
             async with client.get(ops.open, headers={"Host": host}) as answer:
                 assert answer.status == 421, host
 
 
-async def test_every_answer_carries_the_headers_that_keep_it_to_itself(ops: OpsDeployment) -> None:
+async def test_every_response_has_a_strict_content_security_policy(ops: OpsDeployment) -> None:
     async with aiohttp.ClientSession() as client:
         for path in (*PATHS, "/static/ops.js", "/static/ops.css", "/login", "/live"):
             async with client.get(ops.open + path) as answer:
@@ -109,14 +109,14 @@ async def test_every_answer_carries_the_headers_that_keep_it_to_itself(ops: OpsD
             assert " onclick" not in text, path
 
 
-def test_beyond_loopback_a_token_is_asked_for_and_it_is_not_short() -> None:
-    there = {"KAFKA_BOOTSTRAP_SERVERS": "k:1", "DATABASE_URL": "postgresql://d/d", "OPS_HOST": "0.0.0.0"}
-    for more, says in (
+def test_listening_beyond_loopback_requires_a_long_token() -> None:
+    environment = {"KAFKA_BOOTSTRAP_SERVERS": "k:1", "DATABASE_URL": "postgresql://d/d", "OPS_HOST": "0.0.0.0"}
+    for tokens, message in (
         ({}, "OPS_TOKEN is missing"),
         ({"OPS_VIEW_TOKEN": "v" * 20}, "OPS_TOKEN is missing"),
         ({"OPS_TOKEN": "short"}, "OPS_TOKEN takes a secret of at least 16"),
         ({"OPS_TOKEN": "s" * 20, "OPS_VIEW_TOKEN": "s" * 20}, "are the same"),
     ):
-        with pytest.raises(SettingsError, match=says):
-            Guard(load({**there, **more}))
-    assert Guard(load({**there, "OPS_TOKEN": "s" * 20})).requires_token
+        with pytest.raises(SettingsError, match=message):
+            Guard(load({**environment, **tokens}))
+    assert Guard(load({**environment, "OPS_TOKEN": "s" * 20})).requires_token

@@ -1,4 +1,4 @@
-"""What an operator decides is asked for twice, done once, and kept with name and reason."""
+"""Decisions in the browser: confirmed first, carried out once, and kept with name and reason."""
 
 from playwright.async_api import Page, expect
 
@@ -12,8 +12,8 @@ async def confirm(page: Page, by: str, reason: str) -> None:
     await page.locator("button.sure").click()
 
 
-async def troubled(ops: OpsDeployment, name: str, answer: str, value: int) -> str:
-    """An order that needs a person, since this is how its connector answered the first capture."""
+async def order_needing_operator(ops: OpsDeployment, name: str, answer: str, value: int) -> str:
+    """An order that needs an operator, because its connector gave this answer to the first capture."""
     order = unique(name)
     await ops.send(authorized(order))
     await ops.until_status(order, "open")
@@ -23,10 +23,10 @@ async def troubled(ops: OpsDeployment, name: str, answer: str, value: int) -> st
     return order
 
 
-async def test_a_refused_return_is_replayed_once_the_invoice_is_there(ops: OpsDeployment, page: Page) -> None:
+async def test_a_rejected_return_is_replayed_after_its_invoice_has_arrived(ops: OpsDeployment, page: Page) -> None:
     order = unique("replay")
     await ops.send(authorized(order), invoice(order, "R-1", 4_000, "Input"))
-    await _letter_of(ops, order)
+    await _dead_letter_of(ops, order)
     await ops.send(invoice(order, "NF-1", 10_000))
     await ops.until_status(order, "finished")
 
@@ -38,14 +38,14 @@ async def test_a_refused_return_is_replayed_once_the_invoice_is_there(ops: OpsDe
     await expect(page.locator("#notices")).to_contain_text("Published again")
     await expect(page.locator("#head")).to_contain_text("It was judged again and applied")
     acts = await ops.rows("SELECT * FROM people.acts WHERE order_id = $1", order)
-    assert [(one["action"], one["decided_by"], one["reason"], one["through"]) for one in acts] == [
+    assert [(act["action"], act["decided_by"], act["reason"], act["through"]) for act in acts] == [
         ("replay", "Ana Souza", "the sale came after its return", "ops view")
     ]
     await until(lambda: ops.site.view.row(order).moved.refunded == 4_000, SECONDS_MAX)
 
 
-async def test_a_suspect_capture_is_resolved_with_the_amount_in_words(ops: OpsDeployment, page: Page) -> None:
-    order = await troubled(ops, "resolve", "echo", 6_050)
+async def test_resolving_a_suspect_capture_shows_the_amount_in_words(ops: OpsDeployment, page: Page) -> None:
+    order = await order_needing_operator(ops, "resolve", "echo", 6_050)
 
     await page.goto(f"{ops.open}/order?id={order}")
     await page.get_by_role("link", name=f"Resolve for {order}").click()
@@ -62,10 +62,8 @@ async def test_a_suspect_capture_is_resolved_with_the_amount_in_words(ops: OpsDe
     assert ops.site.view.row(order).state.settled == 6_050
 
 
-async def test_a_declined_capture_is_asked_again_and_the_form_sent_twice_acts_once(
-    ops: OpsDeployment, page: Page
-) -> None:
-    order = await troubled(ops, "retry", "decline", 6_000)
+async def test_a_declined_capture_is_retried_once_when_the_form_is_sent_twice(ops: OpsDeployment, page: Page) -> None:
+    order = await order_needing_operator(ops, "retry", "decline", 6_000)
 
     await page.goto(f"{ops.open}/needs?need=failed")
     await page.get_by_role("link", name=f"Ask again for {order}").click()
@@ -75,7 +73,7 @@ async def test_a_declined_capture_is_asked_again_and_the_form_sent_twice_acts_on
     )
     await confirm(page, "Ana Souza", "the shopper raised the limit")
     await ops.until_status(order, "open")
-    again = await page.evaluate(
+    status = await page.evaluate(
         """async form => {
             const body = new URLSearchParams(form);
             body.set("by", "Ana Souza");
@@ -85,27 +83,27 @@ async def test_a_declined_capture_is_asked_again_and_the_form_sent_twice_acts_on
         form,
     )
 
-    assert again == 200
+    assert status == 200
     acts = await ops.rows("SELECT * FROM people.acts WHERE order_id = $1", order)
     assert len(acts) == 1
     await until(lambda: ops.site.view.row(order).state.settled == 6_000, SECONDS_MAX)
-    asked = await ops.rows("SELECT operation FROM ledger.commands WHERE order_id = $1", order)
-    assert len(asked) == 2
+    commands = await ops.rows("SELECT operation FROM ledger.commands WHERE order_id = $1", order)
+    assert len(commands) == 2
 
 
 async def test_a_dead_letter_is_discarded_with_a_reason(ops: OpsDeployment, page: Page) -> None:
     order = unique("discard")
     await ops.send(invoice(order, "NF-1", -5))
-    letter = await _letter_of(ops, order)
+    letter = await _dead_letter_of(ops, order)
     await page.goto(f"{ops.open}/act?action=discard&id={letter}")
     await confirm(page, "Ana Souza", "a typing error of the ERP")
     await expect(page.locator("#head")).to_contain_text("discarded")
-    again = await page.request.get(f"{ops.open}/act?action=discard&id={letter}")
-    assert (again.status, "was discarded by Ana Souza already" in await again.text()) == (409, True)
+    answer = await page.request.get(f"{ops.open}/act?action=discard&id={letter}")
+    assert (answer.status, "was discarded by Ana Souza already" in await answer.text()) == (409, True)
 
 
-async def test_a_viewer_may_look_and_not_decide(ops: OpsDeployment, page: Page) -> None:
-    order = await troubled(ops, "viewer", "manual", 1_000)
+async def test_a_viewer_can_read_but_not_decide(ops: OpsDeployment, page: Page) -> None:
+    order = await order_needing_operator(ops, "viewer", "manual", 1_000)
 
     await page.goto(f"{ops.closed}/order?id={order}")
     await page.get_by_label("Token").fill(VIEWER)
@@ -118,8 +116,8 @@ async def test_a_viewer_may_look_and_not_decide(ops: OpsDeployment, page: Page) 
     assert answer.status == 403
 
 
-async def _letter_of(ops: OpsDeployment, order: str) -> int:
-    """The dead letter of the order's one bad message, once it is there."""
+async def _dead_letter_of(ops: OpsDeployment, order: str) -> int:
+    """Waits for the dead letter of the order's only bad message; its number."""
     query = "SELECT id FROM ledger.dead_letters WHERE key = $1"
     [letter] = await until(lambda: ops.rows(query, order.encode()), SECONDS_MAX)
     return int(letter["id"])

@@ -1,4 +1,4 @@
-"""Every page can be read and worked by everybody: by keyboard, by a screen reader, on a phone, in light and in dark."""
+"""Accessibility of every page: keyboard, screen reader, phone, light and dark."""
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -11,7 +11,7 @@ PHONE = {"width": 360, "height": 740}
 
 @pytest.fixture(scope="package")
 async def pages(ops: OpsDeployment) -> dict[str, str]:
-    """Every page, each with something on it."""
+    """The address of every page, by name; each has something to show."""
     order = unique("access")
     await ops.send(authorized(order, 45_000))
     await ops.until_status(order, "open")
@@ -36,10 +36,10 @@ async def pages(ops: OpsDeployment) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_no_page_has_a_fault_that_axe_finds(
+async def test_axe_finds_no_violation_on_any_page(
     ops: OpsDeployment, browser: Browser, pages: dict[str, str], scheme: str
 ) -> None:
-    async with opened(browser, color_scheme=scheme, bypass_csp=True) as page:  # axe comes in as a script of its own
+    async with opened(browser, color_scheme=scheme, bypass_csp=True) as page:  # the policy forbids axe's script
         for name, address in pages.items():
             await page.goto(address)
             result = await Axe().run(page)
@@ -53,10 +53,10 @@ async def test_no_page_scrolls_sideways_on_a_phone(browser: Browser, pages: dict
             assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"], name
 
 
-async def test_a_long_count_is_read_to_its_last_digit_on_a_phone(browser: Browser, pages: dict[str, str]) -> None:
+async def test_a_long_count_fits_the_menu_of_a_phone(browser: Browser, pages: dict[str, str]) -> None:
     async with opened(browser, viewport=PHONE, has_touch=True) as page:
-        await page.goto(pages["act"])  # one that nothing renews
-        await page.evaluate("document.querySelectorAll('.count').forEach(one => { one.textContent = ' 12,345'; })")
+        await page.goto(pages["act"])  # the only page that no update changes
+        await page.evaluate("document.querySelectorAll('.count').forEach(count => { count.textContent = ' 12,345'; })")
 
         for link in await page.get_by_role("navigation", name="Pages").get_by_role("link").all():
             box = await link.bounding_box()
@@ -64,7 +64,7 @@ async def test_a_long_count_is_read_to_its_last_digit_on_a_phone(browser: Browse
             assert 0 <= box["x"] <= box["x"] + box["width"] <= PHONE["width"], await link.inner_text()
 
 
-async def test_an_order_is_found_and_a_decision_reached_by_keyboard_alone(
+async def test_an_operator_reaches_and_fills_in_a_decision_by_keyboard_alone(
     browser: Browser, pages: dict[str, str]
 ) -> None:
     async with opened(browser) as page:
@@ -72,12 +72,12 @@ async def test_an_order_is_found_and_a_decision_reached_by_keyboard_alone(
         await page.keyboard.press("Tab")
         await expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
         await page.goto(pages["needs"])
-        again = page.get_by_role("link", name="Ask again").first
+        retry = page.get_by_role("link", name="Ask again").first
         for _ in range(60):
             await page.keyboard.press("Tab")
-            if await again.evaluate("one => one === document.activeElement"):
+            if await retry.evaluate("link => link === document.activeElement"):
                 break
-        outline = await again.evaluate("one => getComputedStyle(one).outlineWidth")
+        outline = await retry.evaluate("link => getComputedStyle(link).outlineWidth")
         assert outline == "3px"
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", name="Ask again")).to_be_visible()
@@ -88,7 +88,7 @@ async def test_an_order_is_found_and_a_decision_reached_by_keyboard_alone(
         await expect(page.get_by_label("Why")).to_have_value("by keyboard")
 
 
-async def test_each_page_has_one_heading_landmarks_and_a_title_of_its_own(
+async def test_each_page_has_one_heading_one_main_landmark_and_its_own_title(
     browser: Browser, pages: dict[str, str]
 ) -> None:
     titles = set()
@@ -99,4 +99,4 @@ async def test_each_page_has_one_heading_landmarks_and_a_title_of_its_own(
             assert await page.locator("main").count() == 1, name
             assert await page.locator("html[lang=en]").count() == 1, name
             titles.add(await page.title())
-    assert len(titles) >= len(pages) - 1  # the two lists of orders share theirs
+    assert len(titles) >= len(pages) - 1  # the two lists of orders share a title
