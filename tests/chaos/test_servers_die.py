@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.stream.deployment import StreamDeployment, deployed, environment_of
-from tests.integration.stream.hosted import Hosted
+from tests.integration.stream.in_process_worker import InProcessWorker
 from tests.sandboxes import SECONDS_MAX, final_verdict, new_sandbox, until_published
 from tests.striking import strike
 from worker.postgres.migrations import migrate
@@ -63,7 +63,7 @@ async def test_beside_a_broker_that_says_nothing_a_worker_is_not_ready_and_goes_
 
 
 async def _meet_a_silent_broker(deployment: StreamDeployment, home: Path) -> None:
-    worker = Hosted(deployment.settings)
+    worker = InProcessWorker(deployment.settings)
     records = [(f"order-{number % 10}", b"{}", None) for number in range(50)]
     await deployment.send_many(records)
     await deployment.until_seen(50)

@@ -46,7 +46,7 @@ def environment_of(stack: StackEnv, database_url: str, topic_prefix: str, folder
 
 @asynccontextmanager
 async def deployed(environment: dict[str, str], folder: Path) -> AsyncIterator["StreamDeployment"]:
-    """Its topics exist and no worker runs yet; all workers are killed and all topics deleted at the end."""
+    """Yields a deployment with topics and no worker; at the end kills all workers and deletes all topics."""
     deployment = StreamDeployment(environment, folder)
     try:
         await deployment.open()
@@ -102,7 +102,7 @@ class StreamDeployment:
         await admin.close()
 
     def start(self, name: str, program: Sequence[str] = TOY, **more: str) -> subprocess.Popen[bytes]:
-        """A worker in a process of its own; its log is `<name>.log`."""
+        """Starts a worker in a process of its own; its log is `<name>.log`."""
         environment = os.environ | self.environment | {"TOY_NAME": name} | more
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(program, env=environment, stdout=log, stderr=log)
@@ -164,7 +164,7 @@ class StreamDeployment:
         owners = await self.owners()
         if len(owners) < PARTITIONS or None in owners.values():
             return []
-        return sorted(list(owners.values()).count(one) for one in set(owners.values()))
+        return sorted(list(owners.values()).count(owner) for owner in set(owners.values()))
 
     async def until_shared(self, *shares: int) -> None:
         async def shared() -> bool:
@@ -199,11 +199,11 @@ class StreamDeployment:
 
     def states(self) -> list[tuple[str, int]]:
         """Order id and version of each record of settlement.orders.v1, in the order of its partition."""
-        found = [orjson.loads(one.value or b"") for one in self.outputs if one.topic == names.ORDERS]
-        return [(one["orderId"], one["version"]) for one in found]
+        states = [orjson.loads(record.value or b"") for record in self.outputs if record.topic == names.ORDERS]
+        return [(state["orderId"], state["version"]) for state in states]
 
     def dead(self) -> list[Record]:
-        return [one for one in self.outputs if one.topic.endswith(names.DEAD_LETTER_SUFFIX)]
+        return [record for record in self.outputs if record.topic.endswith(names.DEAD_LETTER_SUFFIX)]
 
     async def check_orders(self, sent: dict[str, int]) -> None:
         """Checks that each order advanced once per record and that its states were published in order without gaps."""

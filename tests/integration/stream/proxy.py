@@ -1,4 +1,4 @@
-"""A TCP proxy in front of the database, which a test can cut."""
+"""A TCP proxy in front of the database, whose connections a test can cut."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ class Proxy:
         self.lingers = False
         """Whether a connection stays open to the client after the server closed it."""
         self.swallows = False
-        """Whether everything that is sent is lost, while every connection seems to stand."""
+        """Whether all data is dropped while every connection seems open."""
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", self._port)
@@ -36,8 +36,8 @@ class Proxy:
         return self._target._replace(netloc=f"{credentials}@127.0.0.1:{self._port}").geturl()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = await asyncio.open_connection(self._target.hostname, self._target.port)
-        for source, sink in ((reader, there[1]), (there[0], writer)):
+        server_reader, server_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
+        for source, sink in ((reader, server_writer), (server_reader, writer)):
             task = asyncio.create_task(self._pipe(source, sink))
             self._pipes.add(task)
             task.add_done_callback(self._pipes.discard)

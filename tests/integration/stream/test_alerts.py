@@ -1,4 +1,4 @@
-"""What lasts in a worker can be seen from outside: beside its lease, for as long as it lasts."""
+"""Alerts and readiness of a worker: when they begin, how long they last, and when they clear."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from structlog.testing import capture_logs
 
 from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
-from tests.integration.stream.hosted import Hosted, at_work
+from tests.integration.stream.in_process_worker import InProcessWorker, start_and_consume
 from tests.integration.stream.toy import Toy
 from tests.until import until
 from worker import telemetry
@@ -31,35 +31,35 @@ from worker.stream.session import TOPIC_WIDENED
 from worker.stream.session_health import DATABASE_AWAY, KAFKA_AWAY, SHORT_SESSIONS_MAX
 
 
-async def test_an_alert_stands_beside_its_workers_lease_until_it_is_over(database_url: str) -> None:
+async def test_an_alert_is_stored_with_its_workers_lease_until_it_clears(database_url: str) -> None:
     settings = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": database_url})
     database = await asyncpg.connect(database_url)
     ownership = Ownership(database_url, "delivery", settings.topic_partitions, Control(settings))
     await ownership.join()
 
-    async def told() -> list[dict[str, str]]:
-        lasting = json.loads(await database.fetchval("SELECT alerts FROM delivery.members"))
-        return [one for one in lasting if one["connector"] == "alone"]  # others may last in this process
+    async def stored() -> list[dict[str, str]]:
+        alerts = json.loads(await database.fetchval("SELECT alerts FROM delivery.members"))
+        return [alert for alert in alerts if alert["connector"] == "alone"]  # others may last in this process
 
     telemetry.alert("breaker_open", "alone", why="connection refused")
     try:
-        found = await until(told, seconds=20)  # the worker tells the database with its next beat
+        alerts = await until(stored, seconds=20)  # the worker writes it with its next heartbeat
     finally:
         telemetry.clear_alert("breaker_open", "alone")
 
-    async def over() -> bool:
-        return not await told()
+    async def cleared() -> bool:
+        return not await stored()
 
-    await until(over, seconds=20)
+    await until(cleared, seconds=20)
     await ownership.leave()
     await database.close()
 
-    assert [(one["code"], one["connector"], one["why"]) for one in found] == [
+    assert [(alert["code"], alert["connector"], alert["why"]) for alert in alerts] == [
         ("breaker_open", "alone", "connection refused")
     ]
 
 
-async def test_a_database_that_stays_away_is_named_and_told_once_and_not_every_two_seconds(
+async def test_an_unreachable_database_is_logged_once_and_not_at_every_retry(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d"})
@@ -79,26 +79,26 @@ async def test_a_database_that_stays_away_is_named_and_told_once_and_not_every_t
     finally:
         telemetry.clear_alert(DATABASE_AWAY)
 
-    told = [(one["event"], one["problem"].startswith("PostgreSQL cannot be reached")) for one in logged]
-    assert told == [("the session ended, another one begins", True), ("alert", True)]
+    lines = [(line["event"], line["problem"].startswith("PostgreSQL cannot be reached")) for line in logged]
+    assert lines == [("the session ended, another one begins", True), ("alert", True)]
     assert runner.condition()["problem"] == logged[0]["problem"]
 
 
-async def test_a_worker_that_stops_does_not_say_that_kafka_is_back(deployment: StreamDeployment) -> None:
-    """It asks Kafka nothing any more, and knows nothing of it."""
+async def test_a_stopping_worker_does_not_clear_the_kafka_alert(deployment: StreamDeployment) -> None:
+    """It no longer asks Kafka, so it cannot know."""
 
-    class AlertsAsItLeaves(Toy):
+    class AlertsAtRelease(Toy):
         lasting = False
 
         async def release(self, partitions: frozenset[int]) -> None:
             telemetry.alert(KAFKA_AWAY)
             for _ in range(5):
-                self.control.changed.set()  # the runner looks again
+                self.control.changed.set()  # the runner checks again
                 await asyncio.sleep(0.02)
-            self.lasting = any(one["code"] == KAFKA_AWAY for one in telemetry.lasting_alerts())
+            self.lasting = any(alert["code"] == KAFKA_AWAY for alert in telemetry.lasting_alerts())
             await super().release(partitions)
 
-    worker = Hosted(deployment.settings, AlertsAsItLeaves)
+    worker = InProcessWorker(deployment.settings, AlertsAtRelease)
     await deployment.send("order-1")
     await deployment.until_seen(1)
     try:
@@ -109,10 +109,10 @@ async def test_a_worker_that_stops_does_not_say_that_kafka_is_back(deployment: S
     assert worker.toy.lasting
 
 
-async def test_an_alert_is_over_as_soon_as_kafka_is_back_however_much_waits_to_be_read(
+async def test_the_kafka_alert_clears_once_kafka_is_back_even_with_a_backlog(
     deployment: StreamDeployment,
 ) -> None:
-    """It lasted until the worker had caught up, as only one that found nothing to do looked."""
+    """It lasted until the worker had caught up, as only an idle worker checked."""
 
     lasting: list[bool] = []
 
@@ -122,11 +122,11 @@ async def test_an_alert_is_over_as_soon_as_kafka_is_back_however_much_waits_to_b
             if cycle.records and not lasting:
                 telemetry.alert(KAFKA_AWAY)
             if cycle.records:
-                lasting.append(any(one["code"] == KAFKA_AWAY for one in telemetry.lasting_alerts()))
+                lasting.append(any(alert["code"] == KAFKA_AWAY for alert in telemetry.lasting_alerts()))
             await super().handle(cycle)
 
     await deployment.send_many([("order-1", b"{}", None)] * 50)
-    worker = Hosted(deployment.settings, OneByOne)
+    worker = InProcessWorker(deployment.settings, OneByOne)
     try:
         await deployment.check_orders({"order-1": 50})
         await worker.stop()
@@ -136,48 +136,44 @@ async def test_an_alert_is_over_as_soon_as_kafka_is_back_however_much_waits_to_b
     assert lasting.count(True) <= 2, lasting
 
 
-async def test_trouble_that_lets_sessions_begin_and_ends_each_is_not_over_whenever_one_begins(
+async def test_the_kafka_alert_lasts_while_every_new_session_fails_soon(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the alert lasts for a moment each time, and nothing that waits for it to last ever tells anybody."""
+    """Else the alert would end after a moment each time, and an alert rule that waits for it to last never fires."""
     monkeypatch.setattr(session_health, "STEADY_SECONDS", 3.0)
 
     with capture_logs() as logged:
-        worker = Hosted(deployment.settings)
-        worker.toy.meets = [
+        worker = InProcessWorker(deployment.settings)
+        worker.toy.errors = [
             TopicAuthorizationFailedError("settlement.commands.v1") for _ in range(SHORT_SESSIONS_MAX + 4)
         ]
         await deployment.send("order-1")
         await deployment.until_seen(1)
-        said = worker.runner.condition()["problem"]
-
-        async def well() -> bool:
-            return not worker.runner.condition()
-
-        await until(well, seconds=20)
+        problem = worker.runner.condition()["problem"]
+        await until(worker.is_ready, seconds=20)
         await worker.stop()
 
-    assert said.startswith("Kafka does not allow our user the topic settlement.commands.v1")
-    told = [(one["event"], one["code"]) for one in logged if one["event"].startswith("alert")]
-    assert told == [("alert", KAFKA_AWAY), ("alert over", KAFKA_AWAY)]
+    assert problem.startswith("Kafka does not allow our user the topic settlement.commands.v1")
+    alerts = [(line["event"], line["code"]) for line in logged if line["event"].startswith("alert")]
+    assert alerts == [("alert", KAFKA_AWAY), ("alert over", KAFKA_AWAY)]
 
 
-async def test_a_topic_that_is_given_partitions_nobody_reads_is_soon_an_alert(
+async def test_partitions_added_to_a_topic_soon_raise_an_alert(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was one after five minutes, in which nobody told the ERP to stop."""
+    """It took five minutes, in which the ERP went on writing to the new partitions."""
     assert source.METADATA_AGE_SECONDS_MAX <= 30
     monkeypatch.setattr(source, "METADATA_AGE_SECONDS_MAX", 1.0)
-    worker = await at_work(deployment)
+    worker = await start_and_consume(deployment)
     topic = deployment.settings.topic(names.INVOICES)
     async with admin_client(deployment.settings) as admin:
         await admin.create_partitions({topic: NewPartitions(PARTITIONS + 1)})
 
-    def told() -> list[dict[str, str]]:
-        return [one for one in telemetry.lasting_alerts() if one["code"] == TOPIC_WIDENED]
+    def alerts() -> list[dict[str, str]]:
+        return [alert for alert in telemetry.lasting_alerts() if alert["code"] == TOPIC_WIDENED]
 
     try:
-        [alert] = await until(told, seconds=20)
+        [alert] = await until(alerts, seconds=20)
         await worker.stop()
     finally:
         telemetry.clear_alert(TOPIC_WIDENED)
@@ -185,16 +181,16 @@ async def test_a_topic_that_is_given_partitions_nobody_reads_is_soon_an_alert(
     assert alert["topics"] == str({topic: PARTITIONS + 1})
 
 
-async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_however_long_each_attempt_takes(
+async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_during_a_slow_attempt(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A partition without a leader lets Kafka's client ask for 15 seconds: the worker was ready, and no alert told."""
+    """Kafka's client asks for 15 seconds for a partition without a leader: the worker was ready, without an alert."""
     monkeypatch.setattr(session_health, "STEADY_SECONDS", 0.0)  # each attempt takes longer than that
     bounds = LogInspector.bounds
     conditions: list[dict[str, str]] = []
 
     def alerts() -> list[dict[str, str]]:
-        return [one for one in telemetry.lasting_alerts() if one["code"] == KAFKA_AWAY]
+        return [alert for alert in telemetry.lasting_alerts() if alert["code"] == KAFKA_AWAY]
 
     async def no_leader(inspector: LogInspector, places: list[Place]) -> dict[Place, tuple[int, int]]:
         conditions.append(dict(worker.runner.condition()))
@@ -203,7 +199,7 @@ async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_however_lon
         raise KafkaTimeoutError("Failed to get offsets by times in 15000 ms")
 
     monkeypatch.setattr(LogInspector, "bounds", no_leader)
-    worker = Hosted(deployment.settings)
+    worker = InProcessWorker(deployment.settings)
     await deployment.send("order-1")
     try:
         [alert] = await until(alerts, seconds=20)
@@ -217,13 +213,13 @@ async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_however_lon
     assert all(conditions), "never ready before the partitions were taken"
 
 
-async def test_two_workers_that_fail_in_turn_to_take_the_partitions_are_neither_ready_nor_well(
+async def test_two_workers_that_take_turns_failing_to_take_partitions_are_not_ready(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever had failed owned nothing while the other one tried, which went well."""
+    """A worker that had failed owned nothing while the other one tried, and counted as healthy."""
     monkeypatch.setattr(session_health, "PAUSE_SECONDS_MAX", session_health.PAUSE_SECONDS_MIN)
     bounds = LogInspector.bounds
-    workers = [Hosted(deployment.settings), Hosted(deployment.settings)]
+    workers = [InProcessWorker(deployment.settings), InProcessWorker(deployment.settings)]
     await deployment.until_shared(PARTITIONS // 2, PARTITIONS // 2)
     ready: list[bool] = []
 
@@ -245,10 +241,10 @@ async def test_two_workers_that_fail_in_turn_to_take_the_partitions_are_neither_
     assert not any(ready)
 
 
-async def test_offsets_that_kafka_refuses_because_somebody_else_joined_the_group_are_an_alert(
+async def test_offsets_refused_because_a_stranger_joined_the_group_raise_an_alert(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lag tools show the other one's offsets, and nobody was told that they are not ours."""
+    """Lag tools then show the stranger's offsets, and no alert said that they are not ours."""
     monkeypatch.setattr(offset_reporter, "REFUSED_SECONDS_MAX", 0.0)
     group = deployment.settings.topic(names.group("ledger"))
     stranger = AIOKafkaConsumer(
@@ -258,11 +254,11 @@ async def test_offsets_that_kafka_refuses_because_somebody_else_joined_the_group
         enable_auto_commit=False,
     )
     await stranger.start()
-    worker = Hosted(deployment.settings)
+    worker = InProcessWorker(deployment.settings)
     await deployment.send("order-1")
 
     def lasting() -> list[dict[str, str]]:
-        return [one for one in telemetry.lasting_alerts() if one["code"] == OFFSETS_REFUSED]
+        return [alert for alert in telemetry.lasting_alerts() if alert["code"] == OFFSETS_REFUSED]
 
     try:
         [alert] = await until(lasting, seconds=20)

@@ -1,4 +1,4 @@
-"""The clock of a database is not the same after a fail-over, and ours may be wrong by hours."""
+"""Wrong clocks: a failover to a database with another clock, and a worker whose clock is hours ahead."""
 
 import time
 from types import SimpleNamespace
@@ -7,14 +7,14 @@ import asyncpg
 import pytest
 
 from tests.integration.stream.deployment import StreamDeployment
-from tests.integration.stream.hosted import Hosted
+from tests.integration.stream.in_process_worker import InProcessWorker
 from worker.kafka import packing
 from worker.settings import load
 from worker.stream.control import Control
 from worker.stream.ownership import LEASE_SECONDS, Ownership
 
 
-async def test_a_dead_worker_holds_nothing_up_for_longer_than_its_lease_where_the_new_primarys_clock_is_slow(
+async def test_a_dead_workers_lease_ends_in_time_after_a_failover_to_a_slower_clock(
     database_url: str,
 ):
     settings = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": database_url})
@@ -36,22 +36,24 @@ async def test_a_dead_worker_holds_nothing_up_for_longer_than_its_lease_where_th
 
     latest_ms = time.time() * 1000 + LEASE_SECONDS * 1000
     assert len(claimed) == settings.topic_partitions
-    assert all(one.former_lease_until_ms is not None and one.former_lease_until_ms <= latest_ms for one in claimed)
+    assert all(
+        claim.former_lease_until_ms is not None and claim.former_lease_until_ms <= latest_ms for claim in claimed
+    )
 
 
-async def test_a_worker_whose_clock_is_hours_ahead_names_the_clock_and_goes_on_once_it_is_set(
+async def test_a_worker_with_a_clock_hours_ahead_reports_it_and_resumes_once_it_is_set(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     await deployment.send("order-1")
     hours_ns = 3 * 3_600 * 10**9
     monkeypatch.setattr(packing, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + hours_ns))
 
-    worker = Hosted(deployment.settings)
+    worker = InProcessWorker(deployment.settings)
 
-    async def named() -> bool:
+    async def clock_is_reported() -> bool:
         return "set this machine's clock" in worker.runner.condition().get("problem", "")
 
-    await deployment.until(named, "the clock named")
+    await deployment.until(clock_is_reported, "the clock reported")
     monkeypatch.undo()
 
     await deployment.check_orders({"order-1": 1})

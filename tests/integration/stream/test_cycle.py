@@ -1,4 +1,4 @@
-"""One cycle after another: every record once, its consequences published, its fate durable."""
+"""The stream's cycle: every record is handled once, its output is published, and its position is stored."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from msgspec import structs
 
 from tests.integration.stream.deployment import PARTITIONS, PATIENCE_SECONDS, StreamDeployment
-from tests.integration.stream.hosted import Hosted
+from tests.integration.stream.in_process_worker import InProcessWorker
 from tests.integration.stream.toy import Toy
 from tests.until import until
 from worker.kafka import names
@@ -26,7 +26,7 @@ from worker.stream.cycle import Cycle
 
 
 async def test_every_record_advances_its_order_once_and_is_published(deployment: StreamDeployment):
-    worker = Hosted(deployment.settings)
+    worker = InProcessWorker(deployment.settings)
     orders = [f"order-{n % 10}" for n in range(200)]
 
     await deployment.send_many([(order, b"{}", None) for order in orders])
@@ -43,8 +43,8 @@ async def test_every_record_advances_its_order_once_and_is_published(deployment:
     assert reached == 200
 
 
-async def test_what_the_database_refuses_costs_one_dead_letter(deployment: StreamDeployment):
-    worker = Hosted(deployment.settings)
+async def test_a_record_that_the_database_refuses_becomes_one_dead_letter(deployment: StreamDeployment):
+    worker = InProcessWorker(deployment.settings)
     wanted = [(f"order-{n}", b"poison" if n == 13 else b"{}", 0) for n in range(40)]
 
     sent = await deployment.send_many(wanted)
@@ -59,7 +59,7 @@ async def test_what_the_database_refuses_costs_one_dead_letter(deployment: Strea
     await worker.stop()
 
 
-async def test_what_collides_with_another_worker_is_tried_again_before_it_is_given_up(deployment: StreamDeployment):
+async def test_a_record_that_collides_with_another_worker_is_retried(deployment: StreamDeployment):
     class CollidesOnce(Toy):
         collided = False
 
@@ -69,7 +69,7 @@ async def test_what_collides_with_another_worker_is_tried_again_before_it_is_giv
                 await cycle.connection.execute("INSERT INTO public.toy_orders VALUES ('same'), ('same')")
             await super().handle(cycle)
 
-    worker = Hosted(deployment.settings, CollidesOnce)
+    worker = InProcessWorker(deployment.settings, CollidesOnce)
 
     await deployment.send("order-1")
 
@@ -78,8 +78,8 @@ async def test_what_collides_with_another_worker_is_tried_again_before_it_is_giv
     await worker.stop()
 
 
-async def test_a_dead_letter_carries_what_existing_tools_read(deployment: StreamDeployment):
-    worker = Hosted(deployment.settings)
+async def test_a_dead_letter_has_the_headers_that_existing_tools_read(deployment: StreamDeployment):
+    worker = InProcessWorker(deployment.settings)
 
     await deployment.send("order-1", b"refuse", partition=3)
 
@@ -101,8 +101,8 @@ async def test_a_dead_letter_carries_what_existing_tools_read(deployment: Stream
     await worker.stop()
 
 
-async def test_offsets_reach_the_lag_tools_after_the_commit(deployment: StreamDeployment):
-    worker = Hosted(deployment.settings)
+async def test_offsets_reach_kafkas_lag_tools_after_the_database_commit(deployment: StreamDeployment):
+    worker = InProcessWorker(deployment.settings)
     group = deployment.settings.topic("settlement-ledger")
     sent = await deployment.send("order-1", partition=2)
     await deployment.until_seen(1)
@@ -114,23 +114,23 @@ async def test_offsets_reach_the_lag_tools_after_the_commit(deployment: StreamDe
     await worker.stop()
 
 
-async def test_a_restart_goes_on_where_the_database_says(deployment: StreamDeployment):
-    worker = Hosted(deployment.settings)
+async def test_a_restarted_worker_resumes_at_the_position_in_the_database(deployment: StreamDeployment):
+    worker = InProcessWorker(deployment.settings)
     await deployment.send_many([("order-1", b"{}", None)] * 5)
     await deployment.until_seen(5)
     await worker.stop()
 
-    worker = Hosted(deployment.settings)
+    worker = InProcessWorker(deployment.settings)
     await deployment.send_many([("order-1", b"{}", None)] * 5)
     await deployment.until_seen(10)
 
     await deployment.check_orders({"order-1": 10})
-    assert {one.epoch for one in worker.toy.taken_partitions.values()} == {2}
+    assert {taken.epoch for taken in worker.toy.taken_partitions.values()} == {2}
     await worker.stop()
 
 
-class Remembering(Toy):
-    """Knows which values came together, byte for byte."""
+class BatchRecorder(Toy):
+    """Keeps the values of each cycle."""
 
     def __init__(self, control: Control) -> None:
         super().__init__(control)
@@ -142,13 +142,15 @@ class Remembering(Toy):
         await super().handle(cycle)
 
 
-async def test_a_wide_record_arrives_alone_and_whole(deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch):
+async def test_a_record_above_the_cycle_limit_is_handled_alone_and_whole(
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("worker.stream.session.CYCLE_BYTES_MAX", 100_000)
     wide = random.Random(7).randbytes(450_000).hex().encode()
     values = [b"{}", b"[]", wide, b"{}", b"[]"]
     await deployment.send_many([("order-1", value, None) for value in values])
 
-    worker = Hosted(deployment.settings, Remembering)
+    worker = InProcessWorker(deployment.settings, BatchRecorder)
     await deployment.until_seen(len(values))
 
     await deployment.check_orders({"order-1": len(values)})
@@ -158,30 +160,32 @@ async def test_a_wide_record_arrives_alone_and_whole(deployment: StreamDeploymen
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
-async def test_what_a_producer_compressed_is_read(deployment: StreamDeployment, codec: str):
-    worker = Hosted(deployment.settings)
+async def test_records_of_every_compression_codec_are_read(deployment: StreamDeployment, codec: str):
+    worker = InProcessWorker(deployment.settings)
     producer = Producer({"bootstrap.servers": deployment.settings.bootstrap, "compression.type": codec})
-    told = []
-    producer.produce(deployment.settings.topic(names.INVOICES), b"{" + b" " * 9_000 + b"}", b"order-1",
-                     partition=deployment.home("order-1"), on_delivery=lambda *one: told.append(one))  # fmt: skip
+    deliveries = []
+    producer.produce(
+        deployment.settings.topic(names.INVOICES), b"{" + b" " * 9_000 + b"}", b"order-1",
+        partition=deployment.home("order-1"), on_delivery=lambda *delivery: deliveries.append(delivery),
+    )  # fmt: skip
     await asyncio.to_thread(producer.flush)
 
     await deployment.until_seen(1)
 
     await deployment.check_orders({"order-1": 1})
-    assert [problem for problem, _ in told] == [None]
+    assert [error for error, _ in deliveries] == [None]
     await worker.stop()
 
 
 async def _committed(deployment: StreamDeployment, group: str) -> dict[int, int]:
     admin = AIOKafkaAdminClient(**client_options(deployment.settings))
     await admin.start()
-    found = await admin.list_consumer_group_offsets(group)
+    offsets = await admin.list_consumer_group_offsets(group)
     await admin.close()
-    return {place.partition: at.offset for place, at in found.items()}
+    return {place.partition: position.offset for place, position in offsets.items()}
 
 
-async def test_a_source_that_is_told_other_partitions_in_the_next_moment_reads_them(deployment: StreamDeployment):
+async def test_a_source_reads_the_partitions_of_an_immediate_reassignment(deployment: StreamDeployment):
     sent = await deployment.send("order", partition=1)
     source = Source(deployment.settings, "other", (names.INVOICES,), asyncio.Event().set)
     await source.start()
@@ -196,7 +200,7 @@ async def test_a_source_that_is_told_other_partitions_in_the_next_moment_reads_t
     await source.stop()
 
 
-async def test_a_source_says_when_its_position_is_gone(deployment: StreamDeployment):
+async def test_a_source_raises_when_the_topic_lacks_its_position(deployment: StreamDeployment):
     arrived = asyncio.Event()
     source = Source(deployment.settings, "other", (names.INVOICES,), arrived.set)
     await source.start()
@@ -209,15 +213,15 @@ async def test_a_source_says_when_its_position_is_gone(deployment: StreamDeploym
     await source.stop()
 
 
-async def test_a_worker_whose_clock_is_set_back_by_an_hour_does_not_wait_until_it_is_as_late_again(
+async def test_a_worker_keeps_working_when_its_clock_is_set_back_by_an_hour(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
-    class Waits(Toy):
+    class ClockWatcher(Toy):
         def clock_set_back(self, seconds: float) -> None:
             set_back.append(self.cycles)
 
     set_back: list[int] = []
-    worker = Hosted(deployment.settings, Waits)
+    worker = InProcessWorker(deployment.settings, ClockWatcher)
     await until(lambda: worker.toy.cycles > 0, PATIENCE_SECONDS)
 
     monkeypatch.setattr(clock, "time", SimpleNamespace(
@@ -229,25 +233,25 @@ async def test_a_worker_whose_clock_is_set_back_by_an_hour_does_not_wait_until_i
     assert len(set_back) == 1
 
 
-async def test_records_that_cause_more_than_memory_should_hold_are_decided_a_few_at_a_time(
+async def test_a_cycle_ends_before_its_output_exceeds_the_memory_limit(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
-    class Talkative(Toy):
+    class LargeOutput(Toy):
         def _state(self, cycle: Cycle, order_id: str, version: int) -> Outgoing:
-            out = super()._state(cycle, order_id, version)
-            return structs.replace(out, value=json.dumps(json.loads(out.value) | {"more": "x" * 1_000}).encode())
+            state = super()._state(cycle, order_id, version)
+            return structs.replace(state, value=json.dumps(json.loads(state.value) | {"more": "x" * 1_000}).encode())
 
         async def committed(self, cycle: Cycle) -> None:
-            told.append(sum(len(one.value or b"") for one in unpack(cycle.outgoing)))
+            output_bytes.append(sum(len(record.value or b"") for record in unpack(cycle.outgoing)))
             await super().committed(cycle)
 
     monkeypatch.setattr("worker.stream.cycle.PUBLISHED_BYTES_MAX", 5_000)
-    told: list[int] = []
+    output_bytes: list[int] = []
     await deployment.send_many([("order-1", b"{}", None)] * 40)
 
-    worker = Hosted(deployment.settings, Talkative)
+    worker = InProcessWorker(deployment.settings, LargeOutput)
     await deployment.until_seen(40)
     await worker.stop()
 
-    assert max(told) <= 5_000
+    assert max(output_bytes) <= 5_000
     await deployment.check_orders({"order-1": 40})

@@ -1,4 +1,4 @@
-"""Rows that other workers wrote for our partitions: all of them are found, in their order, also the last one."""
+"""Outbox rows that other workers wrote for our partitions are all found, in order."""
 
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -34,53 +34,53 @@ async def theirs(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def write(connection: asyncpg.Connection, value: bytes = b"{}") -> int:
-    """A row of another worker for our partition."""
+    """Writes an outbox row for our partition, as another worker does; its id."""
     records = outbox.encode(pack([Outgoing(names.ORDERS, PARTITION, b"order", value, [])]))
     return await connection.fetchval(
         "INSERT INTO outbox (partition, misplaced, records) VALUES ($1, true, $2) RETURNING id", PARTITION, records
     )
 
 
-async def test_the_last_row_of_a_worker_that_has_gone_is_looked_for(
+async def test_the_last_misplaced_row_of_a_departed_worker_is_found(
     ours: asyncpg.Connection, theirs: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(misplaced_rows, "POLL_SECONDS", 0.0)
     members, published = SimpleNamespace(alone=False, solo_periods=1), SimpleNamespace(known=set[int]())
-    looking = MisplacedRows(cast("Ownership", members), cast("Publisher", published))
-    assert not await looking.are_due(ours, [PARTITION])
+    search = MisplacedRows(cast("Ownership", members), cast("Publisher", published))
+    assert not await search.are_due(ours, [PARTITION])
 
     row = await write(theirs)
     members.alone, members.solo_periods = True, 2
 
-    assert await looking.are_due(ours, [PARTITION]), "it was written before its worker left"
-    found, _ = await looking.find(ours, [PARTITION])
-    assert [one.id for one in found] == [row]
+    assert await search.are_due(ours, [PARTITION]), "it was written before its worker left"
+    rows, _ = await search.find(ours, [PARTITION])
+    assert [each.id for each in rows] == [row]
     published.known.add(row)
-    assert await looking.find(ours, [PARTITION]) == ([], False)
-    assert looking.next_look_at is None, "nobody is left who could write one"
+    assert await search.find(ours, [PARTITION]) == ([], False)
+    assert search.next_look_at is None, "no other member could write a row"
 
     members.solo_periods = 3
-    assert looking.next_look_at is not None, "somebody came and went"
+    assert search.next_look_at is not None, "another member came and went"
 
 
-async def test_a_look_that_began_among_others_says_nothing_of_later(
+async def test_a_search_that_began_among_other_members_is_repeated_after_they_leave(
     ours: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(misplaced_rows, "POLL_SECONDS", 0.0)
     members = SimpleNamespace(alone=False, solo_periods=0)
-    looking = MisplacedRows(cast("Ownership", members), cast("Publisher", SimpleNamespace(known=())))
+    search = MisplacedRows(cast("Ownership", members), cast("Publisher", SimpleNamespace(known=())))
 
-    async def meanwhile_the_other_leaves(*_: Any) -> tuple[list[outbox.Row], bool]:
+    async def find_while_the_other_leaves(*_: Any) -> tuple[list[outbox.Row], bool]:
         members.alone, members.solo_periods = True, 1
         return [], False
 
-    monkeypatch.setattr(outbox, "find_misplaced", meanwhile_the_other_leaves)
-    await looking.find(ours, [PARTITION])
+    monkeypatch.setattr(outbox, "find_misplaced", find_while_the_other_leaves)
+    await search.find(ours, [PARTITION])
 
-    assert looking.next_look_at is not None
+    assert search.next_look_at is not None
 
 
-async def test_what_was_left_over_goes_out_in_the_order_of_ids_also_if_a_row_was_committed_late(
+async def test_left_over_rows_are_published_in_id_order_even_if_one_was_committed_late(
     ours: asyncpg.Connection, theirs: asyncpg.Connection
 ):
     late = theirs.transaction()
@@ -88,9 +88,9 @@ async def test_what_was_left_over_goes_out_in_the_order_of_ids_also_if_a_row_was
     first = await write(theirs)
     early = [await write(ours) for _ in range(outbox.LEFT_OVER_PAGE_ROWS)]
     page = await outbox.left_over(ours, [PARTITION], [])
-    assert [one.id for one in page] == early
+    assert [row.id for row in page] == early
 
     await late.commit()
     after = await write(theirs)
 
-    assert [one.id for one in await outbox.left_over(ours, [PARTITION], early)] == [first, after]
+    assert [row.id for row in await outbox.left_over(ours, [PARTITION], early)] == [first, after]

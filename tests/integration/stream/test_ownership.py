@@ -1,4 +1,4 @@
-"""Partitions are shared fairly, change hands in order, and survive whoever held them."""
+"""Partition ownership: fair shares, orderly handover, takeover from a dead worker, and leases."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaConnectionError
 
 from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
-from tests.integration.stream.hosted import Hosted
+from tests.integration.stream.in_process_worker import InProcessWorker
 from tests.integration.stream.toy import WAIT_LOCK
 from tests.until import until
 from worker.kafka import names
@@ -26,7 +26,7 @@ from worker.stream.ownership import LEASE_SECONDS, Ownership
 from worker.stream.session import Session
 
 
-async def test_two_workers_share_and_one_that_stops_hands_over(deployment: StreamDeployment):
+async def test_two_workers_share_the_partitions_and_a_stopping_one_hands_over(deployment: StreamDeployment):
     deployment.start("a")
     await deployment.until_shared(PARTITIONS)
     deployment.start("b")
@@ -92,7 +92,7 @@ async def test_a_worker_frozen_in_its_transaction_writes_nothing_after_waking(de
     assert workers == "heir"
 
 
-async def test_an_older_state_that_a_frozen_worker_had_yet_to_send_is_not_written_behind_a_newer_one(
+async def test_a_worker_past_its_lease_does_not_publish_an_old_state_behind_a_newer_one(
     deployment: StreamDeployment,
 ):
     control = Control(deployment.settings)
@@ -100,8 +100,8 @@ async def test_an_older_state_that_a_frozen_worker_had_yet_to_send_is_not_writte
         control.lease_ends = lease_time() + 3600
         await sink.publish([_state(deployment, 1)])
         ((_, _, held),) = await sink.hand_over(pack([_state(deployment, 2)]))
-        control.lease_ends = 0.0  # it stood still until now
-        await deployment.sink.publish([_state(deployment, 3)])  # whoever took over
+        control.lease_ends = 0.0  # the worker was frozen until now
+        await deployment.sink.publish([_state(deployment, 3)])  # the worker that took over
 
     with pytest.raises(KafkaConnectionError):
         await held
@@ -110,7 +110,7 @@ async def test_an_older_state_that_a_frozen_worker_had_yet_to_send_is_not_writte
     assert deployment.states() == [("order-1", 1), ("order-1", 3), ("order-1", 4)]
 
 
-async def test_what_was_held_back_leaves_once_the_lease_is_confirmed(deployment: StreamDeployment):
+async def test_a_held_back_record_is_sent_once_the_lease_is_confirmed(deployment: StreamDeployment):
     control = Control(deployment.settings)
     async with Sink(deployment.settings, control.lease_is_valid) as sink:
         ((_, _, ack),) = await sink.hand_over(pack([_state(deployment, 1)]))
@@ -124,7 +124,7 @@ async def test_what_was_held_back_leaves_once_the_lease_is_confirmed(deployment:
     assert deployment.states() == [("order-1", 2), ("order-1", 1), ("order-1", 3)]
 
 
-async def test_what_waited_for_a_connection_while_the_lease_ended_is_held_back(
+async def test_a_record_waiting_for_a_connection_is_held_back_when_the_lease_ends(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     control = Control(deployment.settings)
@@ -145,20 +145,20 @@ async def test_what_waited_for_a_connection_while_the_lease_ended_is_held_back(
         ((_, _, ack),) = await sink.hand_over(pack([_state(deployment, 2)]))
         await connecting.wait()
         control.lease_ends = 0.0
-        await deployment.sink.publish([_state(deployment, 3)])  # whoever took over
+        await deployment.sink.publish([_state(deployment, 3)])  # the worker that took over
         reachable.set()
         await until(lambda: ack.done() or bool(queued), 20)
         assert not ack.done()
 
         control.lease_ends = lease_time() + 3600
         await ack
-        await sink.publish([_state(deployment, 4)])  # under the sequence number that comes next
+        await sink.publish([_state(deployment, 4)])  # with the next sequence number
 
     await deployment.until_published({"order-1": 4})
     assert deployment.states() == [("order-1", 1), ("order-1", 3), ("order-1", 2), ("order-1", 4)]
 
 
-async def test_a_take_over_publishes_what_was_left_before_anything_else(deployment: StreamDeployment):
+async def test_a_takeover_publishes_the_left_over_outbox_first(deployment: StreamDeployment):
     deployment.start("a")
     await deployment.until_shared(PARTITIONS)
     assert await deployment.stop("a") == 0
@@ -176,7 +176,7 @@ async def test_a_take_over_publishes_what_was_left_before_anything_else(deployme
 
     await deployment.check_orders({"order-1": 3})
     await deployment.until_quiet()
-    assert [one.headers for one in deployment.outputs][:2] == [[("x", None)]] * 2
+    assert [record.headers for record in deployment.outputs][:2] == [[("x", None)]] * 2
 
 
 async def test_misplaced_orders_are_published_in_the_order_of_their_commits(deployment: StreamDeployment):
@@ -191,7 +191,7 @@ async def test_misplaced_orders_are_published_in_the_order_of_their_commits(depl
     await deployment.until_quiet()
 
 
-async def test_more_misplaced_rows_than_one_look_finds_keep_their_order(deployment: StreamDeployment):
+async def test_misplaced_rows_beyond_one_page_keep_their_order(deployment: StreamDeployment):
     dice = random.Random(8)
     for name in "abc":
         deployment.start(name, TOY_MISPLACED_ROWS_MAX="1")
@@ -222,10 +222,10 @@ async def test_nothing_is_lost_or_doubled_while_workers_are_killed(deployment: S
     await deployment.until_quiet()
 
 
-async def test_dead_members_whose_partitions_are_locked_cost_a_living_one_no_lease(
+async def test_locked_partitions_of_dead_members_do_not_cost_a_worker_its_lease(
     deployment: StreamDeployment,
 ):
-    """Each lock was waited for in turn, for longer than a lease."""
+    """The worker waited for each lock in turn, for longer than a lease."""
     control = Control(deployment.settings)
     ownership = Ownership(deployment.settings.database, "ledger", PARTITIONS, control)
     await deployment.database.execute(
@@ -236,8 +236,8 @@ async def test_dead_members_whose_partitions_are_locked_cost_a_living_one_no_lea
         "INSERT INTO ledger.partitions (partition, owner) SELECT n, 'dead-' || n FROM generate_series(0, 5) AS n"
     )
 
-    async with deployment.database.acquire() as ana, ana.transaction():
-        await ana.execute("SELECT FROM ledger.partitions FOR SHARE")
+    async with deployment.database.acquire() as operator, operator.transaction():
+        await operator.execute("SELECT FROM ledger.partitions FOR SHARE")
         await ownership.join()
         assert control.lease_is_valid()
     await until(lambda: len(ownership.claimed) == PARTITIONS, seconds=20)
@@ -245,30 +245,30 @@ async def test_dead_members_whose_partitions_are_locked_cost_a_living_one_no_lea
     await ownership.leave()
 
 
-async def test_a_worker_that_owns_nothing_does_nothing(
+async def test_a_worker_without_partitions_does_not_busy_wait(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It looked eight hundred times a second for work that it may not do."""
+    """It polled 800 times a second."""
     deployment.start("a")
     await deployment.until_shared(PARTITIONS)
     monkeypatch.setattr("worker.stream.ownership.fair_share", lambda *_: 0)
-    standby = Hosted(deployment.settings)
+    standby = InProcessWorker(deployment.settings)
     await until(lambda: not standby.runner.condition(), seconds=20)
-    turns, wait = 0, Session._wait
+    polls, wait = 0, Session._wait
 
     async def counted(session: Session) -> None:
-        nonlocal turns
-        turns += 1
+        nonlocal polls
+        polls += 1
         await wait(session)
 
     monkeypatch.setattr(Session, "_wait", counted)
     await asyncio.sleep(1.0)
     await standby.stop()
 
-    assert turns < 10
+    assert polls < 10
 
 
-async def test_a_session_that_the_database_ends_is_begun_anew(deployment: StreamDeployment):
+async def test_a_worker_opens_a_new_session_when_the_database_ends_its_session(deployment: StreamDeployment):
     deployment.start("a")
     await deployment.until_shared(PARTITIONS)
     for n in range(5):
@@ -283,7 +283,7 @@ async def test_a_session_that_the_database_ends_is_begun_anew(deployment: Stream
     assert "took a dead worker off the list" not in deployment.log("a"), "a lone worker has only itself to bury"
 
 
-async def test_a_position_that_the_topic_no_longer_has_ends_the_worker(deployment: StreamDeployment):
+async def test_a_worker_exits_when_the_topic_lacks_its_position(deployment: StreamDeployment):
     deployment.start("a")
     await deployment.until_shared(PARTITIONS)
     assert await deployment.stop("a") == 0
@@ -299,7 +299,7 @@ async def test_a_position_that_the_topic_no_longer_has_ends_the_worker(deploymen
     assert "offsets 0 to 0" in deployment.log("b")
 
 
-async def test_first_records_that_are_gone_before_they_were_read_end_the_worker(deployment: StreamDeployment):
+async def test_a_worker_exits_when_records_were_deleted_before_they_were_read(deployment: StreamDeployment):
     deployment.start("a")
     await deployment.until_shared(PARTITIONS)
     assert await deployment.stop("a") == 0

@@ -1,4 +1,4 @@
-"""An ERP may publish in Kafka's transactions: what it took back never was, and what it holds back is waited for."""
+"""An ERP that publishes in Kafka transactions: committed, aborted and open ones."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from aiokafka.errors import RequestTimedOutError
 from prometheus_client import REGISTRY
 
 from tests.integration.stream.deployment import StreamDeployment
-from tests.integration.stream.hosted import Hosted
+from tests.integration.stream.in_process_worker import InProcessWorker
 from tests.integration.stream.toy import Toy
 from tests.transactions import transactional
 from worker.kafka import names
@@ -34,13 +34,13 @@ async def _publish(deployment: StreamDeployment, erp: AIOKafkaProducer, *orders:
         await erp.send_and_wait(topic, b"{}", key=order.encode(), partition=PARTITION)
 
 
-async def _committed(deployment: StreamDeployment, erp: AIOKafkaProducer, *orders: str) -> None:
+async def _publish_committed(deployment: StreamDeployment, erp: AIOKafkaProducer, *orders: str) -> None:
     await erp.begin_transaction()
     await _publish(deployment, erp, *orders)
     await erp.commit_transaction()
 
 
-async def _aborted(deployment: StreamDeployment, erp: AIOKafkaProducer, *orders: str) -> None:
+async def _publish_aborted(deployment: StreamDeployment, erp: AIOKafkaProducer, *orders: str) -> None:
     await erp.begin_transaction()
     await _publish(deployment, erp, *orders)
     await erp.abort_transaction()
@@ -57,19 +57,19 @@ async def _position(deployment: StreamDeployment) -> int:
 
 
 async def _until_position(deployment: StreamDeployment, wanted: int) -> None:
-    async def there() -> bool:
+    async def is_stored() -> bool:
         return await _position(deployment) == wanted
 
-    await deployment.until(there, f"a stored position of {wanted}")
+    await deployment.until(is_stored, f"a stored position of {wanted}")
 
 
-async def test_what_a_transaction_took_back_never_was(deployment: StreamDeployment, erp: AIOKafkaProducer):
-    await _aborted(deployment, erp, "taken-back", "taken-back")
-    await _committed(deployment, erp, "order-1", "order-2")
-    await _aborted(deployment, erp, "taken-back")
+async def test_records_of_aborted_transactions_are_not_consumed(deployment: StreamDeployment, erp: AIOKafkaProducer):
+    await _publish_aborted(deployment, erp, "aborted", "aborted")
+    await _publish_committed(deployment, erp, "order-1", "order-2")
+    await _publish_aborted(deployment, erp, "aborted")
     await deployment.send("order-3", partition=PARTITION)
 
-    worker = Hosted(deployment.settings)
+    worker = InProcessWorker(deployment.settings)
     await deployment.until_seen(3)
     await worker.stop()
 
@@ -77,13 +77,13 @@ async def test_what_a_transaction_took_back_never_was(deployment: StreamDeployme
     await deployment.check_orders({"order-1": 1, "order-2": 1, "order-3": 1})
 
 
-async def test_an_idle_worker_is_at_the_end_of_a_topic_that_ends_with_what_is_no_record(
+async def test_an_idle_worker_advances_past_transaction_markers_and_shows_no_lag(
     deployment: StreamDeployment, erp: AIOKafkaProducer
 ):
-    worker = Hosted(deployment.settings)
+    worker = InProcessWorker(deployment.settings)
     lag = LagReader(deployment.settings, {"ledger": (names.INVOICES,)})
-    await _committed(deployment, erp, "order-1")  # offset 0, and a marker
-    await _aborted(deployment, erp, "taken-back")  # offset 2, and a marker
+    await _publish_committed(deployment, erp, "order-1")  # offset 0, and a marker
+    await _publish_aborted(deployment, erp, "aborted")  # offset 2, and a marker
 
     await _until_position(deployment, 4)
 
@@ -99,28 +99,26 @@ async def test_an_idle_worker_is_at_the_end_of_a_topic_that_ends_with_what_is_no
     await worker.stop()
 
 
-async def test_a_worker_that_is_never_idle_passes_the_end_of_a_transaction_too(
-    deployment: StreamDeployment, erp: AIOKafkaProducer
-):
+async def test_a_busy_worker_advances_past_transaction_markers(deployment: StreamDeployment, erp: AIOKafkaProducer):
     class Busy(Toy):
         async def committed(self, cycle: Cycle) -> None:
             await super().committed(cycle)
             self.control.wake()  # one cycle after another, as while other partitions have much to read
 
-    worker = Hosted(deployment.settings, Busy)
+    worker = InProcessWorker(deployment.settings, Busy)
 
-    await _committed(deployment, erp, "order-1")  # offset 0, and a marker
+    await _publish_committed(deployment, erp, "order-1")  # offset 0, and a marker
 
     await _until_position(deployment, 2)
     assert await _seen(deployment) == ["order-1"]
     await worker.stop()
 
 
-async def test_a_topic_that_lost_nothing_but_markers_has_lost_nothing(
+async def test_deleted_transaction_markers_do_not_count_as_lost_records(
     deployment: StreamDeployment, erp: AIOKafkaProducer
 ):
-    worker = Hosted(deployment.settings)
-    await _committed(deployment, erp, "order-1")
+    worker = InProcessWorker(deployment.settings)
+    await _publish_committed(deployment, erp, "order-1")
     await _until_position(deployment, 2)
     await worker.stop()
     admin = AIOKafkaAdminClient(**client_options(deployment.settings))
@@ -129,17 +127,17 @@ async def test_a_topic_that_lost_nothing_but_markers_has_lost_nothing(
     await admin.delete_records({place: RecordsToDelete(before_offset=-1)})  # as retention does
     await admin.close()
 
-    worker = Hosted(deployment.settings)
-    await _committed(deployment, erp, "order-2")
+    worker = InProcessWorker(deployment.settings)
+    await _publish_committed(deployment, erp, "order-2")
 
     await deployment.until_seen(2)
     await worker.stop()
 
 
-async def test_what_a_transaction_holds_back_is_waited_for_and_shows_as_lag(
+async def test_records_behind_an_open_transaction_wait_and_show_as_lag(
     deployment: StreamDeployment, erp: AIOKafkaProducer
 ):
-    worker = Hosted(deployment.settings)
+    worker = InProcessWorker(deployment.settings)
     lag = LagReader(deployment.settings, {"ledger": (names.INVOICES,)})
     await deployment.send("order-1", partition=PARTITION)
     await deployment.until_seen(1)
@@ -162,16 +160,16 @@ async def test_what_a_transaction_holds_back_is_waited_for_and_shows_as_lag(
     await worker.stop()
 
 
-async def test_a_position_behind_the_beginning_of_an_open_transaction_is_a_position(
+async def test_a_worker_resumes_from_a_position_inside_an_open_transaction(
     deployment: StreamDeployment, erp: AIOKafkaProducer
 ):
-    """As a worker leaves it that read everything, whether it was committed or not."""
+    """A worker that read uncommitted records stored such a position."""
     await erp.begin_transaction()
     await _publish(deployment, erp, "order-1", "order-2")
     insert = "INSERT INTO ledger.positions VALUES ($1, $2, 2)"
     await deployment.database.execute(insert, names.INVOICES, PARTITION)
 
-    worker = Hosted(deployment.settings)
+    worker = InProcessWorker(deployment.settings)
     await deployment.send("elsewhere", partition=PARTITION + 1)
     await deployment.until_seen(1)
     await _publish(deployment, erp, "order-3")
@@ -182,11 +180,11 @@ async def test_a_position_behind_the_beginning_of_an_open_transaction_is_a_posit
     await worker.stop()
 
 
-async def test_who_reads_a_topic_to_its_end_waits_for_no_transaction(
+async def test_the_range_reader_does_not_wait_for_open_transactions(
     deployment: StreamDeployment, erp: AIOKafkaProducer
 ):
-    await _committed(deployment, erp, "order-1")
-    await _aborted(deployment, erp, "taken-back")
+    await _publish_committed(deployment, erp, "order-1")
+    await _publish_aborted(deployment, erp, "aborted")
     await erp.begin_transaction()
     await _publish(deployment, erp, "open")
     sent = await deployment.send("order-2", partition=PARTITION)
@@ -199,10 +197,10 @@ async def test_who_reads_a_topic_to_its_end_waits_for_no_transaction(
     await erp.abort_transaction()
     async with asyncio.timeout(20):
         async for _ in read_between(deployment.settings, {place: (sent.offset + 1, sent.offset + 2)}):
-            raise AssertionError("a marker is no record")
+            raise AssertionError("a marker is not a record")
 
 
-async def test_who_reads_a_topic_to_its_end_gives_up_where_no_broker_tells_of_it(
+async def test_the_range_reader_times_out_when_no_broker_answers(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("worker.kafka.range_reader.SILENT_SECONDS_MAX", 0.1)
@@ -210,6 +208,6 @@ async def test_who_reads_a_topic_to_its_end_gives_up_where_no_broker_tells_of_it
     beyond = sent.offset + 10
     reading = read_between(deployment.settings, {(names.INVOICES, PARTITION): (0, beyond)})
     async with asyncio.timeout(20):
-        assert [one.offset for one in await anext(reading)] == [sent.offset]
+        assert [record.offset for record in await anext(reading)] == [sent.offset]
         with pytest.raises(RequestTimedOutError, match=f"{names.INVOICES} partition {PARTITION}"):
             await anext(reading)

@@ -1,7 +1,7 @@
-"""A feature that does little, so that tests see what the stream does around it. Also a program: `python -m`.
+"""A minimal feature for tests of the stream around it; `python -m` runs it as a program.
 
 Each record names an order by its key; the order's version grows by one and its new state is published to its
-home partition. A value may ask for trouble: `poison` breaks a CHECK, `wait` blocks on an advisory lock.
+home partition. Special values: `poison` breaks a CHECK, `wait` blocks on an advisory lock, `refuse` is dead-lettered.
 """
 
 import asyncio
@@ -44,8 +44,8 @@ class Toy:
         self.cycles = 0
         self.drops = 0
         self.released: list[frozenset[int]] = []
-        self.meets: list[BaseException] = []
-        """What the next cycles with records meet, one each."""
+        self.errors: list[BaseException] = []
+        """What the next cycles with records raise, one each."""
 
     async def unknown(self, connection: asyncpg.Connection, records: Sequence[Record]) -> Record | None:
         rows = await connection.fetch("SELECT order_id, version FROM public.toy_orders")
@@ -70,8 +70,8 @@ class Toy:
         return None
 
     async def handle(self, cycle: Cycle) -> None:
-        if cycle.records and self.meets:
-            raise self.meets.pop(0)
+        if cycle.records and self.errors:
+            raise self.errors.pop(0)
         if not cycle.records:
             return
         orders = sorted({_order(record) for record in cycle.records})

@@ -1,4 +1,4 @@
-"""A worker in the test's own process, which a test can look into and make meet errors that no signal causes."""
+"""A worker in the test's own process, whose state a test can read and in which it can raise errors."""
 
 import asyncio
 from typing import Any
@@ -14,8 +14,8 @@ from worker.stream.runner import Runner
 from worker.stream.session import Session
 
 
-class Hosted:
-    """Runs until `stop`. What is private to the runner is reached here and nowhere else."""
+class InProcessWorker:
+    """Runs a worker until `stop`. Tests reach the runner's private attributes only through this class."""
 
     def __init__(self, settings: Settings, feature: type[Toy] = Toy) -> None:
         self.control = Control(settings)
@@ -25,13 +25,13 @@ class Hosted:
 
     @property
     def session(self) -> Session:
-        """The present one; after trouble the runner makes another."""
+        """The current session; after an error the runner opens another."""
         assert self.runner._session is not None
         return self.runner._session
 
     @property
     def consumer(self) -> AIOKafkaConsumer:
-        """aiokafka's own, for faults that only it can have."""
+        """aiokafka's consumer, for faults inside it."""
         return self.session._source._consumer
 
     @property
@@ -41,9 +41,15 @@ class Hosted:
 
     @property
     def producer(self) -> AIOKafkaProducer:
-        """aiokafka's own."""
+        """aiokafka's producer."""
         assert self.sink._producer is not None
         return self.sink._producer
+
+    async def is_ready(self) -> bool:
+        return not self.runner.condition()
+
+    async def is_not_ready(self) -> bool:
+        return not await self.is_ready()
 
     async def stop(self) -> None:
         """Drains, as after SIGTERM."""
@@ -51,9 +57,9 @@ class Hosted:
         await self.running
 
 
-async def at_work(deployment: StreamDeployment) -> Hosted:
+async def start_and_consume(deployment: StreamDeployment) -> InProcessWorker:
     """Starts a worker and waits until it has consumed its first record."""
-    worker = Hosted(deployment.settings)
+    worker = InProcessWorker(deployment.settings)
     await deployment.send("order-1")
     await deployment.until_seen(1)
     return worker

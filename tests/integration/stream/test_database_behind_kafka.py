@@ -1,4 +1,4 @@
-"""A database that is older than Kafka is noticed whenever partitions are taken; nothing else is mistaken for it."""
+"""A worker notices a database that is older than Kafka, and mistakes nothing else for it."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ async def _published(deployment: StreamDeployment) -> dict[int, int]:
     return {row["partition"]: row["next_offset"] for row in rows}
 
 
-async def _worked_and_stopped(deployment: StreamDeployment, records: int = 30) -> None:
+async def _consume_and_stop(deployment: StreamDeployment, records: int = 30) -> None:
     deployment.start("a")
     await deployment.send_many([("order-1", b"{}", None)] * records)
     await deployment.until_published({"order-1": records})
@@ -35,10 +35,10 @@ async def _publish(deployment: StreamDeployment, *records: Outgoing) -> None:
     await deployment.sink.publish(records)
 
 
-async def test_a_database_that_is_older_than_kafka_decides_nothing(deployment: StreamDeployment):
-    await _worked_and_stopped(deployment)
+async def test_a_worker_with_a_database_older_than_kafka_exits_without_deciding(deployment: StreamDeployment):
+    await _consume_and_stop(deployment)
     home = deployment.home("order-1")
-    await deployment.database.execute("UPDATE public.toy_orders SET version = 12")  # what a backup would say
+    await deployment.database.execute("UPDATE public.toy_orders SET version = 12")  # as in a restored backup
     await deployment.database.execute("UPDATE ledger.published SET next_offset = 12 WHERE topic = $1", names.ORDERS)
     await deployment.send("order-1")
 
@@ -54,8 +54,8 @@ async def test_a_database_that_is_older_than_kafka_decides_nothing(deployment: S
     assert await deployment.database.fetchval("SELECT version FROM public.toy_orders") == 12
 
 
-async def test_an_empty_database_before_full_topics_decides_nothing(deployment: StreamDeployment):
-    await _worked_and_stopped(deployment)
+async def test_a_worker_with_an_empty_database_and_full_topics_exits_without_deciding(deployment: StreamDeployment):
+    await _consume_and_stop(deployment)
     await deployment.database.execute("TRUNCATE public.toy_orders, public.toy_seen, ledger.published, ledger.positions")
 
     code = await asyncio.to_thread(deployment.start("b").wait, 30)
@@ -65,8 +65,10 @@ async def test_an_empty_database_before_full_topics_decides_nothing(deployment: 
     assert "up to offset 0, Kafka holds records of ours up to 30, and the database does not know the one at 0" in log
 
 
-async def test_what_was_acknowledged_and_never_noted_is_no_alarm_and_is_looked_at_once(deployment: StreamDeployment):
-    await _worked_and_stopped(deployment)
+async def test_acknowledged_records_missing_from_the_published_table_are_checked_and_accepted(
+    deployment: StreamDeployment,
+):
+    await _consume_and_stop(deployment)
     await deployment.database.execute("DELETE FROM ledger.published")
     await _publish(deployment, _state(deployment, 7, b"/partial-settlement"))  # a late repeat of a worker that has died
 
@@ -79,9 +81,9 @@ async def test_what_was_acknowledged_and_never_noted_is_no_alarm_and_is_looked_a
     assert await deployment.stop("b") == 0
 
 
-async def test_what_kafka_had_acknowledged_and_no_longer_has_is_told_and_work_goes_on(deployment: StreamDeployment):
-    """A replica that lacked the newest records came to lead: nobody who had not read them yet will."""
-    await _worked_and_stopped(deployment)
+async def test_loss_of_acknowledged_records_in_kafka_raises_an_alert_and_work_goes_on(deployment: StreamDeployment):
+    """A replica without the newest records became leader: consumers that had not read them never will."""
+    await _consume_and_stop(deployment)
     home = deployment.home("order-1")
     acknowledged = "UPDATE ledger.published SET next_offset = 40 WHERE topic = $1 AND partition = $2"
     await deployment.database.execute(acknowledged, names.ORDERS, home)
@@ -98,8 +100,8 @@ async def test_what_kafka_had_acknowledged_and_no_longer_has_is_told_and_work_go
     assert '"code": "records_lost"' in deployment.log("b")
 
 
-async def test_what_others_wrote_there_is_no_alarm(deployment: StreamDeployment):
-    await _worked_and_stopped(deployment)
+async def test_records_of_other_producers_at_the_end_of_a_topic_do_not_stop_a_worker(deployment: StreamDeployment):
+    await _consume_and_stop(deployment)
     await _publish(deployment, _state(deployment, 99, b"/somebody-else"))
     async with transactional(deployment.settings) as producer:
         for commit in (True, False):  # leaves markers behind, which are offsets without a record
@@ -115,11 +117,12 @@ async def test_what_others_wrote_there_is_no_alarm(deployment: StreamDeployment)
     assert await deployment.stop("b") == 0
 
 
-async def test_another_database_at_work_for_the_same_topics_is_noticed_while_both_are(deployment: StreamDeployment):
+async def test_a_running_worker_exits_when_another_database_publishes_to_its_topics(deployment: StreamDeployment):
     worker = deployment.start("a")
     await deployment.send_many([("order-1", b"{}", None)] * 30)
     await deployment.until_published({"order-1": 30})
-    await _publish(deployment, _state(deployment, 99, b"/partial-settlement"))  # decided by a primary that came back
+    decided_by_an_old_primary = _state(deployment, 99, b"/partial-settlement")
+    await _publish(deployment, decided_by_an_old_primary)
     await deployment.send("order-1")
 
     code = await asyncio.to_thread(worker.wait, 30)
@@ -130,7 +133,7 @@ async def test_another_database_at_work_for_the_same_topics_is_noticed_while_bot
     assert (await _published(deployment)).get(deployment.home("order-1"), 0) <= 30
 
 
-async def test_what_others_write_between_our_records_is_looked_at_and_no_alarm(deployment: StreamDeployment):
+async def test_records_of_other_producers_between_our_own_do_not_stop_a_running_worker(deployment: StreamDeployment):
     deployment.start("a")
     await deployment.send_many([("order-1", b"{}", None)] * 30)
     await deployment.until_published({"order-1": 30})
@@ -138,24 +141,24 @@ async def test_what_others_write_between_our_records_is_looked_at_and_no_alarm(d
     await deployment.send("order-1")
     await deployment.until_published({"order-1": 31})
 
-    async def noted() -> bool:
+    async def checked() -> bool:
         return (await _published(deployment)).get(deployment.home("order-1")) == 33
 
-    await deployment.until(noted, "what others wrote looked at")
+    await deployment.until(checked, "the records of other producers checked")
     assert await deployment.stop("a") == 0
 
 
-async def test_a_topic_that_was_made_anew_is_no_alarm_and_is_watched_again(deployment: StreamDeployment):
-    await _worked_and_stopped(deployment)
+async def test_a_recreated_output_topic_does_not_stop_a_worker_and_is_watched_again(deployment: StreamDeployment):
+    await _consume_and_stop(deployment)
     admin = AIOKafkaAdminClient(**client_options(deployment.settings))
     await admin.start()
     await admin.delete_topics([deployment.settings.topic(names.ORDERS)])
     await admin.close()
 
-    async def made() -> list[str]:
+    async def recreated() -> list[str]:
         return await topics.create_missing(deployment.settings)
 
-    await deployment.until(made, "the topic gone, and made anew")
+    await deployment.until(recreated, "the topic deleted and recreated")
 
     deployment.start("b")
     await deployment.until_shared(PARTITIONS)

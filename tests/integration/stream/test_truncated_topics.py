@@ -1,4 +1,4 @@
-"""A broker that lost its newest records gives their offsets to others: those are never passed over in silence."""
+"""Topics truncated by a broker that lost its newest records: the new records at their offsets are never skipped."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -23,11 +23,11 @@ INVOICES, ELSEWHERE = (names.INVOICES, 2), 4
 _BATCH = Struct(">qi")
 
 
-class Losing(Broker):
-    """Its disk can lose what was written last."""
+class TruncatingBroker(Broker):
+    """A broker whose log can lose its newest records."""
 
-    def loses_from(self, topic: str, offset: int) -> None:
-        """Ends it, cuts the log of our partition, and starts it again."""
+    def truncate(self, topic: str, offset: int) -> None:
+        """Stops the broker, truncates the log of our partition at this offset, and starts the broker again."""
         self.stop()
         log = self.data / f"{topic}-{INVOICES[1]}" / f"{0:020}.log"
         content, at = log.read_bytes(), 0
@@ -36,15 +36,15 @@ class Losing(Broker):
         log.write_bytes(content[:at])
         self.start()
 
-    def elects_a_leader(self) -> None:
-        """Nothing is lost, but the leader is another one by its number."""
+    def restart_as_new_leader(self) -> None:
+        """Restarts the broker: the leader has a new epoch, and nothing is lost."""
         self.stop()
         self.start()
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Losing]:
-    broker = Losing(Home(tmp_path_factory.mktemp("losing") / "home"))
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TruncatingBroker]:
+    broker = TruncatingBroker(Home(tmp_path_factory.mktemp("losing") / "home"))
     broker.home.make()
     broker.start()
     yield broker
@@ -52,7 +52,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Losing]:
 
 
 @pytest.fixture
-def environment(environment: dict[str, str], broker: Losing) -> dict[str, str]:
+def environment(environment: dict[str, str], broker: TruncatingBroker) -> dict[str, str]:
     return environment | {"KAFKA_BOOTSTRAP_SERVERS": broker.address}
 
 
@@ -86,15 +86,15 @@ async def _values(source: Source, number: int) -> list[bytes | None]:
     return [record.value for record in await _read(source, number)]
 
 
-async def test_a_reader_under_which_records_are_replaced_ends_and_says_from_where(
-    source: Source, settings: Settings, broker: Losing
+async def test_a_reader_raises_when_records_it_has_read_were_truncated_and_replaced(
+    source: Source, settings: Settings, broker: TruncatingBroker
 ):
-    """Also where it did not look while there were fewer than it had read."""
+    """Even when it was not reading while the topic was shorter than its position."""
     await _send(settings, b"0", b"1", b"2", b"3")
     last = (await _read(source, 4))[-1]
     await source.assign({})
 
-    await asyncio.to_thread(broker.loses_from, settings.topic(names.INVOICES), 2)
+    await asyncio.to_thread(broker.truncate, settings.topic(names.INVOICES), 2)
     await _send(settings, b"2, other", b"3, other", b"4")
     source.set_verified_positions({INVOICES: last.position})
     await source.assign({INVOICES: last.offset + 1})
@@ -103,13 +103,13 @@ async def test_a_reader_under_which_records_are_replaced_ends_and_says_from_wher
         await _read(source, 1)
 
 
-async def test_a_leader_that_has_everything_is_followed_and_nothing_is_read_twice(
-    source: Source, settings: Settings, broker: Losing
+async def test_a_reader_follows_a_new_leader_that_lost_nothing_and_reads_nothing_twice(
+    source: Source, settings: Settings, broker: TruncatingBroker
 ):
     await _send(settings, b"0", b"1")
     assert await _values(source, 2) == [b"0", b"1"]
 
-    await asyncio.to_thread(broker.elects_a_leader)
+    await asyncio.to_thread(broker.restart_as_new_leader)
     await _send(settings, b"2", b"3")
     read = await _values(source, 2)
     await _send(settings, b"4")
@@ -117,20 +117,20 @@ async def test_a_leader_that_has_everything_is_followed_and_nothing_is_read_twic
     assert read + await _values(source, 1) == [b"2", b"3", b"4"]
 
 
-async def test_a_leader_that_does_not_say_what_it_has_keeps_its_partition_waiting_and_no_other(
-    source: Source, settings: Settings, broker: Losing, monkeypatch: pytest.MonkeyPatch
+async def test_a_leader_that_does_not_answer_delays_only_its_own_partition(
+    source: Source, settings: Settings, broker: TruncatingBroker, monkeypatch: pytest.MonkeyPatch
 ):
     await _send(settings, b"0")
     assert await _values(source, 1) == [b"0"]
     silent, truncated = [True], source.inspector.truncated
 
-    async def asked(*about: Any) -> dict[Place, int]:
-        if silent and INVOICES in about[0]:
+    async def time_out(*arguments: Any) -> dict[Place, int]:
+        if silent and INVOICES in arguments[0]:
             raise RequestTimedOutError
-        return await truncated(*about)
+        return await truncated(*arguments)
 
-    monkeypatch.setattr(source.inspector, "truncated", asked)
-    await asyncio.to_thread(broker.elects_a_leader)
+    monkeypatch.setattr(source.inspector, "truncated", time_out)
+    await asyncio.to_thread(broker.restart_as_new_leader)
     await _send(settings, b"1")
     await _send(settings, b"elsewhere", partition=ELSEWHERE)
 
@@ -139,15 +139,17 @@ async def test_a_leader_that_does_not_say_what_it_has_keeps_its_partition_waitin
     assert await _values(source, 1) == [b"1"]
 
 
-async def test_what_a_new_leader_only_took_back_is_passed(source: Source, settings: Settings, broker: Losing):
-    """No record of it is read that would tell its number."""
+async def test_an_aborted_transaction_under_a_new_leader_is_passed_over(
+    source: Source, settings: Settings, broker: TruncatingBroker
+):
+    """No record that shows the leader's epoch is read."""
     await _send(settings, b"0")
     assert await _values(source, 1) == [b"0"]
 
-    await asyncio.to_thread(broker.elects_a_leader)
+    await asyncio.to_thread(broker.restart_as_new_leader)
     async with transactional(settings) as erp:
         await erp.begin_transaction()
-        await erp.send_and_wait(settings.topic(names.INVOICES), b"never was", partition=INVOICES[1])
+        await erp.send_and_wait(settings.topic(names.INVOICES), b"aborted", partition=INVOICES[1])
         await erp.abort_transaction()
 
     await until(lambda: source.read_positions()[INVOICES].next_offset == 3, 30)
@@ -155,25 +157,25 @@ async def test_what_a_new_leader_only_took_back_is_passed(source: Source, settin
     assert await _values(source, 1) == [b"3"]
 
 
-async def test_a_worker_that_starts_after_records_were_replaced_ends_until_a_person_sets_its_position(
-    deployment: StreamDeployment, broker: Losing
+async def test_a_worker_on_a_truncated_topic_exits_until_an_operator_sets_its_position(
+    deployment: StreamDeployment, broker: TruncatingBroker
 ):
     deployment.start("a")
     await deployment.until_shared(PARTITIONS)
     await _send(deployment.settings, b"{}", b"{}", b"{}")
     await deployment.until_seen(3)
     assert await deployment.stop("a") == 0
-    await asyncio.to_thread(broker.loses_from, deployment.settings.topic(names.INVOICES), 1)
+    await asyncio.to_thread(broker.truncate, deployment.settings.topic(names.INVOICES), 1)
     await _send(deployment.settings, *[b"{}"] * 5)
 
     code = await asyncio.to_thread(deployment.start("b").wait, 30)
 
     assert code == 1
-    said = "the stored position is offset 3, but Kafka has lost all of it from offset 1 on"
-    assert f"{deployment.settings.topic(names.INVOICES)} partition 2: {said}" in deployment.log("b")
+    message = "the stored position is offset 3, but Kafka has lost all of it from offset 1 on"
+    assert f"{deployment.settings.topic(names.INVOICES)} partition 2: {message}" in deployment.log("b")
 
     await deployment.database.execute("TRUNCATE public.toy_seen")
-    answered = "UPDATE ledger.positions SET next_offset = 1, topic_id = NULL WHERE topic = $1 AND partition = $2"
-    await deployment.database.execute(answered, *INVOICES)
+    set_position = "UPDATE ledger.positions SET next_offset = 1, topic_id = NULL WHERE topic = $1 AND partition = $2"
+    await deployment.database.execute(set_position, *INVOICES)
     deployment.start("c")
     await deployment.until_seen(5)

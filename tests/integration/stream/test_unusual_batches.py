@@ -1,4 +1,4 @@
-"""Batches that Kafka takes and a client may stumble over: the partition goes on, or the worker says where it cannot."""
+"""Unusual batches that Kafka accepts: the worker reads them, or exits and names the offsets."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.batches import CODECS, Handmade, batch, send
 from tests.integration.stream.deployment import StreamDeployment
-from tests.integration.stream.hosted import Hosted
+from tests.integration.stream.in_process_worker import InProcessWorker
 from tests.integration.stream.toy import Toy
 from worker.kafka import names
 from worker.kafka.range_reader import read_between
@@ -17,16 +17,16 @@ from worker.stream.cycle import Cycle
 GOOD = [("ce_id", b"7"), ("empty", None)]
 
 
-class Remembering(Toy):
-    """Keeps what it was given."""
+class RecordKeeper(Toy):
+    """Keeps the records that it handled."""
 
     def __init__(self, control: Control) -> None:
         super().__init__(control)
-        self.given: list[Record] = []
+        self.handled: list[Record] = []
 
     async def handle(self, cycle: Cycle) -> None:
         await super().handle(cycle)
-        self.given += cycle.records
+        self.handled += cycle.records
 
 
 def _order(number: int, value: bytes, name: bytes = b"ce_id") -> Handmade:
@@ -34,38 +34,38 @@ def _order(number: int, value: bytes, name: bytes = b"ce_id") -> Handmade:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-async def test_a_header_whose_name_is_no_text_costs_nothing(deployment: StreamDeployment, codec: str):
+async def test_a_header_name_that_is_not_utf8_is_read_escaped(deployment: StreamDeployment, codec: str):
     strange = [_order(n, b"{%d}" % n, b"\xff\xfe-na\xc3\xafve" if n == 20 else b"ce_id") for n in range(40)]
     await send(deployment.settings, names.INVOICES, 3, batch(strange, codec))
     await send(deployment.settings, names.INVOICES, 3, batch([_order(40, b"after")]))
 
-    worker = Hosted(deployment.settings, Remembering)
+    worker = InProcessWorker(deployment.settings, RecordKeeper)
     await deployment.until_seen(41)
     await worker.stop()
 
-    assert [one.offset for one in worker.toy.given] == list(range(41))
-    assert [one.value for one in worker.toy.given] == [b"{%d}" % n for n in range(40)] + [b"after"]
-    assert [one.key for one in worker.toy.given] == [b"order-%d" % n for n in range(41)]
-    assert {one.timestamp_ms for one in worker.toy.given} == {strange[0].timestamp_ms}
-    assert worker.toy.given[20].headers == [("\\xff\\xfe-naïve", b"7"), ("empty", None)]
-    assert all(one.headers == GOOD for one in worker.toy.given if one.offset != 20)
+    assert [record.offset for record in worker.toy.handled] == list(range(41))
+    assert [record.value for record in worker.toy.handled] == [b"{%d}" % n for n in range(40)] + [b"after"]
+    assert [record.key for record in worker.toy.handled] == [b"order-%d" % n for n in range(41)]
+    assert {record.timestamp_ms for record in worker.toy.handled} == {strange[0].timestamp_ms}
+    assert worker.toy.handled[20].headers == [("\\xff\\xfe-naïve", b"7"), ("empty", None)]
+    assert all(record.headers == GOOD for record in worker.toy.handled if record.offset != 20)
 
 
-async def test_records_with_strange_bits_are_read_like_others(deployment: StreamDeployment):
-    """No bit of a record's attributes means anything yet, and the broker takes all of them."""
+async def test_records_with_unknown_attribute_bits_are_read(deployment: StreamDeployment):
+    """No attribute bit of a record has a meaning yet, and the broker accepts all of them."""
     await send(deployment.settings, names.INVOICES, 3, batch([Handmade(b"order-1", b"{}", attributes=0x80)] * 3))
 
-    worker = Hosted(deployment.settings, Remembering)
+    worker = InProcessWorker(deployment.settings, RecordKeeper)
     await deployment.until_seen(3)
     await worker.stop()
 
-    assert [(one.offset, one.value) for one in worker.toy.given] == [(0, b"{}"), (1, b"{}"), (2, b"{}")]
+    assert [(record.offset, record.value) for record in worker.toy.handled] == [(0, b"{}"), (1, b"{}"), (2, b"{}")]
 
 
-async def test_strange_records_go_to_the_dead_letters_and_come_back_as_they_were(deployment: StreamDeployment):
+async def test_a_dead_letter_keeps_a_header_name_that_is_not_utf8(deployment: StreamDeployment):
     await send(deployment.settings, names.INVOICES, 3, batch([_order(1, b"refuse", b"\xffname"), _order(1, b"{}")]))
 
-    worker = Hosted(deployment.settings, Remembering)
+    worker = InProcessWorker(deployment.settings, RecordKeeper)
     await deployment.check_orders({"order-1": 1})
     await worker.stop()
 
@@ -74,11 +74,11 @@ async def test_strange_records_go_to_the_dead_letters_and_come_back_as_they_were
     assert dead.headers[:2] == [("\\xffname", b"7"), ("empty", None)]
 
 
-async def test_a_dead_letter_may_have_been_written_at_a_time_that_no_table_takes(deployment: StreamDeployment):
+async def test_a_record_with_a_timestamp_outside_postgresqls_range_becomes_a_dead_letter(deployment: StreamDeployment):
     old = Handmade(b"order-1", b"refuse", timestamp_ms=-(10**17))
     await send(deployment.settings, names.INVOICES, 3, batch([old, _order(1, b"{}")]))
 
-    worker = Hosted(deployment.settings, Remembering)
+    worker = InProcessWorker(deployment.settings, RecordKeeper)
     await deployment.check_orders({"order-1": 1})
     await worker.stop()
 
@@ -88,18 +88,18 @@ async def test_a_dead_letter_may_have_been_written_at_a_time_that_no_table_takes
 
 
 @pytest.mark.parametrize("codec", CODECS)
-async def test_who_reads_a_topic_once_reads_strange_names_too(deployment: StreamDeployment, codec: str):
+async def test_the_range_reader_reads_header_names_that_are_not_utf8(deployment: StreamDeployment, codec: str):
     strange = [_order(n, b"{}", b"\xff%d" % n) for n in range(50)]
     await send(deployment.settings, names.INVOICES, 3, batch(strange, codec))
 
     pages = [page async for page in read_between(deployment.settings, {(names.INVOICES, 3): (5, 45)})]
 
-    found = [record for page in pages for record in page]
-    assert [one.offset for one in found] == list(range(5, 45))
-    assert [one.headers[0][0] for one in found] == [f"\\xff{n}" for n in range(5, 45)]
+    records = [record for page in pages for record in page]
+    assert [record.offset for record in records] == list(range(5, 45))
+    assert [record.headers[0][0] for record in records] == [f"\\xff{n}" for n in range(5, 45)]
 
 
-async def test_a_batch_that_inflates_without_end_stops_the_worker_with_a_sentence(deployment: StreamDeployment):
+async def test_a_worker_exits_with_a_message_at_a_batch_that_inflates_too_far(deployment: StreamDeployment):
     wide = Handmade(b"order-1", bytes(200 << 20))
     await send(deployment.settings, names.INVOICES, 3, batch([_order(1, b"{}")]))
     await send(deployment.settings, names.INVOICES, 3, batch([wide, wide], "zstd"))
