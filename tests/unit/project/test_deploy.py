@@ -25,7 +25,7 @@ _ALERTS_OF_WORKERS = re.compile(r'settlement_alert\{code=~?"([\w|]+)"\}')
 
 @pytest.fixture(scope="module")
 def deploy() -> Path:
-    return Path(__file__).parents[2] / "deploy"
+    return Path(__file__).parents[3] / "deploy"
 
 
 def served() -> set[str]:

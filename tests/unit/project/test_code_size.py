@@ -7,7 +7,7 @@ import pytest
 
 FILE_LINES_MAX = {"worker": 400, "tests": 600}  # a test file is read from one test at a time
 FUNCTION_LINES_MAX = 60
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 FILES = sorted(path for folder in ("worker", "tests") for path in (PROJECT / folder).rglob("*.py"))
 
 

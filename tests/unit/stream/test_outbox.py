@@ -10,15 +10,9 @@ from worker.kafka import names
 from worker.kafka.packing import pack, unpack
 from worker.kafka.records import Outgoing
 from worker.stream.outbox import decode, encode
-from worker.stream.stored_records import decode_headers, encode_headers
 
 PARTITION = 3
 HEADERS = [("x", None), ("x", b""), ("y", b"\xff\x00")]
-
-
-def test_a_header_without_a_value_stays_one_without_a_value():
-    assert encode_headers(HEADERS) == b'[["x",null],["x",""],["y","/wA="]]'
-    assert decode_headers(encode_headers(HEADERS)) == HEADERS
 
 
 def test_a_dead_letter_left_over_in_the_outbox_keeps_its_headers_byte_for_byte():

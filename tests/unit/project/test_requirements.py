@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 FILES = sorted((PROJECT / "requirements").glob("*.txt"))
 BROKER_LOCK = PROJECT / "worker/stack/broker.lock"
 PINNED = re.compile(r"^[a-z0-9._-]+(\[[a-z0-9,._-]+\])?==[^ ]+( ; [^\\]+)?( \\)?$")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-DOMAIN = Path(__file__).parents[2] / "worker/domain"
+DOMAIN = Path(__file__).parents[3] / "worker/domain"
 BANNED_NAMES = {"float", "open", "input", "print", "eval", "exec"}
 BANNED_METHODS = {
     "now",

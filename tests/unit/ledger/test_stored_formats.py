@@ -5,7 +5,6 @@ from msgspec import Raw
 from worker.ledger import journal
 from worker.ledger.chain import link
 from worker.ledger.journal import Journaled
-from worker.stream.stored_records import decode_headers, encode_headers
 
 
 def test_an_entry_has_the_same_hash_behind_the_same_entry_in_every_version():
@@ -25,11 +24,3 @@ def test_facts_that_went_to_kafka_with_what_they_caused_are_read_as_they_were_wr
 
     assert journal.decode(written) == [fact]
     assert journal.encode([fact]) == written
-
-
-def test_headers_of_records_that_wait_or_died_are_read_as_they_were_written():
-    written = b'[["ce_id","MQ=="],["empty",""],["none",null],["raw","/wA="]]'
-    headers = [("ce_id", b"1"), ("empty", b""), ("none", None), ("raw", b"\xff\x00")]
-
-    assert decode_headers(written) == headers
-    assert encode_headers(headers) == written

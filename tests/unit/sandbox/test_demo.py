@@ -11,6 +11,7 @@ from worker.ledger.comparing import Comparison
 from worker.sandbox.demo import _show_summary_as_json
 from worker.sandbox.deployment import Sandbox, Verdict
 from worker.sandbox.erp import erp_orders
+from worker.sandbox.processes import Processes
 from worker.sandbox.watching import Observed
 
 ACCOUNT = Comparison("cielo", {"settled": 9000, "refunded": 500, "voided": 0})
@@ -50,3 +51,13 @@ async def test_a_demo_uses_the_same_settings_as_the_programs_that_it_starts(
     deployment = Sandbox("played", tmp_path, stack)
 
     assert (deployment.settings.topic_partitions, deployment.settings.topic_prefix) == (3, "played.")
+
+
+def test_a_demo_starts_our_worker_module_in_a_folder_that_has_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "worker.py").write_text("print('not ours')", "utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    output = Processes(tmp_path / "logs", {}).must_run("--help")
+
+    assert "not ours" not in output
+    assert "Partial settlement" in output

@@ -1,15 +1,17 @@
-"""Amounts are said exactly, pictures add up, and no template lets anything through unescaped."""
+"""Amounts, durations and bars on the pages are exact, and templates escape every text."""
 
 import re
 from datetime import UTC, datetime
 from importlib import resources
+from typing import get_args
 
 import pytest
 
-from worker.ops import charts, html
+from worker.ops import charts, html, words
 from worker.ops.acting import to_minor
 from worker.ops.words import amount, duration, in_words
-from worker.people.acting import Refused
+from worker.people.acting import Action
+from worker.people.needs import NeedKind
 
 LARGEST = (
     "ninety trillion seventy-one billion nine hundred ninety-two million five hundred forty-seven thousand "
@@ -36,10 +38,12 @@ def test_an_amount_is_said_in_figures_and_in_words(minor: int, currency: str, fi
     assert not minor or to_minor(figures.replace(",", ""), currency) == minor
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "60.505", "1e3x", "NaN", "Infinity", "60,50", "9" * 30, "６０x"])
-def test_what_is_no_exact_amount_is_refused(text: str) -> None:
-    with pytest.raises(Refused):
-        to_minor(text, "BRL")
+def test_every_kind_of_need_has_its_words():
+    assert words.NEEDS.keys() == set(get_args(NeedKind))
+
+
+def test_every_action_has_its_words_and_its_button():
+    assert words.ACTS.keys() == words.BUTTONS.keys() == set(get_args(Action))
 
 
 def test_a_bar_is_whole_and_shows_even_the_smallest_part() -> None:
