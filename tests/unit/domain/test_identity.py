@@ -53,7 +53,7 @@ OTHERS: dict[str, tuple[Fact, list[Fact]]] = {
 }  # fmt: skip
 
 
-def test_only_what_is_authorized_adds_payments() -> None:
+def test_only_authorizations_add_payments() -> None:
     added_by = {name: [one.payment_id for one in authorizations(fact)] for name, (fact, _) in OTHERS.items()}
 
     assert {name: ids for name, ids in added_by.items() if ids} == {
@@ -62,7 +62,7 @@ def test_only_what_is_authorized_adds_payments() -> None:
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_r8_other_content_under_the_same_key_is_another_fact(name: str) -> None:
+def test_r8_the_same_key_with_other_content_has_another_fingerprint(name: str) -> None:
     fact, others = OTHERS[name]
 
     prints = [fingerprint(one) for one in (fact, *others)]
@@ -82,13 +82,13 @@ SAME: dict[str, tuple[Fact, Fact]] = {
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_r8_what_moves_no_money_makes_no_other_fact(name: str) -> None:
+def test_r8_fields_that_move_no_money_do_not_change_the_fingerprint(name: str) -> None:
     one, other = SAME[name]
 
     assert fingerprint(one) == fingerprint(other)
 
 
-def test_r8_what_was_refused_before_an_upgrade_is_known_after_it() -> None:
+def test_r8_fingerprints_are_the_same_in_every_version() -> None:
     known = {name: fingerprint(fact) for name, (fact, _) in OTHERS.items()}
 
     assert known == {
@@ -108,7 +108,7 @@ def test_r8_what_was_refused_before_an_upgrade_is_known_after_it() -> None:
     assert fingerprint_of_automatic("p1", "g1", 500) == known["an automatic settlement"]
 
 
-def test_i5_a_command_keeps_its_ids_through_every_upgrade() -> None:
+def test_i5_command_ids_are_the_same_in_every_version() -> None:
     """A command that was sent before an upgrade is sent again under the same ids after it."""
     assert command_ids(ORDER, "p1", "settle", ("invoice", "1"), None, 1) == (
         "fa142106-5ea8-70a6-faf9-06b5d0828496",
@@ -120,7 +120,7 @@ def test_i5_a_command_keeps_its_ids_through_every_upgrade() -> None:
     )
 
 
-def test_i5_a_command_is_known_by_its_cause_its_settlement_and_how_often_it_was_asked() -> None:
+def test_i5_command_ids_depend_on_the_cause_the_settlement_and_the_number_of_retries() -> None:
     scenario = Scenario().script("settle", "ok", "declined", "ok").script("refund", "declined")
     scenario.say("Out 6000; Out 4000; retry settle 4000; return 7000; retry refund 6000")
 

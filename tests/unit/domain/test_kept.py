@@ -33,13 +33,13 @@ def named(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line["kept"].get("fact", line["as"]))
-def test_what_was_kept_once_means_the_same_for_ever(line: dict[str, Any]) -> None:
+def test_stored_documents_keep_their_meaning_in_every_version(line: dict[str, Any]) -> None:
     found = DECODERS[line["as"]](json.dumps(line["kept"]).encode())
 
     assert json.dumps(named(found), indent=1) == json.dumps(line["means"], indent=1)
 
 
-def test_every_kind_of_fact_is_among_what_was_kept() -> None:
+def test_every_kind_of_fact_has_a_stored_example() -> None:
     tags = {str(kind.__struct_config__.tag) for kind in get_args(Fact)}
 
     assert {line["kept"]["fact"] for line in LINES if line["as"] == "fact"} == tags

@@ -62,7 +62,7 @@ def test_06_a_new_refund_is_sent_while_an_earlier_one_is_still_unanswered() -> N
     scenario.shows("F 3500")
 
 
-def test_07_a_return_counts_its_value_whatever_its_lines_say() -> None:
+def test_07_a_return_refunds_its_value_whatever_its_lines() -> None:
     """Two lines of one SKU stop the refund elsewhere. Here the domain never sees lines (R10): only the value."""
     assert not [name for name in ret("r1", 1).__struct_fields__ if "item" in name]
     Scenario().say("Out 10000; return 2000").shows("F 2000")
@@ -78,7 +78,7 @@ def test_08_a_retry_after_partial_success_asks_only_for_what_is_missing() -> Non
     scenario.shows("S 10000, finished")
 
 
-def test_09_nothing_settles_zero_and_nothing_finishes_by_it() -> None:
+def test_09_an_amount_below_one_minor_unit_sends_no_settle_and_finishes_no_order() -> None:
     """A part too small for one minor unit of the payment sends nothing (R26), and the order stays open."""
     scenario = Scenario(pay("p1", 1, reference=100)).say("Out 30")
 
@@ -98,7 +98,7 @@ def test_11_interest_is_settled_and_the_order_finishes() -> None:
     Scenario(pay("p1", 10800, reference=10000)).say("Out 5000; Out 5000").shows("S 10800, K 10000, finished")
 
 
-def test_12_a_void_or_a_refund_during_a_settle_derails_nothing() -> None:
+def test_12_a_void_or_refund_during_a_settle_does_not_disturb_it() -> None:
     void = Scenario().say("hold; Out 6000; discount 1500; go; Out 2500")
     refund = Scenario().say("hold; Out 6000; return 1000; go; Out 4000")
 
@@ -114,7 +114,7 @@ def test_13_nothing_is_settled_after_a_cancellation() -> None:
     scenario.shows("S 0, C 15000, canceled")
 
 
-def test_14_a_lost_reply_neither_leads_to_a_second_effect_nor_hangs() -> None:
+def test_14_a_lost_reply_causes_no_second_effect_and_no_stuck_order() -> None:
     """What was lost is unknown at the horizon: the amount stays reserved until a person resolves it."""
     scenario = Scenario().say("hold; Out 6000; unknown settle 6000; Out 4000").shows("S 0, P 10000, attention")
 
@@ -132,7 +132,7 @@ def test_15_a_manual_settle_never_causes_a_refund() -> None:
     scenario.shows("S 0, P 6000, F 0, attention")
 
 
-def test_16_a_refund_is_booked_only_when_the_connector_did_it() -> None:
+def test_16_a_refund_is_booked_only_when_the_connector_has_done_it() -> None:
     scenario = Scenario().say("Out 10000; hold; return 2500; unknown refund 2500")
 
     scenario.shows("F 0, G 2500, attention")
@@ -175,7 +175,7 @@ def test_20_any_invoice_number_can_be_settled_and_returned(number: str) -> None:
     assert scenario.invoice(number)["status"] == "settled"
 
 
-def test_21_what_was_asked_and_what_was_done_are_told_one_by_one() -> None:
+def test_21_every_command_has_its_requested_and_its_confirmed_or_failed_event() -> None:
     """Each command has its `requested` and its `confirmed` or `failed`, so that nothing can diverge unseen."""
     scenario = Scenario(pay("a", 7000), pay("b", 3000))
     scenario.script("settle", "ok", "declined", "short 1000").script("refund", "declined")

@@ -21,7 +21,7 @@ SUSPECT = "order o1 has no suspect automatic settlement {} that could be given u
         ("refund", "Out 6000; return 1000", "60.00", 6_000),
     ],
 )
-def test_r39_what_is_refused_when_typed_is_what_the_books_refuse_with_the_same_most(
+def test_r39_a_resolution_above_the_limit_is_refused_when_typed_and_by_the_ledger(
     operation: str, play: str, most: str, in_minor: int
 ) -> None:
     scenario = Scenario().script(operation, "manual").say(play)
@@ -35,7 +35,7 @@ def test_r39_what_is_refused_when_typed_is_what_the_books_refuse_with_the_same_m
     assert f"is above the {most} that can have been done" in scenario.refusals[-1].reason
 
 
-def test_r39_a_settle_and_no_other_command_needs_an_id_of_its_own() -> None:
+def test_r39_only_settles_need_an_operation_id_of_their_own() -> None:
     scenario = (
         Scenario().script("settle", "ok", "manual").script("refund", "manual").say("Out 6000; Out 1000; return 500")
     )
@@ -49,20 +49,20 @@ def test_r39_a_settle_and_no_other_command_needs_an_id_of_its_own() -> None:
     assert why_not_done(scenario.order, refund.command_id, 500, taken) is None
 
 
-def test_r39_a_settle_may_turn_out_to_be_the_gateways_own() -> None:
+def test_r39_a_settle_may_be_resolved_under_the_id_of_an_automatic_settlement() -> None:
     scenario = Scenario().script("settle", "manual").say("auto 1000 as g1; Out 6000")
 
     assert why_not_done(scenario.order, scenario.issued[0].command_id, 1000, "g1") is None
 
 
-def test_r39_of_a_command_that_ended_or_that_the_books_do_not_know_they_alone_judge() -> None:
+def test_r39_an_ended_or_unknown_command_is_left_to_the_ledger() -> None:
     scenario = Scenario().say("Out 6000")
 
     assert why_not_done(scenario.order, scenario.issued[0].command_id, 99_999, "by hand") is None
     assert why_not_done(scenario.order, "nowhere", 99_999, "by hand") is None
 
 
-def test_r39_a_lapsed_amount_can_be_given_up_once_and_that_of_no_other_invoice() -> None:
+def test_r39_a_lapsed_amount_can_be_abandoned_once_and_only_under_its_own_invoice() -> None:
     scenario = Scenario(pay("p1", 10000, in_hours=48)).say("Out 4000 as w; wait 49h; Out 3000 as x")
 
     assert why_not_given_up(scenario.order, "o1", "x", None) is None
@@ -71,7 +71,7 @@ def test_r39_a_lapsed_amount_can_be_given_up_once_and_that_of_no_other_invoice()
     assert why_not_given_up(scenario.order, "o1", "x", None) == LAPSED.format("x")
 
 
-def test_r39_a_suspect_automatic_settlement_can_be_given_up_once_and_none_that_fits() -> None:
+def test_r39_an_automatic_settlement_can_be_abandoned_once_and_only_if_suspect() -> None:
     scenario = Scenario().say("auto 4000 as g1; Out 10000; auto 5 as g2")
 
     assert why_not_given_up(scenario.order, "o1", None, "g2") is None
@@ -80,13 +80,13 @@ def test_r39_a_suspect_automatic_settlement_can_be_given_up_once_and_none_that_f
     assert why_not_given_up(scenario.order, "o1", None, "g2") == SUSPECT.format("g2")
 
 
-def test_r39_an_automatic_settlement_that_still_waits_to_be_judged_is_not_given_up() -> None:
+def test_r39_an_automatic_settlement_that_is_not_decided_yet_cannot_be_abandoned() -> None:
     scenario = Scenario().say("hold; Out 10000; auto 5 as g1")
 
     assert why_not_given_up(scenario.order, "o1", None, "g1") == SUSPECT.format("g1")
 
 
-def test_r39_of_an_order_that_nothing_opened_nothing_is_given_up() -> None:
+def test_r39_nothing_of_an_unknown_order_can_be_abandoned() -> None:
     assert why_not_given_up(None, "o1", "1", None) == LAPSED.format("1")
     assert why_not_given_up(None, "o1", None, "g1") == SUSPECT.format("g1")
 
@@ -99,7 +99,7 @@ def test_r39_of_an_order_that_nothing_opened_nothing_is_given_up() -> None:
         ("increase 6000; Out 6000; hold; Out 6000; Out 4000", IN_FLIGHT),
     ],
 )  # fmt: skip
-def test_r39_a_settle_is_not_asked_again_where_its_own_payment_has_no_room(play: str, why: str) -> None:
+def test_r39_a_settle_cannot_be_retried_when_its_payment_has_no_room(play: str, why: str) -> None:
     scenario = Scenario(pay("p1", 10000, in_hours=48)).script("settle", "declined").say(play)
     declined = scenario.issued[0]
 
@@ -109,7 +109,7 @@ def test_r39_a_settle_is_not_asked_again_where_its_own_payment_has_no_room(play:
     assert all(one.retry_of is None for one in scenario.issued)
 
 
-def test_r39_a_void_is_not_asked_again_once_nothing_is_open() -> None:
+def test_r39_a_void_cannot_be_retried_when_nothing_is_open() -> None:
     scenario = Scenario().script("cancel", "declined").say("discount 1000; auto 10000")
     declined = scenario.issued[0]
 
@@ -121,7 +121,7 @@ def test_r39_a_void_is_not_asked_again_once_nothing_is_open() -> None:
 
 
 @pytest.mark.parametrize("play", ["script", "unknown", "another"])
-def test_r39_what_can_be_asked_again_or_is_not_known_to_have_ended_is_not_refused(play: str) -> None:
+def test_r39_a_retry_of_a_declined_an_unknown_or_a_missing_command_is_not_refused(play: str) -> None:
     scenario = Scenario().say("hold; Out 6000" + {"unknown": "; unknown settle 6000"}.get(play, ""))
     if play == "script":
         scenario.say("declined settle 6000; go")

@@ -27,7 +27,7 @@ def test_a_settle_carries_everything_that_its_request_needs() -> None:
     }  # fmt: skip
 
 
-def test_a_refund_names_its_settlement_and_a_retry_what_it_repeats() -> None:
+def test_a_refund_names_its_settlement_and_a_retry_the_command_it_repeats() -> None:
     scenario = Scenario().script("refund", "declined").say("Out 6000; return 1000; retry refund 1000")
     _, first, again = scenario.issued
 
@@ -37,7 +37,7 @@ def test_a_refund_names_its_settlement_and_a_retry_what_it_repeats() -> None:
     assert message["cause"] == {"kind": "invoice", "id": "r1"}
 
 
-def test_a_refund_for_a_change_that_has_the_id_of_a_return_is_none_of_that_return() -> None:
+def test_a_refund_of_a_change_is_not_counted_for_a_return_with_the_same_id() -> None:
     scenario = Scenario().say("auto 8000; discount 5000 as x; Out 5000; hold; return 500 as x")
 
     refunds = [(one.cause_kind, one.cause_id, one.value) for one in scenario.issued if one.operation == "refund"]
@@ -47,7 +47,7 @@ def test_a_refund_for_a_change_that_has_the_id_of_a_return_is_none_of_that_retur
     assert scenario.invoice("x")["done"] == 500
 
 
-def test_a_split_settle_names_each_recipient_with_what_it_was_told_of_them() -> None:
+def test_a_split_settle_names_each_recipient_with_its_share_and_attributes() -> None:
     x = replace(recipient("x", 6000, 600), charge_processing_fee=True, chargeback_liable=False)
     scenario = Scenario(pay("p1", 10000, by="split", recipients=(x, recipient("y", 4000)))).say(
         "Out 5000; discount 1000"
@@ -63,7 +63,7 @@ def test_a_split_settle_names_each_recipient_with_what_it_was_told_of_them() -> 
     assert "recipients" not in command_message(scenario.order, void, 0)
 
 
-def test_an_event_says_what_happened_by_which_rule_and_where_the_fact_was_read() -> None:
+def test_an_event_names_what_happened_its_rule_and_the_source_of_the_fact() -> None:
     scenario = Scenario().say("Out 6000")
     event = scenario.event("invoice.accepted")
 
@@ -129,7 +129,7 @@ def _needs(scenario: Scenario) -> list[dict[str, Any]]:
     ]
 
 
-def test_what_needs_a_person_is_named_by_what_it_is_about() -> None:
+def test_every_entry_of_attention_names_its_command_and_its_invoice() -> None:
     scenario = Scenario().script("settle", "declined", "short 1000", "unknown").say("Out 2000; Out 3000; Out 4000")
 
     assert _needs(scenario) == [
@@ -140,7 +140,7 @@ def test_what_needs_a_person_is_named_by_what_it_is_about() -> None:
     assert scenario.state["payments"][0]["frozen"]
 
 
-def test_a_failed_refund_names_its_settlement_and_a_failed_void_nothing_of_an_invoice() -> None:
+def test_a_failed_refund_names_its_settlement_and_a_failed_void_names_no_invoice() -> None:
     scenario = Scenario().script("refund", "declined").script("cancel", "declined")
     scenario.say("Out 6000; return 1000; discount 1500")
 
@@ -151,7 +151,7 @@ def test_a_failed_refund_names_its_settlement_and_a_failed_void_nothing_of_an_in
     ]  # fmt: skip
 
 
-def test_a_failed_void_needs_nobody_once_nothing_is_open_that_it_should_have_freed() -> None:
+def test_a_failed_void_needs_no_attention_once_nothing_is_open() -> None:
     scenario = Scenario().script("cancel", "declined").say("discount 1500; auto 9500")
 
     assert _needs(scenario) == [{"code": "failed", "paymentId": "p1", "commandId": "cancel 1500", "amount": 500}]
@@ -165,7 +165,7 @@ def test_a_lapsed_amount_is_named_by_its_invoice() -> None:
     assert scenario.state["payments"][0]["lapsed"]
 
 
-def test_with_interest_what_needs_a_person_is_told_in_real_value() -> None:
+def test_with_interest_attention_shows_the_real_value() -> None:
     scenario = Scenario(pay("p1", 20000, reference=10000)).script("settle", "short 4000").say("Out 6000")
 
     assert _needs(scenario) == [
@@ -173,14 +173,14 @@ def test_with_interest_what_needs_a_person_is_told_in_real_value() -> None:
     ]
 
 
-def test_an_order_that_goes_well_needs_nobody() -> None:
+def test_an_order_without_failures_needs_no_attention() -> None:
     scenario = Scenario().say("Out 6000; return 500; discount 1000")
 
     assert not needs_attention(scenario.order)
     assert scenario.state["status"] == "open"
 
 
-def test_where_one_settle_stands_for_all_invoices_the_oldest_are_done_first() -> None:
+def test_when_one_settle_covers_all_invoices_the_oldest_are_done_first() -> None:
     scenario = Scenario(by="total").script("settle", "short 4000").say("Out 3000; Out 2000; Out 1000")
 
     assert [(one["done"], one["status"]) for one in scenario.state["invoices"]] == [
@@ -190,7 +190,7 @@ def test_where_one_settle_stands_for_all_invoices_the_oldest_are_done_first() ->
 
 @pytest.mark.parametrize("by", ["total", "hold"])
 @pytest.mark.parametrize("play", ["Out 4000; Out 6000", "hold; Out 4000; Out 6000; go"], ids=["at once", "later"])
-def test_where_one_of_two_settles_failed_the_newest_invoice_lacks_it_whenever_it_is_known(by: str, play: str) -> None:
+def test_when_one_of_two_settles_fails_the_newest_invoice_lacks_its_amount(by: str, play: str) -> None:
     scenario = Scenario(pay("a", 3000, by=by), pay("b", 7000, by=by)).script("settle", "declined").say(play)
 
     assert [(one["done"], one["status"]) for one in scenario.state["invoices"]] == [
@@ -207,7 +207,7 @@ def test_an_order_that_waits_for_its_connector_has_no_mode_yet() -> None:
     assert scenario.state["mode"] is None
 
 
-def test_with_interest_what_came_short_is_told_as_the_connector_left_it() -> None:
+def test_with_interest_a_short_refund_reports_the_amount_not_done() -> None:
     """R32: 11 were asked and 6 done, so 5 are short, whatever rounding makes of their reference value."""
     play = "auto 13; auto 4 as g4; Out 23; return 10"
     scenario = Scenario(pay("p1", 24, reference=23)).script("refund", "short 6").say(play)
@@ -216,14 +216,14 @@ def test_with_interest_what_came_short_is_told_as_the_connector_left_it() -> Non
     assert scenario.attention == [("short", 5)]
 
 
-def test_with_interest_a_settle_that_came_short_is_told_as_the_connector_left_it() -> None:
+def test_with_interest_a_short_settle_reports_the_amount_not_done() -> None:
     scenario = Scenario(pay("p1", 29, reference=23)).script("settle", "short 12").say("Out 20")
 
     assert scenario.event("settlement.confirmed").numbers["short"] == 13
     assert scenario.attention == [("short", 13)]
 
 
-def test_of_a_return_no_more_is_done_than_it_is_worth_whatever_a_shortfall_counts() -> None:
+def test_with_interest_the_done_amount_of_a_return_never_exceeds_its_value() -> None:
     """20 for 10: of a return of 4 8 were asked and 7 given back, which counts 4; the last cent counts nothing more."""
     scenario = Scenario(pay("p1", 20, reference=10)).script("refund", "short 7").say("Out 10; return 4; retry refund 8")
 

@@ -108,7 +108,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_every_refusal_says_why_with_its_numbers_and_its_rule(name: str) -> None:
+def test_every_refusal_names_its_reason_its_numbers_and_its_rule(name: str) -> None:
     play, fact, sentence, code, numbers = REFUSALS[name]
     scenario = Scenario().say(play)
     before = scenario.numbers_now()
@@ -144,7 +144,7 @@ def test_an_order_with_a_payment_of_another_order_is_not_opened() -> None:
     assert scenario.event("order.rejected").reason == "Payment p1 belongs to another order (R8)"
 
 
-def test_an_automatic_settlement_that_is_known_otherwise_is_refused() -> None:
+def test_an_automatic_settlement_known_with_other_content_is_refused() -> None:
     scenario = Scenario().say("auto 3000 as g1; auto 3100 as g1")
 
     assert scenario.refused == ["conflicting_duplicate R8"]
@@ -162,7 +162,7 @@ def test_a_refused_cancellation_says_what_to_do_instead() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "resolved", "suspect"])
-def test_an_outcome_that_contradicts_the_books_is_shown_and_not_booked(outcome: Any) -> None:
+def test_an_outcome_that_contradicts_the_ledger_is_suspect_and_not_booked(outcome: Any) -> None:
     scenario = Scenario().script("settle", "declined").say("Out 6000")
     first = scenario.issued[0]
 
@@ -180,7 +180,7 @@ def test_an_outcome_that_contradicts_the_books_is_shown_and_not_booked(outcome: 
     assert told.numbers == {"commandId": first.command_id, "value": 6000, "outcome": outcome}
 
 
-def test_an_outcome_of_a_command_that_was_never_issued_is_shown() -> None:
+def test_an_outcome_of_a_command_that_was_never_issued_is_suspect() -> None:
     scenario = Scenario().say("Out 6000")
 
     scenario.judge(OutcomeReported(order_id=ORDER, outcome="succeeded", command_id="nobody", value=5))
@@ -192,7 +192,7 @@ def test_an_outcome_of_a_command_that_was_never_issued_is_shown() -> None:
     )
 
 
-def test_a_resolution_above_what_can_have_been_done_says_so() -> None:
+def test_a_resolution_above_what_can_have_been_done_is_refused_with_the_limit() -> None:
     scenario = Scenario().say("hold; Out 6000; manual settle 6000")
 
     scenario.person("resolved", scenario.issued[0], value=10001)

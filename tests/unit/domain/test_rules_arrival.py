@@ -39,7 +39,7 @@ def test_r29_facts_of_an_unknown_order_are_parked(fact: Fact) -> None:
     assert Scenario(opened=False).give(fact).fate == "parked"
 
 
-def test_r29_they_are_applied_in_the_order_in_which_they_were_stored_when_it_comes() -> None:
+def test_r29_parked_facts_are_applied_in_their_sequence_when_the_order_opens() -> None:
     scenario = Scenario(opened=False)
     for fact in (out("2", 4000), change("c1", 1000), out("1", 5000)):
         scenario.give(fact)
@@ -51,7 +51,7 @@ def test_r29_they_are_applied_in_the_order_in_which_they_were_stored_when_it_com
     scenario.shows("V 9000, S 9000, C 1000, finished")
 
 
-def test_r29_a_parked_fact_is_judged_when_it_is_applied() -> None:
+def test_r29_a_parked_fact_is_decided_when_it_is_applied() -> None:
     scenario = Scenario(opened=False)
     for fact in (ret("r1", 5), out("1", 10)):
         scenario.give(fact)
@@ -62,7 +62,7 @@ def test_r29_a_parked_fact_is_judged_when_it_is_applied() -> None:
     scenario.shows("S 10, F 0")
 
 
-def test_r29_facts_that_name_an_unknown_payment_are_parked_until_it_comes() -> None:
+def test_r29_facts_that_name_an_unknown_payment_are_parked_until_it_arrives() -> None:
     scenario = Scenario()
 
     assert scenario.give(auto(500, "p2", "g1")).fate == "parked"
@@ -71,7 +71,7 @@ def test_r29_facts_that_name_an_unknown_payment_are_parked_until_it_comes() -> N
     scenario.shows("S 500, K 500")
 
 
-def test_r29_twice_parked_is_once_applied() -> None:
+def test_r29_a_fact_parked_several_times_is_applied_once() -> None:
     scenario = Scenario(opened=False)
     for _ in range(3):
         scenario.give(out("1", 6000))
@@ -81,7 +81,7 @@ def test_r29_twice_parked_is_once_applied() -> None:
     assert scenario.told == "settle 6000"
 
 
-def test_r8_a_refused_invoice_is_known_again_whether_it_names_the_orders_currency_or_none() -> None:
+def test_r8_a_repeated_refused_invoice_is_recognized_with_or_without_the_orders_currency() -> None:
     scenario = Scenario().say("cancel")
     assert scenario.give(out("1", 500, "USD")).fate == "refused"
 
@@ -134,7 +134,7 @@ def test_r31_every_refusal_is_an_event_with_rule_reason_and_numbers_and_a_dead_l
         assert any(isinstance(one, int) for one in event.numbers.values()), event.numbers
 
 
-def test_r31_a_reason_reads_as_one_plain_sentence_in_major_units() -> None:
+def test_r31_a_reason_is_one_plain_sentence_with_major_units() -> None:
     scenario = Scenario().say("Out 6000; discount 4001")
 
     assert scenario.refusals[0].reason == (
@@ -151,9 +151,7 @@ def test_r31_a_reason_reads_as_one_plain_sentence_in_major_units() -> None:
         ("", change("c1", 12000), {12000, 10000}),
     ],
 )
-def test_r31_the_numbers_are_those_involved_what_was_asked_and_what_stood_against_it(
-    before: str, fact: Fact, wanted: set[int]
-) -> None:
+def test_r31_the_numbers_include_the_requested_amount_and_the_limit(before: str, fact: Fact, wanted: set[int]) -> None:
     scenario = Scenario().say(before)
 
     decision = scenario.give(fact)
@@ -161,7 +159,7 @@ def test_r31_the_numbers_are_those_involved_what_was_asked_and_what_stood_agains
     assert wanted <= set(decision.events[0].numbers.values())
 
 
-def test_r31_currencies_of_other_exponents_read_right() -> None:
+def test_r31_amounts_have_the_decimals_of_their_currency() -> None:
     for currency, amount in (("JPY", "4001"), ("KWD", "4.001")):
         scenario = Scenario(opened=False)
         scenario.give(order_authorized(pay("p1", 10000), currency=currency))

@@ -5,7 +5,7 @@ import pytest
 from tests.unit.domain.scenario import Scenario, auto, pay
 
 
-def test_r27_where_a_capture_turns_out_to_be_ours_the_sale_it_had_paid_is_settled_and_no_other() -> None:
+def test_r27_when_a_capture_was_our_own_settle_only_the_invoice_it_paid_is_settled_again() -> None:
     """Of sale 1 the gateway paid 4000, and 4000 were asked: they are the same. All of sale 2 is in flight (R4)."""
     scenario = Scenario(pay("p1", 10000)).say("auto 4000 as g1; hold; Out 8000; Out 2000; ok settle 4000 as g1")
 
@@ -13,7 +13,7 @@ def test_r27_where_a_capture_turns_out_to_be_ours_the_sale_it_had_paid_is_settle
     scenario.say("go").shows("S 10000, finished")
 
 
-def test_r27_where_a_capture_turns_out_to_be_ours_what_had_failed_of_the_sale_it_had_paid_stays_failed() -> None:
+def test_r27_when_a_capture_was_our_own_settle_the_failed_part_of_its_invoice_stays_failed() -> None:
     """Of sale 1 the gateway paid 3000, and the other 3000 failed: only the gateway's part is asked again."""
     scenario = Scenario().say(
         "auto 3000 as g1; hold; Out 6000; declined settle 3000; Out 3000; ok settle 3000 #2 as g1"
@@ -31,7 +31,7 @@ def test_r27_where_a_capture_turns_out_to_be_ours_what_had_failed_of_the_sale_it
         ("declined settle 4000; abandon settle 4000", [("abandoned", 500), ("abandoned", 3500)]),
     ],
 )
-def test_r27_where_a_capture_turns_out_to_be_ours_what_it_stood_in_for_is_as_it_was(
+def test_r27_when_a_capture_was_our_own_settle_the_failure_it_covered_is_restored(
     came: str, lacks: list[tuple[str, int]]
 ) -> None:
     """The gateway reports our second settle before its reply comes; of the first one's money a person decides (R39)."""
@@ -45,7 +45,7 @@ def test_r27_where_a_capture_turns_out_to_be_ours_what_it_stood_in_for_is_as_it_
     )
 
 
-def test_r27_what_another_capture_has_covered_since_does_not_lack_again() -> None:
+def test_r27_when_a_capture_was_our_own_settle_amounts_covered_by_others_stay_covered() -> None:
     """Of 4000 that failed, g1 stood in for 3000, and g2 of 1500 for the rest: 500 more than that, which stay."""
     scenario = Scenario().say("hold; Out 2000; Out 2000; Out 3000; declined settle 2000; declined settle 2000 #2")
     scenario.say("auto 3000 as g1; auto 1500 as g2; ok settle 3000 as g1")
@@ -56,7 +56,7 @@ def test_r27_what_another_capture_has_covered_since_does_not_lack_again() -> Non
     ]  # fmt: skip
 
 
-def test_r27_what_fits_the_open_part_is_settled_under_its_id() -> None:
+def test_r27_an_automatic_settlement_within_the_open_amount_is_booked_under_its_id() -> None:
     scenario = Scenario().say("auto 4000 as g7").shows("S 4000, U 4000, K 4000")
 
     assert [(one.settle_id, one.automatic) for one in scenario.payment().settlements] == [("g7", True)]
@@ -71,7 +71,7 @@ def test_r27_an_invoice_uses_the_pool_first() -> None:
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
-def test_r27_in_every_mode_the_pool_comes_first_and_the_payment_was_not_asked_by_it(by: str) -> None:
+def test_r27_total_and_hold_use_the_pool_first_and_settle_the_rest_once(by: str) -> None:
     scenario = Scenario(by=by).say("auto 3000; Out 2000")
     assert scenario.told == ""
 
@@ -80,13 +80,13 @@ def test_r27_in_every_mode_the_pool_comes_first_and_the_payment_was_not_asked_by
     scenario.shows("S 10000, finished")
 
 
-def test_r27_total_settles_what_is_left_with_the_first_invoice_that_the_pool_does_not_cover() -> None:
+def test_r27_total_settles_the_rest_with_the_first_invoice_that_the_pool_does_not_cover() -> None:
     scenario = Scenario(by="total").say("auto 3000; Out 2000; Out 1500")
 
     assert scenario.told == "settle 7000"
 
 
-def test_r27_what_does_not_fit_waits_for_the_commands_in_flight() -> None:
+def test_r27_an_automatic_settlement_that_does_not_fit_waits_for_commands_in_flight() -> None:
     scenario = Scenario().say("hold; Out 6000; auto 10000").shows("S 0, P 6000, K 6000")
 
     assert "payment.auto_settled" not in scenario.heard
@@ -95,40 +95,40 @@ def test_r27_what_does_not_fit_waits_for_the_commands_in_flight() -> None:
     assert scenario.decisions[-1].judged == [("p1", "g1", True)]
 
 
-def test_r27_and_is_judged_as_soon_as_it_can_be() -> None:
+def test_r27_a_waiting_automatic_settlement_is_decided_when_the_commands_have_ended() -> None:
     scenario = Scenario().say("hold; Out 6000; auto 10000; declined settle 6000")
 
     assert scenario.decisions[-1].judged == [("p1", "g1", False)]
     scenario.shows("S 10000, lacks 0, U 4000")
 
 
-def test_r27_it_waits_only_for_its_own_payment() -> None:
+def test_r27_an_automatic_settlement_waits_only_for_commands_of_its_own_payment() -> None:
     scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("hold; Out 2000; auto 7000 on a")
 
     scenario.shows("S 7000, P 2000")
 
 
-def test_r27_a_manual_or_frozen_command_is_in_flight_too() -> None:
+def test_r27_manual_unknown_and_suspect_commands_count_as_in_flight() -> None:
     for trouble in ("manual", "unknown", "suspect"):
         scenario = Scenario().say(f"hold; Out 6000; {trouble} settle 6000; auto 10000").shows("S 0, P 6000")
         scenario.say("resolve not settle 6000").shows("S 10000, P 0, lacks 0")
 
 
-def test_r27_it_undoes_voids_that_were_only_booked() -> None:
+def test_r27_an_automatic_settlement_undoes_voids_that_were_only_booked() -> None:
     scenario = Scenario(by="total").say("discount 2000; auto 10000")
 
     assert scenario.told == "refund 2000"
     scenario.shows("S 10000, F 2000, K 8000, C 0").say("Out 8000").shows("finished")
 
 
-def test_r27_only_undoes_what_was_never_sent() -> None:
+def test_r27_an_automatic_settlement_does_not_undo_voids_that_were_sent() -> None:
     scenario = Scenario().say("discount 2000; auto 10000")
 
     assert scenario.refused == ["suspect R27"]
     scenario.shows("S 0, C 2000, K 0, attention")
 
 
-def test_r27_room_below_the_cap_is_enough_and_what_exceeds_the_order_is_refunded() -> None:
+def test_r27_an_automatic_settlement_up_to_the_cap_is_booked_and_its_surplus_refunded() -> None:
     scenario = Scenario(pay("p1", 10000, cap=12000)).say("auto 11000 as g1")
 
     assert scenario.told == "refund 1000"
@@ -140,7 +140,7 @@ def test_r27_room_below_the_cap_is_enough_and_what_exceeds_the_order_is_refunded
     scenario.shows("S 11000, F 1000, K 10000")
 
 
-def test_r27_above_the_cap_nothing_is_booked_and_the_payment_is_not_frozen() -> None:
+def test_r27_an_automatic_settlement_above_the_cap_is_suspect_and_freezes_nothing() -> None:
     scenario = Scenario().say("auto 10001 as g1").shows("S 0, open 10000, attention")
 
     assert scenario.refused == ["suspect R27"]
@@ -152,14 +152,14 @@ def test_r27_above_the_cap_nothing_is_booked_and_the_payment_is_not_frozen() -> 
     assert scenario.state["status"] == "finished"
 
 
-def test_r27_a_suspect_one_repeated_is_a_duplicate() -> None:
+def test_r27_a_repeated_suspect_automatic_settlement_is_a_duplicate() -> None:
     scenario = Scenario().say("auto 10001 as g1; again")
 
     assert scenario.fates["duplicate"] == 1
     assert scenario.heard.count("payment.suspect") == 1
 
 
-def test_r27_a_suspect_one_repeated_after_a_person_gave_it_up_is_a_duplicate() -> None:
+def test_r27_a_repeated_abandoned_automatic_settlement_is_a_duplicate() -> None:
     """R8: a refused fact repeated stays refused. A redelivery must not raise the alarm again."""
     scenario = Scenario().say("Out 10000; auto 1 as g1; abandon auto g1")
     scenario.give(auto(1, "p1", "g1"))
@@ -168,27 +168,27 @@ def test_r27_a_suspect_one_repeated_after_a_person_gave_it_up_is_a_duplicate() -
     assert scenario.state["status"] == "finished"
 
 
-def test_r27_a_suspect_one_with_another_value_is_a_conflict_or_judged_as_new() -> None:
+def test_r27_a_suspect_automatic_settlement_with_another_value_is_a_conflict_or_new() -> None:
     scenario = Scenario().say("auto 10001 as g1")
 
     assert scenario.give(auto(500, "p1", "g1")).fate in ("refused", "applied")
 
 
-def test_r27_the_id_of_a_settle_of_ours_is_a_duplicate_after() -> None:
+def test_r27_a_capture_reported_after_our_settle_with_its_id_is_a_duplicate() -> None:
     scenario = Scenario().say("hold; Out 3000; ok settle 3000 as X; go; auto 3000 as X")
 
     assert scenario.fates["duplicate"] == 1
     scenario.shows("S 3000, K 3000")
 
 
-def test_r27_the_id_of_a_settle_of_ours_is_a_duplicate_before_while_it_waited() -> None:
+def test_r27_a_waiting_capture_with_the_id_of_our_settle_is_a_duplicate() -> None:
     scenario = Scenario().say("hold; Out 6000; auto 6000 as X; ok settle 6000 as X; go")
 
     scenario.shows("S 6000, P 0, open 4000, K 6000")
     assert "payment.suspect" not in scenario.heard
 
 
-def test_r27_the_id_of_a_settle_of_ours_is_a_duplicate_before_when_it_was_booked() -> None:
+def test_r27_a_booked_capture_with_the_id_of_our_settle_is_a_duplicate() -> None:
     """R27 ("that command: a duplicate") goes before R32 ("an operation id used by an automatic settlement")."""
     scenario = (
         Scenario().say("hold; Out 3000; auto 3000 as X; ok settle 3000 as X; go").shows("S 3000, P 0, K 3000, lacks 0")
@@ -199,7 +199,7 @@ def test_r27_the_id_of_a_settle_of_ours_is_a_duplicate_before_when_it_was_booked
     assert scenario.told == "settle 3000, settle 7000"
 
 
-def test_r27_it_covers_what_accepted_invoices_lack_oldest_first() -> None:
+def test_r27_an_automatic_settlement_covers_failed_invoices_oldest_first() -> None:
     scenario = Scenario().script("settle", "declined", "declined").say("Out 3000; Out 2000; auto 4000")
 
     scenario.shows("lacks 1000, U 0")
@@ -211,13 +211,13 @@ def test_r27_it_covers_what_accepted_invoices_lack_oldest_first() -> None:
     assert scenario.state["status"] == "open"
 
 
-def test_r27_it_covers_what_waits_for_authorization() -> None:
+def test_r16_room_below_the_cap_covers_an_increase_after_a_voided_discount() -> None:
     scenario = Scenario(pay("p1", 10000, cap=12000)).say("discount 1500; increase 1500; Out 10000")
 
     scenario.shows("S 10000, finished")
 
 
-def test_r27_where_it_was_the_settle_that_had_failed_what_waits_for_authorization_still_does() -> None:
+def test_r27_a_capture_for_a_failed_settle_leaves_the_waiting_amount_waiting() -> None:
     scenario = Scenario(pay("p1", 6000, in_hours=48), value=10000)
     scenario.say("hold; Out 10000; wait 48h; declined settle 6000; auto 6000").shows("S 6000, waits 4000, lacks 4000")
 
@@ -238,20 +238,20 @@ def test_r27_two_automatic_settlements_each_refund_their_own_surplus() -> None:
     assert {one.cause_id for one in scenario.issued} == {"g2"}
 
 
-def test_r27_on_a_lapsed_payment_what_fits_what_had_been_open_is_settled() -> None:
+def test_r27_an_automatic_settlement_of_what_had_been_open_is_booked_on_a_lapsed_payment() -> None:
     scenario = Scenario(pay("p1", 10000, in_hours=48)).say("Out 4000; wait 48h; auto 6000").shows("S 10000, K 10000")
 
     scenario.say("Out 6000").shows("finished")
 
 
-def test_r27_what_turns_out_to_be_the_same_capture_is_lacking_on_the_newest_sales_first() -> None:
+def test_r27_when_a_capture_was_our_own_settle_the_newest_invoices_lack_its_amount() -> None:
     scenario = Scenario().say("hold; Out 3000; auto 3000 as g1; Out 1; Out 2999; ok settle 3000 as g1; go")
 
     assert [(one.cause_id, one.value) for one in scenario.issued] == [("1", 3000), ("2", 1), ("3", 2999)]
     scenario.shows("S 6000, O 6000, lacks 0")
 
 
-def test_r27_what_turns_out_to_be_the_same_capture_is_not_what_a_sale_lacks_that_two_payments_failed() -> None:
+def test_r27_when_a_capture_was_our_own_settle_an_invoice_that_failed_twice_stays_failed() -> None:
     scenario = Scenario(pay("p1", 6000), pay("p2", 6000)).say("auto 3000 as g1; hold; Out 3000; Out 6000")
     scenario.say("declined settle 3000 on p1; declined settle 3000 on p2; Out 3000; ok settle 3000 on p1 as g1; go")
 

@@ -22,7 +22,7 @@ def test_r22_automatically_settled_money_is_refunded() -> None:
     scenario.shows("S 4000, F 4000, C 6000, K 0, canceled")
 
 
-def test_r22_nothing_is_ever_settled_after_it() -> None:
+def test_r22_nothing_is_settled_after_a_cancellation() -> None:
     scenario = Scenario().say("cancel; Out 1000; increase 500; auto 1; pay p2 3000; Out 2; return 1")
 
     assert "settle" not in scenario.told
@@ -45,7 +45,7 @@ def test_r22_an_automatic_settlement_that_arrives_later_is_refunded_at_once() ->
     scenario.shows("S 4000, F 4000, K 0, canceled")
 
 
-def test_r27_a_canceled_order_keeps_not_even_what_counts_nothing_for_it() -> None:
+def test_r27_a_canceled_order_refunds_even_a_capture_without_reference_value() -> None:
     """At 10800 for 10000 and with everything counted, one more cent is worth less than one of the order's."""
     scenario = Scenario(pay("p1", 10800, reference=10000, cap=12000))
     scenario.say("hold; cancel; declined cancel 10800; go; auto 10800; auto 1")
@@ -62,7 +62,7 @@ def test_r27_a_canceled_order_keeps_not_even_what_counts_nothing_for_it() -> Non
         (1, 100, "auto 1; discount 50; hold; cancel; declined refund 1; retry refund 1; go", "refund 1, refund 1"),
     ],
 )
-def test_r22_what_was_captured_before_goes_back_however_little_it_counts(
+def test_r22_captures_before_the_cancellation_are_refunded_even_without_reference_value(
     value: int, reference: int, play: str, told: str
 ) -> None:
     scenario = Scenario(pay("p1", value, reference=reference)).say(play)
@@ -73,7 +73,7 @@ def test_r22_what_was_captured_before_goes_back_however_little_it_counts(
     scenario.shows("S 1, F 1, K 0, canceled")
 
 
-def test_r27_a_refund_of_what_counts_nothing_names_its_rule_and_the_capture_that_caused_it() -> None:
+def test_r27_a_refund_without_reference_value_names_its_rule_and_its_capture() -> None:
     scenario = Scenario(pay("p1", 20, reference=10)).say("hold; cancel; auto 1; declined cancel 20")
 
     refund, told = scenario.issued[-1], scenario.event("refund.requested")
@@ -87,7 +87,7 @@ def test_r22_a_second_cancellation_is_a_duplicate() -> None:
     assert Scenario().say("cancel; cancel").fates["duplicate"] == 1
 
 
-def test_r22_what_a_declined_void_of_a_change_did_not_free_is_voided_once_again() -> None:
+def test_r22_a_cancellation_voids_again_what_a_declined_void_of_a_change_left_open() -> None:
     before = Scenario().script("cancel", "declined").say("discount 1500; cancel")
     while_in_flight = Scenario().say("hold; discount 1500; cancel; declined cancel 1500; go")
 
@@ -97,7 +97,7 @@ def test_r22_what_a_declined_void_of_a_change_did_not_free_is_voided_once_again(
     while_in_flight.shows("C 10000, canceled")
 
 
-def test_r22_a_capture_out_of_what_waits_for_a_person_does_not_stand_for_the_void_of_a_change() -> None:
+def test_r22_a_capture_after_a_declined_cancel_does_not_replace_the_void_of_a_change() -> None:
     scenario = Scenario().say("hold; discount 4000; cancel; declined cancel 6000; auto 2000; declined cancel 4000")
 
     assert scenario.told == "cancel 4000, cancel 6000, refund 2000, cancel 4000"
@@ -105,7 +105,7 @@ def test_r22_a_capture_out_of_what_waits_for_a_person_does_not_stand_for_the_voi
     assert scenario.attention == [("failed", 4000)]
 
 
-def test_r22_once_and_no_more() -> None:
+def test_r22_a_cancellation_repeats_a_declined_void_only_once() -> None:
     scenario = Scenario().script("cancel", "declined", "declined", "declined", "declined").say("discount 1500; cancel")
 
     assert scenario.told == "cancel 1500, cancel 10000"
@@ -117,7 +117,7 @@ def test_r22_once_and_no_more() -> None:
     scenario.shows("open 10000, D 0, canceled")
 
 
-def test_r22_also_where_a_person_had_given_the_void_of_the_change_up() -> None:
+def test_r22_a_cancellation_also_voids_what_an_abandoned_void_left_open() -> None:
     """Giving up lets an order finish (R5); a cancellation frees all that is open."""
     scenario = Scenario().script("cancel", "declined").say("discount 1500; abandon cancel 1500; cancel")
 
@@ -125,7 +125,7 @@ def test_r22_also_where_a_person_had_given_the_void_of_the_change_up() -> None:
     scenario.shows("C 10000, canceled")
 
 
-def test_r22_a_declined_void_of_the_cancellation_is_asked_again_only_by_a_person() -> None:
+def test_r22_a_declined_void_of_the_cancellation_is_retried_only_by_an_operator() -> None:
     scenario = Scenario().script("cancel", "declined").say("cancel").shows("open 10000, canceled, attention")
 
     assert scenario.told == "cancel 10000"
@@ -137,7 +137,7 @@ def test_r22_a_declined_void_of_the_cancellation_is_asked_again_only_by_a_person
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
-def test_r22_in_total_and_hold_a_payment_that_settled_by_itself_is_not_told(by: str) -> None:
+def test_r22_in_total_and_hold_the_rest_of_a_captured_payment_is_booked_and_not_sent(by: str) -> None:
     scenario = Scenario(by=by).say("auto 3500; cancel")
 
     assert scenario.told == "refund 3500"
@@ -145,7 +145,7 @@ def test_r22_in_total_and_hold_a_payment_that_settled_by_itself_is_not_told(by: 
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
-def test_r22_in_total_and_hold_all_of_an_untouched_payment_is_canceled_once(by: str) -> None:
+def test_r22_in_total_and_hold_an_untouched_payment_is_canceled_whole_and_once(by: str) -> None:
     assert Scenario(by=by).say("discount 1; discount 2; cancel").told == "cancel 10000"
 
 
@@ -156,7 +156,7 @@ def test_r22_a_refund_in_flight_of_a_change_is_not_refunded_twice() -> None:
     scenario.shows("F 10000, K 0, canceled")
 
 
-def test_r22_a_declined_refund_is_not_decided_anew() -> None:
+def test_r22_a_declined_refund_is_left_to_its_retry() -> None:
     """R21: what a decline released is taken again only by its retry."""
     scenario = Scenario().script("refund", "declined").say("auto 10000; discount 1500; cancel")
 
@@ -165,7 +165,7 @@ def test_r22_a_declined_refund_is_not_decided_anew() -> None:
     assert scenario.state["status"] == "canceled"
 
 
-def test_r22_an_invoice_refused_for_other_reasons_does_not_stand_in_the_way() -> None:
+def test_r22_a_refused_invoice_does_not_prevent_a_cancellation() -> None:
     scenario = Scenario()
     scenario.give(out("1", 100, currency="BRL"))
 
@@ -186,7 +186,7 @@ def test_r22_an_invoice_refused_for_other_reasons_does_not_stand_in_the_way() ->
         "Out 1; return 1",
     ],
 )
-def test_r23_with_an_accepted_output_invoice_it_is_refused(play: str) -> None:
+def test_r23_a_cancellation_after_an_accepted_output_invoice_is_refused(play: str) -> None:
     scenario = Scenario().say(play)
     before = scenario.numbers_now()
 
@@ -196,18 +196,18 @@ def test_r23_with_an_accepted_output_invoice_it_is_refused(play: str) -> None:
     assert scenario.numbers_now() == before
 
 
-def test_r23_the_merchant_changes_the_order_instead() -> None:
+def test_r23_the_merchant_may_change_the_order_instead() -> None:
     Scenario().say("Out 6000; cancel; discount 4000").shows("V 6000, S 6000, C 4000, finished")
 
 
-def test_r23_abandon_frees_an_order_whose_only_settle_failed() -> None:
+def test_r23_abandoning_the_only_failed_settle_lets_the_order_finish() -> None:
     scenario = Scenario().say("hold; Out 6000; declined settle 6000; cancel; discount 4000; abandon settle 6000; go")
 
     scenario.shows("V 6000, S 0, C 10000, finished")
 
 
 @pytest.mark.parametrize("first", ["invoice", "cancel"])
-def test_r24_the_first_one_applied_wins_and_the_other_is_definitely_rejected(first: str) -> None:
+def test_r24_of_invoice_and_cancellation_the_first_applied_wins_and_the_other_is_refused(first: str) -> None:
     scenario = Scenario().say("Out 1000; cancel" if first == "invoice" else "cancel; Out 1000")
 
     assert scenario.refused == ["rejected R23" if first == "invoice" else "rejected R22"]
@@ -219,7 +219,9 @@ def test_r24_the_first_one_applied_wins_and_the_other_is_definitely_rejected(fir
     "play", ["cancel; auto {}", "hold; cancel; auto {}; go"], ids=["declined before", "declined after"]
 )
 @pytest.mark.parametrize("took", [3000, 1])
-def test_r22_the_rest_of_what_the_gateway_took_is_booked_after_a_declined_void(by: str, play: str, took: int) -> None:
+def test_r22_after_a_declined_cancel_the_rest_of_a_captured_payment_is_booked_as_voided(
+    by: str, play: str, took: int
+) -> None:
     scenario = Scenario(by=by).script("cancel", "declined").say(play.format(took))
     assert scenario.told == f"cancel 10000, refund {took}"
 
@@ -231,7 +233,7 @@ def test_r22_the_rest_of_what_the_gateway_took_is_booked_after_a_declined_void(b
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
-def test_no_part_of_a_payment_that_settled_is_voided_at_a_connector_that_takes_no_parts(by: str) -> None:
+def test_total_and_hold_send_no_void_for_a_part_of_a_settled_payment(by: str) -> None:
     scenario = Scenario(pay("a", 3000, by=by), pay("b", 7000, by=by)).script("cancel", "declined")
 
     scenario.say("discount 3000; auto 1000 on a; retry cancel 3000")

@@ -7,7 +7,7 @@ from tests.unit.domain.scenario import Scenario, change, pay
 # R13
 
 
-def test_r13_a_change_moves_the_value_by_both_its_amounts() -> None:
+def test_r13_a_change_applies_its_discount_and_its_increment() -> None:
     Scenario().say("change -1500 +1000; increase 200; discount 50").shows("V 9650")
 
 
@@ -36,7 +36,7 @@ def test_r13_a_change_is_allowed_while_settles_are_in_flight() -> None:
         ("Out 10000", change("x", 0, 0, items=True)),
     ],
 )
-def test_r14_refused_with_the_reason_and_no_money(before: str, refused) -> None:
+def test_r14_an_impossible_change_is_refused_with_its_reason_and_moves_no_money(before: str, refused) -> None:
     scenario = Scenario().say(before)
     told, numbers = scenario.told, scenario.numbers_now()
 
@@ -55,7 +55,7 @@ def test_r14_item_changes_at_equal_value_are_accepted_and_move_nothing() -> None
         assert "change.accepted" in scenario.heard
 
 
-def test_r14_the_reasons_tell_apart_what_is_wrong() -> None:
+def test_r14_each_kind_of_impossible_change_has_its_own_reason() -> None:
     reasons = set()
     for before, fact in (
         ("", change("x", 700, 700)), ("", change("x", 10000)), ("Out 6000", change("x", 4001)),
@@ -88,14 +88,16 @@ def test_r14_a_discount_to_exactly_what_is_invoiced_is_accepted() -> None:
         ("auto 3000; Out 2000", 7500, "cancel 7000, refund 500"),
     ],
 )
-def test_r15_voids_first_then_refunds_and_the_rest_was_never_authorized(before: str, discount: int, told: str) -> None:
+def test_r15_a_discount_voids_first_then_refunds_and_skips_what_was_never_authorized(
+    before: str, discount: int, told: str
+) -> None:
     scenario = Scenario().say(before).say("hold")
     scenario.give(change("x", discount))
 
     assert scenario.told == told
 
 
-def test_r15_both_carry_the_change_as_their_cause() -> None:
+def test_r15_the_void_and_the_refund_name_the_change_as_their_cause() -> None:
     scenario = Scenario().say("auto 9500; discount 1000 as c7")
 
     assert [(one.operation, one.cause_kind, one.cause_id) for one in scenario.issued] == [
@@ -116,21 +118,21 @@ def test_r15_a_refund_whose_settle_is_in_flight_waits_for_it() -> None:
     assert scenario.told == "settle 10000, refund 1500"
 
 
-def test_r15_it_falls_away_if_that_settle_fails() -> None:
+def test_r15_a_waiting_refund_is_dropped_if_its_settle_fails() -> None:
     scenario = Scenario(by="total").say("hold; Out 2000; discount 1500; declined settle 10000; go")
 
     assert scenario.told == "settle 10000"
     scenario.shows("K 0, refunds_wait 0, F 0")
 
 
-def test_r15_after_it_fell_away_a_retry_asks_for_the_new_total() -> None:
+def test_r15_after_a_refund_was_dropped_a_retry_settles_the_new_total() -> None:
     scenario = Scenario(by="total").say("hold; Out 2000; discount 1500; declined settle 10000; go; retry settle 10000")
 
     assert scenario.told == "settle 10000, settle 8500"
     scenario.say("Out 6500").shows("V 8500, S 8500, C 1500, F 0, finished")
 
 
-def test_r15_it_falls_away_as_far_as_that_settle_came_short() -> None:
+def test_r15_a_waiting_refund_is_reduced_by_what_its_settle_came_short() -> None:
     """Assumed: short by 1000 of a surplus of 1500, then only 500 are too much and only they are refunded."""
     scenario = Scenario(by="total").say("hold; Out 2000; discount 1500; short 9000 settle 10000; go; Out 6500")
 
@@ -138,7 +140,7 @@ def test_r15_it_falls_away_as_far_as_that_settle_came_short() -> None:
     scenario.shows("S 9000, F 500, K 8500, finished")
 
 
-def test_r15_only_what_confirmed_settlements_do_not_cover_waits() -> None:
+def test_r15_only_the_part_of_a_refund_that_no_settlement_covers_waits() -> None:
     scenario = Scenario(pay("a", 7000, by="total"), pay("b", 3000, by="total"))
     scenario.say("hold; Out 2000; ok settle 3000; discount 4000")
 
@@ -146,7 +148,7 @@ def test_r15_only_what_confirmed_settlements_do_not_cover_waits() -> None:
     scenario.shows("refunds_wait 1000").say("go").shows("F 4000, refunds_wait 0")
 
 
-def test_r15_a_refund_that_waits_is_dropped_only_as_far_as_it_is_too_much() -> None:
+def test_r15_a_declined_settle_drops_only_the_refund_that_waited_for_it() -> None:
     """b confirmed, a declined: K would be 3000 < V', so the refund of 1000 that waited for a falls away."""
     scenario = Scenario(pay("a", 7000, by="total"), pay("b", 3000, by="total"))
     scenario.say("hold; Out 2000; ok settle 3000; discount 4000; declined settle 7000; go")
@@ -162,19 +164,19 @@ def test_r15_a_decrease_to_what_is_invoiced_closes_the_order() -> None:
     scenario.shows("invoiced").say("go").shows("finished")
 
 
-def test_r15_of_an_increase_that_waits_for_authorization_nothing_is_voided_or_refunded() -> None:
+def test_r15_a_discount_of_a_waiting_increase_voids_and_refunds_nothing() -> None:
     scenario = Scenario().say("increase 2000; Out 11000; discount 1000")
 
     assert scenario.told == "settle 10000"
     scenario.shows("V 11000, waits 1000, invoiced")
 
 
-def test_r15_needs_no_rest_that_was_never_authorized() -> None:
+def test_r15_a_discount_is_taken_first_from_what_was_never_authorized() -> None:
     Scenario(pay("p1", 6000), value=10000).say("discount 3000").shows("V 7000, C 0, open 6000")
     Scenario(pay("p1", 6000), value=10000).say("discount 5000").shows("V 5000, C 1000, open 5000")
 
 
-def test_r15_what_the_order_never_needed_stays_open_until_it_finishes() -> None:
+def test_r15_authorization_above_the_order_value_stays_open_until_the_order_finishes() -> None:
     """V 8000 of A 10000: a discount of 1000 voids min(1000, 10000 − 7000), the other 2000 wait for `finish`."""
     Scenario(pay("p1", 10000), value=8000).say("discount 1000").shows("C 1000, open 9000")
 
@@ -202,7 +204,9 @@ def test_r16_an_increase_moves_no_money(mode: str) -> None:
         (None, "auto 4000", 700, 700),
     ],
 )
-def test_r16_what_room_does_not_cover_is_named(cap: int | None, before: str, increase: int, needed: int | None) -> None:
+def test_r16_an_increase_names_the_missing_authorization(
+    cap: int | None, before: str, increase: int, needed: int | None
+) -> None:
     scenario = Scenario(pay("p1", 10000, cap=cap)).say(before)
     scenario.give(change("x", 0, increase))
 
@@ -212,13 +216,13 @@ def test_r16_what_room_does_not_cover_is_named(cap: int | None, before: str, inc
         assert needed in scenario.event("authorization.needed").numbers.values()
 
 
-def test_r16_an_order_of_more_than_its_payments_names_what_is_missing_at_once() -> None:
+def test_r16_an_order_above_its_payments_names_the_missing_authorization_at_once() -> None:
     scenario = Scenario(pay("p1", 6000), value=10000)
 
     assert 4000 in scenario.event("authorization.needed").numbers.values()
 
 
-def test_r16_what_waits_is_settled_oldest_first_as_payments_come() -> None:
+def test_r16_waiting_amounts_are_settled_oldest_first_as_payments_arrive() -> None:
     scenario = Scenario().say("increase 3000; Out 9000; Out 2500; Out 1000").shows("S 10000, waits 2500")
 
     scenario.say("pay p2 2000").shows("waits 500")
@@ -227,7 +231,7 @@ def test_r16_what_waits_is_settled_oldest_first_as_payments_come() -> None:
     scenario.say("pay p3 1000").shows("S 12500, waits 0, open 500")
 
 
-def test_r16_a_declined_void_makes_room_for_what_waits() -> None:
+def test_r16_a_declined_void_makes_room_for_a_waiting_amount() -> None:
     scenario = Scenario().say("hold; discount 1500; increase 1500; Out 10000").shows("P 8500, waits 1500")
 
     scenario.say("declined cancel 1500; go")
@@ -235,20 +239,20 @@ def test_r16_a_declined_void_makes_room_for_what_waits() -> None:
     scenario.shows("S 10000, C 0, finished")
 
 
-def test_r16_a_later_payment_takes_part_in_later_invoices_last() -> None:
+def test_r16_a_later_payment_is_used_last() -> None:
     scenario = Scenario().say("increase 1000; pay p2 1000; Out 11000")
 
     assert (scenario.told_of("p1"), scenario.told_of("p2")) == ("settle 10000", "settle 1000")
 
 
-def test_r16_a_later_payment_settles_no_more_than_the_order() -> None:
+def test_r16_a_later_payment_settles_no_more_than_the_order_needs() -> None:
     scenario = Scenario().say("increase 1000; pay p2 5000; Out 11000")
 
     assert (scenario.told_of("p1"), scenario.told_of("p2")) == ("settle 10000", "settle 1000, cancel 4000")
     scenario.shows("finished")
 
 
-def test_r16_a_failed_amount_is_not_waiting_and_no_new_payment_takes_it() -> None:
+def test_r16_a_failed_amount_does_not_wait_and_is_not_settled_by_a_new_payment() -> None:
     """R35: the amount is neither moved to another payment nor asked again by itself."""
     scenario = Scenario().script("settle", "declined").say("Out 6000; pay p2 6000")
 

@@ -21,7 +21,7 @@ from worker.domain.objection import changed_since, objection
 from worker.domain.terms import HOUR_MS
 
 
-def test_r39_of_two_waiting_returns_the_newest_is_dropped_first_and_only_as_far_as_needed() -> None:
+def test_r39_the_newest_of_two_waiting_returns_is_dropped_first_and_only_as_needed() -> None:
     scenario = Scenario().say("hold; Out 3000; Out 2999; return 2000; return 3000")
     scenario.say("declined settle 3000; abandon settle 3000").shows("refunds_wait 2999")
 
@@ -33,7 +33,7 @@ def test_r39_of_two_waiting_returns_the_newest_is_dropped_first_and_only_as_far_
     assert scenario.order.dropped == 5000
 
 
-def test_r32_an_operation_id_of_another_command_makes_suspect_by_name_and_number() -> None:
+def test_r32_a_success_with_the_operation_id_of_another_command_is_suspect_and_names_it() -> None:
     scenario = Scenario().say("hold; Out 6000; Out 4000; ok settle 6000 as X; ok settle 4000 as X")
 
     told = scenario.event("command.suspect")
@@ -41,14 +41,14 @@ def test_r32_an_operation_id_of_another_command_makes_suspect_by_name_and_number
     assert told.reason == "Operation id X is another command's (R32)"
 
 
-def test_r32_a_refund_under_the_id_of_an_automatic_settlement_is_suspect_by_name() -> None:
+def test_r32_a_refund_with_the_id_of_an_automatic_settlement_is_suspect_and_names_it() -> None:
     scenario = Scenario().say("auto 6000 as g1; Out 6000; hold; return 500; ok refund 500 as g1")
 
     assert scenario.event("command.suspect").reason == "Operation id g1 is an automatic settlement's (R32)"
 
 
 @pytest.mark.parametrize("field", ["value", "reference_value"])
-def test_r9_an_order_is_authorized_for_at_most_what_an_amount_can_be_in_either_value(field: str) -> None:
+def test_r9_an_order_is_authorized_for_at_most_the_largest_amount_in_real_and_reference_value(field: str) -> None:
     most, scenario = 2**53 - 1 - 10000, Scenario()
 
     fates = [scenario.give(added(replace(pay("p2", 1), **{field: value}))).fate for value in (most + 1, most)]
@@ -57,14 +57,14 @@ def test_r9_an_order_is_authorized_for_at_most_what_an_amount_can_be_in_either_v
     assert scenario.refused == ["rejected R9"]
 
 
-def test_r22_what_the_gateway_captured_is_given_back_by_the_rule_of_cancellation() -> None:
+def test_r22_a_capture_is_refunded_under_the_rule_of_cancellation() -> None:
     scenario = Scenario().say("auto 3000; cancel")
 
     assert scenario.told == "cancel 7000, refund 3000"
     assert scenario.event("refund.requested").rule == "R22"
 
 
-def test_r27_a_settlement_that_was_given_up_stays_refused_and_one_of_other_content_is_judged() -> None:
+def test_r27_an_abandoned_capture_stays_refused_and_other_content_under_its_id_is_decided() -> None:
     scenario = Scenario(pay("a", 7000), pay("b", 3000)).say(
         "auto 9000 on a as g1; abandon auto g1; auto 9000 on a as g1"
     )
@@ -76,12 +76,12 @@ def test_r27_a_settlement_that_was_given_up_stays_refused_and_one_of_other_conte
     scenario.shows("S 3500")
 
 
-def test_r3_where_no_recipient_has_anything_to_receive_the_first_takes_all() -> None:
+def test_r3_when_no_recipient_has_a_share_left_the_first_takes_all() -> None:
     assert divided(5, [0, 0, 0]) == [5, 0, 0]
     assert divided(5, []) == []
 
 
-def test_r11_an_update_of_tracking_names_its_rule_and_the_same_again_is_a_duplicate() -> None:
+def test_r11_a_tracking_update_names_its_rule_and_its_repeat_is_a_duplicate() -> None:
     scenario = Scenario().say("Out 6000")
 
     fates = [scenario.give(tracking("1", **fields)).fate for fields in ({}, {}, {"courier": "c"}, {"courier": "c"})]
@@ -94,7 +94,7 @@ def test_r11_an_update_of_tracking_names_its_rule_and_the_same_again_is_a_duplic
     ("play", "action"),
     [("Out 6000", "abandoned"), ("hold; Out 6000", "abandoned"), ("hold; Out 6000; unknown settle 6000", "abandoned")],
 )
-def test_r39_where_nothing_failed_there_is_nothing_to_give_up(play: str, action: str) -> None:
+def test_r39_abandoning_a_command_that_has_not_failed_is_reported_as_without_effect(play: str, action: str) -> None:
     scenario = Scenario().say(play)
 
     scenario.person("abandoned", scenario.issued[0])
@@ -104,7 +104,7 @@ def test_r39_where_nothing_failed_there_is_nothing_to_give_up(play: str, action:
     )
 
 
-def test_r39_a_retry_of_a_refund_that_came_back_by_hand_finds_nothing() -> None:
+def test_r39_a_refund_that_was_retried_with_success_cannot_be_retried_again() -> None:
     scenario = (
         Scenario().script("refund", "declined", "ok").say("Out 6000; return 1; retry refund 1; retry refund 1 #1")
     )
@@ -113,7 +113,7 @@ def test_r39_a_retry_of_a_refund_that_came_back_by_hand_finds_nothing() -> None:
     scenario.shows("F 1")
 
 
-def test_r39_more_than_was_asked_can_have_been_refunded_also_from_what_a_decline_set_aside() -> None:
+def test_r39_a_refund_may_be_resolved_for_up_to_the_whole_settlement() -> None:
     scenario = Scenario().script("refund", "declined", "manual").say("Out 6000; return 1000; return 2000")
 
     scenario.person("resolved", scenario.issued[2], value=6001)
@@ -130,7 +130,7 @@ _ALLOWED = {
 
 
 @pytest.mark.parametrize("action", _ALLOWED)
-def test_r39_what_may_be_decided_depends_on_what_became_of_the_command(action: str) -> None:
+def test_r39_the_state_of_a_command_determines_the_allowed_decisions(action: str) -> None:
     for state in _STATES:
         stored, done = ("succeeded", 5999) if state == "short" else (state, 6000)
 
@@ -146,11 +146,11 @@ def test_r39_what_may_be_decided_depends_on_what_became_of_the_command(action: s
      ("resolve", "only manual, suspect and unknown ones are resolved"),
      ("abandon", "only a declined or short one is abandoned")],
 )  # fmt: skip
-def test_r39_an_objection_says_what_could_be_decided_instead(action: str, why: str) -> None:
+def test_r39_an_objection_names_the_states_that_allow_the_decision(action: str, why: str) -> None:
     assert objection(action, "sent", 0, 6000) == f"the command is sent; {why}"
 
 
-def test_r39_what_was_resolved_in_part_may_be_asked_again_or_given_up() -> None:
+def test_r39_a_command_resolved_in_part_may_be_retried_or_abandoned() -> None:
     assert objection("retry", "resolved", 5999, 6000) is None
     assert objection("abandon", "resolved", 5999, 6000) is None
     assert objection("retry", "resolved", 6000, 6000) is not None
@@ -159,7 +159,7 @@ def test_r39_what_was_resolved_in_part_may_be_asked_again_or_given_up() -> None:
 
 @pytest.mark.parametrize("action", ["retry", "abandon"])
 @pytest.mark.parametrize(("state", "done"), [("declined", 0), ("succeeded", 5999), ("resolved", 0)])
-def test_r39_of_what_the_books_miss_nothing_any_more_nothing_is_asked_again_or_given_up(
+def test_r39_a_command_of_which_nothing_is_missing_cannot_be_retried_or_abandoned(
     action: str, state: str, done: int
 ) -> None:
     assert objection(action, state, done, 6000) is None
@@ -168,7 +168,7 @@ def test_r39_of_what_the_books_miss_nothing_any_more_nothing_is_asked_again_or_g
     )
 
 
-def test_r39_a_person_decides_about_the_command_as_they_saw_it() -> None:
+def test_r39_a_decision_about_a_command_that_has_changed_since_is_refused() -> None:
     assert changed_since(None, 2, "suspect") is None
     assert changed_since(2, 2, "suspect") is None
     for seen in (0, 1, 3):
@@ -177,7 +177,7 @@ def test_r39_a_person_decides_about_the_command_as_they_saw_it() -> None:
         )
 
 
-def test_r32_what_was_said_to_be_done_and_the_books_doubt_is_resolved_and_nothing_else_that_ended() -> None:
+def test_r32_of_ended_commands_only_a_doubted_success_can_be_resolved() -> None:
     assert objection("resolve", "succeeded", 6000, 6000, doubted=True) is None
     assert objection("resolve", "resolved", 9999, 6000, doubted=True) is None
     assert objection("resolve", "resolved", 6000, 6000) is not None
@@ -193,7 +193,7 @@ def test_r32_what_was_said_to_be_done_and_the_books_doubt_is_resolved_and_nothin
         ("Out 6000; hold; return 1", "refund 1"),
     ],
 )
-def test_r35_a_decline_without_a_word_is_told_as_declined(play: str, kind: str) -> None:
+def test_r35_a_decline_without_a_code_or_message_is_reported_as_declined(play: str, kind: str) -> None:
     scenario = Scenario().say(play)
     command = scenario.find(kind, lambda one: one.state == "sent")
 
@@ -204,7 +204,7 @@ def test_r35_a_decline_without_a_word_is_told_as_declined(play: str, kind: str) 
     assert (scenario.events[-1].numbers["code"], scenario.fates["duplicate"]) == (None, 1)
 
 
-def test_r35_a_decline_with_a_word_but_no_code_is_told_in_that_word() -> None:
+def test_r35_a_decline_without_a_code_is_reported_with_its_message() -> None:
     scenario = Scenario().say("hold; Out 6000")
     command = scenario.issued[0]
 
@@ -219,7 +219,7 @@ def test_r35_a_decline_with_a_word_but_no_code_is_told_in_that_word() -> None:
     ("code", "message", "told"),
     [(None, None, "a person must look"), ("501", None, "501"), ("501", "refund-manually", "refund-manually")],
 )
-def test_r37_what_a_person_must_look_at_says_why(code: str | None, message: str | None, told: str) -> None:
+def test_r37_a_manual_outcome_is_reported_with_its_reason(code: str | None, message: str | None, told: str) -> None:
     scenario = Scenario().say("hold; Out 6000")
     command = scenario.issued[0]
 
@@ -230,7 +230,7 @@ def test_r37_what_a_person_must_look_at_says_why(code: str | None, message: str 
     assert scenario.event("command.manual").reason == f"The settle of 60.00 is manual: {told} (R37)"
 
 
-def test_r39_two_people_who_decide_the_same_decide_once_and_who_contradicts_is_shown() -> None:
+def test_r39_an_equal_decision_is_a_duplicate_and_a_contradicting_one_is_suspect() -> None:
     scenario = Scenario().say("hold; Out 3000; Out 2000; manual settle 3000; manual settle 2000")
     done, undone = scenario.issued
     scenario.say("resolve 2500 settle 3000 as X; resolve not settle 2000")
@@ -247,7 +247,7 @@ def test_r39_two_people_who_decide_the_same_decide_once_and_who_contradicts_is_s
     scenario.shows("S 2500, P 0")
 
 
-def test_r27_a_suspect_capture_that_a_person_judges_again_is_looked_at_once_more_and_kept_once() -> None:
+def test_r27_a_replayed_suspect_capture_is_decided_again_and_stored_once() -> None:
     scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("auto 9000 on a as g1; auto 4000 on b as g2")
 
     again = scenario.give(auto(9000, "a", "g1"), replayed=True)
@@ -263,7 +263,7 @@ def test_r27_a_suspect_capture_that_a_person_judges_again_is_looked_at_once_more
     ]  # fmt: skip
 
 
-def test_r27_a_capture_is_kept_at_hand_while_it_waits_and_told_when_it_is_judged() -> None:
+def test_r27_the_record_of_a_waiting_capture_is_kept_until_it_is_decided() -> None:
     scenario = Scenario().say("hold; discount 3000")
     command = scenario.issued[0]
 
@@ -277,7 +277,7 @@ def test_r27_a_capture_is_kept_at_hand_while_it_waits_and_told_when_it_is_judged
     assert not scenario.give(auto(100, settle_id="g2")).keeps_record
 
 
-def test_r27_of_captures_that_wait_only_suspect_ones_are_given_up() -> None:
+def test_r27_only_suspect_captures_can_be_abandoned() -> None:
     scenario = Scenario(pay("a", 7000), pay("b", 3000)).say(
         "hold; discount 500; auto 8000 on a as g1; auto 2900 on b as g1"
     )
@@ -288,7 +288,7 @@ def test_r27_of_captures_that_wait_only_suspect_ones_are_given_up() -> None:
     assert scenario.event("command.abandoned").numbers == {"value": 8000, "by": "Ana"}
 
 
-def test_r14_what_is_exactly_allowed_is_allowed() -> None:
+def test_r14_a_change_exactly_at_a_limit_is_accepted() -> None:
     scenario = Scenario()
 
     fates = [
@@ -309,7 +309,7 @@ def test_r14_what_is_exactly_allowed_is_allowed() -> None:
     ]
 
 
-def test_r14_other_items_at_equal_value_move_and_ask_for_nothing() -> None:
+def test_r14_a_change_of_items_at_equal_value_needs_no_authorization() -> None:
     scenario = Scenario().say("increase 3000")
     heard = len(scenario.heard)
 
@@ -319,7 +319,7 @@ def test_r14_other_items_at_equal_value_move_and_ask_for_nothing() -> None:
     assert scenario.heard[heard:] == ["change.accepted"]
 
 
-def test_r27_a_capture_that_waits_is_one_of_ours_when_a_settle_returns_its_id() -> None:
+def test_r27_a_waiting_capture_is_our_own_when_a_settle_returns_its_id() -> None:
     scenario = Scenario().say("hold; Out 6000; auto 6000 as X")
     assert [one.settle_id for one in scenario.order.unbooked] == ["X"]
 
@@ -330,7 +330,7 @@ def test_r27_a_capture_that_waits_is_one_of_ours_when_a_settle_returns_its_id() 
     scenario.shows("S 6000, P 0, open 4000")
 
 
-def test_r27_a_suspect_capture_is_one_of_ours_when_a_settle_returns_its_id_and_was_judged_before() -> None:
+def test_r27_a_suspect_capture_is_our_own_when_a_settle_returns_its_id() -> None:
     scenario = Scenario().say("hold; auto 11000 as X; Out 6000")
 
     decision = scenario.answer(scenario.issued[0], "ok", "X")
@@ -347,7 +347,7 @@ def test_r27_a_suspect_capture_is_one_of_ours_when_a_settle_returns_its_id_and_w
         ("hold; auto 2500 as X; Out 6000; return 100; short 2500 settle 3500 as X", "it was refunded in part"),
     ],
 )
-def test_r32_a_settle_is_not_a_capture_of_another_value_nor_one_that_was_refunded(play: str, why: str) -> None:
+def test_r32_a_settle_with_the_id_of_a_capture_of_other_value_or_refunded_is_suspect(play: str, why: str) -> None:
     scenario = Scenario().say(play)
 
     told = scenario.event("command.suspect")
@@ -358,7 +358,7 @@ def test_r32_a_settle_is_not_a_capture_of_another_value_nor_one_that_was_refunde
 @pytest.mark.parametrize(("play", "command"), [
     ("hold; Out 6000", "settle 6000"), ("hold; discount 1500", "cancel 1500"), ("Out 6000; hold; return 1", "refund 1"),
 ])  # fmt: skip
-def test_r32_a_success_of_nothing_is_suspect(play: str, command: str) -> None:
+def test_r32_a_success_with_a_value_of_zero_is_suspect(play: str, command: str) -> None:
     scenario = Scenario().say(play).say(f"short 0 {command}")
 
     amount = {"settle 6000": "60.00", "cancel 1500": "15.00", "refund 1": "0.01"}[command]
@@ -368,7 +368,7 @@ def test_r32_a_success_of_nothing_is_suspect(play: str, command: str) -> None:
     )
 
 
-def test_r3_the_commission_of_one_cent_goes_along() -> None:
+def test_r3_a_commission_of_one_cent_goes_with_its_share() -> None:
     scenario = Scenario(pay("p1", 10000, by="split", recipients=(recipient("x", 9999, 99), recipient("y", 1, 1))))
 
     scenario.say("Out 9000; Out 1000")
@@ -376,7 +376,7 @@ def test_r3_the_commission_of_one_cent_goes_along() -> None:
     assert [one.shares for one in scenario.issued] == [((8999, 89), (1, 1)), ((1000, 10), (0, 0))]
 
 
-def test_i8_every_decision_is_the_orders_next_version_at_its_time() -> None:
+def test_i8_every_decision_sets_the_next_version_and_its_time() -> None:
     scenario = Scenario(opened=False)
     facts = (order_authorized(pay("p1", 10000)), change("c1", 500), change("c1", 600), auto(100))
 
@@ -388,7 +388,7 @@ def test_i8_every_decision_is_the_orders_next_version_at_its_time() -> None:
     assert seen == [("applied", 1, 0), ("applied", 2, 0), ("refused", 3, 0), ("applied", 4, 0)]
 
 
-def test_r8_an_order_of_another_value_currency_or_payment_is_another_order() -> None:
+def test_r8_a_repeated_order_with_another_value_currency_or_payment_is_a_conflict() -> None:
     scenario = Scenario()
 
     same = scenario.give(order_authorized(pay("p1", 10000), merchant="renamed"))
@@ -413,14 +413,14 @@ def test_an_amount_is_written_from_its_digits(minor: int, currency: str, told: s
     assert to_major(minor, currency) == told
 
 
-def test_r2_while_a_connector_is_still_unknown_a_new_file_changes_nothing() -> None:
+def test_r2_a_new_file_without_the_unknown_connector_changes_nothing() -> None:
     scenario = Scenario(pay("p1", 7000, by="unheard"), pay("p2", 3000))
 
     assert scenario.judge(ConnectorsNamed(order_id=ORDER)).fate == "duplicate"
     assert (scenario.order.awaits_connectors, scenario.order.mode) == (True, None)
 
 
-def test_r28_an_authorization_is_about_to_lapse_from_the_very_millisecond_and_once() -> None:
+def test_r28_expiring_and_lapsed_are_raised_once_at_their_exact_millisecond() -> None:
     scenario = Scenario(pay("p1", 10000, in_hours=48))
     fates = []
     for moment in (24 * HOUR_MS - 1, 24 * HOUR_MS, 48 * HOUR_MS - 1, 48 * HOUR_MS, 49 * HOUR_MS):
@@ -434,7 +434,7 @@ def test_r28_an_authorization_is_about_to_lapse_from_the_very_millisecond_and_on
     ]
 
 
-def test_r26_what_counted_as_taken_without_being_taken_is_not_waited_for_when_all_is_returned() -> None:
+def test_r26_a_full_return_does_not_wait_for_what_counted_as_taken_by_rounding() -> None:
     scenario = Scenario(pay("p1", 9500, reference=10000, cap=9999))
     scenario.say("Out 6000; increase 1; hold; Out 4001; return 10001; go")
 
@@ -443,7 +443,7 @@ def test_r26_what_counted_as_taken_without_being_taken_is_not_waited_for_when_al
     assert scenario.state["refundsWaiting"] == 0
 
 
-def test_r39_a_refund_that_came_short_can_be_asked_again_however_little_that_counts() -> None:
+def test_r39_a_short_refund_can_be_retried_however_small_its_reference_value() -> None:
     """Three cents for one of the order's: two of them round to the whole."""
     scenario = Scenario(pay("p1", 30, reference=10)).say("hold; Out 1; ok settle 3; Out 9; return 1; short 2 refund 3")
     assert scenario.state["attention"], "a person sees it"
@@ -452,7 +452,7 @@ def test_r39_a_refund_that_came_short_can_be_asked_again_however_little_that_cou
     assert scenario.told.endswith("refund 3, refund 1")
 
 
-def test_r32_no_refund_has_the_id_of_an_automatic_settlement_not_even_of_one_that_is_doubted() -> None:
+def test_r32_a_refund_with_the_id_of_a_suspect_automatic_settlement_is_suspect() -> None:
     scenario = Scenario().say("hold; Out 6000; auto 10000 as gX; ok settle 6000; return 1000; ok refund 1000 as gX")
 
     assert scenario.heard[-1] == "command.suspect"
@@ -466,7 +466,7 @@ def test_r32_no_refund_has_the_id_of_an_automatic_settlement_not_even_of_one_tha
         (1000, "Out 200; hold; Out 400; auto 400 as g; discount 200", "settle 200, settle 400, refund 200"),
     ],
 )
-def test_i4_a_settle_that_was_a_capture_already_given_back_is_for_a_person_and_nothing_is_asked_again(
+def test_i4_a_settle_that_was_an_already_refunded_capture_is_suspect_and_not_repeated(
     value: int, play: str, told: str
 ) -> None:
     scenario = Scenario(pay("p1", 2000), value=value).say(play)
@@ -478,7 +478,7 @@ def test_i4_a_settle_that_was_a_capture_already_given_back_is_for_a_person_and_n
 
 @pytest.mark.parametrize("by", ["total", "hold"])
 @pytest.mark.parametrize("decision", ["", "; abandon cancel 10000"])
-def test_r22_what_the_gateway_left_of_a_canceled_order_is_booked_as_voided_also_where_its_void_was_given_up(
+def test_r22_after_a_capture_the_rest_is_booked_as_voided_even_if_the_void_was_abandoned(
     by: str, decision: str
 ) -> None:
     scenario = Scenario(pay("p1", 10000, by=by)).script("cancel", "declined").say(f"cancel{decision}; auto 4000")

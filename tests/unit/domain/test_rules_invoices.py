@@ -44,7 +44,7 @@ def test_r5_the_open_rest_is_voided_with_cause_finish_when_the_order_is_invoiced
 
 
 @pytest.mark.parametrize("outcome", ["declined", "manual", "unknown", "suspect"])
-def test_r5_the_finishing_void_holds_nothing_up_whatever_its_outcome(outcome: str) -> None:
+def test_r5_the_order_finishes_whatever_the_outcome_of_the_finishing_void(outcome: str) -> None:
     """ "When that void has an outcome of any kind": interim ones count too."""
     scenario = Scenario(pay("p1", 10000), value=8000).script("cancel", outcome).say("Out 8000")
 
@@ -79,25 +79,25 @@ def test_r5_events_come_in_the_order_in_which_things_happened() -> None:
         "hold; discount 100; unknown cancel 100; increase 100; go; Out 8000",
     ],
 )
-def test_r5_nothing_is_voided_while_something_is_not_done(play: str) -> None:
+def test_r5_no_finishing_void_is_sent_while_something_is_unfinished(play: str) -> None:
     scenario = Scenario(pay("a", 10000), value=8000).say(play)
 
     scenario.shows("invoiced")
     assert not [one for one in scenario.issued if one.cause_kind == "finish"]
 
 
-def test_r5_a_waiting_amount_holds_finished() -> None:
+def test_r5_a_waiting_amount_keeps_the_order_from_finishing() -> None:
     Scenario(pay("p1", 6000), value=8000).say("Out 8000").shows("S 6000, waits 2000, invoiced")
 
 
-def test_r5_abandoned_amounts_hold_nothing_up() -> None:
+def test_r5_abandoned_amounts_let_the_order_finish() -> None:
     scenario = Scenario().say("hold; Out 6000; declined settle 6000; go; Out 4000; abandon settle 6000")
 
     assert scenario.told == "settle 6000, settle 4000, cancel 6000"
     scenario.shows("S 4000, C 6000, finished")
 
 
-def test_r5_what_a_declined_void_of_a_change_did_not_free_is_voided_with_the_rest() -> None:
+def test_r5_the_finishing_void_includes_what_a_declined_void_of_a_change_left_open() -> None:
     scenario = Scenario().script("cancel", "declined").say("discount 1500; Out 8500")
 
     assert scenario.told == "cancel 1500, settle 8500, cancel 1500"
@@ -105,14 +105,14 @@ def test_r5_what_a_declined_void_of_a_change_did_not_free_is_voided_with_the_res
     scenario.shows("S 8500, C 1500, finished")
 
 
-def test_r5_unless_a_person_abandoned_it() -> None:
+def test_r5_the_finishing_void_excludes_what_an_abandoned_void_left_open() -> None:
     scenario = Scenario().script("cancel", "declined").say("discount 1500; abandon cancel 1500; Out 8500")
 
     assert scenario.told == "cancel 1500, settle 8500"
     scenario.shows("S 8500, C 0, open 1500, finished")
 
 
-def test_r5_a_manual_void_of_a_change_holds_nothing_up() -> None:
+def test_r5_a_manual_void_of_a_change_lets_the_order_finish() -> None:
     """R5: "A declined or manual void is reported and holds nothing up"."""
     scenario = Scenario().script("cancel", "manual").say("discount 1500; Out 8500")
 
@@ -121,7 +121,7 @@ def test_r5_a_manual_void_of_a_change_holds_nothing_up() -> None:
     assert scenario.state["status"] == "attention"
 
 
-def test_r5_in_total_and_hold_the_rest_is_booked_not_sent() -> None:
+def test_r5_in_total_and_hold_the_finishing_void_is_booked_and_not_sent() -> None:
     for by in ("total", "hold"):
         scenario = Scenario(pay("p1", 10000, by=by), value=8000).say("Out 8000")
         assert scenario.told == "settle 8000"
@@ -129,7 +129,7 @@ def test_r5_in_total_and_hold_the_rest_is_booked_not_sent() -> None:
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
-def test_r5_except_one_cancel_of_a_payment_of_which_nothing_was_settled(by: str) -> None:
+def test_r5_in_total_and_hold_an_unsettled_payment_is_canceled_whole(by: str) -> None:
     scenario = Scenario(pay("a", 7000, by=by), pay("b", 3000, by=by), value=3000).say("Out 3000")
 
     assert (scenario.told_of("b"), scenario.told_of("a")) == ("settle 3000", "cancel 7000")
@@ -145,14 +145,14 @@ def test_r5_a_payment_whose_settle_is_abandoned_is_canceled_whole(by: str) -> No
     scenario.shows("S 0, C 10000, finished")
 
 
-def test_r5_later_returns_are_refunded_and_leave_it_finished() -> None:
+def test_r5_later_returns_are_refunded_and_the_order_stays_finished() -> None:
     scenario = Scenario().script("refund", "ok", "declined").say("Out 10000; return 2000").shows("F 2000, finished")
 
     scenario.say("return 1000").shows("F 2000, finished")
     assert scenario.state["status"] == "attention"
 
 
-def test_r5_a_return_that_came_before_the_last_void_ended_does_not_keep_the_order_from_being_finished() -> None:
+def test_r5_a_return_before_the_finishing_void_ended_does_not_keep_the_order_open() -> None:
     scenario = Scenario(pay("p1", 12000), value=10000)
     scenario.say("hold; Out 10000; ok settle 10000; return 1000; ok cancel 2000").shows("G 1000, finished")
 
@@ -191,11 +191,11 @@ def test_r6_the_excess_is_recorded_and_never_settled() -> None:
     assert (scenario.invoice("1")["value"], scenario.invoice("1")["excess"]) == (10001, 1)
 
 
-def test_r6_an_excess_is_not_made_good_by_an_increase() -> None:
+def test_r6_an_increase_does_not_settle_an_earlier_excess() -> None:
     assert Scenario().say("Out 10001; increase 5").refused == ["rejected R14"]
 
 
-def test_r7_an_output_after_the_order_is_invoiced_stands_alone() -> None:
+def test_r7_an_output_invoice_after_the_order_is_invoiced_is_standalone() -> None:
     scenario = Scenario().say("Out 10000; Out 500 as x")
 
     assert scenario.told == "settle 10000"
@@ -206,14 +206,14 @@ def test_r7_an_output_after_the_order_is_invoiced_stands_alone() -> None:
     assert scenario.refused == ["rejected R11"]
 
 
-def test_r7_its_number_is_taken() -> None:
+def test_r7_a_standalone_invoice_takes_its_number() -> None:
     scenario = Scenario().say("Out 10000; Out 500 as x; Out 500 as x; Out 600 as x; return 500 as x")
 
     assert scenario.fates["duplicate"] == 1
     assert scenario.refused == ["conflicting_duplicate R8", "conflicting_duplicate R8"]
 
 
-def test_r7_also_while_settles_are_in_flight() -> None:
+def test_r7_an_output_invoice_is_standalone_also_while_settles_are_in_flight() -> None:
     scenario = Scenario().say("hold; Out 10000; Out 500; go")
 
     assert scenario.told == "settle 10000"
@@ -259,7 +259,7 @@ def test_r8_the_same_fact_again_is_a_duplicate_and_leaves_no_trace() -> None:
         (order_authorized(pay("p1", 10000)), added(pay("p1", 10001)), "payment.rejected"),
     ],
 )
-def test_r8_the_same_key_with_other_content_is_a_conflict_without_money(first, other, told) -> None:
+def test_r8_the_same_key_with_other_content_is_a_conflict_and_moves_no_money(first, other, told) -> None:
     scenario = Scenario()
     scenario.give(first)
     before = scenario.numbers_now()
@@ -272,11 +272,11 @@ def test_r8_the_same_key_with_other_content_is_a_conflict_without_money(first, o
     assert scenario.numbers_now() == before
 
 
-def test_r8_the_orders_own_payment_again_is_a_duplicate() -> None:
+def test_r8_a_repeated_payment_of_the_order_is_a_duplicate() -> None:
     assert Scenario().give(added(pay("p1", 10000))).fate == "duplicate"
 
 
-def test_r8_an_invoice_that_names_the_orders_currency_is_the_one_that_names_none() -> None:
+def test_r8_an_invoice_in_the_orders_currency_equals_one_without_a_currency() -> None:
     """Assumed: `currency` defaults to the order's, so both have the same content."""
     scenario = Scenario()
     scenario.give(out("1", 6000))
@@ -284,7 +284,7 @@ def test_r8_an_invoice_that_names_the_orders_currency_is_the_one_that_names_none
     assert scenario.give(out("1", 6000, currency="USD")).fate == "duplicate"
 
 
-def test_r8_an_invoice_again_in_another_currency_is_refused() -> None:
+def test_r8_a_repeated_invoice_in_another_currency_is_refused() -> None:
     scenario = Scenario()
     scenario.give(out("1", 6000))
 
@@ -299,7 +299,7 @@ def test_r8_a_second_cancellation_is_a_duplicate_whatever_its_reason() -> None:
     assert scenario.told == "cancel 10000"
 
 
-def test_r8_a_refused_fact_repeated_stays_refused_and_is_counted_as_a_duplicate() -> None:
+def test_r8_a_repeated_refused_fact_is_a_duplicate() -> None:
     scenario = Scenario().say("Out 6000; discount 4001 as c1; discount 4001 as c1; discount 4001 as c1")
 
     assert scenario.refused == ["rejected R14"]
@@ -307,21 +307,21 @@ def test_r8_a_refused_fact_repeated_stays_refused_and_is_counted_as_a_duplicate(
     assert scenario.heard.count("change.rejected") == 1
 
 
-def test_r8_it_is_not_judged_again_even_where_it_would_now_be_accepted() -> None:
+def test_r8_a_repeated_refused_fact_is_a_duplicate_even_if_it_could_now_be_accepted() -> None:
     scenario = Scenario().say("Out 6000; discount 4001 as c1; increase 5000 as c2; discount 4001 as c1")
 
     scenario.shows("V 15000")
     assert scenario.fates["duplicate"] == 1
 
 
-def test_r8_except_when_a_person_replays_it() -> None:
+def test_r8_a_refused_fact_is_decided_again_when_an_operator_replays_it() -> None:
     scenario = Scenario().say("Out 6000; discount 4001 as c1; increase 5000 as c2")
 
     assert scenario.give(change("c1", 4001), replayed=True).fate == "applied"
     scenario.shows("V 10999")
 
 
-def test_r8_a_replay_that_is_refused_again_is_told_again() -> None:
+def test_r8_a_replay_that_is_refused_again_is_reported_again() -> None:
     scenario = Scenario().say("Out 6000; discount 4001 as c1")
 
     assert scenario.give(change("c1", 4001), replayed=True).fate == "refused"
@@ -334,21 +334,21 @@ def test_r8_a_replay_of_an_accepted_fact_is_a_duplicate() -> None:
     assert scenario.give(out("1", 6000), replayed=True).fate == "duplicate"
 
 
-def test_r8_other_content_under_a_refused_facts_key_is_judged_as_new() -> None:
+def test_r8_other_content_under_the_key_of_a_refused_fact_is_decided_as_new() -> None:
     scenario = Scenario().say("Out 6000; discount 4001 as c1; discount 4000 as c1")
 
     scenario.shows("V 6000, finished")
     assert scenario.fates["refused"] == 1
 
 
-def test_r8_a_conflict_repeated_is_a_duplicate() -> None:
+def test_r8_a_repeated_conflict_is_a_duplicate() -> None:
     scenario = Scenario().say("Out 6000 as 1; Out 7000 as 1; Out 7000 as 1")
 
     assert scenario.refused == ["conflicting_duplicate R8"]
     assert scenario.fates["duplicate"] == 1
 
 
-def test_r8_a_refused_cancellation_is_answered_each_time() -> None:
+def test_r8_every_repeat_of_a_refused_cancellation_is_refused() -> None:
     """A repeat and a second wish of the shopper look alike (docs/decisions.md, 8)."""
     scenario = Scenario().say("Out 6000; cancel; cancel")
 
@@ -367,7 +367,7 @@ def test_r8_a_payment_of_another_order_is_a_conflict(fact) -> None:
     assert scenario.heard[-1] == ("order.rejected" if fact else "payment.rejected")
 
 
-def test_r8_an_order_with_a_foreign_payment_stays_unknown_and_what_names_it_waits() -> None:
+def test_r8_an_order_with_a_payment_of_another_order_stays_unknown_and_its_facts_parked() -> None:
     """R29: facts of an order not yet known are parked; a refused order is not known."""
     scenario = Scenario(opened=False)
     scenario.give(order_authorized(pay("p1", 10000)), foreign_payments=("p1",))
@@ -394,7 +394,7 @@ def test_r11_a_tracking_update_changes_tracking_only() -> None:
     assert scenario.heard.count("tracking.updated") == 2
 
 
-def test_r11_for_an_unknown_a_standalone_or_a_rejected_invoice_it_is_rejected() -> None:
+def test_r11_tracking_of_an_unknown_standalone_or_rejected_invoice_is_rejected() -> None:
     scenario = Scenario().say("Out 9000; Out 100 as bad; Out 2000; Out 5 as alone")
     scenario.give(out("wrong", 5, currency="BRL"))
 
@@ -410,7 +410,7 @@ def test_r11_a_return_can_be_tracked_too() -> None:
     assert scenario.give(tracking("r1", courier="c")).fate == "applied"
 
 
-def test_r11_also_on_a_finished_order() -> None:
+def test_r11_an_invoice_of_a_finished_order_can_be_tracked() -> None:
     scenario = Scenario().say("Out 10000 as 1")
 
     assert scenario.give(tracking("1", courier="c")).fate == "applied"

@@ -12,24 +12,24 @@ from worker.domain.terms import Capability
 @pytest.mark.parametrize(
     ("by", "mode"), [("partial", "PARTIAL"), ("total", "TOTAL"), ("hold", "HOLD"), ("legacy", "TOTAL")]
 )
-def test_r1_the_mode_is_the_connectors_and_legacy_runs_as_total(by: str, mode: str) -> None:
+def test_r1_the_mode_is_that_of_the_connector_and_legacy_runs_as_total(by: str, mode: str) -> None:
     assert Scenario(by=by).order.mode == mode
 
 
-def test_r1_a_legacy_connector_runs_as_total_whatever_its_record_says() -> None:
+def test_r1_a_legacy_connector_runs_as_total_whatever_mode_it_names() -> None:
     scenario = Scenario(by="old", connectors={"old": Capability("HOLD", legacy=True)})
 
     assert scenario.order.mode == "TOTAL"
 
 
-def test_r1_a_merchant_whose_switch_is_off_runs_as_total() -> None:
+def test_r1_orders_of_a_merchant_without_partial_settlement_run_as_total() -> None:
     scenario = Scenario(partial_settlement=False).say("Out 2000; Out 8000")
 
     assert scenario.order.mode == "TOTAL"
     assert scenario.told == "settle 10000"
 
 
-def test_r1_the_switch_is_read_when_the_order_is_applied_and_never_again() -> None:
+def test_r1_the_merchants_switch_is_read_only_when_the_order_is_applied() -> None:
     scenario = Scenario()
     scenario.switches["partial_settlement"] = False
 
@@ -46,7 +46,7 @@ def test_r2_payments_of_different_modes_run_as_total(others: tuple[str, str]) ->
     assert Scenario(pay("a", 7000, by=others[0]), pay("b", 3000, by=others[1])).order.mode == "TOTAL"
 
 
-def test_r2_an_unknown_connector_makes_further_facts_wait_until_the_file_names_it() -> None:
+def test_r2_facts_are_parked_until_the_file_names_an_unknown_connector() -> None:
     scenario = Scenario(by="new")
     scenario.say("Out 6000; discount 1500")
 
@@ -57,7 +57,7 @@ def test_r2_an_unknown_connector_makes_further_facts_wait_until_the_file_names_i
     assert scenario.order.mode == "PARTIAL"
 
 
-def test_r2_every_kind_of_fact_waits_for_the_file() -> None:
+def test_r2_every_kind_of_fact_is_parked_while_a_connector_is_unknown() -> None:
     scenario = Scenario(by="new")
 
     for fact in (
@@ -71,7 +71,7 @@ def test_r2_every_kind_of_fact_waits_for_the_file() -> None:
         assert scenario.give(fact).fate == "parked", fact
 
 
-def test_r2_the_mode_of_an_unknown_connector_is_decided_only_when_the_file_names_all() -> None:
+def test_r2_the_mode_is_decided_only_when_the_file_names_all_connectors() -> None:
     scenario = Scenario(pay("a", 7000, by="new"), pay("b", 3000, by="newer"))
     scenario.say("Out 2000")
 
@@ -82,7 +82,7 @@ def test_r2_the_mode_of_an_unknown_connector_is_decided_only_when_the_file_names
     assert scenario.told == "settle 3000, settle 7000"
 
 
-def test_r2_while_a_later_payments_connector_is_unknown_an_outcome_is_booked_and_nothing_is_asked() -> None:
+def test_r2_while_a_later_payments_connector_is_unknown_outcomes_are_booked_and_nothing_is_sent() -> None:
     scenario = Scenario().say("increase 2000; hold; Out 12000; pay p2 2000 by new; ok settle 10000; go")
     assert (scenario.told, scenario.payment().settled) == ("settle 10000", 10000)
 
@@ -119,14 +119,14 @@ def test_r2_a_later_payment_that_cannot_settle_in_parts_settles_once_when_the_or
     scenario.shows("S 10000, finished")
 
 
-def test_r2_voids_of_such_a_payment_are_booked_not_sent() -> None:
+def test_r2_voids_of_a_later_payment_that_settles_once_are_booked_and_not_sent() -> None:
     scenario = Scenario(pay("p1", 6000), value=10000).say("Out 6000; pay p2 4000 by total; discount 1500; Out 2500")
 
     assert scenario.told_of("p2") == "settle 2500"
     scenario.shows("S 8500, C 1500, finished")
 
 
-def test_r2_later_payments_that_settle_once_take_different_parts_of_what_invoices_lack() -> None:
+def test_r2_later_payments_that_settle_once_share_what_invoices_lack() -> None:
     """What one of them takes is not taken again by the next: each invoice is done, or fails, for what it is worth."""
     scenario = Scenario(pay("p1", 1000), value=5000).say(
         "Out 2000; pay a 5000 by total; pay b 2000 by total; hold; Out 3000"
@@ -152,7 +152,7 @@ def test_r2_a_later_payment_in_a_total_order_is_settled_once_whatever_its_connec
 # The table of modes
 
 
-def test_total_what_the_first_ask_did_not_find_lacks_only_when_invoices_exceed_what_was_taken() -> None:
+def test_total_lacks_money_only_when_invoices_exceed_what_was_settled() -> None:
     """Until then nothing waits, and a new payment is not asked."""
     scenario = Scenario(pay("p1", 6000, by="total"), value=10000).say("Out 2000; pay p2 4000 by total")
 
@@ -164,7 +164,7 @@ def test_total_what_the_first_ask_did_not_find_lacks_only_when_invoices_exceed_w
     scenario.say("Out 3000").shows("S 10000, finished")
 
 
-def test_total_later_asks_send_nothing_also_if_the_first_failed() -> None:
+def test_total_sends_no_second_settle_even_if_the_first_failed() -> None:
     scenario = Scenario(by="total").script("settle", "declined").say("Out 2000; Out 3000")
 
     assert scenario.told == "settle 10000"
@@ -174,7 +174,7 @@ def test_total_later_asks_send_nothing_also_if_the_first_failed() -> None:
 
 
 @pytest.mark.parametrize(("answer", "taken"), [("short 9000", 9000), ("declined", 0)])
-def test_total_a_discount_of_what_the_settle_did_not_take_leaves_only_the_rest_failed(answer: str, taken: int) -> None:
+def test_total_a_discount_reduces_the_failed_amount_of_the_settle(answer: str, taken: int) -> None:
     scenario = Scenario(by="total").script("settle", answer).say("Out 2000; discount 1000")
 
     assert sum(amount for _, amount in scenario.attention) == 9000 - taken
@@ -196,21 +196,21 @@ def test_total_settles_an_increase_before_the_first_invoice_from_the_room_above(
     assert Scenario(pay("p1", 10000, cap=12000, by="total")).say("increase 1500; Out 2000").told == "settle 11500"
 
 
-def test_hold_settles_once_the_order_is_invoiced_by_a_change() -> None:
+def test_hold_settles_when_a_change_makes_the_order_invoiced() -> None:
     scenario = Scenario(by="hold").say("Out 2000; Out 3000; discount 5000")
 
     assert scenario.told == "settle 5000"
     scenario.shows("S 5000, C 5000, finished")
 
 
-def test_hold_waits_for_nothing_and_lacks_are_not_reported_before_the_order_is_invoiced() -> None:
+def test_hold_reports_nothing_as_waiting_or_lacking_before_the_order_is_invoiced() -> None:
     scenario = Scenario(by="hold").say("Out 2000")
 
     assert scenario.state["waiting"] == 0
     assert scenario.state["status"] == "open"
 
 
-def test_a_settle_of_a_total_has_one_id_whatever_completed_it() -> None:
+def test_hold_settles_under_one_id_whichever_invoice_completes_the_order() -> None:
     first = Scenario(by="hold").say("Out 6000; Out 4000")
     second = Scenario(by="hold").say("Out 4000; Out 6000")
 
@@ -246,7 +246,7 @@ def test_total_books_parts_until_the_whole_payment_is_voided_then_cancels_it_onc
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
-def test_refunds_are_exact_in_every_mode(by: str) -> None:
+def test_refunds_are_exact_in_total_and_hold(by: str) -> None:
     scenario = Scenario(by=by).say("Out 10000; return 2500; return 100")
 
     assert scenario.told == "settle 10000, refund 2500, refund 100"
@@ -265,11 +265,11 @@ def shares(scenario: Scenario) -> list[list[int]]:
 @pytest.mark.parametrize(
     ("by", "mode"), [("partial", "TOTAL"), ("split", "PARTIAL"), ("hold", "HOLD"), ("total", "TOTAL")]
 )
-def test_r3_recipients_run_as_total_unless_the_connector_splits_parts(by: str, mode: str) -> None:
+def test_r3_payments_with_recipients_run_as_total_unless_the_connector_splits_parts(by: str, mode: str) -> None:
     assert Scenario(pay("p1", 10000, by=by, recipients=SELLERS)).order.mode == mode
 
 
-def test_r3_every_settle_divides_by_what_each_has_still_to_receive_and_the_last_is_exact() -> None:
+def test_r3_a_settle_is_divided_by_what_each_recipient_has_left_and_the_last_is_exact() -> None:
     scenario = Scenario(pay("p1", 10000, by="split", recipients=SELLERS)).say("Out 3333; Out 3333; Out 3334")
 
     assert shares(scenario) == [[2333, 1000], [2333, 1000], [2334, 1000]]
@@ -282,26 +282,26 @@ def test_r3_ties_of_remainders_go_in_list_order() -> None:
     assert shares(scenario) == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 
 
-def test_r3_a_void_takes_away_likewise() -> None:
+def test_r3_a_void_reduces_the_shares_in_proportion() -> None:
     scenario = Scenario(pay("p1", 10000, by="split", recipients=SELLERS)).say("discount 1500; Out 8500")
 
     assert shares(scenario)[-1] == [5950, 2550]
 
 
-def test_r3_a_booked_void_takes_away_likewise() -> None:
+def test_r3_a_booked_void_reduces_the_shares_in_proportion() -> None:
     scenario = Scenario(pay("p1", 10000, by="hold", recipients=SELLERS)).say("discount 1500; Out 8500")
 
     assert shares(scenario) == [[5950, 2550]]
 
 
-def test_r3_a_declined_void_gives_back_what_it_took_away() -> None:
+def test_r3_a_declined_void_restores_the_shares() -> None:
     scenario = Scenario(pay("p1", 10000, by="split", recipients=SELLERS)).script("cancel", "declined")
     scenario.say("discount 1500; increase 1500; Out 10000")
 
     assert shares(scenario)[-1] == [7000, 3000]
 
 
-def test_r3_a_declined_settle_gives_back_and_a_short_one_divides_like_what_was_asked() -> None:
+def test_r3_a_declined_settle_restores_the_shares_and_a_short_one_keeps_their_proportion() -> None:
     declined = Scenario(pay("p1", 10000, by="split", recipients=SELLERS)).script("settle", "declined", "ok")
     short = Scenario(pay("p1", 10000, by="split", recipients=SELLERS)).script("settle", "short 4500", "ok")
 
@@ -313,13 +313,13 @@ def test_r3_a_declined_settle_gives_back_and_a_short_one_divides_like_what_was_a
     assert shares(short.say("Out 6000; retry settle 6000")) == [[4200, 1800], [1050, 450]]
 
 
-def test_r3_a_part_in_flight_is_not_given_twice() -> None:
+def test_r3_a_share_in_flight_is_not_given_twice() -> None:
     scenario = Scenario(pay("p1", 10000, by="split", recipients=SELLERS)).say("hold; Out 5000; Out 5000")
 
     assert shares(scenario) == [[3500, 1500], [3500, 1500]]
 
 
-def test_r3_a_capture_that_was_ours_leaves_each_recipient_what_the_settle_did_not_name() -> None:
+def test_r3_when_a_capture_was_our_own_settle_the_shares_are_those_of_the_settle() -> None:
     """The gateway told of the capture before it answered: for the time being the other halves counted as received."""
     scenario = Scenario(pay("p1", 10, by="split", recipients=(recipient("x", 7), recipient("y", 3))))
     scenario.say("hold; Out 5; auto 5 as g1; ok settle 5 as g1; go; Out 5")
@@ -327,7 +327,7 @@ def test_r3_a_capture_that_was_ours_leaves_each_recipient_what_the_settle_did_no
     assert shares(scenario) == [[4, 1], [3, 2]]
 
 
-def test_r3_a_booked_void_that_is_undone_gives_back_to_each_what_it_took_away() -> None:
+def test_r3_undoing_a_booked_void_restores_each_recipients_share() -> None:
     """Of x and y 1 and 0 were captured, 2 and 3 voided. Without that void 4 and 5 are left, of which 3 and 3 go."""
     scenario = Scenario(pay("p1", 10, by="total", recipients=(recipient("x", 5), recipient("y", 5))))
     scenario.say("auto 1; discount 5; auto 6 as g2")
@@ -346,7 +346,7 @@ def test_r3_refunds_and_cancels_carry_no_recipients() -> None:
     assert carried == {"settle": True, "cancel": False, "refund": False}
 
 
-def test_r3_commissions_go_along_and_sum_to_what_was_promised() -> None:
+def test_r3_commissions_are_divided_with_the_shares_and_sum_to_their_total() -> None:
     parties = (recipient("x", 7000, commission=701), recipient("y", 3000, commission=10), recipient("z", 0))
     scenario = Scenario(pay("p1", 10000, by="split", recipients=parties)).say("Out 1; Out 3332; Out 3333; Out 3334")
 
@@ -389,7 +389,7 @@ def test_r3_shares_are_whole_exact_and_never_negative(amounts: tuple[int, ...]) 
         ),
     ],
 )
-def test_r3_recipients_have_still_to_receive_what_the_payment_has_left(by: str, play: str, left: list[object]) -> None:
+def test_r3_the_shares_that_are_left_sum_to_what_the_payment_has_left(by: str, play: str, left: list[object]) -> None:
     scenario = Scenario(pay("p1", 10000, by=by, recipients=(recipient("x", 6000, 600), recipient("y", 4000))))
 
     scenario.say(play)
@@ -397,7 +397,7 @@ def test_r3_recipients_have_still_to_receive_what_the_payment_has_left(by: str, 
     assert [(one.rest, one.commission_rest) for one in scenario.order.payments[0].shares] == left
 
 
-def test_r3_a_settle_that_comes_short_takes_no_commission_of_whoever_it_gives_nothing() -> None:
+def test_r3_a_short_settle_takes_no_commission_from_a_recipient_without_a_share() -> None:
     scenario = Scenario(pay("p1", 10000, by="split", recipients=(recipient("x", 9000, 900), recipient("y", 1000, 100))))
     scenario.say("hold; Out 2; short 1 settle 2")
 
@@ -406,7 +406,7 @@ def test_r3_a_settle_that_comes_short_takes_no_commission_of_whoever_it_gives_no
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
-def test_r16_what_waits_of_a_total_is_settled_by_a_new_payment_also_after_the_gateway_took_what_failed(by: str) -> None:
+def test_r16_the_waiting_part_of_a_total_is_settled_by_a_new_payment_also_after_a_capture(by: str) -> None:
     scenario = Scenario(pay("a", 2800, by=by), value=3300)
     scenario.say("hold; Out 1700; Out 1600; declined settle 2800; go; auto 1900").shows("waits 500, lacks 1400")
 
@@ -417,7 +417,7 @@ def test_r16_what_waits_of_a_total_is_settled_by_a_new_payment_also_after_the_ga
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
-def test_r39_what_the_gateway_left_of_a_failed_total_is_what_a_person_can_still_ask_of_its_payment(by: str) -> None:
+def test_r39_a_failed_total_can_be_retried_for_what_a_capture_left_of_it(by: str) -> None:
     scenario = Scenario(pay("a", 2800, by=by), value=3300)
     scenario.say("hold; Out 1700; Out 1600; declined settle 2800; go; auto 1900")
     assert scenario.attention == [("failed", 900)]
@@ -426,7 +426,7 @@ def test_r39_what_the_gateway_left_of_a_failed_total_is_what_a_person_can_still_
     assert (scenario.told_of("a"), scenario.told_of("b")) == ("settle 2800, settle 900", "settle 500")
 
 
-def test_r16_an_increase_is_taken_from_its_new_payment_after_the_gateway_took_the_total_that_had_failed() -> None:
+def test_r16_an_increase_is_settled_by_its_new_payment_after_a_capture_of_the_failed_total() -> None:
     scenario = Scenario(by="total").script("settle", "declined").say("Out 2000; increase 1500; auto 10000")
     assert scenario.state["status"] == "open"
 

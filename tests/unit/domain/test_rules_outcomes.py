@@ -7,7 +7,7 @@ from tests.unit.domain.scenario import Scenario, pay
 # R32
 
 
-def test_r32_between_nothing_and_what_was_asked_is_booked_and_reported_short() -> None:
+def test_r32_a_success_for_less_than_requested_is_booked_and_reported_short() -> None:
     scenario = (
         Scenario().say("hold; Out 6000; short 4500 settle 6000; go").shows("S 4500, open 5500, lacks 1500, attention")
     )
@@ -18,13 +18,13 @@ def test_r32_between_nothing_and_what_was_asked_is_booked_and_reported_short() -
     assert scenario.attention == [("short", 1500)]
 
 
-def test_r32_nothing_asks_for_the_rest_by_itself() -> None:
+def test_r32_the_rest_of_a_short_settle_is_not_requested_automatically() -> None:
     scenario = Scenario().say("hold; Out 6000; short 4500 settle 6000; go; pay p2 5000; Out 100")
 
     assert scenario.told == "settle 6000, settle 100"
 
 
-def test_r32_a_short_refund_is_booked_and_its_rest_taken_only_by_its_retry() -> None:
+def test_r32_a_short_refund_is_booked_and_its_rest_refunded_only_by_its_retry() -> None:
     scenario = Scenario().script("refund", "short 1000").say("Out 6000; return 4000").shows("F 1000, G 0, attention")
 
     scenario.say("return 2000").shows("F 3000").say("retry refund 4000").shows("F 6000")
@@ -40,7 +40,7 @@ def test_r32_an_operation_id_of_another_command_of_the_payment_is_suspect() -> N
     assert scenario.state["payments"][0]["frozen"]
 
 
-def test_r32_of_another_payment_it_is_none() -> None:
+def test_r32_an_operation_id_of_another_payment_is_accepted() -> None:
     scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("hold; Out 10000; ok settle 3000 as X; ok settle 7000 as X")
 
     scenario.shows("S 10000, P 0")
@@ -62,7 +62,7 @@ def test_r32_the_id_of_an_automatic_settlement_is_suspect_for_other_operations(o
 
 
 @pytest.mark.parametrize("play", ["Out 6000", "discount 600", "auto 10000; discount 600"])
-def test_r33_unknown_at_the_horizon_keeps_its_amount_reserved(play: str) -> None:
+def test_r33_a_command_unknown_at_the_horizon_keeps_its_amount_reserved(play: str) -> None:
     scenario = Scenario().say("hold").say(play)
     before = scenario.numbers_now()
     command = scenario.issued[-1]
@@ -79,7 +79,7 @@ def test_r33_a_late_success_of_an_unknown_command_is_booked() -> None:
     Scenario().say("hold; Out 6000; unknown settle 6000; retry settle 6000; ok settle 6000").shows("S 6000, P 0")
 
 
-def test_r33_an_unknown_outcome_repeated_is_a_duplicate() -> None:
+def test_r33_a_repeated_unknown_outcome_is_a_duplicate() -> None:
     scenario = Scenario().say("hold; Out 6000")
     outcome = scenario.outcome("unknown", scenario.issued[0])
     scenario.give(outcome)
@@ -88,7 +88,7 @@ def test_r33_an_unknown_outcome_repeated_is_a_duplicate() -> None:
     assert scenario.heard.count("command.unknown") == 1
 
 
-def test_r32_a_return_whose_refund_came_short_is_short_until_a_person_gives_the_rest_up() -> None:
+def test_r32_a_return_with_a_short_refund_is_short_until_the_rest_is_abandoned() -> None:
     scenario = Scenario().say("Out 6000; hold; return 1000 as 1r; short 600 refund 1000; go")
     assert (scenario.invoice("1r")["status"], scenario.invoice("1r")["done"]) == ("short", 600)
 
@@ -107,7 +107,7 @@ def test_r32_a_return_whose_refund_came_short_is_short_until_a_person_gives_the_
         ("discount 600", "cancel", "void.failed", None),
     ],
 )
-def test_r35_declined_releases_the_reservation_and_says_so(
+def test_r35_a_decline_releases_the_reservation_and_is_reported(
     play: str, operation: str, told: str, status: str | None
 ) -> None:
     scenario = Scenario().script(operation, "declined").say(play)
@@ -119,7 +119,7 @@ def test_r35_declined_releases_the_reservation_and_says_so(
         assert scenario.state["invoices"][-1]["status"] == status
 
 
-def test_r35_the_amount_is_neither_moved_nor_asked_again() -> None:
+def test_r35_a_declined_amount_is_neither_moved_to_another_payment_nor_requested_again() -> None:
     scenario = Scenario(pay("a", 7000), pay("b", 3000)).script("settle", "declined").say("Out 3000; Out 1000; Out 100")
 
     assert scenario.told_of("b") == "settle 3000, settle 1000, settle 100"
@@ -127,7 +127,7 @@ def test_r35_the_amount_is_neither_moved_nor_asked_again() -> None:
     scenario.shows("S 1100, lacks 3000")
 
 
-def test_r35_what_it_released_is_open_for_other_invoices() -> None:
+def test_r35_a_declined_amount_is_open_for_other_invoices() -> None:
     """No rule reserves it: the retry takes at most the payment's room (R39)."""
     scenario = Scenario().script("settle", "declined").say("Out 6000; Out 4000; increase 0").shows("S 4000, open 6000")
 
@@ -140,14 +140,14 @@ def test_r35_a_declined_void_leaves_its_amount_open() -> None:
     assert scenario.event("void.failed").rule == "R35"
 
 
-def test_r35_where_one_settle_stands_for_all_invoices_its_failure_is_no_lack_of_a_return() -> None:
+def test_r35_when_one_settle_covers_all_invoices_its_failure_is_listed_under_no_return() -> None:
     scenario = Scenario(by="total").say("hold; Out 3000; return 500; Out 2000; declined settle 10000")
 
     assert [(one.invoice, one.amount) for one in scenario.order.lacks] == [("1", 3000), ("2", 2000)]
 
 
 @pytest.mark.parametrize(("first", "second"), [("ok", "declined"), ("declined", "ok"), ("ok", "short 100")])
-def test_the_first_final_outcome_is_booked_and_another_one_is_suspect(first: str, second: str) -> None:
+def test_the_first_final_outcome_is_booked_and_a_different_one_is_suspect(first: str, second: str) -> None:
     scenario = Scenario().say("hold; Out 6000")
     command = scenario.issued[0]
     scenario.answer(command, first)
@@ -176,7 +176,7 @@ def test_a_repeat_of_the_final_outcome_is_a_duplicate(answer: str) -> None:
 # R37
 
 
-def test_r37_a_manual_command_reserves_and_does_not_hold_back_later_ones() -> None:
+def test_r37_a_manual_command_keeps_its_amount_reserved_and_does_not_block_later_ones() -> None:
     scenario = (
         Scenario().say("hold; Out 6000; manual settle 6000; go; Out 4000").shows("S 4000, P 6000, attention, invoiced")
     )
@@ -186,14 +186,14 @@ def test_r37_a_manual_command_reserves_and_does_not_hold_back_later_ones() -> No
     scenario.say("resolve 6000 settle 6000").shows("S 10000, finished")
 
 
-def test_r37_a_manual_refund_is_not_refunded() -> None:
+def test_r37_a_manual_refund_is_booked_only_when_it_is_resolved() -> None:
     scenario = Scenario().script("refund", "manual").say("Out 10000; return 2500").shows("F 0, G 2500, attention")
 
     scenario.say("resolve 2500 refund 2500").shows("F 2500, G 0, finished")
     assert scenario.state["status"] == "finished"
 
 
-def test_the_snapshot_names_everything_that_the_contract_promises() -> None:
+def test_the_snapshot_has_every_field_of_the_contract() -> None:
     scenario = (
         Scenario(pay("a", 7000), pay("b", 3000))
         .script("settle", "declined")

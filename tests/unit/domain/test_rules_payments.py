@@ -32,20 +32,20 @@ def test_r25_later_payments_come_last_and_among_them_the_lowest_first() -> None:
     ]  # fmt: skip
 
 
-def test_r25_voids_allocate_likewise() -> None:
+def test_r25_voids_are_allocated_in_the_same_order() -> None:
     scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("discount 4000")
 
     assert (scenario.told_of("b"), scenario.told_of("a")) == ("cancel 3000", "cancel 1000")
 
 
-def test_r25_open_parts_first_then_the_room_above_in_the_same_order() -> None:
+def test_r25_open_amounts_are_used_before_the_room_above_in_the_same_order() -> None:
     scenario = Scenario(pay("a", 7000, cap=8000), pay("b", 3000, cap=3500)).say("increase 1200; Out 10100; Out 1100")
 
     assert scenario.told_of("b") == "settle 3100, settle 400"
     assert scenario.told_of("a") == "settle 7000, settle 700"
 
 
-def test_r25_payments_without_a_limit_stand_beside_each_other() -> None:
+def test_r25_several_payments_may_have_no_limit() -> None:
     scenario = Scenario(pay("a", 7000, cap=MAX_MINOR), pay("b", 3000, cap=MAX_MINOR))
 
     assert scenario.give(added(pay("c", 500, cap=MAX_MINOR))).fate == "applied"
@@ -66,7 +66,7 @@ def test_r25_room_above_stays_below_the_cap_when_a_part_was_voided() -> None:
 
 
 @pytest.mark.parametrize("trouble", ["unknown", "suspect"])
-def test_r25_a_frozen_payment_gets_its_part_and_the_part_waits_in_its_line(trouble: str) -> None:
+def test_r25_a_frozen_payment_is_allocated_its_part_which_waits_in_its_queue(trouble: str) -> None:
     scenario = Scenario(pay("a", 7000), pay("b", 3000)).say(f"hold; Out 1000; {trouble} settle 1000; Out 3000; go")
 
     assert scenario.told_of("b") == "settle 1000, settle 2000"
@@ -88,7 +88,7 @@ def test_r25_a_frozen_payment_gets_its_part_and_the_part_waits_in_its_line(troub
         (7, [5000, 4999, 1], [4, 3]),
     ],
 )
-def test_r26_a_command_takes_its_part_of_what_is_open_half_even_and_the_last_takes_all(
+def test_r26_a_command_takes_its_part_rounded_half_even_and_the_last_takes_all(
     value: int, parts: list[int], told: list[int]
 ) -> None:
     """10001 · ½ = 5000.5 goes to the even 5000, 10003 · ½ = 5001.5 to the even 5002."""
@@ -100,14 +100,14 @@ def test_r26_a_command_takes_its_part_of_what_is_open_half_even_and_the_last_tak
     scenario.shows(f"S {value}, K 10000, finished")
 
 
-def test_r26_voids_go_the_same_way() -> None:
+def test_r26_voids_are_converted_like_settles() -> None:
     scenario = Scenario(INTEREST).say("discount 1500; Out 8500")
 
     assert scenario.told == "cancel 1620, settle 9180"
     scenario.shows("V 8500, finished")
 
 
-def test_r26_a_refund_goes_the_same_way_from_its_settlements_rest() -> None:
+def test_r26_refunds_are_converted_at_the_rate_of_their_settlement() -> None:
     scenario = Scenario(INTEREST).say("Out 5000; return 2500; return 2500")
 
     assert scenario.told == "settle 5400, refund 2700, refund 2700"
@@ -147,7 +147,7 @@ def test_r26_a_refund_too_small_for_a_minor_unit_does_not_make_more_wait_than_wa
     scenario.say("go").shows("F 18, R 46, finished")
 
 
-def test_r26_a_refund_too_small_for_a_minor_unit_makes_no_later_one_wait() -> None:
+def test_r26_a_refund_too_small_for_a_minor_unit_does_not_delay_a_later_one() -> None:
     scenario = Scenario(pay("p1", 40, reference=100), value=100).say("Out 100; return 1; return 98; return 1")
 
     assert scenario.told == "settle 40, refund 40"
@@ -168,7 +168,7 @@ def test_r26_room_counts_in_reference_value() -> None:
     assert 889 in scenario.event("authorization.needed").numbers.values()
 
 
-def test_r26_what_waits_for_an_authorization_does_not_melt_with_what_else_happens() -> None:
+def test_r26_an_amount_that_waits_for_authorization_is_not_reduced_by_later_facts() -> None:
     """The last cent above 9000 is worth 1 and asks for nothing: it waits with the rest, and is asked with it (R16)."""
     scenario = Scenario(pay("p1", 9000, reference=10000, cap=9500), value=12000).say("Out 12000").shows("waits 1445")
     for parcel in "abc":
@@ -192,13 +192,13 @@ def test_r26_a_shortfall_counts_at_the_rate_of_what_was_asked() -> None:
     scenario.shows("S 5400, K 5000, lacks 0")
 
 
-def test_r26_the_snapshot_names_a_shortfall_in_real_value_where_there_is_a_payment() -> None:
+def test_r26_the_snapshot_shows_a_shortfall_in_real_value() -> None:
     scenario = Scenario(INTEREST).say("hold; Out 5000; short 2700 settle 5400; go")
 
     assert scenario.attention == [("short", 2700)]
 
 
-def test_r26_a_part_of_nothing_sends_nothing_and_is_taken_with_the_next_command() -> None:
+def test_r26_a_part_that_rounds_to_zero_sends_nothing_and_is_taken_with_the_next_command() -> None:
     scenario = Scenario(pay("p1", 1, reference=100)).say("Out 30").shows("S 0, O 30")
     assert scenario.told == ""
 
@@ -209,7 +209,7 @@ def test_r26_a_part_of_nothing_sends_nothing_and_is_taken_with_the_next_command(
     scenario.shows("S 1, O 100, finished")
 
 
-def test_r26_a_part_of_nothing_goes_to_the_next_payment() -> None:
+def test_r26_a_part_that_rounds_to_zero_goes_to_the_next_payment() -> None:
     scenario = Scenario(pay("tiny", 1, reference=100), pay("p2", 1000)).say("Out 30")
 
     assert scenario.told == "settle 30"
@@ -217,7 +217,7 @@ def test_r26_a_part_of_nothing_goes_to_the_next_payment() -> None:
 
 
 @pytest.mark.parametrize("by", ["partial", "total", "hold"])
-def test_r26_with_no_next_command_it_counts_as_taken(by: str) -> None:
+def test_r26_a_part_that_rounds_to_zero_counts_as_taken_if_no_command_follows(by: str) -> None:
     """Only 30 of the order's 30 are worth nothing of the payment's 1 (of 100): the order finishes without a settle."""
     scenario = Scenario(pay("tiny", 1, reference=100, by=by), value=30).say("Out 30")
 
@@ -225,14 +225,14 @@ def test_r26_with_no_next_command_it_counts_as_taken(by: str) -> None:
     scenario.shows("S 0, K 30, lacks 0, finished")
 
 
-def test_r26_refunds_of_nothing_send_nothing() -> None:
+def test_r26_refunds_that_round_to_zero_send_nothing() -> None:
     scenario = Scenario(pay("p1", 2, reference=100)).say("Out 100; return 1; return 49; return 50")
 
     assert all(one.value > 0 for one in scenario.issued)
     scenario.shows("F 2, R 100, finished")
 
 
-def test_r26_a_discount_below_par() -> None:
+def test_r26_a_discount_of_a_payment_below_par_is_converted_at_its_rate() -> None:
     scenario = Scenario(pay("p1", 9500, reference=10000)).say("discount 5000; Out 5000")
 
     assert scenario.told == "cancel 4750, settle 4750"

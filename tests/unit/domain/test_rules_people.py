@@ -23,7 +23,7 @@ def in_state(state: str) -> Scenario:
 
 
 @pytest.mark.parametrize(("state", "again"), [("declined", 6000), ("short", 1500)])
-def test_r39_retry_of_what_failed_is_a_new_command(state: str, again: int) -> None:
+def test_r39_a_retry_of_a_declined_or_short_command_is_a_new_command(state: str, again: int) -> None:
     scenario = in_state(state).say("hold; retry settle 6000")
 
     old, new = scenario.issued
@@ -36,7 +36,7 @@ def test_r39_retry_of_what_failed_is_a_new_command(state: str, again: int) -> No
 
 
 @pytest.mark.parametrize("state", ["unknown", "suspect"])
-def test_r39_retry_of_what_is_open_sends_the_same_request_again(state: str) -> None:
+def test_r39_a_retry_of_an_unknown_or_suspect_command_repeats_the_same_request(state: str) -> None:
     scenario = in_state(state).say("retry settle 6000")
 
     assert scenario.told == "settle 6000"
@@ -46,7 +46,7 @@ def test_r39_retry_of_what_is_open_sends_the_same_request_again(state: str) -> N
 
 
 @pytest.mark.parametrize("state", ["sent", "succeeded", "manual"])
-def test_r39_there_is_nothing_to_retry_otherwise(state: str) -> None:
+def test_r39_a_sent_succeeded_or_manual_command_cannot_be_retried(state: str) -> None:
     scenario = in_state(state)
     before = scenario.numbers_now()
 
@@ -57,7 +57,7 @@ def test_r39_there_is_nothing_to_retry_otherwise(state: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["declined", "short", "unknown", "suspect"])
-def test_r39_the_same_retry_twice_acts_once(state: str) -> None:
+def test_r39_a_repeated_retry_acts_once(state: str) -> None:
     scenario = in_state(state).say("hold; retry settle 6000")
     told = scenario.told
 
@@ -74,14 +74,14 @@ def test_r39_a_retry_can_fail_and_be_retried() -> None:
     assert scenario.issued[2].retry_of == scenario.issued[1].command_id
 
 
-def test_r39_retry_asks_for_at_most_what_the_order_lacks() -> None:
+def test_r39_a_retry_requests_at_most_what_the_order_lacks() -> None:
     scenario = Scenario().script("settle", "declined").say("Out 6000; auto 4000; retry settle 6000")
 
     assert scenario.told == "settle 6000, settle 2000"
     scenario.shows("S 6000, lacks 0")
 
 
-def test_r39_retry_asks_for_at_most_the_payments_room_and_the_rest_stays_failed() -> None:
+def test_r39_a_retry_requests_at_most_the_payments_room_and_the_rest_stays_failed() -> None:
     scenario = Scenario().script("settle", "declined").say("increase 2000; Out 6000; Out 6000; retry settle 6000 #1")
 
     assert scenario.told == "settle 6000, settle 6000, settle 4000"
@@ -89,7 +89,7 @@ def test_r39_retry_asks_for_at_most_the_payments_room_and_the_rest_stays_failed(
     assert scenario.attention == [("failed", 2000)]
 
 
-def test_r39_retry_without_room_asks_for_nothing() -> None:
+def test_r39_a_retry_without_room_requests_nothing() -> None:
     scenario = (
         Scenario(pay("p1", 10000, in_hours=48))
         .script("settle", "declined")
@@ -101,7 +101,7 @@ def test_r39_retry_without_room_asks_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
-def test_r39_in_total_and_hold_it_asks_for_what_the_order_has_not_taken(by: str) -> None:
+def test_r39_in_total_and_hold_a_retry_requests_what_the_order_has_not_taken(by: str) -> None:
     scenario = Scenario(by=by).script("settle", "declined").say("Out 10000; retry settle 10000")
 
     assert scenario.told == "settle 10000, settle 10000"
@@ -128,7 +128,7 @@ def test_r39_a_void_is_retried_for_at_most_what_is_open() -> None:
     assert scenario.state["status"] == "finished"
 
 
-def test_r39_a_retry_of_a_void_never_takes_what_a_settle_took() -> None:
+def test_r39_a_retried_void_never_takes_what_a_settle_took() -> None:
     scenario = Scenario().script("cancel", "declined").say("discount 1500; increase 1500; Out 9500; retry cancel 1500")
 
     assert scenario.told == "cancel 1500, settle 9500, cancel 500"
@@ -139,7 +139,7 @@ def test_r39_a_retry_of_a_void_never_takes_what_a_settle_took() -> None:
 
 
 @pytest.mark.parametrize("state", ["manual", "suspect", "unknown"])
-def test_r39_resolve_closes_an_open_command_as_done(state: str) -> None:
+def test_r39_an_open_command_can_be_resolved_as_done(state: str) -> None:
     scenario = in_state(state).say("resolve 6000 settle 6000 as acq-1").shows("S 6000, P 0, lacks 0")
 
     assert scenario.event("command.resolved").rule == "R39"
@@ -148,7 +148,7 @@ def test_r39_resolve_closes_an_open_command_as_done(state: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["manual", "suspect", "unknown"])
-def test_r39_or_as_not_done_which_is_as_if_declined(state: str) -> None:
+def test_r39_an_open_command_resolved_as_not_done_counts_as_declined(state: str) -> None:
     scenario = in_state(state).say("resolve not settle 6000; go").shows("S 0, P 0, open 10000, lacks 6000, attention")
 
     assert "settlement.failed" in scenario.heard
@@ -156,7 +156,7 @@ def test_r39_or_as_not_done_which_is_as_if_declined(state: str) -> None:
     assert len({one.request_id for one in scenario.issued}) == 2
 
 
-def test_r39_one_operation_by_hand_may_close_several_refunds_and_voids() -> None:
+def test_r39_several_refunds_and_voids_may_be_resolved_under_one_operation_id() -> None:
     scenario = Scenario().script("refund", "manual", "manual").script("cancel", "manual")
     scenario.say("Out 6000; discount 1500; return 1000; return 2000")
     scenario.say("resolve 1000 refund 1000 as hand; resolve 2000 refund 2000 as hand")
@@ -165,7 +165,7 @@ def test_r39_one_operation_by_hand_may_close_several_refunds_and_voids() -> None
     assert "command.suspect" not in scenario.heard
 
 
-def test_r39_of_each_command_it_is_known_whether_a_person_closed_it() -> None:
+def test_r39_each_command_records_whether_an_operator_closed_it() -> None:
     scenario = Scenario().say("hold; Out 6000; Out 4000; manual settle 6000; unknown settle 4000")
     scenario.say("resolve 6000 settle 6000 as hand; retry settle 4000; ok settle 4000")
 
@@ -175,7 +175,7 @@ def test_r39_of_each_command_it_is_known_whether_a_person_closed_it() -> None:
     ]
 
 
-def test_r39_two_settles_are_never_closed_as_one_capture() -> None:
+def test_r39_two_settles_cannot_be_resolved_under_one_settle_id() -> None:
     scenario = (
         Scenario().script("settle", "manual", "manual").say("Out 6000; Out 4000; resolve 6000 settle 6000 as hand")
     )
@@ -185,7 +185,7 @@ def test_r39_two_settles_are_never_closed_as_one_capture() -> None:
 
 
 @pytest.mark.parametrize("state", ["manual", "suspect", "unknown"])
-def test_r39_done_for_less_is_short(state: str) -> None:
+def test_r39_a_settle_resolved_for_less_is_short(state: str) -> None:
     in_state(state).say("resolve 4500 settle 6000; go").shows("S 4500, P 0, lacks 1500, attention")
 
 
@@ -194,7 +194,7 @@ def test_r39_done_for_less_is_short(state: str) -> None:
     [(10000, "cancel", "cancel 10000"), (8000, "Out 8000", "cancel 2000")],
     ids=["of a cancellation", "of the void that finishes"],
 )
-def test_r39_nothing_asks_by_itself_for_what_a_void_done_for_less_did_not_free(
+def test_r39_the_rest_of_a_void_resolved_for_less_is_requested_only_by_a_retry(
     value: int, play: str, words: str
 ) -> None:
     scenario = Scenario(pay("p1", 10000), value=value).script("cancel", "manual").say(f"{play}; resolve 1500 {words}")
@@ -207,14 +207,14 @@ def test_r39_nothing_asks_by_itself_for_what_a_void_done_for_less_did_not_free(
     assert scenario.state["status"] == scenario.order.phase
 
 
-def test_r39_what_was_booked_before_a_cancel_done_for_less_stays_voided() -> None:
+def test_r39_voids_booked_before_a_cancel_resolved_for_less_stay_voided() -> None:
     scenario = Scenario(by="total").script("cancel", "manual").say("discount 2000; cancel; resolve 6000 cancel 10000")
 
     scenario.shows("C 6000, open 4000, attention").say("retry cancel 10000").shows("C 10000, open 0, canceled")
     assert scenario.told == "cancel 10000, cancel 4000"
 
 
-def test_r39_done_for_more_is_allowed_up_to_the_cap_and_the_rest_joins_the_pool() -> None:
+def test_r39_a_settle_may_be_resolved_for_more_up_to_the_cap_and_the_excess_joins_the_pool() -> None:
     scenario = in_state("manual").say("resolve 7000 settle 6000").shows("S 7000, K 7000, U 1000")
 
     scenario.say("Out 4000")
@@ -222,7 +222,7 @@ def test_r39_done_for_more_is_allowed_up_to_the_cap_and_the_rest_joins_the_pool(
     scenario.shows("S 10000, finished")
 
 
-def test_r39_above_the_cap_it_is_refused() -> None:
+def test_r39_a_resolution_above_the_cap_is_refused() -> None:
     scenario = in_state("manual")
     before = scenario.numbers_now()
 
@@ -232,7 +232,7 @@ def test_r39_above_the_cap_it_is_refused() -> None:
     assert scenario.numbers_now() == before
 
 
-def test_r39_done_for_more_than_the_order_is_refunded() -> None:
+def test_r39_a_resolution_above_the_order_value_refunds_the_surplus() -> None:
     scenario = Scenario(pay("p1", 10000), value=8000).say(
         "hold; Out 6000; manual settle 6000; go; resolve 10000 settle 6000"
     )
@@ -242,7 +242,7 @@ def test_r39_done_for_more_than_the_order_is_refunded() -> None:
 
 
 @pytest.mark.parametrize("state", ["succeeded", "declined", "short"])
-def test_r39_what_has_ended_cannot_be_resolved_otherwise(state: str) -> None:
+def test_r39_an_ended_command_cannot_be_resolved_differently(state: str) -> None:
     scenario = in_state(state)
     before = scenario.numbers_now()
 
@@ -253,7 +253,7 @@ def test_r39_what_has_ended_cannot_be_resolved_otherwise(state: str) -> None:
 
 
 @pytest.mark.parametrize("value", [0, 6000])
-def test_r39_the_same_resolution_twice_acts_once(value: int) -> None:
+def test_r39_a_repeated_resolution_acts_once(value: int) -> None:
     scenario = in_state("unknown")
     scenario.person("resolved", scenario.issued[0], value=value, operation_id="x" if value else None)
     before = scenario.numbers_now()
@@ -264,7 +264,7 @@ def test_r39_the_same_resolution_twice_acts_once(value: int) -> None:
 
 @pytest.mark.parametrize(("play", "words"), [("return 500", "refund 500"), ("discount 500", "cancel 500")])
 @pytest.mark.parametrize("trouble", ["manual", "suspect", "unknown"])
-def test_r39_refunds_and_voids_are_resolved_likewise(play: str, words: str, trouble: str) -> None:
+def test_r39_refunds_and_voids_can_be_resolved_too(play: str, words: str, trouble: str) -> None:
     done = Scenario().say("Out 6000; hold").say(play).say(f"{trouble} {words}; resolve 500 {words}")
     undone = Scenario().say("Out 6000; hold").say(play).say(f"{trouble} {words}; resolve not {words}")
 
@@ -276,7 +276,7 @@ def test_r39_refunds_and_voids_are_resolved_likewise(play: str, words: str, trou
 # abandon
 
 
-def test_r39_an_abandoned_failure_no_longer_holds_the_order() -> None:
+def test_r39_an_abandoned_failure_lets_the_order_finish() -> None:
     scenario = in_state("declined").say("abandon settle 6000")
 
     assert scenario.state["status"] == "open"
@@ -284,11 +284,11 @@ def test_r39_an_abandoned_failure_no_longer_holds_the_order() -> None:
     scenario.say("Out 4000").shows("S 4000, C 6000, lacks 6000, finished")
 
 
-def test_r39_an_abandoned_shortfall_too() -> None:
+def test_r39_an_abandoned_shortfall_lets_the_order_finish() -> None:
     in_state("short").say("abandon settle 6000; Out 4000").shows("S 8500, C 1500, finished")
 
 
-def test_r39_what_is_abandoned_cannot_be_retried() -> None:
+def test_r39_an_abandoned_command_cannot_be_retried() -> None:
     scenario = in_state("declined").say("abandon settle 6000")
 
     scenario.person("retried", scenario.issued[0])
@@ -297,7 +297,7 @@ def test_r39_what_is_abandoned_cannot_be_retried() -> None:
 
 
 @pytest.mark.parametrize("state", ["sent", "succeeded", "manual", "suspect", "unknown"])
-def test_r39_nothing_else_can_be_abandoned(state: str) -> None:
+def test_r39_a_command_that_has_not_failed_cannot_be_abandoned(state: str) -> None:
     scenario = in_state(state)
     before = scenario.numbers_now()
 
@@ -307,7 +307,7 @@ def test_r39_nothing_else_can_be_abandoned(state: str) -> None:
     assert scenario.lacks("abandoned") == 0
 
 
-def test_r39_an_abandonment_speaks_of_real_value_as_the_failure_did() -> None:
+def test_r39_an_abandonment_reports_the_real_value_like_the_failure() -> None:
     scenario = Scenario(pay("p1", 10_800, reference=10_000)).script("refund", "declined")
 
     scenario.say("Out 10000; return 1000; abandon refund 1080")
@@ -317,20 +317,20 @@ def test_r39_an_abandonment_speaks_of_real_value_as_the_failure_did() -> None:
     assert "10.80 given up" in abandoned.reason
 
 
-def test_r39_giving_up_the_total_says_how_much_of_it_is_not_invoiced_yet() -> None:
+def test_r39_abandoning_a_total_reports_how_much_of_it_is_not_invoiced_yet() -> None:
     scenario = Scenario(by="total").say("hold; Out 2000; declined settle 10000; go; abandon settle 10000")
 
     assert "100.00 given up, and with it 80.00 of later invoices" in scenario.event("command.abandoned").reason
 
 
-def test_r39_the_same_abandonment_twice_acts_once() -> None:
+def test_r39_a_repeated_abandonment_acts_once() -> None:
     scenario = in_state("declined").say("abandon settle 6000")
 
     assert scenario.give(scenario.last).fate == "duplicate"
     assert scenario.heard.count("command.abandoned") == 1
 
 
-def test_r39_waiting_refunds_above_what_is_left_are_dropped() -> None:
+def test_r39_an_abandonment_drops_waiting_refunds_above_what_is_left() -> None:
     scenario = (
         Scenario()
         .say("Out 2000; hold; Out 6000; return 3000; declined settle 6000; go")
@@ -340,7 +340,7 @@ def test_r39_waiting_refunds_above_what_is_left_are_dropped() -> None:
     scenario.say("abandon settle 6000").shows("F 2000, refunds_wait 0")
 
 
-def test_r39_a_waiting_refund_that_is_still_covered_is_kept() -> None:
+def test_r39_an_abandonment_keeps_a_waiting_refund_that_is_still_covered() -> None:
     scenario = Scenario().say("hold; Out 2000; Out 6000; return 1500; declined settle 6000").shows("refunds_wait 1500")
 
     scenario.say("abandon settle 6000; go").shows("S 2000, F 1500, refunds_wait 0")
@@ -387,7 +387,7 @@ def test_r39_a_suspect_automatic_settlement_is_abandoned_by_order_and_settle_id(
     assert scenario.event("command.abandoned").rule == "R39"
 
 
-def test_r39_abandoning_what_is_not_there_changes_nothing() -> None:
+def test_r39_abandoning_something_that_does_not_exist_changes_nothing() -> None:
     scenario = Scenario().say("Out 6000 as 1")
     before = scenario.numbers_now()
 
@@ -407,7 +407,7 @@ def test_r39_in_total_and_hold_an_abandoned_settle_lets_the_order_finish(by: str
 
 
 @pytest.mark.parametrize("play", ["abandon settle 10000; Out 8000", "Out 8000; abandon settle 10000"])
-def test_r39_what_was_given_up_of_a_total_is_given_up_for_later_invoices_too(play: str) -> None:
+def test_r39_an_abandoned_total_is_abandoned_for_later_invoices_too(play: str) -> None:
     scenario = Scenario(by="total").script("settle", "declined").say(f"Out 2000; {play}")
 
     assert scenario.told == "settle 10000, cancel 10000"
@@ -415,7 +415,7 @@ def test_r39_what_was_given_up_of_a_total_is_given_up_for_later_invoices_too(pla
     scenario.shows("waits 0, finished")
 
 
-def test_r35_what_was_given_up_of_a_total_is_not_taken_from_another_payment() -> None:
+def test_r35_an_abandoned_part_of_a_total_is_not_settled_by_another_payment() -> None:
     scenario = Scenario(pay("a", 3000, by="total"), pay("b", 7000, by="total")).script("settle", "declined")
 
     scenario.say("Out 2000; abandon settle 3000; increase 1000; Out 9000; pay c 4000 by total")
@@ -425,7 +425,7 @@ def test_r35_what_was_given_up_of_a_total_is_not_taken_from_another_payment() ->
     scenario.shows("S 8000, finished")
 
 
-def test_r39_a_lapsed_amount_given_up_is_no_part_of_what_a_total_takes_later() -> None:
+def test_r39_an_abandoned_lapsed_amount_is_not_part_of_a_later_total() -> None:
     scenario = Scenario(pay("p1", 10000, by="total", in_hours=48)).say("wait 48h; Out 2000; abandon invoice 1")
 
     scenario.say("pay c 10000 by total; Out 8000")
@@ -436,7 +436,7 @@ def test_r39_a_lapsed_amount_given_up_is_no_part_of_what_a_total_takes_later() -
     ]  # fmt: skip
 
 
-def test_r39_lapsed_amounts_of_two_invoices_are_given_up_one_by_one() -> None:
+def test_r39_lapsed_amounts_of_two_invoices_are_abandoned_separately() -> None:
     scenario = Scenario(pay("p1", 10000, by="total", in_hours=48)).say("wait 48h; Out 2000; Out 3000")
 
     scenario.say("abandon invoice 1; abandon invoice 2; pay c 10000 by total; Out 5000")
@@ -445,7 +445,7 @@ def test_r39_lapsed_amounts_of_two_invoices_are_given_up_one_by_one() -> None:
     scenario.shows("S 5000, finished")
 
 
-def test_r39_what_the_gateway_takes_after_all_is_given_up_no_longer() -> None:
+def test_r39_a_later_capture_reduces_the_abandoned_amount() -> None:
     scenario = Scenario(by="total").script("settle", "declined").say("Out 2000; abandon settle 10000; auto 3000")
 
     scenario.say("Out 8000").shows("S 3000, finished")
@@ -453,7 +453,7 @@ def test_r39_what_the_gateway_takes_after_all_is_given_up_no_longer() -> None:
     assert [one["done"] for one in scenario.state["invoices"]] == [2000, 1000]
 
 
-def test_r39_what_an_older_program_gave_up_without_counting_it_is_not_asked_again() -> None:
+def test_r39_an_amount_abandoned_by_a_version_that_did_not_count_it_is_not_requested_again() -> None:
     scenario = Scenario(by="total", checked=False).script("settle", "declined").say("Out 2000; abandon settle 10000")
     scenario.order.given_up = 0  # as its document was stored
 
@@ -462,7 +462,7 @@ def test_r39_what_an_older_program_gave_up_without_counting_it_is_not_asked_agai
     scenario.shows("S 10000, K 10000")
 
 
-def test_r39_a_discount_after_giving_up_leaves_less_that_is_given_up() -> None:
+def test_r39_a_discount_reduces_the_abandoned_amount() -> None:
     scenario = Scenario(by="total").script("settle", "declined").say("Out 2000; abandon settle 10000; discount 4000")
 
     assert scenario.order.given_up == 6000
@@ -470,7 +470,7 @@ def test_r39_a_discount_after_giving_up_leaves_less_that_is_given_up() -> None:
     assert scenario.told_of("c") == "settle 1000"
 
 
-def test_r5_one_decision_gives_up_what_the_void_of_a_change_and_the_last_void_did_not_free() -> None:
+def test_r5_one_decision_abandons_the_void_of_a_change_and_the_finishing_void() -> None:
     scenario = Scenario().script("cancel", "declined", "declined").say("discount 1500; Out 8500")
     assert scenario.attention == [("failed", 1500)]
 
@@ -479,7 +479,7 @@ def test_r5_one_decision_gives_up_what_the_void_of_a_change_and_the_last_void_di
     assert scenario.state["status"] == "finished"
 
 
-def test_r39_decisions_name_who_and_why() -> None:
+def test_r39_a_decision_names_the_operator_and_the_reason() -> None:
     scenario = in_state("declined").say("abandon settle 6000")
 
     event = scenario.event("command.abandoned")
@@ -489,9 +489,7 @@ def test_r39_decisions_name_who_and_why() -> None:
 
 @pytest.mark.parametrize("payment", ["a", "b"])
 @pytest.mark.parametrize("by", ["partial", "total", "hold"])
-def test_r39_after_an_automatic_settlement_covered_one_of_two_failures_the_other_can_be_given_up(
-    by: str, payment: str
-) -> None:
+def test_r39_after_a_capture_covers_one_of_two_failures_the_other_can_be_abandoned(by: str, payment: str) -> None:
     """What is still failed hangs on a command that a person can retry or abandon; else the order never finishes."""
     scenario = Scenario(pay("a", 7000, by=by), pay("b", 3000, by=by), pay("c", 5000, by=by), value=15000)
     scenario.script("settle", "declined", "ok", "declined").say("Out 15000")
@@ -506,7 +504,7 @@ def test_r39_after_an_automatic_settlement_covered_one_of_two_failures_the_other
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
-def test_r39_nor_is_it_stuck_when_the_later_failure_was_listed_first(by: str) -> None:
+def test_r39_after_a_capture_covers_the_first_of_two_failures_the_order_can_finish(by: str) -> None:
     scenario = Scenario(pay("a", 5000, by=by), pay("b", 5000, by=by), pay("c", 5000, by=by))
     scenario.say("hold; Out 15000; declined settle 5000 on b; declined settle 5000 on a; go; auto 5000 on a")
 
@@ -516,7 +514,7 @@ def test_r39_nor_is_it_stuck_when_the_later_failure_was_listed_first(by: str) ->
     scenario.shows("lacks 5000, finished")
 
 
-def test_r39_after_one_of_two_failed_settles_was_given_up_the_order_still_comes_to_its_end() -> None:
+def test_r39_after_one_of_two_failed_settles_is_abandoned_the_order_can_finish() -> None:
     """A later sale lacks for a failed settle at most what that one failed to take; the rest was given up."""
     scenario = Scenario(pay("a", 2100, by="total"), pay("b", 2300, by="total"))
     scenario.say("hold; Out 3700; Out 400; declined settle 2300; declined settle 2100; go; abandon settle 2100")
@@ -528,7 +526,7 @@ def test_r39_after_one_of_two_failed_settles_was_given_up_the_order_still_comes_
     assert scenario.state["status"] == "finished"
 
 
-def test_r39_a_discount_leaves_what_failed_with_a_command_that_can_be_asked_again() -> None:
+def test_r39_a_discount_leaves_the_failed_amount_on_a_command_that_can_be_retried() -> None:
     scenario = Scenario(pay("a", 2100, by="total"), pay("b", 2300, by="total")).script("settle", "declined", "declined")
     scenario.say("Out 2000; abandon settle 2100; discount 2400")
     assert scenario.attention == [("failed", 2000)]
@@ -537,7 +535,7 @@ def test_r39_a_discount_leaves_what_failed_with_a_command_that_can_be_asked_agai
     assert scenario.state["status"] == "finished"
 
 
-def test_r39_what_the_gateway_took_of_one_payment_leaves_another_ones_failure_to_be_asked_in_full() -> None:
+def test_r39_a_capture_of_one_payment_leaves_the_failure_of_another_to_be_retried_in_full() -> None:
     scenario = Scenario(pay("a", 7000, by="total"), pay("b", 3000, by="total"))
     scenario.say("hold; Out 4000; declined settle 3000; declined settle 7000; go; auto 2500 on a")
     assert scenario.attention == [("failed", 3000), ("failed", 4500)]

@@ -7,7 +7,7 @@ from tests.unit.domain.scenario import Scenario, pay, ret
 # R18
 
 
-def test_r18_a_return_refunds_its_value_without_anyone_asking() -> None:
+def test_r18_a_return_refunds_its_value_automatically() -> None:
     scenario = Scenario().say("Out 6000; return 2500 as r1")
 
     assert scenario.told == "settle 6000, refund 2500"
@@ -34,7 +34,7 @@ def test_r18_a_return_refunds_its_value_without_anyone_asking() -> None:
         ("increase 2000; Out 11000", 11000),
     ],
 )
-def test_r18_never_more_than_was_invoiced_less_what_lacks_for_good(play: str, most: int) -> None:
+def test_r18_returns_never_exceed_the_invoiced_amount_less_what_failed(play: str, most: int) -> None:
     scenario = Scenario().say(play)
 
     assert scenario.give(ret("most", most + 1)).fate == "refused"
@@ -44,13 +44,13 @@ def test_r18_never_more_than_was_invoiced_less_what_lacks_for_good(play: str, mo
     assert scenario.give(ret("more", 1)).fate == "refused"
 
 
-def test_r18_nothing_can_be_returned_of_a_failed_invoice_or_before_any() -> None:
+def test_r18_nothing_can_be_returned_of_a_failed_invoice_or_before_any_invoice() -> None:
     assert Scenario().say("hold; Out 6000; declined settle 6000; return 1").refused == ["rejected R18"]
     assert Scenario().say("return 1").refused == ["rejected R18"]
     assert Scenario().say("cancel; return 1").fates["refused"] == 1
 
 
-def test_r18_a_lapsed_amount_counts_only_once_it_is_abandoned() -> None:
+def test_r18_a_lapsed_amount_can_be_returned_until_it_is_abandoned() -> None:
     scenario = Scenario(pay("p1", 10000, in_hours=48)).say("Out 4000; wait 48h; Out 3000 as late")
 
     assert scenario.give(ret("r1", 7001)).fate == "refused"
@@ -59,11 +59,11 @@ def test_r18_a_lapsed_amount_counts_only_once_it_is_abandoned() -> None:
     assert scenario.give(ret("r3", 4000)).fate == "applied"
 
 
-def test_r18_what_a_change_refunded_is_not_subtracted() -> None:
+def test_r18_refunds_of_a_change_do_not_reduce_what_can_be_returned() -> None:
     Scenario().say("auto 10000; discount 1500; Out 8500; return 8500").shows("F 10000, R 8500")
 
 
-def test_r18_a_return_without_confirmed_money_waits_and_is_told() -> None:
+def test_r18_a_return_without_a_confirmed_settlement_waits_and_is_reported() -> None:
     scenario = Scenario().say("hold; Out 6000; return 2500")
 
     scenario.shows("G 0, refunds_wait 2500, R 2500")
@@ -74,7 +74,7 @@ def test_r18_a_return_without_confirmed_money_waits_and_is_told() -> None:
     assert scenario.told == "settle 6000, refund 2500"
 
 
-def test_r18_a_return_that_waits_is_kept_when_its_settle_fails_until_a_person_decides() -> None:
+def test_r18_a_waiting_return_survives_a_failed_settle_until_an_operator_decides() -> None:
     scenario = Scenario().say("hold; Out 6000; return 2500; declined settle 6000").shows("refunds_wait 2500")
 
     scenario.say("retry settle 6000; ok settle 6000 #2; go").shows("S 6000, F 2500")
@@ -83,14 +83,14 @@ def test_r18_a_return_that_waits_is_kept_when_its_settle_fails_until_a_person_de
 # R19
 
 
-def test_r19_returns_reopen_no_room() -> None:
+def test_r19_a_return_does_not_reopen_an_invoiced_order() -> None:
     scenario = Scenario().say("Out 10000; return 4000; Out 4000")
 
     assert "invoice.standalone" in scenario.heard
     assert scenario.told == "settle 10000, refund 4000"
 
 
-def test_r19_and_close_none() -> None:
+def test_r19_a_return_does_not_reduce_what_can_still_be_invoiced() -> None:
     Scenario().say("Out 6000; return 6000; Out 4000; return 4000").shows("O 10000, R 10000, S 10000, F 10000, finished")
 
 
@@ -108,19 +108,19 @@ def test_r20_the_strict_switch_stores_a_return_until_the_order_is_invoiced() -> 
     scenario.shows("F 2000, finished")
 
 
-def test_r20_also_when_a_change_makes_it_invoiced() -> None:
+def test_r20_a_stored_return_is_refunded_when_a_change_makes_the_order_invoiced() -> None:
     Scenario(returns="after_invoiced").say("Out 6000; return 2000; discount 4000").shows("F 2000, C 4000, finished")
 
 
-def test_r20_after_that_a_return_is_refunded_at_once() -> None:
+def test_r20_a_return_after_the_order_is_invoiced_is_refunded_at_once() -> None:
     Scenario(returns="after_invoiced").say("Out 10000; return 2000").shows("F 2000, finished")
 
 
-def test_r20_holds_no_refund_of_a_change_back() -> None:
+def test_r20_the_strict_switch_does_not_delay_the_refund_of_a_change() -> None:
     Scenario(returns="after_invoiced").say("auto 10000; discount 1500").shows("F 1500")
 
 
-def test_r20_the_switch_is_the_one_of_when_the_return_was_applied() -> None:
+def test_r20_the_switch_counts_as_it_was_when_the_return_was_applied() -> None:
     scenario = Scenario(returns="after_invoiced").say("Out 6000; return 2000")
     scenario.switches["returns"] = "at_once"
 
@@ -130,7 +130,7 @@ def test_r20_the_switch_is_the_one_of_when_the_return_was_applied() -> None:
 # R21
 
 
-def test_r21_the_payment_with_the_lowest_settled_amount_gives_first() -> None:
+def test_r21_the_payment_with_the_lowest_settled_amount_is_refunded_first() -> None:
     scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("Out 10000; return 4000")
 
     assert (scenario.told_of("b"), scenario.told_of("a")) == (
@@ -139,7 +139,7 @@ def test_r21_the_payment_with_the_lowest_settled_amount_gives_first() -> None:
     )
 
 
-def test_r21_lowest_settled_not_what_is_left_of_it() -> None:
+def test_r21_the_settled_amount_decides_and_not_what_is_left_of_it() -> None:
     """a settled 2500, all left; b settled 3000, 2000 left: a gives first."""
     scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("Out 1000; return 1000; Out 4500; return 1500")
 
@@ -155,7 +155,7 @@ def test_r21_ties_go_in_payment_order() -> None:
     ]  # fmt: skip
 
 
-def test_r21_the_switch_takes_cards_first() -> None:
+def test_r21_the_switch_refunds_cards_first() -> None:
     scenario = Scenario(
         pay("gift", 2000, group="giftCard"),
         pay("debit", 5000, group="debitCard"),
@@ -179,7 +179,7 @@ def test_r21_the_switch_counts_when_the_refund_is_decided() -> None:
     assert [one.payment_id for one in scenario.issued if one.operation == "refund"] == ["gift", "credit"]
 
 
-def test_r21_within_a_payment_the_oldest_settlement_gives_first_one_command_each() -> None:
+def test_r21_within_a_payment_the_oldest_settlement_is_refunded_first_with_one_command_each() -> None:
     scenario = Scenario().say("Out 3000; auto 2000; Out 4000; return 4500")
 
     refunds = [(one.settle_id, one.value) for one in scenario.issued if one.operation == "refund"]
@@ -192,7 +192,7 @@ def test_r21_the_parts_sum_exactly() -> None:
     assert sum(one.value for one in scenario.issued if one.operation == "refund") == 7777
 
 
-def test_r21_what_is_confirmed_is_refunded_at_once_and_only_the_rest_waits() -> None:
+def test_r21_the_confirmed_amount_is_refunded_at_once_and_only_the_rest_waits() -> None:
     scenario = Scenario().say("Out 4000; hold; Out 6000; return 5000").shows("G 4000, refunds_wait 1000")
 
     scenario.say("go").shows("F 5000")
@@ -208,7 +208,7 @@ def test_r21_waiting_refunds_are_allocated_oldest_first() -> None:
     assert refunds == [("r1", 4000), ("r2", 1000)]
 
 
-def test_r21_what_a_decline_released_is_taken_only_by_its_retry() -> None:
+def test_r21_the_amount_of_a_declined_refund_is_kept_for_its_retry() -> None:
     scenario = Scenario().script("refund", "declined").say("Out 6000; return 4000; Out 4000; return 6000")
 
     refunds = [(one.settle_id, one.value) for one in scenario.issued if one.operation == "refund"]
@@ -219,7 +219,7 @@ def test_r21_what_a_decline_released_is_taken_only_by_its_retry() -> None:
     scenario.shows("F 10000, R 10000, finished")
 
 
-def test_r21_a_return_whose_money_is_reserved_by_a_decline_waits() -> None:
+def test_r21_a_return_does_not_take_the_amount_kept_for_a_declined_refund() -> None:
     """Auto 10000, a change's refund of 2000 declined: its 2000 are kept for its retry, so returns of 8000 find 8000."""
     scenario = Scenario().script("refund", "declined").say("auto 10000; discount 2000; Out 8000; return 8000")
 
@@ -227,7 +227,7 @@ def test_r21_a_return_whose_money_is_reserved_by_a_decline_waits() -> None:
 
 
 @pytest.mark.parametrize("trouble", ["unknown", "suspect", "manual"])
-def test_r21_amounts_alone_decide_never_whether_a_payment_is_frozen(trouble: str) -> None:
+def test_r21_a_frozen_payment_is_refunded_like_any_other(trouble: str) -> None:
     scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("Out 5000; hold; discount 500")
     scenario.say(f"{trouble} cancel 500 on a; return 2500")
 
@@ -235,7 +235,7 @@ def test_r21_amounts_alone_decide_never_whether_a_payment_is_frozen(trouble: str
     assert scenario.told_of("b").endswith("refund 500")
 
 
-def test_r18_returns_never_exceed_the_sales_also_where_the_gateway_took_what_had_been_given_up() -> None:
+def test_r18_returns_never_exceed_the_invoices_also_after_a_capture_of_an_abandoned_amount() -> None:
     scenario = Scenario(pay("p1", 2700)).say(
         "hold; Out 2200; return 1000; declined settle 2200; abandon settle 2200; go"
     )

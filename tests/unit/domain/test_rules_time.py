@@ -24,7 +24,7 @@ def test_r28_expiring_is_raised_once_a_day_before() -> None:
     assert scenario.heard.count("authorization.expiring") == 1
 
 
-def test_r28_what_is_open_again_within_the_lead_is_warned_of_then() -> None:
+def test_r28_an_amount_that_is_open_again_within_the_lead_raises_expiring() -> None:
     scenario = Scenario(pay("p1", 10000, in_hours=48)).say("hold; Out 10000; wait 25h")
     assert "authorization.expiring" not in scenario.heard
 
@@ -41,7 +41,7 @@ def test_r28_the_lead_is_a_setting() -> None:
     assert "authorization.expiring" in scenario.heard
 
 
-def test_r28_at_its_time_the_open_part_lapses() -> None:
+def test_r28_the_open_part_lapses_at_the_expiry() -> None:
     scenario = lapsing().say("Out 4000; wait 49h").shows("S 4000, open 0")
 
     assert scenario.heard.count("authorization.lapsed") == 1
@@ -49,7 +49,7 @@ def test_r28_at_its_time_the_open_part_lapses() -> None:
     assert next_deadline_ms(scenario.order, 24 * HOUR_MS) is None
 
 
-def test_r28_time_that_brings_nothing_changes_nothing() -> None:
+def test_r28_time_without_a_deadline_changes_nothing() -> None:
     scenario = lapsing()
     before = scenario.numbers_now()
 
@@ -63,18 +63,18 @@ def test_r28_without_an_expiry_nothing_lapses() -> None:
     assert next_deadline_ms(Order(order_id="o1"), 24 * HOUR_MS) is None
 
 
-def test_r28_settles_already_decided_are_untouched() -> None:
+def test_r28_settles_in_flight_are_not_affected_by_the_expiry() -> None:
     lapsing().say("hold; Out 6000; wait 49h; go").shows("S 6000, open 0")
 
 
-def test_r28_what_a_settle_releases_after_the_lapse_is_not_open() -> None:
+def test_r28_an_amount_released_by_a_declined_settle_after_the_expiry_is_not_open() -> None:
     scenario = lapsing().say("hold; Out 6000; wait 49h; declined settle 6000; go").shows("S 0, open 0, lacks 6000")
 
     scenario.say("retry settle 6000")
     assert scenario.told == "settle 6000"
 
 
-def test_r28_an_invoice_that_lacks_money_fails_with_its_reason_and_is_settled_by_a_new_payment() -> None:
+def test_r28_an_invoice_after_the_expiry_fails_with_its_reason_until_a_new_payment_settles_it() -> None:
     scenario = lapsing().say("wait 49h; Out 6000 as 1").shows("O 6000, lacks 6000, attention")
 
     assert scenario.invoice("1")["status"] == "settlement_failed"
@@ -88,7 +88,7 @@ def test_r28_an_invoice_that_lacks_money_fails_with_its_reason_and_is_settled_by
     scenario.say("Out 4000 as 2").shows("S 10000, finished")
 
 
-def test_r28_what_waited_and_what_lapsed_are_settled_oldest_first() -> None:
+def test_r28_waiting_and_lapsed_amounts_are_settled_oldest_first() -> None:
     scenario = lapsing().say("increase 1000; Out 9000; wait 49h; Out 1500 as 2; Out 500 as 3; pay p2 1700")
 
     settled = [(one.cause_id, one.value) for one in scenario.issued if one.payment_id == "p2"]
@@ -96,7 +96,7 @@ def test_r28_what_waited_and_what_lapsed_are_settled_oldest_first() -> None:
     assert settled[-1] == ("3", 200)
 
 
-def test_r28_an_authorization_that_expired_before_it_is_applied_lapses_in_that_decision() -> None:
+def test_r28_an_authorization_that_is_already_expired_lapses_as_it_is_applied() -> None:
     scenario = Scenario(pay("p1", 10000, in_hours=-1)).say("Out 6000")
 
     assert scenario.told == ""
@@ -106,7 +106,7 @@ def test_r28_an_authorization_that_expired_before_it_is_applied_lapses_in_that_d
     scenario.shows("open 0, lacks 6000, attention")
 
 
-def test_r28_its_expiry_at_exactly_the_time_of_application_counts_as_expired() -> None:
+def test_r28_an_expiry_exactly_at_the_time_of_application_counts_as_expired() -> None:
     scenario = Scenario(pay("p1", 10000), opened=False)
     payment = pay("p1", 10000, in_hours=1)
     scenario.now_ms = START_MS + HOUR_MS - 1
@@ -117,7 +117,7 @@ def test_r28_its_expiry_at_exactly_the_time_of_application_counts_as_expired() -
     assert "authorization.lapsed" in scenario.heard
 
 
-def test_r28_it_lapses_before_parked_facts_are_tried() -> None:
+def test_r28_an_expired_authorization_lapses_before_parked_facts_are_applied() -> None:
     scenario = Scenario(opened=False)
     scenario.give(out("1", 6000))
     from tests.unit.domain.scenario import order_authorized
@@ -128,7 +128,7 @@ def test_r28_it_lapses_before_parked_facts_are_tried() -> None:
     scenario.shows("O 6000, lacks 6000")
 
 
-def test_r28_a_later_payment_that_is_already_expired_gives_nothing() -> None:
+def test_r28_a_later_payment_that_is_already_expired_settles_nothing() -> None:
     scenario = Scenario(pay("p1", 4000), value=10000).say("Out 6000")
     scenario.give(added(pay("p2", 6000, in_hours=-1)))
 
@@ -151,7 +151,7 @@ def test_r28_the_room_above_what_was_authorized_lapses_too(by: str, play: str, l
     scenario.shows(f"waits 0, lacks {lapsed}, invoiced")
 
 
-def test_r28_what_no_room_had_been_there_for_waits_and_has_not_lapsed() -> None:
+def test_r28_an_amount_above_the_payments_room_waits_and_does_not_lapse() -> None:
     scenario = Scenario(pay("p1", 10000, cap=12000, in_hours=48)).say(
         "increase 3000; Out 10000; wait 48h; Out 2000; Out 1000"
     )
@@ -160,7 +160,7 @@ def test_r28_what_no_room_had_been_there_for_waits_and_has_not_lapsed() -> None:
     scenario.shows("waits 1000, lacks 3000, invoiced")
 
 
-def test_r28_of_a_payment_that_was_asked_all_it_could_give_nothing_lapses() -> None:
+def test_r28_nothing_lapses_of_a_payment_that_was_already_asked_for_everything() -> None:
     scenario = Scenario(pay("p1", 10000, by="total", in_hours=48)).script("settle", "declined")
 
     scenario.say("Out 2000; abandon settle 10000; wait 48h; increase 1000; Out 9000")
@@ -169,7 +169,7 @@ def test_r28_of_a_payment_that_was_asked_all_it_could_give_nothing_lapses() -> N
     scenario.shows("waits 1000, invoiced")
 
 
-def test_r28_only_the_payment_whose_time_has_come_lapses() -> None:
+def test_r28_only_the_payment_that_has_expired_lapses() -> None:
     scenario = Scenario(pay("a", 7000, in_hours=48), pay("b", 3000, in_hours=72)).say("wait 50h; Out 5000")
 
     assert scenario.told == "settle 3000"
@@ -206,7 +206,7 @@ def test_r28_total_and_hold_lapse_too() -> None:
         scenario.say(f"pay p2 10000 by {by}").shows("S 10000, finished")
 
 
-def test_r28_an_increase_after_the_lapse_names_all_that_is_missing() -> None:
+def test_r28_an_increase_after_the_lapse_names_all_missing_authorization() -> None:
     scenario = lapsing().say("Out 4000; wait 49h; increase 500")
 
     assert 6500 in scenario.event("authorization.needed").numbers.values()

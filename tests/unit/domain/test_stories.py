@@ -166,7 +166,9 @@ def _changed(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]
 
 
 @pytest.mark.parametrize(("heading", "lines"), _stories(), ids=lambda value: value if isinstance(value, str) else "")
-def test_everything_that_is_asked_booked_and_told(heading: str, lines: list[str]) -> None:
+def test_every_step_of_a_story_requests_books_and_publishes_exactly_what_it_says(
+    heading: str, lines: list[str]
+) -> None:
     steps = [line.removeprefix("> ") for line in lines if line.startswith("> ")]
 
     assert list(_played(heading, steps)) == lines

@@ -32,7 +32,7 @@ TOLD: dict[str, Callable[[int], Scenario]] = {
 
 @pytest.mark.parametrize("outcome", ["succeeded", "declined"])
 @pytest.mark.parametrize("asked", ASKED)
-def test_what_an_outcome_costs_grows_no_faster_than_the_payments_of_its_order(asked: str, outcome: str) -> None:
+def test_the_cost_of_an_outcome_grows_linearly_with_the_payments(asked: str, outcome: str) -> None:
     small, large = [calls_of_an_outcome(number, ASKED[asked](number), outcome) for number in (SMALL, LARGE)]
 
     assert large / small < 2 * LARGE / SMALL
@@ -54,14 +54,14 @@ def calls_of_an_outcome(payments: int, asked: Fact, outcome: str) -> int:
 
 
 @pytest.mark.parametrize("order", TOLD)
-def test_what_is_told_of_an_order_costs_no_more_than_its_invoices_and_returns(order: str) -> None:
+def test_the_cost_of_a_snapshot_grows_linearly_with_the_invoices_and_returns(order: str) -> None:
     small, large = [steps(order_state, TOLD[order](number).order) for number in (SMALL, LARGE)]
 
     assert large / small < 1.5 * LARGE / SMALL
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
-def test_what_a_failed_settle_costs_grows_no_faster_than_the_invoices_it_stood_for(by: str) -> None:
+def test_the_cost_of_a_failed_settle_grows_linearly_with_the_invoices_it_covered(by: str) -> None:
     small, large = [steps_of_a_decline(number, by) for number in (SMALL, LARGE)]
 
     assert large / small < 1.5 * LARGE / SMALL
@@ -77,7 +77,7 @@ def steps_of_a_decline(invoices: int, by: str) -> int:
     return steps(lambda order: decide(order, fact, Terms(now_ms=1)), scenario.order)
 
 
-def test_what_a_return_costs_grows_no_faster_than_the_payments_and_the_returns_that_wait_before_it() -> None:
+def test_the_cost_of_a_return_grows_linearly_with_the_payments_and_waiting_returns() -> None:
     small, large = [steps_of_a_waiting_return(number) for number in (SMALL, LARGE)]
 
     assert large / small < 1.5 * LARGE / SMALL
@@ -92,7 +92,7 @@ def steps_of_a_waiting_return(number: int) -> int:
     return steps(lambda order: decide(order, ret("last", 1), Terms(now_ms=1)), scenario.order)
 
 
-def test_what_a_new_payment_costs_grows_no_faster_than_the_invoices_that_waited_for_it() -> None:
+def test_the_cost_of_a_new_payment_grows_linearly_with_the_waiting_invoices() -> None:
     terms = Terms(now_ms=1, capabilities={"partial": Capability("PARTIAL")})
     waiting = [TOLD["invoiced without money"](number).order for number in (SMALL, LARGE)]
 

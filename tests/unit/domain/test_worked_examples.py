@@ -91,14 +91,14 @@ def test_worked_example(example: Example) -> None:
     scenario.shows(example.end)
 
 
-def test_e4_names_the_rule_and_the_numbers() -> None:
+def test_e4_refuses_the_change_with_its_rule_and_numbers() -> None:
     scenario = Scenario().say("Out 6000; discount 4001")
 
     assert scenario.refused == ["rejected R14"]
     assert {10000, 6000} & set(scenario.event("change.rejected").numbers.values())
 
 
-def test_e6_reports_the_excess_and_stores_the_third() -> None:
+def test_e6_reports_the_excess_and_stores_the_third_invoice_as_standalone() -> None:
     scenario = Scenario().say("Out 7000; Out 5000; Out 1000")
 
     assert [one.numbers.get("excess") for one in scenario.events if one.type == "invoice.accepted"][-1] == 2000
@@ -128,7 +128,7 @@ def test_e10_settles_with_the_first_invoice_and_e11_only_with_the_last() -> None
     assert Scenario(by="hold").say("Out 2000").told == ""
 
 
-def test_e17_and_e18_name_what_is_needed() -> None:
+def test_e17_and_e18_name_the_missing_authorization() -> None:
     first = Scenario().say("auto 10000; discount 1500; increase 1500")
     second = Scenario(pay("p1", 10000, cap=12000)).say("Out 6000; discount 1500; increase 3000")
 
@@ -136,7 +136,7 @@ def test_e17_and_e18_name_what_is_needed() -> None:
     assert 1000 in second.event("authorization.needed").numbers.values()
 
 
-def test_e28_asks_again_with_a_new_id_that_names_the_old() -> None:
+def test_e28_retries_with_a_new_id_that_names_the_old_command() -> None:
     scenario = Scenario().say("hold; Out 6000; declined settle 6000; go; Out 4000; retry settle 6000")
 
     first, _, again = scenario.issued
