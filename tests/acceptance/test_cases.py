@@ -33,13 +33,13 @@ CONDITIONS = {
 
 
 @pytest.mark.parametrize("options", CONDITIONS.values(), ids=CONDITIONS.keys())
-def test_acceptance(options: list[str]) -> None:
+def test_every_black_box_case_passes(options: list[str]) -> None:
     # Of a refused automatic settlement that comes twice, the harness takes the repeat for a capture (R8: it is not).
     ours = [] if "--twice" in options else [OURS]
     play([HARNESS / "cases", *ours], *options)
 
 
-def test_every_rule_holds_as_its_words_say_it() -> None:
+def test_every_case_about_the_wording_of_the_rules_passes() -> None:
     """A case for each "also", "only" and "unless" of the rules.
 
     Their connectors have long timeouts, so that a busy machine is not taken for a lost reply.

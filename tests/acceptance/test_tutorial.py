@@ -29,7 +29,7 @@ def blocks(page: Path) -> list[tuple[str, list[str]]]:
 
 @pytest.mark.timeout(MINUTES * 60 + 60)
 @pytest.mark.parametrize("page", ["docs/tutorial.md", "README.md"])
-def test_whoever_follows_the_page_sees_what_it_says(project: Path, tmp_path: Path, page: str) -> None:
+def test_the_commands_of_the_page_print_what_it_shows(project: Path, tmp_path: Path, page: str) -> None:
     told = blocks(project / page)
     script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; settlement stack down' EXIT\n" + "".join(
         f"echo '{_MARK.format(place)}'\n{commands}" for place, (commands, _) in enumerate(told)

@@ -40,7 +40,7 @@ async def test_no_cent_is_lost_or_moved_twice_when_workers_are_killed_at_random_
     assert verdict.good, verdict
 
 
-async def test_when_one_of_two_workers_dies_for_good_the_other_takes_over(stack: StackEnv, tmp_path: Path) -> None:
+async def test_the_other_worker_takes_over_when_one_of_two_dies_for_good(stack: StackEnv, tmp_path: Path) -> None:
     orders = list(erp_orders(TAKE_OVER_ORDERS, sorted(CONNECTORS), 7, "pair"))
     half = len(orders) // 2
 

@@ -94,7 +94,7 @@ async def play(deployment: StreamDeployment, *, disturbed: bool) -> list[tuple[A
 
 
 @pytest.mark.timeout(300)
-async def test_a_ledger_that_died_at_every_step_is_the_ledger_of_an_undisturbed_run(
+async def test_a_ledger_worker_killed_at_every_step_writes_the_same_entries_as_an_undisturbed_one(
     stack: StackEnv, database_url: str, other_database_url: str, tmp_path: Path
 ):
     for name in ("calm", "storm"):

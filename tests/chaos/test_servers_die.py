@@ -52,7 +52,7 @@ async def test_no_cent_is_lost_or_moved_twice_when_the_database_and_the_broker_a
     assert verdict.good, verdict
 
 
-async def test_beside_a_broker_that_says_nothing_a_worker_is_not_ready_and_goes_on_when_it_speaks(
+async def test_a_worker_is_not_ready_while_the_broker_is_frozen_and_resumes_with_it(
     own_home: Path, tmp_path: Path
 ) -> None:
     stack = up(own_home)

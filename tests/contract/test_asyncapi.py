@@ -49,13 +49,13 @@ def channels() -> dict[str, Any]:
     return {one["address"].removeprefix("{prefix}"): one for one in DOCUMENT["channels"].values()}
 
 
-def test_it_keeps_the_rules_of_asyncapi_3():
+def test_the_document_is_valid_asyncapi_3():
     validator = jsonschema.validators.validator_for(RULES)(RULES)
 
     assert [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(DOCUMENT)] == []
 
 
-def test_every_reference_leads_somewhere():
+def test_every_reference_has_its_target():
     for reference in references(DOCUMENT):
         assert resolved(reference, DOCUMENT, FOLDER) is not None
     for path in MESSAGES.glob("*.json"):
@@ -64,7 +64,7 @@ def test_every_reference_leads_somewhere():
             assert resolved(reference, schema, MESSAGES) is not None
 
 
-def test_nothing_is_described_that_nobody_uses():
+def test_every_component_channel_and_schema_is_used():
     used = set(references(DOCUMENT)) | {
         "#/components/schemas/structured"
     }  # named in a sentence: it has no place of its own
@@ -80,7 +80,7 @@ def test_nothing_is_described_that_nobody_uses():
     assert {path.name for path in MESSAGES.glob("*.json")} == files - {""}
 
 
-def test_its_channels_are_the_programs_topics_cut_and_kept_alike():
+def test_the_channels_are_the_topics_of_the_program_with_their_policies():
     found = channels()
     inputs = {name: {"max.message.bytes": "1000000"} for name in names.INPUTS}
 
@@ -92,7 +92,7 @@ def test_its_channels_are_the_programs_topics_cut_and_kept_alike():
         assert made.get("retention.ms") == (str(said["retention.ms"]) if "retention.ms" in said else None)
 
 
-def test_its_messages_are_the_schemas_each_on_the_topic_that_has_it():
+def test_the_messages_are_the_schemas_with_the_right_traits():
     messages = DOCUMENT["components"]["messages"]
 
     assert sorted(messages) == sorted([*TYPES, "dead-letter"])
@@ -103,7 +103,7 @@ def test_its_messages_are_the_schemas_each_on_the_topic_that_has_it():
             assert message["traits"] == [{"$ref": f"#/components/messageTraits/{trait}"}]
 
 
-def test_every_topic_is_written_and_read_under_the_group_of_its_reader():
+def test_every_topic_has_its_writer_and_the_group_of_its_reader():
     groups: dict[str, str] = {}
     written = set()
     for operation in DOCUMENT["operations"].values():
@@ -122,7 +122,7 @@ def test_every_topic_is_written_and_read_under_the_group_of_its_reader():
 
 
 @pytest.mark.skipif(not CONTRACT.exists(), reason=f"the contract is not at {CONTRACT}")
-def test_every_topic_and_every_type_of_the_contract_is_there():
+def test_every_topic_and_every_type_of_the_contract_is_in_the_document():
     text = CONTRACT.read_text()
     topics = set(re.findall(r"`((?:erp|settlement)\.[a-z-]+\.v1)`", text))
     rows = set(re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|", text, re.MULTILINE))
@@ -140,7 +140,7 @@ def test_every_topic_and_every_type_of_the_contract_is_there():
     assert kinds == set(document("event")["properties"]["type"]["enum"])
 
 
-def test_the_page_shows_every_topic_and_every_field_and_asks_no_other_host(tmp_path: Path, project: Path):
+def test_the_page_shows_every_topic_and_field_and_loads_nothing_from_other_hosts(tmp_path: Path, project: Path):
     target = tmp_path / "page.html"
     subprocess.run([sys.executable, str(project / "schemas" / "page.py"), str(target)], check=True)
 

@@ -348,7 +348,7 @@ def come_to_rest(scenario: Scenario) -> None:
         assert not demanded or not taken, f"a refund of {demanded} waits, and {taken} could be refunded"
 
 
-def test_random_histories_keep_the_laws() -> None:
+def test_random_histories_keep_the_invariants() -> None:
     run_state_machine_as_test(
         Histories,
         settings=settings(
@@ -401,7 +401,7 @@ def _ends(scenario: Scenario) -> tuple[int, ...]:
 
 @settings(max_examples=100 * DEEP, deadline=None, derandomize=DEEP == 1)
 @given(CLEAN_FACTS, st.data())
-def test_r30_in_any_order_with_any_repeats_everything_ends_the_same(
+def test_r30_any_order_of_arrival_with_any_repeats_ends_the_same(
     play: list[tuple[str, int]], data: st.DataObject
 ) -> None:
     """PARTIAL, one payment, no increase, no automatic settlement: V, O, R and S, C, F."""
@@ -425,7 +425,7 @@ def test_r30_in_any_order_with_any_repeats_everything_ends_the_same(
 
 @settings(max_examples=60 * DEEP, deadline=None, derandomize=DEEP == 1)
 @given(CLEAN_FACTS, st.integers(50, 150), st.data())
-def test_r30_with_interest_to_within_one_minor_unit_per_command(
+def test_r30_with_interest_the_ends_differ_by_at_most_one_minor_unit_per_command(
     play: list[tuple[str, int]], value: int, data: st.DataObject
 ) -> None:
     facts = _as_facts(play)
@@ -448,7 +448,7 @@ def test_r30_with_interest_to_within_one_minor_unit_per_command(
              min_size=2, max_size=4),
     st.sampled_from(["partial", "total", "hold"]), st.booleans(), st.booleans(),
 )  # fmt: skip
-def test_r30_in_every_mode_the_orders_sums_end_the_same_and_no_more_is_taken_than_its_value(
+def test_r30_in_every_mode_the_sums_end_the_same_and_never_exceed_the_order_value(
     play: list[tuple[str, int]], by: str, two: bool, late: bool
 ) -> None:
     facts = _as_facts(play)
@@ -462,5 +462,5 @@ def test_r30_in_every_mode_the_orders_sums_end_the_same_and_no_more_is_taken_tha
     assert len(seen) <= 1
 
 
-def test_the_clock_of_a_play_starts_where_expiries_count_from() -> None:
+def test_the_clock_of_a_scenario_starts_where_expiries_count_from() -> None:
     assert pay("p1", 1, in_hours=1).expires_at_ms == START_MS + HOUR_MS

@@ -107,7 +107,7 @@ class Both:
 
 @settings(max_examples=800 * DEEP, deadline=None, derandomize=DEEP == 1)
 @given(st.lists(CAPPED, min_size=1, max_size=3), st.integers(-2, 4), st.lists(DAY, max_size=9))
-def test_whatever_happens_to_an_order_is_decided_as_the_rules_on_one_page_say(
+def test_every_history_is_decided_like_the_reference_model(
     payments: list[tuple[int, int]], more: int, days: list[list[tuple[str, int, int]]]
 ) -> None:
     both = Both(payments, more)

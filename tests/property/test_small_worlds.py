@@ -166,7 +166,7 @@ def visit(world: Small) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("world", SMALL, ids=[one.name for one in SMALL])
-def test_every_order_of_arrival_and_every_answer_keeps_the_laws(world: Small) -> None:
+def test_every_order_of_arrival_and_every_answer_keeps_the_invariants(world: Small) -> None:
     if world.deep and not os.environ.get("SETTLEMENT_DEEP"):
         pytest.skip("only with SETTLEMENT_DEEP=1")
 

@@ -8,7 +8,7 @@ import pytest
 from worker.cancelled import GivenUpError, end, not_by_us
 
 
-async def test_what_a_library_gives_up_is_an_error_and_not_the_end_of_our_task():
+async def test_a_cancellation_by_a_library_is_an_error_and_does_not_cancel_our_task():
     waited_for: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     waited_for.cancel()
 
@@ -16,7 +16,7 @@ async def test_what_a_library_gives_up_is_an_error_and_not_the_end_of_our_task()
         await waited_for
 
 
-async def test_a_task_that_is_asked_to_end_ends():
+async def test_a_task_that_we_cancel_is_cancelled():
     async def work() -> None:
         with not_by_us():
             await asyncio.Event().wait()
@@ -29,7 +29,7 @@ async def test_a_task_that_is_asked_to_end_ends():
     assert working.cancelled()
 
 
-async def test_a_time_limit_inside_or_around_is_still_one():
+async def test_a_timeout_inside_or_around_still_raises():
     async def inside() -> None:
         with not_by_us():
             async with asyncio.timeout(0):
@@ -45,7 +45,7 @@ async def test_a_time_limit_inside_or_around_is_still_one():
             await limited()
 
 
-async def test_what_a_task_met_before_it_was_ended_is_not_reported_as_forgotten():
+async def test_the_exception_of_a_task_that_was_ended_is_not_reported_as_never_retrieved():
     async def breaks() -> None:
         raise ValueError
 

@@ -21,7 +21,7 @@ main(sys.argv[1:])
 
 
 @pytest.mark.parametrize("worker", ["ledger", "delivery"])
-def test_a_worker_that_is_still_loading_is_not_killed_by_a_signal_that_it_will_hear_later(worker: str):
+def test_a_signal_does_not_kill_a_worker_that_is_still_loading(worker: str):
     command = [sys.executable, "-c", SIGNALED_WHILE_LOADING, worker]
     ended = subprocess.run(
         command, env={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}, capture_output=True, text=True, check=False, timeout=60

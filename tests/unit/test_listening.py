@@ -25,7 +25,7 @@ def taken() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("host", ["a..b", "no such host"])
-async def test_a_host_that_nobody_knows_is_no_matter_of_the_database(host: str):
+async def test_an_unknown_host_is_reported_with_the_settings_that_name_it(host: str):
     with pytest.raises(CannotListen) as refusal:
         await HealthServer(load({"OPS_HOST": host, "OPS_PORT": "9100"}), dict).start()
 
@@ -34,7 +34,7 @@ async def test_a_host_that_nobody_knows_is_no_matter_of_the_database(host: str):
     )
 
 
-async def test_where_a_worker_listens_is_printed_as_an_address(capsys: pytest.CaptureFixture[str]):
+async def test_the_address_of_an_ipv6_server_is_printed_in_brackets(capsys: pytest.CaptureFixture[str]):
     server = HealthServer(load({"OPS_HOST": "::1", "OPS_PORT": "0"}), dict)
     try:
         await server.start()
@@ -50,9 +50,7 @@ async def test_where_a_worker_listens_is_printed_as_an_address(capsys: pytest.Ca
     [b"GET /live HTTP/1.1\r\nCookie hunter2\r\n\r\n", b"GET /" + b"hunter2" * 2000 + b" HTTP/1.1\r\n\r\n"],
     ids=["no header", "without end"],
 )
-async def test_whoever_speaks_no_http_is_told_so_and_what_they_sent_stands_in_no_log(
-    nonsense: bytes, caplog: pytest.LogCaptureFixture
-):
+async def test_invalid_http_is_answered_with_400_and_never_logged(nonsense: bytes, caplog: pytest.LogCaptureFixture):
     server = HealthServer(load({"OPS_HOST": "127.0.0.1", "OPS_PORT": "0"}), dict)
     await server.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -75,7 +73,7 @@ async def test_whoever_speaks_no_http_is_told_so_and_what_they_sent_stands_in_no
     ],
     ids=lambda one: one if isinstance(one, str) else one[0],
 )
-def test_a_port_that_is_taken_ends_the_program_with_one_sentence(
+def test_an_occupied_port_ends_the_program_with_one_sentence(
     tmp_path: Path, taken: str, command: tuple[str, ...], named_by: str
 ):
     (tmp_path / "connectors.toml").write_text(CONNECTORS)

@@ -24,11 +24,11 @@ OPS_HOST OPS_PORT OPS_TOKEN OPS_VIEW_TOKEN LOG_LEVEL LOG_FORMAT SETTLEMENT_HOME
 BESIDE_IT = {"DRAIN_SECONDS"}
 
 
-def test_every_setting_of_the_contract_exists_and_hardly_another():
+def test_exactly_the_settings_of_the_contract_and_drain_seconds_exist():
     assert set(CONTRACT.split()) | BESIDE_IT == set(NAMES)
 
 
-def test_nothing_set_means_the_embedded_stack_and_the_contracts_defaults():
+def test_without_settings_the_embedded_stack_and_the_defaults_of_the_contract_apply():
     settings = load({})
 
     assert settings.embedded
@@ -64,7 +64,7 @@ def test_nothing_set_means_the_embedded_stack_and_the_contracts_defaults():
         ("OPS_TOKEN_FILE", "/nowhere", "OPS_TOKEN_FILE takes the path of a text file"),
     ],
 )
-def test_a_malformed_setting_is_named_with_what_it_takes(name: str, value: str, sentence: str):
+def test_a_malformed_setting_is_refused_with_what_it_takes(name: str, value: str, sentence: str):
     with pytest.raises(SettingsError) as refusal:
         load({name: value})
 
@@ -79,7 +79,7 @@ def test_a_malformed_setting_is_named_with_what_it_takes(name: str, value: str, 
     "text",
     ["1_0", "+5", "-0", " 5", "5 ", "5\n", "1e1", "5e0", "inf", "infinity", "nan", "٥", "５", "²", "0x5", "5,0", "."],
 )
-def test_a_number_is_plain_digits_and_what_only_python_takes_for_one_is_refused(name: str, text: str):
+def test_a_number_that_only_python_would_accept_is_refused(name: str, text: str):
     with pytest.raises(SettingsError) as refusal:
         load({name: text})
 
@@ -87,16 +87,14 @@ def test_a_number_is_plain_digits_and_what_only_python_takes_for_one_is_refused(
 
 
 @pytest.mark.parametrize("text", ["2.0", "2.5", ".5"])
-def test_a_count_and_a_port_have_no_fractions(text: str):
+def test_counts_and_ports_have_no_fractions(text: str):
     for name in ("TOPIC_PARTITIONS", "OPS_PORT"):
         with pytest.raises(SettingsError, match=f"{name} takes a"):
             load({name: text})
 
 
 @pytest.mark.parametrize(("text", "hours"), [("72", 72), ("0.5", 0.5), (".5", 0.5), ("007", 7), ("0.00001", 1e-5)])
-def test_hours_are_digits_with_a_point_at_most_and_mean_the_same_beside_the_local_stack(
-    monkeypatch: pytest.MonkeyPatch, text: str, hours: float
-):
+def test_hours_may_be_fractions_also_with_the_embedded_stack(monkeypatch: pytest.MonkeyPatch, text: str, hours: float):
     monkeypatch.setattr("worker.stack.environment", lambda _: StackEnv("127.0.0.1:9", "postgresql://u@h/d"))
 
     settings = load({"PARKING_HOURS": text})
@@ -123,7 +121,7 @@ def test_hours_are_digits_with_a_point_at_most_and_mean_the_same_beside_the_loca
         "postgresql://shop:Top5ecret@host/db?sslmode",
     ],
 )
-def test_an_address_of_a_database_that_its_driver_would_misread_is_refused_without_showing_it(url: str):
+def test_a_database_url_that_the_driver_would_misread_is_refused_without_showing_it(url: str):
     with pytest.raises(SettingsError) as refusal:
         load({"DATABASE_URL": url})
 
@@ -146,7 +144,7 @@ def test_an_address_of_a_database_that_its_driver_would_misread_is_refused_witho
         ("postgresql://u:p@host:/db?sslmode=disable", [("host", 5432)]),
     ],
 )
-def test_every_form_of_an_address_that_the_driver_reads_is_taken(url: str, places: list[object]):
+def test_every_form_of_database_url_that_the_driver_reads_is_accepted(url: str, places: list[object]):
     """The driver itself says what it reads in it."""
     nothing = dict.fromkeys(signature(_parse_connect_dsn_and_args).parameters)
 
@@ -154,11 +152,11 @@ def test_every_form_of_an_address_that_the_driver_reads_is_taken(url: str, place
 
 
 @pytest.mark.parametrize("servers", ["a:9092", "a.b:1, c-d_e:65535", "[::1]:9092,127.0.0.1:9092"])
-def test_brokers_are_hosts_and_ports(servers: str):
+def test_brokers_are_pairs_of_host_and_port(servers: str):
     assert load({"KAFKA_BOOTSTRAP_SERVERS": servers}).bootstrap == servers
 
 
-def test_the_certificates_of_whoever_signed_the_brokers_are_read(tmp_path: Path):
+def test_the_ca_file_must_contain_certificates(tmp_path: Path):
     key = tmp_path / "key.pem"
     key.write_text("-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n")
     roots = Path(certifi.where())
@@ -182,12 +180,12 @@ def test_the_certificates_of_whoever_signed_the_brokers_are_read(tmp_path: Path)
         ("SETTLEMENT_HOMES", "SETTLEMENT_HOME"),
     ],
 )
-def test_a_typing_error_is_answered_with_what_was_meant(name: str, meant: str):
+def test_a_mistyped_setting_is_answered_with_the_intended_name(name: str, meant: str):
     with pytest.raises(SettingsError, match=f"{name} is not one of our settings; did you mean {meant}?"):
         load({name: "1"})
 
 
-def test_variables_of_others_do_not_hurt():
+def test_environment_variables_of_other_programs_are_ignored():
     load({
         "KAFKA_HEAP_OPTS": "-Xmx1g", "KAFKA_LOG4J_OPTS": "", "LOGLEVEL": "x", "LOG_DIR": "/tmp", "DATABASE": "x",
         "OPS_SERVICE_HOST": "10.0.0.1", "OPS_PORT_8080_TCP": "tcp://10.0.0.1:8080", "SETTLEMENT_SERVICE_PORT": "80",
@@ -195,7 +193,7 @@ def test_variables_of_others_do_not_hurt():
     })  # fmt: skip
 
 
-def test_a_file_holds_a_value_without_its_last_line_end(tmp_path: Path):
+def test_a_value_from_a_file_loses_its_last_newline(tmp_path: Path):
     (tmp_path / "url").write_text("postgresql://u:secret@h/d\n")
 
     settings = load({"DATABASE_URL_FILE": str(tmp_path / "url")})
@@ -231,7 +229,7 @@ def test_a_credential_in_the_brokers_address_is_refused_without_showing_it(serve
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
-def test_what_was_given_instead_of_a_file_is_not_shown_it_may_be_the_secret_itself(name: str, tmp_path: Path):
+def test_a_value_given_instead_of_a_file_is_not_shown_because_it_may_be_the_secret(name: str, tmp_path: Path):
     binary = tmp_path / "hunter2"
     binary.write_bytes(b"\xff")
     for given, why in (("hunter2", "No such file or directory"), ("hunter2" * 100, "File name too long"),
@@ -242,7 +240,7 @@ def test_what_was_given_instead_of_a_file_is_not_shown_it_may_be_the_secret_itse
         assert str(refusal.value) == f"{name}_FILE takes the path of a text file that can be read: {why}"
 
 
-def test_a_home_below_the_home_of_nobody_is_refused_by_whoever_needs_it():
+def test_a_home_of_an_unknown_user_is_refused_when_it_is_used():
     settings = load({"SETTLEMENT_HOME": "~nobody-of-that-name/stack"})
 
     with pytest.raises(SettingsError) as refusal:
@@ -258,7 +256,7 @@ def test_sasl_without_credentials_is_refused():
         load({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_USERNAME": "u"})
 
 
-def test_only_one_of_kafka_and_database_is_not_enough_for_both():
+def test_a_setting_for_only_one_server_does_not_use_the_embedded_stack():
     settings = load({"DATABASE_URL": "postgresql://h/d"})
 
     assert not settings.embedded
@@ -274,7 +272,7 @@ def test_only_one_of_kafka_and_database_is_not_enough_for_both():
         ({"DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d"}, "KAFKA_BOOTSTRAP_SERVERS"),
     ],
 )
-def test_a_worker_that_is_told_only_one_of_both_servers_stops_at_once_and_names_the_other(
+def test_a_worker_with_a_setting_for_only_one_server_exits_and_names_the_missing_one(
     worker: str, given: dict[str, str], missing: str, tmp_path: Path
 ):
     (tmp_path / "c.toml").write_text('[connectors.c]\nurl = "http://127.0.0.1:9/"\nprotocol = "ppp"\nmode = "TOTAL"\n')
@@ -288,6 +286,6 @@ def test_a_worker_that_is_told_only_one_of_both_servers_stops_at_once_and_names_
     assert ended.stderr.count("\n") == 1
 
 
-def test_every_setting_says_what_it_takes():
+def test_every_setting_describes_what_it_takes():
     for name in NAMES:
         assert re.match(r"[a-zA-Z]", takes(name)), name

@@ -52,7 +52,7 @@ def _says_to(stderr: int) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
-def test_a_full_disk_under_the_log_ends_no_program_and_is_an_alert_until_there_is_room_again():
+def test_a_full_log_disk_raises_an_alert_until_there_is_room_and_does_not_end_the_program():
     with FULL.open("w") as full:
         said = _says_to(full.fileno())
 
@@ -61,7 +61,7 @@ def test_a_full_disk_under_the_log_ends_no_program_and_is_an_alert_until_there_i
     assert said.stdout.endswith("[]\n")
 
 
-def test_nobody_who_reads_the_log_any_more_is_no_reason_to_end():
+def test_a_closed_log_pipe_does_not_end_the_program():
     read, write = os.pipe()
     os.close(read)
     said = _says_to(write)
@@ -77,7 +77,7 @@ def _says_much(lines: int, stderr: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
-def test_a_log_that_nobody_reads_holds_up_neither_the_work_nor_the_end():
+def test_a_log_pipe_that_is_not_read_blocks_neither_the_work_nor_the_exit():
     read, write = os.pipe()
     with _says_much(MORE_THAN_WAITS, write) as program:
         try:
@@ -91,7 +91,7 @@ def test_a_log_that_nobody_reads_holds_up_neither_the_work_nor_the_end():
     assert said == "['log_lost']\n"
 
 
-def test_whoever_reads_the_log_again_finds_its_lines_in_their_order_and_how_many_are_lost():
+def test_a_log_that_is_read_again_has_its_lines_in_order_and_the_number_of_lost_lines():
     read, write = os.pipe()
     with _says_much(MORE_THAN_WAITS, write) as program, os.fdopen(read) as log:
         os.close(write)
@@ -107,7 +107,7 @@ def test_whoever_reads_the_log_again_finds_its_lines_in_their_order_and_how_many
     assert lines[-1]["event"] == "last words"
 
 
-def test_where_the_log_is_read_nothing_of_it_is_missing_to_the_last_words(tmp_path: Path):
+def test_a_log_that_is_read_is_complete_to_its_last_line(tmp_path: Path):
     with (tmp_path / "log").open("w") as log, _says_much(LINES_WAITING_MAX // 2, log.fileno()) as program:
         said, _ = program.communicate(timeout=60)
 
@@ -118,7 +118,7 @@ def test_where_the_log_is_read_nothing_of_it_is_missing_to_the_last_words(tmp_pa
 
 
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-"])
-def test_a_program_that_is_started_without_an_output_ends_as_it_means_to(closed: str):
+def test_a_program_started_without_stdout_or_stderr_ends_with_its_own_exit_code(closed: str):
     """Its event loop had a socket or file of its own under that number, and aborted as it closed it."""
     command = ["/bin/sh", "-c", f'exec "$0" -m worker ops {closed}', sys.executable]
     ended = subprocess.run(command, env=os.environ | NOWHERE, capture_output=True, timeout=60, check=False)

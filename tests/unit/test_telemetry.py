@@ -39,7 +39,7 @@ def test_an_alert_is_one_error_line_and_a_gauge_while_it_lasts(lines: list[dict[
     assert REGISTRY.get_sample_value("settlement_alert", {"code": "test_code", "connector": "acme"}) == 0
 
 
-def test_an_alert_whose_details_change_shows_the_latest_and_logs_it_but_never_in_a_flood(
+def test_an_alert_with_changing_details_shows_the_latest_and_is_logged_at_a_limited_rate(
     lines: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ):
     def latest() -> list[str]:
@@ -62,7 +62,7 @@ def test_an_alert_whose_details_change_shows_the_latest_and_logs_it_but_never_in
     telemetry.clear_alert("test_code")
 
 
-async def test_a_commit_that_was_given_up_when_a_connection_broke_is_no_defect_in_the_log():
+async def test_a_commit_abandoned_by_a_broken_connection_is_not_logged():
     source = """
 import asyncio, gc
 from aiokafka.consumer.group_coordinator import GroupCoordinator
@@ -103,7 +103,7 @@ asyncio.run(main())
     assert [line.count(b"of ours") > 0 for line in said] == [True]
 
 
-async def test_what_waited_in_the_queue_as_the_broker_went_away_is_no_defect_in_the_log():
+async def test_a_batch_that_fails_after_its_sender_stopped_waiting_is_not_logged():
     """A partition without a leader: what stands behind the first batch fails too, and nobody waits for it any more."""
     source = """
 import asyncio, gc
@@ -129,7 +129,7 @@ asyncio.run(main())
     assert [line.count(b"of ours") > 0 for line in said] == [True]
 
 
-async def test_what_the_loop_says_without_an_exception_is_told_in_its_words():
+async def test_a_message_of_the_event_loop_without_an_exception_is_logged():
     source = """
 import asyncio
 from worker import telemetry
@@ -164,7 +164,7 @@ async def test_the_ops_server_answers_on_a_free_port_and_prints_it(capsys: pytes
     await server.stop()
 
 
-async def test_without_a_port_nothing_listens():
+async def test_without_a_port_no_server_listens():
     server = HealthServer(load({}), dict)
 
     await server.start()

@@ -43,7 +43,7 @@ RECIPIENT = {
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("more", [{}, {"tid": "T", "nsu": "N"}, {"recipients": [RECIPIENT]}])
-def test_every_request_validates_against_the_document(operation: Operation, more: dict[str, Any]):
+def test_every_request_matches_the_openapi_document(operation: Operation, more: dict[str, Any]):
     schema = DOCUMENT["components"]["schemas"][SCHEMAS[operation]]
 
     found = sent(operation, command(**more))
@@ -55,7 +55,7 @@ def test_every_request_validates_against_the_document(operation: Operation, more
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("currency", sorted(EXPONENTS))
 @pytest.mark.parametrize("unit", ["minor", "major"])
-def test_every_request_of_every_currency_validates(operation: Operation, currency: str, unit: str):
+def test_every_request_of_every_currency_matches_the_openapi_document(operation: Operation, currency: str, unit: str):
     schema = Draft202012Validator(DOCUMENT["components"]["schemas"][SCHEMAS[operation]])
     connector = msgspec.structs.replace(ACME, cancel_unit=unit)
 
@@ -88,7 +88,7 @@ def test_no_amount_of_any_currency_loses_a_digit(currency: str, minor: int):
     assert Decimal(found["value"]).scaleb(EXPONENTS[currency]) == minor
 
 
-def test_a_cancel_may_be_asked_in_major_units():
+def test_a_cancel_may_be_requested_in_major_units():
     major = msgspec.structs.replace(ACME, cancel_unit="major")
 
     assert b'"value":614.00' in body("cancel", command(), major)
@@ -100,7 +100,7 @@ def test_a_refund_without_a_tid_carries_an_empty_one():
     assert sent("refund", command(tid="T"))["tid"] == "T"
 
 
-def test_recipients_go_with_settles_alone_in_major_units():
+def test_only_settles_carry_recipients_in_major_units():
     one = command(recipients=[{**RECIPIENT, "chargebackLiable": True}])
 
     (share,) = sent("settle", one)["recipients"]
@@ -123,6 +123,6 @@ def test_each_attempt_of_a_command_sends_the_same_bytes(operation: Operation):
     "wrong", [{"value": 0}, {"value": -1}, {"value": 1.5}, {"value": "5"}, {"value": MAX_MINOR + 1}, {"value": True},
               {"sequence": 0}, {"paymentId": ""}, {"requestId": "x" * 257}, {"currency": "XYZ"}]
 )  # fmt: skip
-def test_a_command_that_cannot_be_meant_is_not_read(wrong: dict[str, Any]):
+def test_an_invalid_command_is_refused(wrong: dict[str, Any]):
     with pytest.raises(msgspec.ValidationError):
         command(**wrong)

@@ -19,7 +19,7 @@ from worker.settings import SettingsError
 LEAST = '[connectors.acme]\nurl = "https://pay.example/ppp/"\nprotocol = "ppp"\nmode = "PARTIAL"\n'
 
 
-def test_what_is_not_said_is_as_the_contract_says():
+def test_missing_keys_have_the_defaults_of_the_contract():
     acme = parse(LEAST).connectors["acme"]
 
     assert acme == Connector(name="acme", url="https://pay.example/ppp", protocol="ppp", mode="PARTIAL")
@@ -29,7 +29,7 @@ def test_what_is_not_said_is_as_the_contract_says():
     assert (acme.cancel_unit, acme.decline_after_unknown, acme.test_suite) == ("minor", "suspect", False)
 
 
-def test_every_key_is_understood_and_durations_may_be_fractions():
+def test_every_key_is_read_and_durations_may_be_fractions():
     text = (
         LEAST
         + """
@@ -57,7 +57,7 @@ test_suite = true
     assert acme.capability == Capability("PARTIAL", legacy=False, partial_split=True)
 
 
-def test_the_ledger_asks_for_capabilities_by_name():
+def test_the_capability_of_a_connector_is_found_by_its_name():
     file = parse(LEAST + '[connectors.old]\nurl = "http://old"\nprotocol = "legacy"\nmode = "TOTAL"\n')
 
     assert file.capability("old") == Capability("TOTAL", legacy=True)
@@ -65,7 +65,7 @@ def test_the_ledger_asks_for_capabilities_by_name():
     assert set(file.connectors) == {"acme", "old"}
 
 
-def test_a_merchant_without_a_table_has_the_default_ones_switches():
+def test_a_merchant_without_a_table_has_the_default_merchants_switches():
     file = parse('[merchants.default]\nreturns = "after_invoiced"\n[merchants.shop]\npartial_settlement = false\n')
 
     assert file.merchant("anybody") == Merchant(returns="after_invoiced")
@@ -118,7 +118,7 @@ def test_a_wrong_key_is_named_with_its_rule(line: str, said: str):
         "no toml",
     ],
 )
-def test_what_is_missing_or_out_of_place_makes_the_file_invalid(text: str):
+def test_a_missing_or_misplaced_entry_makes_the_file_invalid(text: str):
     with pytest.raises(ConnectorsFileError):
         parse(text)
 
@@ -134,7 +134,9 @@ def test_a_credential_typed_into_the_file_is_refused_and_not_repeated(key: str):
     assert "s3cret" not in str(problem.value)
 
 
-def test_a_credential_is_read_when_it_is_needed_and_stands_in_no_repr(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_credential_is_read_when_it_is_needed_and_never_shown_by_repr(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     file = tmp_path / "token"
     key, token = Secret("env:ACME_KEY"), Secret(f"file:{file}")
     with pytest.raises(SecretError, match="env:ACME_KEY"):
@@ -150,14 +152,14 @@ def test_a_credential_is_read_when_it_is_needed_and_stands_in_no_repr(monkeypatc
     assert "t0ken" not in repr(token)
 
 
-def test_a_credential_that_would_break_a_header_is_no_credential(monkeypatch: pytest.MonkeyPatch):
+def test_a_credential_that_cannot_be_a_header_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ACME_KEY", "a\r\nX-Other: b")
 
     with pytest.raises(SecretError):
         Secret("env:ACME_KEY").read()
 
 
-def test_a_file_that_does_not_parse_keeps_the_old_one_in_force(tmp_path: Path):
+def test_an_invalid_file_leaves_the_old_one_in_force(tmp_path: Path):
     path = tmp_path / "connectors.toml"
     path.write_text(LEAST)
     in_force = ConnectorsInForce(path)
@@ -175,7 +177,7 @@ def test_a_file_that_does_not_parse_keeps_the_old_one_in_force(tmp_path: Path):
     assert "connectors_file" not in {one["code"] for one in telemetry.lasting_alerts()}
 
 
-def test_whoever_mended_the_file_reads_in_the_log_that_it_is_in_force_and_what_it_changed(tmp_path: Path):
+def test_a_reloaded_file_is_logged_with_the_connectors_that_it_changed(tmp_path: Path):
     path = tmp_path / "connectors.toml"
     path.write_text(f"{LEAST}{LEAST.replace('acme', 'cielo')}")
     in_force = ConnectorsInForce(path)
@@ -190,14 +192,14 @@ def test_whoever_mended_the_file_reads_in_the_log_that_it_is_in_force_and_what_i
     }]  # fmt: skip
 
 
-def test_without_a_readable_file_no_worker_starts(tmp_path: Path):
+def test_a_worker_does_not_start_without_a_readable_file(tmp_path: Path):
     for path, said in ((None, "CONNECTORS_FILE is missing"), (tmp_path / "none.toml", "CONNECTORS_FILE: The")):
         with pytest.raises(SettingsError, match=said):
             ConnectorsInForce(path)
 
 
 @pytest.mark.parametrize(("table", "kind"), [("connectors", Connector), ("merchants", Merchant)])
-def test_the_page_explains_every_key_and_no_other_with_its_default(project: Path, table: str, kind: type[Struct]):
+def test_the_page_documents_exactly_the_keys_with_their_defaults(project: Path, table: str, kind: type[Struct]):
     page = (project / "docs/connectors.md").read_text()
     [section] = re.findall(rf"^## `\[{table}\.NAME\]`\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
     explained = {
@@ -215,7 +217,7 @@ def test_the_page_explains_every_key_and_no_other_with_its_default(project: Path
             assert tomllib.loads(f"default = {said.strip('`')}")["default"] == _plain(known[key]), key
 
 
-def test_the_example_leads_to_the_page_that_explains_it(project: Path):
+def test_the_example_file_is_valid_and_names_the_page(project: Path):
     example = (project / "deploy/connectors.example.toml").read_text()
 
     assert "docs/connectors.md" in example

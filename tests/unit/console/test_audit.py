@@ -8,5 +8,5 @@ from worker.console.books import _count
 @pytest.mark.parametrize(("plural", "count", "words"), [
     ("orders", 1, "1 order"), ("entries", 1, "1 entry"), ("entries", 12_000, "12,000 entries"),
 ])  # fmt: skip
-def test_one_of_a_kind_is_counted_in_the_singular(plural: str, count: int, words: str):
+def test_counts_have_the_right_singular_and_plural(plural: str, count: int, words: str):
     assert _count(plural, count) == words

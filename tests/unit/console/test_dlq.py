@@ -10,7 +10,7 @@ DEEP = (b"[" * 100_000, b'{"data":' * 100_000 + b"1" + b"}" * 100_000)
 
 
 @pytest.mark.parametrize("value", DEEP, ids=("unfinished", "whole"))
-def test_brackets_in_brackets_without_end_are_shown_as_they_came_and_carry_no_amount(value: bytes):
+def test_a_deeply_nested_dead_letter_is_shown_unchanged_and_has_no_amount(value: bytes):
     shown = value[:4_000].decode()
 
     assert dlq._readable(value).startswith(shown)

@@ -11,7 +11,7 @@ from worker.console.editor import in_editor
 from worker.people.acting import Refused
 
 
-def test_what_is_saved_in_another_encoding_is_not_sent(monkeypatch: pytest.MonkeyPatch):
+def test_a_message_saved_in_another_encoding_is_refused(monkeypatch: pytest.MonkeyPatch):
     writes = "import sys; open(sys.argv[1], 'wb').write(b'\\xff\\xfe')"
     monkeypatch.setenv("VISUAL", shlex.join([sys.executable, "-c", writes]))
 
@@ -19,7 +19,7 @@ def test_what_is_saved_in_another_encoding_is_not_sent(monkeypatch: pytest.Monke
         in_editor("{}")
 
 
-def test_a_message_in_any_script_is_edited_on_a_terminal_that_speaks_ascii_only():
+def test_a_non_ascii_message_can_be_edited_on_an_ascii_terminal():
     appends = shlex.join([sys.executable, "-c", "import sys; open(sys.argv[1], 'ab').write(b' ')"])
     edits = r'from worker.console.editor import in_editor; print(ascii(in_editor("\u00e9\u6771")))'
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "VISUAL": appends}

@@ -15,7 +15,7 @@ ENTRY = {"fact": 1, "payment_id": "p", "debit": "issuer", "credit": "authorized"
          "offset": 0}  # fmt: skip
 
 
-def test_no_line_is_filled_up_to_a_width_that_a_file_does_not_have():
+def test_lines_are_not_padded_to_the_width_of_the_terminal():
     page = OrderPage("o1", None, [], [], [], [], [], [ENTRY])
     written = StringIO()
 
@@ -25,7 +25,7 @@ def test_no_line_is_filled_up_to_a_width_that_a_file_does_not_have():
     assert entry == "    100.00  issuer → authorized  the issuer promised it  R25"
 
 
-def test_every_way_that_money_goes_has_a_meaning_and_no_other_has_one(project: Path):
+def test_every_pair_of_accounts_that_entries_use_has_a_meaning(project: Path):
     stories = (project / "tests/unit/domain/stories.txt").read_text()
     gone = set(re.findall(r"^    \d+ (\w+) -> (\w+) on ", stories, re.MULTILINE))
     # What no story plays: money that goes back where its place was taken, or has lapsed.

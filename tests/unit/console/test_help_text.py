@@ -12,7 +12,7 @@ PROGRAM: Any = typer.main.get_command(app)
 
 
 @pytest.mark.parametrize("name", [None, *COMMANDS])
-def test_a_paragraph_of_the_help_ends_its_lines_where_the_terminal_does(name: str | None):
+def test_help_paragraphs_contain_no_line_breaks(name: str | None):
     command = PROGRAM if name is None else PROGRAM.resolve_command(None, [name])[1]
 
     for one in (command, *getattr(command, "commands", {}).values()):
@@ -20,7 +20,7 @@ def test_a_paragraph_of_the_help_ends_its_lines_where_the_terminal_does(name: st
 
 
 @pytest.mark.parametrize("words", ["commands abandon", "dlq replay", "dlq discard"])
-def test_what_may_be_left_out_stands_in_one_pair_of_brackets(words: str):
+def test_optional_arguments_are_shown_in_one_pair_of_brackets(words: str):
     shown = CliRunner().invoke(app, [*words.split(), "--help"], env={"COLUMNS": "200"}).output
 
     assert f"{words} [OPTIONS] [ID]" in shown

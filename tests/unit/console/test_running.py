@@ -7,7 +7,7 @@ import pytest
 from worker.console import running
 
 
-def test_work_that_is_stopped_before_it_begins_is_given_up_in_silence(monkeypatch: pytest.MonkeyPatch):
+def test_work_interrupted_before_it_begins_is_closed_without_a_warning(monkeypatch: pytest.MonkeyPatch):
     """The interpreter warned of a coroutine that nobody had awaited."""
 
     async def work() -> None:

@@ -21,14 +21,14 @@ from worker.console.screen import plain
         ("", ""),
     ],
 )
-def test_text_is_shown_as_it_is_or_escaped(text: str, shown: str):
+def test_text_is_shown_unchanged_or_escaped(text: str, shown: str):
     assert plain(text) == shown
 
 
-def test_marks_do_not_pile_up_without_end():
+def test_combining_marks_above_three_are_escaped():
     assert plain("a" + "\u0301" * 5) == "a" + "\u0301" * 3 + "\\u0301\\u0301"
 
 
-def test_of_fifty_hostile_strings_none_keeps_a_character_that_a_terminal_obeys():
+def test_none_of_fifty_hostile_strings_keeps_a_control_character():
     assert len(HOSTILE) == 50
     assert all(one.isprintable() for one in map(plain, HOSTILE))

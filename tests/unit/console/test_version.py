@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 
-def test_the_program_says_its_own_version_also_where_no_server_answers():
+def test_the_version_is_printed_even_if_no_server_answers():
     settings = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d"}
 
     ended = subprocess.run([sys.executable, "-m", "worker", "version"], env=os.environ | settings, capture_output=True,

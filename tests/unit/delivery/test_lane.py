@@ -46,7 +46,7 @@ def ended(lane: Lane, answer: Answer, *ids: str, now_ms: int = 0, replied: bool 
         lane.ended(command_id, answer, ACME, now_ms, replied=heard)
 
 
-def test_no_more_are_under_way_than_the_connector_bears():
+def test_no_more_commands_are_in_flight_than_the_connector_allows():
     lane = lane_with()
 
     sent = lane.take_ready(0, MANY)
@@ -63,7 +63,7 @@ def active_alerts() -> list[str]:
 
 
 @pytest.mark.parametrize("answer", [ERROR, BUSY])
-def test_a_connector_that_answers_everything_with_an_error_raises_an_alert_until_a_definite_answer(answer: Answer):
+def test_ten_answers_without_a_definite_one_raise_an_alert_until_a_definite_answer(answer: Answer):
     lane = lane_with()
     for number in range(9):
         ended(lane, answer, *lane.take_ready(number * 10_000, 1), now_ms=number * 10_000)
@@ -76,7 +76,7 @@ def test_a_connector_that_answers_everything_with_an_error_raises_an_alert_until
     assert active_alerts() == []
 
 
-def test_a_connector_that_is_asked_seldom_raises_the_alert_after_five_minutes_without_a_definite_answer():
+def test_five_minutes_without_a_definite_answer_raise_the_alert():
     lane = lane_with()
     ended(lane, ERROR, *lane.take_ready(0, 1), now_ms=0)
     ended(lane, ERROR, *lane.take_ready(299_000, 1), now_ms=299_000)
@@ -87,7 +87,7 @@ def test_a_connector_that_is_asked_seldom_raises_the_alert_after_five_minutes_wi
     assert active_alerts() == ["no_definite_answer"]
 
 
-def test_a_connector_whose_errors_are_followed_by_a_breaker_keeps_the_alert_until_a_definite_answer():
+def test_the_alert_outlasts_an_open_breaker_until_a_definite_answer():
     lane = lane_with()
     for _ in range(10):
         ended(lane, ERROR, *lane.take_ready(0, 1))
@@ -103,7 +103,7 @@ def test_a_connector_whose_errors_are_followed_by_a_breaker_keeps_the_alert_unti
     assert active_alerts() == []
 
 
-def test_the_first_failure_of_a_connector_is_in_the_log_once_however_many_attempts_fail():
+def test_the_first_failure_of_a_connector_is_logged_once_a_minute():
     lane = lane_with()
     with structlog.testing.capture_logs() as lines:
         for now_ms in range(0, 120_000, 30_000):
@@ -117,7 +117,7 @@ def test_the_first_failure_of_a_connector_is_in_the_log_once_however_many_attemp
 
 
 @pytest.mark.parametrize("owned", [[12], [6, 6], [4, 4, 4], [5, 7], [1, 11], [3, 3, 3, 3]])
-def test_the_limits_hold_for_the_deployment(owned: list[int]):
+def test_the_limits_of_a_connector_hold_for_all_workers_together(owned: list[int]):
     lanes = [lane_with(connector=replace(ACME, max_in_flight=10, max_per_second=100.0)) for _ in owned]
     for lane, partitions in zip(lanes, owned, strict=True):
         lane.share = partitions / 12
@@ -136,7 +136,7 @@ def test_the_limits_hold_for_the_deployment(owned: list[int]):
     assert 480 <= sent <= 505 + 5 * len(owned)
 
 
-def test_the_command_that_was_refused_asks_again_and_no_other():
+def test_only_the_refused_command_probes_the_connector():
     lane = lane_with()
     first, second, *others = lane.take_ready(0, MANY)
 
@@ -153,7 +153,7 @@ def test_the_command_that_was_refused_asks_again_and_no_other():
     assert lane.next_due_ms() == 121_100
 
 
-def test_sighup_asks_at_once_and_any_other_answer_restarts_the_connector_slowly():
+def test_sighup_probes_at_once_and_any_other_answer_resumes_the_connector_slowly():
     lane = lane_with()
     ids = lane.take_ready(0, MANY)
     ended(lane, REFUSED, *ids)
@@ -171,7 +171,7 @@ def test_sighup_asks_at_once_and_any_other_answer_restarts_the_connector_slowly(
     assert rounds == [1, 2, 4, 8]
 
 
-def test_a_refused_command_that_is_gone_leaves_the_asking_to_the_next():
+def test_another_command_probes_when_the_refused_one_is_gone():
     lane = lane_with()
     ids = lane.take_ready(0, MANY)
     ended(lane, REFUSED, *ids)
@@ -185,7 +185,7 @@ def test_a_refused_command_that_is_gone_leaves_the_asking_to_the_next():
 
 
 @pytest.mark.parametrize("answer", [AWAY, SILENT])
-def test_after_some_failures_in_a_row_the_breaker_opens_and_one_command_tries(answer: Answer):
+def test_after_consecutive_failures_the_breaker_opens_and_one_command_probes(answer: Answer):
     lane = lane_with()
     sent = lane.take_ready(0, MANY)
 
@@ -201,7 +201,7 @@ def test_after_some_failures_in_a_row_the_breaker_opens_and_one_command_tries(an
     assert lane.condition.state == "healthy"
 
 
-def test_an_error_is_an_answer_and_opens_no_breaker():
+def test_an_error_response_does_not_open_the_breaker():
     lane = lane_with()
 
     ended(lane, ERROR, *lane.take_ready(0, MANY))
@@ -209,7 +209,7 @@ def test_an_error_is_an_answer_and_opens_no_breaker():
     assert len(lane.take_ready(1, MANY)) == ACME.max_in_flight
 
 
-def test_a_busy_connector_is_left_alone_as_long_as_it_asks_and_then_met_by_one():
+def test_a_busy_connector_is_paused_as_long_as_it_asks_and_then_probed_by_one_command():
     lane = lane_with()
     first, *others = lane.take_ready(0, MANY)
 
@@ -222,7 +222,7 @@ def test_a_busy_connector_is_left_alone_as_long_as_it_asks_and_then_met_by_one()
 
 
 @pytest.mark.parametrize("hold_seconds", [None, 0.0])
-def test_a_busy_connector_that_asks_for_no_time_gets_the_schedules_first(hold_seconds: float | None):
+def test_a_busy_connector_without_a_retry_time_is_paused_for_the_first_retry_interval(hold_seconds: float | None):
     lane = lane_with()
     first, *others = lane.take_ready(0, MANY)
 
@@ -233,7 +233,7 @@ def test_a_busy_connector_that_asks_for_no_time_gets_the_schedules_first(hold_se
     assert len(lane.take_ready(2_000, MANY)) == 1
 
 
-def test_a_connector_that_the_file_does_not_name_gets_nothing():
+def test_a_connector_that_the_file_does_not_name_receives_nothing():
     lane = lane_with()
 
     lane.set_connector(None)
@@ -243,7 +243,7 @@ def test_a_connector_that_the_file_does_not_name_gets_nothing():
 
 
 @pytest.mark.parametrize(("answer", "alert"), [(AWAY, "breaker_open"), (REFUSED, "connector_stopped")])
-def test_of_a_connector_that_the_file_stops_naming_only_those_who_wait_for_it_are_told(answer: Answer, alert: str):
+def test_a_connector_removed_from_the_file_has_only_the_alert_unknown_connector(answer: Answer, alert: str):
     def told() -> list[str]:
         lane.update_alerts()
         return [one["code"] for one in telemetry.lasting_alerts()]

@@ -35,7 +35,7 @@ def attempt(one: Job, answer: Answer, now_ms: int) -> Job:
 
 
 @pytest.mark.parametrize("fate", ["not_sent", "busy", "stopped"])
-def test_a_day_in_which_nothing_was_done_takes_nothing_from_the_horizon_nor_from_the_schedule(fate: str) -> None:
+def test_attempts_that_did_nothing_do_not_count_for_the_horizon_or_the_schedule(fate: str) -> None:
     one = job()
     for minute in range(1, 1000):
         attempt(one, Answer(fate, "away", "away"), minute * 60_000)  # one of the fates
@@ -47,21 +47,21 @@ def test_a_day_in_which_nothing_was_done_takes_nothing_from_the_horizon_nor_from
     assert 1_000 <= one.due_ms - DAY_MS <= 1_200
 
 
-def test_the_schedule_goes_on_with_each_unknown_and_repeats_its_last_entry_until_the_horizon() -> None:
+def test_each_unknown_advances_the_schedule_whose_last_interval_repeats_until_the_horizon() -> None:
     one = attempt(attempt(attempt(job(), UNKNOWN, 1), UNKNOWN, 2_000), UNKNOWN, 70_000)
 
     assert 60_000 <= one.due_ms - 70_000 <= 72_000
     assert attempt(one, UNKNOWN, HOUR_MS - 5_000).due_ms == HOUR_MS + 1
 
 
-def test_an_unknown_command_stays_within_its_horizon_while_nobody_can_be_reached() -> None:
+def test_an_unknown_command_keeps_its_horizon_while_the_connector_is_unreachable() -> None:
     one = attempt(attempt(job(), UNKNOWN, 1), Answer("not_sent", "connect", "connect"), 2_000)
 
     assert one.first_attempt_ms == 1
     assert is_past_horizon(one, CONNECTOR, HOUR_MS + 1)
 
 
-def test_an_attempt_that_a_hand_over_kept_from_beginning_is_due_at_once_and_begins_no_horizon() -> None:
+def test_an_attempt_prevented_by_a_hand_over_is_due_at_once_and_begins_no_horizon() -> None:
     one = attempt(job(), NOT_BEGUN, 1)
     assert one.due_ms == 1
 

@@ -28,7 +28,7 @@ def refilled(window: Window, table: set[Key]) -> None:
 
 
 @given(some.lists(some.tuples(some.sampled_from(["new", "later", "send", "look anew"]), some.integers(0, 30))))
-def test_commands_leave_in_the_order_in_which_they_are_due_whatever_happens(steps: list[tuple[str, int]]):
+def test_commands_leave_in_the_order_of_their_due_times(steps: list[tuple[str, int]]):
     window, table = Window(), set[Key]()
     for number, (step, due_ms) in enumerate(steps):
         if step == "new":
@@ -51,7 +51,7 @@ def test_commands_leave_in_the_order_in_which_they_are_due_whatever_happens(step
                 window.enter(key)
 
 
-def test_a_full_window_leaves_what_is_new_in_the_table():
+def test_a_full_window_leaves_new_commands_in_the_table():
     window, table = Window(), {(due_ms, "c") for due_ms in range(100)}
     refilled(window, table)
 
@@ -61,7 +61,7 @@ def test_a_full_window_leaves_what_is_new_in_the_table():
     assert len(window) == MAX
 
 
-def test_a_window_that_has_everything_asks_the_table_for_nothing():
+def test_a_complete_window_does_not_read_the_table():
     window = Window()
     refilled(window, {(1, "a")})
 
@@ -70,7 +70,7 @@ def test_a_window_that_has_everything_asks_the_table_for_nothing():
     assert window.lacking() == 0
 
 
-def test_a_window_that_is_forgotten_while_the_table_is_read_misses_no_command():
+def test_a_window_cleared_during_a_read_of_the_table_misses_no_command():
     window, table = Window(), {(due_ms, "c") for due_ms in range(100)}
     refilled(window, table)
     while window.first_ms() != MAX // 2 + 1:

@@ -30,7 +30,7 @@ GOOD, STRANGE = _named(b"good"), _named(b"\xff")
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("first", range(7))
-def test_reading_may_begin_anywhere(codec: str, first: int):
+def test_reading_may_begin_at_any_offset(codec: str, first: int):
     """Strange records in the first of two batches, in the second, and both at their ends."""
     one, two = batch([STRANGE, GOOD, STRANGE], codec), batch([GOOD, STRANGE, GOOD, STRANGE], codec, base_offset=3)
 
@@ -40,20 +40,20 @@ def test_reading_may_begin_anywhere(codec: str, first: int):
     assert records.next_fetch_offset == 7
 
 
-def test_many_strange_batches_are_read_in_one_go():
+def test_many_batches_with_malformed_headers_are_read_at_once():
     content = b"".join(batch([STRANGE], base_offset=place) for place in range(3_000))
 
     assert [record.offset for record in _read(content)] == list(range(3_000))
 
 
 @pytest.mark.parametrize("content", [GOOD, STRANGE])
-def test_each_record_names_the_leader_that_took_it(content: Handmade):
+def test_each_record_has_the_leader_epoch_of_its_batch(content: Handmade):
     batches = batch([content] * 2, leader_epoch=3) + batch([content], base_offset=2, leader_epoch=5)
 
     assert [record.leader_epoch for record in _read(batches)] == [3, 3, 5]
 
 
-def test_of_a_record_of_the_older_format_nobody_knows_who_took_it():
+def test_a_record_of_the_older_format_has_no_leader_epoch():
     """It has a checksum where later ones have the leader."""
     older = LegacyRecordBatchBuilder(magic=1, compression_type=0, batch_size=1_000)
     older.append(0, timestamp=NOON_MS, key=b"order-1", value=b"{}")
@@ -61,7 +61,7 @@ def test_of_a_record_of_the_older_format_nobody_knows_who_took_it():
     assert [record.leader_epoch for record in _read(bytes(older.build()))] == [UNKNOWN_EPOCH]
 
 
-def test_what_was_damaged_on_its_way_is_an_error_and_is_not_read():
+def test_a_batch_with_a_wrong_checksum_is_an_error():
     content = bytearray(batch([STRANGE, GOOD]))
     content[-1] ^= 1
 
@@ -69,7 +69,7 @@ def test_what_was_damaged_on_its_way_is_an_error_and_is_not_read():
         next(_read(bytes(content)))
 
 
-def test_what_stands_before_a_damaged_batch_is_read_first():
+def test_the_records_before_a_damaged_batch_are_read_first():
     damaged = bytearray(batch([GOOD], base_offset=2))
     damaged[-1] ^= 1
 
@@ -81,7 +81,7 @@ def test_what_stands_before_a_damaged_batch_is_read_first():
         next(_read(bytes(damaged), records.next_fetch_offset))
 
 
-def test_a_record_that_does_not_end_where_it_says_ends_the_reading_with_its_place():
+def test_a_truncated_record_ends_the_reading_and_names_its_offsets():
     content = batch([GOOD], base_offset=5, cut_bytes=3)
 
     with pytest.raises(UnreadableBatchError, match="invoices partition 4: the batch of offsets 5 to 5 cannot be read"):
@@ -89,7 +89,7 @@ def test_a_record_that_does_not_end_where_it_says_ends_the_reading_with_its_plac
 
 
 @pytest.mark.parametrize("codec", INFLATE)
-def test_nothing_inflates_without_end(codec: str):
+def test_decompression_is_limited(codec: str):
     deflate, inflate = INFLATE[codec]
     just = bytes(INFLATED_BYTES_MAX)
 
@@ -99,7 +99,7 @@ def test_nothing_inflates_without_end(codec: str):
 
 
 @pytest.mark.parametrize("codec", INFLATE)
-def test_a_batch_that_inflates_without_end_is_named_after_what_came_before_it(codec: str):
+def test_a_batch_that_inflates_too_far_is_reported_after_the_records_before_it(codec: str):
     wide = batch([_named(b"wide", bytes(INFLATED_BYTES_MAX))], codec, base_offset=1)
 
     before = _read(batch([GOOD]) + wide)

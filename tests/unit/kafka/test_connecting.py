@@ -35,7 +35,7 @@ from worker.stream.session_health import SessionHealth
 SETTINGS = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://127.0.0.1:9/none"})
 
 
-async def test_brokers_that_do_not_answer_in_time_are_not_taken_for_the_database(monkeypatch: pytest.MonkeyPatch):
+async def test_a_timeout_of_the_brokers_is_reported_as_a_problem_of_kafka(monkeypatch: pytest.MonkeyPatch):
     async def at_once(_: AIOKafkaAdminClient) -> None:
         return None
 
@@ -50,14 +50,14 @@ async def test_brokers_that_do_not_answer_in_time_are_not_taken_for_the_database
     assert "PostgreSQL" not in said[0]
 
 
-def test_whoever_publishes_before_the_topics_are_there_is_told_what_creates_them():
+def test_a_missing_topic_is_reported_with_the_command_that_creates_it():
     said = message_and_exit_code(UnknownTopicOrPartitionError())
 
     assert said is not None
     assert said[0].endswith("lacks a topic of ours: `settlement topics` creates what is missing")
 
 
-def test_what_a_worker_says_of_kafka_whoever_types_reads_too_with_the_brokers_that_were_asked(
+def test_a_broker_that_is_not_ready_is_reported_with_the_bootstrap_servers(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
@@ -84,7 +84,7 @@ def test_what_a_worker_says_of_kafka_whoever_types_reads_too_with_the_brokers_th
     ],
     ids=lambda value: type(value).__name__,
 )
-async def test_a_broker_that_refuses_us_is_not_told_as_one_that_is_away(
+async def test_a_broker_that_refuses_the_connection_is_not_reported_as_unreachable(
     met: Exception, said: str, monkeypatch: pytest.MonkeyPatch
 ):
     async def refuse(_: AIOKafkaConnection) -> None:
@@ -101,7 +101,7 @@ async def test_a_broker_that_refuses_us_is_not_told_as_one_that_is_away(
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n"])
-async def test_certificates_that_are_replaced_just_now_are_named_and_the_database_is_not_blamed_for_them(
+async def test_unreadable_certificates_are_reported_as_a_problem_of_kafka_with_their_path(
     content: str | None, tmp_path: Path
 ):
     cafile = tmp_path / "ca.pem"
@@ -119,7 +119,7 @@ async def test_certificates_that_are_replaced_just_now_are_named_and_the_databas
     assert f"KAFKA_SSL_CAFILE {cafile} is not a PEM file of certificates that can be read" in health.problem
 
 
-def test_what_our_user_may_not_use_is_named_with_the_rights_that_it_needs():
+def test_a_missing_right_is_reported_with_the_topic_or_group_and_the_rights_needed():
     topic, group = TopicAuthorizationFailedError("erp.invoices.v1"), GroupAuthorizationFailedError("settlement-ledger")
 
     assert refusal(topic) == "does not allow our user the topic erp.invoices.v1: it needs " + TOPIC_RIGHTS
@@ -147,7 +147,7 @@ def test_what_our_user_may_not_use_is_named_with_the_rights_that_it_needs():
     ],
     ids=lambda value: type(value).__name__,
 )
-async def test_whoever_asks_why_a_worker_waits_reads_a_sentence(met: Exception, said: str):
+async def test_a_worker_that_waits_reports_its_problem_in_one_sentence(met: Exception, said: str):
     health = SessionHealth()
     health.session_failed(met)
 
@@ -156,7 +156,7 @@ async def test_whoever_asks_why_a_worker_waits_reads_a_sentence(met: Exception, 
     assert type(met).__name__ not in health.problem.removeprefix(said)
 
 
-async def test_several_brokers_that_are_away_are_one_problem_however_often_they_are_tried():
+async def test_several_unreachable_brokers_are_reported_in_the_same_words_each_time():
     """A worker says each problem once: in other words each time, it would fill the log."""
     several = replace(SETTINGS, kafka_bootstrap_servers="127.0.0.1:9,127.0.0.1:10,127.0.0.1:11")
     told = set()
@@ -180,7 +180,7 @@ async def test_a_client_that_cannot_start_is_closed():
     gc.collect()
 
 
-async def test_a_client_whose_fetches_ended_long_ago_is_closed_like_any_other(monkeypatch: pytest.MonkeyPatch):
+async def test_a_client_whose_stop_raises_is_closed_without_an_error(monkeypatch: pytest.MonkeyPatch):
     """What it raises would take the place of what ended the session, and leave the rest of the session open."""
 
     stopping = AIOKafkaConsumer.stop
@@ -207,7 +207,7 @@ class _NamesNone:
     committed = commit
 
 
-async def test_a_broker_that_has_just_started_and_names_none_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+async def test_a_broker_that_does_not_know_the_coordinator_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch):
     source = Source(SETTINGS, "ledger", ("erp.invoices.v1",), lambda: None)
     monkeypatch.setattr(source, "_consumer", _NamesNone())
 

@@ -17,7 +17,7 @@ def test_key_value_headers_and_partition_stay_byte_for_byte():
     assert reason == "invalid"
 
 
-def test_springs_numbers_are_big_endian_and_connects_are_text():
+def test_spring_headers_are_big_endian_numbers_and_connect_headers_are_text():
     headers = dict(dead_letter(RECORD, "invalid", "why", "p.", ROOM)[0].headers)
 
     assert headers["kafka_dlt-original-topic"] == b"p.erp.invoices.v1"
@@ -33,7 +33,7 @@ def test_springs_numbers_are_big_endian_and_connects_are_text():
     assert headers["__connect.errors.exception.message"] == b"why"
 
 
-def test_what_does_not_fit_goes_without_its_value_but_with_its_sum():
+def test_a_record_that_does_not_fit_loses_its_value_and_keeps_its_checksum():
     value = b"x" * 50_000
     record = Record("erp.invoices.v1", 7, 1, b"key", value, [("a", b"1")], 0)
 
@@ -46,7 +46,7 @@ def test_what_does_not_fit_goes_without_its_value_but_with_its_sum():
     assert headers["kafka_dlt-exception-fqcn"] == headers["__connect.errors.exception.class.name"] == b"too_large"
 
 
-def test_headers_that_do_not_fit_either_are_left_out():
+def test_headers_that_do_not_fit_either_are_dropped():
     record = Record("erp.invoices.v1", 7, 1, b"key", b"v", [("a", b"1" * 50_000)], 0)
 
     out, reason = dead_letter(record, "invalid", "why", "", 20_000)
@@ -54,7 +54,7 @@ def test_headers_that_do_not_fit_either_are_left_out():
     assert (out.value, reason, dict(out.headers).get("a")) == (b"", "too_large", None)
 
 
-def test_a_key_that_does_not_fit_either_is_left_out():
+def test_a_key_that_does_not_fit_either_is_dropped():
     record = Record("erp.invoices.v1", 7, 1, b"k" * 50_000, b"v", [("a", b"1")], 0)
 
     out, reason = dead_letter(record, "malformed", "why", "", 20_000)
@@ -63,7 +63,7 @@ def test_a_key_that_does_not_fit_either_is_left_out():
     assert dict(out.headers)["settlement-value-sha256"] == hashlib.sha256(b"v").hexdigest().encode()
 
 
-def test_a_record_without_value_and_with_an_empty_header_is_kept_so():
+def test_a_missing_value_and_a_header_without_a_value_are_preserved():
     record = Record("erp.invoices.v1", 7, 1, None, None, [("a", None)], -1)
 
     out, _ = dead_letter(record, "malformed", "why", "", ROOM)
@@ -74,7 +74,7 @@ def test_a_record_without_value_and_with_an_empty_header_is_kept_so():
     assert was.record == record
 
 
-def test_a_message_is_cut_and_printable():
+def test_an_error_message_is_truncated_and_printable():
     out, _ = dead_letter(RECORD, "malformed", "\0\ud800" + "x" * 5_000, "", ROOM)
 
     message = dict(out.headers)["__connect.errors.exception.message"].decode()
@@ -82,7 +82,7 @@ def test_a_message_is_cut_and_printable():
     assert len(message) == 1_000
 
 
-def test_what_a_tool_sent_back_keeps_the_headers_it_came_with_and_the_newest_are_the_last():
+def test_a_dead_letter_that_dies_again_keeps_its_headers_and_appends_the_new_ones():
     once, _ = dead_letter(RECORD, "invalid", "first", "p.", ROOM)
     sent_back = Record("erp.invoices.v1", 7, 99, b"key", b"value", once.headers, 0)
 

@@ -57,7 +57,7 @@ def test_structured_mode_needs_no_header_at_all():
 
 
 @pytest.mark.parametrize("name", ["content-type", "Content-Type"])
-def test_structured_mode_may_repeat_its_attributes_in_headers(name: str):
+def test_structured_mode_takes_precedence_over_binary_headers(name: str):
     value = b'{"specversion": "1.0", "id": "id-1", "type": "order.changed", "data": ' + DATA + b"}"
 
     event = _event(value, [*BINARY, (name, b"application/cloudevents+json; charset=utf-8")])
@@ -71,23 +71,23 @@ def test_structured_data_may_be_base64():
     assert bytes(event.data) == b"{}"
 
 
-def test_a_literal_arrives_as_it_was_written():
+def test_a_number_keeps_its_spelling():
     event = _event(b'{"specversion": "1.0", "type": "t", "data": {"value": 1e3}}')
 
     assert bytes(event.data) == b'{"value": 1e3}'
 
 
-def test_a_bare_body_is_an_invoice_on_the_invoices_topic_only():
+def test_data_without_an_envelope_is_an_invoice_on_the_invoices_topic_only():
     assert _event(DATA, topic=names.INVOICES).type == "invoice.issued"
     assert _refused(DATA).reason == "malformed"
 
 
-def test_a_value_behind_confluents_prefix_is_read():
+def test_a_value_behind_a_confluent_schema_prefix_is_read():
     assert bytes(_event(b"\0\0\0\0\x07" + DATA, BINARY).data) == DATA
     assert bytes(_event(b"\0\0\0\0\x07" + DATA, topic=names.INVOICES).data) == DATA
 
 
-def test_a_missing_id_is_the_place():
+def test_a_missing_id_is_replaced_by_topic_partition_and_offset():
     assert _event(DATA, BINARY[2:]).id == f"{names.ORDER_CHANGES}-3-14"
     assert _event(DATA, topic=names.INVOICES).id == f"{names.INVOICES}-3-14"
 
@@ -98,7 +98,7 @@ def test_the_trace_is_taken_from_either_header():
 
 
 @pytest.mark.parametrize("trace", ["00-a\r\nX-Forged: 1", "00-é", "00-\x7f", "0" * 257, ""])
-def test_a_trace_that_no_request_can_carry_is_left_behind_and_does_not_hold_up_the_money(trace: str):
+def test_a_trace_that_is_not_a_valid_header_is_dropped_and_the_event_is_read(trace: str):
     structured = json.dumps({"specversion": "1.0", "type": "t", "traceparent": trace, "data": {}}).encode()
 
     assert _event(DATA, [*BINARY, ("traceparent", trace.encode())]).traceparent is None
@@ -115,7 +115,7 @@ def test_a_trace_that_no_request_can_carry_is_left_behind_and_does_not_hold_up_t
     ],
     ids=lambda value: repr(value)[:30],
 )  # fmt: skip
-def test_what_is_no_envelope_is_malformed(value: bytes | None):
+def test_a_value_without_an_envelope_is_malformed(value: bytes | None):
     assert _refused(value).reason == "malformed"
 
 
@@ -123,7 +123,7 @@ def test_what_is_no_envelope_is_malformed(value: bytes | None):
     (b"nothing", "the value is not JSON: "), (b"[1]", "the value is not a JSON object"),
     (b'{"specversion": "1.0", "type": 7, "data": {}}', "the envelope's type is missing or not a string"),
 ])  # fmt: skip
-def test_a_malformed_record_is_refused_in_one_sentence(value: bytes, sentence: str):
+def test_a_malformed_record_is_refused_with_its_reason(value: bytes, sentence: str):
     assert _refused(value).message.startswith(sentence)
 
 
@@ -131,18 +131,18 @@ def test_a_malformed_record_is_refused_in_one_sentence(value: bytes, sentence: s
     "text",
     [r'{"a": "\u0000"}', r'{"\u0000": 1}', r'{"a": ["\ud800"]}', r'{"a": "\udc00\ud800"}', r'{"b": {"a": "\\\u0000"}}'],
 )
-def test_text_that_no_database_stores_is_malformed_wherever_it_stands(text: str):
+def test_text_that_the_database_cannot_store_is_malformed_anywhere_in_the_data(text: str):
     assert _refused(text.encode(), BINARY).reason == "malformed"
     assert _refused(f'{{"specversion": "1.0", "type": "t", "data": {text}}}'.encode()).reason == "malformed"
 
 
 @pytest.mark.parametrize("text", [r'{"a": "\\u0000"}', r'{"a": "\ud83d\ude00"}', '{"a": "ü😀"}', r'{"a": "\u00e9"}'])
-def test_text_that_only_looks_bad_is_read(text: str):
+def test_valid_text_with_escapes_is_read(text: str):
     assert bytes(_event(text.encode(), BINARY).data) == text.encode()
 
 
 @pytest.mark.parametrize("header", [("ce_id", b"\xff"), ("ce_type", b"a\0b"), ("ce_type", b"")])
-def test_headers_are_text_too(header: tuple[str, bytes]):
+def test_headers_that_are_not_text_are_malformed(header: tuple[str, bytes]):
     others = [one for one in BINARY if one[0] != header[0]]
 
     assert _refused(DATA, [*others, header]).reason == "malformed"
@@ -150,11 +150,11 @@ def test_headers_are_text_too(header: tuple[str, bytes]):
 
 @pytest.mark.parametrize("trace", [b"\xff", b"00-1-2-01\0"])
 @pytest.mark.parametrize("name", ["traceparent", "ce_traceparent"])
-def test_a_trace_that_is_no_text_keeps_no_money_from_moving(name: str, trace: bytes):
+def test_a_trace_that_is_not_text_is_dropped_and_the_event_is_read(name: str, trace: bytes):
     assert _event(DATA, [*BINARY, (name, trace)]).traceparent is None
 
 
-def test_a_header_without_a_value_says_nothing():
+def test_a_header_without_a_value_counts_as_missing():
     nothing = [(name, None) for name in ("ce_id", "ce_type", "ce_source", "traceparent")]
     record = _record(DATA, nothing)
 
@@ -194,11 +194,13 @@ def test_above_a_million_bytes_only_our_own_commands_and_outcomes_are_read(topic
         (DATA, [("ce_type", b"t"), ("ce_id", b"x" * 300)], "x" * 256),
     ],
 )  # fmt: skip
-def test_logs_and_traces_name_a_message_by_its_id_else_by_its_place(value: bytes | None, headers: Headers, name: str):
+def test_logs_name_a_message_by_its_id_or_its_topic_partition_and_offset(
+    value: bytes | None, headers: Headers, name: str
+):
     assert log_name(_record(value, headers)) == name
 
 
-def test_what_is_written_is_read():
+def test_written_headers_are_read_back():
     headers = binary_headers("command.settle", "c-1", "2026-01-15T12:00:00Z", "00-1-2-01")
 
     event = _event(DATA, headers)

@@ -44,7 +44,7 @@ class Brokers:
         return question.RESPONSE_TYPE(0, answered)
 
 
-async def test_each_leader_is_asked_once_for_all_that_it_leads():
+async def test_each_leader_is_asked_once_for_all_its_partitions():
     brokers = Brokers({0: 1, 1: 2, 2: 1}, {(0, 4): 10, (1, 5): 20, (2, 0): -1})
 
     assert await ends_of_epochs(brokers, dict(zip(INVOICES, (4, 5, 0), strict=True))) == dict(
@@ -54,33 +54,33 @@ async def test_each_leader_is_asked_once_for_all_that_it_leads():
 
 
 @pytest.mark.parametrize("error", [NOT_LEADER, FENCED, UNKNOWN_EPOCH])
-async def test_who_does_not_lead_any_more_is_not_believed(error: int):
+async def test_a_broker_that_is_no_longer_leader_is_not_trusted(error: int):
     with pytest.raises(NotLeaderForPartitionError, match="invoices partition 0"):
         await ends_of_epochs(Brokers({0: 1}, {(0, 4): 10}, error), {INVOICES[0]: 4})
 
 
-async def test_a_leader_older_than_one_that_was_read_of_is_not_believed():
+async def test_a_leader_older_than_the_requested_epoch_is_not_trusted():
     """It was frozen, and has not heard yet that others lead: what they took is nothing that was lost."""
     with pytest.raises(OlderLeaderError, match="invoices partition 0"):
         await ends_of_epochs(Brokers({0: 1}, {(0, 6): -1}), {INVOICES[0]: 6})
 
 
-async def test_nor_is_one_older_than_whose_records_came():
+async def test_a_leader_older_than_the_epoch_of_received_records_is_not_trusted():
     """It still has what those who lead now have lost."""
     with pytest.raises(OlderLeaderError, match="invoices partition 0"):
         await ends_of_epochs(Brokers({0: 1}, {(0, 4): 10}), {INVOICES[0]: 4}, {INVOICES[0]: 6})
 
 
-async def test_where_brokers_insist_on_an_older_leader_their_disks_were_restored():
+async def test_an_older_leader_is_accepted_when_the_caller_assumes_restored_disks():
     restored = Brokers({0: 1}, {(0, 6): -1})
 
     assert await ends_of_epochs(restored, {INVOICES[0]: 6}, accept_older=True) == {INVOICES[0]: -1}
 
 
-async def test_where_nobody_leads_nobody_is_asked():
+async def test_a_partition_without_a_leader_is_an_error():
     with pytest.raises(LeaderNotAvailableError, match="invoices partition 0"):
         await ends_of_epochs(Brokers({0: -1}, {}), {INVOICES[0]: 4})
 
 
-async def test_brokers_that_cannot_say_are_not_waited_for():
+async def test_brokers_that_do_not_support_the_request_return_no_ends():
     assert await ends_of_epochs(Brokers({0: 1}, {}, knows_ends=False), {INVOICES[0]: 4}) == {}

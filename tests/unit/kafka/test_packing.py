@@ -24,7 +24,7 @@ def numbered(numbers: range) -> list[Outgoing]:
     return [record(b"%d" % number) for number in numbers]
 
 
-def test_each_partition_of_each_topic_gets_its_records_in_their_order():
+def test_each_partition_gets_its_records_in_order():
     records = [record(b"%d" % number, topic, partition)
                for number in range(5) for topic in (names.ORDERS, names.EVENTS) for partition in (0, 1)]  # fmt: skip
 
@@ -36,7 +36,7 @@ def test_each_partition_of_each_topic_gets_its_records_in_their_order():
         assert batch.record_count() == 5
 
 
-def test_a_full_batch_is_followed_by_another_and_a_record_that_is_larger_travels_alone(monkeypatch: pytest.MonkeyPatch):
+def test_a_full_batch_is_followed_by_another_and_an_oversized_record_has_its_own(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(packing, "BATCH_BYTES_MAX", 1_000)
     records = [record(os.urandom(size)) for size in (300, 300, 300, 5_000, 300)]
 
@@ -46,7 +46,7 @@ def test_a_full_batch_is_followed_by_another_and_a_record_that_is_larger_travels
     assert unpack(batches) == records
 
 
-def test_what_is_worth_compressing_takes_less_and_holds_the_same():
+def test_a_compressed_batch_is_smaller_and_has_the_same_records():
     plain, compressed = Packer(), Packer(compressed=True)
     for one in numbered(range(100)):
         plain.add(one)
@@ -58,7 +58,7 @@ def test_what_is_worth_compressing_takes_less_and_holds_the_same():
     assert unpack([packed]) == unpack([as_it_is]) == numbered(range(100))
 
 
-def test_what_is_taken_back_is_gone_and_what_comes_after_it_begins_a_batch_of_its_own():
+def test_truncating_removes_the_last_records_and_the_next_record_begins_a_batch():
     packed = Packer()
     packed.add(record(b"stays"))
     before = len(packed.batches())
@@ -72,7 +72,7 @@ def test_what_is_taken_back_is_gone_and_what_comes_after_it_begins_a_batch_of_it
     assert [one.value for one in unpack(packed.batches())] == [b"stays", b"comes after"]
 
 
-def test_small_batches_that_wait_for_the_same_partition_become_one():
+def test_small_batches_of_one_partition_are_joined():
     waiting = [batch for one in numbered(range(20)) for batch in pack([one])]
 
     [batch] = join_small(waiting)
@@ -80,7 +80,7 @@ def test_small_batches_that_wait_for_the_same_partition_become_one():
     assert unpack([batch]) == numbered(range(20))
 
 
-def test_a_batch_that_is_large_already_is_sent_as_it_is_in_its_place():
+def test_a_large_batch_is_not_joined_and_keeps_its_place():
     large = record(os.urandom(packing.JOINED_BYTES_MAX))
     [first], [second], [third], [fourth] = (pack([one]) for one in (record(b"1"), record(b"2"), large, record(b"3")))
 
@@ -91,7 +91,7 @@ def test_a_batch_that_is_large_already_is_sent_as_it_is_in_its_place():
     assert [one.value for one in unpack(batches)] == [b"1", b"2", large.value, b"3"]
 
 
-def test_whoever_sends_a_batch_seals_it_with_its_own_numbers_and_the_time():
+def test_the_sender_adds_its_producer_state_and_the_time_to_a_batch():
     [batch] = pack(numbered(range(3)))
     before = time.time_ns() // 1_000_000
 
@@ -104,7 +104,7 @@ def test_whoever_sends_a_batch_seals_it_with_its_own_numbers_and_the_time():
     assert {before <= one.timestamp <= time.time_ns() // 1_000_000 for one in sent} == {True}
 
 
-async def test_no_partition_waits_for_all_that_another_has_waiting():
+async def test_batches_of_different_partitions_are_sent_in_turn():
     sent: list[Batch] = []
 
     class Producer:

@@ -41,7 +41,7 @@ def labels() -> set[str]:
     return {one.labels["connector"] for one in samples if one.labels["code"] == UNNAMED}
 
 
-def test_however_many_names_messages_invent_the_alerts_and_their_labels_stay_few(file: Path):
+def test_many_invented_connector_names_cause_a_limited_number_of_alerts_and_labels(file: Path):
     connectors, before = Connectors(load({"CONNECTORS_FILE": str(file)})), labels()
 
     connectors.alert_of(waiting_for(INVENTED))
@@ -50,7 +50,7 @@ def test_however_many_names_messages_invent_the_alerts_and_their_labels_stay_few
     assert labels() - before <= lasting()
 
 
-def test_the_alert_of_the_others_ends_with_a_file_that_names_them_and_is_renewed_by_whoever_still_waits(file: Path):
+def test_a_new_file_ends_the_alerts_and_orders_that_still_wait_renew_them(file: Path):
     connectors = Connectors(load({"CONNECTORS_FILE": str(file)}))
     connectors.alert_of(waiting_for(INVENTED[: TOLD_APART_MAX + 2]))
     name_them(file, INVENTED[: TOLD_APART_MAX + 1])
@@ -62,7 +62,7 @@ def test_the_alert_of_the_others_ends_with_a_file_that_names_them_and_is_renewed
     assert lasting() == {INVENTED[TOLD_APART_MAX + 1]}
 
 
-def test_the_alert_names_the_first_order_that_waits_how_many_do_and_what_to_do(file: Path):
+def test_the_alert_names_the_first_waiting_order_their_number_and_the_remedy(file: Path):
     connectors = Connectors(load({"CONNECTORS_FILE": str(file)}))
     name = INVENTED[0]
 

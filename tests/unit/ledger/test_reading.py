@@ -55,7 +55,7 @@ def test_a_value_is_an_integer_or_its_digits(value: int | str):
                                    "[]", "9007199254740992", '"9007199254740992"', '"007"', '"12\\n"', '" 12"', '"٣"',
                                    "1e400", "9" * 5000, "123456789012345678901234567890", '"-1"', '"+1"', "-0",
                                    "1.0e2"])  # fmt: skip
-def test_any_other_value_is_invalid_and_the_field_is_named(value: str):
+def test_any_other_value_is_invalid_and_names_the_field(value: str):
     raw = json.dumps(INVOICE | {"invoiceValue": 0}).replace('"invoiceValue": 0', f'"invoiceValue": {value}').encode()
     reason, message = refusal("invoice.issued", raw=raw)
     assert reason == "invalid"
@@ -67,7 +67,7 @@ def test_any_other_value_is_invalid_and_the_field_is_named(value: str):
                                  json.dumps(INVOICE).encode()[:-1], json.dumps(INVOICE).encode() + b"x",
                                  b'{"invoiceValue": "x", "y": tru}', b"[" * 100_000, b'{"a":' + b"[" * 5000 + b"}",
                                  b'{"orderId": "\\u0000"}', b'{"x": "\\ud800"}', b'{"invoiceValue": 007}'])  # fmt: skip
-def test_what_is_no_json_object_is_malformed(raw: bytes):
+def test_data_that_is_not_a_json_object_is_malformed(raw: bytes):
     assert refusal("invoice.issued", raw=raw)[0] == "malformed"
 
 
@@ -91,7 +91,7 @@ def test_a_missing_field_of_an_invoice_is_named(name: str):
     ("issuanceDate", "2026-01-15T12:00:00Z\n"), ("issuanceDate", "2026-01-15T12:00:00+02:60"),
     ("issuanceDate", "2026-01-15T12:00:00-24:00"), ("dispatchedDate", "soon"),
 ])  # fmt: skip
-def test_a_field_that_breaks_a_rule_is_named(field: str, value: object):
+def test_an_invalid_field_of_an_invoice_is_named(field: str, value: object):
     reason, message = refusal("invoice.issued", INVOICE | {field: value})
     assert reason == "invalid"
     assert message.startswith(f"{field}: ")
@@ -101,11 +101,11 @@ def test_a_field_that_breaks_a_rule_is_named(field: str, value: object):
     {"items": "x"}, {"items": [{"id": None, "price": -1.5}, 7]}, {"items": None}, {"invoiceKey": 5}, {"courier": {}},
     {"trackingNumber": 12}, {"embeddedInvoice": ["<xml/>"]}, {"currency": None}, {"dispatchedDate": None}, {"cfop": 1},
 ])  # fmt: skip
-def test_what_is_informational_may_be_anything(informational: dict[str, Any]):
+def test_informational_fields_may_have_any_value(informational: dict[str, Any]):
     assert fact("invoice.issued", INVOICE | informational) == fact("invoice.issued", INVOICE)
 
 
-def test_caps_may_each_be_the_largest_amount_and_what_is_authorized_may_reach_it_together() -> None:
+def test_each_cap_and_the_sum_of_authorized_amounts_may_reach_the_largest_amount() -> None:
     unlimited = PAYMENT | {"maxValue": 2**53 - 1}
     other = unlimited | {"paymentId": "q"}
 
@@ -128,7 +128,7 @@ def test_an_invoice_number_loses_its_outer_blanks():
     ("1969-12-31T23:59:60Z", 0), ("2026-01-15T12:00:00-03:00", 1768489200000),
     ("9999-12-31T23:59:59-23:59", 253402387139000), ("0001-01-01T00:00:00+23:59", -62135683140000),
 ])  # fmt: skip
-def test_a_time_is_of_rfc_3339_and_utc_without_an_offset(text: str, expected_ms: int):
+def test_a_time_is_rfc_3339_and_utc_unless_it_has_an_offset(text: str, expected_ms: int):
     found = fact("order.authorized", ORDER | {"payments": [PAYMENT | {"expiresAt": text}]})
     assert isinstance(found, OrderAuthorized)
     assert found.payments[0].expires_at_ms == expected_ms
@@ -147,13 +147,13 @@ def test_a_time_is_of_rfc_3339_and_utc_without_an_offset(text: str, expected_ms:
     ({"payments": [PAYMENT | {"maxValue": -1}]}, "payments[0].maxValue"),
     ({"payments": [PAYMENT | {"tid": 5}]}, "payments[0].tid"),
 ])  # fmt: skip
-def test_an_authorization_that_breaks_a_rule_names_the_payment(change: dict[str, Any], field: str):
+def test_an_invalid_authorization_names_the_payment_and_the_field(change: dict[str, Any], field: str):
     reason, message = refusal("order.authorized", ORDER | change)
     assert reason == "invalid"
     assert message.startswith(field), message
 
 
-def test_what_a_payment_leaves_out_has_its_default():
+def test_missing_fields_of_a_payment_have_their_defaults():
     optional = {"referenceValue": None, "maxValue": 5, "tid": "", "nsu": None, "group": None, "recipients": None}
     found = fact("order.authorized", ORDER | {"payments": [PAYMENT | optional]})
     assert isinstance(found, OrderAuthorized)
@@ -168,7 +168,7 @@ def test_what_a_payment_leaves_out_has_its_default():
     assert fact("order.authorized", ORDER) == found
 
 
-def test_recipients_are_read_whole():
+def test_every_field_of_a_recipient_is_read():
     recipient = RECIPIENT | {"commissionAmount": "0", "chargeProcessingFee": True}
     found = fact("order.authorized", ORDER | {"payments": [PAYMENT | {"recipients": [recipient]}]})
     assert isinstance(found, OrderAuthorized)
@@ -180,7 +180,7 @@ def test_recipients_are_read_whole():
     ({}, False), ({"itemsAdded": []}, False), ({"itemsAdded": None}, False), ({"itemsRemoved": "x"}, False),
     ({"itemsAdded": [1]}, True), ({"itemsRemoved": [{"id": 5, "price": {}}]}, True), ({"itemsAdded": {"a": 1}}, False),
 ])  # fmt: skip
-def test_a_change_says_whether_it_names_items(items: dict[str, Any], changed: bool):
+def test_a_change_knows_whether_it_names_items(items: dict[str, Any], changed: bool):
     found = fact("order.changed", CHANGE | items)
     assert isinstance(found, OrderChanged)
     assert (found.items_changed, found.discount_value, found.increment_value) == (changed, 0, 5)
@@ -190,13 +190,13 @@ def test_a_change_says_whether_it_names_items(items: dict[str, Any], changed: bo
     ({"discountValue": -1}, "discountValue"), ({"incrementValue": "00"}, "incrementValue"), ({"reason": ""}, "reason"),
     ({"requestId": ""}, "requestId"), ({"incrementValue": None}, "incrementValue"), ({"reason": None}, "reason"),
 ])  # fmt: skip
-def test_a_change_that_breaks_a_rule_is_invalid(change: dict[str, Any], field: str):
+def test_an_invalid_field_of_a_change_is_named(change: dict[str, Any], field: str):
     reason, message = refusal("order.changed", CHANGE | change)
     assert reason == "invalid"
     assert message.startswith(f"{field}: ")
 
 
-def test_a_tracking_update_keeps_what_it_names():
+def test_a_tracking_update_keeps_only_the_fields_that_it_names():
     data = {"orderId": "o", "invoiceNumber": " 1", "trackingNumber": "BR", "isDelivered": False, "courier": None}
     assert fact("invoice.tracking_updated", data) == TrackingUpdated(
         order_id="o", invoice_number="1", fields={"trackingNumber": "BR", "isDelivered": False}
@@ -227,7 +227,7 @@ def test_an_outcome_is_read_as_the_delivery_worker_writes_it():
     ("invoice.shredded", names.INVOICES), ("order.authorized", names.INVOICES), ("invoice.issued", names.ORDER_CHANGES),
     ("command.succeeded", names.INVOICES), ("command.settle", names.OUTCOMES),
 ])  # fmt: skip
-def test_a_type_that_its_topic_does_not_have_is_unknown(kind: str, topic: str):
+def test_a_type_that_does_not_belong_to_its_topic_is_unknown(kind: str, topic: str):
     found = read(kind, INVOICE, topic=topic)
     assert isinstance(found, Unreadable)
     assert found.reason == "unknown_type"

@@ -7,7 +7,7 @@ from worker.ops.count import Count, Increment, add_increments
 THREE = [Increment(0, 5, 1), Increment(1, 2, 1), Increment(0, 6, 10)]
 
 
-def test_what_was_counted_is_not_counted_again_after_a_kill():
+def test_increments_are_not_counted_twice_after_a_kill():
     once = add_increments(Count(), THREE)
 
     assert once.number == 12
@@ -15,11 +15,11 @@ def test_what_was_counted_is_not_counted_again_after_a_kill():
     assert add_increments(once, [Increment(0, 6, 10), Increment(0, 7, 1)]).number == 13
 
 
-def test_partitions_know_nothing_of_each_other():
+def test_partitions_are_counted_independently():
     assert add_increments(add_increments(Count(), THREE), [Increment(1, 3, 1)]) == Count(13, {0: 6, 1: 3})
 
 
-def test_a_count_comes_back_from_its_changelog_as_it_was():
+def test_a_count_is_restored_from_its_changelog():
     count = add_increments(Count(), THREE)
 
     assert msgspec.json.decode(msgspec.json.encode(count), type=Count) == count

@@ -58,20 +58,20 @@ async def page(path: str, problem: Exception) -> tuple[int, str, list[Any]]:
     (asyncpg.UndefinedTableError('relation "ledger.orders" does not exist'), LACKS),
     (asyncpg.InsufficientPrivilegeError("permission denied for schema ledger"), LACKS),
 ], ids=lambda one: type(one).__name__ if isinstance(one, Exception) else "")  # fmt: skip
-async def test_a_database_that_does_not_serve_is_no_defect_of_the_page(path: str, problem: Exception, says: str):
+async def test_an_error_of_the_database_is_shown_and_logged_as_a_warning(path: str, problem: Exception, says: str):
     status, text, logged = await page(path, problem)
 
     assert (status, says in text) == (503, True)
     assert [(one["log_level"], one["problem"]) for one in logged] == [("warning", describe_postgres_error(problem))]
 
 
-async def test_what_nothing_can_be_called_is_no_defect_of_the_page():
+async def test_a_name_that_the_database_cannot_store_is_not_found():
     status, text, logged = await page("/needs", asyncpg.CharacterNotInRepertoireError("invalid byte sequence: 0x00"))
 
     assert (status, "There is no such name" in text, logged) == (404, True, [])
 
 
-async def test_a_defect_of_ours_is_told_with_its_cause():
+async def test_a_defect_is_logged_with_its_traceback():
     status, text, logged = await page("/needs", asyncpg.PostgresSyntaxError("syntax error"))
 
     assert (status, BROKE in text) == (500, True)

@@ -35,7 +35,7 @@ def test_without_kafka_the_last_line_of_the_log_names_the_setting():
     assert last["event"] == "Kafka does not answer: is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
 
 
-async def test_a_view_that_kafka_does_not_let_in_ends_with_the_settings_to_check(monkeypatch: pytest.MonkeyPatch):
+async def test_a_view_without_access_to_kafka_ends_and_names_the_settings_to_check(monkeypatch: pytest.MonkeyPatch):
     async def refused(_: View) -> None:
         raise SaslAuthenticationFailed("Invalid username or password")
 
@@ -51,7 +51,7 @@ async def test_a_view_that_kafka_does_not_let_in_ends_with_the_settings_to_check
     assert logged[-1]["event"].startswith("Kafka does not let us in: check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD")
 
 
-def test_a_view_that_lost_its_rights_says_which():
+def test_a_view_that_lost_its_rights_names_them():
     crashed: Any = SimpleNamespace(_failure=lambda: GroupAuthorizationFailedError("settlement-ops"))
 
     assert View.fatal_reason(crashed) == (
@@ -66,7 +66,7 @@ async def test_a_view_that_no_broker_has_answered_yet_has_not_failed():
     assert view.fatal_reason() is None
 
 
-async def test_a_commit_that_takes_longer_than_its_interval_is_no_line_of_the_log(caplog: pytest.LogCaptureFixture):
+async def test_a_commit_longer_than_its_interval_is_not_logged(caplog: pytest.LogCaptureFixture):
     View(load(PLACES))
     commits = Timer(0.001, name="commit", clock=itertools.count().__next__)
 

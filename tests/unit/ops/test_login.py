@@ -58,7 +58,7 @@ async def readiness(view: Any, monitor: Any) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize("to", ["/", "/orders?status=open", "/order?id=a%26b%0A%C3%A9", "/order?id=//x"])
-async def test_it_goes_on_with_the_page_that_was_asked_for(to: str):
+async def test_login_continues_with_the_requested_page(to: str):
     assert await place_after_login(to) == to
 
 
@@ -66,11 +66,11 @@ async def test_it_goes_on_with_the_page_that_was_asked_for(to: str):
     "//evil.example", "/\\evil.example", "https://evil.example", "evil.example", "", "/\t/evil.example",
     "/\n/evil.example", "/\r\n/evil.example", "\t//evil.example", "/\t\\evil.example", "/\x7f/evil.example", "//[",
 ])  # fmt: skip
-async def test_what_would_be_another_site_leads_to_the_first_page(to: str):
+async def test_login_never_redirects_to_another_site(to: str):
     assert await place_after_login(to) == "/"
 
 
-async def test_to_whoever_has_no_session_nothing_is_said_of_what_the_database_or_kafka_answered():
+async def test_readiness_without_a_session_shows_no_error_messages():
     said = 'password authentication failed for user "ops"'
     crashed: Any = SimpleNamespace(app=SimpleNamespace(crashed=True, crash_reason=RuntimeError(said)))
     view = SimpleNamespace(incomplete_reason=lambda: View.incomplete_reason(crashed))
@@ -81,14 +81,14 @@ async def test_to_whoever_has_no_session_nothing_is_said_of_what_the_database_or
     })  # fmt: skip
 
 
-async def test_a_view_that_lacks_nothing_is_ready():
+async def test_a_complete_view_is_ready():
     view, monitor = SimpleNamespace(incomplete_reason=lambda: None), SimpleNamespace(problem=None)
 
     assert await readiness(view, monitor) == (200, {"ready": True})
 
 
 @pytest.mark.parametrize(("token", "status"), [(None, 200), (TOKEN, 303)])
-async def test_whoever_asks_for_the_head_of_a_page_is_answered_as_for_the_page(token: str | None, status: int):
+async def test_a_head_request_has_the_status_of_the_page(token: str | None, status: int):
     view = SimpleNamespace(totals=Totals(), incomplete_reason=lambda: None, rows=SimpleNamespace(data={}))
     async with (
         client_of_view(view, NOTHING_NEW[1], token) as client,
@@ -99,7 +99,7 @@ async def test_whoever_asks_for_the_head_of_a_page_is_answered_as_for_the_page(t
 
 
 @pytest.mark.parametrize("path", ["/act", "/logout"])
-async def test_a_form_sent_after_its_session_is_over_says_that_nothing_was_done(path: str):
+async def test_a_form_sent_after_the_session_ended_says_that_nothing_was_done(path: str):
     async with client_of_view(*NOTHING_NEW) as client:
         headers = {"Origin": f"http://{client.host}:{client.port}"}
         async with client.post(path, data={"action": "retry", "id": "c-1"}, headers=headers) as answer:
@@ -114,9 +114,7 @@ async def test_a_form_sent_after_its_session_is_over_says_that_nothing_was_done(
     (f"{PARTS}; boundary=abc", {}, STRANGELY_CODED),
     (FORM, {"Content-Encoding": "gzip"}, b"token=x"),
 ])  # fmt: skip
-async def test_what_cannot_be_read_as_a_form_is_refused_in_one_sentence(
-    path: str, kind: str, more: dict[str, str], body: bytes
-):
+async def test_an_unreadable_form_is_refused_in_one_sentence(path: str, kind: str, more: dict[str, str], body: bytes):
     async with client_of_view(*NOTHING_NEW) as client:
         headers = {"Origin": f"http://{client.host}:{client.port}", "Content-Type": kind, **more}
         async with client.post(path, data=body, headers=headers) as answer:
@@ -124,7 +122,7 @@ async def test_what_cannot_be_read_as_a_form_is_refused_in_one_sentence(
             assert "What was sent cannot be read as a form; nothing was done." in await answer.text()
 
 
-async def test_a_form_from_where_nothing_can_be_is_from_elsewhere():
+async def test_a_form_with_an_invalid_origin_is_refused():
     async with (
         client_of_view(*NOTHING_NEW) as client,
         client.post("/login", data={"token": TOKEN}, headers={"Origin": "http://["}) as answer,
@@ -133,19 +131,19 @@ async def test_a_form_from_where_nothing_can_be_is_from_elsewhere():
         assert "Another site sent this form; nothing was done." in await answer.text()
 
 
-async def test_a_host_that_nothing_can_be_called_does_not_name_this_machine():
+async def test_a_request_with_an_invalid_host_is_refused():
     async with client_of_view(*NOTHING_NEW, token=None) as client, client.get("/", headers={"Host": "["}) as answer:
         assert (answer.status, answer.headers["Cache-Control"]) == (421, "no-store")
 
 
-def test_whoever_knows_the_viewers_token_alone_cannot_write_an_operators_session():
+def test_a_session_signed_without_the_operators_token_is_not_accepted():
     settings = load({**PLACES, "OPS_VIEW_TOKEN": VIEWERS})
     _, forged = Guard(settings).open_session("operator")
 
     assert Guard(settings).session(forged) is None
 
 
-def test_a_session_outlasts_a_restart_where_the_operators_token_signs_it():
+def test_a_session_signed_with_the_operators_token_survives_a_restart():
     settings = load({**PLACES, "OPS_TOKEN": TOKEN, "OPS_VIEW_TOKEN": VIEWERS})
     session, cookie = Guard(settings).open_session("viewer")
 

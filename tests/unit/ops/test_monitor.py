@@ -19,7 +19,7 @@ from worker.settings import load
 URL = "postgresql://u:p@127.0.0.1:9/d"
 
 
-async def test_a_look_that_ends_in_what_nobody_foresaw_is_told_with_its_cause_and_the_next_one_follows(
+async def test_an_unexpected_error_is_logged_with_its_traceback_and_the_monitor_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     watching = DeploymentMonitor(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), Reader(URL))
@@ -77,7 +77,7 @@ async def _logged_until(signal: asyncio.Event, watching: DeploymentMonitor) -> l
     return logged
 
 
-async def test_a_session_that_the_server_ended_is_no_defect_of_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_session_ended_by_the_server_is_logged_as_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     watching = DeploymentMonitor(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), Reader(URL))
 
     async def look() -> None:
@@ -96,7 +96,7 @@ async def test_a_session_that_the_server_ended_is_no_defect_of_a_look(monkeypatc
         (KafkaConnectionError("Unable to bootstrap"), "Kafka: KafkaConnectionError: Unable to bootstrap"),
     ],
 )
-async def test_a_server_that_is_away_is_named_and_told_once_and_what_the_other_knows_is_of_now(
+async def test_an_unreachable_server_is_logged_once_and_the_other_is_still_read(
     monkeypatch: pytest.MonkeyPatch, problem: Exception, told: str
 ) -> None:
     reader: Any = EmptyDatabase()
@@ -141,7 +141,7 @@ class EmptyDatabase:
         return None
 
 
-async def test_of_a_database_that_was_not_migrated_the_view_says_what_makes_its_tables(
+async def test_a_database_without_tables_is_reported_with_the_command_that_creates_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reader: Any = EmptyDatabase()

@@ -40,14 +40,14 @@ def page(
     (("ledger",), ("No delivery worker is running",)),
     ((), ("No ledger worker is running", "No delivery worker is running")),
 ])  # fmt: skip
-def test_a_role_that_nobody_has_needs_a_person(living: tuple[str, ...], says: tuple[str, ...]):
+def test_a_role_without_a_worker_is_shown(living: tuple[str, ...], says: tuple[str, ...]):
     text = page(monitoring(*living))
 
     assert all(one in text for one in says)
     assert (CALM in text) == (not says)
 
 
-def test_before_the_first_look_around_nobody_is_missed():
+def test_before_the_first_reading_no_worker_is_reported_missing():
     assert _idle(SimpleNamespace(workers=[], lags={})) == []
 
 
@@ -55,7 +55,7 @@ def test_before_the_first_look_around_nobody_is_missed():
     ("unknown_connector", "cielo is not in the connectors file"), ("breaker_open", "cielo does not answer"),
     ("connector_stopped", "cielo refuses us"), ("no_definite_answer", "cielo gives no definite answer"),
 ])  # fmt: skip
-def test_an_alert_about_a_connector_reads_as_a_sentence(code: str, says: str):
+def test_an_alert_about_a_connector_is_shown_as_a_sentence(code: str, says: str):
     text = page(monitoring("ledger", "delivery"), alerts=(Alert(code, "cielo", AT, "", "host"),))
 
     assert says in " ".join(re.sub("<[^>]*>", " ", text).split())
@@ -66,7 +66,7 @@ def test_an_alert_about_a_connector_reads_as_a_sentence(code: str, says: str):
     ({"ledger": [0]}, "the view is reading its tables from Kafka", None),
     ({"ledger": [0]}, None, "ConnectionRefusedError: the database"),
 ])  # fmt: skip
-def test_while_not_everything_is_known_nothing_is_said_to_be_well(
+def test_an_incomplete_page_does_not_say_that_all_is_well(
     lags: dict[str, list[int]], incomplete: str | None, monitor_problem: str | None
 ):
     workers = monitoring("ledger", "delivery").workers
@@ -96,14 +96,14 @@ def connector_page(outcomes: dict[str, int], *alerts: Alert, living: tuple[str, 
     return words(page(monitor, connectors=_connectors(view, monitor)))
 
 
-def test_a_connector_is_said_to_answer_only_after_a_recent_definite_answer():
+def test_a_connector_is_shown_as_answering_only_after_a_recent_definite_answer():
     assert "cielo answering" in connector_page({"command.declined": 2})
     assert "cielo no recent answer" in connector_page({"command.succeeded": 40})
     assert "cielo no recent answer" in connector_page({"command.unknown": 2})
     assert "no definite answer" in connector_page({})
 
 
-def test_a_connector_that_gives_no_definite_answer_is_shown_so_unless_its_breaker_says_why():
+def test_a_connector_without_definite_answers_is_shown_so_unless_its_breaker_is_open():
     indefinite, away = (Alert(code, "cielo", AT, "", "h") for code in ("no_definite_answer", "breaker_open"))
 
     assert "cielo no definite answer" in connector_page({"command.declined": 2}, indefinite)
@@ -115,11 +115,11 @@ def test_a_connector_that_gives_no_definite_answer_is_shown_so_unless_its_breake
     (("ledger", "delivery"), "answering"), (("delivery",), "answering"),
     (("ledger",), "not known: no live worker"), ((), "not known: no live worker"),
 ])  # fmt: skip
-def test_how_a_connector_is_is_not_known_without_the_workers_that_would_say_so(living: tuple[str, ...], health: str):
+def test_the_state_of_a_connector_is_unknown_without_a_delivery_worker(living: tuple[str, ...], health: str):
     assert f"cielo {health}" in connector_page({"command.succeeded": 2}, living=living)
 
 
-def test_a_connector_that_only_the_ledger_could_miss_is_not_called_well_without_a_ledger():
+def test_a_connector_without_answers_is_unknown_without_a_ledger_worker():
     text = connector_page({}, living=("delivery",))
 
     assert "cielo not known: no live worker" in text

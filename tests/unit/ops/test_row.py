@@ -80,7 +80,7 @@ def test_a_row_ends_the_same_in_every_order_of_arrival_with_any_repeats(seed: in
     assert msgspec.json.decode(msgspec.json.encode(row), type=Row) == row
 
 
-def test_what_an_earlier_view_kept_in_kafka_is_still_read():
+def test_a_row_stored_by_an_earlier_version_is_read():
     """Whoever changes the shape gives the table another name (`CHANGELOGS`), so that it is made anew."""
     kept = (
         b'[{"orderId":"o","merchant":"shop","currency":"USD","status":"open","value":10000,"authorized":10000,"settled":0,'
@@ -104,7 +104,7 @@ def test_what_an_earlier_view_kept_in_kafka_is_still_read():
     ("partial", "hold; Out 4000; auto 4000 as g1; ok settle 4000 as g1", (4_000, 0, 0)),
     ("partial", "Out 6000; discount 1500; Out 2500; return 500", (8_500, 500, 1_500)),
 ], ids=lambda one: one if isinstance(one, str) else "")  # fmt: skip
-def test_what_moved_today_is_counted_once_however_often_it_is_told(
+def test_amounts_moved_today_are_counted_once_however_often_their_events_come(
     by: str, play: str, expected: tuple[int, int, int]
 ) -> None:
     scenario = Scenario(by=by).say(play)
@@ -118,7 +118,7 @@ def test_what_moved_today_is_counted_once_however_often_it_is_told(
     assert (row.moved.settled, row.moved.refunded, row.moved.voided) == tuple(sums) == expected
 
 
-def test_sums_are_what_the_rows_say_whatever_was_there_before() -> None:
+def test_totals_updated_row_by_row_equal_totals_computed_anew() -> None:
     sent = story()
     totals, row = Totals(), Row()
     for shape, kind, data in mixed(sent, random.Random(1)):
@@ -134,7 +134,7 @@ def _without_zeros(totals: Totals) -> dict[tuple[str, str], Counter[str]]:
     return {key: positive(sums) for key, sums in totals.money.items() if positive(sums)}
 
 
-def test_an_order_is_remembered_after_its_end_until_no_repeat_of_today_can_come() -> None:
+def test_a_finished_order_is_kept_until_no_repeat_of_its_records_can_arrive() -> None:
     row = Row()
     for shape, kind, data in (one for topic in story().values() for one in topic):
         row = fold(row, DECODERS[shape](msgspec.json.encode(data)), kind)
@@ -142,7 +142,7 @@ def test_an_order_is_remembered_after_its_end_until_no_repeat_of_today_can_come(
     assert is_expired(row, NOON_MS + KEPT_AFTER_END_MS + 1)
 
 
-def test_a_connector_is_known_even_if_everything_it_was_asked_is_answered_already() -> None:
+def test_a_connector_is_listed_even_if_all_its_commands_have_ended() -> None:
     sent = story()
     row = Row()
     for shape, kind, data in (one for topic in sent.values() for one in topic):

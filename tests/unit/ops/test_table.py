@@ -37,7 +37,7 @@ async def until_sent(table: RecordingTable, number: int) -> None:
     await until(lambda: len(table.sent) >= number, seconds=5, look_seconds=0)
 
 
-async def test_a_row_that_changed_often_is_written_once_as_it_is_now(table: RecordingTable):
+async def test_a_row_that_changed_several_times_is_written_once(table: RecordingTable):
     for sequence in range(3):
         table[b"o1"] = Row(event_sequence=sequence)
     table[b"o2"] = Row()
@@ -48,7 +48,7 @@ async def test_a_row_that_changed_often_is_written_once_as_it_is_now(table: Reco
 
 
 @pytest.mark.parametrize("given_up", [False, True], ids=["refused", "given up"])
-async def test_a_write_that_kafka_did_not_take_is_made_again_and_alone(table: RecordingTable, given_up: bool):
+async def test_only_the_write_that_kafka_refused_is_repeated(table: RecordingTable, given_up: bool):
     table[b"o1"], table[b"o2"] = Row(event_sequence=1), Row(event_sequence=2)
     keeping = asyncio.create_task(table.write(table.take_changes()))
     await until_sent(table, 2)
@@ -64,7 +64,7 @@ async def test_a_write_that_kafka_did_not_take_is_made_again_and_alone(table: Re
     await keeping
 
 
-async def test_what_changes_while_a_write_is_on_its_way_is_for_the_next_one(table: RecordingTable):
+async def test_a_change_during_a_write_is_left_for_the_next_write(table: RecordingTable):
     table[b"o1"] = Row(event_sequence=1)
     keeping = asyncio.create_task(table.write(table.take_changes()))
     await until_sent(table, 1)

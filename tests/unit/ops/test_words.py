@@ -32,7 +32,7 @@ TEMPLATES = [one for one in (resources.files("worker.ops") / "templates").iterdi
         (2**53 - 1, "EUR", "90,071,992,547,409.91", LARGEST),
     ],
 )  # fmt: skip
-def test_an_amount_is_said_in_figures_and_in_words(minor: int, currency: str, figures: str, words: str) -> None:
+def test_an_amount_is_shown_in_figures_and_in_words(minor: int, currency: str, figures: str, words: str) -> None:
     assert amount(minor, currency) == figures
     assert in_words(minor, currency) == words
     assert not minor or to_minor(figures.replace(",", ""), currency) == minor
@@ -46,7 +46,7 @@ def test_every_action_has_its_words_and_its_button():
     assert words.ACTS.keys() == words.BUTTONS.keys() == set(get_args(Action))
 
 
-def test_a_bar_is_whole_and_shows_even_the_smallest_part() -> None:
+def test_a_bar_fills_its_width_and_shows_even_the_smallest_part() -> None:
     parts = charts.bar([("settled", "settled", 10**9), ("voided", "voided", 1), ("open", "open", 0)])
     assert [part.name for part in parts] == ["settled", "voided"]
     assert sum(part.width for part in parts) == charts.WIDTH
@@ -54,7 +54,7 @@ def test_a_bar_is_whole_and_shows_even_the_smallest_part() -> None:
     assert charts.bar([]) == []
 
 
-def test_what_lasts_is_said_in_one_unit() -> None:
+def test_a_duration_is_shown_in_one_unit() -> None:
     assert [duration(seconds) for seconds in (0.4, 59, 121, 7_300, 200_000)] == ["0 s", "59 s", "2 min", "2 h", "2 d"]
 
 
@@ -65,7 +65,7 @@ def test_no_template_switches_escaping_off_or_leaves_an_attribute_unquoted(templ
     assert not re.search(r"\s[\w-]+=\{\{", text), "an attribute's value stands in quotes"
 
 
-def test_what_an_erp_wrote_becomes_text() -> None:
+def test_html_in_text_is_escaped() -> None:
     hostile = "\"><script>alert('x')</script>"
     page = html.render(
         "message.html", title=hostile, text=hostile, now=_NOW, path="/", session=None, form_key="", logs_out=False,

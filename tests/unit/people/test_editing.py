@@ -39,7 +39,7 @@ def test_a_patch_changes_the_data_inside_an_envelope_and_behind_a_schema_prefix(
     assert json.loads(sent[5:])["type"] == "invoice.issued"
 
 
-def test_what_is_no_json_can_be_mended_by_hand_but_not_patched():
+def test_invalid_json_can_be_rewritten_but_not_patched():
     assert readable(b'{"orderId": "o1"') == '{"orderId": "o1"'
     assert rewritten(b'{"orderId": "o1"', '{"orderId": "o1"}') == b'{"orderId":"o1"}'
     for value, patch in (
@@ -55,11 +55,11 @@ def test_what_is_no_json_can_be_mended_by_hand_but_not_patched():
         readable(b"\xff\xfe")
 
 
-def test_half_a_character_stays_the_escape_that_it_is_so_that_a_file_can_hold_it():
+def test_an_unpaired_surrogate_stays_escaped():
     assert readable(b'{"orderId": "\\ud800"}') == '{"orderId": "\\ud800"}'
 
 
-def test_braces_in_braces_without_end_are_read_and_refused_and_break_nothing():
+def test_deeply_nested_json_is_shown_and_cannot_be_patched_or_rewritten():
     deep = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
 
     assert readable(deep) == deep.decode()

@@ -3,5 +3,5 @@
 from worker.postgres.connecting import set_role_privilege
 
 
-def test_whoever_may_take_a_role_is_asked_for_in_the_words_of_the_server_that_is_there():
+def test_the_privilege_to_set_a_role_is_named_as_the_server_version_names_it():
     assert [set_role_privilege(major) for major in (15, 16, 18)] == ["MEMBER", "SET", "SET"]

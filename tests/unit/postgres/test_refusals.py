@@ -31,7 +31,7 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("problem", ENDED, ids=lambda one: type(one).__name__)
-def test_a_session_that_the_server_ended_is_one_sentence_for_whoever_decides(problem: Exception):
+def test_a_session_that_the_server_ended_is_reported_to_the_operator_in_one_sentence(problem: Exception):
     said = message_and_exit_code(problem)
 
     assert said is not None
@@ -41,7 +41,7 @@ def test_a_session_that_the_server_ended_is_one_sentence_for_whoever_decides(pro
 
 
 @pytest.mark.parametrize("problem", ENDED[1:], ids=str)
-def test_however_the_driver_says_that_a_session_is_over_whoever_reads_the_log_reads_one_sentence(problem: Exception):
+def test_every_form_of_a_closed_connection_is_logged_with_the_same_sentence(problem: Exception):
     """Its own words tell nobody what to do, and a problem in other words each time is a line of the log each time."""
     told_to_a_person = message_and_exit_code(problem)
 
@@ -66,7 +66,7 @@ UNANSWERED.__cause__ = ENDED[1]
     (FencedError("this member was declared dead"), "this member was declared dead"),
     (UNANSWERED, f"{OVER}, before it said whether it had committed"),
 ], ids=lambda one: type(one).__name__)  # fmt: skip
-def test_a_worker_that_lost_the_database_says_so_in_a_sentence(problem: Exception, says: str):
+def test_a_worker_reports_a_lost_database_in_one_sentence(problem: Exception, says: str):
     health = SessionHealth()
 
     health.session_failed(problem)
@@ -83,7 +83,7 @@ STANDING_IN = [
 
 
 @pytest.mark.parametrize(("problem", "advice"), STANDING_IN, ids=lambda one: type(one).__name__)
-def test_who_asks_a_standby_for_what_it_cannot_do_is_told_what_can(problem: Exception, advice: str):
+def test_an_error_of_a_standby_is_reported_with_the_setting_that_helps(problem: Exception, advice: str):
     said = message_and_exit_code(problem)
 
     assert said is not None
@@ -91,7 +91,7 @@ def test_who_asks_a_standby_for_what_it_cannot_do_is_told_what_can(problem: Exce
     assert (advice in sentence, code) == (True, 1)
 
 
-def test_the_reason_why_a_session_ended_is_told_and_not_what_it_could_not_hear_any_more():
+def test_the_error_that_ended_a_session_is_reported_and_not_the_one_that_followed():
     try:
         try:
             raise asyncpg.TransactionTimeoutError("terminating connection due to transaction timeout")
@@ -113,7 +113,7 @@ UNENCRYPTED = [
 
 
 @pytest.mark.parametrize("problem", UNENCRYPTED, ids=lambda one: type(one).__name__)
-def test_a_database_with_which_no_encryption_comes_about_is_not_called_away(problem: Exception):
+def test_a_failed_encryption_is_not_reported_as_an_unreachable_database(problem: Exception):
     said = message_and_exit_code(problem)
 
     assert said is not None

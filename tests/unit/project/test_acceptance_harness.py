@@ -18,13 +18,13 @@ def said(project: Path, *command: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_ring_that_played_no_case_ends_with_it(project: Path):
+def test_a_test_run_without_the_harness_ends_with_a_notice(project: Path):
     lines = said(project, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/acceptance/test_cases.py")
 
     assert any(line.startswith(NOT_RUN) for line in lines[-4:])
 
 
-def test_the_whole_run_ends_with_it(project: Path):
+def test_make_test_without_the_harness_ends_with_a_notice(project: Path):
     last = said(project, "make", "--no-print-directory", "--dry-run", "test")[-1]
 
     assert last == ".venv/bin/python -m tests.acceptance.harness"

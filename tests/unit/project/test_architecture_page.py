@@ -15,11 +15,11 @@ def told(project: Path) -> dict[str, set[str]]:
     return {room: set(re.findall(r"\w+", re.sub(r"\(.*?\)", "", others))) - {"nothing"} for room, others in rows}
 
 
-def test_every_room_is_on_the_page(project: Path, told: dict[str, set[str]]):
+def test_every_package_is_on_the_page(project: Path, told: dict[str, set[str]]):
     assert told.keys() == {path.parent.name for path in project.glob("worker/*/__init__.py")}
 
 
-def test_each_room_stands_on_those_that_the_page_says(project: Path, told: dict[str, set[str]]):
+def test_each_package_imports_exactly_those_that_the_page_lists(project: Path, told: dict[str, set[str]]):
     assert told == {room: imported(project / "worker" / room) & told.keys() - {room} for room in told}
 
 

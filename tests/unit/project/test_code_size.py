@@ -12,7 +12,7 @@ FILES = sorted(path for folder in ("worker", "tests") for path in (PROJECT / fol
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PROJECT)))
-def test_files_and_functions_stay_humane(path: Path) -> None:
+def test_files_and_functions_stay_short(path: Path) -> None:
     text = path.read_text()
 
     too_long = [

@@ -101,14 +101,14 @@ def test_every_setting_of_ours_that_a_page_names_exists(project: Path):
 
 
 @pytest.mark.parametrize("name", PROGRAM.list_commands(None))
-def test_the_list_of_commands_says_what_each_says_of_itself(name: str):
+def test_the_list_of_commands_shows_the_first_sentence_of_each_help(name: str):
     listed, itself = PROGRAM.get_command(None, name), found(PROGRAM, name)
 
     assert (listed.help, listed.rich_help_panel) == (itself.help.split("\n")[0], itself.rich_help_panel)
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-def test_every_command_has_help_with_examples_that_can_be_typed(path: tuple[str, ...]):
+def test_every_command_has_help_with_valid_examples(path: tuple[str, ...]):
     command = COMMANDS[path]
 
     assert command.help, "a sentence"

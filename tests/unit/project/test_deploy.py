@@ -90,7 +90,7 @@ def codes(node: ast.expr, module: ModuleType, tree: ast.Module) -> set[str]:
             raise AssertionError(f"{module.__name__} raises an alert {ast.unparse(node)}: which one is that?")
 
 
-def test_every_alert_leads_to_its_entry_in_the_runbook(deploy: Path):
+def test_every_alert_links_to_its_entry_in_the_runbook(deploy: Path):
     entries = runbook(deploy).keys()
 
     assert {rule["annotations"]["runbook_url"] for rule in rules(deploy)} == {
@@ -99,14 +99,14 @@ def test_every_alert_leads_to_its_entry_in_the_runbook(deploy: Path):
     assert {rule["alert"] for rule in rules(deploy)} <= entries
 
 
-def test_rules_and_dashboard_ask_only_for_metrics_that_are_served(deploy: Path):
+def test_rules_and_dashboard_query_only_metrics_that_are_served(deploy: Path):
     dashboard = json.loads((deploy / "grafana/dashboard.json").read_text())
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
 
     assert set(_METRIC.findall(" ".join([*asked, *(rule["expr"] for rule in rules(deploy))]))) <= served()
 
 
-def test_the_ops_view_has_a_folder_to_write_to_wherever_its_disk_is_read_only(deploy: Path):
+def test_the_ops_view_has_a_writable_folder_on_a_read_only_disk(deploy: Path):
     """Faust asks for one, and the view ends where nobody gives it one."""
     composed = yaml.safe_load((deploy / "compose.yaml").read_text())["services"]["ops"]
     pod = next(yaml.safe_load_all((deploy / "kubernetes/ops.yaml").read_text()))["spec"]["template"]["spec"]
@@ -124,7 +124,7 @@ def test_every_code_of_an_alert_is_explained_in_the_runbook(deploy: Path):
     assert {code for code in known if f"`{code}`" not in explained} == set()
 
 
-def test_an_alert_of_a_worker_that_pages_is_explained_in_its_own_entry(deploy: Path):
+def test_every_worker_alert_in_a_rule_is_explained_in_the_entry_of_that_rule(deploy: Path):
     entries, known = runbook(deploy), raised(deploy.parent / "worker")
     asked = {
         (rule["alert"], code)
@@ -136,7 +136,7 @@ def test_an_alert_of_a_worker_that_pages_is_explained_in_its_own_entry(deploy: P
     assert {(alert, code) for alert, code in asked if f"`{code}`" not in entries[alert]} == set()
 
 
-def test_what_is_set_in_containers_are_settings_of_ours(deploy: Path):
+def test_containers_set_only_settings_that_exist(deploy: Path):
     files = [
         path
         for path in (*deploy.glob("kubernetes/*.yaml"), deploy / "compose.yaml")
@@ -153,7 +153,7 @@ def test_what_is_set_in_containers_are_settings_of_ours(deploy: Path):
     assert in_image - NOT_OURS - {"PIP_DISABLE_PIP_VERSION_CHECK", "PIP_NO_CACHE_DIR"} - NAMES.keys() == set()
 
 
-def test_manifests_are_listed_and_whole(deploy: Path):
+def test_every_manifest_is_listed_and_complete(deploy: Path):
     folder = deploy / "kubernetes"
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
     listed = {*kustomization["resources"], *(patch["path"] for patch in kustomization["patches"])}
@@ -163,7 +163,7 @@ def test_manifests_are_listed_and_whole(deploy: Path):
     assert all({"apiVersion", "kind", "metadata"} <= one.keys() for one in documents)
 
 
-def test_every_pod_prepares_its_version_and_hears_nothing_of_other_services(deploy: Path):
+def test_every_pod_runs_the_pinned_image_without_service_links_and_setup_migrates_first(deploy: Path):
     """Where service links are enabled, a Service named `ops` sets OPS_PORT to its own address."""
     pods = pods_of(deploy)
     prepare = yaml.safe_load((deploy / "kubernetes/prepare.yaml").read_text())["spec"]["template"]["spec"]
@@ -179,7 +179,7 @@ def test_every_pod_prepares_its_version_and_hears_nothing_of_other_services(depl
     assert all({"secretRef": {"name": "settlement-kafka", "optional": True}} in one["envFrom"] for one in containers)
 
 
-def test_every_way_to_scrape_names_the_jobs_that_the_rules_ask_for(deploy: Path):
+def test_every_scrape_configuration_names_the_jobs_that_the_rules_query(deploy: Path):
     composed, in_pods = (
         yaml.safe_load((deploy / f"prometheus/{name}.yml").read_text())["scrape_configs"]
         for name in ("prometheus", "kubernetes")
@@ -194,7 +194,7 @@ def test_every_way_to_scrape_names_the_jobs_that_the_rules_ask_for(deploy: Path)
     assert ports == {monitor["podMetricsEndpoints"][0]["port"]} == {in_pods[0]["relabel_configs"][1]["regex"]}
 
 
-def test_no_panel_is_green_where_no_worker_answers(deploy: Path):
+def test_no_panel_is_green_when_no_worker_answers(deploy: Path):
     panels = json.loads((deploy / "grafana/dashboard.json").read_text())["panels"]
     asked = {one["title"]: one["targets"] for one in panels if one["type"] == "stat"}
     workers = asked.pop("Workers that answer")
@@ -206,7 +206,7 @@ def test_no_panel_is_green_where_no_worker_answers(deploy: Path):
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool; Debian has it in `prometheus`")
-def test_the_alert_rules_fire_on_what_they_are_for_and_stay_silent_otherwise(deploy: Path):
+def test_the_alert_rules_pass_their_promtool_tests(deploy: Path):
     done = subprocess.run(
         ["promtool", "test", "rules", "rules_test.yml"],
         cwd=deploy / "prometheus",

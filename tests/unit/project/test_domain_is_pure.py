@@ -21,7 +21,7 @@ BANNED_METHODS = {
 
 
 @pytest.mark.parametrize("path", sorted(DOMAIN.rglob("*.py")), ids=lambda path: path.name)
-def test_the_domain_calls_no_clock_no_dice_and_makes_no_float(path: Path) -> None:
+def test_the_domain_uses_no_clock_no_randomness_and_no_float(path: Path) -> None:
     calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
 
     banned = [

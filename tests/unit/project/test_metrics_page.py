@@ -22,7 +22,7 @@ def test_every_metric_is_on_the_page_with_its_labels(project: Path):
     assert {name: [one.strip() for one in labels] for name, labels in page.items()} == served
 
 
-def test_every_metric_is_set_by_somebody(project: Path):
+def test_every_metric_is_used_in_the_program(project: Path):
     program = "\n".join(path.read_text() for path in project.glob("worker/**/*.py"))
     names = [name for name, one in vars(metrics).items() if isinstance(one, MetricWrapperBase)]
 

@@ -14,19 +14,19 @@ def text_of(page: Path) -> str:
     return " ".join(page.read_text().split())
 
 
-def test_the_runbook_keeps_as_many_topics_as_there_are(project: Path):
+def test_the_runbook_counts_the_topics_correctly(project: Path):
     sentence = f"all {WORDS[len(names.TOPICS)]} topics and the {WORDS[len(names.DEAD_LETTER_TOPICS)]} `-dlt`"
 
     assert sentence in text_of(project / "deploy/RUNBOOK.md")
 
 
-def test_the_runbook_tells_how_much_may_wait_for_kafka(project: Path):
+def test_the_runbook_states_the_limit_of_unacknowledged_bytes(project: Path):
     sentence = f"No new cycle begins once {UNACKNOWLEDGED_BYTES_MAX >> 20} MiB wait."
 
     assert sentence in text_of(project / "deploy/RUNBOOK.md")
 
 
-def test_the_architecture_tells_how_often_rows_of_others_are_looked_for(project: Path):
+def test_the_architecture_page_states_the_polling_interval_of_misplaced_rows(project: Path):
     sentence = f"rows that others wrote for our partitions are looked up every {POLL_SECONDS * 1000:.0f} ms"
 
     assert sentence in text_of(project / "docs/architecture.md")

@@ -13,7 +13,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
 
-def test_every_link_between_pages_leads_somewhere(project: Path):
+def test_every_link_between_pages_has_its_target(project: Path):
     links = [
         (page, file, anchor)
         for pattern in PAGES

@@ -15,7 +15,7 @@ JAR = re.compile(r"^[0-9a-f]{64}  [A-Za-z0-9._-]+:[A-Za-z0-9._-]+:[A-Za-z0-9._-]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_every_requirement_is_pinned_and_hashed_and_no_index_is_named(path: Path) -> None:
+def test_every_requirement_is_pinned_and_hashed_and_names_no_index(path: Path) -> None:
     lines = path.read_text().splitlines()
 
     unpinned = [line for line in lines if not PINNED.match(line) and not HASH.match(line)]
@@ -47,7 +47,7 @@ def test_packages_that_only_build_the_wheel_are_not_in_the_image() -> None:
 @pytest.mark.parametrize(
     ("name", "extras"), [("dev.txt", ("local", "ops", "traces")), ("image.txt", ("ops", "traces"))]
 )
-def test_everything_that_the_project_asks_for_is_pinned(name: str, extras: tuple[str, ...]) -> None:
+def test_every_dependency_of_the_project_is_pinned(name: str, extras: tuple[str, ...]) -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
 

@@ -22,7 +22,7 @@ def test_every_rule_and_invariant_has_one_entry(entries: Counter[str]):
     assert entries == Counter([*(f"R{number}" for number in range(1, 40)), *(f"I{number}" for number in range(1, 10))])
 
 
-def test_every_rule_that_code_messages_or_pages_name_has_an_entry(project: Path, entries: Counter[str]):
+def test_every_rule_cited_in_code_or_pages_has_an_entry(project: Path, entries: Counter[str]):
     texts = {
         path: path.read_text() for room in CITING for path in sorted((project / room).rglob("*")) if path.suffix in TEXT
     }
@@ -32,6 +32,6 @@ def test_every_rule_that_code_messages_or_pages_name_has_an_entry(project: Path,
     assert {(path, one) for path, one in cited if one not in entries} == set()
 
 
-def test_whoever_reads_of_the_rules_finds_them(project: Path):
+def test_the_main_pages_link_to_the_rules(project: Path):
     for page in ("README.md", "CONTRIBUTING.md", "docs/how-money-moves.md"):
         assert "rules.md" in (project / page).read_text(), page

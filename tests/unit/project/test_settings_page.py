@@ -32,7 +32,7 @@ def test_every_setting_is_on_the_page_with_its_default_and_what_it_takes(rows: l
     assert sorted(row[:3] for row in rows) == sorted(meant)
 
 
-def test_every_setting_says_which_programs_read_it(rows: list[tuple[str, ...]]):
+def test_every_setting_names_the_programs_that_read_it(rows: list[tuple[str, ...]]):
     for name, _, _, readers, _ in rows:
         named = {one.split()[0] for one in re.findall(r"`([a-z][^`]*)`", readers)}
         assert named <= COMMANDS.keys(), name

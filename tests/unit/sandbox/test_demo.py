@@ -18,7 +18,7 @@ ACCOUNT = Comparison("cielo", {"settled": 9000, "refunded": 500, "voided": 0})
 
 
 @pytest.mark.parametrize("audited", [True, False])
-def test_the_summary_of_a_demo_is_one_object(capsys: pytest.CaptureFixture[str], audited: bool):
+def test_the_summary_of_a_demo_is_one_json_object(capsys: pytest.CaptureFixture[str], audited: bool):
     observed = Observed(published_ms={("o", "1"): 1_000, ("o", "2"): 1_000}, captured_ms={("o", "1"): 1_040})
     verdict = Verdict([ACCOUNT], as_invoiced=True, audited=audited, complaints="I3 does not hold")
 

@@ -20,7 +20,7 @@ def lost() -> bool:
     return any(alert["code"] == RECORDS_LOST for alert in telemetry.lasting_alerts())
 
 
-def test_a_command_that_gets_the_place_of_one_that_kafka_had_acknowledged_is_an_alert() -> None:
+def test_an_offset_below_an_acknowledged_one_raises_an_alert() -> None:
     offsets = AcknowledgedOffsets()
     offsets.expect({PLACE: 100})
 
@@ -30,7 +30,7 @@ def test_a_command_that_gets_the_place_of_one_that_kafka_had_acknowledged_is_an_
     assert not offsets.has_foreign_writes
 
 
-def test_commands_that_follow_one_another_are_none_also_where_one_is_acknowledged_without_its_place() -> None:
+def test_consecutive_offsets_raise_no_alert_even_if_one_acknowledgement_has_no_offset() -> None:
     offsets = AcknowledgedOffsets()
     offsets.expect({PLACE: 100})
 

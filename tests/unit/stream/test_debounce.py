@@ -9,7 +9,7 @@ from worker.stream.debounce import Debouncer
 MANY = 200
 
 
-async def test_a_storm_of_hang_ups_has_the_file_read_once_and_one_that_comes_later_once_more() -> None:
+async def test_many_hang_up_signals_cause_one_reload_and_a_later_one_another() -> None:
     read: list[str] = []
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, Debouncer(lambda: read.append("read")).trigger)

@@ -40,5 +40,5 @@ from worker.stream.faults import FencedError, Remedy, UncertainCommitError, reme
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_problem_says_what_helps(problem: BaseException, expected: Remedy):
+def test_every_error_has_its_remedy(problem: BaseException, expected: Remedy):
     assert remedy(problem) is expected

@@ -26,7 +26,7 @@ class Told:
             self.enough.set()
 
 
-async def test_kafka_does_not_forget_how_far_a_worker_is_on_a_partition_that_stays_quiet(
+async def test_the_offset_of_a_quiet_partition_is_committed_again_so_that_kafka_keeps_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(offset_reporter, "PAUSE_SECONDS", 0.0)
@@ -44,7 +44,7 @@ async def test_kafka_does_not_forget_how_far_a_worker_is_on_a_partition_that_sta
     assert source.commits[:2] == [{QUIET: 7, BUSY: 8}] * 2
 
 
-async def test_within_the_hour_only_what_is_new_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unchanged_offsets_are_not_committed_again_within_the_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offset_reporter, "PAUSE_SECONDS", 0.0)
     source = Told(1)
     one = OffsetReporter(source)

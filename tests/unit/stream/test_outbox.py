@@ -15,7 +15,7 @@ PARTITION = 3
 HEADERS = [("x", None), ("x", b""), ("y", b"\xff\x00")]
 
 
-def test_a_dead_letter_left_over_in_the_outbox_keeps_its_headers_byte_for_byte():
+def test_a_dead_letter_in_the_outbox_keeps_its_headers_byte_for_byte():
     dead = Outgoing(names.INVOICES + "-dlt", PARTITION, None, None, HEADERS)
 
     assert unpack(decode(encode(pack([dead])))) == [dead]
@@ -24,7 +24,7 @@ def test_a_dead_letter_left_over_in_the_outbox_keeps_its_headers_byte_for_byte()
 @pytest.mark.parametrize(
     "packed_by", [lambda content: zlib.compress(content, 1), lambda content: bytes(zstd.compress(content, 1))]
 )
-def test_a_row_that_an_older_program_left_in_the_outbox_is_still_published(packed_by):
+def test_a_row_written_by_an_older_version_is_still_published(packed_by):
     record = Outgoing(names.ORDERS, PARTITION, b"order", b"{}", [("ce_id", b"order/1")])
     as_it_was_packed = packed_by(msgspec.msgpack.encode([record]))
 
@@ -32,7 +32,7 @@ def test_a_row_that_an_older_program_left_in_the_outbox_is_still_published(packe
 
 
 @pytest.mark.parametrize("place", range(-1, -70, -7))
-def test_a_row_whose_records_are_not_what_was_written_is_not_published(place):
+def test_a_damaged_row_is_not_published(place):
     content = bytearray(zstd.decompress(encode(pack([Outgoing(names.ORDERS, PARTITION, b"order", b"{}", HEADERS)]))))
     content[place] ^= 1
 

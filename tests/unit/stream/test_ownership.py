@@ -6,7 +6,7 @@ from worker.stream.ownership import fair_share
 
 
 @pytest.mark.parametrize(("partitions", "members"), [(12, 1), (12, 5), (12, 12), (3, 7), (1, 2), (100, 7)])
-def test_shares_add_up_and_differ_by_one_at_most(partitions: int, members: int):
+def test_fair_shares_add_up_and_differ_by_at_most_one(partitions: int, members: int):
     living = [f"m{n}" for n in range(members)]
 
     shares = [fair_share(partitions, living, member) for member in living]

@@ -3,7 +3,7 @@
 from worker.stream.pace import QUICK_SECONDS, RECORDS_MAX, SLOW_SECONDS, Pace
 
 
-def test_a_backlog_is_read_in_large_cycles_after_a_few_quick_ones():
+def test_the_cycle_grows_to_its_maximum_after_a_few_quick_cycles():
     pace = Pace()
     for _ in range(4):
         pace.took(QUICK_SECONDS / 2)
@@ -11,7 +11,7 @@ def test_a_backlog_is_read_in_large_cycles_after_a_few_quick_ones():
     assert pace.records_max == RECORDS_MAX
 
 
-def test_a_worker_whose_sessions_are_lost_comes_down_to_one_record():
+def test_repeated_session_losses_reduce_the_cycle_to_one_record():
     pace = Pace()
     for _ in range(20):
         pace.lost()
@@ -19,7 +19,7 @@ def test_a_worker_whose_sessions_are_lost_comes_down_to_one_record():
     assert pace.records_max == 1
 
 
-def test_slow_cycles_become_smaller_and_ordinary_ones_stay_as_they_are():
+def test_a_slow_cycle_halves_the_size_and_an_ordinary_one_keeps_it():
     pace = Pace()
     first = pace.records_max
 

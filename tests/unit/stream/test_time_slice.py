@@ -20,11 +20,11 @@ async def runs_meanwhile() -> bool:
     return waiting.is_set()
 
 
-async def test_others_run_once_a_computation_has_lasted_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_other_tasks_run_after_a_time_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time_slice, "SLICE_SECONDS", 0.0)
 
     assert await runs_meanwhile()
 
 
-async def test_a_short_computation_is_not_interrupted() -> None:
+async def test_a_computation_within_its_time_slice_does_not_yield() -> None:
     assert not await runs_meanwhile()
