@@ -55,7 +55,8 @@ def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> list[Lack]:
     if order.mode == "PARTIAL":
         _miss_no_more_than_lacks(draft)
     else:
-        order.given_up = unlisted_before + lacking.total(order, "abandoned")
+        if captured:  # a settle in flight may still fail, and takes nothing of what people gave up (R35)
+            order.given_up = unlisted_before + lacking.total(order, "abandoned")
         _miss_less(draft, min(captured, unlisted(order)), payment_id)
         _miss_no_more_than_is_left(draft)
     return covered

@@ -425,6 +425,15 @@ def test_r35_an_abandoned_part_of_a_total_is_not_settled_by_another_payment() ->
     scenario.shows("S 8000, finished")
 
 
+def test_r35_a_settle_that_takes_more_than_is_invoiced_does_not_reduce_the_abandoned_amount() -> None:
+    """The 2000 of b cover all that is invoiced so far; of the 5000, still only 4000 are to be taken."""
+    scenario = Scenario(pay("a", 1000, by="total"), value=5000).script("settle", "declined")
+    scenario.say("Out 1000; abandon settle 1000; pay b 2000 by total; Out 1000; pay c 5000 by total; Out 3000")
+
+    assert (scenario.told_of("b"), scenario.told_of("c")) == ("settle 2000", "settle 2000")
+    scenario.shows("S 4000, lacks 1000, finished")
+
+
 def test_r39_an_abandoned_lapsed_amount_is_not_part_of_a_later_total() -> None:
     scenario = Scenario(pay("p1", 10000, by="total", in_hours=48)).say("wait 48h; Out 2000; abandon invoice 1")
 
