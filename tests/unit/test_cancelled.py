@@ -1,4 +1,4 @@
-"""What a library gives up is its failure; what was asked to end ends."""
+"""A cancellation by a library is an error, and one by us ends the task."""
 
 import asyncio
 import gc
@@ -9,11 +9,11 @@ from worker.cancelled import GivenUpError, end, not_by_us
 
 
 async def test_a_cancellation_by_a_library_is_an_error_and_does_not_cancel_our_task():
-    waited_for: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    waited_for.cancel()
+    cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    cancelled.cancel()
 
     with pytest.raises(GivenUpError), not_by_us():
-        await waited_for
+        await cancelled
 
 
 async def test_a_task_that_we_cancel_is_cancelled():
@@ -21,12 +21,12 @@ async def test_a_task_that_we_cancel_is_cancelled():
         with not_by_us():
             await asyncio.Event().wait()
 
-    working = asyncio.create_task(work())
+    task = asyncio.create_task(work())
     await asyncio.sleep(0)
-    working.cancel()
-    await asyncio.wait([working])
+    task.cancel()
+    await asyncio.wait([task])
 
-    assert working.cancelled()
+    assert task.cancelled()
 
 
 async def test_a_timeout_inside_or_around_still_raises():
@@ -46,14 +46,14 @@ async def test_a_timeout_inside_or_around_still_raises():
 
 
 async def test_the_exception_of_a_task_that_was_ended_is_not_reported_as_never_retrieved():
-    async def breaks() -> None:
+    async def fails() -> None:
         raise ValueError
 
     reported: list[object] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: reported.append(context))
     try:
-        tasks = [asyncio.create_task(breaks()), asyncio.create_task(asyncio.Event().wait())]
+        tasks = [asyncio.create_task(fails()), asyncio.create_task(asyncio.Event().wait())]
         await asyncio.sleep(0)
         await end(tasks)
         assert [task.done() for task in tasks] == [True, True]

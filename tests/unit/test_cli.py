@@ -1,4 +1,4 @@
-"""A signal may come while a worker is still loading its program."""
+"""Signals during the start of a worker."""
 
 import subprocess
 import sys

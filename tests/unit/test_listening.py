@@ -1,4 +1,4 @@
-"""Where a server of ours cannot listen, the program says so, and which words name another place."""
+"""A server that cannot listen, or is sent invalid HTTP, reports it without harm."""
 
 import asyncio
 import os
@@ -18,10 +18,10 @@ CONNECTORS = '[connectors.c1]\nurl = "http://127.0.0.1:9/"\nprotocol = "ppp"\nmo
 
 
 @pytest.fixture
-def taken() -> Iterator[str]:
-    """A port on which somebody listens already."""
-    with socket.create_server(("127.0.0.1", 0)) as somebody:
-        yield str(somebody.getsockname()[1])
+def occupied_port() -> Iterator[str]:
+    """A port on which another server listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield str(server.getsockname()[1])
 
 
 @pytest.mark.parametrize("host", ["a..b", "no such host"])
@@ -46,15 +46,15 @@ async def test_the_address_of_an_ipv6_server_is_printed_in_brackets(capsys: pyte
 
 
 @pytest.mark.parametrize(
-    "nonsense",
+    "invalid",
     [b"GET /live HTTP/1.1\r\nCookie hunter2\r\n\r\n", b"GET /" + b"hunter2" * 2000 + b" HTTP/1.1\r\n\r\n"],
     ids=["no header", "without end"],
 )
-async def test_invalid_http_is_answered_with_400_and_never_logged(nonsense: bytes, caplog: pytest.LogCaptureFixture):
+async def test_invalid_http_is_answered_with_400_and_never_logged(invalid: bytes, caplog: pytest.LogCaptureFixture):
     server = HealthServer(load({"OPS_HOST": "127.0.0.1", "OPS_PORT": "0"}), dict)
     await server.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    writer.write(nonsense)
+    writer.write(invalid)
     answers = await reader.read()
     writer.close()
     await server.stop()
@@ -71,23 +71,23 @@ async def test_invalid_http_is_answered_with_400_and_never_logged(nonsense: byte
         (("ops",), "OPS_HOST and OPS_PORT"),
         (("sandbox", "connector", "--port"), "--host and --port"),
     ],
-    ids=lambda one: one if isinstance(one, str) else one[0],
+    ids=lambda value: value if isinstance(value, str) else value[0],
 )
 def test_an_occupied_port_ends_the_program_with_one_sentence(
-    tmp_path: Path, taken: str, command: tuple[str, ...], named_by: str
+    tmp_path: Path, occupied_port: str, command: tuple[str, ...], named_by: str
 ):
     (tmp_path / "connectors.toml").write_text(CONNECTORS)
     settings = {
-        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d", "OPS_PORT": taken,
-        "CONNECTORS_FILE": str(tmp_path / "connectors.toml"), "OPS_HOST": "127.0.0.1",
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d",
+        "CONNECTORS_FILE": str(tmp_path / "connectors.toml"), "OPS_HOST": "127.0.0.1", "OPS_PORT": occupied_port,
     }  # fmt: skip
 
     ended = subprocess.run(
-        [sys.executable, "-m", "worker", *command, *([taken] if command[-1] == "--port" else [])],
+        [sys.executable, "-m", "worker", *command, *([occupied_port] if command[-1] == "--port" else [])],
         env=os.environ | settings, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
     assert ended.returncode == 2, ended.stderr
     assert ended.stderr == (
-        f"settlement: cannot listen on 127.0.0.1:{taken} (address already in use); {named_by} say where\n"
+        f"settlement: cannot listen on 127.0.0.1:{occupied_port} (address already in use); {named_by} say where\n"
     )

@@ -1,4 +1,4 @@
-"""A setting is what the contract says, or the program stops with one line about it."""
+"""Settings are read as the contract says, or refused with one line."""
 
 import os
 import re
@@ -21,11 +21,11 @@ KAFKA_BOOTSTRAP_SERVERS KAFKA_SECURITY_PROTOCOL KAFKA_SASL_MECHANISM KAFKA_SASL_
 KAFKA_SSL_CAFILE TOPIC_PREFIX TOPIC_PARTITIONS DATABASE_URL CONNECTORS_FILE PARKING_HOURS EXPIRY_LEAD_HOURS
 OPS_HOST OPS_PORT OPS_TOKEN OPS_VIEW_TOKEN LOG_LEVEL LOG_FORMAT SETTLEMENT_HOME
 """
-BESIDE_IT = {"DRAIN_SECONDS"}
+OF_OUR_OWN = {"DRAIN_SECONDS"}
 
 
 def test_exactly_the_settings_of_the_contract_and_drain_seconds_exist():
-    assert set(CONTRACT.split()) | BESIDE_IT == set(NAMES)
+    assert set(CONTRACT.split()) | OF_OUR_OWN == set(NAMES)
 
 
 def test_without_settings_the_embedded_stack_and_the_defaults_of_the_contract_apply():
@@ -145,7 +145,7 @@ def test_a_database_url_that_the_driver_would_misread_is_refused_without_showing
     ],
 )
 def test_every_form_of_database_url_that_the_driver_reads_is_accepted(url: str, places: list[object]):
-    """The driver itself says what it reads in it."""
+    """The driver's own parser is the reference."""
     nothing = dict.fromkeys(signature(_parse_connect_dsn_and_args).parameters)
 
     assert _parse_connect_dsn_and_args(**nothing | {"dsn": load({"DATABASE_URL": url}).database})[0] == places
@@ -167,7 +167,7 @@ def test_the_ca_file_must_contain_certificates(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "intended"),
     [
         ("OPS_PRT", "OPS_PORT"),
         ("TOPIC_PARTITION", "TOPIC_PARTITIONS"),
@@ -180,8 +180,8 @@ def test_the_ca_file_must_contain_certificates(tmp_path: Path):
         ("SETTLEMENT_HOMES", "SETTLEMENT_HOME"),
     ],
 )
-def test_a_mistyped_setting_is_answered_with_the_intended_name(name: str, meant: str):
-    with pytest.raises(SettingsError, match=f"{name} is not one of our settings; did you mean {meant}?"):
+def test_a_mistyped_setting_is_answered_with_the_intended_name(name: str, intended: str):
+    with pytest.raises(SettingsError, match=f"{name} is not one of our settings; did you mean {intended}?"):
         load({name: "1"})
 
 
@@ -189,7 +189,7 @@ def test_environment_variables_of_other_programs_are_ignored():
     load({
         "KAFKA_HEAP_OPTS": "-Xmx1g", "KAFKA_LOG4J_OPTS": "", "LOGLEVEL": "x", "LOG_DIR": "/tmp", "DATABASE": "x",
         "OPS_SERVICE_HOST": "10.0.0.1", "OPS_PORT_8080_TCP": "tcp://10.0.0.1:8080", "SETTLEMENT_SERVICE_PORT": "80",
-        "DATABASE_URL": "postgres://h/d", "DATABASE_URI": "somebody else's", "PATH": "/bin", "HOME": "/root",
+        "DATABASE_URL": "postgres://h/d", "DATABASE_URI": "of another program", "PATH": "/bin", "HOME": "/root",
     })  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""An alert is said once and shown while it lasts; the health server says what is missing."""
+"""An alert is logged once and shown while it lasts; the health server reports what is missing."""
 
 import asyncio
 import sys
@@ -14,11 +14,11 @@ from worker.health import HealthServer
 from worker.settings import load
 
 
-async def _said_by(source: str) -> list[bytes]:
-    """The log of a program."""
+async def _log_of(source: str) -> list[bytes]:
+    """The lines that a program logs."""
     program = await asyncio.create_subprocess_exec(sys.executable, "-c", source, stderr=asyncio.subprocess.PIPE)
-    _, said = await program.communicate()
-    return said.splitlines()
+    _, log = await program.communicate()
+    return log.splitlines()
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_an_alert_with_changing_details_shows_the_latest_and_is_logged_at_a_limi
     lines: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ):
     def latest() -> list[str]:
-        return [one["problem"] for one in telemetry.lasting_alerts() if one["code"] == "test_code"]
+        return [alert["problem"] for alert in telemetry.lasting_alerts() if alert["code"] == "test_code"]
 
     seconds = 1_000.0
     monkeypatch.setattr(telemetry, "monotonic", lambda: seconds)
@@ -79,7 +79,7 @@ class Broken(GroupCoordinator):
         await self.given_up.wait()
         raise KafkaConnectionError("closed")
 
-async def of_ours():
+async def ours():
     raise KafkaConnectionError("of ours")
 
 async def main():
@@ -91,20 +91,20 @@ async def main():
     given_up.cancel()
     await asyncio.wait([given_up])
     broken.given_up.set()
-    ours = asyncio.ensure_future(of_ours())
+    failed = asyncio.ensure_future(ours())
     await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
-    del given_up, ours
+    del given_up, failed
     gc.collect()
 
 asyncio.run(main())
 """
-    said = await _said_by(source)
+    log = await _log_of(source)
 
-    assert [line.count(b"of ours") > 0 for line in said] == [True]
+    assert [line.count(b"of ours") > 0 for line in log] == [True]
 
 
 async def test_a_batch_that_fails_after_its_sender_stopped_waiting_is_not_logged():
-    """A partition without a leader: what stands behind the first batch fails too, and nobody waits for it any more."""
+    """When a partition loses its leader, batches behind the first one fail too, and no task awaits them any more."""
     source = """
 import asyncio, gc
 from aiokafka.errors import LeaderNotAvailableError
@@ -124,9 +124,9 @@ async def main():
 
 asyncio.run(main())
 """
-    said = await _said_by(source)
+    log = await _log_of(source)
 
-    assert [line.count(b"of ours") > 0 for line in said] == [True]
+    assert [line.count(b"of ours") > 0 for line in log] == [True]
 
 
 async def test_a_message_of_the_event_loop_without_an_exception_is_logged():
@@ -139,7 +139,7 @@ telemetry.configure(load({"LOG_FORMAT": "json"}))
 asyncio.new_event_loop().call_exception_handler({"message": "a task was destroyed"})
 """
 
-    (line,) = await _said_by(source)
+    (line,) = await _log_of(source)
 
     assert b"a task was destroyed" in line
 

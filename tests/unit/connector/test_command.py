@@ -1,4 +1,4 @@
-"""What we send is what the protocol's own document asks for, to the digit."""
+"""The body of each request is what the PPP document asks for, to the digit."""
 
 import json
 from decimal import Decimal
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given
-from hypothesis import strategies as some
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from worker.connector.command import OPERATIONS, Command, body
@@ -30,9 +30,9 @@ def command(**changed: Any) -> Command:
     return msgspec.convert({**data, **changed}, Command)
 
 
-def sent(operation: Operation, one: Command, connector: Connector = ACME) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(body(operation, one, connector), parse_float=Decimal)
-    return found
+def sent(operation: Operation, request: Command, connector: Connector = ACME) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(body(operation, request, connector), parse_float=Decimal)
+    return content
 
 
 RECIPIENT = {
@@ -46,10 +46,10 @@ RECIPIENT = {
 def test_every_request_matches_the_openapi_document(operation: Operation, more: dict[str, Any]):
     schema = DOCUMENT["components"]["schemas"][SCHEMAS[operation]]
 
-    found = sent(operation, command(**more))
+    content = sent(operation, command(**more))
 
-    Draft202012Validator(schema).validate(json.loads(json.dumps(found, default=float)))
-    assert set(found) <= set(schema["properties"])
+    Draft202012Validator(schema).validate(json.loads(json.dumps(content, default=float)))
+    assert set(content) <= set(schema["properties"])
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -60,8 +60,8 @@ def test_every_request_of_every_currency_matches_the_openapi_document(operation:
     connector = msgspec.structs.replace(ACME, cancel_unit=unit)
 
     for value in (1, 99, 61_400, MAX_MINOR):
-        one = command(currency=currency, value=value, recipients=[{**RECIPIENT, "amount": value}])
-        schema.validate(json.loads(json.dumps(sent(operation, one, connector), default=float)))
+        request = command(currency=currency, value=value, recipients=[{**RECIPIENT, "amount": value}])
+        schema.validate(json.loads(json.dumps(sent(operation, request, connector), default=float)))
 
 
 @pytest.mark.parametrize(
@@ -74,18 +74,18 @@ def test_every_request_of_every_currency_matches_the_openapi_document(operation:
     ],
 )  # fmt: skip
 def test_amounts_are_written_from_digits(currency: str, minor: int, digits: str):
-    one = command(currency=currency, value=minor)
+    request = command(currency=currency, value=minor)
 
     for operation in ("settle", "refund"):
-        assert f'"value":{digits}'.encode() in body(operation, one, ACME)
-    assert f'"value":{minor}'.encode() in body("cancel", one, ACME)
+        assert f'"value":{digits}'.encode() in body(operation, request, ACME)
+    assert f'"value":{minor}'.encode() in body("cancel", request, ACME)
 
 
-@given(some.sampled_from(sorted(EXPONENTS)), some.integers(1, MAX_MINOR))
+@given(st.sampled_from(sorted(EXPONENTS)), st.integers(1, MAX_MINOR))
 def test_no_amount_of_any_currency_loses_a_digit(currency: str, minor: int):
-    found = sent("settle", command(currency=currency, value=minor))
+    content = sent("settle", command(currency=currency, value=minor))
 
-    assert Decimal(found["value"]).scaleb(EXPONENTS[currency]) == minor
+    assert Decimal(content["value"]).scaleb(EXPONENTS[currency]) == minor
 
 
 def test_a_cancel_may_be_requested_in_major_units():
@@ -101,22 +101,22 @@ def test_a_refund_without_a_tid_carries_an_empty_one():
 
 
 def test_only_settles_carry_recipients_in_major_units():
-    one = command(recipients=[{**RECIPIENT, "chargebackLiable": True}])
+    request = command(recipients=[{**RECIPIENT, "chargebackLiable": True}])
 
-    (share,) = sent("settle", one)["recipients"]
+    (share,) = sent("settle", request)["recipients"]
 
     assert (share["amount"], share["commissionAmount"]) == (Decimal("614.00"), Decimal("0.05"))
     assert share["chargebackLiable"] is True
     assert "chargeProcessingFee" not in share
-    assert "recipients" not in sent("refund", one)
-    assert "recipients" not in sent("cancel", one)
+    assert "recipients" not in sent("refund", request)
+    assert "recipients" not in sent("cancel", request)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_each_attempt_of_a_command_sends_the_same_bytes(operation: Operation):
-    one, again = command(recipients=[RECIPIENT]), command(recipients=[RECIPIENT])
+    first, again = command(recipients=[RECIPIENT]), command(recipients=[RECIPIENT])
 
-    assert body(operation, one, ACME) == body(operation, again, ACME)
+    assert body(operation, first, ACME) == body(operation, again, ACME)
 
 
 @pytest.mark.parametrize(

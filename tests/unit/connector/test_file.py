@@ -1,4 +1,4 @@
-"""The connectors file is read whole or not at all, and says in one sentence what is wrong with it."""
+"""The connectors file is read whole or refused with one sentence."""
 
 import re
 import tomllib
@@ -16,11 +16,11 @@ from worker.connector.secret import Secret, SecretError
 from worker.domain.terms import Capability
 from worker.settings import SettingsError
 
-LEAST = '[connectors.acme]\nurl = "https://pay.example/ppp/"\nprotocol = "ppp"\nmode = "PARTIAL"\n'
+MINIMAL = '[connectors.acme]\nurl = "https://pay.example/ppp/"\nprotocol = "ppp"\nmode = "PARTIAL"\n'
 
 
 def test_missing_keys_have_the_defaults_of_the_contract():
-    acme = parse(LEAST).connectors["acme"]
+    acme = parse(MINIMAL).connectors["acme"]
 
     assert acme == Connector(name="acme", url="https://pay.example/ppp", protocol="ppp", mode="PARTIAL")
     assert (acme.timeout_seconds, acme.max_in_flight, acme.max_per_second, acme.horizon_hours) == (20, 64, None, 24)
@@ -31,7 +31,7 @@ def test_missing_keys_have_the_defaults_of_the_contract():
 
 def test_every_key_is_read_and_durations_may_be_fractions():
     text = (
-        LEAST
+        MINIMAL
         + """
 partial_split = true
 app_key = "env:ACME_KEY"
@@ -58,7 +58,7 @@ test_suite = true
 
 
 def test_the_capability_of_a_connector_is_found_by_its_name():
-    file = parse(LEAST + '[connectors.old]\nurl = "http://old"\nprotocol = "legacy"\nmode = "TOTAL"\n')
+    file = parse(MINIMAL + '[connectors.old]\nurl = "http://old"\nprotocol = "legacy"\nmode = "TOTAL"\n')
 
     assert file.capability("old") == Capability("TOTAL", legacy=True)
     assert file.capability("nobody") is None
@@ -74,7 +74,7 @@ def test_a_merchant_without_a_table_has_the_default_merchants_switches():
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ('colour = "red"', "[connectors.acme] key colour is unknown"),
         ("timeout_seconds = 0", "[connectors.acme] timeout_seconds must be seconds above 0"),
@@ -92,11 +92,11 @@ def test_a_merchant_without_a_table_has_the_default_merchants_switches():
         ("max_per_second = nan", "max_per_second must be"),
     ],
 )
-def test_a_wrong_key_is_named_with_its_rule(line: str, said: str):
+def test_a_wrong_key_is_named_with_its_rule(line: str, message: str):
     with pytest.raises(ConnectorsFileError) as problem:
-        parse(LEAST + line)
+        parse(MINIMAL + line)
 
-    assert said in str(problem.value)
+    assert message in str(problem.value)
 
 
 @pytest.mark.parametrize(
@@ -161,27 +161,29 @@ def test_a_credential_that_cannot_be_a_header_is_refused(monkeypatch: pytest.Mon
 
 def test_an_invalid_file_leaves_the_old_one_in_force(tmp_path: Path):
     path = tmp_path / "connectors.toml"
-    path.write_text(LEAST)
+    path.write_text(MINIMAL)
     in_force = ConnectorsInForce(path)
 
-    path.write_text(LEAST + "colour = 1")
+    path.write_text(MINIMAL + "colour = 1")
     assert not in_force.reload()
 
-    [said] = [one["problem"] for one in telemetry.lasting_alerts() if one["code"] == "connectors_file"]
-    assert "colour" in said
+    [problem] = [alert["problem"] for alert in telemetry.lasting_alerts() if alert["code"] == "connectors_file"]
+    assert "colour" in problem
     assert set(in_force.file.connectors) == {"acme"}
 
-    path.write_text(LEAST.replace("acme", "other"))
+    path.write_text(MINIMAL.replace("acme", "other"))
     assert in_force.reload()
     assert set(in_force.file.connectors) == {"other"}
-    assert "connectors_file" not in {one["code"] for one in telemetry.lasting_alerts()}
+    assert "connectors_file" not in {alert["code"] for alert in telemetry.lasting_alerts()}
 
 
 def test_a_reloaded_file_is_logged_with_the_connectors_that_it_changed(tmp_path: Path):
     path = tmp_path / "connectors.toml"
-    path.write_text(f"{LEAST}{LEAST.replace('acme', 'cielo')}")
+    path.write_text(f"{MINIMAL}{MINIMAL.replace('acme', 'cielo')}")
     in_force = ConnectorsInForce(path)
-    path.write_text(f"{LEAST}{LEAST.replace('acme', 'cielo')}timeout_seconds = 3\n{LEAST.replace('acme', 'newpay')}")
+    path.write_text(
+        f"{MINIMAL}{MINIMAL.replace('acme', 'cielo')}timeout_seconds = 3\n{MINIMAL.replace('acme', 'newpay')}"
+    )
 
     with structlog.testing.capture_logs() as lines:
         in_force.reload()
@@ -193,8 +195,8 @@ def test_a_reloaded_file_is_logged_with_the_connectors_that_it_changed(tmp_path:
 
 
 def test_a_worker_does_not_start_without_a_readable_file(tmp_path: Path):
-    for path, said in ((None, "CONNECTORS_FILE is missing"), (tmp_path / "none.toml", "CONNECTORS_FILE: The")):
-        with pytest.raises(SettingsError, match=said):
+    for path, message in ((None, "CONNECTORS_FILE is missing"), (tmp_path / "none.toml", "CONNECTORS_FILE: The")):
+        with pytest.raises(SettingsError, match=message):
             ConnectorsInForce(path)
 
 
@@ -202,19 +204,19 @@ def test_a_worker_does_not_start_without_a_readable_file(tmp_path: Path):
 def test_the_page_documents_exactly_the_keys_with_their_defaults(project: Path, table: str, kind: type[Struct]):
     page = (project / "docs/connectors.md").read_text()
     [section] = re.findall(rf"^## `\[{table}\.NAME\]`\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
-    explained = {
+    documented = {
         key: default for keys, default in re.findall(r"^\| (`.+?`) \| .+? \| (.+?) \| .+ \|$", section, re.MULTILINE)
         for key in re.findall(r"`(\w+)`", keys)
     }  # fmt: skip
-    known = {one.name: one.default for one in fields(kind) if one.name != "name"}
+    known = {field.name: field.default for field in fields(kind) if field.name != "name"}
 
-    assert explained.keys() == known.keys()
-    assert {key for key, default in explained.items() if default == "required"} == {
+    assert documented.keys() == known.keys()
+    assert {key for key, default in documented.items() if default == "required"} == {
         key for key, default in known.items() if default is NODEFAULT
     }
-    for key, said in explained.items():
+    for key, default in documented.items():
         if known[key] is not NODEFAULT and known[key] is not None:
-            assert tomllib.loads(f"default = {said.strip('`')}")["default"] == _plain(known[key]), key
+            assert tomllib.loads(f"default = {default.strip('`')}")["default"] == _plain(known[key]), key
 
 
 def test_the_example_file_is_valid_and_names_the_page(project: Path):

@@ -1,4 +1,4 @@
-"""What an audit looked at is counted in words that read well."""
+"""The summary of an audit counts in words."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A dead letter is a message that could not be read: people look at it and decide about it all the same."""
+"""A dead letter that cannot be parsed is still shown to the operator."""
 
 import pytest
 

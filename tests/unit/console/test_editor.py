@@ -1,4 +1,4 @@
-"""What a person saves in their own editor, whatever it writes, is sent or refused with a sentence."""
+"""A message edited by hand is sent as it was saved, or refused with a sentence."""
 
 import os
 import shlex
@@ -24,7 +24,7 @@ def test_a_non_ascii_message_can_be_edited_on_an_ascii_terminal():
     edits = r'from worker.console.editor import in_editor; print(ascii(in_editor("\u00e9\u6771")))'
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "VISUAL": appends}
 
-    done = subprocess.run([sys.executable, "-c", edits], env=os.environ | ascii_only, capture_output=True, text=True,
+    ended = subprocess.run([sys.executable, "-c", edits], env=os.environ | ascii_only, capture_output=True, text=True,
                           timeout=60, check=False)  # fmt: skip
 
-    assert (done.stdout, done.stderr) == ("'\\xe9\\u6771 '\n", "")
+    assert (ended.stdout, ended.stderr) == ("'\\xe9\\u6771 '\n", "")

@@ -1,4 +1,4 @@
-"""Where each cent came from, as it stands in a file."""
+"""The explanation of where each cent came from."""
 
 import re
 from io import StringIO
@@ -27,22 +27,22 @@ def test_lines_are_not_padded_to_the_width_of_the_terminal():
 
 def test_every_pair_of_accounts_that_entries_use_has_a_meaning(project: Path):
     stories = (project / "tests/unit/domain/stories.txt").read_text()
-    gone = set(re.findall(r"^    \d+ (\w+) -> (\w+) on ", stories, re.MULTILINE))
-    # What no story plays: money that goes back where its place was taken, or has lapsed.
-    roomy, once = pay("p1", 10_000, cap=15_000), pay("p1", 10_000, cap=15_000, by="total")
+    used = set(re.findall(r"^    \d+ (\w+) -> (\w+) on ", stories, re.MULTILINE))
+    # No story releases an amount after its room was used otherwise, or after the expiry.
+    capped, total = pay("p1", 10_000, cap=15_000), pay("p1", 10_000, cap=15_000, by="total")
     for scenario in (
         Scenario(pay("p1", 10_000, in_hours=48)).say("hold; discount 2000; wait 49h; declined cancel 2000"),
-        Scenario(roomy)
+        Scenario(capped)
         .say("hold; Out 6000; discount 4000; manual settle 6000; resolve 8000 settle 6000 as X")
         .say("declined cancel 4000"),
-        Scenario(roomy, value=20_000).say(
+        Scenario(capped, value=20_000).say(
             "auto 9000 as Y; auto 3000 as X; hold; Out 12000; Out 3000; ok settle 3000 as X"
         ),
         Scenario(pay("p1", 10_000, in_hours=48, by="total")).say("discount 2000; wait 49h; auto 10000"),
-        Scenario(once).say(
+        Scenario(total).say(
             "discount 2000; hold; Out 8000; manual settle 8000; resolve 12000 settle 8000 as X; auto 2000"
         ),
     ):
-        gone |= {(entry.debit, entry.credit) for entry in scenario.entries}
+        used |= {(entry.debit, entry.credit) for entry in scenario.entries}
 
-    assert gone == MEANINGS.keys()
+    assert used == MEANINGS.keys()

@@ -1,4 +1,4 @@
-"""The help is read in a terminal: it breaks the lines, and brackets mean what they mean everywhere."""
+"""The help is written for a terminal: it breaks the lines, and brackets have their usual meaning."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ PROGRAM: Any = typer.main.get_command(app)
 def test_help_paragraphs_contain_no_line_breaks(name: str | None):
     command = PROGRAM if name is None else PROGRAM.resolve_command(None, [name])[1]
 
-    for one in (command, *getattr(command, "commands", {}).values()):
-        assert not [paragraph for paragraph in (one.help or "").split("\n\n") if "\n" in paragraph], one.name
+    for each in (command, *getattr(command, "commands", {}).values()):
+        assert not [paragraph for paragraph in (each.help or "").split("\n\n") if "\n" in paragraph], each.name
 
 
 @pytest.mark.parametrize("words", ["commands abandon", "dlq replay", "dlq discard"])

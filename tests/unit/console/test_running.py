@@ -1,4 +1,4 @@
-"""Whoever presses Ctrl-C before the work has begun is told that it stopped, and nothing of how it is made."""
+"""Ctrl-C before the work begins ends the command without a warning of the interpreter."""
 
 import inspect
 
@@ -8,15 +8,15 @@ from worker.console import running
 
 
 def test_work_interrupted_before_it_begins_is_closed_without_a_warning(monkeypatch: pytest.MonkeyPatch):
-    """The interpreter warned of a coroutine that nobody had awaited."""
+    """The interpreter warned of a coroutine that was never awaited."""
 
     async def work() -> None:
         raise AssertionError("it began")
 
-    def stopped(**_: object) -> None:
+    def interrupted(**_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(running.asyncio, "Runner", stopped)
+    monkeypatch.setattr(running.asyncio, "Runner", interrupted)
     begun = work()
 
     with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""What a terminal would obey or not show is shown escaped; what a person reads stays as it is."""
+"""Characters that a terminal would obey or not show are escaped, and all others are unchanged."""
 
 import pytest
 
@@ -31,4 +31,4 @@ def test_combining_marks_above_three_are_escaped():
 
 def test_none_of_fifty_hostile_strings_keeps_a_control_character():
     assert len(HOSTILE) == 50
-    assert all(one.isprintable() for one in map(plain, HOSTILE))
+    assert all(text.isprintable() for text in map(plain, HOSTILE))

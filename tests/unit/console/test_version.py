@@ -1,4 +1,4 @@
-"""Which program is this? The first question of every report, also while a server is away."""
+"""`settlement version` prints its own version, also while a server is unreachable."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What a client of Kafka's met is told apart from what the database does, and no client is left open."""
+"""Errors of Kafka's clients are reported as such and in one sentence, and every client is closed."""
 
 import gc
 import ssl
@@ -36,25 +36,25 @@ SETTINGS = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "post
 
 
 async def test_a_timeout_of_the_brokers_is_reported_as_a_problem_of_kafka(monkeypatch: pytest.MonkeyPatch):
-    async def at_once(_: AIOKafkaAdminClient) -> None:
+    async def start_at_once(_: AIOKafkaAdminClient) -> None:
         return None
 
-    monkeypatch.setattr(AIOKafkaAdminClient, "start", at_once)
-    with pytest.raises(KafkaError) as met:
+    monkeypatch.setattr(AIOKafkaAdminClient, "start", start_at_once)
+    with pytest.raises(KafkaError) as error:
         async with admin_client(SETTINGS):
             raise TimeoutError
 
-    said = message_and_exit_code(met.value)
-    assert said is not None
-    assert "Kafka" in said[0]
-    assert "PostgreSQL" not in said[0]
+    reported = message_and_exit_code(error.value)
+    assert reported is not None
+    assert "Kafka" in reported[0]
+    assert "PostgreSQL" not in reported[0]
 
 
 def test_a_missing_topic_is_reported_with_the_command_that_creates_it():
-    said = message_and_exit_code(UnknownTopicOrPartitionError())
+    reported = message_and_exit_code(UnknownTopicOrPartitionError())
 
-    assert said is not None
-    assert said[0].endswith("lacks a topic of ours: `settlement topics` creates what is missing")
+    assert reported is not None
+    assert reported[0].endswith("lacks a topic of ours: `settlement topics` creates what is missing")
 
 
 def test_a_broker_that_is_not_ready_is_reported_with_the_bootstrap_servers(
@@ -63,13 +63,13 @@ def test_a_broker_that_is_not_ready_is_reported_with_the_bootstrap_servers(
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:9/none")
 
-    said = message_and_exit_code(NodeNotReadyError("Attempt to send a request to node 7 which is not ready"))
+    reported = message_and_exit_code(NodeNotReadyError("Attempt to send a request to node 7 which is not ready"))
 
-    assert said == ("Kafka at 127.0.0.1:9 is not ready: a broker that we need cannot be reached", 1)
+    assert reported == ("Kafka at 127.0.0.1:9 is not ready: a broker that we need cannot be reached", 1)
 
 
 @pytest.mark.parametrize(
-    ("met", "said"),
+    ("error", "message"),
     [
         (
             SaslAuthenticationFailed(),
@@ -85,19 +85,19 @@ def test_a_broker_that_is_not_ready_is_reported_with_the_bootstrap_servers(
     ids=lambda value: type(value).__name__,
 )
 async def test_a_broker_that_refuses_the_connection_is_not_reported_as_unreachable(
-    met: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+    error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
 ):
     async def refuse(_: AIOKafkaConnection) -> None:
-        raise met
+        raise error
 
     monkeypatch.setattr(AIOKafkaConnection, "connect", refuse)
     with pytest.raises(KafkaError) as problem:
         async with admin_client(SETTINGS):
             pass
 
-    told = message_and_exit_code(problem.value)
-    assert told is not None
-    assert said in told[0]
+    reported = message_and_exit_code(problem.value)
+    assert reported is not None
+    assert message in reported[0]
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n"])
@@ -110,9 +110,9 @@ async def test_unreadable_certificates_are_reported_as_a_problem_of_kafka_with_t
         cafile.write_text(content)
     health = SessionHealth()
 
-    with pytest.raises(KafkaError) as met:
+    with pytest.raises(KafkaError) as error:
         await Sink(settings).start()
-    health.session_failed(met.value)
+    health.session_failed(error.value)
 
     assert health.problem is not None
     assert health.problem.startswith("Kafka: ")
@@ -130,7 +130,7 @@ def test_a_missing_right_is_reported_with_the_topic_or_group_and_the_rights_need
 
 
 @pytest.mark.parametrize(
-    ("met", "said"),
+    ("error", "message"),
     [
         (SaslAuthenticationFailed(), "Kafka does not let us in: "),
         (KafkaTimeoutError(), "Kafka did not accept what was written in time"),
@@ -147,30 +147,30 @@ def test_a_missing_right_is_reported_with_the_topic_or_group_and_the_rights_need
     ],
     ids=lambda value: type(value).__name__,
 )
-async def test_a_worker_that_waits_reports_its_problem_in_one_sentence(met: Exception, said: str):
+async def test_a_worker_that_waits_reports_its_problem_in_one_sentence(error: Exception, message: str):
     health = SessionHealth()
-    health.session_failed(met)
+    health.session_failed(error)
 
     assert health.problem is not None
-    assert health.problem.startswith(said)
-    assert type(met).__name__ not in health.problem.removeprefix(said)
+    assert health.problem.startswith(message)
+    assert type(error).__name__ not in health.problem.removeprefix(message)
 
 
 async def test_several_unreachable_brokers_are_reported_in_the_same_words_each_time():
-    """A worker says each problem once: in other words each time, it would fill the log."""
+    """A worker logs each problem once; other words each time would fill the log."""
     several = replace(SETTINGS, kafka_bootstrap_servers="127.0.0.1:9,127.0.0.1:10,127.0.0.1:11")
-    told = set()
+    messages = set()
     for _ in range(12):
-        with pytest.raises(KafkaConnectionError) as met:
+        with pytest.raises(KafkaConnectionError) as error:
             async with consumer(several):
                 pass
-        told.add(str(met.value))
+        messages.add(str(error.value))
 
-    assert told == {"KafkaConnectionError: no broker answers at 127.0.0.1:9,127.0.0.1:10,127.0.0.1:11"}
+    assert messages == {"KafkaConnectionError: no broker answers at 127.0.0.1:9,127.0.0.1:10,127.0.0.1:11"}
 
 
 async def test_a_client_that_cannot_start_is_closed():
-    """Else it is reported from within the garbage collector, which the warning filter makes a failure."""
+    """An open client is reported by the garbage collector, which fails the test through the warning filter."""
     for _ in range(2):
         with pytest.raises(KafkaConnectionError):
             await Sink(SETTINGS).start()
@@ -181,12 +181,12 @@ async def test_a_client_that_cannot_start_is_closed():
 
 
 async def test_a_client_whose_stop_raises_is_closed_without_an_error(monkeypatch: pytest.MonkeyPatch):
-    """What it raises would take the place of what ended the session, and leave the rest of the session open."""
+    """Its error would replace the one that ended the session, and leave the rest of the session open."""
 
-    stopping = AIOKafkaConsumer.stop
+    stop = AIOKafkaConsumer.stop
 
     async def broken(consumer: AIOKafkaConsumer) -> None:
-        await stopping(consumer)
+        await stop(consumer)
         raise KafkaError("Unexpected error during data retrieval")
 
     monkeypatch.setattr(AIOKafkaConsumer, "start", broken)
@@ -198,8 +198,8 @@ async def test_a_client_whose_stop_raises_is_closed_without_an_error(monkeypatch
     await source.stop()
 
 
-class _NamesNone:
-    """A consumer of a broker that has just started, whose first answer names no broker, not even itself."""
+class _WithoutCoordinator:
+    """The consumer of a broker that has just started, whose first response lists no broker, not even itself."""
 
     async def commit(self, _: object) -> None:
         await AIOKafkaClient(bootstrap_servers=SETTINGS.bootstrap).coordinator_lookup(0, "settlement-ledger")
@@ -209,8 +209,8 @@ class _NamesNone:
 
 async def test_a_broker_that_does_not_know_the_coordinator_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch):
     source = Source(SETTINGS, "ledger", ("erp.invoices.v1",), lambda: None)
-    monkeypatch.setattr(source, "_consumer", _NamesNone())
+    monkeypatch.setattr(source, "_consumer", _WithoutCoordinator())
 
-    await source._find_coordinator(_NamesNone())
+    await source._find_coordinator(_WithoutCoordinator())
     with pytest.raises(NodeNotReadyError):
         await source.commit({("erp.invoices.v1", 0): 1})

@@ -1,4 +1,4 @@
-"""A dead letter is the record itself, and two families of headers around it."""
+"""A dead letter is the original record with two families of headers about the error."""
 
 import hashlib
 
@@ -69,9 +69,9 @@ def test_a_missing_value_and_a_header_without_a_value_are_preserved():
     out, _ = dead_letter(record, "malformed", "why", "", ROOM)
 
     assert (out.key, out.value, out.headers[0]) == (None, None, ("a", None))
-    was = original(Record(out.topic, 7, 0, out.key, out.value, [*out.headers, ("b", None)], 0), "")
-    assert was is not None
-    assert was.record == record
+    restored = original(Record(out.topic, 7, 0, out.key, out.value, [*out.headers, ("b", None)], 0), "")
+    assert restored is not None
+    assert restored.record == record
 
 
 def test_an_error_message_is_truncated_and_printable():
@@ -89,8 +89,8 @@ def test_a_dead_letter_that_dies_again_keeps_its_headers_and_appends_the_new_one
     twice, _ = dead_letter(sent_back, "rejected", "second", "p.", ROOM)
 
     assert twice.headers[: len(once.headers)] == once.headers
-    said = [content for name, content in twice.headers if name == "kafka_dlt-exception-message"]
-    assert said == [b"first", b"second"]
-    was = original(Record(twice.topic, 7, 0, twice.key, twice.value, twice.headers, 0), "p.")
-    assert was is not None
-    assert (was.record, was.message) == (sent_back, "second")
+    messages = [content for name, content in twice.headers if name == "kafka_dlt-exception-message"]
+    assert messages == [b"first", b"second"]
+    restored = original(Record(twice.topic, 7, 0, twice.key, twice.value, twice.headers, 0), "p.")
+    assert restored is not None
+    assert (restored.record, restored.message) == (sent_back, "second")

@@ -1,4 +1,4 @@
-"""Each partition's leader is asked where an earlier leader's records end, and what it says instead is told apart."""
+"""The leader of each partition is asked where an earlier leader's records end, and its errors are told apart."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from worker.kafka.leader_epochs import OlderLeaderError, ends_of_epochs
 
 INVOICES = [TopicPartition("invoices", partition) for partition in range(3)]
 NOT_LEADER, FENCED, UNKNOWN_EPOCH = 6, 74, 75
-NOW, METADATA = 5, 3
+CURRENT_EPOCH, METADATA = 5, 3
 
 
 class Brokers:
-    """Stands for aiokafka's client: who leads which partition, and where the records of each epoch end there."""
+    """Replaces aiokafka's client; `ends`: where the records of each partition and epoch end at its leader."""
 
     def __init__(
         self, leaders: dict[int, int], ends: dict[tuple[int, int], int], error: int = 0, *, knows_ends: bool = True
@@ -30,18 +30,18 @@ class Brokers:
 
     async def send(self, node: int, request: Any) -> Any:
         if request.API_KEY == METADATA:
-            led = [(0, one, leader, NOW, [], [], [], {}) for one, leader in self._leaders.items()]
+            led = [(0, partition, leader, CURRENT_EPOCH, [], [], [], {}) for partition, leader in self._leaders.items()]
             topic = (0, INVOICES[0].topic, bytes(16), False, led, 0, {})
             return request.prepare({METADATA: (0, 12)}).RESPONSE_TYPE(0, [], "", 1, [topic], 0, {})
         if not self._knows_ends:
             raise IncompatibleBrokerVersion
         question = request.prepare({23: (2, 4)})
         self.asked += [(node, current) for _, asked in question.topics for _, current, _ in asked]
-        answered = [
+        ends = [
             (topic, [(self._error, partition, epoch, self._ends[partition, epoch]) for partition, _, epoch in asked])
             for topic, asked in question.topics
         ]
-        return question.RESPONSE_TYPE(0, answered)
+        return question.RESPONSE_TYPE(0, ends)
 
 
 async def test_each_leader_is_asked_once_for_all_its_partitions():
@@ -50,7 +50,7 @@ async def test_each_leader_is_asked_once_for_all_its_partitions():
     assert await ends_of_epochs(brokers, dict(zip(INVOICES, (4, 5, 0), strict=True))) == dict(
         zip(INVOICES, (10, 20, -1), strict=True)
     )
-    assert sorted(brokers.asked) == [(1, NOW), (1, NOW), (2, NOW)]
+    assert sorted(brokers.asked) == [(1, CURRENT_EPOCH), (1, CURRENT_EPOCH), (2, CURRENT_EPOCH)]
 
 
 @pytest.mark.parametrize("error", [NOT_LEADER, FENCED, UNKNOWN_EPOCH])
@@ -60,13 +60,13 @@ async def test_a_broker_that_is_no_longer_leader_is_not_trusted(error: int):
 
 
 async def test_a_leader_older_than_the_requested_epoch_is_not_trusted():
-    """It was frozen, and has not heard yet that others lead: what they took is nothing that was lost."""
+    """It was frozen and does not know its successors: the records that they accepted are not lost."""
     with pytest.raises(OlderLeaderError, match="invoices partition 0"):
         await ends_of_epochs(Brokers({0: 1}, {(0, 6): -1}), {INVOICES[0]: 6})
 
 
 async def test_a_leader_older_than_the_epoch_of_received_records_is_not_trusted():
-    """It still has what those who lead now have lost."""
+    """It still has records that the present leader has lost."""
     with pytest.raises(OlderLeaderError, match="invoices partition 0"):
         await ends_of_epochs(Brokers({0: 1}, {(0, 4): 10}), {INVOICES[0]: 4}, {INVOICES[0]: 6})
 

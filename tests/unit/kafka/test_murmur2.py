@@ -1,4 +1,4 @@
-"""The partition is the one that Java's producer chooses."""
+"""The partition of a key is the one that Java's producer chooses."""
 
 import pytest
 

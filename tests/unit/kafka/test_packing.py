@@ -1,4 +1,4 @@
-"""Records in the bytes in which Kafka keeps them: in order, bounded, and sealed by whoever sends them."""
+"""Records are packed into Kafka's batches: in order, bounded, and completed by the sender."""
 
 import os
 import time
@@ -32,7 +32,7 @@ def test_each_partition_gets_its_records_in_order():
 
     assert len(batches) == 4
     for batch in batches:
-        assert unpack([batch]) == [one for one in records if one.place == batch.place]
+        assert unpack([batch]) == [record for record in records if record.place == batch.place]
         assert batch.record_count() == 5
 
 
@@ -48,14 +48,14 @@ def test_a_full_batch_is_followed_by_another_and_an_oversized_record_has_its_own
 
 def test_a_compressed_batch_is_smaller_and_has_the_same_records():
     plain, compressed = Packer(), Packer(compressed=True)
-    for one in numbered(range(100)):
-        plain.add(one)
-        compressed.add(one)
+    for each in numbered(range(100)):
+        plain.add(each)
+        compressed.add(each)
 
-    [as_it_is], [packed] = plain.batches(), compressed.batches()
+    [uncompressed], [packed] = plain.batches(), compressed.batches()
 
-    assert packed.size() < as_it_is.size() / 2
-    assert unpack([packed]) == unpack([as_it_is]) == numbered(range(100))
+    assert packed.size() < uncompressed.size() / 2
+    assert unpack([packed]) == unpack([uncompressed]) == numbered(range(100))
 
 
 def test_truncating_removes_the_last_records_and_the_next_record_begins_a_batch():

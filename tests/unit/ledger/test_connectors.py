@@ -1,4 +1,4 @@
-"""Orders wait for connectors that nobody named: said by name, as long as there are few of them."""
+"""Alerts name the connectors that orders wait for and the file does not have, up to a limit."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,17 +28,18 @@ def name_them(file: Path, names: list[str]) -> None:
 
 
 def waiting_for(names: list[str]) -> list[tuple[str, str]]:
-    """One order for each connector."""
+    """One waiting order for each connector."""
     return [(name, f"order-{name}") for name in names]
 
 
 def lasting() -> set[str]:
-    return {one["connector"] for one in telemetry.lasting_alerts() if one["code"] == UNNAMED}
+    return {alert["connector"] for alert in telemetry.lasting_alerts() if alert["code"] == UNNAMED}
 
 
 def labels() -> set[str]:
-    samples = (one for metric in REGISTRY.collect() if metric.name == "settlement_alert" for one in metric.samples)
-    return {one.labels["connector"] for one in samples if one.labels["code"] == UNNAMED}
+    metrics = [metric for metric in REGISTRY.collect() if metric.name == "settlement_alert"]
+    samples = [sample for metric in metrics for sample in metric.samples]
+    return {sample.labels["connector"] for sample in samples if sample.labels["code"] == UNNAMED}
 
 
 def test_many_invented_connector_names_cause_a_limited_number_of_alerts_and_labels(file: Path):
@@ -69,11 +70,11 @@ def test_the_alert_names_the_first_waiting_order_their_number_and_the_remedy(fil
     connectors.alert_of([(name, "o1"), (name, "o2")])
     connectors.alert_of([(name, "o2"), (name, "o3")])
 
-    [alert] = [one for one in telemetry.lasting_alerts() if one["connector"] == name]
+    [alert] = [lasting for lasting in telemetry.lasting_alerts() if lasting["connector"] == name]
     assert (alert["first_order"], alert["orders"]) == ("o1", "3")
     assert alert["remedy"] == "name it in the connectors file, then send SIGHUP to the workers"
 
     connectors.alert_of((name, f"o{number}") for number in range(5_000))
 
-    [alert] = [one for one in telemetry.lasting_alerts() if one["connector"] == name]
+    [alert] = [lasting for lasting in telemetry.lasting_alerts() if lasting["connector"] == name]
     assert (alert["first_order"], alert["orders"]) == ("o1", "1,000 or more")

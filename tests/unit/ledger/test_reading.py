@@ -1,4 +1,4 @@
-"""From bytes to a fact, or to a dead letter that names the field and the rule."""
+"""Record values become facts, or refusals that name the field and the rule."""
 
 import json
 from typing import Any
@@ -28,16 +28,16 @@ def read(kind: str, data: Any = None, raw: bytes | None = None, topic: str | Non
 
 
 def fact(kind: str, data: Any) -> Fact:
-    found = read(kind, data)
-    assert isinstance(found, Readable), found
-    assert found.traceparent == "00-trace"
-    return found.fact
+    readable = read(kind, data)
+    assert isinstance(readable, Readable), readable
+    assert readable.traceparent == "00-trace"
+    return readable.fact
 
 
 def refusal(kind: str, data: Any = None, raw: bytes | None = None) -> tuple[str, str]:
-    found = read(kind, data, raw)
-    assert isinstance(found, Unreadable), found
-    return found.reason, found.message
+    unreadable = read(kind, data, raw)
+    assert isinstance(unreadable, Unreadable), unreadable
+    return unreadable.reason, unreadable.message
 
 
 def without(data: dict[str, Any], name: str) -> dict[str, Any]:
@@ -46,9 +46,9 @@ def without(data: dict[str, Any], name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("value", [1, "1", 9007199254740991, "9007199254740991"])
 def test_a_value_is_an_integer_or_its_digits(value: int | str):
-    found = fact("invoice.issued", INVOICE | {"invoiceValue": value})
-    assert isinstance(found, InvoiceIssued)
-    assert found.invoice_value == int(value)
+    invoice = fact("invoice.issued", INVOICE | {"invoiceValue": value})
+    assert isinstance(invoice, InvoiceIssued)
+    assert invoice.invoice_value == int(value)
 
 
 @pytest.mark.parametrize("value", ["0", "-5", "24.99", "12.0", '""', '"24.99"', '"1e3"', "1e3", "true", "null", "{}",
@@ -116,9 +116,9 @@ def test_each_cap_and_the_sum_of_authorized_amounts_may_reach_the_largest_amount
 
 
 def test_an_invoice_number_loses_its_outer_blanks():
-    found = fact("invoice.issued", INVOICE | {"invoiceNumber": " A 1/#é\t"})
-    assert isinstance(found, InvoiceIssued)
-    assert found.invoice_number == "A 1/#é"
+    invoice = fact("invoice.issued", INVOICE | {"invoiceNumber": " A 1/#é\t"})
+    assert isinstance(invoice, InvoiceIssued)
+    assert invoice.invoice_number == "A 1/#é"
     assert isinstance(fact("invoice.issued", INVOICE | {"invoiceNumber": " " + "n" * 256}), InvoiceIssued)
 
 
@@ -129,9 +129,9 @@ def test_an_invoice_number_loses_its_outer_blanks():
     ("9999-12-31T23:59:59-23:59", 253402387139000), ("0001-01-01T00:00:00+23:59", -62135683140000),
 ])  # fmt: skip
 def test_a_time_is_rfc_3339_and_utc_unless_it_has_an_offset(text: str, expected_ms: int):
-    found = fact("order.authorized", ORDER | {"payments": [PAYMENT | {"expiresAt": text}]})
-    assert isinstance(found, OrderAuthorized)
-    assert found.payments[0].expires_at_ms == expected_ms
+    order = fact("order.authorized", ORDER | {"payments": [PAYMENT | {"expiresAt": text}]})
+    assert isinstance(order, OrderAuthorized)
+    assert order.payments[0].expires_at_ms == expected_ms
 
 
 @pytest.mark.parametrize(("change", "field"), [
@@ -155,25 +155,21 @@ def test_an_invalid_authorization_names_the_payment_and_the_field(change: dict[s
 
 def test_missing_fields_of_a_payment_have_their_defaults():
     optional = {"referenceValue": None, "maxValue": 5, "tid": "", "nsu": None, "group": None, "recipients": None}
-    found = fact("order.authorized", ORDER | {"payments": [PAYMENT | optional]})
-    assert isinstance(found, OrderAuthorized)
-    one = found.payments[0]
-    assert (one.reference_value, one.max_value, one.tid, one.recipients, one.expires_at_ms) == (
-        100,
-        100,
-        None,
-        (),
-        None,
-    )
-    assert fact("order.authorized", ORDER) == found
+    order = fact("order.authorized", ORDER | {"payments": [PAYMENT | optional]})
+    assert isinstance(order, OrderAuthorized)
+    payment = order.payments[0]
+    assert (payment.reference_value, payment.max_value) == (100, 100)
+    assert (payment.tid, payment.recipients, payment.expires_at_ms) == (None, (), None)
+    assert fact("order.authorized", ORDER) == order
 
 
 def test_every_field_of_a_recipient_is_read():
     recipient = RECIPIENT | {"commissionAmount": "0", "chargeProcessingFee": True}
-    found = fact("order.authorized", ORDER | {"payments": [PAYMENT | {"recipients": [recipient]}]})
-    assert isinstance(found, OrderAuthorized)
-    one = found.payments[0].recipients[0]
-    assert (one.amount, one.commission_amount, one.charge_processing_fee, one.chargeback_liable) == (100, 0, True, None)
+    order = fact("order.authorized", ORDER | {"payments": [PAYMENT | {"recipients": [recipient]}]})
+    assert isinstance(order, OrderAuthorized)
+    read_back = order.payments[0].recipients[0]
+    assert (read_back.amount, read_back.commission_amount) == (100, 0)
+    assert (read_back.charge_processing_fee, read_back.chargeback_liable) == (True, None)
 
 
 @pytest.mark.parametrize(("items", "changed"), [
@@ -181,9 +177,9 @@ def test_every_field_of_a_recipient_is_read():
     ({"itemsAdded": [1]}, True), ({"itemsRemoved": [{"id": 5, "price": {}}]}, True), ({"itemsAdded": {"a": 1}}, False),
 ])  # fmt: skip
 def test_a_change_knows_whether_it_names_items(items: dict[str, Any], changed: bool):
-    found = fact("order.changed", CHANGE | items)
-    assert isinstance(found, OrderChanged)
-    assert (found.items_changed, found.discount_value, found.increment_value) == (changed, 0, 5)
+    order_change = fact("order.changed", CHANGE | items)
+    assert isinstance(order_change, OrderChanged)
+    assert (order_change.items_changed, order_change.discount_value, order_change.increment_value) == (changed, 0, 5)
 
 
 @pytest.mark.parametrize(("change", "field"), [
@@ -228,7 +224,7 @@ def test_an_outcome_is_read_as_the_delivery_worker_writes_it():
     ("command.succeeded", names.INVOICES), ("command.settle", names.OUTCOMES),
 ])  # fmt: skip
 def test_a_type_that_does_not_belong_to_its_topic_is_unknown(kind: str, topic: str):
-    found = read(kind, INVOICE, topic=topic)
-    assert isinstance(found, Unreadable)
-    assert found.reason == "unknown_type"
-    assert found.message == f"{topic} has no messages of type {kind!r}"
+    unreadable = read(kind, INVOICE, topic=topic)
+    assert isinstance(unreadable, Unreadable)
+    assert unreadable.reason == "unknown_type"
+    assert unreadable.message == f"{topic} has no messages of type {kind!r}"

@@ -1,4 +1,4 @@
-"""What stands in tables, topics and backups for good is written and read as ever (orders: `domain/test_kept.py`)."""
+"""Hashes and facts stored by any version are read and written the same (orders: `domain/test_kept.py`)."""
 
 from msgspec import Raw
 
@@ -8,7 +8,7 @@ from worker.ledger.journal import Journaled
 
 
 def test_the_hash_chain_of_entries_is_the_same_in_every_version():
-    """Else an upgrade would make every ledger look forged."""
+    """Otherwise an upgrade would make every ledger look forged."""
     first = link(b"", 7, 1, ("o1", 1, "p1", "authorized", "settling", 6000, "USD", "R5", "c1"))
     second = link(first, 7, 2, ("o1", 2, "p1", "settling", "settled", 6000, "USD", "R32", ""))
 

@@ -1,4 +1,4 @@
-"""A dead letter's message as a person changes it."""
+"""An operator changes the message of a dead letter by a patch or by rewriting it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What differs between the versions of PostgreSQL that are still maintained."""
+"""The privilege to set a role has another name in each maintained version of PostgreSQL."""
 
 from worker.postgres.connecting import set_role_privilege
 

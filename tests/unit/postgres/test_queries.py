@@ -1,4 +1,4 @@
-"""SQL stands in files, each statement with a name and a promise."""
+"""SQL is in files, and each statement has a name and a line that says what it promises."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A session that PostgreSQL ended in the middle of a command is no defect of ours, and is told in one sentence."""
+"""Errors of PostgreSQL and of its driver are reported in one sentence, to operators and in the log."""
 
 import socket
 import ssl
@@ -11,7 +11,7 @@ from worker.postgres.refusals import describe_postgres_error
 from worker.stream.faults import FencedError, UncertainCommitError
 from worker.stream.session_health import SessionHealth
 
-# What the driver raises depends on how far it had read when the session ended.
+# The driver's error depends on how far it had read when the session ended.
 ENDED = [
     asyncpg.AdminShutdownError("terminating connection due to administrator command"),
     asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
@@ -30,31 +30,33 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:secret@127.0.0.1:9/books")
 
 
-@pytest.mark.parametrize("problem", ENDED, ids=lambda one: type(one).__name__)
-def test_a_session_that_the_server_ended_is_reported_to_the_operator_in_one_sentence(problem: Exception):
-    said = message_and_exit_code(problem)
+def reported(problem: Exception) -> tuple[str, int]:
+    """The sentence and the exit code with which a command ends."""
+    known = message_and_exit_code(problem)
+    assert known is not None
+    return known
 
-    assert said is not None
-    sentence, code = said
+
+@pytest.mark.parametrize("problem", ENDED, ids=lambda value: type(value).__name__)
+def test_a_session_that_the_server_ended_is_reported_to_the_operator_in_one_sentence(problem: Exception):
+    sentence, code = reported(problem)
+
     assert (sentence.startswith("PostgreSQL at 127.0.0.1:9/books"), code) == (True, 1)
     assert "secret" not in sentence
 
 
 @pytest.mark.parametrize("problem", ENDED[1:], ids=str)
 def test_every_form_of_a_closed_connection_is_logged_with_the_same_sentence(problem: Exception):
-    """Its own words tell nobody what to do, and a problem in other words each time is a line of the log each time."""
-    told_to_a_person = message_and_exit_code(problem)
-
+    """The driver's words do not say what to do, and other words each time would be a line of the log each time."""
     assert describe_postgres_error(problem) == OVER
-    assert told_to_a_person is not None
-    assert told_to_a_person[0].endswith("or the network, closed the connection")
+    assert reported(problem)[0].endswith("or the network, closed the connection")
 
 
 UNANSWERED = UncertainCommitError(str(ENDED[1]))
 UNANSWERED.__cause__ = ENDED[1]
 
 
-@pytest.mark.parametrize(("problem", "says"), [
+@pytest.mark.parametrize(("problem", "message"), [
     (ENDED[0], "PostgreSQL ended the session (terminating connection due to administrator command)"),
     (TimeoutError(), "PostgreSQL did not answer in time"),
     (ConnectionRefusedError(111, "refused"),
@@ -65,29 +67,27 @@ UNANSWERED.__cause__ = ENDED[1]
      "PostgreSQL has no session left for us (sorry, too many clients already): end others, or raise max_connections"),
     (FencedError("this member was declared dead"), "this member was declared dead"),
     (UNANSWERED, f"{OVER}, before it said whether it had committed"),
-], ids=lambda one: type(one).__name__)  # fmt: skip
-def test_a_worker_reports_a_lost_database_in_one_sentence(problem: Exception, says: str):
+], ids=lambda value: type(value).__name__)  # fmt: skip
+def test_a_worker_reports_a_lost_database_in_one_sentence(problem: Exception, message: str):
     health = SessionHealth()
 
     health.session_failed(problem)
 
-    assert health.problem == says
+    assert health.problem == message
 
 
-# What servers that stand in for one another answer, and a word of what a person is told to do.
-STANDING_IN = [
+# Errors of standbys and of a failover, and a word of the advice.
+STANDBY = [
     (asyncpg.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction"), "target_session_attrs"),
     (asyncpg.SerializationError("canceling statement due to conflict with recovery"), "max_standby_streaming_delay"),
     (asyncpg.exceptions.TargetServerAttributeNotMatched("None of the hosts match"), "target_session_attrs"),
 ]
 
 
-@pytest.mark.parametrize(("problem", "advice"), STANDING_IN, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize(("problem", "advice"), STANDBY, ids=lambda value: type(value).__name__)
 def test_an_error_of_a_standby_is_reported_with_the_setting_that_helps(problem: Exception, advice: str):
-    said = message_and_exit_code(problem)
+    sentence, code = reported(problem)
 
-    assert said is not None
-    sentence, code = said
     assert (advice in sentence, code) == (True, 1)
 
 
@@ -98,13 +98,12 @@ def test_the_error_that_ended_a_session_is_reported_and_not_the_one_that_followe
         finally:
             raise asyncpg.InterfaceError("cannot call Transaction.__aexit__(): the underlying connection is closed")
     except asyncpg.InterfaceError as problem:
-        said = message_and_exit_code(problem)
+        sentence, _ = reported(problem)
 
-    assert said is not None
-    assert "ended the session (terminating connection due to transaction timeout)" in said[0]
+    assert "ended the session (terminating connection due to transaction timeout)" in sentence
 
 
-# What the driver raises where the two ends do not agree on encryption; none of it is a server that does not answer.
+# The driver's errors where the two ends do not agree on encryption; in none of them the server is unreachable.
 UNENCRYPTED = [
     ConnectionError('PostgreSQL server at "127.0.0.1:9" rejected SSL upgrade'),
     ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed"),
@@ -112,10 +111,8 @@ UNENCRYPTED = [
 ]
 
 
-@pytest.mark.parametrize("problem", UNENCRYPTED, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("problem", UNENCRYPTED, ids=lambda value: type(value).__name__)
 def test_a_failed_encryption_is_not_reported_as_an_unreachable_database(problem: Exception):
-    said = message_and_exit_code(problem)
+    sentence, code = reported(problem)
 
-    assert said is not None
-    sentence, code = said
     assert ("sslrootcert" in sentence, "does not answer" in sentence, code) == (True, False, 1)

@@ -1,4 +1,4 @@
-"""A file is one idea, and a function fits on a screen."""
+"""Files and functions have a maximum length."""
 
 import ast
 from pathlib import Path

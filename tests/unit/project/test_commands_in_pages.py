@@ -1,4 +1,4 @@
-"""What the pages and the help tell people to type exists: every command, every option, every setting."""
+"""Every command, option and setting that pages and help texts name exists."""
 
 import re
 import shlex
@@ -14,14 +14,14 @@ from worker.mistyped import OUR_PREFIXES
 from worker.settings import NAMES
 
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "deploy/*.md", "deploy/**/*.md")
-# What our own tests take; the program never sees it.
+# Settings of the tests, which the program does not read.
 OF_THE_TESTS = {"SETTLEMENT_DEEP"}
 PROGRAM: Any = typer.main.get_command(app)
 # Examples assign settings before the command, as a shell does.
 _ASSIGNMENT = re.compile(r"[A-Z_]+=\S*")
 
 
-def found(group: Any, name: str) -> Any:
+def subcommand(group: Any, name: str) -> Any:
     return group.resolve_command(None, [name])[1]
 
 
@@ -31,14 +31,14 @@ def commands(group: Any = PROGRAM, path: tuple[str, ...] = ()) -> Iterator[tuple
         yield path, group
         return
     for name in group.list_commands(None):
-        yield from commands(found(group, name), (*path, name))
+        yield from commands(subcommand(group, name), (*path, name))
 
 
 COMMANDS = dict(commands())
 
 
 def code(page: str) -> Iterator[str]:
-    """What a page shows as something to type: inline code, and blocks."""
+    """Inline code and code blocks of a page."""
     fenced = False
     for line in page.splitlines():
         if line.lstrip().startswith("```"):
@@ -50,9 +50,9 @@ def code(page: str) -> Iterator[str]:
 
 
 def typed(text: str) -> Iterator[list[str]]:
-    """The words behind each `settlement` of a piece of code."""
-    for found in re.finditer(r"(?:^|[\s/(\"])settlement ([a-z-][^`#;&|)\"\n>]*)", text):
-        yield found[1].split()
+    """The words after each `settlement` in a piece of code."""
+    for match in re.finditer(r"(?:^|[\s/(\"])settlement ([a-z-][^`#;&|)\"\n>]*)", text):
+        yield match[1].split()
 
 
 def pages(project: Path) -> Iterator[tuple[str, str]]:
@@ -61,20 +61,20 @@ def pages(project: Path) -> Iterator[tuple[str, str]]:
             yield str(file.relative_to(project)), file.read_text()
 
 
-def missing(words: list[str]) -> str | None:
-    """What of these words is no command or option of ours."""
+def unknown_word(words: list[str]) -> str | None:
+    """The first of the words that is neither a command nor an option; None if all exist."""
     at, known = PROGRAM, {"--help", "--install-completion", "--show-completion"}
     for word in words:
         if at.context_settings.get("ignore_unknown_options"):
-            return None  # what follows is for another program
+            return None  # the rest is passed to another program
         if word.startswith("--"):
-            options = {name for one in at.params for name in one.opts} | known
+            options = {name for parameter in at.params for name in parameter.opts} | known
             if word.partition("=")[0] not in options:
                 return word
         elif hasattr(at, "list_commands") and word.isascii() and word.replace("-", "").islower():
             if word not in at.list_commands(None):
                 return word
-            at = found(at, word)
+            at = subcommand(at, word)
     return None
 
 
@@ -82,12 +82,12 @@ def test_every_command_and_option_that_a_page_names_exists(project: Path):
     wrong = [
         f"{page}: settlement {' '.join(words)}: {word}"
         for page, text in pages(project) for piece in code(text) for words in typed(piece)
-        if (word := missing(words)) is not None
+        if (word := unknown_word(words)) is not None
     ]  # fmt: skip
 
     assert wrong == []
-    assert missing(["dlq", "repaly"]) == "repaly", "and one that does not exist is seen"
-    assert missing(["dlq", "replay", "--dryrun"]) == "--dryrun"
+    assert unknown_word(["dlq", "repaly"]) == "repaly", "a command that does not exist is found"
+    assert unknown_word(["dlq", "replay", "--dryrun"]) == "--dryrun"
 
 
 def test_every_setting_of_ours_that_a_page_names_exists(project: Path):
@@ -102,20 +102,20 @@ def test_every_setting_of_ours_that_a_page_names_exists(project: Path):
 
 @pytest.mark.parametrize("name", PROGRAM.list_commands(None))
 def test_the_list_of_commands_shows_the_first_sentence_of_each_help(name: str):
-    listed, itself = PROGRAM.get_command(None, name), found(PROGRAM, name)
+    listed, command = PROGRAM.get_command(None, name), subcommand(PROGRAM, name)
 
-    assert (listed.help, listed.rich_help_panel) == (itself.help.split("\n")[0], itself.rich_help_panel)
+    assert (listed.help, listed.rich_help_panel) == (command.help.split("\n")[0], command.rich_help_panel)
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_every_command_has_help_with_valid_examples(path: tuple[str, ...]):
     command = COMMANDS[path]
 
-    assert command.help, "a sentence"
+    assert command.help, "no help"
     lines = [line for line in (command.epilog or "").split("\n\n") if "settlement " in line]
-    assert lines, "an example"
+    assert lines, "no example"
     for line in lines:
-        words = [one for one in shlex.split(line.replace("\\[", "[")) if not _ASSIGNMENT.fullmatch(one)]
+        words = [word for word in shlex.split(line.replace("\\[", "[")) if not _ASSIGNMENT.fullmatch(word)]
         assert words[0] == "settlement"
         assert tuple(words[1 : 1 + len(path)]) == path
-        command.make_context(" ".join(path), [one.replace("ID", "17") for one in words[1 + len(path) :]])
+        command.make_context(" ".join(path), [word.replace("ID", "17") for word in words[1 + len(path) :]])

@@ -1,4 +1,4 @@
-"""What no import shows: a float made from money, or a clock that was reached through another name."""
+"""The domain calls no clock, no randomness and no float, not even under names that no import check shows."""
 
 import ast
 from pathlib import Path

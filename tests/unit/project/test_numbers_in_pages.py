@@ -1,4 +1,4 @@
-"""Numbers that a page tells are those of the program."""
+"""Numbers in the pages are those of the program."""
 
 from pathlib import Path
 

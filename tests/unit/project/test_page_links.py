@@ -1,4 +1,4 @@
-"""Whoever follows a link of a page arrives: at a file that there is, below a heading that it has."""
+"""Every link between the pages leads to an existing file and heading."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ _LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
 def anchors(page: Path) -> set[str]:
-    """What its headings are called in an address."""
+    """The anchors of a page's headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
@@ -20,7 +20,7 @@ def test_every_link_between_pages_has_its_target(project: Path):
         for page in sorted(project.glob(pattern))
         for file, anchor in _LINK.findall(page.read_text())
     ]
-    lost = [
+    broken = [
         f"{page.relative_to(project)}: {file}#{anchor}"
         for page, file, anchor in links
         if not (target := page.parent / file if file else page).exists()
@@ -28,4 +28,4 @@ def test_every_link_between_pages_has_its_target(project: Path):
     ]
 
     assert links
-    assert lost == []
+    assert broken == []

@@ -31,7 +31,7 @@ def test_every_requirement_is_pinned_and_hashed_and_names_no_index(path: Path) -
 
 @pytest.mark.parametrize("name", ["build.txt", "image.txt"])
 def test_the_image_is_built_from_the_versions_that_were_tested(name: str) -> None:
-    image, development = (_versions(PROJECT / "requirements" / one) for one in (name, "dev.txt"))
+    image, development = (_versions(PROJECT / "requirements" / file) for file in (name, "dev.txt"))
 
     assert image.items() <= development.items()
 

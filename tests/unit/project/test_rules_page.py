@@ -1,4 +1,4 @@
-"""docs/rules.md has an entry for every rule and invariant, and so for every number that somebody may look up."""
+"""docs/rules.md has one entry for every rule and invariant, and for every number that is cited."""
 
 import re
 from collections import Counter
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# R0, I10 or R40 would be no rule; `R-1` or `order R1x` is none of ours.
+# R1 to R99 and I1 to I99; `R-1` or `order R1x` cite no rule.
 _NUMBER = re.compile(r"\b[RI](?:[1-9][0-9]?)\b")
 _ENTRY = re.compile(r"^\*\*([RI][0-9]+)\. ", re.MULTILINE)
 CITING = ("worker", "schemas", "docs", "deploy")
@@ -24,12 +24,15 @@ def test_every_rule_and_invariant_has_one_entry(entries: Counter[str]):
 
 def test_every_rule_cited_in_code_or_pages_has_an_entry(project: Path, entries: Counter[str]):
     texts = {
-        path: path.read_text() for room in CITING for path in sorted((project / room).rglob("*")) if path.suffix in TEXT
+        path: path.read_text()
+        for folder in CITING
+        for path in sorted((project / folder).rglob("*"))
+        if path.suffix in TEXT
     }
-    cited = {(str(path.relative_to(project)), one) for path, text in texts.items() for one in _NUMBER.findall(text)}
+    cited = {(str(path.relative_to(project)), rule) for path, text in texts.items() for rule in _NUMBER.findall(text)}
 
-    assert {"R18", "I7"} <= {one for _, one in cited}
-    assert {(path, one) for path, one in cited if one not in entries} == set()
+    assert {"R18", "I7"} <= {rule for _, rule in cited}
+    assert {(path, rule) for path, rule in cited if rule not in entries} == set()
 
 
 def test_the_main_pages_link_to_the_rules(project: Path):

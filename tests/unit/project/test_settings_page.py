@@ -1,4 +1,4 @@
-"""docs/settings.md names every setting and no other, with its default, what it takes and who reads it."""
+"""docs/settings.md lists every setting with its default, what it takes and which programs read it."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from worker.settings import NAMES, takes
 
 @pytest.fixture(scope="module")
 def rows(project: Path) -> list[tuple[str, ...]]:
-    """The cells of every row that begins with a name."""
+    """The cells of every row that begins with the name of a setting."""
     lines = (project / "docs/settings.md").read_text().splitlines()
     return [tuple(cell.strip() for cell in line.strip("|").split(" |")) for line in lines if line.startswith("| `")]
 
@@ -27,13 +27,13 @@ def default_of(name: str) -> str:
 
 
 def test_every_setting_is_on_the_page_with_its_default_and_what_it_takes(rows: list[tuple[str, ...]]):
-    meant = [(f"`{name}`", default_of(name), takes(name)) for name in NAMES]
+    expected = [(f"`{name}`", default_of(name), takes(name)) for name in NAMES]
 
-    assert sorted(row[:3] for row in rows) == sorted(meant)
+    assert sorted(row[:3] for row in rows) == sorted(expected)
 
 
 def test_every_setting_names_the_programs_that_read_it(rows: list[tuple[str, ...]]):
     for name, _, _, readers, _ in rows:
-        named = {one.split()[0] for one in re.findall(r"`([a-z][^`]*)`", readers)}
+        named = {reader.split()[0] for reader in re.findall(r"`([a-z][^`]*)`", readers)}
         assert named <= COMMANDS.keys(), name
         assert named or readers == "the same", name

@@ -1,4 +1,4 @@
-"""The settings of `settlement demo`, and the JSON summary that it prints."""
+"""`settlement demo` prints a JSON summary, and starts our programs with its own settings."""
 
 import json
 from pathlib import Path
@@ -36,8 +36,8 @@ def test_the_summary_of_a_demo_is_one_json_object(capsys: pytest.CaptureFixture[
 def test_a_message_that_names_no_invoice_does_not_end_a_demo(value: bytes | None):
     observed, good = Observed(), b'{"orderId":"o","invoiceNumber":"1"}'
 
-    for number, one in enumerate((value, good)):
-        observed.add(Record(names.INVOICES, 0, number, b"o", one, [("ce_type", b"invoice.issued")], 1_000))
+    for number, content in enumerate((value, good)):
+        observed.add(Record(names.INVOICES, 0, number, b"o", content, [("ce_type", b"invoice.issued")], 1_000))
 
     assert observed.published_ms == {("o", "1"): 1_000}
 
@@ -48,9 +48,9 @@ async def test_a_demo_uses_the_same_settings_as_the_programs_that_it_starts(
     monkeypatch.setenv("TOPIC_PARTITIONS", "3")
 
     stack = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://127.0.0.1:9/d"}
-    deployment = Sandbox("played", tmp_path, stack)
+    deployment = Sandbox("demo", tmp_path, stack)
 
-    assert (deployment.settings.topic_partitions, deployment.settings.topic_prefix) == (3, "played.")
+    assert (deployment.settings.topic_partitions, deployment.settings.topic_prefix) == (3, "demo.")
 
 
 def test_a_demo_starts_our_worker_module_in_a_folder_that_has_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""A lease runs out in real time, whatever the machine did meanwhile."""
+"""A lease expires in real time, also while the machine is suspended."""
 
 import time
 

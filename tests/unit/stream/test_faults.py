@@ -1,4 +1,4 @@
-"""Every error says whether waiting helps."""
+"""Every error has a remedy: split the cycle, retry it, restart the session, or exit."""
 
 import asyncpg
 import pytest

@@ -1,4 +1,4 @@
-"""What waits for Kafka in the database comes out as it went in."""
+"""Records in the outbox table are published as they were written."""
 
 import zlib
 
@@ -26,15 +26,15 @@ def test_a_dead_letter_in_the_outbox_keeps_its_headers_byte_for_byte():
 )
 def test_a_row_written_by_an_older_version_is_still_published(packed_by):
     record = Outgoing(names.ORDERS, PARTITION, b"order", b"{}", [("ce_id", b"order/1")])
-    as_it_was_packed = packed_by(msgspec.msgpack.encode([record]))
+    row = packed_by(msgspec.msgpack.encode([record]))
 
-    assert unpack(decode(as_it_was_packed)) == [record]
+    assert unpack(decode(row)) == [record]
 
 
-@pytest.mark.parametrize("place", range(-1, -70, -7))
-def test_a_damaged_row_is_not_published(place):
+@pytest.mark.parametrize("position", range(-1, -70, -7))
+def test_a_damaged_row_is_not_published(position):
     content = bytearray(zstd.decompress(encode(pack([Outgoing(names.ORDERS, PARTITION, b"order", b"{}", HEADERS)]))))
-    content[place] ^= 1
+    content[position] ^= 1
 
     with pytest.raises(msgspec.DecodeError):
         decode(bytes(zstd.compress(content)))

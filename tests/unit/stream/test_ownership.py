@@ -1,4 +1,4 @@
-"""Partitions are divided evenly, and the division stays put when a younger member comes."""
+"""Partitions are divided evenly between the members."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A starved worker takes smaller bites until it gets through."""
+"""The number of records of a cycle adapts to how long the cycles take."""
 
 from worker.stream.pace import QUICK_SECONDS, RECORDS_MAX, SLOW_SECONDS, Pace
 

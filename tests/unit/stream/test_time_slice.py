@@ -1,4 +1,4 @@
-"""Whoever waits runs in the middle of a long computation."""
+"""Other tasks run in the middle of a long computation."""
 
 import asyncio
 
@@ -13,18 +13,18 @@ class Database:
         await asyncio.sleep(0)
 
 
-async def runs_meanwhile() -> bool:
-    waiting = asyncio.Event()
-    asyncio.get_running_loop().call_soon(waiting.set)
+async def another_task_runs() -> bool:
+    ran = asyncio.Event()
+    asyncio.get_running_loop().call_soon(ran.set)
     await TimeSlice(Database()).yield_if_over()
-    return waiting.is_set()
+    return ran.is_set()
 
 
 async def test_other_tasks_run_after_a_time_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time_slice, "SLICE_SECONDS", 0.0)
 
-    assert await runs_meanwhile()
+    assert await another_task_runs()
 
 
 async def test_a_computation_within_its_time_slice_does_not_yield() -> None:
-    assert not await runs_meanwhile()
+    assert not await another_task_runs()
