@@ -11,6 +11,7 @@ from tests.integration.cycle_harness import PARTITIONS, CycleHarness, header
 from worker.kafka import names
 from worker.kafka.envelope import binary_headers
 from worker.kafka.records import Headers, Outgoing, Record
+from worker.ledger.checking import run_audit, run_rebuild
 from worker.ledger.handler import LedgerHandler
 from worker.postgres.connecting import connect
 from worker.settings import load
@@ -84,6 +85,10 @@ class LedgerHarness(CycleHarness):
         command = self.of(names.COMMANDS)[place]
         await self.apply("command.succeeded", outcome(command, **more))
 
+    async def is_sound(self) -> bool:
+        """Whether neither the audit nor the rebuild finds a fault."""
+        return bool((await run_audit(self.settings))["ok"] and (await run_rebuild(self.settings))["ok"])
+
     async def another(self) -> "LedgerHarness":
         """A second worker on the same database and the same topics."""
         found = LedgerHarness(await connect(self.url, name="another", schema="ledger"), self.url, self.file.parent)
@@ -116,6 +121,10 @@ def invoice(order_id: str, number: str, value: int, type_: str = "Output", **mor
     return {"orderId": order_id, "type": type_, "invoiceNumber": number, "invoiceValue": value,
             "issuanceDate": "2026-01-15T12:00:00Z"} | more  # fmt: skip
 
+
+# A change that exceeds an order of 5000, and one that increases its value so that the first would be accepted.
+CHANGE = {"orderId": "o1", "requestId": "c", "reason": "r", "discountValue": 6000, "incrementValue": 0}
+INCREMENT = CHANGE | {"requestId": "more", "discountValue": 0, "incrementValue": 3000}
 
 _GUARDED = ("entries", "facts", "events")
 # What a tamperer with the owner's rights runs first and last.

@@ -513,20 +513,6 @@ async def test_a_suspect_automatic_settlement_that_waited_is_dead_lettered_as_it
     assert ledger.state("o1")["status"] == "attention"
 
 
-async def test_a_replayed_record_is_judged_again_and_closes_its_dead_letter(ledger: LedgerHarness):
-    await ledger.apply("order.authorized", authorized("o1", value=5000, payments=[{"value": 10_000}]))
-    change = {"orderId": "o1", "requestId": "c", "reason": "r", "discountValue": 6000, "incrementValue": 0}
-    await ledger.apply("order.changed", change)
-    assert ledger.dead() == [(names.ORDER_CHANGES, "rejected")]
-    await ledger.apply("order.changed", change | {"requestId": "more", "discountValue": 0, "incrementValue": 3000})
-    number = await ledger.value("SELECT id FROM dead_letters")
-
-    await ledger.apply("order.changed", change, headers=[("settlement-replay", str(number).encode())])
-
-    assert ledger.state("o1")["value"] == 2000
-    assert await ledger.rows("SELECT status, decided_by FROM dead_letters") == [("replayed", "settlement-replay")]
-
-
 async def test_a_fact_that_cannot_be_decided_is_one_dead_letter(ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch):
     await ledger.apply("order.authorized", authorized("o1"))
 

@@ -1,4 +1,4 @@
-"""A ledger that reads real topics, in cycles that the test runs."""
+"""The fixture of a ledger that reads real topics in cycles that the test runs."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A ledger that reads real topics, and the command line beside it."""
+"""A ledger that reads real topics, and the command line against the same database."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ CYCLE_RECORDS = 1_000
 
 
 class LedgerOnKafka(LedgerHarness):
-    """`publish` writes to Kafka, `consume` lets the ledger read what is there, `settlement` types a command."""
+    """`publish` writes to Kafka, `consume` lets the ledger read what is there, `settlement` runs a command."""
 
     def __init__(self, connection: asyncpg.Connection, url: str, folder: Path, bootstrap: str, prefix: str) -> None:
         # The partitions are those of LedgerHarness.
@@ -56,9 +56,9 @@ class LedgerOnKafka(LedgerHarness):
     ) -> None:
         topic = names.INVOICES if kind.startswith("invoice.") else names.ORDER_CHANGES
         records = [
-            Outgoing(topic, self.home(one["orderId"]), one["orderId"].encode(), raw or orjson.dumps(one),
+            Outgoing(topic, self.home(fact["orderId"]), fact["orderId"].encode(), raw or orjson.dumps(fact),
                      [*binary_headers(kind, f"{kind}-{place}", "2026-01-15T12:00:00Z"), *headers])
-            for place, one in enumerate(facts)
+            for place, fact in enumerate(facts)
         ]  # fmt: skip
         await self._sink.publish(records)
 
@@ -72,7 +72,7 @@ class LedgerOnKafka(LedgerHarness):
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            self._read |= {(one.topic, one.partition): one.offset + 1 for one in self.pending}
+            self._read |= {(record.topic, record.partition): record.offset + 1 for record in self.pending}
             await self.cycle()
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -87,7 +87,7 @@ class LedgerOnKafka(LedgerHarness):
         return await asyncio.to_thread(self._settlement, arguments, code, environment)
 
     def _settlement(self, arguments: Sequence[str], code: int, environment: dict[str, str]) -> str:
-        output, ended = io.StringIO(), 0
+        output, exit_code = io.StringIO(), 0
         with (
             patch.dict(os.environ, self.environment | environment),
             contextlib.redirect_stdout(output),
@@ -95,7 +95,7 @@ class LedgerOnKafka(LedgerHarness):
         ):
             try:
                 main(list(arguments))
-            except SystemExit as how:
-                ended = int(how.code or 0)
-        assert ended == code, (arguments, ended, output.getvalue())
+            except SystemExit as exit_:
+                exit_code = int(exit_.code or 0)
+        assert exit_code == code, (arguments, exit_code, output.getvalue())
         return output.getvalue()

@@ -1,4 +1,4 @@
-"""Runs a command in a pseudo-terminal: what it draws, and which characters would control the terminal."""
+"""Runs a command in a pseudo-terminal and reads its output and the control characters in it."""
 
 import fcntl
 import os
@@ -23,16 +23,16 @@ class Screen:
         self.text = self.without_colours.replace("\r\n", "\n")
         self.coloured = bool(_COLOUR.search(written))
 
-    def obeyed(self) -> set[str]:
-        """Control characters beyond those that our own drawing needs."""
-        return {one for one in self.text if one != "\n" and (ord(one) < 0x20 or 0x7F <= ord(one) < 0xA0)} | {
-            one for one in self.text if one in "\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d"
+    def control_characters(self) -> set[str]:
+        """Control characters that a terminal would obey, except those of our own drawing."""
+        return {char for char in self.text if char != "\n" and (ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0)} | {
+            char for char in self.text if char in "\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d"
             "\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
         }  # fmt: skip
 
 
-def typed(arguments: list[str], environment: dict[str, str], columns: int = 80) -> Screen:
-    """Runs the command at a terminal of this width."""
+def run_in_terminal(arguments: list[str], environment: dict[str, str], columns: int = 80) -> Screen:
+    """Runs a command in a pseudo-terminal of this width."""
     child, terminal = pty.fork()
     if child == 0:
         os.environ.update(environment, COLUMNS=str(columns))  # some kernels do not pass the size on
@@ -41,12 +41,12 @@ def typed(arguments: list[str], environment: dict[str, str], columns: int = 80) 
     written = b""
     while True:
         try:
-            found = os.read(terminal, 65_536)
+            data = os.read(terminal, 65_536)
         except OSError:  # the child has closed its side
             break
-        if not found:
+        if not data:
             break
-        written += found
+        written += data
     os.close(terminal)
     _, status = os.waitpid(child, 0)
     return Screen(written, os.waitstatus_to_exitcode(status))

@@ -1,4 +1,4 @@
-"""What needs a person is found where the books say so; what a person decides is noted once, with name and reason."""
+"""Commands that need an operator are listed, and each decision is stored once, with name and reason."""
 
 import json
 import random
@@ -6,28 +6,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.integration.ledger.harness import NOON_MS, LedgerHarness, authorized, invoice, outcome, payment
+from tests.integration.ledger.harness import LedgerHarness, authorized, invoice, outcome
 from tests.integration.people.ledger_on_kafka import LedgerOnKafka
+from tests.integration.people.undecided import (
+    ANA,
+    declined_settle,
+    lapsed_amount,
+    manual_settle,
+    suspect_settle,
+    take_over,
+)
 from worker.kafka import names
 from worker.people import commands
 from worker.people.acting import REASON_CHARACTERS_MAX, Actor, Refused
 from worker.people.needs import needs
-
-ANA = Actor("ana", "limit was raised")
-
-
-async def taken_over(ledger: LedgerHarness, state: str, done: int = 0) -> str:
-    """The last command as the delivery worker knows it."""
-    command = ledger.of(names.COMMANDS)[-1]
-    await ledger.connection.execute(
-        "INSERT INTO delivery.commands (command_id, partition, order_id, payment_id, sequence, operation, connector,"
-        ' value, topic, source_partition, "offset", body, headers, timestamp, due_at, taken_at, state, done)'
-        " VALUES ($1, 0, $2, $3, $4, 'settle', 'c1', $5, 'settlement.commands.v1', 0, 1, $6, '[]', now(), now(),"
-        " now(), $7, $8)",
-        command["commandId"], command["orderId"], command["paymentId"], command["sequence"], command["value"],
-        json.dumps(command).encode(), state, done,
-    )  # fmt: skip
-    return str(command["commandId"])
 
 
 @pytest.fixture
@@ -35,50 +27,23 @@ async def declined(ledger: LedgerHarness) -> str:
     return await declined_settle(ledger)
 
 
-async def declined_settle(ledger: LedgerHarness) -> str:
-    """60.00 for invoice 17, as both workers know it."""
-    await ledger.apply("order.authorized", authorized("o1"))
-    await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
-    command_id = await taken_over(ledger, "declined")
-    await ledger.apply("command.declined", outcome(ledger.of(names.COMMANDS)[-1], value=0, code="51"))
-    return command_id
-
-
-async def manual_settle(ledger: LedgerHarness, order_id: str, merchant: str) -> str:
-    """60.00 that somebody does by hand, as both workers know it."""
-    await ledger.apply("order.authorized", authorized(order_id) | {"merchant": merchant})
-    await ledger.apply("invoice.issued", invoice(order_id, "17", 6000))
-    command_id = await taken_over(ledger, "manual")
-    await ledger.apply("command.manual", outcome(ledger.of(names.COMMANDS)[-1], value=0))
-    return command_id
-
-
-async def lapsed_amount(ledger: LedgerHarness) -> None:
-    """60.00 of invoice 17 for which the authorization lapsed."""
-    order = authorized("o1") | {"payments": [payment("o1.p1", expiresAt="2026-01-15T13:00:00Z")]}
-    await ledger.apply("order.authorized", order)
-    ledger.now_ms = NOON_MS + 3_600_001
-    await ledger.cycle()
-    await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
-
-
-async def test_a_declined_command_needs_a_person_until_somebody_decided_and_the_ledger_has_heard(
+async def test_a_declined_command_needs_an_operator_until_the_ledger_has_applied_a_decision(
     ledger: LedgerHarness, declined: str
 ):
-    [one] = await needs(ledger.connection)
-    assert (one.need, one.amount, one.currency, one.invoice_number, one.acts) == (
+    [need] = await needs(ledger.connection)
+    assert (need.need, need.amount, need.currency, need.invoice_number, need.acts) == (
         "failed", 6000, "USD", "17", ("retry", "abandon"),
     )  # fmt: skip
 
     await commands.abandon(ledger.connection, ANA, declined)
-    [one] = await needs(ledger.connection)
-    assert one.noted == "abandon"
+    [need] = await needs(ledger.connection)
+    assert need.noted == "abandon"
 
     await ledger.apply("command.abandoned", outcome(ledger.of(names.COMMANDS)[-1], value=0, by="ana", reason="r"))
     assert await needs(ledger.connection) == []
 
 
-async def test_the_same_call_twice_is_one_decision_and_one_act(ledger: LedgerHarness, declined: str):
+async def test_the_same_decision_typed_twice_is_stored_once(ledger: LedgerHarness, declined: str):
     for _ in range(2):
         await commands.retry(ledger.connection, ANA, declined)
 
@@ -88,7 +53,7 @@ async def test_the_same_call_twice_is_one_decision_and_one_act(ledger: LedgerHar
     ]
 
 
-async def test_of_a_command_that_is_no_more_as_it_was_seen_only_the_same_decision_may_be_typed_again(
+async def test_after_a_command_has_changed_only_a_repeat_of_the_same_decision_is_accepted(
     ledger: LedgerHarness, declined: str
 ):
     seen = (await commands.read_page(ledger.connection, declined)).command["changes"]
@@ -103,7 +68,7 @@ async def test_of_a_command_that_is_no_more_as_it_was_seen_only_the_same_decisio
     assert await ledger.value("SELECT count(*) FROM people.acts") == 1
 
 
-async def test_what_cannot_be_decided_now_is_refused_with_a_sentence(ledger: LedgerHarness, declined: str):
+async def test_an_impossible_decision_is_refused_with_the_reason(ledger: LedgerHarness, declined: str):
     with pytest.raises(Refused, match="the command is declined; only manual, suspect and unknown ones are resolved"):
         await commands.resolve(ledger.connection, ANA, declined)
     with pytest.raises(Refused, match="has a value and the connector's operation id"):
@@ -116,7 +81,7 @@ async def test_what_cannot_be_decided_now_is_refused_with_a_sentence(ledger: Led
     assert await ledger.value("SELECT count(*) FROM people.acts") == 0
 
 
-async def test_however_many_commands_of_others_wait_a_merchants_own_is_found_and_may_be_decided(
+async def test_a_merchants_command_is_found_among_many_of_other_merchants(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("worker.people.needs.ORDERS_LOOKED_AT_MAX", 2)
@@ -124,12 +89,12 @@ async def test_however_many_commands_of_others_wait_a_merchants_own_is_found_and
         await manual_settle(ledger, f"o{number}", "large")
     command_id = await manual_settle(ledger, "o3", "small")
 
-    [one] = await needs(ledger.connection, merchant="small")
+    [need] = await needs(ledger.connection, merchant="small")
 
-    assert (one.command_id, one.connector, one.acts) == (command_id, "c1", ("resolve",))
+    assert (need.command_id, need.connector, need.acts) == (command_id, "c1", ("resolve",))
 
 
-async def test_of_more_than_are_listed_the_true_number_is_said(
+async def test_a_shortened_list_states_the_total_number(
     ledger_on_kafka: LedgerOnKafka, monkeypatch: pytest.MonkeyPatch
 ):
     for number in range(3):
@@ -139,40 +104,38 @@ async def test_of_more_than_are_listed_the_true_number_is_said(
     as_json = await ledger_on_kafka.settlement("commands", "list", "--limit", "2", "--json")
 
     assert text.splitlines()[-1].startswith("2 of 3 amounts; --limit shows more; ")
-    listed, _, said = as_json.partition("\n")
-    assert (len(json.loads(listed)), said) == (2, "2 of 3 amounts; --limit shows more\n")
+    listed, _, summary = as_json.partition("\n")
+    assert (len(json.loads(listed)), summary) == (2, "2 of 3 amounts; --limit shows more\n")
     assert "\n3 amounts; " in await ledger_on_kafka.settlement("commands", "list")
 
     monkeypatch.setattr("worker.people.needs.ORDERS_LOOKED_AT_MAX", 2)
     assert " or more amounts; --limit" in await ledger_on_kafka.settlement("commands", "list", "--limit", "1")
 
 
-async def test_of_more_commands_than_are_looked_at_the_latest_are_shown_and_of_each_need_its_own(
+async def test_beyond_the_limit_the_latest_commands_of_each_need_are_listed(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("worker.people.needs.ORDERS_LOOKED_AT_MAX", 2)
-    found = []
+    ids = []
     for day, state in enumerate(("suspect", "unknown", "unknown", "unknown"), 1):
         await ledger.apply("order.authorized", authorized(f"o{day}"))
         await ledger.apply("invoice.issued", invoice(f"o{day}", "17", 6000))
-        found.append(await taken_over(ledger, state))
+        ids.append(await take_over(ledger, state))
         at = datetime(2026, 1, day, tzinfo=UTC)
-        await ledger.connection.execute(
-            "UPDATE delivery.commands SET ended_at = $2 WHERE command_id = $1", found[-1], at
-        )
+        await ledger.connection.execute("UPDATE delivery.commands SET ended_at = $2 WHERE command_id = $1", ids[-1], at)
 
-    assert [one.command_id for one in await needs(ledger.connection)] == found[:1:-1]
-    assert [one.command_id for one in await needs(ledger.connection, need="suspect")] == found[:1]
+    assert [need.command_id for need in await needs(ledger.connection)] == ids[:1:-1]
+    assert [need.command_id for need in await needs(ledger.connection, need="suspect")] == ids[:1]
 
 
-async def test_a_command_the_connector_left_open_is_found_before_the_ledger_has_heard_of_it(ledger: LedgerHarness):
+async def test_an_unknown_command_is_listed_before_the_ledger_has_read_its_outcome(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
-    command_id = await taken_over(ledger, "unknown")
+    command_id = await take_over(ledger, "unknown")
 
-    [one] = await needs(ledger.connection, need="unknown")
+    [need] = await needs(ledger.connection, need="unknown")
 
-    assert (one.command_id, one.amount, one.merchant, one.acts) == (command_id, 6000, "shop", ("retry", "resolve"))
+    assert (need.command_id, need.amount, need.merchant, need.acts) == (command_id, 6000, "shop", ("retry", "resolve"))
     assert await needs(ledger.connection, need="manual") == []
     assert await needs(ledger.connection, merchant="another") == []
     page = await commands.read_page(ledger.connection, command_id)
@@ -180,38 +143,36 @@ async def test_a_command_the_connector_left_open_is_found_before_the_ledger_has_
 
 
 @pytest.mark.parametrize("about", ["a command", "an amount"])
-async def test_a_reason_as_long_as_the_database_can_keep_is_kept_and_a_longer_one_refused_with_a_sentence(
-    ledger: LedgerHarness, about: str
-):
-    """Characters that take three bytes and that nothing can compress."""
+async def test_the_longest_reason_that_fits_is_stored_and_a_longer_one_is_refused(ledger: LedgerHarness, about: str):
+    """The reason consists of random three-byte characters, which PostgreSQL cannot compress."""
     named = "17" if about == "an amount" else await declined_settle(ledger)
     if about == "an amount":
         await lapsed_amount(ledger)
     dice = random.Random(5)
     reason = "".join(chr(dice.randrange(0x4E00, 0x9FA5)) for _ in range(REASON_CHARACTERS_MAX))
     size = len("ana" + "o1" + named)
-    most = (commands.DECISION_BYTES_MAX - size) // 3
+    longest = (commands.DECISION_BYTES_MAX - size) // 3
 
-    async def give_up(reason: str) -> None:
+    async def abandon(reason: str) -> None:
         if about == "a command":
             await commands.abandon(ledger.connection, Actor("ana", reason), named)
         else:
             await commands.abandon_amount(ledger.connection, Actor("ana", reason), "o1", invoice=named)
 
     with pytest.raises(Refused, match=r"name and reason are [1-3] bytes too long to be kept with this decision"):
-        await give_up(reason[: most + 1])
+        await abandon(reason[: longest + 1])
     with pytest.raises(Refused, match=f"{size + 3_000 - commands.DECISION_BYTES_MAX} bytes too long"):
-        await give_up(reason)
-    await give_up(reason[:most])
+        await abandon(reason)
+    await abandon(reason[:longest])
 
-    assert await ledger.rows("SELECT reason FROM delivery.decisions") == [(reason[:most],)]
+    assert await ledger.rows("SELECT reason FROM delivery.decisions") == [(reason[:longest],)]
 
 
-async def test_a_lapsed_amount_is_found_and_given_up_by_order_and_invoice(ledger: LedgerHarness):
+async def test_a_lapsed_amount_is_listed_and_abandoned_by_order_and_invoice(ledger: LedgerHarness):
     await lapsed_amount(ledger)
 
-    [one] = await needs(ledger.connection)
-    assert (one.need, one.amount, one.invoice_number, one.acts) == ("lapsed", 6000, "17", ("abandon",))
+    [need] = await needs(ledger.connection)
+    assert (need.need, need.amount, need.invoice_number, need.acts) == ("lapsed", 6000, "17", ("abandon",))
     for _ in range(2):
         await commands.abandon_amount(ledger.connection, ANA, "o1", invoice="17")
 
@@ -221,7 +182,7 @@ async def test_a_lapsed_amount_is_found_and_given_up_by_order_and_invoice(ledger
     assert await ledger.value("SELECT count(*) FROM people.acts") == 1
 
 
-async def test_a_decision_lies_where_the_deployment_has_its_order_whatever_the_persons_own_settings_say(
+async def test_a_decision_is_stored_in_its_orders_partition_despite_the_operators_settings(
     ledger_on_kafka: LedgerOnKafka,
 ):
     await lapsed_amount(ledger_on_kafka)
@@ -232,30 +193,23 @@ async def test_a_decision_lies_where_the_deployment_has_its_order_whatever_the_p
     assert await ledger_on_kafka.value("SELECT partition FROM delivery.decisions") == ledger_on_kafka.home("o1")
 
 
-async def suspect_settle(ledger: LedgerHarness) -> str:
-    """60.00 USD for invoice 17 of which the delivery worker alone knows that it is suspect."""
-    await ledger.apply("order.authorized", authorized("o1"))
-    await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
-    return await taken_over(ledger, "suspect")
-
-
-async def test_whoever_resolves_a_command_reads_in_major_units_what_is_booked_and_is_warned_of_less_than_was_asked_for(
+async def test_resolve_shows_the_booked_amount_in_major_units_and_warns_of_a_smaller_one(
     ledger_on_kafka: LedgerOnKafka,
 ):
     command_id = await suspect_settle(ledger_on_kafka)
     resolve = ("commands", "resolve", command_id, "--operation-id", "S-1", "--by", "ana", "--reason")
 
-    slip = await ledger_on_kafka.settlement(*resolve, "seen at the acquirer", "--done", "60")
+    too_little = await ledger_on_kafka.settlement(*resolve, "seen at the acquirer", "--done", "60")
     whole = await ledger_on_kafka.settlement(*resolve, "looked again", "--done", "6000")
 
-    assert slip.startswith(
+    assert too_little.startswith(
         "noted: 0.60 of 60.00 USD booked as done; 59.40 counts as NOT done: it may be asked for again\n"
         "warning: --done takes minor units, and 60 is 0.60 USD, less than the 60.00 USD asked for (--done 6000)."
     )
     assert whole == "noted: 60.00 of 60.00 USD booked as done\n"
 
 
-async def test_whoever_resolves_a_command_as_not_done_reads_that_it_is_failed_and_what_comes_next(
+async def test_resolve_as_not_done_says_that_the_command_failed_and_what_to_do_next(
     ledger_on_kafka: LedgerOnKafka,
 ):
     command_id = await suspect_settle(ledger_on_kafka)
@@ -270,17 +224,15 @@ async def test_whoever_resolves_a_command_as_not_done_reads_that_it_is_failed_an
     )
 
 
-@pytest.mark.parametrize("what", ["retry", "abandon"])
-async def test_whoever_decides_the_same_for_the_same_reason_again_hears_what_came_of_it_the_first_time(
-    ledger_on_kafka: LedgerOnKafka, what: str
-):
+@pytest.mark.parametrize("action", ["retry", "abandon"])
+async def test_a_repeated_decision_reports_the_result_of_the_first_one(ledger_on_kafka: LedgerOnKafka, action: str):
     about: tuple[str, ...] = ("--order", "o1", "--invoice", "17")
-    if what == "retry":
+    if action == "retry":
         about, noted = (await declined_settle(ledger_on_kafka),), "asked again"
     else:
         await lapsed_amount(ledger_on_kafka)
         noted = "given up"
-    decide = ("commands", what, *about, "--by", "ana", "--reason")
+    decide = ("commands", action, *about, "--by", "ana", "--reason")
     for _ in range(2):
         assert noted in await ledger_on_kafka.settlement(*decide, "paid in cash"), "it still waits"
 

@@ -1,4 +1,4 @@
-"""Discard as people type it: they see what they are about to give up, and nobody gives up an undecided command."""
+"""`settlement dlq discard`: dry run, counts by reason, and dead letters that must be decided instead."""
 
 import json
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.ledger.harness import invoice, outcome
 from tests.integration.people.ledger_on_kafka import LedgerOnKafka
-from tests.integration.people.test_decisions import declined_settle
+from tests.integration.people.undecided import declined_settle
 from worker.kafka import names
 
 WHO = ("--by", "ana", "--reason", "a test of the ERP")
@@ -22,8 +22,8 @@ async def letters(ledger_on_kafka: LedgerOnKafka) -> LedgerOnKafka:
     return ledger_on_kafka
 
 
-async def of_declined_command(ledger: LedgerOnKafka) -> str:
-    """A declined command that is a dead letter, as the delivery worker writes it; returns its command id."""
+async def dead_letter_of_declined_command(ledger: LedgerOnKafka) -> str:
+    """Writes a declined command and its dead letter, as the delivery worker does; the command id."""
     command_id = await declined_settle(ledger)
     await ledger.connection.execute(
         """
@@ -42,7 +42,7 @@ async def statuses(ledger: LedgerOnKafka) -> list[str]:
     )]  # fmt: skip
 
 
-async def test_a_reason_that_is_a_reason_code_is_refused_since_it_would_not_select_by_it(letters: LedgerOnKafka):
+async def test_a_reason_code_given_as_the_reason_is_refused_because_it_would_not_select(letters: LedgerOnKafka):
     for words in (("discard", "--all"), ("replay", "--all")):
         text = await letters.settlement("dlq", *words, "--by", "ana", "--reason", "malformed", code=2)
         assert text == (
@@ -53,7 +53,7 @@ async def test_a_reason_that_is_a_reason_code_is_refused_since_it_would_not_sele
     assert await statuses(letters) == 3 * ["open"]
 
 
-async def test_whoever_discards_can_look_first_and_reads_how_many_of_each_reason_were_discarded(letters: LedgerOnKafka):
+async def test_discard_has_a_dry_run_and_reports_how_many_of_each_reason_were_discarded(letters: LedgerOnKafka):
     assert await letters.settlement("dlq", "discard", "--all", "--dry-run") == (
         "would discard 3 dead letters: 2 malformed, 1 invalid; nothing was done\n"
     )
@@ -67,8 +67,8 @@ async def test_whoever_discards_can_look_first_and_reads_how_many_of_each_reason
     assert "say who discards and why" in await letters.settlement("dlq", "discard", "--all", code=2)
 
 
-async def test_the_dead_letter_of_a_command_is_not_discarded_while_a_person_can_decide_about_it(letters: LedgerOnKafka):
-    command_id = await of_declined_command(letters)
+async def test_a_commands_dead_letter_cannot_be_discarded_while_a_decision_is_possible(letters: LedgerOnKafka):
+    command_id = await dead_letter_of_declined_command(letters)
     number = await letters.value("SELECT id FROM delivery.dead_letters")
 
     text = await letters.settlement("dlq", "discard", str(number), *WHO, code=1)
@@ -91,4 +91,4 @@ async def test_the_dead_letter_of_a_command_is_not_discarded_while_a_person_can_
 
     await letters.apply("command.abandoned", outcome(letters.of(names.COMMANDS)[-1], value=0, by="ana", reason="r"))
     text = await letters.settlement("dlq", "discard", str(number), *WHO)
-    assert text == "discarded 1 dead letter: 1 declined\n", "nothing is left to decide"
+    assert text == "discarded 1 dead letter: 1 declined\n", "no decision is left"

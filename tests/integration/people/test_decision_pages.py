@@ -1,4 +1,4 @@
-"""The page of an act decides about what it showed: what has changed meanwhile is looked at again first."""
+"""Decision pages: a decision applies only to the state that the page showed."""
 
 import re
 from collections.abc import AsyncIterator
@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from tests.integration.ledger.harness import LedgerHarness, authorized, invoice
+from tests.integration.ledger.harness import LedgerHarness, authorized
 from tests.integration.login import login
-from tests.integration.people.test_decisions import taken_over
+from tests.integration.people.undecided import suspect_settle
 from worker.ops.guard import Guard
 from worker.ops.reading import Reader
 from worker.ops.server import Server
@@ -26,7 +26,7 @@ WHO = {"by": "ben", "reason": "the acquirer was down"}
 
 
 class Browser:
-    """What a person with a browser does: opens a page, and sends the form that it shows."""
+    """Opens a decision page and sends its form, as a browser does."""
 
     def __init__(self, client: TestClient[Any, Any]) -> None:
         self._client = client
@@ -53,7 +53,7 @@ async def browser(ledger: LedgerHarness) -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def ops_view(ledger: LedgerHarness, database: Secret | None = None) -> AsyncIterator[TestClient[Any, Any]]:
-    """The pages alone, in front of the ledger's database."""
+    """A client of the pages on the ledger's database, without the live view."""
     settings = replace(ledger.settings, database_url=database or ledger.settings.database_url)
     view: Any = SimpleNamespace(totals=Totals(), incomplete_reason=lambda: None)
     monitor: Any = SimpleNamespace(dead_letters={}, problem=None)
@@ -67,13 +67,11 @@ async def ops_view(ledger: LedgerHarness, database: Secret | None = None) -> Asy
 
 @pytest.fixture
 async def suspect(ledger: LedgerHarness) -> str:
-    await ledger.apply("order.authorized", authorized("o1"))
-    await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
-    return await taken_over(ledger, "suspect")
+    return await suspect_settle(ledger)
 
 
-async def resolved_as_not_done(ledger: LedgerHarness) -> None:
-    """What the delivery worker makes of another person's decision."""
+async def resolve_as_not_done(ledger: LedgerHarness) -> None:
+    """Resolves the command, as the delivery worker does after another operator's decision."""
     await ledger.connection.execute("UPDATE delivery.commands SET state = 'resolved', changes = changes + 1")
 
 
@@ -81,12 +79,12 @@ async def decisions(ledger: LedgerHarness) -> list[tuple[Any, ...]]:
     return await ledger.rows("SELECT action, changes, decided_by FROM delivery.decisions")
 
 
-async def test_a_page_that_promises_the_same_request_id_never_asks_under_another_one(
+async def test_a_retry_page_that_promises_the_same_request_id_never_sends_another_one(
     ledger: LedgerHarness, browser: Browser, suspect: str
 ):
     status, page = await browser.open(action="retry", id=suspect)
     assert (status, "The same request id is sent again" in page) == (200, True)
-    await resolved_as_not_done(ledger)
+    await resolve_as_not_done(ledger)
 
     status, page = await browser.send(hidden(page) | WHO)
 
@@ -99,7 +97,7 @@ async def test_a_page_that_promises_the_same_request_id_never_asks_under_another
     assert await decisions(ledger) == [("retry", 1, "ben")]
 
 
-async def test_a_view_whose_login_may_only_look_says_which_login_may_decide(ledger: LedgerHarness, suspect: str):
+async def test_an_ops_view_with_a_read_only_login_says_which_role_may_decide(ledger: LedgerHarness, suspect: str):
     async with login(ledger.settings.database, "settlement_ops") as url, ops_view(ledger, Secret(url)) as client:
         browser = Browser(client)
         shown, page = await browser.open(action="retry", id=suspect)
@@ -111,14 +109,14 @@ async def test_a_view_whose_login_may_only_look_says_which_login_may_decide(ledg
     assert await decisions(ledger) == []
 
 
-async def test_what_changes_between_its_result_and_its_confirmation_is_looked_at_again(
+async def test_a_command_that_changes_before_the_confirmation_must_be_reviewed_again(
     ledger: LedgerHarness, browser: Browser, suspect: str
 ):
     _, first = await browser.open(action="resolve", id=suspect)
     form = hidden(first) | {"result": "done", "value": "60.00", "operation": "settle-1"}
     status, second = await browser.open(**form)
     assert (status, "booked as done" in second) == (200, True)
-    await resolved_as_not_done(ledger)
+    await resolve_as_not_done(ledger)
 
     again = await browser.open(**form)
     sent = await browser.send(hidden(second) | WHO)
@@ -127,9 +125,7 @@ async def test_what_changes_between_its_result_and_its_confirmation_is_looked_at
     assert await decisions(ledger) == []
 
 
-async def test_a_page_says_how_much_of_what_was_asked_it_books_and_what_counts_as_not_done(
-    browser: Browser, suspect: str
-):
+async def test_a_resolve_page_shows_the_amount_booked_and_the_amount_not_done(browser: Browser, suspect: str):
     _, first = await browser.open(action="resolve", id=suspect)
     form = hidden(first) | {"result": "done", "operation": "settle-1"}
 
@@ -139,11 +135,11 @@ async def test_a_page_says_how_much_of_what_was_asked_it_books_and_what_counts_a
     assert "0.60 of 60.00 USD booked as done; 59.40 counts as NOT done: it may be asked for again." in pages[1]
 
 
-async def test_a_page_refuses_what_cannot_have_been_done_before_it_asks_to_confirm_it_and_after(
+async def test_a_resolve_page_refuses_an_impossible_amount_before_and_at_the_confirmation(
     ledger: LedgerHarness, browser: Browser, suspect: str
 ):
-    """The most may fall while the page is open."""
-    said = "70.00 USD is above the 60.00 USD that can have been done, which is 6000 in minor units"
+    """The possible amount may fall while the page is open."""
+    refusal = "70.00 USD is above the 60.00 USD that can have been done, which is 6000 in minor units"
     _, first = await browser.open(action="resolve", id=suspect)
     form = hidden(first) | {"result": "done", "value": "70.00", "operation": "settle-1"}
     status, second = await browser.open(**form)
@@ -154,11 +150,11 @@ async def test_a_page_refuses_what_cannot_have_been_done_before_it_asks_to_confi
     again = await browser.open(**form)
     sent = await browser.send(hidden(second) | WHO)
 
-    assert [(status, said in page) for status, page in (again, sent)] == [(409, True), (409, True)]
+    assert [(status, refusal in page) for status, page in (again, sent)] == [(409, True), (409, True)]
     assert await decisions(ledger) == []
 
 
-async def test_a_form_sent_again_decides_nothing_and_once_that_was_applied_nobody_is_told_it_would(
+async def test_a_form_sent_again_decides_nothing_and_says_when_the_decision_was_applied(
     ledger: LedgerHarness, browser: Browser, suspect: str
 ):
     _, page = await browser.open(action="retry", id=suspect)
@@ -166,21 +162,19 @@ async def test_a_form_sent_again_decides_nothing_and_once_that_was_applied_nobod
     await ledger.connection.execute("UPDATE delivery.decisions SET applied_at = now()")
     sent.append(await browser.send(hidden(page) | WHO))
 
-    told = [f"/command?id={suspect}&noted={noted}" for noted in ("retry", "retry", "before")]
-    assert sent == [(303, one) for one in told]
+    locations = [f"/command?id={suspect}&noted={noted}" for noted in ("retry", "retry", "before")]
+    assert sent == [(303, location) for location in locations]
     assert await decisions(ledger) == [("retry", 0, "ben")]
 
 
-async def test_the_page_of_a_command_names_the_request_by_which_its_connector_knows_it(
-    ledger: LedgerHarness, suspect: str
-):
+async def test_a_command_page_shows_its_request_id(ledger: LedgerHarness, suspect: str):
     request = await ledger.value("SELECT request_id FROM commands")
 
     async with ops_view(ledger) as client, client.get("/command", params={"id": suspect}) as answer:
         assert f'<dt>request</dt><dd class="id">{request}</dd>' in await answer.text()
 
 
-async def test_the_page_of_an_order_says_what_does_not_fit_and_about_what_people_decided(ledger: LedgerHarness):
+async def test_an_order_page_shows_what_does_not_fit_and_what_each_decision_was_about(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     payment = await ledger.value("SELECT payment_id FROM payments")
     auto = {"orderId": "o1", "paymentId": payment, "settleId": "S-1", "value": 20_000}
@@ -191,9 +185,9 @@ async def test_the_page_of_an_order_says_what_does_not_fit_and_about_what_people
     )
 
     async with ops_view(ledger) as client, client.get("/order", params={"id": "o1"}) as answer:
-        told = " ".join(re.sub("<[^>]*>", " ", unescape(await answer.text())).split())
+        text = " ".join(re.sub("<[^>]*>", " ", unescape(await answer.text())).split())
 
-    assert "automatic settlement S-1 does not fit its payment" in told
-    assert "ana replay dead letter 1 : x" in told
-    assert "ana abandon automatic settlement S-1: y" in told
-    assert "the answer does not fit" not in told
+    assert "automatic settlement S-1 does not fit its payment" in text
+    assert "ana replay dead letter 1 : x" in text
+    assert "ana abandon automatic settlement S-1: y" in text
+    assert "the answer does not fit" not in text
