@@ -56,7 +56,7 @@ class CycleHarness(ABC):
     def read(
         self, place: Place, key: str, value: bytes, headers: Headers = (), timestamp_ms: int = 0
     ) -> Record:  # fmt: skip
-        """Makes the next record of a partition pending."""
+        """Makes a record with the partition's next offset pending."""
         record = Record(*place, self._next_offsets[place], key.encode(), value, headers, timestamp_ms)
         self._next_offsets[place] += 1
         self.pending.append(record)
@@ -74,7 +74,7 @@ class CycleHarness(ABC):
         try:
             await self.handler.handle(cycle)
             rows = await outbox.write(cycle, self.settings.topic_prefix, DEAD_LETTER_BYTES)
-            await advance_positions(self.connection, {one.place: one.offset + 1 for one in records})
+            await advance_positions(self.connection, {record.place: record.offset + 1 for record in records})
             before_commit()
         except BaseException:
             await self.connection.execute("ROLLBACK")
@@ -82,8 +82,8 @@ class CycleHarness(ABC):
             raise
         await self.connection.execute("COMMIT")
         await self.handler.committed(cycle)
-        owned = [one for row in rows for one in unpack(row.batches)]
-        others = [one for one in unpack(cycle.outgoing) if one.partition not in self.epochs]
+        owned = [record for row in rows for record in unpack(row.batches)]
+        others = [record for record in unpack(cycle.outgoing) if record.partition not in self.epochs]
         self.outgoing += owned + others
         return owned + others
 

@@ -1,4 +1,4 @@
-"""Backs up the database of a whole deployment, loses it, restores it, and queries the restored one."""
+"""Backs up, loses and restores the database of a sandbox, and queries it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ def invoice(order: str, number: str, value: int, kind: str = "Output") -> Messag
 
 
 def authorized(order: str, value: int, payments: Iterable[tuple[str, int]]) -> Message:
-    """An order of the shop; each payment is its connector's name and its amount."""
+    """An authorized order; each payment is its connector's name and its amount."""
     data = {
         "orderId": order, "merchant": "shop", "currency": "BRL", "value": value,
         "payments": [
@@ -54,23 +54,23 @@ async def rows(sandbox: Sandbox, query: str) -> list[tuple[Any, ...]]:
         await connection.close()
 
 
-async def ask(sandbox: Sandbox, query: str) -> Any:
-    found = await rows(sandbox, query)
-    return found[0][0] if found else None
+async def query_value(sandbox: Sandbox, query: str) -> Any:
+    result = await rows(sandbox, query)
+    return result[0][0] if result else None
 
 
-async def until_asked(sandbox: Sandbox, wanted: object, query: str) -> None:
+async def until_value(sandbox: Sandbox, wanted: object, query: str) -> None:
     """Waits until the query has this result; fails if a program of the sandbox ends."""
 
     async def has_result() -> bool:
         sandbox.poll()
-        return bool(await ask(sandbox, query) == wanted)
+        return bool(await query_value(sandbox, query) == wanted)
 
     await until(has_result, SECONDS_MAX, query)
 
 
 async def until_read(sandbox: Sandbox, *topics: str) -> None:
-    """Waits until the ledger has read these topics, on which nobody writes any more, to their ends."""
+    """Waits until the ledger has read these topics, which nothing writes to any more, to their ends."""
     source = Source(sandbox.settings, "look", topics, lambda: None)
     await source.start()
     partitions = range(sandbox.settings.topic_partitions)
@@ -78,7 +78,7 @@ async def until_read(sandbox: Sandbox, *topics: str) -> None:
     await source.stop()
     listed = ", ".join(f"'{topic}'" for topic in topics)
     query = f"SELECT coalesce(sum(next_offset), 0)::bigint FROM ledger.positions WHERE topic IN ({listed})"
-    await until_asked(sandbox, sum(end for _, end in bounds.values()), query)
+    await until_value(sandbox, sum(end for _, end in bounds.values()), query)
 
 
 async def back_up(sandbox: Sandbox) -> None:
@@ -98,13 +98,13 @@ async def crash_and_restore(sandbox: Sandbox) -> None:
 
 
 async def lose_records(sandbox: Sandbox, *topics: str) -> None:
-    """What retention does, at once and with all of them."""
+    """Deletes all records of these topics, as retention would."""
     admin = AIOKafkaAdminClient(**client_options(sandbox.settings))
     await admin.start()
-    everything = {
+    ends = {
         TopicPartition(sandbox.settings.topic(topic), partition): RecordsToDelete(before_offset=-1)
         for topic in topics
         for partition in range(sandbox.settings.topic_partitions)
     }
-    await admin.delete_records(everything)
+    await admin.delete_records(ends)
     await admin.close()

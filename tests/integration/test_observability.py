@@ -1,4 +1,4 @@
-"""What operators' tools see of two real workers: metrics of each, and one trace through both."""
+"""Metrics and traces of two real workers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,65 +34,67 @@ class Collector:
         self.messages: set[str] = set()
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Service, name, trace and parent of each span."""
+        """Keeps service, name, trace and parent of each span."""
         sent = ExportTraceServiceRequest.FromString(await request.read())
         for resource in sent.resource_spans:
-            service = {one.key: one.value.string_value for one in resource.resource.attributes}["service.name"]
+            service = {entry.key: entry.value.string_value for entry in resource.resource.attributes}["service.name"]
             for scope in resource.scope_spans:
-                self.spans += [(service, one.name, one.trace_id.hex(), one.parent_span_id.hex()) for one in scope.spans]
+                self.spans += [
+                    (service, span.name, span.trace_id.hex(), span.parent_span_id.hex()) for span in scope.spans
+                ]
                 self.messages |= {
-                    one.value.string_value for span in scope.spans for one in span.attributes
-                    if one.key == "messaging.message.id"
+                    entry.value.string_value for span in scope.spans for entry in span.attributes
+                    if entry.key == "messaging.message.id"
                 }  # fmt: skip
         return web.Response()
 
 
 @pytest.fixture
 async def collector() -> AsyncIterator[Collector]:
-    one = Collector()
+    collector = Collector()
     app = web.Application()
-    app.router.add_post("/v1/traces", one.receive)
+    app.router.add_post("/v1/traces", collector.receive)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    one.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield one
+    collector.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield collector
     await runner.cleanup()
 
 
-async def publish_traced(sandbox: Sandbox, story: ErpOrder) -> None:
-    partition = partition_of(story.order_id, sandbox.settings.topic_partitions)
+async def publish_traced(sandbox: Sandbox, order: ErpOrder) -> None:
+    partition = partition_of(order.order_id, sandbox.settings.topic_partitions)
     async with Sink(sandbox.settings) as sink:
-        for place, message in enumerate(story.messages):
-            ce_id, trace = f"{story.order_id}/{place}", f"00-{TRACE}-{PARENT}-01"
+        for place, message in enumerate(order.messages):
+            ce_id, trace = f"{order.order_id}/{place}", f"00-{TRACE}-{PARENT}-01"
             headers = binary_headers(message.type, ce_id, "2026-01-15T12:00:00Z", trace)
             value = orjson.dumps(message.data)
-            await sink.publish([Outgoing(message.topic, partition, story.order_id.encode(), value, headers)])
+            await sink.publish([Outgoing(message.topic, partition, order.order_id.encode(), value, headers)])
 
 
 async def scrape(sandbox: Sandbox, worker: str) -> dict[str, list[dict[str, str]]]:
-    """The names of all metrics of a worker that have a sample, with its labels."""
+    """The labels of every sample of a worker's metrics, by metric."""
     line = next(
-        one for one in sandbox.processes.log(worker).read_text().splitlines() if one.startswith("ops server on ")
+        line for line in sandbox.processes.log(worker).read_text().splitlines() if line.startswith("ops server on ")
     )
     async with aiohttp.ClientSession() as client, client.get(line.removeprefix("ops server on ") + "/metrics") as reply:
         families = list(text_string_to_metric_families(await reply.text()))
     return {family.name: [sample.labels for sample in family.samples] for family in families if family.samples}
 
 
-async def test_an_invoice_is_seen_in_the_metrics_of_both_workers_and_in_one_trace(
+async def test_an_invoice_appears_in_the_metrics_of_both_workers_and_in_one_trace(
     stack: StackEnv, tmp_path: Path, collector: Collector, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPS_PORT", "0")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
-    [story] = erp_orders(1, [next(iter(CONNECTORS))], 3, "seen")
+    [order] = erp_orders(1, [next(iter(CONNECTORS))], 3, "seen")
 
     sandbox = Sandbox(f"seen_{topic_prefix.strip('.')}", tmp_path, stack.as_settings())
     async with sandbox, asyncio.timeout(SECONDS_MAX):
-        await publish_traced(sandbox, story)
-        await until(lambda: is_done(sandbox.poll(), story), SECONDS_MAX)
+        await publish_traced(sandbox, order)
+        await until(lambda: is_done(sandbox.poll(), order), SECONDS_MAX)
         ledger, delivery = await scrape(sandbox, "ledger"), await scrape(sandbox, "delivery")
-        verdict = await sandbox.verdict([story])
+        verdict = await sandbox.verdict([order])
 
     assert verdict.good, verdict
     assert {"topic": names.ORDER_CHANGES, "fate": "applied"} in ledger["settlement_facts"]
@@ -107,4 +109,4 @@ async def test_an_invoice_is_seen_in_the_metrics_of_both_workers_and_in_one_trac
         ("settlement-delivery", "POST settlements"),
     }
     assert {(trace, parent) for _, _, trace, parent in collector.spans} == {(TRACE, PARENT)}
-    assert collector.messages >= {f"{story.order_id}/{place}" for place in range(len(story.messages))}
+    assert collector.messages >= {f"{order.order_id}/{place}" for place in range(len(order.messages))}

@@ -1,4 +1,4 @@
-"""A request under way is an open file, of which shells, systemd and containers allow a program few to begin with."""
+"""Each request in flight is an open file; shells, systemd and containers limit them to a low number by default."""
 
 import asyncio
 from pathlib import Path
@@ -17,11 +17,11 @@ FILES = 128
 TIGHT = ("sh", "-c", f'ulimit -S -n {FILES}; exec "$@"', "sh", *SETTLEMENT)
 
 
-async def test_connectors_that_hang_with_more_requests_than_a_shell_allows_files_hold_up_nobody_else(
+async def test_more_hanging_requests_than_the_file_limit_delay_no_other_connector(
     stack: StackEnv, tmp_path: Path, topic_prefix: str
 ) -> None:
     hanging = list(erp_orders(2 * FILES, ["cielo"], 5, "hangs"))
-    [well] = erp_orders(1, ["rede"], 6, "well")
+    [healthy] = erp_orders(1, ["rede"], 6, "healthy")
 
     sandbox = Sandbox(f"files_{topic_prefix.strip('.')}", tmp_path, stack.as_settings())
     async with sandbox, asyncio.timeout(SECONDS_MAX), aiohttp.ClientSession() as client:
@@ -34,9 +34,9 @@ async def test_connectors_that_hang_with_more_requests_than_a_shell_allows_files
 
         await publish(sandbox.settings, hanging)
         await until(lambda: sandbox.poll().events["settlement.requested"] >= len(hanging), SECONDS_MAX)
-        await publish(sandbox.settings, [well])
-        await until(lambda: is_done(sandbox.poll(), well), SECONDS_MAX)
-        heard = (await (await client.get(f"{sandbox.urls['cielo']}/book")).json())["requests"]
+        await publish(sandbox.settings, [healthy])
+        await until(lambda: is_done(sandbox.poll(), healthy), SECONDS_MAX)
+        requests = (await (await client.get(f"{sandbox.urls['cielo']}/book")).json())["requests"]
         sandbox.processes.kill("delivery")  # a drain would wait for the answers
 
-    assert len(heard) > FILES, "so many hang, and each has a file"
+    assert len(requests) > FILES, "each hanging request has a file"

@@ -1,4 +1,4 @@
-"""The live view says what the books say: after kills of everything, and when Kafka has lost its tables."""
+"""The live view equals the ledger after kills and lost tables, and it stops and reports faults as it should."""
 
 import asyncio
 import contextlib
@@ -57,53 +57,53 @@ async def watching(settings: Settings) -> AsyncIterator[View]:
         await view.stop()
 
 
-async def test_the_view_equals_the_books_after_kills_and_after_its_tables_are_lost(
+async def test_the_view_equals_the_ledger_after_kills_and_after_its_tables_are_lost(
     stack: StackEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPS_PORT", "0")
-    told = list(erp_orders(ORDERS, sorted(CONNECTORS), secrets.randbits(32), "view"))
+    orders = list(erp_orders(ORDERS, sorted(CONNECTORS), secrets.randbits(32), "view"))
     async with (
         Sandbox(f"view_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as sandbox,
         asyncio.timeout(SECONDS_MAX),
     ):
         sandbox.processes.start("ops", "ops")
-        sending = asyncio.create_task(publish(sandbox.settings, told, per_second=ORDERS / 10))
-        await _until_kept(sandbox.settings)
+        sending = asyncio.create_task(publish(sandbox.settings, orders, per_second=ORDERS / 10))
+        await _until_rows_written(sandbox.settings)
         sandbox.processes.kill("ops")
         for victim in ("ledger", "delivery"):
             sandbox.processes.kill(victim)
             former = await _epochs(sandbox, victim)
             sandbox.processes.start(victim, victim)
-            await until(partial(_all_taken_since, sandbox, victim, former), SECONDS_MAX)
+            await until(partial(_all_taken_over_since, sandbox, victim, former), SECONDS_MAX)
         await sending
-        await until_done(sandbox, told)
+        await until_done(sandbox, orders)
         sandbox.processes.stop("ledger", "delivery")
-        books = await _books(sandbox.environment["DATABASE_URL"])
+        ledger = await _ledger_state(sandbox.environment["DATABASE_URL"])
 
         with monkeypatch.context() as slow:
             slow.setattr("worker.ops.view.BATCH_RECORDS_MAX", 50)
             slow.setattr(Consumer, "perform_seek", _slowly(Consumer.perform_seek))
             async with watching(sandbox.settings) as view:
-                await _until_equal(view, books)
+                await _until_equal(view, ledger)
         await _lose_tables(sandbox.settings)
         async with watching(sandbox.settings) as view:
-            await _until_equal(view, books)
+            await _until_equal(view, ledger)
 
 
 async def _epochs(sandbox: Sandbox, role: str) -> list[tuple]:
     return await rows(sandbox, f"SELECT epoch FROM {role}.partitions WHERE owner IS NOT NULL ORDER BY partition")
 
 
-async def _all_taken_since(sandbox: Sandbox, role: str, former: list[tuple]) -> bool:
-    """Whoever was started in the place of the killed one has every partition."""
-    now = await _epochs(sandbox, role)
-    return len(now) == sandbox.settings.topic_partitions and all(
-        new > old for new, old in zip(now, former, strict=True)
+async def _all_taken_over_since(sandbox: Sandbox, role: str, former: list[tuple]) -> bool:
+    """Whether the worker that replaced the killed one owns every partition."""
+    current = await _epochs(sandbox, role)
+    return len(current) == sandbox.settings.topic_partitions and all(
+        new > old for new, old in zip(current, former, strict=True)
     )
 
 
 def _slowly(seek: Callable[[Consumer], Awaitable[None]]) -> Callable[[Consumer], Awaitable[None]]:
-    """The seek of a busy broker: whatever flows before it is done has the time to."""
+    """A slow seek, as on a busy broker: records have time to arrive before it is done."""
 
     async def slow(consumer: Consumer) -> None:
         await asyncio.sleep(SEEK_SECONDS)
@@ -112,15 +112,15 @@ def _slowly(seek: Callable[[Consumer], Awaitable[None]]) -> Callable[[Consumer],
     return slow
 
 
-async def _until_kept(settings: Settings) -> None:
-    """The view has written rows: only a kill after that leaves it something to recover."""
+async def _until_rows_written(settings: Settings) -> None:
+    """Waits until the view has written rows, so that a kill leaves it something to recover."""
     consumer = AIOKafkaConsumer(**client_options(settings))
     await consumer.start()
     try:
         rows = settings.topic(next(iter(CHANGELOGS)))
         places = [TopicPartition(rows, partition) for partition in range(settings.topic_partitions)]
         while True:
-            with contextlib.suppress(KafkaError):  # the view makes the topic
+            with contextlib.suppress(KafkaError):  # the view creates the topic
                 if any((await consumer.end_offsets(places)).values()):
                     return
             await asyncio.sleep(LOOK_SECONDS)
@@ -128,8 +128,8 @@ async def _until_kept(settings: Settings) -> None:
         await consumer.stop()
 
 
-async def _books(url: str) -> dict[str, Any]:
-    """What the ledger knows, in the view's words."""
+async def _ledger_state(url: str) -> dict[str, Any]:
+    """The ledger's states, sums and event counts, in the types of the view."""
     connection = await asyncpg.connect(url)
     try:
         documents = await connection.fetch("SELECT document FROM ledger.orders WHERE opened")
@@ -141,18 +141,18 @@ async def _books(url: str) -> dict[str, Any]:
         )
     finally:
         await connection.close()
-    orders = [order_state(msgspec.json.decode(row["document"], type=Order)) for row in documents]
+    states = [order_state(msgspec.json.decode(row["document"], type=Order)) for row in documents]
     return {
-        "states": {one["orderId"]: DECODERS["state"](msgspec.json.encode(one)) for one in orders},
+        "states": {state["orderId"]: DECODERS["state"](msgspec.json.encode(state)) for state in states},
         "moved": {name: amount for name, amount in moved if amount},
         "events": Counter(msgspec.json.decode(row["message"])["type"] for row in events),
     }
 
 
-async def _until_equal(view: View, books: dict[str, Any]) -> None:
-    """The view comes to say the same; if it does not, the difference is what the test shows."""
+async def _until_equal(view: View, ledger: dict[str, Any]) -> None:
+    """Waits until the view equals the ledger; a failure shows the difference."""
     deadline = asyncio.get_running_loop().time() + 60
-    expected = books["states"], books["moved"], books["events"]
+    expected = ledger["states"], ledger["moved"], ledger["events"]
     while asyncio.get_running_loop().time() < deadline:
         is_quiet = not view.incomplete_reason() and not view.totals.open_commands
         if is_quiet and (*_states_and_moved(view), _events(view)) == expected:
@@ -161,12 +161,12 @@ async def _until_equal(view: View, books: dict[str, Any]) -> None:
             async with asyncio.timeout(1), view.changed:
                 await view.changed.wait()
     states, moved = _states_and_moved(view)
-    assert states == books["states"]
-    assert moved == books["moved"]
+    assert states == ledger["states"]
+    assert moved == ledger["moved"]
     assert not view.totals.open_commands
-    # Every event counts once, however often it was published, and whoever was killed.
-    assert _events(view) == books["events"]
-    assert positive(view.totals.statuses) == Counter(one.status for one in books["states"].values())
+    # Every event counts once, however often it was published.
+    assert _events(view) == ledger["events"]
+    assert positive(view.totals.statuses) == Counter(state.status for state in ledger["states"].values())
 
 
 def _states_and_moved(view: View) -> tuple[dict[str, State | None], dict[str, int]]:
@@ -177,12 +177,12 @@ def _states_and_moved(view: View) -> tuple[dict[str, State | None], dict[str, in
 
 
 def _events(view: View) -> Counter[str]:
-    """Events of every type, over all minutes that the table has."""
-    found: Counter[str] = Counter()
+    """The number of events of each type, over all minutes in the table."""
+    numbers: Counter[str] = Counter()
     for (name, _), count in view.rates.table.items():
         if "." in name and " " not in name:
-            found[name] += count.number
-    return found
+            numbers[name] += count.number
+    return numbers
 
 
 async def _lose_tables(settings: Settings) -> None:
@@ -196,7 +196,7 @@ async def _lose_tables(settings: Settings) -> None:
 
 @asynccontextmanager
 async def program(*arguments: str, env: dict[str, str], **outputs: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A Python of its own, which is gone afterwards whatever it did."""
+    """Runs a Python process and kills it at the end if it still runs."""
     running = await asyncio.create_subprocess_exec(sys.executable, *arguments, env=os.environ | env, **outputs)
     try:
         yield running
@@ -206,32 +206,30 @@ async def program(*arguments: str, env: dict[str, str], **outputs: int) -> Async
             await running.wait()
 
 
-async def test_a_view_that_is_told_to_stop_while_it_still_waits_for_kafka_stops(stack: StackEnv) -> None:
-    asked = asyncio.Event()
+async def test_a_view_can_be_stopped_while_it_waits_for_kafka(stack: StackEnv) -> None:
+    contacted = asyncio.Event()
 
-    async def says_nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.set()
-        await gone.wait()
+    async def never_answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        contacted.set()
+        await done.wait()
         writer.close()
 
-    gone = asyncio.Event()
-    broker = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
+    done = asyncio.Event()
+    broker = await asyncio.start_server(never_answer, "127.0.0.1", 0)
     host, port = broker.sockets[0].getsockname()
     environment = {**stack.as_settings(), "KAFKA_BOOTSTRAP_SERVERS": f"{host}:{port}", "OPS_PORT": "0"}
     try:
         async with asyncio.timeout(30), program("-m", "worker", "ops", env=environment) as view:
-            await asked.wait()
+            await contacted.wait()
             view.terminate()
             assert await view.wait() == 0
     finally:
-        gone.set()
+        done.set()
         broker.close()
         await broker.wait_closed()
 
 
-async def test_a_view_that_is_told_of_another_number_of_partitions_takes_no_tables_away(
-    stack: StackEnv, topic_prefix: str
-) -> None:
+async def test_a_view_with_a_wrong_number_of_partitions_deletes_no_tables(stack: StackEnv, topic_prefix: str) -> None:
     environment = {**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2"}
     settings = load(environment)
     await create_missing(settings)
@@ -244,33 +242,29 @@ async def test_a_view_that_is_told_of_another_number_of_partitions_takes_no_tabl
         assert await partition_counts(admin, settings, CHANGELOGS) == before
 
 
-async def test_a_topic_that_is_gone_under_the_view_is_named_and_the_one_made_anew_ends_it(
-    stack: StackEnv, topic_prefix: str
-) -> None:
+async def test_a_view_reports_a_deleted_topic_and_ends_once_it_is_recreated(stack: StackEnv, topic_prefix: str) -> None:
     settings = load({**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2"})
     orders = settings.topic(STATES)
     await create_missing(settings)
     async with watching(settings) as view, admin_client(settings) as admin:
 
-        async def whole() -> bool:
+        async def is_complete() -> bool:
             return view.incomplete_reason() is None
 
-        async def names_it() -> bool:
+        async def reports_missing_topic() -> bool:
             return view.incomplete_reason() == f"the topic {orders} is missing: `settlement topics` creates it"
 
-        async def has_to_begin_again() -> bool:
+        async def must_end() -> bool:
             return view.fatal_reason() == f"the topic {orders} was deleted and made anew: the view begins with it again"
 
-        await until(whole, SECONDS_MAX)
+        await until(is_complete, SECONDS_MAX)
         await admin.delete_topics([orders])
-        await until(names_it, SECONDS_MAX)
+        await until(reports_missing_topic, SECONDS_MAX)
         await create_missing(settings)
-        await until(has_to_begin_again, SECONDS_MAX)
+        await until(must_end, SECONDS_MAX)
 
 
-async def test_a_view_that_was_away_for_longer_than_records_are_kept_lacks_nothing_that_it_could_read(
-    stack: StackEnv, topic_prefix: str
-) -> None:
+async def test_a_view_that_was_down_beyond_retention_becomes_complete_again(stack: StackEnv, topic_prefix: str) -> None:
     settings = load({**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2"})
     await create_missing(settings)
     async with watching(settings) as view:
@@ -284,28 +278,26 @@ async def test_a_view_that_was_away_for_longer_than_records_are_kept_lacks_nothi
         await until(lambda: view.incomplete_reason() is None, SECONDS_MAX)
 
 
-async def test_a_view_that_its_group_does_not_take_says_so_and_does_not_wait_for_ever(
-    stack: StackEnv, topic_prefix: str
-) -> None:
+async def test_a_view_that_its_consumer_group_rejects_exits_with_a_message(stack: StackEnv, topic_prefix: str) -> None:
     environment = {**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2", "OPS_PORT": "0"}
     settings = load(environment)
     await create_missing(settings)
     async with watching(settings) as view:
         await until(lambda: view.incomplete_reason() is None, SECONDS_MAX)
-    async with consumer(settings, group_id=settings.topic(group(ROLE))) as other:  # which divides partitions otherwise
+    async with consumer(settings, group_id=settings.topic(group(ROLE))) as other:  # it has another partition assignor
         other.subscribe([settings.topic(STATES)])
         await until(other.assignment, SECONDS_MAX)
 
         stderr = asyncio.subprocess.PIPE
         async with asyncio.timeout(60), program("-m", "worker", "ops", env=environment, stderr=stderr) as refused:
-            _, said = await refused.communicate()
+            _, errors = await refused.communicate()
 
     assert refused.returncode == 1
-    assert "Kafka does not admit us to our group: a program of another kind is in it" in said.decode()
-    assert "Traceback" not in said.decode()
+    assert "Kafka does not admit us to our group: a program of another kind is in it" in errors.decode()
+    assert "Traceback" not in errors.decode()
 
 
-async def _never() -> None:
+async def _hangs() -> None:
     await asyncio.Event().wait()
 
 
@@ -313,12 +305,12 @@ async def _fails() -> None:
     raise RuntimeError("Event loop is closed")
 
 
-async def _given_up() -> None:
+async def _is_cancelled() -> None:
     raise asyncio.CancelledError
 
 
-@pytest.mark.parametrize("stop", [_never, _fails, _given_up])
-async def test_a_view_whose_clients_do_not_end_as_they_should_ends_all_the_same(
+@pytest.mark.parametrize("stop", [_hangs, _fails, _is_cancelled])
+async def test_a_view_stops_even_if_its_clients_hang_or_fail_while_stopping(
     stack: StackEnv, topic_prefix: str, monkeypatch: pytest.MonkeyPatch, stop: Callable[[], Awaitable[None]]
 ) -> None:
     view = View(load({**stack.as_settings(), "TOPIC_PREFIX": topic_prefix}))
@@ -343,10 +335,10 @@ main()
 """
 
 
-async def test_a_view_whose_clients_heed_no_end_is_a_program_that_ends_all_the_same(
+async def test_the_ops_program_exits_even_if_its_clients_ignore_cancellation(
     stack: StackEnv, topic_prefix: str
 ) -> None:
-    """Whoever runs it starts it again: it stood there for ever, its port closed, after certificates were replaced."""
+    """So that its supervisor restarts it: after certificates were replaced it hung forever, with its port closed."""
     environment = {**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2", "OPS_PORT": "0"}
     await create_missing(load(environment))
     stdout = asyncio.subprocess.PIPE
@@ -354,10 +346,10 @@ async def test_a_view_whose_clients_heed_no_end_is_a_program_that_ends_all_the_s
         assert view.stdout is not None
         address = (await view.stdout.readline()).decode().split()[-1]
 
-        async def whole() -> bool:
+        async def is_complete() -> bool:
             async with aiohttp.ClientSession() as session, session.get(f"{address}/ready") as answer:
                 return "view" not in await answer.json()
 
-        await until(whole, 30)
+        await until(is_complete, 30)
         view.terminate()
         assert await view.wait() == 0

@@ -1,4 +1,4 @@
-"""Every named query of every room is one that the migrated database accepts."""
+"""Every named query, and every query of the runbook, can be prepared on the migrated database."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The database defends itself: whoever logs in can do its own work and nothing else."""
+"""Database roles: each can do its own work and nothing else."""
 
 import asyncio
 import json
@@ -29,26 +29,26 @@ ROLES_MIGRATION = 7
 WORKERS = {"ledger": "settlement_ledger", "delivery": "settlement_delivery"}
 
 
-def of_room(query: Query) -> list[tuple[str, str]]:
-    """Schema and role under which a query is run."""
-    room = query.file.split("/")[1]
+def roles_of(query: Query) -> list[tuple[str, str]]:
+    """The schemas and roles under which a query is run."""
+    package = query.file.split("/")[1]
     if query.file == "worker/ledger/checks.sql":
-        return [("ledger", "settlement_ops")]  # who audits looks at everything and changes nothing
-    if room == "stream":
+        return [("ledger", "settlement_ops")]  # the audit reads everything and changes nothing
+    if package == "stream":
         return list(WORKERS.items())
-    if room == "recovery":
-        return []  # only the owner of the schema takes a whole database back
-    return [(room, WORKERS[room])] if room in WORKERS else [("public", "settlement_operator")]
+    if package == "recovery":
+        return []  # only the owner of the schema recovers a database
+    return [(package, WORKERS[package])] if package in WORKERS else [("public", "settlement_operator")]
 
 
-async def test_each_room_may_run_its_queries(database_url: str):
+async def test_each_role_may_run_the_queries_of_its_package(database_url: str):
     refused = []
     connection = await asyncpg.connect(database_url)
 
     for query in all_queries():
-        for schema, role in of_room(query):
+        for schema, role in roles_of(query):
             await connection.execute(f"SET ROLE {role}; SET search_path = {schema}")
-            try:  # the rights are checked, nothing is done
+            try:  # EXPLAIN checks the rights without running the query
                 await connection.execute(f"EXPLAIN (GENERIC_PLAN) {query.sql}")
             except asyncpg.InsufficientPrivilegeError as problem:
                 refused.append(f"{role}: {query.file}: {query.name}: {problem}")
@@ -86,7 +86,7 @@ FORBIDDEN = [
 ]  # fmt: skip
 
 
-async def test_what_is_nobodys_business_is_refused(database_url: str):
+async def test_statements_beyond_the_rights_of_a_role_are_refused(database_url: str):
     allowed = []
     connection = await asyncpg.connect(database_url)
 
@@ -102,7 +102,7 @@ async def test_what_is_nobodys_business_is_refused(database_url: str):
     assert allowed == []
 
 
-async def test_who_only_looks_sees_everything(database_url: str):
+async def test_the_read_only_role_can_read_every_table(database_url: str):
     connection = await asyncpg.connect(database_url)
     await connection.execute("SET ROLE settlement_ops")
     tables = await connection.fetch(
@@ -117,7 +117,7 @@ async def test_who_only_looks_sees_everything(database_url: str):
     await connection.close()
 
 
-async def test_the_owner_himself_cannot_rewrite_the_ledger(database_url: str):
+async def test_not_even_the_owner_can_rewrite_the_ledger(database_url: str):
     owner = await asyncpg.connect(database_url)
     assert await owner.fetchval("SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class"
                                 " WHERE oid = 'ledger.entries'::regclass")  # fmt: skip
@@ -130,7 +130,7 @@ async def test_the_owner_himself_cannot_rewrite_the_ledger(database_url: str):
     await owner.close()
 
 
-async def test_tables_of_later_migrations_have_their_rights_from_the_start(database_url: str):
+async def test_tables_of_later_migrations_are_granted_to_the_roles(database_url: str):
     owner = await asyncpg.connect(database_url)
     await owner.execute("CREATE TABLE ledger.later (x integer)")
 
@@ -148,8 +148,8 @@ async def test_tables_of_later_migrations_have_their_rights_from_the_start(datab
     await owner.close()
 
 
-async def test_both_workers_do_their_whole_work_under_logins_with_nothing_but_their_roles(deployment: StreamDeployment):
-    """An invoice is decided and asked; the connector is away, so the attempt is written down and tried again."""
+async def test_both_workers_work_under_logins_that_have_only_their_roles(deployment: StreamDeployment):
+    """An invoice is decided and sent; the connector is down, so the attempt is stored and retried."""
     async with (
         login(deployment.settings.database, "settlement_ledger") as ledger,
         login(deployment.settings.database, "settlement_delivery") as delivery,
@@ -159,7 +159,7 @@ async def test_both_workers_do_their_whole_work_under_logins_with_nothing_but_th
             settings = load(deployment.environment | {"DATABASE_URL": address})
             control = Control(settings)
             runners.append(Runner(handler(control), control))
-        running = [asyncio.create_task(one.run()) for one in runners]
+        running = [asyncio.create_task(runner.run()) for runner in runners]
         for kind, data, topic in (
             ("order.authorized", authorized("o1"), names.ORDER_CHANGES),
             ("invoice.issued", invoice("o1", "1", 6000), names.INVOICES),
@@ -174,28 +174,34 @@ async def test_both_workers_do_their_whole_work_under_logins_with_nothing_but_th
         )
         await deployment.until_quiet()
         assert await deployment.database.fetchval("SELECT count(*) FROM ledger.dead_letters") == 1
-        for one in runners:
-            one.stop()
+        for runner in runners:
+            runner.stop()
         await asyncio.gather(*running)
         await runners[1].handler.close()
-        assert await deployment.database.fetchval("SELECT count(*) FROM ledger.members") == 0, "and left in order"
+        assert await deployment.database.fetchval("SELECT count(*) FROM ledger.members") == 0, "both members left"
+
+
+def create_role_block(name: str) -> str:
+    """The statements of the migration that create the roles, for a role of this name."""
+    sql = next(migration.sql for migration in migrations() if migration.number == ROLES_MIGRATION)
+    return sql.split("CREATE FUNCTION")[0].replace("settlement_delivery", name)
 
 
 @asynccontextmanager
 async def databases(stack: StackEnv, number: int, owner: str | None = None) -> AsyncIterator[list[str]]:
     server = await asyncpg.connect(stack.database_url)
-    made = [f"roles_{secrets.token_hex(5)}" for _ in range(number)]
-    for name in made:
+    created = [f"roles_{secrets.token_hex(5)}" for _ in range(number)]
+    for name in created:
         await server.execute(f"CREATE DATABASE {name}" + (f" OWNER {owner}" if owner else ""))
     try:
-        yield [urlsplit(stack.database_url)._replace(path=f"/{name}").geturl() for name in made]
+        yield [urlsplit(stack.database_url)._replace(path=f"/{name}").geturl() for name in created]
     finally:
-        for name in made:
+        for name in created:
             await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await server.close()
 
 
-async def test_several_databases_of_one_server_may_be_migrated_at_once(stack: StackEnv):
+async def test_several_databases_of_one_server_can_be_migrated_concurrently(stack: StackEnv):
     async with databases(stack, 3) as urls:
         await asyncio.gather(*(migrate(url) for url in urls for _ in range(2)))
 
@@ -205,11 +211,10 @@ async def test_several_databases_of_one_server_may_be_migrated_at_once(stack: St
             await connection.close()
 
 
-async def test_the_migration_that_makes_the_roles_waits_for_another_databases_and_goes_on(stack: StackEnv):
-    """Two migrations that both make a role nobody had: one of them is second, and says nothing about it."""
-    name, made = f"role_{secrets.token_hex(4)}", "settlement_delivery"
-    block = next(one.sql for one in migrations() if one.number == ROLES_MIGRATION).split("CREATE FUNCTION")[0]
-    block = block.replace(made, name)
+async def test_concurrent_migrations_of_two_databases_create_a_role_once(stack: StackEnv):
+    """The second of two migrations that create the same missing role waits for the first and raises nothing."""
+    name = f"role_{secrets.token_hex(4)}"
+    block = create_role_block(name)
     async with databases(stack, 2) as urls:
         first, second = [await asyncpg.connect(url) for url in urls]
         transaction = first.transaction()
@@ -227,21 +232,20 @@ async def test_the_migration_that_makes_the_roles_waits_for_another_databases_an
         await second.close()
 
 
-async def test_a_user_who_may_make_no_role_migrates_all_the_same(stack: StackEnv):
-    """Here the roles exist already; what it may not do either is give them to others, and it need not."""
+async def test_a_user_without_the_right_to_create_roles_can_migrate(stack: StackEnv):
+    """The roles exist already here; the user cannot grant them either, and need not."""
     server = await asyncpg.connect(stack.database_url)
     name, password = f"plain_{secrets.token_hex(4)}", secrets.token_hex(8)
     await server.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
     try:
         async with databases(stack, 1, owner=name) as (url,):
             parts = urlsplit(url)
-            mine = parts._replace(netloc=f"{name}:{password}@{parts.hostname}:{parts.port}").geturl()
-            assert await migrate(mine)
-            connection = await asyncpg.connect(mine)
-            nobody = f"role_{secrets.token_hex(4)}"
-            block = next(one.sql for one in migrations() if one.number == ROLES_MIGRATION).split("CREATE FUNCTION")[0]
-            await connection.execute(block.replace("settlement_delivery", nobody))
-            assert await connection.fetchval("SELECT to_regrole($1)", nobody) is None
+            own_url = parts._replace(netloc=f"{name}:{password}@{parts.hostname}:{parts.port}").geturl()
+            assert await migrate(own_url)
+            connection = await asyncpg.connect(own_url)
+            missing = f"role_{secrets.token_hex(4)}"
+            await connection.execute(create_role_block(missing))
+            assert await connection.fetchval("SELECT to_regrole($1)", missing) is None
             assert await connection.fetchval("SELECT public.settlement_grant()") == []
             await connection.close()
     finally:

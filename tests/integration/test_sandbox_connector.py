@@ -1,4 +1,4 @@
-"""The sandbox connector fails as it is told to, and its book records what really happened."""
+"""The sandbox connector fails as planned, and its book records what really happened."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -33,10 +33,10 @@ async def settle(url: str, request_id: str = "r1") -> httpx.Response:
     return await post(url, "/payments/p1/settlements", {**REQUEST, "requestId": request_id})
 
 
-async def test_a_repeat_is_answered_and_moves_no_money(url: str):
-    first, again = await settle(url), await settle(url)
+async def test_a_repeated_request_is_answered_and_moves_no_money(url: str):
+    first, second = await settle(url), await settle(url)
 
-    assert (first.status_code, first.json()) == (200, again.json())
+    assert (first.status_code, first.json()) == (200, second.json())
     assert await read_book(url) == [Effect("settle", "p1", "r1", 6_000)]
 
 
@@ -52,7 +52,7 @@ async def test_a_planned_fault_happens_to_the_next_request(url: str, word: str, 
     assert (await settle(url, "r2")).status_code == 200
 
 
-async def test_a_lost_reply_has_had_its_effect(url: str):
+async def test_a_request_whose_reply_is_lost_has_its_effect(url: str):
     await post(url, "/faults", {"next": ["lost"]})
 
     with pytest.raises(httpx.HTTPError):
@@ -60,12 +60,15 @@ async def test_a_lost_reply_has_had_its_effect(url: str):
     assert len(await read_book(url)) == 1
 
 
-async def test_a_cancellation_is_never_short_since_its_reply_has_no_value(url: str):
+async def test_a_cancellation_is_never_short_because_its_reply_has_no_value(url: str):
     await post(url, "/faults", {"next": ["short", "short"]})
     await settle(url)
     await post(url, "/payments/p1/cancellations", {**REQUEST, "requestId": "r2", "value": 4_000})
 
-    assert [(one.operation, one.value) for one in await read_book(url)] == [("settle", 3_000), ("cancel", 4_000)]
+    assert [(effect.operation, effect.value) for effect in await read_book(url)] == [
+        ("settle", 3_000),
+        ("cancel", 4_000),
+    ]
 
 
 async def test_a_connector_that_forgets_moves_the_money_again(url: str):
@@ -73,7 +76,7 @@ async def test_a_connector_that_forgets_moves_the_money_again(url: str):
     await post(url, "/faults", {"next": ["forget"]})
     await settle(url)
 
-    assert [one.request_id for one in await read_book(url)] == ["r1", "r1"]
+    assert [effect.request_id for effect in await read_book(url)] == ["r1", "r1"]
 
 
 async def test_a_fault_for_all_requests_ends_after_its_seconds(url: str):
@@ -84,7 +87,7 @@ async def test_a_fault_for_all_requests_ends_after_its_seconds(url: str):
     assert (await settle(url)).status_code == 200
 
 
-async def test_it_can_capture_by_itself(url: str):
+async def test_the_connector_can_capture_automatically(url: str):
     reply = await post(url, "/auto-settle", {"paymentId": "p1", "value": 500})
 
     assert reply.json()["value"] == 500
@@ -94,12 +97,12 @@ async def test_it_can_capture_by_itself(url: str):
 @pytest.mark.parametrize(
     "url", [Behaviour(rates={"decline": 1.0}), Behaviour(rates={"error": 0.0, "decline": 1.0})], indirect=True
 )
-async def test_faults_of_the_command_line_happen_at_random(url: str):
+async def test_faults_given_as_rates_happen_at_random(url: str):
     assert (await settle(url)).status_code == 400
 
 
 @pytest.mark.parametrize("url", [Behaviour(per_second=0.5)], indirect=True)
-async def test_requests_above_the_rate_limit_are_told_to_wait(url: str):
+async def test_requests_above_the_rate_limit_are_answered_with_retry_after(url: str):
     first, second = await settle(url), await settle(url, "r2")
 
     assert (first.status_code, second.status_code) == (200, 429)
@@ -113,9 +116,9 @@ async def test_an_unknown_fault_is_answered_with_the_known_ones(url: str):
 
 
 async def test_a_book_that_cannot_be_read_is_reported_in_one_sentence(url: str):
-    with pytest.raises(BookError, match="/nowhere/book answers 404: only the sandbox has a book") as one:
+    with pytest.raises(BookError, match="/nowhere/book answers 404: only the sandbox has a book") as error:
         await read_book(f"{url}/nowhere")
     with pytest.raises(BookError, match="/book cannot be read: All connection attempts failed"):
         await read_book("http://127.0.0.1:9")
 
-    assert "For more information" not in str(one.value), "httpx refers to a page about status codes"
+    assert "For more information" not in str(error.value), "httpx refers to a page about status codes"

@@ -67,7 +67,7 @@ async def has_table_and_topic(env: StackEnv, name: str) -> bool:
     return bool(table) and name in topics
 
 
-def test_both_accept_connections_when_up_returns(home: Path) -> None:
+def test_kafka_and_postgresql_accept_connections_when_up_returns(home: Path) -> None:
     assert states(home) == {(True, True)}
 
 
@@ -155,14 +155,14 @@ async def test_a_broker_starts_with_the_aot_cache_of_an_earlier_start(home: Path
     assert str(installed.aot_cache) in {mapped.path for mapped in broker.memory_maps()}
 
 
-def test_a_folders_name_may_have_a_comma_a_blank_and_letters_of_any_language(tmp_path: Path) -> None:
+def test_the_home_path_may_contain_commas_blanks_and_non_ascii_letters(tmp_path: Path) -> None:
     """Kafka splits a list of folders at commas: it would write beside the home, or beside the AOT cache."""
     home = tmp_path / "één, 二"
     try:
         up(home)
 
         assert states(home) == {(True, True)}
-        assert [one.name for one in tmp_path.iterdir()] == [home.name]
+        assert [path.name for path in tmp_path.iterdir()] == [home.name]
     finally:
         down(home)
 
@@ -195,7 +195,7 @@ def test_env_prints_one_json_object_for_programs(home: Path) -> None:
     assert json.loads(finished.stdout) == up(home).as_settings()
 
 
-async def test_two_homes_run_side_by_side_and_one_stops_alone(home: Path, tmp_path: Path) -> None:
+async def test_two_homes_run_side_by_side_and_stop_independently(home: Path, tmp_path: Path) -> None:
     other = tmp_path / "other home"
     try:
         theirs = await asyncio.to_thread(up, other)

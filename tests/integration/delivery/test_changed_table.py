@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.integration.test_answers_over_a_socket import COMMAND, GOOD, http
+from tests.integration.connector_server import COMMAND, GOOD, http
 from tests.until import until
 from worker.connector.file import Connector
 from worker.delivery.job import Job

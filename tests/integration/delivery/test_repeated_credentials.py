@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from tests.integration.connector_server import answer_with, http, listening
 from tests.integration.delivery.harness import DeliveryHarness
-from tests.integration.test_answers_over_a_socket import http, listening, saying
 from worker.telemetry import lasting_alerts
 
 TOKEN = 'to/ken"of-acme'
@@ -21,7 +21,7 @@ async def test_a_credential_that_a_connector_repeats_is_withheld_wherever_its_wo
     answers = iter([http(401, said), http(200, {"paymentId": TOKEN, "settleId": "s"}), http(400, said), slashes])
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await saying(next(answers))(reader, writer)
+        await answer_with(next(answers))(reader, writer)
 
     async with listening(serve) as port:
         delivery.url = f"http://127.0.0.1:{port}"

@@ -1,6 +1,6 @@
-"""Whatever a connector answers, nothing breaks, and nothing is taken for a success that is none.
+"""Fuzzed connector answers: none raises, and none counts as a false success.
 
-`FUZZ_ANSWERS=1000000` makes a longer run, `FUZZ_SEED` begins where a failing one stood.
+`FUZZ_ANSWERS=1000000` makes a longer run; `FUZZ_SEED` starts at the seed that failed.
 """
 
 import asyncio
@@ -13,20 +13,15 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, get_args
 
+from tests.integration.connector_server import COMMAND, NOW_MS, TLS, listening
 from worker.connector.answers import Answer, AttemptFate, classify
-from worker.connector.client import Client, tls_context
-from worker.connector.command import ID_FIELDS, OPERATIONS, Command
+from worker.connector.client import Client
+from worker.connector.command import ID_FIELDS, OPERATIONS
 from worker.connector.file import Connector
 from worker.domain.order import Operation
 
 FUZZ_ANSWERS = int(os.environ.get("FUZZ_ANSWERS", "2000"))
 FUZZ_SEED = int(os.environ.get("FUZZ_SEED", "0"))
-ASKED = 6_000
-NOW_MS = 1_700_000_000_000
-COMMAND = Command(
-    command_id="c1", request_id="r1", order_id="o1", payment_id="p1", transaction_id="t1", authorization_id="a1",
-    connector="acme", currency="USD", value=ASKED, sequence=1, settle_id="s1",
-)  # fmt: skip
 
 STATUSES = [200] * 12 + [
     100,
@@ -74,8 +69,8 @@ HEADERS = [
 ]  # fmt: skip
 
 
-def an_answer(dice: random.Random, operation: Operation) -> bytes:
-    """Between a good answer and noise."""
+def damaged_answer(dice: random.Random, operation: Operation) -> bytes:
+    """A correct answer, damaged at random."""
     content = _damaged_body(dice, operation)
     length = len(content) if dice.random() < 0.9 else dice.randrange(2 * len(content) + 2)
     lines = [f"HTTP/1.{dice.choice('1110')} {dice.choice(STATUSES)} OK", f"Content-Length: {length}"]
@@ -90,16 +85,16 @@ def an_answer(dice: random.Random, operation: Operation) -> bytes:
 
 
 def _damaged_body(dice: random.Random, operation: Operation) -> bytes:
-    said: dict[str, Any] = {
+    body: dict[str, Any] = {
         "paymentId": "p1", "requestId": "r1", ID_FIELDS[operation]: "s-9", "value": 60.0, "code": None, "message": "ok",
     }  # fmt: skip
     for _ in range(dice.choice((0, 1, 1, 2, 4))):
-        name = dice.choice([*said, "other"])
+        name = dice.choice([*body, "other"])
         if dice.random() < 0.3:
-            said.pop(name, None)
+            body.pop(name, None)
         else:
-            said[name] = dice.choice(JUNK)
-    content = json.dumps(said).encode()
+            body[name] = dice.choice(JUNK)
+    content = json.dumps(body).encode()
     if dice.random() < 0.1:
         content = content.replace(b"60.0", dice.choice(RAW_NUMBERS))
     if dice.random() < 0.1:
@@ -109,31 +104,31 @@ def _damaged_body(dice: random.Random, operation: Operation) -> bytes:
     return content
 
 
-def may_be_believed(answer: bytes, operation: Operation, found: Answer) -> bool:
-    """R32 by another reading of the same bytes: the standard library's HTTP, and amounts as fractions."""
+def is_true_success(answer: bytes, operation: Operation, result: Answer) -> bool:
+    """R32 on the same bytes by other means: the standard library's HTTP, and amounts as fractions."""
 
     class Sock:
         def makefile(self, *_: Any) -> io.BytesIO:
-            return io.BytesIO(answer.lstrip(b"\r\n"))  # empty lines before the first are let pass, as by our client
+            return io.BytesIO(answer.lstrip(b"\r\n"))  # leading empty lines are skipped, as our client does
 
     reply = http.client.HTTPResponse(Sock(), method="POST")
     reply.begin()
-    said = json.loads(reply.read(), parse_float=Decimal, parse_int=Decimal)  # a Fraction writes 1e999999999 out
-    identity = said[ID_FIELDS[operation]]
-    done = ASKED if operation == "cancel" or said.get("value") is None else Fraction(said["value"]) * 100
+    body = json.loads(reply.read(), parse_float=Decimal, parse_int=Decimal)  # Fraction would expand 1e999999999
+    identity = body[ID_FIELDS[operation]]
+    done = COMMAND.value if operation == "cancel" or body.get("value") is None else Fraction(body["value"]) * 100
     return (
         reply.status == 200
-        and (identity == found.operation_id or identity == Decimal(found.operation_id or "0"))
+        and (identity == result.operation_id or identity == Decimal(result.operation_id or "0"))
         and bool(identity or identity == 0)
-        and said.get("paymentId") in (None, "p1")
-        and said.get("requestId") in (None, "r1")
-        and said.get("code") not in ("refund-manually", "cancel-manually")
-        and 0 < done <= ASKED
-        and done == found.value
+        and body.get("paymentId") in (None, "p1")
+        and body.get("requestId") in (None, "r1")
+        and body.get("code") not in ("refund-manually", "cancel-manually")
+        and 0 < done <= COMMAND.value
+        and done == result.value
     )
 
 
-async def test_no_answer_breaks_the_client_or_passes_for_a_success_that_it_is_not():
+async def test_no_damaged_answer_raises_or_counts_as_a_false_success():
     answer = b""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -141,25 +136,26 @@ async def test_no_answer_breaks_the_client_or_passes_for_a_success_that_it_is_no
         writer.write(answer)
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    acme = Connector(name="acme", url=f"http://127.0.0.1:{port}", protocol="ppp", mode="PARTIAL", timeout_seconds=0.5)
-    client = Client(acme, tls_context())
     fates: dict[str, int] = {}
-    try:
-        for seed in range(FUZZ_SEED, FUZZ_SEED + FUZZ_ANSWERS):
-            dice = random.Random(seed)
-            operation = dice.choice(OPERATIONS)
-            answer = an_answer(dice, operation)
-            happened = await client.send(operation, COMMAND)
-            found = classify(happened, operation, COMMAND, acme, earlier_unknown=dice.random() < 0.3, now_ms=NOW_MS)
-            assert found.fate in get_args(AttemptFate), f"FUZZ_SEED={seed}"
-            if found.fate == "succeeded":
-                assert may_be_believed(answer, operation, found), f"FUZZ_SEED={seed}: {answer!r} is {found}"
-            fates[found.fate] = fates.get(found.fate, 0) + 1
-    finally:
-        await client.close()
-        server.close()
+    async with listening(serve) as port:
+        url = f"http://127.0.0.1:{port}"
+        acme = Connector(name="acme", url=url, protocol="ppp", mode="PARTIAL", timeout_seconds=0.5)
+        client = Client(acme, TLS)
+        try:
+            for seed in range(FUZZ_SEED, FUZZ_SEED + FUZZ_ANSWERS):
+                dice = random.Random(seed)
+                operation = dice.choice(OPERATIONS)
+                answer = damaged_answer(dice, operation)
+                happened = await client.send(operation, COMMAND)
+                result = classify(
+                    happened, operation, COMMAND, acme, earlier_unknown=dice.random() < 0.3, now_ms=NOW_MS
+                )
+                assert result.fate in get_args(AttemptFate), f"FUZZ_SEED={seed}"
+                if result.fate == "succeeded":
+                    assert is_true_success(answer, operation, result), f"FUZZ_SEED={seed}: {answer!r} is {result}"
+                fates[result.fate] = fates.get(result.fate, 0) + 1
+        finally:
+            await client.close()
 
     print(f"\n{FUZZ_ANSWERS} answers: {fates}")
     assert {"succeeded", "unknown", "suspect"} <= fates.keys()

@@ -1,4 +1,4 @@
-"""Connections to Kafka that break under their client, and clients that are left while Kafka takes nothing."""
+"""Broken connections to Kafka, and clients that stop while Kafka accepts nothing."""
 
 import asyncio
 import os
@@ -26,10 +26,10 @@ from worker.stack import StackEnv
 SECONDS_MAX = 20
 
 
-def test_a_connection_that_broke_a_moment_ago_is_kafkas_trouble_and_nothing_that_ends_the_worker(stack: StackEnv):
+def test_writing_to_a_just_broken_connection_raises_a_kafka_error(stack: StackEnv):
     host, port = stack.bootstrap_servers.split(":")
 
-    async def write_until_it_is_told() -> str:
+    async def write_until_error() -> str:
         connection = await create_conn(host, int(port))
         with socket.socket(fileno=os.dup(connection._writer.get_extra_info("socket").fileno())) as same:
             same.shutdown(socket.SHUT_WR)
@@ -40,15 +40,15 @@ def test_a_connection_that_broke_a_moment_ago_is_kafkas_trouble_and_nothing_that
         except KafkaConnectionError as problem:
             return str(problem)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the program has it
-        assert "broken" in runner.run(write_until_it_is_told())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as in the program
+        assert "broken" in runner.run(write_until_error())
 
 
-async def test_what_kafka_no_longer_takes_is_left_to_the_outbox_without_a_word(stack: StackEnv, topic_prefix: str):
+async def test_stopping_a_sink_fails_its_pending_records_without_an_unhandled_error(stack: StackEnv, topic_prefix: str):
     settings = load(stack.as_settings() | {"TOPIC_PREFIX": topic_prefix})
     record = Outgoing(names.ORDERS, 0, b"order", b"{}", [])
-    told = list[Mapping[str, Any]]()
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    unhandled = list[Mapping[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
     sink = Sink(settings)
     await sink.start()
     assert sink._producer is not None
@@ -59,23 +59,23 @@ async def test_what_kafka_no_longer_takes_is_left_to_the_outbox_without_a_word(s
 
     acks, waiting = list[Ack](), sink._producer._message_accumulator
 
-    async def one_waits_for_another_attempt() -> bool:
-        if all(ack.done() for ack in acks):  # the broker may take some before the topic is gone
+    async def a_record_waits_for_a_retry() -> bool:
+        if all(ack.done() for ack in acks):  # the broker may accept some before the topic is deleted
             acks.extend(ack for _, _, ack in await sink.hand_over(pack([record])))
         return any(batch.retry_count for queue in waiting._batches.values() for batch in queue)
 
-    await until(one_waits_for_another_attempt, SECONDS_MAX)
+    await until(a_record_waits_for_a_retry, SECONDS_MAX)
     await sink.stop()
 
     with pytest.raises(KafkaConnectionError):
         await acks[-1]
-    assert not told
+    assert not unhandled
 
 
-async def test_a_sink_that_may_not_write_leaves_no_connection_open_when_it_is_stopped(
+async def test_a_sink_stopped_without_a_lease_leaves_no_connection_open(
     stack: StackEnv, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """A retry that comes while the connections are closed must not open another one."""
+    """A retry while the connections are being closed must not open another one."""
     monkeypatch.setattr(connecting, "RETRY_BACKOFF_MS", 1)
     settings = load(stack.as_settings() | {"TOPIC_PREFIX": topic_prefix})
     record, allowed = Outgoing(names.ORDERS, 0, b"order", b"{}", []), [True]
@@ -96,29 +96,29 @@ async def test_a_sink_that_may_not_write_leaves_no_connection_open_when_it_is_st
     assert not any(connection.connected() for connection in client._conns.values())
 
 
-async def test_a_partition_without_a_leader_is_asked_about_ten_times_a_second_and_not_without_a_pause(
+async def test_the_leader_of_a_partition_is_requested_at_most_ten_times_a_second(
     stack: StackEnv, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """Two brokers that were left had thousands of questions a second to answer, from each worker and each view."""
+    """Two remaining brokers got thousands of metadata requests a second from each worker and each view."""
     settings = load(stack.as_settings() | {"TOPIC_PREFIX": topic_prefix})
     record = Outgoing(names.ORDERS, 0, b"order", b"{}", [])
-    asked = list[float]()
+    request_times = list[float]()
     send = AIOKafkaConnection.send
 
-    def noted(connection: AIOKafkaConnection, request: Any, *options: Any, **named: Any) -> Any:
+    def timed(connection: AIOKafkaConnection, request: Any, *options: Any, **named: Any) -> Any:
         if isinstance(request, MetadataRequest):
-            asked.append(time.monotonic())
+            request_times.append(time.monotonic())
         return send(connection, request, *options, **named)
 
     async with admin_client(settings) as admin:
         await topics.create_topics(admin, [NewTopic(settings.topic(names.ORDERS), 1, 1)])
     async with Sink(settings) as sink:
         await sink.publish([record])
-        with monkeypatch.context() as trouble:
-            trouble.setattr(sink._producer._metadata, "leader_for_partition", lambda _: -1)
-            trouble.setattr(AIOKafkaConnection, "send", noted)
+        with monkeypatch.context() as leaderless:
+            leaderless.setattr(sink._producer._metadata, "leader_for_partition", lambda _: -1)
+            leaderless.setattr(AIOKafkaConnection, "send", timed)
             [(_, _, ack)] = await sink.hand_over(pack([record]))
-            await until(lambda: len(asked) > 5, SECONDS_MAX)
+            await until(lambda: len(request_times) > 5, SECONDS_MAX)
         await ack
 
-    assert asked[5] - asked[1] > 0.3
+    assert request_times[5] - request_times[1] > 0.3

@@ -1,4 +1,4 @@
-"""A word that a table refuses is met in the middle of a cycle: the closed lists of tables and program are the same."""
+"""Columns with a CHECK on a list of values accept exactly the values that the program writes."""
 
 import re
 from typing import Any, get_args
@@ -15,9 +15,9 @@ from worker.ledger.waiting import WaitsFor
 from worker.people.acting import Action, Through
 from worker.people.dead_letters import Status
 
-# What no row can have: the shopper's bank only gives, and what has no effect on an order is no fact of it.
-NEVER = {"ledger.entries.credit": {"issuer"}, "ledger.facts.fate": {"duplicate", "parked"}}
-LISTS: dict[str, Any] = {
+# Values that no row can have: the issuer is only debited, and facts without an effect on an order are not stored.
+NEVER_STORED = {"ledger.entries.credit": {"issuer"}, "ledger.facts.fate": {"duplicate", "parked"}}
+VALUES: dict[str, Any] = {
     "delivery.commands.operation": Operation,
     "delivery.commands.state": JobState,
     "delivery.dead_letters.reason": ReasonCode,
@@ -35,7 +35,7 @@ LISTS: dict[str, Any] = {
     "people.acts.through": Through,
 }
 CHECKS = """
-    SELECT c.conrelid::regclass || '.' || a.attname AS place, pg_get_constraintdef(c.oid) AS said
+    SELECT c.conrelid::regclass || '.' || a.attname AS column, pg_get_constraintdef(c.oid) AS definition
     FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND c.conkey = ARRAY[a.attnum]
     WHERE c.contype = 'c' AND c.coninhcount = 0 AND c.connamespace IN (
             'delivery'::regnamespace, 'ledger'::regnamespace, 'people'::regnamespace)
@@ -44,20 +44,20 @@ CHECKS = """
 
 
 @pytest.fixture(scope="module")
-async def taken(schema_url: str) -> dict[str, set[str]]:
-    """Each column that takes a closed list of words, and these words."""
+async def accepted(schema_url: str) -> dict[str, set[str]]:
+    """The values that each enumerated column accepts."""
     connection = await asyncpg.connect(schema_url)
     rows = await connection.fetch(CHECKS)
     await connection.close()
-    return {row["place"]: set(re.findall(r"'([^']+)'", row["said"])) for row in rows}
+    return {row["column"]: set(re.findall(r"'([^']+)'", row["definition"])) for row in rows}
 
 
-async def test_every_column_with_a_closed_list_is_compared(taken: dict[str, set[str]]):
-    assert taken.keys() == LISTS.keys()
+async def test_every_enumerated_column_is_compared(accepted: dict[str, set[str]]):
+    assert accepted.keys() == VALUES.keys()
 
 
-@pytest.mark.parametrize("place", LISTS)
-async def test_a_column_takes_the_words_that_the_program_has_for_it_and_no_others(
-    taken: dict[str, set[str]], place: str
+@pytest.mark.parametrize("column", VALUES)
+async def test_an_enumerated_column_accepts_exactly_the_values_of_the_program(
+    accepted: dict[str, set[str]], column: str
 ):
-    assert taken[place] == set(get_args(LISTS[place])) - NEVER.get(place, set())
+    assert accepted[column] == set(get_args(VALUES[column])) - NEVER_STORED.get(column, set())

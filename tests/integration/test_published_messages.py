@@ -1,4 +1,4 @@
-"""Everything that a whole deployment writes to its topics is what the published schemas say."""
+"""Everything that a whole deployment publishes matches the published schemas."""
 
 import asyncio
 import secrets
@@ -22,8 +22,8 @@ BAD = b'{"orderId": "bad", "invoiceNumber": "1"}'
 WRITTEN = (*names.TOPICS[2:], *names.DEAD_LETTER_TOPICS)
 
 
-async def everything(settings: Settings) -> list[Record]:
-    """All that our topics hold."""
+async def read_all(settings: Settings) -> list[Record]:
+    """All records of our output topics."""
     arrived = asyncio.Event()
     source = Source(settings, "reader", WRITTEN, arrived.set)
     await source.start()
@@ -31,27 +31,31 @@ async def everything(settings: Settings) -> list[Record]:
         [(topic, partition) for topic in WRITTEN for partition in range(settings.topic_partitions)]
     )
     await source.assign({place: first for place, (first, _) in bounds.items()})
-    wanted, found = sum(end - first for first, end in bounds.values()), []
-    while len(found) < wanted:
+    total, records = sum(end - first for first, end in bounds.values()), []
+    while len(records) < total:
         await arrived.wait()
         arrived.clear()
-        found += source.take(10_000, 64 << 20)
+        records += source.take(10_000, 64 << 20)
     await source.stop()
-    return found
+    return records
 
 
-async def test_what_a_whole_deployment_writes_is_valid(stack: StackEnv, tmp_path: Path):
-    told = list(erp_orders(ORDERS, sorted(CONNECTORS), 3, "emitted"))
+async def test_every_message_of_a_whole_deployment_matches_its_schema(stack: StackEnv, tmp_path: Path):
+    orders = list(erp_orders(ORDERS, sorted(CONNECTORS), 3, "emitted"))
     async with Sandbox(f"emitted_{secrets.token_hex(3)}", tmp_path, stack.as_settings()) as sandbox:
         async with Sink(sandbox.settings) as sink:
             await sink.publish(Outgoing(topic, 0, b"k", BAD, [("x", b"\xff")]) for topic in names.INPUTS)
-        await publish(sandbox.settings, told)
-        await until_done(sandbox, told)
-        assert (await sandbox.verdict(told)).good
+        await publish(sandbox.settings, orders)
+        await until_done(sandbox, orders)
+        assert (await sandbox.verdict(orders)).good
 
-        written = [one for one in await everything(sandbox.settings) if one.topic.endswith("-dlt") or one.value != BAD]
+        written = [
+            record
+            for record in await read_all(sandbox.settings)
+            if record.topic.endswith("-dlt") or record.value != BAD
+        ]
 
     assert complaints(written) == []
     seen = Counter(record.topic for record in written)
-    assert set(seen) == {*WRITTEN}, "nothing was left out"
+    assert set(seen) == {*WRITTEN}, "every topic was written"
     assert seen[names.EVENTS] > 10 * ORDERS

