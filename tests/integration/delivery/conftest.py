@@ -1,4 +1,4 @@
-"""Each test here has a database and a connector of its own."""
+"""The fixture of a delivery worker with a database and a connector of its own."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -74,7 +74,7 @@ class DeliveryHarness(CycleHarness):
         ))  # fmt: skip
 
     def start(self) -> None:
-        """Replaces the handler, as a restart does; it has taken no partitions yet."""
+        """Replaces the handler, as a restart does; the new one owns no partitions yet."""
         self.control = Control(self.settings)
         self.handler = DeliveryHandler(self.control)
         self._handlers.append(self.handler)
@@ -82,11 +82,11 @@ class DeliveryHarness(CycleHarness):
 
     async def take_partitions(self, *partitions: int, former_lease_until_ms: int | None = None) -> None:
         """Takes these partitions, or all, each with a new epoch."""
-        mine = {one: self.epochs.get(one, 0) + 1 for one in partitions or range(PARTITIONS)}
-        taken = {one: TakenPartition(epoch, former_lease_until_ms) for one, epoch in mine.items()}
+        epochs = {number: self.epochs.get(number, 0) + 1 for number in partitions or range(PARTITIONS)}
+        taken = {number: TakenPartition(epoch, former_lease_until_ms) for number, epoch in epochs.items()}
         async with self.connection.transaction():
             await self.handler.taken(self.connection, taken)
-        self._own({**self.epochs, **mine})
+        self._own({**self.epochs, **epochs})
 
     def _own(self, epochs: Mapping[int, int]) -> None:
         self.epochs = dict(epochs)
@@ -137,7 +137,7 @@ class DeliveryHarness(CycleHarness):
         await self.cycle()
 
     async def cycle(self, *, before_commit: Callable[[], None] = lambda: None) -> list[Outgoing]:
-        """Runs a cycle; whoever wakes the worker from here on wants another one."""
+        """Runs a cycle; a wake-up from here on requests another one."""
         self.control.changed.clear()
         self.control.cycle_wanted = False
         return await super().cycle(before_commit=before_commit)
@@ -148,25 +148,24 @@ class DeliveryHarness(CycleHarness):
 
     @property
     def lane(self) -> Lane:
-        """What the worker's memory holds of `acme`; no metric shows the size of its window."""
+        """The worker's lane of `acme`: no metric shows the size of its window."""
         return self.handler._lanes["acme"]
 
     def outcomes(self) -> list[tuple[str, str]]:
         """The outcomes that were published: kind and command id."""
-        found = []
-        for one in self.outgoing:
-            if one.topic == names.OUTCOMES:
-                kind = header(one, "ce_type").removeprefix("command.")
-                found.append((kind, orjson.loads(one.value or b"")["commandId"]))
-        return found
+        return [
+            (header(record, "ce_type").removeprefix("command."), orjson.loads(record.value or b"")["commandId"])
+            for record in self.outgoing
+            if record.topic == names.OUTCOMES
+        ]
 
-    def asked(self) -> list[str]:
+    def requested(self) -> list[str]:
         """The ids of all requests that the connector received, in order."""
-        return [one["requestId"].removeprefix("r-") for one in self.book.requests]
+        return [request["requestId"].removeprefix("r-") for request in self.book.requests]
 
     def effects(self) -> list[str]:
-        """The ids of the requests that had an effect, in order."""
-        return [one["requestId"].removeprefix("r-") for one in self.book.effects]
+        """The ids of all requests that had an effect, in order."""
+        return [effect["requestId"].removeprefix("r-") for effect in self.book.effects]
 
     def plan(self, *words: str) -> None:
         """Plans the connector's faults for the next requests."""

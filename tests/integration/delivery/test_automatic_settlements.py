@@ -1,12 +1,12 @@
-"""R27, R32: what the gateway captured by itself has an operation id of its own; no other success may have it."""
+"""R27, R32: the operation id of an automatic settlement belongs to at most one success."""
 
 import pytest
 
 from tests.integration.delivery.harness import DeliveryHarness
 
 
-async def captured(delivery: DeliveryHarness, settle_id: str, value: int, refunded: int = 0) -> None:
-    """The ledger knows an automatic settlement of payment `p`; the connector's ids count its effects: settle-1, …"""
+async def book_automatic_settlement(delivery: DeliveryHarness, settle_id: str, value: int, refunded: int = 0) -> None:
+    """Books one of payment `p` in the ledger; the connector numbers its effects: settle-1, …"""
     await delivery.connection.execute("INSERT INTO ledger.orders (order_id, partition) VALUES ('o-p', 0)")
     await delivery.connection.execute(
         "INSERT INTO ledger.payments (payment_id, order_id, connector, currency, authorized, cap, settled, settling, "
@@ -21,12 +21,12 @@ async def captured(delivery: DeliveryHarness, settle_id: str, value: int, refund
 @pytest.mark.parametrize(
     ("operation", "settle_id", "value", "refunded"),
     [("settle", "settle-1", 40, 0), ("settle", "settle-1", 100, 100), ("cancel", "cancel-1", 100, 0)],
-    ids=["another value", "refunded meanwhile", "no settle"],
+    ids=["another value", "refunded since", "a cancel"],
 )
 async def test_a_success_under_the_id_of_another_capture_is_suspect_and_holds_its_payment(
     delivery: DeliveryHarness, operation: str, settle_id: str, value: int, refunded: int
 ):
-    await captured(delivery, settle_id, value, refunded)
+    await book_automatic_settlement(delivery, settle_id, value, refunded)
     delivery.send("a", 1, "p", operation=operation)
     delivery.send("b", 2, "p")
     delivery.send("c", 1, "elsewhere")
@@ -35,11 +35,11 @@ async def test_a_success_under_the_id_of_another_capture_is_suspect_and_holds_it
 
     assert delivery.outcomes() == [("suspect", "a"), ("succeeded", "c")]
     assert await delivery.value("SELECT reason FROM dead_letters") == "suspect"
-    assert "b" not in delivery.asked()
+    assert "b" not in delivery.requested()
 
 
-async def test_a_settle_that_returns_exactly_what_the_gateway_captured_is_that_capture(delivery: DeliveryHarness):
-    await captured(delivery, "settle-1", 100)
+async def test_a_settle_with_the_id_and_value_of_an_automatic_settlement_succeeds(delivery: DeliveryHarness):
+    await book_automatic_settlement(delivery, "settle-1", 100)
     delivery.send("a", 1, "p")
     delivery.send("b", 2, "p")
 
@@ -48,11 +48,11 @@ async def test_a_settle_that_returns_exactly_what_the_gateway_captured_is_that_c
     assert delivery.outcomes() == [("succeeded", "a"), ("succeeded", "b")]
 
 
-async def test_the_capture_is_one_commands_and_not_the_next_ones_too(delivery: DeliveryHarness):
-    await captured(delivery, "settle-1", 100)
+async def test_an_automatic_settlement_counts_for_one_command_only(delivery: DeliveryHarness):
+    await book_automatic_settlement(delivery, "settle-1", 100)
     delivery.send("a", 1, "p")
     await delivery.run_until(("a", "succeeded"))
-    delivery.book.effects.clear()  # a connector that counts anew gives the same id again
+    delivery.book.effects.clear()  # a connector that restarts its numbering gives the same id again
     delivery.send("b", 2, "p")
     delivery.send("c", 3, "p")
 

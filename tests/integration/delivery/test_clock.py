@@ -1,4 +1,4 @@
-"""A wall clock that was wrong keeps no command waiting for as long as it was wrong."""
+"""A corrected wall clock delays no command by as much as it was wrong."""
 
 import time
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def clock_ahead(delivery: DeliveryHarness, hours: int) -> Iterator[None]:
 
 
 async def queue_up(delivery: DeliveryHarness) -> None:
-    """Leaves one command to be asked again, its successor, and one that waits for its connector's limit."""
+    """Leaves a command to be retried, its successor, and one that waits for the connector's rate limit."""
     delivery.connectors(acme="max_per_second = 2")
     delivery.handler.reload()
     delivery.plan("error")
@@ -31,7 +31,7 @@ async def queue_up(delivery: DeliveryHarness) -> None:
     await delivery.cycle()
     await delivery.until_result()
     await delivery.cycle()
-    assert delivery.asked() == ["retried"]
+    assert delivery.requested() == ["retried"]
 
 
 async def test_a_clock_set_back_by_an_hour_delays_neither_retries_nor_queued_commands_nor_successors(
@@ -45,7 +45,7 @@ async def test_a_clock_set_back_by_an_hour_delays_neither_retries_nor_queued_com
     await delivery.run_until(("retried", "succeeded"), ("successor", "succeeded"), ("unsent", "succeeded"))
 
 
-async def test_a_correction_that_was_not_committed_is_made_again_and_one_that_was_is_made_once(
+async def test_a_clock_correction_is_repeated_after_a_rollback_and_applied_once(
     delivery: DeliveryHarness,
 ):
     with clock_ahead(delivery, 1):
@@ -59,11 +59,11 @@ async def test_a_correction_that_was_not_committed_is_made_again_and_one_that_wa
     await delivery.cycle()
     await delivery.cycle()
 
-    now_due_at = await delivery.value("SELECT due_at FROM commands WHERE command_id = 'retried'")
-    assert (due_at - now_due_at).total_seconds() == 1_200
+    corrected_due_at = await delivery.value("SELECT due_at FROM commands WHERE command_id = 'retried'")
+    assert (due_at - corrected_due_at).total_seconds() == 1_200
 
 
-async def test_what_a_worker_with_a_clock_far_ahead_leaves_waits_no_longer_than_a_command_ever_does(
+async def test_commands_left_by_a_worker_with_a_clock_far_ahead_wait_at_most_the_longest_wait(
     delivery: DeliveryHarness,
 ):
     with clock_ahead(delivery, 240):
@@ -79,7 +79,7 @@ async def test_what_a_worker_with_a_clock_far_ahead_leaves_waits_no_longer_than_
     assert await delivery.value("SELECT state FROM commands WHERE command_id = 'retried'") == "waiting"
 
 
-async def test_a_command_whose_turn_comes_late_is_due_by_the_clock_of_whoever_passes_the_turn(
+async def test_a_command_is_due_by_the_clock_of_the_worker_that_gives_it_its_turn(
     delivery: DeliveryHarness,
 ):
     with clock_ahead(delivery, 1):
@@ -89,4 +89,4 @@ async def test_a_command_whose_turn_comes_late_is_due_by_the_clock_of_whoever_pa
     delivery.send("first", 1, "p")
 
     await delivery.run_until(("first", "succeeded"), ("second", "succeeded"))
-    assert delivery.asked() == ["first", "second"]
+    assert delivery.requested() == ["first", "second"]

@@ -1,4 +1,4 @@
-"""A command repeats the recipients of its payment in more words than the authorization did."""
+"""Commands that exceed the size limit of inputs, as they repeat the recipients of their payment."""
 
 from tests.integration.delivery.harness import DeliveryHarness
 from worker.kafka.envelope import VALUE_BYTES_MAX
@@ -8,7 +8,7 @@ RECIPIENT = {"id": "seller", "name": "x" * 4_096, "documentType": "CNPJ", "docum
              "amount": 1, "commissionAmount": None}  # fmt: skip
 
 
-async def test_a_command_larger_than_any_input_is_sent_and_has_its_outcome(delivery: DeliveryHarness):
+async def test_a_command_larger_than_any_input_is_sent_and_gets_its_outcome(delivery: DeliveryHarness):
     record = delivery.send("a", value=RECIPIENTS, recipients=[RECIPIENT] * RECIPIENTS)
     assert len(record.value or b"") > VALUE_BYTES_MAX
 

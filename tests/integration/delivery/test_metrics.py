@@ -1,4 +1,4 @@
-"""What has no definite answer is counted, for the alerts that call a person (docs/metrics.md)."""
+"""Metrics of unresolved and short commands, for the alerts that call an operator (docs/metrics.md)."""
 
 from prometheus_client import REGISTRY
 
@@ -11,11 +11,11 @@ STATES = ("asked_again", "manual", "suspect", "unknown")
 
 async def _measured(delivery: DeliveryHarness, name: str) -> dict[str, float]:
     await delivery.handler.measure(delivery.connection, range(PARTITIONS))
-    found = {state: REGISTRY.get_sample_value(name, {"connector": "acme", "state": state}) for state in STATES}
-    return {state: value for state, value in found.items() if value is not None}
+    samples = {state: REGISTRY.get_sample_value(name, {"connector": "acme", "state": state}) for state in STATES}
+    return {state: value for state, value in samples.items() if value is not None}
 
 
-async def test_commands_without_a_definite_answer_are_counted_until_there_is_one(delivery: DeliveryHarness):
+async def test_commands_without_a_definite_answer_are_counted_until_they_get_one(delivery: DeliveryHarness):
     for word, command_id, state in (("manual", "a", "manual"), ("echo", "b", "suspect")):
         delivery.plan(word)
         delivery.send(command_id)
@@ -38,7 +38,7 @@ async def test_commands_without_a_definite_answer_are_counted_until_there_is_one
     assert await _measured(delivery, "settlement_commands_unresolved") == {"manual": 1, "suspect": 1}
 
 
-async def test_a_command_that_was_done_in_part_is_counted_once(delivery: DeliveryHarness):
+async def test_a_short_command_is_counted_once(delivery: DeliveryHarness):
     before = REGISTRY.get_sample_value("settlement_short_total", {"connector": "acme"}) or 0
     delivery.plan("short")
     for command_id in ("a", "b"):

@@ -1,4 +1,4 @@
-"""A connector that repeats what it was sent: the credentials are for it alone."""
+"""Credentials that a connector repeats in its replies are withheld."""
 
 import asyncio
 import json
@@ -12,13 +12,13 @@ from worker.telemetry import lasting_alerts
 TOKEN = 'to/ken"of-acme'
 
 
-async def test_a_credential_that_a_connector_repeats_is_withheld_wherever_its_words_are_kept(
+async def test_a_credential_repeated_by_a_connector_is_withheld_everywhere(
     delivery: DeliveryHarness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("ACME_TOKEN", TOKEN)
-    said = {"code": f"bad-{TOKEN}", "message": "x" * 492 + TOKEN}
-    slashes = http(400, json.dumps(said).replace("/", r"\/").encode())
-    answers = iter([http(401, said), http(200, {"paymentId": TOKEN, "settleId": "s"}), http(400, said), slashes])
+    reply = {"code": f"bad-{TOKEN}", "message": "x" * 492 + TOKEN}
+    slashes = http(400, json.dumps(reply).replace("/", r"\/").encode())
+    answers = iter([http(401, reply), http(200, {"paymentId": TOKEN, "settleId": "s"}), http(400, reply), slashes])
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await answer_with(next(answers))(reader, writer)
@@ -38,12 +38,13 @@ async def test_a_credential_that_a_connector_repeats_is_withheld_wherever_its_wo
 
     rows = await delivery.value("SELECT string_agg(a::text, ' ') FROM attempts a")
     rows += await delivery.value("SELECT string_agg(concat(code, message), ' ') FROM commands")
-    told = b" ".join(
-        b" ".join([one.value or b"", *(content or b"" for _, content in one.headers)]) for one in delivery.outgoing
+    published = b" ".join(
+        b" ".join([record.value or b"", *(content or b"" for _, content in record.headers)])
+        for record in delivery.outgoing
     )
-    kept = rows + told.decode() + capsys.readouterr().out + alerts
+    stored = rows + published.decode() + capsys.readouterr().out + alerts
 
-    assert "bad-[withheld]" in kept
-    assert "the reply has the paymentId [withheld]" in kept
-    assert "to/ken" not in kept
-    assert "of-acme" not in kept
+    assert "bad-[withheld]" in stored
+    assert "the reply has the paymentId [withheld]" in stored
+    assert "to/ken" not in stored
+    assert "of-acme" not in stored

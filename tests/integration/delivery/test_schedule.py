@@ -1,4 +1,4 @@
-"""The schedule is in the table: memory holds a window of it, and each payment's commands keep their line (I6)."""
+"""The schedule of commands: sequence within a payment (I6), retries, leases, restarts and connector changes."""
 
 import asyncio
 import time
@@ -20,22 +20,22 @@ from worker.stream.clock import lease_time
 from worker.stream.cycle import Cycle
 
 
-async def test_commands_of_a_payment_go_one_at_a_time_in_their_order(delivery: DeliveryHarness):
+async def test_commands_of_a_payment_are_sent_one_at_a_time_in_sequence(delivery: DeliveryHarness):
     delivery.send("b", 2, "p")
     await delivery.cycle()
-    assert delivery.asked() == []
+    assert delivery.requested() == []
 
     delivery.send("a", 1, "p")
     delivery.send("c", 3, "p")
     await delivery.run_until(("a", "succeeded"), ("b", "succeeded"), ("c", "succeeded"))
 
-    assert delivery.asked() == ["a", "b", "c"]
+    assert delivery.requested() == ["a", "b", "c"]
     assert delivery.outcomes() == [("succeeded", "a"), ("succeeded", "b"), ("succeeded", "c")]
 
 
 @pytest.mark.parametrize(("word", "state", "goes_on"), [
     ("decline", "declined", True), ("manual", "manual", True), ("echo", "suspect", False)])  # fmt: skip
-async def test_what_left_the_line_lets_the_next_go_and_what_is_doubtful_holds_it(
+async def test_a_closed_command_releases_the_next_one_and_a_suspect_one_holds_it(
     delivery: DeliveryHarness, word: str, state: str, goes_on: bool
 ):
     delivery.plan(word)
@@ -51,33 +51,35 @@ async def test_what_left_the_line_lets_the_next_go_and_what_is_doubtful_holds_it
     assert await delivery.value("SELECT turn FROM commands WHERE command_id = 'b'") == goes_on
 
 
-async def test_memory_holds_a_window_and_the_table_the_rest(delivery: DeliveryHarness, monkeypatch: pytest.MonkeyPatch):
+async def test_memory_holds_a_bounded_window_of_the_commands_in_the_table(
+    delivery: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(windows, "COMMANDS_MAX", 20)
     monkeypatch.setattr(windows, "COMMANDS_LOW", 10)
     delivery.connectors()
     delivery.handler.reload()
-    names = [f"c{number:03}" for number in range(200)]
-    for name in names:
-        delivery.send(name, 1, f"p{name}")
-        if name.endswith("0"):
+    ids = [f"c{number:03}" for number in range(200)]
+    for command_id in ids:
+        delivery.send(command_id, 1, f"p{command_id}")
+        if command_id.endswith("0"):
             await delivery.cycle()
-    delivery.send("one more of the first", 2, "pc000")
+    delivery.send("successor", 2, "pc000")
     await delivery.cycle()
     lane = delivery.lane
     assert len(lane.window) <= 40
 
     delivery.connectors(acme="max_in_flight = 7")
     delivery.handler.reload()
-    while len(delivery.effects()) < len(names) + 1:
+    while len(delivery.effects()) < len(ids) + 1:
         await delivery.run_once()
         assert len(lane.window) <= 40
         assert lane.in_flight <= 7
 
-    await delivery.run_until(*((name, "succeeded") for name in names), ("one more of the first", "succeeded"))
-    assert sorted(delivery.asked()) == sorted([*names, "one more of the first"])
+    await delivery.run_until(*((command_id, "succeeded") for command_id in ids), ("successor", "succeeded"))
+    assert sorted(delivery.requested()) == sorted([*ids, "successor"])
 
 
-async def test_after_a_restart_the_table_says_what_is_due(delivery: DeliveryHarness):
+async def test_a_restarted_worker_resumes_the_commands_in_the_table(delivery: DeliveryHarness):
     delivery.plan("error", "error")
     delivery.send("a", 1, "p")
     delivery.send("b", 2, "p")
@@ -89,11 +91,11 @@ async def test_after_a_restart_the_table_says_what_is_due(delivery: DeliveryHarn
     await delivery.take_partitions()
     await delivery.run_until(("a", "succeeded"), ("b", "succeeded"))
 
-    assert delivery.asked() == ["a", "a", "a", "b"]
+    assert delivery.requested() == ["a", "a", "a", "b"]
     assert await delivery.value("SELECT attempts FROM commands WHERE command_id = 'a'") == 3
 
 
-async def test_an_attempt_without_a_result_is_unknown_and_waits_until_nobody_else_can_be_sending(
+async def test_an_attempt_without_a_result_is_retried_after_the_former_lease_and_the_timeout(
     delivery: DeliveryHarness,
 ):
     timeout_ms = 500
@@ -112,45 +114,45 @@ async def test_an_attempt_without_a_result_is_unknown_and_waits_until_nobody_els
     assert row["begun"] is None
     assert row["due_at"].timestamp() * 1000 == pytest.approx(lease_until_ms + timeout_ms, abs=1)
     assert time.time_ns() // 1_000_000 >= lease_until_ms + timeout_ms
-    assert delivery.asked() == ["a", "a"]
+    assert delivery.requested() == ["a", "a"]
     assert delivery.effects() == ["a"]
 
 
-async def test_a_result_counts_only_for_the_epoch_that_began_it(delivery: DeliveryHarness):
+async def test_a_result_counts_only_in_the_epoch_that_began_its_attempt(delivery: DeliveryHarness):
     delivery.send("a")
     await delivery.cycle()
-    await delivery.take_partitions()  # lost and taken again, while the request is under way
+    await delivery.take_partitions()  # lost and taken again while the request is in flight
 
     await delivery.run_until(("a", "succeeded"))
 
     assert await delivery.value("SELECT uncertain FROM commands")
     assert delivery.outcomes() == [("succeeded", "a")]
-    assert delivery.asked() == ["a", "a"]
+    assert delivery.requested() == ["a", "a"]
 
 
-async def test_a_transaction_that_did_not_happen_sends_nothing_and_loses_nothing(delivery: DeliveryHarness):
+async def test_a_rolled_back_cycle_sends_nothing_and_loses_nothing(delivery: DeliveryHarness):
     delivery.send("a", 1, "p")
     delivery.send("b", 2, "p")
     await delivery.roll_back()
     await asyncio.sleep(0)
-    assert delivery.asked() == []
+    assert delivery.requested() == []
 
     await delivery.cycle()
     await delivery.until_result()
     await delivery.roll_back()
     await delivery.run_until(("a", "succeeded"), ("b", "succeeded"))
 
-    assert delivery.asked() == ["a", "b"]
+    assert delivery.requested() == ["a", "b"]
     assert delivery.outcomes() == [("succeeded", "a"), ("succeeded", "b")]
     assert delivery.lane.in_flight == 0
 
 
-async def test_every_command_is_counted_once_however_often_its_cycle_is_tried(delivery: DeliveryHarness):
+async def test_every_command_is_counted_once_however_often_its_cycle_is_rolled_back(delivery: DeliveryHarness):
     fates = ("applied", "duplicate", "dead_lettered")
     before = [facts(names.COMMANDS, fate) for fate in fates]
     delivery.send("a")
     await delivery.cycle()
-    for value in (100, 100, 999):  # the first is another command, the next its repeat, the last is suspect
+    for value in (100, 100, 999):  # a new command, its duplicate, and a conflicting one
         delivery.send("b", value=value)
     delivery.send("a")
     delivery.send("c", operation="shred")
@@ -163,46 +165,45 @@ async def test_every_command_is_counted_once_however_often_its_cycle_is_tried(de
     assert [facts(names.COMMANDS, fate) - was for fate, was in zip(fates, before, strict=True)] == [2, 2, 2]
 
 
-async def test_another_cycle_s_commit_sends_nothing_that_was_not_written_down(delivery: DeliveryHarness):
+async def test_the_commit_of_another_cycle_sends_no_rolled_back_command(delivery: DeliveryHarness):
     delivery.send("a")
     await delivery.roll_back()
 
-    # As after a record that the database refuses alone: its dead letter is committed without the handler.
+    # As after a record that the database refuses: its dead letter is committed without the handler.
     await delivery.handler.committed(Cycle(delivery.connection, [], delivery.epochs, 0, PARTITIONS))
-    await delivery.handler.release(frozenset(delivery.epochs))  # waits for whatever is under way
-    assert delivery.asked() == []
+    await delivery.handler.release(frozenset(delivery.epochs))  # waits for all calls in flight
+    assert delivery.requested() == []
 
     await delivery.take_partitions()
     await delivery.run_until(("a", "succeeded"))
-    assert delivery.asked() == ["a"]
+    assert delivery.requested() == ["a"]
 
 
-async def test_what_is_handed_over_is_not_begun(delivery: DeliveryHarness):
+async def test_commands_of_released_partitions_are_not_sent(delivery: DeliveryHarness):
     delivery.send("a")
-    mine = frozenset(delivery.epochs)
-    await delivery.handler.release(mine)
+    await delivery.handler.release(frozenset(delivery.epochs))
     await delivery.cycle()
 
     assert await delivery.value("SELECT attempts FROM commands") == 0
-    assert delivery.asked() == []
+    assert delivery.requested() == []
     delivery.start()
     await delivery.take_partitions()
     await delivery.run_until(("a", "succeeded"))
 
 
-async def test_past_the_lease_nothing_is_sent_and_it_counts_as_not_sent(delivery: DeliveryHarness):
+async def test_an_attempt_past_the_lease_counts_as_not_sent(delivery: DeliveryHarness):
     delivery.send("a")
     delivery.control.lease_ends = 0.0
     await delivery.cycle()
     await delivery.cycle()
 
-    assert delivery.asked() == []
+    assert delivery.requested() == []
     row = await delivery.connection.fetchrow("SELECT fate, ended_at FROM attempts")
     assert row["fate"] == "not_sent"
     assert await delivery.value("SELECT uncertain FROM commands") is False
 
 
-async def test_a_worker_that_is_frozen_before_its_first_byte_sends_nothing_once_its_lease_is_over(
+async def test_an_attempt_whose_lease_ends_before_the_first_byte_counts_as_not_sent(
     delivery: DeliveryHarness,
 ):
     delivery.send("a")
@@ -211,15 +212,15 @@ async def test_a_worker_that_is_frozen_before_its_first_byte_sends_nothing_once_
     await delivery.until_result()
     await delivery.cycle()
 
-    assert delivery.asked() == []
+    assert delivery.requested() == []
     assert await delivery.value("SELECT fate FROM attempts") == "not_sent"
     assert await delivery.value("SELECT uncertain FROM commands") is False
     delivery.control.lease_ends = lease_time() + 3600
     await delivery.run_until(("a", "succeeded"))
-    assert delivery.asked() == ["a"]
+    assert delivery.requested() == ["a"]
 
 
-async def test_a_worker_that_lost_all_before_its_first_byte_sends_nothing_and_owes_nobody_a_result(
+async def test_a_worker_that_loses_its_partitions_before_the_first_byte_sends_nothing(
     delivery: DeliveryHarness,
 ):
     delivery.send("a")
@@ -228,14 +229,14 @@ async def test_a_worker_that_lost_all_before_its_first_byte_sends_nothing_and_ow
     delivery.handler.dropped()
     await until(lambda: delivery.lane.in_flight == 0, PATIENCE_SECONDS)
 
-    assert delivery.asked() == []
-    assert not delivery.control.cycle_wanted, "there is no result to book"
+    assert delivery.requested() == []
+    assert not delivery.control.cycle_wanted, "no result is booked"
     await delivery.take_partitions()
     await delivery.run_until(("a", "succeeded"))
-    assert await delivery.value("SELECT uncertain FROM commands"), "nobody saw whether it left"
+    assert await delivery.value("SELECT uncertain FROM commands"), "no worker knows whether it was sent"
 
 
-async def test_what_is_under_way_when_the_worker_must_go_is_answered_and_booked(delivery: DeliveryHarness):
+async def test_a_call_in_flight_at_a_release_is_completed_and_booked(delivery: DeliveryHarness):
     delivery.acme.behaviour = Behaviour(latency_ms=200, currency="USD")
     delivery.send("a")
     await delivery.cycle()
@@ -247,7 +248,7 @@ async def test_what_is_under_way_when_the_worker_must_go_is_answered_and_booked(
     assert delivery.outcomes() == [("succeeded", "a")]
 
 
-async def test_the_horizon_comes_also_while_nobody_may_ask_the_connector(delivery: DeliveryHarness):
+async def test_the_horizon_passes_while_the_connector_is_stopped(delivery: DeliveryHarness):
     delivery.connectors(acme="horizon_hours = 0.0003\nprobe_seconds = 3600")
     delivery.handler.reload()
     delivery.plan("error", "forbidden")
@@ -255,11 +256,11 @@ async def test_the_horizon_comes_also_while_nobody_may_ask_the_connector(deliver
 
     await delivery.run_until(("a", "unknown"))
 
-    assert delivery.asked() == ["a", "a"]
+    assert delivery.requested() == ["a", "a"]
     assert delivery.outcomes() == [("unknown", "a")]
 
 
-async def test_a_connector_that_the_file_stops_naming_while_a_command_is_let_out_keeps_its_commands_waiting(
+async def test_commands_of_a_connector_removed_from_the_file_during_a_cycle_wait(
     delivery: DeliveryHarness,
 ):
     def stop_naming() -> None:
@@ -271,16 +272,16 @@ async def test_a_connector_that_the_file_stops_naming_while_a_command_is_let_out
     await delivery.cycle(before_commit=stop_naming)
     await delivery.run_until(("a", "succeeded"), ("b", "waiting"))
     await delivery.cycle()
-    assert delivery.asked() == ["a"]
+    assert delivery.requested() == ["a"]
 
     delivery.connectors(acme="")
     delivery.handler.reload()
     await delivery.run_until(("b", "succeeded"))
 
-    assert delivery.asked() == ["a", "b"]
+    assert delivery.requested() == ["a", "b"]
 
 
-async def test_a_changed_table_is_gone_by_at_once_whatever_the_old_one_had_to_wait_for(delivery: DeliveryHarness):
+async def test_changed_connector_settings_apply_at_once_despite_old_limits_and_breakers(delivery: DeliveryHarness):
     delivery.connectors(acme="max_per_second = 0.001")
     delivery.handler.reload()
     delivery.send("a")
@@ -302,31 +303,31 @@ async def test_a_changed_table_is_gone_by_at_once_whatever_the_old_one_had_to_wa
     await delivery.run_until(("c", "succeeded"))
 
 
-async def test_a_connector_that_the_file_no_longer_names_is_missed_only_while_commands_wait_for_it(
+async def test_a_connector_missing_from_the_file_is_an_alert_only_while_commands_wait_for_it(
     delivery: DeliveryHarness,
 ):
-    def missed() -> list[str]:
-        return [one["connector"] for one in telemetry.lasting_alerts() if one["code"] == "unknown_connector"]
+    def missing() -> list[str]:
+        return [alert["connector"] for alert in telemetry.lasting_alerts() if alert["code"] == "unknown_connector"]
 
     delivery.send("a")
     await delivery.run_until(("a", "succeeded"))
     delivery.connectors(other="")
     delivery.handler.reload()
     await delivery.cycle()
-    assert missed() == []
+    assert missing() == []
 
     delivery.send("b")
     await delivery.cycle()
-    assert missed() == ["acme"]
+    assert missing() == ["acme"]
 
     delivery.connectors(acme="")
     delivery.handler.reload()
     await delivery.run_until(("b", "succeeded"))
-    assert missed() == []
+    assert missing() == []
 
 
-async def test_a_command_within_an_envelope_or_behind_a_schema_id_is_sent_like_any_other(delivery: DeliveryHarness):
-    within, again = delivery.send("within"), delivery.send("within")
+async def test_a_command_in_an_envelope_or_behind_a_schema_id_is_sent(delivery: DeliveryHarness):
+    within, repeat = delivery.send("within"), delivery.send("within")
     behind = delivery.send("behind")
     data = msgspec.Raw(within.value or b"")
     envelope = {"specversion": "1.0", "id": "1", "source": "a", "type": "command.settle", "data": data}
@@ -335,13 +336,13 @@ async def test_a_command_within_an_envelope_or_behind_a_schema_id_is_sent_like_a
 
     await delivery.run_until(("within", "succeeded"), ("behind", "succeeded"))
 
-    assert sorted(delivery.asked()) == ["behind", "within"]
+    assert sorted(delivery.requested()) == ["behind", "within"]
     assert await delivery.value("SELECT count(*) FROM dead_letters") == 0
     bodies = await delivery.value("SELECT array_agg(body ORDER BY command_id) FROM commands")
-    assert bodies == [(behind.value or b""), again.value]
+    assert bodies == [(behind.value or b""), repeat.value]
 
 
-async def test_the_next_due_commands_are_found_by_an_index_among_a_great_many(delivery: DeliveryHarness):
+async def test_due_commands_are_found_through_an_index(delivery: DeliveryHarness):
     await delivery.connection.execute("""
         INSERT INTO commands (command_id, partition, order_id, payment_id, sequence, operation, connector, value, topic,
             source_partition, "offset", body, headers, "timestamp", due_at, taken_at, turn)
@@ -366,7 +367,7 @@ async def _plan(connection: asyncpg.Connection) -> str:
     return "\n".join(row[0] for row in await connection.fetch("EXPLAIN " + query))
 
 
-async def test_results_of_attempts_are_booked_on_the_page_of_the_attempt(delivery: DeliveryHarness):
+async def test_results_of_attempts_are_hot_updates(delivery: DeliveryHarness):
     """HOT updates: the index gets no second entry for an attempt, however many there are."""
     ids = [f"c{number:04}" for number in range(500)]
     for command_id in ids:
@@ -377,13 +378,13 @@ async def test_results_of_attempts_are_booked_on_the_page_of_the_attempt(deliver
     store = Store(delivery.connection)
     reply = "an answer of a usual length, as connectors give it".ljust(180, ".")
     for start in range(0, len(ids), 50):
-        some = ids[start : start + 50]
+        page = ids[start : start + 50]
         await delivery.connection.execute(
             "INSERT INTO attempts (command_id, attempt, epoch, begun_at) "
             "SELECT id, 1, 1, now() FROM unnest($1::text[]) AS id",
-            some,
+            page,
         )
-        await store.update([], [EndedAttempt(one, 1, delivery.now_ms, "succeeded", 200, "done", reply) for one in some])
+        await store.update([], [EndedAttempt(id_, 1, delivery.now_ms, "succeeded", 200, "done", reply) for id_ in page])
 
     await delivery.connection.execute("SELECT pg_stat_force_next_flush()")
     [(updates, hot)] = await delivery.rows(

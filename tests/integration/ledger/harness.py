@@ -1,4 +1,4 @@
-"""A ledger in front of a real database, one transaction at a time: records in, rows and outgoing records out."""
+"""A ledger on a real database, one transaction at a time: records in, rows and outgoing records out."""
 
 import json
 from pathlib import Path
@@ -54,50 +54,50 @@ class LedgerHarness(CycleHarness):
             place, order_id, json.dumps(data).encode() if raw is None else raw, [*envelope, *headers], NOON_MS
         )
 
-    def again(self, record: Record) -> None:
+    def read_again(self, record: Record) -> None:
         """Makes a record pending that was handled before."""
         self.pending.append(record)
 
     async def apply(self, kind: str, data: object, **more: Any) -> list[Outgoing]:
-        """One fact in a cycle of its own."""
+        """Handles one fact in a cycle of its own."""
         self.send(kind, data, **more)
         return await self.cycle()
 
-    def of(self, topic: str) -> list[dict[str, Any]]:
+    def published(self, topic: str) -> list[dict[str, Any]]:
         """The data of every record published to one topic."""
-        return [orjson.loads(one.value or b"") for one in self.outgoing if one.topic == topic]
+        return [orjson.loads(record.value or b"") for record in self.outgoing if record.topic == topic]
 
     def commands(self) -> list[tuple[str, int]]:
-        return [(kind(one).removeprefix("command."), orjson.loads(one.value or b"")["value"])
-                for one in self.outgoing if one.topic == names.COMMANDS]  # fmt: skip
+        return [(kind(record).removeprefix("command."), orjson.loads(record.value or b"")["value"])
+                for record in self.outgoing if record.topic == names.COMMANDS]  # fmt: skip
 
     def state(self, order_id: str) -> dict[str, Any]:
-        """The order's last snapshot."""
-        return [one for one in self.of(names.ORDERS) if one["orderId"] == order_id][-1]
+        """The order's last published state."""
+        return [state for state in self.published(names.ORDERS) if state["orderId"] == order_id][-1]
 
     def dead(self) -> list[tuple[str, str]]:
         """Topic and reason of every dead letter."""
-        return [(one.topic.removesuffix("-dlt"), header(one, "kafka_dlt-exception-fqcn"))
-                for one in self.outgoing if one.topic.endswith("-dlt")]  # fmt: skip
+        return [(record.topic.removesuffix("-dlt"), header(record, "kafka_dlt-exception-fqcn"))
+                for record in self.outgoing if record.topic.endswith("-dlt")]  # fmt: skip
 
     async def succeed(self, place: int = -1, **more: Any) -> None:
         """Reports that a command succeeded: the last one, unless `place` says which."""
-        command = self.of(names.COMMANDS)[place]
+        command = self.published(names.COMMANDS)[place]
         await self.apply("command.succeeded", outcome(command, **more))
 
     async def is_sound(self) -> bool:
         """Whether neither the audit nor the rebuild finds a fault."""
         return bool((await run_audit(self.settings))["ok"] and (await run_rebuild(self.settings))["ok"])
 
-    async def another(self) -> "LedgerHarness":
+    async def second_worker(self) -> "LedgerHarness":
         """A second worker on the same database and the same topics."""
-        found = LedgerHarness(await connect(self.url, name="another", schema="ledger"), self.url, self.file.parent)
-        found._next_offsets = self._next_offsets
-        return found
+        second = LedgerHarness(await connect(self.url, name="second", schema="ledger"), self.url, self.file.parent)
+        second._next_offsets = self._next_offsets
+        return second
 
 
-def kind(one: Outgoing) -> str:
-    return header(one, "ce_type")
+def kind(record: Outgoing) -> str:
+    return header(record, "ce_type")
 
 
 def outcome(command: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -108,8 +108,8 @@ def outcome(command: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def authorized(order_id: str, value: int = 10_000, payments: list[dict[str, Any]] | None = None, **more: Any
                ) -> dict[str, Any]:  # fmt: skip
-    found = [payment(f"{order_id}.p{n}", **one) for n, one in enumerate(payments or [{"value": value}], 1)]
-    return {"orderId": order_id, "merchant": "shop", "currency": "USD", "value": value, "payments": found} | more
+    full = [payment(f"{order_id}.p{n}", **given) for n, given in enumerate(payments or [{"value": value}], 1)]
+    return {"orderId": order_id, "merchant": "shop", "currency": "USD", "value": value, "payments": full} | more
 
 
 def payment(payment_id: str, value: int = 10_000, connector: str = "c1", **more: Any) -> dict[str, Any]:
@@ -127,6 +127,6 @@ CHANGE = {"orderId": "o1", "requestId": "c", "reason": "r", "discountValue": 600
 INCREMENT = CHANGE | {"requestId": "more", "discountValue": 0, "incrementValue": 3000}
 
 _GUARDED = ("entries", "facts", "events")
-# What a tamperer with the owner's rights runs first and last.
+# Statements that a tamperer with the owner's rights runs first and last.
 UNGUARD = ";".join(f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in _GUARDED)
 GUARD = ";".join(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only" for table in _GUARDED)

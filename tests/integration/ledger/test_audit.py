@@ -1,4 +1,4 @@
-"""`settlement audit` is green on honest books, and names what was tampered with."""
+"""`settlement audit` and `rebuild` accept a correct ledger and name what was tampered with."""
 
 from urllib.parse import urlsplit
 
@@ -10,8 +10,8 @@ from worker.ledger.checking import run_audit, run_rebuild
 from worker.postgres.snapshot import snapshot
 
 
-async def busy(ledger: LedgerHarness) -> None:
-    """Two payments, sales, a return, a discount, a refusal, something parked and something unreadable."""
+async def fill_ledger(ledger: LedgerHarness) -> None:
+    """Applies sales, a return, a discount, a decline, a parked fact and a malformed one to three orders."""
     ledger.send("order.authorized", authorized("o1", payments=[{"value": 7000}, {"value": 3000}]))
     ledger.send("invoice.issued", invoice("o1", "1", 5000))
     ledger.send("order.changed", {"orderId": "o1", "requestId": "c", "reason": "r", "discountValue": 1500,
@@ -21,7 +21,7 @@ async def busy(ledger: LedgerHarness) -> None:
     ledger.send("invoice.issued", invoice("o2", "1", 1))
     ledger.send("invoice.issued", {"orderId": "o1"}, raw=b"{")
     await ledger.cycle()
-    commands = ledger.of(names.COMMANDS)
+    commands = ledger.published(names.COMMANDS)
     for command in commands[:2]:
         ledger.send("command.succeeded", outcome(command))
     ledger.send("command.declined", outcome(commands[2], operationId=None, code="no"))
@@ -34,14 +34,14 @@ async def busy(ledger: LedgerHarness) -> None:
     await ledger.cycle()
 
 
-async def broken(ledger: LedgerHarness) -> set[str]:
+async def broken_invariants(ledger: LedgerHarness) -> set[str]:
     verdict = await run_audit(ledger.settings)
     assert verdict["ok"] is not bool(verdict["findings"])
-    return {one["invariant"] for one in verdict["findings"]}
+    return {finding["invariant"] for finding in verdict["findings"]}
 
 
-async def test_honest_books_are_green_and_fold_to_themselves(ledger: LedgerHarness):
-    await busy(ledger)
+async def test_a_correct_ledger_passes_the_audit_and_the_rebuild(ledger: LedgerHarness):
+    await fill_ledger(ledger)
 
     verdict = await run_audit(ledger.settings)
     rebuilt = await run_rebuild(ledger.settings)
@@ -54,7 +54,7 @@ async def test_honest_books_are_green_and_fold_to_themselves(ledger: LedgerHarne
     assert rebuilt["facts"] == await ledger.value("SELECT count(*) FROM facts") > 10
 
 
-async def test_an_empty_database_is_green(ledger: LedgerHarness):
+async def test_an_empty_database_passes_the_audit_and_the_rebuild(ledger: LedgerHarness):
     assert (await run_audit(ledger.settings))["ok"]
     assert (await run_rebuild(ledger.settings))["ok"]
 
@@ -90,22 +90,22 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", TAMPERED)
-async def test_what_was_tampered_with_is_named(ledger: LedgerHarness, what: str):
-    await busy(ledger)
-    statement, expected = TAMPERED[what]
+@pytest.mark.parametrize("tampering", TAMPERED)
+async def test_the_audit_names_the_invariants_that_tampering_breaks(ledger: LedgerHarness, tampering: str):
+    await fill_ledger(ledger)
+    statement, expected = TAMPERED[tampering]
     await ledger.connection.execute(UNGUARD)
-    if what != "the ledger may be rewritten":
+    if tampering != "the ledger may be rewritten":
         await ledger.connection.execute(statement)
         await ledger.connection.execute(GUARD)
 
-    found = await broken(ledger)
+    broken = await broken_invariants(ledger)
 
-    assert expected <= found, found
+    assert expected <= broken, broken
 
 
-async def test_an_id_that_two_orders_share_is_named(ledger: LedgerHarness):
-    await busy(ledger)
+async def test_the_audit_names_an_id_that_two_orders_share(ledger: LedgerHarness):
+    await fill_ledger(ledger)
     shared = await ledger.connection.fetchrow(
         "INSERT INTO commands SELECT command_id, request_id, 'o3', 'o3.p1', 99, operation, value FROM commands"
         " WHERE order_id = 'o1' LIMIT 1 RETURNING command_id, request_id"
@@ -116,11 +116,11 @@ async def test_an_id_that_two_orders_share_is_named(ledger: LedgerHarness):
     assert {
         f"the command id {shared['command_id']} is used by the orders o1 and o3",
         f"the request id {shared['request_id']} is used by the orders o1 and o3",
-    } <= {one["finding"] for one in findings if one["invariant"] == "I5"}
+    } <= {finding["finding"] for finding in findings if finding["invariant"] == "I5"}
 
 
-async def test_a_fold_that_differs_is_named(ledger: LedgerHarness):
-    await busy(ledger)
+async def test_the_rebuild_names_an_order_whose_facts_give_another_state(ledger: LedgerHarness):
+    await fill_ledger(ledger)
     await ledger.connection.execute(UNGUARD)
     await ledger.connection.execute(
         "UPDATE facts SET fact = convert_to(replace(convert_from(fact, 'UTF8'), '5000', '4000'), 'UTF8')"
@@ -136,10 +136,10 @@ async def test_a_fold_that_differs_is_named(ledger: LedgerHarness):
 @pytest.mark.parametrize("table", ["entries", "facts", "events"])
 @pytest.mark.parametrize("statement", ["UPDATE {} SET order_id = order_id", "DELETE FROM {}", "TRUNCATE {}"])
 @pytest.mark.parametrize("role", ["origin", "replica"])
-async def test_the_database_refuses_to_rewrite_history_whoever_asks(
+async def test_the_database_refuses_to_change_append_only_tables(
     ledger: LedgerHarness, table: str, statement: str, role: str
 ):
-    await busy(ledger)
+    await fill_ledger(ledger)
     before = await ledger.value(f"SELECT count(*) FROM {table}")
     await ledger.connection.execute(f"SET session_replication_role = {role}")
 
@@ -149,7 +149,7 @@ async def test_the_database_refuses_to_rewrite_history_whoever_asks(
     assert await ledger.value(f"SELECT count(*) FROM {table}") == before
 
 
-async def test_the_audit_of_a_large_ledger_may_take_longer_than_the_database_lets_others_take(ledger: LedgerHarness):
+async def test_the_audit_ignores_the_transaction_timeout_of_the_database(ledger: LedgerHarness):
     name = urlsplit(ledger.settings.database).path.removeprefix("/")
     await ledger.connection.execute(f"ALTER DATABASE \"{name}\" SET transaction_timeout = '9s'")
 
@@ -158,17 +158,17 @@ async def test_the_audit_of_a_large_ledger_may_take_longer_than_the_database_let
 
 
 async def test_the_audit_reads_one_snapshot_while_a_worker_writes(ledger: LedgerHarness):
-    await busy(ledger)
+    await fill_ledger(ledger)
     transaction = ledger.connection.transaction()
     await transaction.start()
     await ledger.connection.execute("UPDATE orders SET version = 99 WHERE order_id = 'o1'")
 
-    assert await broken(ledger) == set(), "what is not committed is not seen"
+    assert await broken_invariants(ledger) == set(), "uncommitted changes are not seen"
 
     await transaction.rollback()
 
 
-# As the delivery worker takes over what the ledger issued.
+# Stores the commands that the ledger issued, as the delivery worker does.
 TAKEN_OVER = """
 INSERT INTO delivery.commands (command_id, partition, order_id, payment_id, sequence, operation, connector, value,
     topic, source_partition, "offset", body, headers, "timestamp", due_at, taken_at)
@@ -179,7 +179,7 @@ FROM ledger.commands
 
 
 @pytest.mark.parametrize(
-    ("tampered", "invariant", "says"),
+    ("tampered", "invariant", "message"),
     [
         ("UPDATE delivery.commands SET value = 9999 WHERE sequence = 1", "I5", "the ledger issued no such command"),
         ("UPDATE delivery.commands SET command_id = 'x' WHERE sequence = 2", "I5", "the ledger issued no such command"),
@@ -188,8 +188,8 @@ FROM ledger.commands
          "number 2 was sent, number 1 was never taken over"),
     ],
 )  # fmt: skip
-async def test_what_is_delivered_is_what_the_ledger_issued(
-    ledger: LedgerHarness, tampered: str, invariant: str, says: str
+async def test_the_audit_compares_delivered_commands_with_those_that_the_ledger_issued(
+    ledger: LedgerHarness, tampered: str, invariant: str, message: str
 ) -> None:
     ledger.send("order.authorized", authorized("o1"))
     ledger.send("invoice.issued", invoice("o1", "1", 1000))
@@ -200,12 +200,12 @@ async def test_what_is_delivered_is_what_the_ledger_issued(
 
     await ledger.connection.execute(tampered)
 
-    [found] = (await run_audit(ledger.settings))["findings"]
-    assert found["invariant"] == invariant
-    assert says in found["finding"]
+    [finding] = (await run_audit(ledger.settings))["findings"]
+    assert finding["invariant"] == invariant
+    assert message in finding["finding"]
 
 
-async def test_a_table_of_entries_that_could_be_rewritten_is_found(ledger: LedgerHarness):
+async def test_the_audit_finds_an_entries_table_without_its_append_only_trigger(ledger: LedgerHarness):
     await ledger.connection.execute("ALTER TABLE ledger_entries.entries_2 DISABLE TRIGGER append_only")
 
-    assert await broken(ledger) == {"I9"}
+    assert await broken_invariants(ledger) == {"I9"}

@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order and wherever it arrives: the books stay right and fold to themselves."""
+"""Random histories of orders: the ledger passes the audit and the rebuild after each."""
 
 import random
 from typing import Any
@@ -26,16 +26,16 @@ MODES = "".join(
 )
 
 
-class Chaos:
-    """Draws what happens next; one seed is one history."""
+class History:
+    """Draws the next records at random; one seed gives one history."""
 
     def __init__(self, ledger: LedgerHarness, seed: int) -> None:
         self.ledger, self.dice = ledger, random.Random(seed)
         self.connectors = {f"o{place}": self.dice.choice(["c1", "c1", "c1", "c2", "c3"]) for place in range(ORDERS)}
         self.sent: list[tuple[str, dict[str, Any]]] = []
 
-    def happen(self) -> None:
-        """One record: something new, a repeat, or what became of a command."""
+    def draw(self) -> None:
+        """Sends one record: a new fact, a repeat, or the outcome of a command."""
         dice = self.dice
         if dice.random() < 0.1 and self.sent:
             self._send(*dice.choice(self.sent))
@@ -44,9 +44,9 @@ class Chaos:
         kinds = [self.authorize, self.invoice, self.invoice, self.refund, self.change, self.settle, self.pay]
         if dice.random() < 0.05:
             kinds.append(self.cancel)
-        commands = [one for one in self.ledger.of(names.COMMANDS) if one["orderId"] == order]
+        commands = [command for command in self.ledger.published(names.COMMANDS) if command["orderId"] == order]
         if commands and dice.random() < 0.5:
-            self.become(dice.choice(commands))
+            self.report(dice.choice(commands))
         else:
             dice.choice(kinds)(order)
 
@@ -58,7 +58,7 @@ class Chaos:
              **({"expiresAt": "2026-01-15T14:00:00Z"} if dice.random() < 0.3 else {})}
             for _ in range(dice.randint(1, 3))
         ]  # fmt: skip
-        total = sum(one.get("referenceValue", one["value"]) for one in payments)
+        total = sum(given.get("referenceValue", given["value"]) for given in payments)
         self._send("order.authorized", authorized(order, total, payments))
 
     def invoice(self, order: str) -> None:
@@ -82,23 +82,23 @@ class Chaos:
 
     def pay(self, order: str) -> None:
         if self.dice.random() < 0.2:
-            one = payment(f"{order}.late", self.dice.randint(1, 3000), self.connectors[order])
-            self._send("payment.authorized", {"orderId": order, "payment": one})
+            late = payment(f"{order}.late", self.dice.randint(1, 3000), self.connectors[order])
+            self._send("payment.authorized", {"orderId": order, "payment": late})
 
     def cancel(self, order: str) -> None:
         self._send("order.cancel_requested", {"orderId": order, "reason": "r"})
 
-    def become(self, command: dict[str, Any]) -> None:
-        """Mostly what a connector does; sometimes what it should not; and what a person decides."""
+    def report(self, command: dict[str, Any]) -> None:
+        """Sends an outcome: mostly a correct one, sometimes a wrong one, or an operator's decision."""
         dice, value = self.dice, command["value"]
         at = f"2026-01-15T12:{dice.randint(0, 59):02d}:00Z"
         nothing = {"value": 0, "operationId": None}
-        person = {"value": 0, "by": "Ann", "reason": "r"}
+        operator = {"value": 0, "by": "Ann", "reason": "r"}
         kind, more = dice.choice([
             ("succeeded", {}), ("succeeded", {}), ("succeeded", {}), ("succeeded", {"value": dice.randint(1, value)}),
             ("declined", nothing), ("unknown", nothing), ("manual", nothing), ("suspect", nothing),
-            ("retried", person), ("abandoned", person),
-            ("resolved", person | {"value": dice.choice([0, value, value // 2, value + 5])}),
+            ("retried", operator), ("abandoned", operator),
+            ("resolved", operator | {"value": dice.choice([0, value, value // 2, value + 5])}),
         ])  # fmt: skip
         self._send(f"command.{kind}", outcome(command, at=at, **more))
 
@@ -109,15 +109,15 @@ class Chaos:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_the_books_are_right_after_any_history(ledger: LedgerHarness, seed: int):
+async def test_the_ledger_passes_the_audit_and_the_rebuild_after_any_history(ledger: LedgerHarness, seed: int):
     ledger.file.write_text(MODES)
     ledger.handler.reload()
-    chaos = Chaos(ledger, seed)
+    history = History(ledger, seed)
 
     for _ in range(ROUNDS):
-        for _ in range(chaos.dice.choice([1, 3, 20])):
-            chaos.happen()
-        ledger.now_ms += chaos.dice.randint(0, 400_000)
+        for _ in range(history.dice.choice([1, 3, 20])):
+            history.draw()
+        ledger.now_ms += history.dice.randint(0, 400_000)
         await ledger.cycle()
 
     verdict, rebuilt = await run_audit(ledger.settings), await run_rebuild(ledger.settings)

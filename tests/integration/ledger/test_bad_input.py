@@ -1,4 +1,4 @@
-"""Nothing that arrives stops a partition, raises or goes missing: each record has one fate, each dead one a letter."""
+"""Bad input: no record stops a partition, raises or is lost, and each rejected one becomes a dead letter."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ OPENED = [
 
 
 def fates() -> Counter[tuple[str, str]]:
-    """How many facts were counted so far."""
+    """The number of facts counted so far, by topic and fate."""
     return Counter({
         (topic, fate): int(facts(topic, fate))
         for topic in TOPICS for fate in FATES
@@ -46,7 +46,7 @@ def fates() -> Counter[tuple[str, str]]:
 
 
 def source(dead: Record | Outgoing) -> tuple[str, int, int]:
-    """The record that a dead letter was, by its own headers."""
+    """Topic, partition and offset of a dead letter's record, from its headers."""
     headers = dict(dead.headers)
     offset = int.from_bytes(headers["kafka_dlt-original-offset"], "big")
     return dead.topic.removesuffix("-dlt"), int(headers["__connect.errors.partition"]), offset
@@ -57,7 +57,7 @@ def reason(dead: Record | Outgoing) -> str:
 
 
 async def send(deployment: StreamDeployment, cases: list[Case]) -> dict[tuple[str, int, int], Case]:
-    """Each to a partition of its own choice, as a producer without a key does; returns where each lies."""
+    """Sends each case to a random partition, as a producer without keys does; the cases by their places."""
     dice, waiting = random.Random(5), []
     for case in cases:
         partition = dice.randrange(PARTITIONS)
@@ -68,7 +68,7 @@ async def send(deployment: StreamDeployment, cases: list[Case]) -> dict[tuple[st
     return {(case.topic, partition, (await ack).offset): case for case, partition, ack in waiting}
 
 
-async def test_the_whole_corpus_is_accounted_for_byte_by_byte_and_the_next_order_is_served(
+async def test_every_bad_record_becomes_an_exact_dead_letter_and_the_next_order_is_served(
     deployment: StreamDeployment, caplog: pytest.LogCaptureFixture
 ):
     before = fates()
@@ -94,7 +94,7 @@ async def test_the_whole_corpus_is_accounted_for_byte_by_byte_and_the_next_order
     await deployment.until(lambda: deployment.database.fetchval(opened), "the next order")
 
     async def all_read() -> bool:
-        dead.update({source(one): one for one in deployment.outputs if one.topic.endswith("-dlt")})
+        dead.update({source(record): record for record in deployment.outputs if record.topic.endswith("-dlt")})
         return len(dead) >= await deployment.database.fetchval("SELECT count(*) FROM ledger.dead_letters")
 
     await deployment.until(all_read, "the dead letters on their topics")
@@ -103,9 +103,9 @@ async def test_the_whole_corpus_is_accounted_for_byte_by_byte_and_the_next_order
     wrong = {case.name: reason(dead[place]) for place, case in sent.items() if reason(dead[place]) != case.reason}
     assert wrong == {}
     for place, case in sent.items():
-        one = dead[place]
-        assert (one.key, one.value, one.partition) == (b"any key", case.value, place[1])
-        assert one.headers[: len(case.headers)] == case.headers
+        letter = dead[place]
+        assert (letter.key, letter.value, letter.partition) == (b"any key", case.value, place[1])
+        assert letter.headers[: len(case.headers)] == case.headers
     assert complaints(dead.values()) == []
     rows = await deployment.database.fetch('SELECT topic, partition, "offset", reason, value FROM ledger.dead_letters')
     assert {tuple(row)[:3]: (row["reason"], row["value"]) for row in rows} == {
@@ -114,7 +114,7 @@ async def test_the_whole_corpus_is_accounted_for_byte_by_byte_and_the_next_order
     counted = fates() - before
     assert sum(counted.values()) == len(sent) + len(OPENED) + 1
     assert sum(number for (_, fate), number in counted.items() if fate == "dead_lettered") == len(sent)
-    assert not any(one.exc_info or "Traceback" in one.message for one in caplog.records)
+    assert not any(line.exc_info or "Traceback" in line.message for line in caplog.records)
     assert (await run_audit(deployment.settings))["findings"] == []
     runner.stop()
     await running
@@ -130,13 +130,13 @@ KINDS = [(type_, topic, data) for type_, topic, data, _ in TYPES]
 
 @st.composite
 def records(draw: st.DrawFn) -> Case:
-    """Something like a message: changed in some fields, cut, with bytes exchanged, or no message at all."""
+    """A message with changed fields, truncated, with changed bytes, or no message at all."""
     type_, topic, data = draw(st.sampled_from(KINDS))
     order = draw(st.sampled_from([ORDER, ORDER, "other", "o", "unopened"]))
-    own = {
+    ids = {
         name: draw(st.sampled_from("abcdefghij")) for name in ("invoiceNumber", "requestId", "settleId") if name in data
     }
-    changed = json.loads(json.dumps(data | own).replace(ORDER, order))
+    changed = json.loads(json.dumps(data | ids).replace(ORDER, order))
     if draw(st.booleans()):
         changed |= draw(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=2))
     value, headers = _binary(draw(st.sampled_from([type_] * 9 + [""])), changed)
@@ -163,13 +163,13 @@ def records(draw: st.DrawFn) -> Case:
 
 
 @pytest.mark.timeout(120 + 2 * FUZZ_ROUNDS)
-def test_whatever_arrives_has_one_fate_and_nothing_raises(database_url: str, tmp_path: Path):
-    """`FUZZ_ROUNDS=1000` sends more; each round has a seed of its own, from `FUZZ_SEED` on."""
+def test_every_random_record_has_one_fate_and_none_raises(database_url: str, tmp_path: Path):
+    """`FUZZ_ROUNDS=1000` sends more; each round has its own seed, from `FUZZ_SEED` on."""
     counted: Counter[str] = Counter()
     with asyncio.Runner() as runner:
         connection = runner.run(connect(database_url, name="fuzz", schema="ledger"))
         ledger = LedgerHarness(connection, database_url, tmp_path)
-        runner.run(play(ledger, OPENED))
+        runner.run(run_cycle(ledger, OPENED))
 
         def one_round(number: int) -> None:
             @seed(number)
@@ -177,7 +177,7 @@ def test_whatever_arrives_has_one_fate_and_nothing_raises(database_url: str, tmp
                       suppress_health_check=list(HealthCheck))  # fmt: skip
             @given(st.lists(records(), min_size=1, max_size=12))
             def batch(cases: list[Case]) -> None:
-                counted.update(runner.run(play(ledger, cases)))
+                counted.update(runner.run(run_cycle(ledger, cases)))
 
             batch()
 
@@ -192,27 +192,28 @@ def test_whatever_arrives_has_one_fate_and_nothing_raises(database_url: str, tmp
     assert counted["internal"] == 0
 
 
-async def play(ledger: LedgerHarness, cases: list[Case]) -> Counter[str]:
-    """One cycle; the fates of its records, each of them counted once."""
+async def run_cycle(ledger: LedgerHarness, cases: list[Case]) -> Counter[str]:
+    """Runs one cycle with these cases; the number of records of each fate."""
     before, dice = fates(), random.Random(len(cases))
     for case in cases:
         ledger.read((case.topic, dice.randrange(len(ledger.epochs))), "any key", case.value, case.headers)
-    sent = {one.origin: one for one in ledger.pending}
+    sent = {record.origin: record for record in ledger.pending}
     ledger.now_ms += 1_000
 
-    out = await ledger.cycle()
+    published = await ledger.cycle()
 
     counted = fates() - before
     for topic in TOPICS:
         assert sum(counted[topic, fate] for fate in FATES) == sum(place[0] == topic for place in sent)
-    dead = {source(one): one for one in out if one.topic.endswith("-dlt")}
-    refused, waited = (sum(counted[topic, fate] for topic in TOPICS) for fate in ("dead_lettered", "parked"))
+    dead = {source(record): record for record in published if record.topic.endswith("-dlt")}
+    rejected, parked = (sum(counted[topic, fate] for topic in TOPICS) for fate in ("dead_lettered", "parked"))
     died = len(dead.keys() & sent.keys())
-    assert refused <= died <= refused + waited, "what waited counts as parked, also if its order came and refused it"
-    assert not [one for one in dead.values() if reason(one) == "internal"]
-    for place, one in dead.items():
+    assert rejected <= died <= rejected + parked, "a parked fact counts as parked even if it is rejected later"
+    assert not [letter for letter in dead.values() if reason(letter) == "internal"]
+    for place, letter in dead.items():
         if place in sent:
-            was = sent[place]
-            assert (one.key, one.value, one.headers[: len(was.headers)]) == (was.key, was.value, was.headers)
-    assert complaints(out) == []
+            record = sent[place]
+            sent_headers = letter.headers[: len(record.headers)]
+            assert (letter.key, letter.value, sent_headers) == (record.key, record.value, record.headers)
+    assert complaints(published) == []
     return Counter({fate: sum(counted[topic, fate] for topic in TOPICS) for fate in FATES})

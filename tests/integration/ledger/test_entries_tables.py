@@ -1,4 +1,4 @@
-"""The entries stand in tables of one size; who reads and writes them does not notice."""
+"""The ledger's entries are partitioned into tables of equal size."""
 
 import asyncpg
 import pytest
@@ -9,56 +9,56 @@ from worker.postgres.migrations import migrate, migrations
 
 PER_TABLE = 10_000_000
 BEFORE_THE_TABLES = 14
-WHERE_THEY_STAND = "SELECT place, tableoid::regclass::text FROM ledger.entries ORDER BY place"
+TABLE_OF_EACH_ENTRY = "SELECT place, tableoid::regclass::text FROM ledger.entries ORDER BY place"
 
 
-async def stand_at(ledger: LedgerHarness, place: int) -> None:
-    """As if the order's chain had grown as far as this."""
+async def set_chain_place(ledger: LedgerHarness, place: int) -> None:
+    """Makes the order's chain look as if it had grown to this place."""
     await ledger.connection.execute("UPDATE chains SET place = $1", place)
 
 
-async def test_an_entry_goes_to_the_table_of_its_place(ledger: LedgerHarness):
+async def test_an_entry_is_stored_in_the_table_of_its_place(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
-    await stand_at(ledger, PER_TABLE - 1)
+    await set_chain_place(ledger, PER_TABLE - 1)
     await ledger.apply("invoice.issued", invoice("o1", "1", 1000))
     await ledger.apply("invoice.issued", invoice("o1", "2", 1000))
 
-    assert await ledger.rows(WHERE_THEY_STAND) == [
+    assert await ledger.rows(TABLE_OF_EACH_ENTRY) == [
         (1, "ledger_entries.entries_1"),
         (PER_TABLE, "ledger_entries.entries_1"),
         (PER_TABLE + 1, "ledger_entries.entries_2"),
     ]
 
 
-async def test_a_migration_makes_the_next_tables_in_time(ledger: LedgerHarness):
+async def test_a_migration_creates_the_next_entries_tables_in_advance(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
-    await stand_at(ledger, 4 * PER_TABLE)
+    await set_chain_place(ledger, 4 * PER_TABLE)
 
     assert await migrate(ledger.url) == []
 
     await ledger.apply("invoice.issued", invoice("o1", "1", 1000))
-    assert (await ledger.rows(WHERE_THEY_STAND))[-1] == (4 * PER_TABLE + 1, "ledger_entries.entries_5")
+    assert (await ledger.rows(TABLE_OF_EACH_ENTRY))[-1] == (4 * PER_TABLE + 1, "ledger_entries.entries_5")
 
 
-async def test_a_worker_goes_on_where_nobody_made_a_table_in_time(ledger: LedgerHarness):
+async def test_entries_without_a_table_of_their_own_go_to_the_rest_table(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
-    await stand_at(ledger, 1000 * PER_TABLE)
+    await set_chain_place(ledger, 1000 * PER_TABLE)
     await ledger.apply("invoice.issued", invoice("o1", "1", 1000))
 
-    assert (await ledger.rows(WHERE_THEY_STAND))[-1] == (1000 * PER_TABLE + 1, "ledger_entries.entries_rest")
-    assert await migrate(ledger.url) == [], "no table is made beside it, and nothing fails"
+    assert (await ledger.rows(TABLE_OF_EACH_ENTRY))[-1] == (1000 * PER_TABLE + 1, "ledger_entries.entries_rest")
+    assert await migrate(ledger.url) == [], "the migration adds no table and does not fail"
 
 
 @pytest.mark.parametrize("table", ["entries_1", "entries_4", "entries_rest"])
 @pytest.mark.parametrize("change", ["UPDATE {} SET amount = 1", "DELETE FROM {}", "TRUNCATE {}"])
-async def test_no_table_of_entries_can_be_rewritten_not_even_by_its_owner(
+async def test_not_even_the_owner_can_rewrite_a_table_of_entries(
     ledger: LedgerHarness, table: str, change: str
 ) -> None:
     with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
         await ledger.connection.execute(change.format(f"ledger_entries.{table}"))
 
 
-async def test_an_older_ledger_is_cut_without_a_copy_and_without_a_loss(empty_database: str):
+async def test_the_entries_of_an_older_ledger_are_partitioned_without_copying(empty_database: str):
     await migrate(empty_database, migrations()[:BEFORE_THE_TABLES])
     connection = await asyncpg.connect(empty_database)
     await connection.execute(
@@ -71,14 +71,14 @@ async def test_an_older_ledger_is_cut_without_a_copy_and_without_a_loss(empty_da
 
     await migrate(empty_database)
 
-    assert [tuple(row) for row in await connection.fetch(WHERE_THEY_STAND)] == [
+    assert [tuple(row) for row in await connection.fetch(TABLE_OF_EACH_ENTRY)] == [
         (1, "ledger_entries.entries_3"), (2, "ledger_entries.entries_3"), (25_000_000, "ledger_entries.entries_3"),
     ]  # fmt: skip
     assert await connection.fetchval("SELECT pg_relation_filenode('ledger_entries.entries_3')") == before
     await connection.close()
 
 
-async def test_the_audit_reads_on_from_one_table_into_the_next(ledger: LedgerHarness):
+async def test_the_audit_reads_across_entries_tables(ledger: LedgerHarness):
     await ledger.connection.execute("CREATE OR REPLACE FUNCTION entries_per_table() RETURNS bigint IMMUTABLE RETURN 2")
     await ledger.connection.execute("SELECT add_entries_tables()")
     for number in range(4):

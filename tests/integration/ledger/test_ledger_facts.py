@@ -1,4 +1,4 @@
-"""What becomes of records: applied, duplicate, parked or dead-lettered, each exactly once."""
+"""Fates of the ledger's input records: applied, duplicate, parked or dead-lettered, each exactly once."""
 
 import asyncio
 import time
@@ -22,16 +22,16 @@ async def test_an_invoice_becomes_a_command_events_and_a_snapshot(ledger: Ledger
     ledger.send("order.authorized", authorized("o1"))
     ledger.send("invoice.issued", invoice("o1", "1", 6000), headers=[("traceparent", b"00-aa-bb-01")])
 
-    out = await ledger.cycle()
+    published = await ledger.cycle()
 
-    assert [kind(one) for one in out] == [
+    assert [kind(record) for record in published] == [
         "command.settle", "order.opened", "invoice.accepted", "settlement.requested", "order.state",
     ]  # fmt: skip
-    assert dict(out[0].headers)["traceparent"] == b"00-aa-bb-01"
-    assert all(one.key == b"o1" and one.partition == ledger.home("o1") for one in out)
+    assert dict(published[0].headers)["traceparent"] == b"00-aa-bb-01"
+    assert all(record.key == b"o1" and record.partition == ledger.home("o1") for record in published)
     state = ledger.state("o1")
     assert (state["invoiced"], state["settling"], state["open"], state["version"]) == (6000, 6000, 4000, 2)
-    assert [event["source"]["topic"] for event in ledger.of(names.EVENTS)][-1] == "t.erp.invoices.v1"
+    assert [event["source"]["topic"] for event in ledger.published(names.EVENTS)][-1] == "t.erp.invoices.v1"
 
 
 async def test_many_facts_of_one_order_in_one_batch_are_applied_in_their_order(ledger: LedgerHarness):
@@ -44,10 +44,10 @@ async def test_many_facts_of_one_order_in_one_batch_are_applied_in_their_order(l
     await ledger.cycle()
 
     assert ledger.commands() == [("settle", 6000), ("cancel", 1500), ("settle", 2500)]
-    assert len(ledger.of(names.ORDERS)) == 1, "one snapshot per changed order"
+    assert len(ledger.published(names.ORDERS)) == 1, "one state per changed order"
 
 
-async def test_a_repeat_moves_nothing_and_is_counted(ledger: LedgerHarness):
+async def test_a_duplicate_changes_nothing_and_is_counted(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
     before = facts(names.INVOICES, "duplicate")
@@ -58,8 +58,8 @@ async def test_a_repeat_moves_nothing_and_is_counted(ledger: LedgerHarness):
     assert await ledger.value("SELECT duplicates FROM consumed WHERE topic = $1", names.INVOICES) == 1
 
 
-async def test_what_was_decided_and_rolled_back_is_not_counted(ledger: LedgerHarness):
-    """The stream makes a refused record a dead letter in a cycle in which nothing is decided."""
+async def test_decisions_of_a_rolled_back_cycle_are_not_counted(ledger: LedgerHarness):
+    """The stream dead-letters a refused record in a cycle without the handler, which then sees only its commit."""
     before = facts(names.ORDER_CHANGES, "applied")
     ledger.send("order.authorized", authorized("o1"))
     await ledger.roll_back()
@@ -77,10 +77,10 @@ async def test_a_conflict_is_dead_lettered_once_and_its_repeat_is_a_duplicate(le
     assert await ledger.apply("invoice.issued", invoice("o1", "1", 7000)) == []
 
     assert ledger.dead() == [(names.INVOICES, "conflicting_duplicate")]
-    assert ledger.of(names.EVENTS)[-1]["type"] == "invoice.rejected"
+    assert ledger.published(names.EVENTS)[-1]["type"] == "invoice.rejected"
 
 
-async def test_what_cannot_be_read_is_a_dead_letter_byte_for_byte_and_the_next_goes_on(ledger: LedgerHarness):
+async def test_a_malformed_record_is_dead_lettered_byte_for_byte_and_the_next_is_applied(ledger: LedgerHarness):
     ledger.send("order.authorized", authorized("o1"))
     cut = b'{"orderId": "o1", "invoiceValue": 60'
     bad = ledger.send("invoice.issued", {"orderId": "o1"}, raw=cut, headers=[("x", b"\xff\x00")])
@@ -91,7 +91,7 @@ async def test_what_cannot_be_read_is_a_dead_letter_byte_for_byte_and_the_next_g
     await ledger.cycle()
 
     assert [reason for _, reason in ledger.dead()] == ["malformed", "invalid", "unknown_type"]
-    dead = next(one for one in ledger.outgoing if one.topic == "erp.invoices.v1-dlt")
+    dead = next(record for record in ledger.outgoing if record.topic == "erp.invoices.v1-dlt")
     assert (dead.key, dead.value, dead.partition) == (bad.key, bad.value, bad.partition)
     assert dead.headers[: len(bad.headers)] == bad.headers
     assert ledger.commands() == [("settle", 6000)]
@@ -99,7 +99,7 @@ async def test_what_cannot_be_read_is_a_dead_letter_byte_for_byte_and_the_next_g
     assert message.startswith("invoiceValue: must be a whole number")
 
 
-async def test_facts_wait_for_their_order_and_are_applied_in_the_order_in_which_they_were_stored(ledger: LedgerHarness):
+async def test_facts_parked_for_their_order_are_applied_in_the_order_they_were_stored(ledger: LedgerHarness):
     await ledger.apply("invoice.issued", invoice("o1", "2", 4000))
     await ledger.apply("invoice.issued", invoice("o1", "1", 5000))
     assert await ledger.value("SELECT count(*) FROM parked") == 2
@@ -111,11 +111,13 @@ async def test_facts_wait_for_their_order_and_are_applied_in_the_order_in_which_
 
     assert ledger.commands() == [("settle", 4000), ("settle", 5000), ("settle", 1000)]
     assert await ledger.value("SELECT count(*) FROM parked") == 0
-    sources = [(one["source"]["offset"]) for one in ledger.of(names.EVENTS) if one["type"] == "invoice.accepted"]
+    sources = [
+        event["source"]["offset"] for event in ledger.published(names.EVENTS) if event["type"] == "invoice.accepted"
+    ]
     assert sources == [0, 1, 2], "each event names the record that its fact came in"
 
 
-async def test_a_fact_parked_in_the_batch_that_brings_its_order_is_never_stored(ledger: LedgerHarness):
+async def test_a_fact_whose_order_arrives_in_the_same_batch_is_not_stored_as_parked(ledger: LedgerHarness):
     ledger.send("invoice.issued", invoice("o1", "1", 4000))
     ledger.send("order.authorized", authorized("o1"))
 
@@ -137,7 +139,7 @@ async def test_a_fact_that_names_an_unknown_payment_waits_for_it(ledger: LedgerH
     assert await ledger.rows("SELECT settle_id, value, automatic FROM settlements") == [("s", 3000, True)]
 
 
-async def test_what_never_gets_its_order_is_given_up_after_the_parking_time(ledger: LedgerHarness):
+async def test_a_fact_whose_order_never_arrives_is_dead_lettered_after_the_parking_time(ledger: LedgerHarness):
     record = ledger.send("invoice.issued", invoice("o1", "1", 4000))
     await ledger.cycle()
     ledger.now_ms += 72 * 3_600_000 - 1
@@ -153,7 +155,7 @@ async def test_what_never_gets_its_order_is_given_up_after_the_parking_time(ledg
     assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
 
 
-async def test_an_order_that_never_comes_makes_no_further_fact_dearer_and_is_given_up_part_by_part(
+async def test_facts_of_a_missing_order_are_parked_at_constant_cost_and_expire_in_portions(
     ledger: LedgerHarness,
 ):
     for number in range(250):
@@ -162,15 +164,15 @@ async def test_an_order_that_never_comes_makes_no_further_fact_dearer_and_is_giv
     ledger.now_ms += 1_000
     await ledger.apply("invoice.issued", invoice("o1", "late", 100))
     [fold] = (await LedgerTables(Cycle(ledger.connection, [], {}, ledger.now_ms, 4)).lock(["o1"], opening=())).values()
-    found = fold.waiting
-    assert (found.parked, found.number, found.due_ms()) == ([], 251, ledger.now_ms - 1_000 + 72 * 3_600_000)
+    waiting = fold.waiting
+    assert (waiting.parked, waiting.number, waiting.due_ms()) == ([], 251, ledger.now_ms - 1_000 + 72 * 3_600_000)
 
     ledger.now_ms += 72 * 3_600_000 - 1_000
-    waiting = []
+    remaining = []
     while ledger.handler.next_due_ms() <= ledger.now_ms:
         await ledger.cycle()
-        waiting += await ledger.rows("SELECT parked, (SELECT count(*) FROM parked) FROM orders")
-    assert waiting == [(151, 151), (51, 51), (1, 1)]
+        remaining += await ledger.rows("SELECT parked, (SELECT count(*) FROM parked) FROM orders")
+    assert remaining == [(151, 151), (51, 51), (1, 1)]
     ledger.now_ms += 1_000
     await ledger.cycle()
 
@@ -178,7 +180,7 @@ async def test_an_order_that_never_comes_makes_no_further_fact_dearer_and_is_giv
     assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
 
 
-async def test_an_order_whose_facts_are_given_up_by_a_later_cycle_is_not_written_before(ledger: LedgerHarness):
+async def test_an_order_whose_parked_facts_expire_in_a_later_cycle_is_not_written_earlier(ledger: LedgerHarness):
     for number in range(150):
         ledger.send("invoice.issued", invoice(f"o{number}", "1", 100))
     await ledger.cycle()
@@ -195,7 +197,7 @@ async def test_an_order_whose_facts_are_given_up_by_a_later_cycle_is_not_written
     assert await ledger.rows("SELECT DISTINCT parked, wake_at FROM orders") == [(0, None)]
 
 
-async def test_facts_that_were_not_looked_at_are_applied_when_their_order_comes(ledger: LedgerHarness):
+async def test_facts_parked_in_separate_cycles_are_applied_when_their_order_arrives(ledger: LedgerHarness):
     for number in range(3):
         await ledger.apply("invoice.issued", invoice("o1", str(number), 100))
 
@@ -205,7 +207,7 @@ async def test_facts_that_were_not_looked_at_are_applied_when_their_order_comes(
     assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
 
 
-async def test_however_many_payments_waited_for_their_order_each_is_added_when_it_comes(ledger: LedgerHarness):
+async def test_hundreds_of_parked_payments_are_added_when_their_order_arrives(ledger: LedgerHarness):
     for number in range(2, 602):
         ledger.send("payment.authorized", {"orderId": "o1", "payment": payment(f"o1.p{number}", 100)})
     await ledger.cycle()
@@ -217,7 +219,7 @@ async def test_however_many_payments_waited_for_their_order_each_is_added_when_i
     assert await ledger.rows("SELECT parked, wake_at FROM orders") == [(0, None)]
 
 
-async def test_what_waits_for_a_payment_that_waited_too_is_applied_in_the_order_in_which_it_was_stored(
+async def test_each_parked_payment_is_applied_with_the_settlements_parked_for_it(
     ledger: LedgerHarness,
 ):
     for number in (2, 4, 3):
@@ -228,32 +230,32 @@ async def test_what_waits_for_a_payment_that_waited_too_is_applied_in_the_order_
 
     await ledger.apply("order.authorized", authorized("o1"))
 
-    # Each payment, and at once what waits for it; for the one that has not come its settlement goes on waiting.
+    # Each payment is followed by the settlement parked for it; the settlement of the missing payment stays parked.
     assert await ledger.rows('SELECT "offset" FROM facts ORDER BY sequence') == [(5,), (3,), (2,), (4,), (0,)]
     assert await ledger.rows('SELECT waits_for, "offset" FROM parked') == [("payment", 1)]
 
 
-async def test_while_what_waited_for_an_order_is_decided_the_lease_can_be_renewed(
+async def test_the_lease_can_be_renewed_while_many_parked_facts_are_decided(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     for number in range(50):
         ledger.send("invoice.issued", invoice("o1", str(number), 100))
     await ledger.cycle()
     monkeypatch.setattr(time_slice, "SLICE_SECONDS", 0.0)
-    said: list[str] = []
+    steps: list[str] = []
 
-    def told(*given: Any) -> Decision:
-        said.append("decided")
-        asyncio.get_running_loop().call_soon(said.append, "others")
-        return decide(*given)
+    def decide_and_note(*arguments: Any) -> Decision:
+        steps.append("decided")
+        asyncio.get_running_loop().call_soon(steps.append, "others")
+        return decide(*arguments)
 
-    monkeypatch.setattr("worker.ledger.order_fold.decide", told)
+    monkeypatch.setattr("worker.ledger.order_fold.decide", decide_and_note)
     await ledger.apply("order.authorized", authorized("o1"))
 
-    assert said == ["decided", "others"] * 51
+    assert steps == ["decided", "others"] * 51
 
 
-async def test_an_order_is_opened_also_where_what_waited_for_it_takes_longer_than_the_database_lets_a_session_idle(
+async def test_deciding_many_parked_facts_does_not_exceed_the_idle_in_transaction_timeout(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     for number in range(20):
@@ -261,23 +263,23 @@ async def test_an_order_is_opened_also_where_what_waited_for_it_takes_longer_tha
     await ledger.cycle()
     await ledger.connection.execute("SET idle_in_transaction_session_timeout = '1s'")
 
-    def slowly(*given: Any) -> Decision:
+    def decide_slowly(*arguments: Any) -> Decision:
         until = time.monotonic() + 0.1
         while time.monotonic() < until:
             pass
-        return decide(*given)
+        return decide(*arguments)
 
-    monkeypatch.setattr("worker.ledger.order_fold.decide", slowly)
+    monkeypatch.setattr("worker.ledger.order_fold.decide", decide_slowly)
     await ledger.apply("order.authorized", authorized("o1"))
 
     assert ledger.commands() == [("settle", 100)] * 20
 
 
-async def test_a_record_that_waits_and_is_read_again_goes_on_waiting_once(ledger: LedgerHarness):
+async def test_a_parked_record_that_is_read_again_stays_parked_once(ledger: LedgerHarness):
     record = ledger.send("invoice.issued", invoice("o1", "1", 4000))
     await ledger.cycle()
 
-    ledger.again(record)
+    ledger.read_again(record)
     await ledger.cycle()
 
     assert ledger.outgoing == []
@@ -287,21 +289,21 @@ async def test_a_record_that_waits_and_is_read_again_goes_on_waiting_once(ledger
     assert await ledger.rows("SELECT records, duplicates FROM consumed") == [(1, 0)]
 
 
-async def test_what_stands_where_another_record_had_stood_is_no_repeat_of_it(ledger: LedgerHarness):
-    """A topic was made anew, or lost what it had acknowledged, and the position was set back: the places come again."""
+async def test_a_record_at_a_reused_offset_is_not_a_duplicate(ledger: LedgerHarness):
+    """Offsets are reused after a topic was recreated or truncated and the position was set back."""
     await ledger.apply("order.authorized", authorized("o1"))
     for number, value in (("1", 4000), ("1", 4000), ("1", 5000)):  # a fact, a repeat, a dead letter
         ledger.send("invoice.issued", invoice("o1", number, value))
-    ledger.send("invoice.issued", invoice("o9", "1", 100), partition=ledger.home("o1"))  # waits
+    ledger.send("invoice.issued", invoice("o9", "1", 100), partition=ledger.home("o1"))  # parked
     await ledger.cycle()
     ledger.recreate_topics()
 
     for number, value in (("2", 1000), ("3", 1100), ("4", 1200), ("5", 1300), ("5", 1400)):
         ledger.send("invoice.issued", invoice("o1", number, value))
     ledger.send("invoice.issued", invoice("o8", "1", 100), partition=ledger.home("o1"))
-    again = list(ledger.pending)
+    records = list(ledger.pending)
     await ledger.cycle()
-    ledger.pending = again  # somebody sets the position back once more
+    ledger.pending = records  # an operator sets the position back once more
     await ledger.cycle()
 
     settled = [value for _, value in ledger.commands()]
@@ -311,7 +313,7 @@ async def test_what_stands_where_another_record_had_stood_is_no_repeat_of_it(led
     assert (await run_audit(ledger.settings))["findings"] == []
 
 
-async def test_what_is_told_of_a_record_whose_place_is_another_ones_follows_the_schemas(ledger: LedgerHarness):
+async def test_messages_about_a_record_at_a_reused_offset_match_their_schemas(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     for number, value in (("1", 4000), ("2", 1000)):
         ledger.send("invoice.issued", invoice("o1", number, value))
@@ -324,11 +326,11 @@ async def test_what_is_told_of_a_record_whose_place_is_another_ones_follows_the_
 
     assert ledger.dead() == [(names.INVOICES, "conflicting_duplicate")]
     assert ledger.commands()[-1] == ("settle", 1100)
-    assert ledger.of(names.EVENTS)[-1]["source"] is None
+    assert ledger.published(names.EVENTS)[-1]["source"] is None
     assert complaints(ledger.outgoing) == []
 
 
-async def test_a_fact_whose_producer_sent_a_header_without_a_value_waits_and_dies_as_it_came(ledger: LedgerHarness):
+async def test_a_parked_fact_keeps_its_headers_without_values(ledger: LedgerHarness):
     nothing = [("x", None), ("x", b"")]
     await ledger.apply("invoice.issued", invoice("o1", "1", 4000), headers=nothing)
     late = ledger.send("invoice.issued", invoice("o2", "1", 5000), headers=nothing)
@@ -339,11 +341,11 @@ async def test_a_fact_whose_producer_sent_a_header_without_a_value_waits_and_die
     await ledger.cycle()
 
     assert ledger.commands() == [("settle", 4000)]
-    [dead] = [one for one in ledger.outgoing if one.topic == "erp.invoices.v1-dlt"]
+    [dead] = [record for record in ledger.outgoing if record.topic == "erp.invoices.v1-dlt"]
     assert dead.headers[: len(late.headers)] == late.headers
 
 
-async def test_an_order_with_a_connector_that_nobody_named_waits_for_the_file(ledger: LedgerHarness):
+async def test_an_order_with_an_unknown_connector_waits_for_the_connectors_file(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "c2"}]))
     await ledger.apply("invoice.issued", invoice("o1", "1", 4000))
     assert alert("unknown_connector", "c2") == 1
@@ -352,7 +354,7 @@ async def test_an_order_with_a_connector_that_nobody_named_waits_for_the_file(le
 
     ledger.file.write_text(ledger.file.read_text().replace("connectors.c1", "connectors.c2"))
     ledger.handler.reload()
-    assert ledger.handler.next_due_ms() == 0, "a cycle is wanted now"
+    assert ledger.handler.next_due_ms() == 0, "a cycle is due now"
     await ledger.cycle()
 
     assert alert("unknown_connector", "c2") == 0
@@ -360,17 +362,17 @@ async def test_an_order_with_a_connector_that_nobody_named_waits_for_the_file(le
     assert await ledger.rows("SELECT awaits, parked FROM orders") == [(None, 0)]
 
 
-async def test_orders_that_wait_for_connectors_are_not_looked_for_again_and_again(
+async def test_orders_that_wait_for_connectors_are_searched_every_ten_seconds_and_on_reload(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
-    looks: list[int] = []
-    look = LedgerTables.named_orders
+    searches: list[int] = []
+    search = LedgerTables.named_orders
 
-    async def told(tables: LedgerTables, *given: Any) -> list[str]:
-        looks.append(ledger.now_ms - NOON_MS)
-        return await look(tables, *given)
+    async def timed(tables: LedgerTables, *arguments: Any) -> list[str]:
+        searches.append(ledger.now_ms - NOON_MS)
+        return await search(tables, *arguments)
 
-    monkeypatch.setattr(LedgerTables, "named_orders", told)
+    monkeypatch.setattr(LedgerTables, "named_orders", timed)
     await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "c2"}]))
     for _ in range(12):
         ledger.now_ms += 1_000
@@ -379,33 +381,33 @@ async def test_orders_that_wait_for_connectors_are_not_looked_for_again_and_agai
     ledger.handler.reload()
     await ledger.cycle()
 
-    assert looks == [0, 10_000, 12_000]
+    assert searches == [0, 10_000, 12_000]
     assert ledger.state("o1")["mode"] == "PARTIAL"
 
 
-async def test_a_file_that_names_a_connector_while_a_cycle_runs_is_gone_by_in_the_next(
+async def test_a_connector_added_to_the_file_during_a_cycle_is_used_in_the_next_one(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "c2"}]))
-    look = LedgerTables.named_orders
+    search = LedgerTables.named_orders
 
-    async def named_meanwhile(tables: LedgerTables, *given: Any) -> list[str]:
-        found = await look(tables, *given)
+    async def search_and_add_connector(tables: LedgerTables, *arguments: Any) -> list[str]:
+        orders = await search(tables, *arguments)
         ledger.file.write_text(ledger.file.read_text().replace("connectors.c1", "connectors.c2"))
         ledger.handler.reload()
-        return found
+        return orders
 
-    monkeypatch.setattr(LedgerTables, "named_orders", named_meanwhile)
+    monkeypatch.setattr(LedgerTables, "named_orders", search_and_add_connector)
     ledger.now_ms += 60_000
     await ledger.cycle()
-    monkeypatch.setattr(LedgerTables, "named_orders", look)
+    monkeypatch.setattr(LedgerTables, "named_orders", search)
     ledger.now_ms += 1_000
     await ledger.cycle()
 
     assert ledger.state("o1")["mode"] == "PARTIAL"
 
 
-async def test_a_file_that_does_not_parse_keeps_the_old_one(ledger: LedgerHarness):
+async def test_a_connectors_file_that_does_not_parse_keeps_the_old_settings(ledger: LedgerHarness):
     ledger.file.write_text("[connectors.c1")
     ledger.handler.reload()
 
@@ -430,10 +432,10 @@ async def test_a_payment_of_another_order_is_refused(ledger: LedgerHarness, toge
     assert await ledger.rows("SELECT order_id, opened, parked FROM orders ORDER BY 1") == [
         ("o1", True, 0), ("o2", False, 1),
     ]  # fmt: skip
-    assert {one["orderId"] for one in ledger.of(names.ORDERS)} == {"o1"}
+    assert {state["orderId"] for state in ledger.published(names.ORDERS)} == {"o1"}
 
 
-async def test_a_parked_payment_of_another_order_is_refused_when_the_file_names_the_connector(ledger: LedgerHarness):
+async def test_a_parked_payment_of_another_order_is_refused_once_its_connector_is_known(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("order.authorized", authorized("o2", payments=[{"value": 10_000, "connector": "c2"}]))
     await ledger.apply("payment.authorized", {"orderId": "o2", "payment": payment("o1.p1", 5000)})
@@ -446,25 +448,25 @@ async def test_a_parked_payment_of_another_order_is_refused_when_the_file_names_
     assert ledger.dead() == [(names.ORDER_CHANGES, "conflicting_duplicate")]
 
 
-async def test_an_authorization_lapses_when_its_time_has_come(ledger: LedgerHarness):
+async def test_an_authorization_lapses_when_it_expires(ledger: LedgerHarness):
     expires = {"value": 10_000, "expiresAt": "2026-01-17T12:00:00Z"}
     await ledger.apply("order.authorized", authorized("o1", payments=[expires]))
     ledger.now_ms += 24 * 3_600_000
     await ledger.cycle()
-    assert ledger.of(names.EVENTS)[-1]["type"] == "authorization.expiring"
+    assert ledger.published(names.EVENTS)[-1]["type"] == "authorization.expiring"
 
     ledger.now_ms += 24 * 3_600_000
     await ledger.cycle()
 
-    assert ledger.of(names.EVENTS)[-1]["type"] == "authorization.lapsed"
-    assert ledger.of(names.EVENTS)[-1]["source"] is None
+    assert ledger.published(names.EVENTS)[-1]["type"] == "authorization.lapsed"
+    assert ledger.published(names.EVENTS)[-1]["source"] is None
     assert await ledger.rows("SELECT lapsed, wake_at FROM payments JOIN orders USING (order_id)") == [(True, None)]
 
 
-async def test_time_comes_before_the_records_of_the_same_cycle(ledger: LedgerHarness):
-    """Also of an order that another worker opened after this one had looked for deadlines."""
+async def test_an_expired_authorization_lapses_before_the_records_of_the_same_cycle(ledger: LedgerHarness):
+    """Also if another worker opened the order after this one had read the deadlines."""
     await ledger.cycle()
-    other = await ledger.another()
+    other = await ledger.second_worker()
     expires = {"value": 10_000, "expiresAt": "2026-01-15T12:00:00.500Z"}
     await other.apply("order.authorized", authorized("o1", payments=[expires]))
     await other.connection.close()
@@ -478,14 +480,14 @@ async def test_time_comes_before_the_records_of_the_same_cycle(ledger: LedgerHar
 
 
 @pytest.mark.parametrize("edge", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
-async def test_an_authorization_may_expire_at_the_edge_of_time(ledger: LedgerHarness, edge: str):
+async def test_an_authorization_may_expire_in_the_first_or_the_last_year(ledger: LedgerHarness, edge: str):
     await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "expiresAt": edge}]))
     await ledger.cycle()
 
     assert ledger.state("o1")["payments"][0]["lapsed"] is edge.startswith("0001")
 
 
-async def test_a_rolled_back_cycle_leaves_no_memory(ledger: LedgerHarness):
+async def test_a_rolled_back_cycle_leaves_nothing_in_memory(ledger: LedgerHarness):
     ledger.send("order.authorized", authorized("o1"))
     await ledger.roll_back()
 
@@ -495,7 +497,7 @@ async def test_a_rolled_back_cycle_leaves_no_memory(ledger: LedgerHarness):
     assert await ledger.rows("SELECT records, duplicates FROM consumed") == [(1, 0)]
 
 
-async def test_a_suspect_automatic_settlement_that_waited_is_dead_lettered_as_it_came(ledger: LedgerHarness):
+async def test_a_parked_automatic_settlement_found_suspect_is_dead_lettered_unchanged(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
     record = ledger.send(
@@ -507,19 +509,21 @@ async def test_a_suspect_automatic_settlement_that_waited_is_dead_lettered_as_it
     await ledger.succeed()
 
     assert ledger.dead() == [(names.ORDER_CHANGES, "suspect")]
-    dead = next(one for one in ledger.outgoing if one.topic.endswith("-dlt"))
+    dead = next(record for record in ledger.outgoing if record.topic.endswith("-dlt"))
     assert (dead.value, dict(dead.headers)["__connect.errors.offset"]) == (record.value, str(record.offset).encode())
     assert await ledger.value("SELECT count(*) FROM parked") == 0
     assert ledger.state("o1")["status"] == "attention"
 
 
-async def test_a_fact_that_cannot_be_decided_is_one_dead_letter(ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch):
+async def test_a_fact_whose_decision_fails_becomes_one_dead_letter(
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
+):
     await ledger.apply("order.authorized", authorized("o1"))
 
-    def broken(*_: object) -> None:
-        raise AssertionError("a rule of ours is broken")
+    def fail(*_: object) -> None:
+        raise AssertionError("a broken rule")
 
-    monkeypatch.setattr("worker.ledger.order_fold.decide", broken)
+    monkeypatch.setattr("worker.ledger.order_fold.decide", fail)
     await ledger.apply("invoice.issued", invoice("o1", "1", 4000))
     monkeypatch.undo()
     await ledger.apply("invoice.issued", invoice("o1", "2", 3000))
@@ -528,7 +532,7 @@ async def test_a_fact_that_cannot_be_decided_is_one_dead_letter(ledger: LedgerHa
     assert ledger.commands() == [("settle", 3000)]
 
 
-async def test_the_whole_input_read_again_from_the_start_makes_not_one_entry_more(ledger: LedgerHarness):
+async def test_reading_the_whole_input_again_adds_no_row(ledger: LedgerHarness):
     ledger.send("invoice.issued", {"orderId": "o1"}, raw=b"{")
     ledger.send("order.authorized", authorized("o1"))
     ledger.send("invoice.issued", invoice("o1", "1", 6000))
@@ -551,12 +555,12 @@ async def test_the_whole_input_read_again_from_the_start_makes_not_one_entry_mor
     assert (await run_audit(ledger.settings))["findings"] == []
 
 
-@pytest.mark.parametrize("others", [1, 40], ids=["few", "so many that rows go by COPY"])
+@pytest.mark.parametrize("others", [1, 40], ids=["few", "so many that rows are copied"])
 @pytest.mark.parametrize(
     "refusing",
     ["payments ADD CHECK (payment_id <> 'o1.p1' OR NOT lapsed)", "facts ADD CHECK (order_id <> 'o1' OR sequence < 2)"],
 )
-async def test_an_order_whose_own_time_the_database_refuses_does_not_stop_the_others(
+async def test_an_order_whose_lapse_the_database_refuses_does_not_stop_the_others(
     ledger: LedgerHarness, others: int, refusing: str
 ):
     expires = {"value": 10_000, "expiresAt": "2026-01-15T12:00:10Z"}
@@ -569,5 +573,5 @@ async def test_an_order_whose_own_time_the_database_refuses_does_not_stop_the_ot
     await ledger.cycle()
 
     assert await ledger.rows("SELECT payment_id FROM payments WHERE NOT lapsed ORDER BY 1") == [("o1.p1",), ("o3.p1",)]
-    assert [one["type"] for one in ledger.of(names.EVENTS)].count("authorization.lapsed") == others
+    assert [event["type"] for event in ledger.published(names.EVENTS)].count("authorization.lapsed") == others
     assert alert("refused_by_database") == 1

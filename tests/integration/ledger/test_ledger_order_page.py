@@ -1,4 +1,4 @@
-"""`settlement order`: what a person sees of one order."""
+"""`settlement order`: the page of one order."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from worker.people.orders import read_order
 from worker.postgres.connecting import Connection
 
 
-async def test_the_page_shows_balances_invoices_timeline_and_what_was_asked(ledger: LedgerHarness):
+async def test_the_order_page_shows_balances_invoices_timeline_and_requests(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "A[1]", 6000))
     console = Console(record=True, width=250, file=io.StringIO())
@@ -35,7 +35,7 @@ async def test_the_page_shows_balances_invoices_timeline_and_what_was_asked(ledg
     assert [entry["amount"] for entry in page.entries] == [10_000, 6000]
 
 
-async def test_what_needs_a_person_is_named_with_the_word_for_what_it_hangs_on(ledger: LedgerHarness):
+async def test_the_order_page_shows_what_needs_an_operator_and_for_which_invoice(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
     await ledger.succeed(value=60)
@@ -48,14 +48,14 @@ async def test_what_needs_a_person_is_named_with_the_word_for_what_it_hangs_on(l
     assert "needs a person: short 59.40 for invoice 1\n" in console.export_text()
 
 
-async def test_a_command_that_was_not_sent_is_shown_with_what_the_last_attempt_met(ledger: LedgerHarness):
+async def test_an_unsent_command_is_shown_with_the_error_of_its_last_attempt(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
     page = await read_order(ledger.connection, "o1")
     assert page is not None
     at = datetime(2026, 1, 15, 12, tzinfo=UTC)
     attempt = {"begun_at": at, "ended_at": at, "status": None, "fate": "not_sent", "reply": None}
-    page.requests[0] |= {"state": "waiting", "sent": [attempt | {"code": one} for one in ("timed out", "refused")]}
+    page.requests[0] |= {"state": "waiting", "sent": [attempt | {"code": code} for code in ("timed out", "refused")]}
     console = Console(record=True, width=250, file=io.StringIO())
 
     show_order(console, page, explain=False)
@@ -63,54 +63,54 @@ async def test_a_command_that_was_not_sent_is_shown_with_what_the_last_attempt_m
     assert "waiting: refused" in console.export_text()
 
 
-async def test_an_order_that_only_waits_is_known_and_another_is_not(ledger: LedgerHarness):
+async def test_an_order_with_only_parked_facts_is_found_and_an_unknown_order_is_not(ledger: LedgerHarness):
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000))
 
     page = await read_order(ledger.connection, "o1")
 
     assert page is not None
-    assert (page.state, [one["waits_for"] for one in page.parked]) == (None, ["order"])
+    assert (page.state, [fact["waits_for"] for fact in page.parked]) == (None, ["order"])
     assert await read_order(ledger.connection, "o2") is None
 
 
 class Attempt(dict[str, Any]):
-    """A row that counts how often somebody asked whose it is."""
+    """A row that counts how often its command id is read."""
 
-    asked = 0
+    reads = 0
 
     def __getitem__(self, name: str) -> Any:
-        Attempt.asked += name == "command_id"
+        Attempt.reads += name == "command_id"
         return super().__getitem__(name)
 
 
-async def test_each_attempt_stands_with_its_request_and_is_looked_at_once(
+async def test_each_attempt_is_shown_with_its_request_and_processed_once(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     await ledger.apply("order.authorized", authorized("o1"))
     for number in range(3):
         await ledger.apply("invoice.issued", invoice("o1", str(number), 100))
-    for one in ledger.of(names.COMMANDS):
+    for command in ledger.published(names.COMMANDS):
         await ledger.connection.execute(
             "INSERT INTO delivery.commands (command_id, partition, order_id, payment_id, sequence, operation,"
             ' connector, value, topic, source_partition, "offset", body, headers, "timestamp", due_at, taken_at)'
             " VALUES ($1, 0, 'o1', $2, $3, 'settle', 'c1', 100, 't', 0, 1, $4, '[]', now(), now(), now())",
-            one["commandId"], one["paymentId"], one["sequence"], json.dumps(one).encode(),
+            command["commandId"], command["paymentId"], command["sequence"], json.dumps(command).encode(),
         )  # fmt: skip
         await ledger.connection.execute(
             "INSERT INTO delivery.attempts (command_id, attempt, epoch, begun_at)"
-            " SELECT $1, number, 1, now() FROM generate_series(1, 2) AS number", one["commandId"],
+            " SELECT $1, number, 1, now() FROM generate_series(1, 2) AS number", command["commandId"],
         )  # fmt: skip
     rows = orders._rows
 
     async def counted(connection: Connection, query: str, order_id: str) -> list[dict[str, Any]]:
-        found = await rows(connection, query, order_id)
-        return [Attempt(one) for one in found] if query == "order_attempts" else found
+        result = await rows(connection, query, order_id)
+        return [Attempt(row) for row in result] if query == "order_attempts" else result
 
     monkeypatch.setattr(orders, "_rows", counted)
-    monkeypatch.setattr(Attempt, "asked", 0)
+    monkeypatch.setattr(Attempt, "reads", 0)
     page = await read_order(ledger.connection, "o1")
 
     assert page is not None
-    assert Attempt.asked == 6
-    assert [[(sent["command_id"] == one["command_id"], sent["attempt"]) for sent in one["sent"]]
-            for one in page.requests] == [[(True, 1), (True, 2)]] * 3  # fmt: skip
+    assert Attempt.reads == 6
+    assert [[(attempt["command_id"] == request["command_id"], attempt["attempt"]) for attempt in request["sent"]]
+            for request in page.requests] == [[(True, 1), (True, 2)]] * 3  # fmt: skip

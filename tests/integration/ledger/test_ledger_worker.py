@@ -1,4 +1,4 @@
-"""The worker as a process, on a real broker: reads, waits for the connectors file, and drains."""
+"""The ledger worker as a process on a real broker: signals, the connectors file, and draining."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from tests.integration.stream.deployment import LEDGER, StreamDeployment
 from worker.kafka import names
 
 
-def holds_back(pid: int, number: signal.Signals) -> bool:
+def blocks_signal(pid: int, number: signal.Signals) -> bool:
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return bool(int(status["SigBlk"], 16) & 1 << (number - 1))
 
@@ -25,29 +25,29 @@ async def send(deployment: StreamDeployment, kind: str, data: dict[str, Any], to
 
 
 def states(deployment: StreamDeployment) -> list[dict[str, Any]]:
-    return [orjson.loads(one.value or b"") for one in deployment.outputs if one.topic == names.ORDERS]
+    return [orjson.loads(record.value or b"") for record in deployment.outputs if record.topic == names.ORDERS]
 
 
-async def signaled_while_it_starts(deployment: StreamDeployment, number: signal.Signals) -> subprocess.Popen[bytes]:
+async def start_and_signal(deployment: StreamDeployment, number: signal.Signals) -> subprocess.Popen[bytes]:
     process = deployment.start("ledger", LEDGER)
 
-    async def listens_later() -> bool:
-        return holds_back(process.pid, number)
+    async def blocks_it() -> bool:
+        return blocks_signal(process.pid, number)
 
-    await deployment.until(listens_later, "a worker that holds signals back until it listens")
+    await deployment.until(blocks_it, "a starting worker that blocks the signal")
     process.send_signal(number)
     return process
 
 
-async def test_a_worker_that_is_told_to_end_while_it_starts_ends_in_order(deployment: StreamDeployment):
-    process = await signaled_while_it_starts(deployment, signal.SIGTERM)
+async def test_a_worker_that_gets_sigterm_while_it_starts_stops_in_order(deployment: StreamDeployment):
+    process = await start_and_signal(deployment, signal.SIGTERM)
     assert await asyncio.to_thread(process.wait, 30) == 0
 
 
-async def test_a_worker_that_is_told_to_read_its_file_again_while_it_starts_goes_on_starting(
+async def test_a_worker_that_gets_sighup_while_it_starts_goes_on_starting(
     deployment: StreamDeployment,
 ):
-    await signaled_while_it_starts(deployment, signal.SIGHUP)
+    await start_and_signal(deployment, signal.SIGHUP)
 
     async def owns_partitions() -> bool:
         owners = await deployment.owners()
@@ -57,14 +57,14 @@ async def test_a_worker_that_is_told_to_read_its_file_again_while_it_starts_goes
     assert await deployment.stop("ledger") == 0
 
 
-async def test_a_worker_reads_waits_for_its_file_and_drains(deployment: StreamDeployment):
+async def test_a_worker_reads_waits_for_a_connector_in_its_file_and_drains(deployment: StreamDeployment):
     process = deployment.start("ledger", LEDGER)
     await send(deployment, "invoice.issued", invoice("o1", "1", 6000), names.INVOICES)
     order = authorized("o1", payments=[{"value": 10_000, "connector": "c2"}])
     await send(deployment, "order.authorized", order, names.ORDER_CHANGES)
 
     async def opened() -> bool:
-        return any(one["orderId"] == "o1" for one in states(deployment))
+        return any(state["orderId"] == "o1" for state in states(deployment))
 
     await deployment.until(opened, "the order's first state")
     assert states(deployment)[-1]["mode"] is None
@@ -74,7 +74,7 @@ async def test_a_worker_reads_waits_for_its_file_and_drains(deployment: StreamDe
     process.send_signal(signal.SIGHUP)
 
     async def settling() -> bool:
-        return any(one["settling"] == 6000 for one in states(deployment))
+        return any(state["settling"] == 6000 for state in states(deployment))
 
     await deployment.until(settling, "the settle that waited for its connector")
     await deployment.until_quiet()

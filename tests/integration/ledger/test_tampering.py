@@ -1,9 +1,9 @@
-"""Whatever column of the books somebody changes: a table refuses it, or the audit or the fold names it."""
+"""Tampering with any column of the ledger: its table refuses it, or the audit or the rebuild finds it."""
 
 import asyncpg
 
 from tests.integration.ledger.harness import GUARD, PARTITIONS, UNGUARD, LedgerHarness
-from tests.integration.ledger.test_audit import busy
+from tests.integration.ledger.test_audit import fill_ledger
 from worker.ledger.audit import Audit
 from worker.ledger.rebuild import Rebuild
 
@@ -16,30 +16,30 @@ CHANGED = {
     "bytea": "coalesce({}, '') || ' '::bytea", "timestamp with time zone": "coalesce({}, now()) + interval '1 hour'",
     "ARRAY": "array['x']", "jsonb": "'[1]'", "uuid": "gen_random_uuid()",
 }  # fmt: skip
-# What neither finds, by why. Whatever a later migration adds must be found, or join a line here.
+# Columns whose change neither finds, by reason. A column of a later migration must be found or be listed here.
 UNSEEN = {
-    "a blank behind JSON says nothing; other changes are named in test_audit.py": [
+    "a blank behind JSON has no meaning; other changes are found, see test_audit.py": [
         "events.message", "facts.fact", "facts.terms",
     ],
-    "when it was written: no amount follows from it": ["entries.booked_at", "facts.decided_at", "orders.updated_at"],
-    "how a dead letter is told of and what people did; that it exists, where and why, is checked": [
+    "the time of writing: no amount follows from it": ["entries.booked_at", "facts.decided_at", "orders.updated_at"],
+    "contents and decisions of a dead letter; its existence, place and reason are checked": [
         "dead_letters.id", "dead_letters.order_id", "dead_letters.merchant", "dead_letters.message", "dead_letters.key",
         "dead_letters.value", "dead_letters.headers", "dead_letters.timestamp", "dead_letters.dead_at",
         "dead_letters.decided_by", "dead_letters.decided_reason", "dead_letters.decided_at",
         "dead_letters.returned_partition", "dead_letters.returned_offset",
     ],
-    "not judged or not published yet: only Kafka could tell": [
+    "not decided or not published yet: only Kafka has the original": [
         "parked.key", "parked.value", "parked.headers", "parked.timestamp", "parked.expires_at", "outbox.misplaced",
     ],
-    "where to go on: back is harmless, it repeats; forward skips a record, which only Kafka could tell": [
+    "positions: an earlier one is harmless; a later one skips a record, which only Kafka shows": [
         "consumed.next_offset", "positions.leader_epoch", "positions.next_offset", "positions.partition",
         "positions.topic", "positions.topic_id",
     ],
-    "when the clock has to look next: it depends on a setting, and the audit does not know that": ["orders.wake_at"],
+    "the next deadline: it depends on a setting that the audit does not know": ["orders.wake_at"],
 }  # fmt: skip
 
 
-async def sees(connection: asyncpg.Connection) -> bool:
+async def finds_tampering(connection: asyncpg.Connection) -> bool:
     async for _ in Audit(connection, PARTITIONS).findings():
         return True
     async for _ in Rebuild(connection).differences():
@@ -47,10 +47,10 @@ async def sees(connection: asyncpg.Connection) -> bool:
     return False
 
 
-async def test_a_change_of_any_column_is_refused_or_found(ledger: LedgerHarness):
-    await busy(ledger)
+async def test_tampering_with_any_column_is_refused_or_found(ledger: LedgerHarness):
+    await fill_ledger(ledger)
     connection, unseen = ledger.connection, []
-    assert not await sees(connection)
+    assert not await finds_tampering(connection)
 
     for table, column, type_ in await ledger.rows(COLUMNS):
         if not await ledger.value(f"SELECT EXISTS (SELECT FROM {table})"):
@@ -65,7 +65,7 @@ async def test_a_change_of_any_column_is_refused_or_found(ledger: LedgerHarness)
                 f" WHERE ctid = (SELECT ctid FROM {table} ORDER BY ctid DESC LIMIT 1)"
             )
             await connection.execute(GUARD)
-            if not await sees(connection):
+            if not await finds_tampering(connection):
                 unseen.append(f"{table}.{column}")
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.PostgresSyntaxError, asyncpg.GeneratedAlwaysError):
             pass  # the table itself refuses it

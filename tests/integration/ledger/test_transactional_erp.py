@@ -1,4 +1,4 @@
-"""An invoice that the ERP took back moves no money, one that it stands by does."""
+"""Invoices published in Kafka transactions: only committed ones move money."""
 
 import json
 
@@ -13,23 +13,23 @@ async def test_only_an_invoice_whose_transaction_was_committed_is_settled(deploy
     deployment.start("ledger", LEDGER)
     await send(deployment, "order.authorized", authorized("o1"), names.ORDER_CHANGES)
     async with transactional(deployment.settings) as producer:
-        for number, value, stands in (("1", 6_000, False), ("2", 3_000, True), ("3", 500, False)):
+        for number, value, committed in (("1", 6_000, False), ("2", 3_000, True), ("3", 500, False)):
             await producer.begin_transaction()
-            told = json.dumps(invoice("o1", number, value)).encode()
+            content = json.dumps(invoice("o1", number, value)).encode()
             await producer.send_and_wait(
-                deployment.settings.topic(names.INVOICES), told, partition=deployment.home("o1")
+                deployment.settings.topic(names.INVOICES), content, partition=deployment.home("o1")
             )
-            await (producer.commit_transaction() if stands else producer.abort_transaction())
+            await (producer.commit_transaction() if committed else producer.abort_transaction())
 
     async def settling() -> bool:
-        return any(one["settling"] for one in states(deployment))
+        return any(state["settling"] for state in states(deployment))
 
     async def read() -> bool:
         query = "SELECT next_offset FROM ledger.positions WHERE topic = $1 AND partition = $2"
         return await deployment.database.fetchval(query, names.INVOICES, deployment.home("o1")) == 6
 
     await deployment.until(settling, "a settle")
-    assert {one["settling"] for one in states(deployment)} <= {0, 3_000}
+    assert {state["settling"] for state in states(deployment)} <= {0, 3_000}
     await deployment.until(read, "everything read, markers too")
     assert await deployment.database.fetch("SELECT operation, value FROM ledger.commands") == [("settle", 3_000)]
     await deployment.until_quiet()

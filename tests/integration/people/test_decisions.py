@@ -39,7 +39,9 @@ async def test_a_declined_command_needs_an_operator_until_the_ledger_has_applied
     [need] = await needs(ledger.connection)
     assert need.noted == "abandon"
 
-    await ledger.apply("command.abandoned", outcome(ledger.of(names.COMMANDS)[-1], value=0, by="ana", reason="r"))
+    await ledger.apply(
+        "command.abandoned", outcome(ledger.published(names.COMMANDS)[-1], value=0, by="ana", reason="r")
+    )
     assert await needs(ledger.connection) == []
 
 

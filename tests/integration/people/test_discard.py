@@ -89,6 +89,8 @@ async def test_a_commands_dead_letter_cannot_be_discarded_while_a_decision_is_po
     assert "published again" not in text
     await letters.connection.execute(decide, "open", None, None)
 
-    await letters.apply("command.abandoned", outcome(letters.of(names.COMMANDS)[-1], value=0, by="ana", reason="r"))
+    await letters.apply(
+        "command.abandoned", outcome(letters.published(names.COMMANDS)[-1], value=0, by="ana", reason="r")
+    )
     text = await letters.settlement("dlq", "discard", str(number), *WHO)
     assert text == "discarded 1 dead letter: 1 declined\n", "no decision is left"

@@ -37,7 +37,9 @@ async def test_an_amount_that_is_neither_lapsed_nor_suspect_cannot_be_abandoned(
     await ledger_on_kafka.apply("order.authorized", authorized("o1"))
     await ledger_on_kafka.apply("payment.auto_settled", FITTING)
     await ledger_on_kafka.apply("invoice.issued", invoice("o1", "17", 6_000))
-    await ledger_on_kafka.apply("command.declined", outcome(ledger_on_kafka.of(names.COMMANDS)[-1], value=0, code="51"))
+    await ledger_on_kafka.apply(
+        "command.declined", outcome(ledger_on_kafka.published(names.COMMANDS)[-1], value=0, code="51")
+    )
 
     error = await ledger_on_kafka.settlement("commands", "abandon", "--order", "o1", *named, *SIGNED, code=1)
 
@@ -103,7 +105,7 @@ async def test_resolving_with_more_than_is_possible_is_refused_with_the_maximum(
 async def test_a_declined_command_whose_retry_succeeded_can_be_neither_retried_nor_abandoned(ledger: LedgerHarness):
     command_id = await declined_settle(ledger)
     assert (await commands.read_page(ledger.connection, command_id)).acts == ("retry", "abandon")
-    await ledger.apply("command.retried", outcome(ledger.of(names.COMMANDS)[-1], value=0, by="ana", reason="r"))
+    await ledger.apply("command.retried", outcome(ledger.published(names.COMMANDS)[-1], value=0, by="ana", reason="r"))
     await ledger.succeed()
 
     assert (await commands.read_page(ledger.connection, command_id)).acts == ()
@@ -121,7 +123,9 @@ async def test_a_declined_command_cannot_be_retried_after_its_authorization_has_
     await ledger_on_kafka.apply("order.authorized", order)
     await ledger_on_kafka.apply("invoice.issued", invoice("o1", "17", 6_000))
     command_id = await take_over(ledger_on_kafka, "declined")
-    await ledger_on_kafka.apply("command.declined", outcome(ledger_on_kafka.of(names.COMMANDS)[-1], value=0, code="51"))
+    await ledger_on_kafka.apply(
+        "command.declined", outcome(ledger_on_kafka.published(names.COMMANDS)[-1], value=0, code="51")
+    )
     retry = ("commands", "retry", command_id)
     assert "noted" in await ledger_on_kafka.settlement(*retry, *SIGNED)
     ledger_on_kafka.now_ms = NOON_MS + 3_600_001

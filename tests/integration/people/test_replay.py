@@ -63,7 +63,7 @@ async def test_ten_thousand_replays_killed_half_way_and_repeated_are_applied_onc
         ("replayed", len(facts))
     ]
     assert await ledger_on_kafka.value("SELECT count(*) FROM facts WHERE topic = 'erp.invoices.v1'") == len(facts)
-    invoiced = {state["orderId"]: state["invoiced"] for state in ledger_on_kafka.of(names.ORDERS)}
+    invoiced = {state["orderId"]: state["invoiced"] for state in ledger_on_kafka.published(names.ORDERS)}
     assert invoiced == dict.fromkeys(orders, 100 * INVOICES)
     assert await ledger_on_kafka.value("SELECT sum(duplicates) FROM consumed") >= 100, "some were published twice"
     assert await ledger_on_kafka.settlement(*everything) == "replayed 0 dead letters\n"

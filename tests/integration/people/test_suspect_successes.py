@@ -110,9 +110,11 @@ async def test_a_suspect_short_success_can_be_neither_retried_nor_abandoned(ledg
 async def test_a_retry_of_a_suspect_success_sends_no_command_and_leaves_it_suspect(ledger: LedgerHarness):
     await report_success(ledger, "auto", done=3_000)
 
-    await ledger.apply("command.retried", outcome(ledger.of(names.COMMANDS)[-1], value=0, operationId=None, by="Ana"))
+    await ledger.apply(
+        "command.retried", outcome(ledger.published(names.COMMANDS)[-1], value=0, operationId=None, by="Ana")
+    )
 
-    assert len(ledger.of(names.COMMANDS)) == 1
+    assert len(ledger.published(names.COMMANDS)) == 1
     assert [entry["code"] for entry in ledger.state("o1")["attention"]] == ["suspect"]
 
 
@@ -124,7 +126,7 @@ async def test_a_resolved_command_can_be_retried_or_abandoned_before_the_ledger_
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6_000))
     command_id = await take_over(ledger, "manual")
-    await ledger.apply("command.manual", outcome(ledger.of(names.COMMANDS)[-1], value=0))
+    await ledger.apply("command.manual", outcome(ledger.published(names.COMMANDS)[-1], value=0))
     operation_id = "by hand" if done else None
     await commands.resolve(ledger.connection, ANA, command_id, done=done, operation_id=operation_id)
     resolved = await apply_decision(ledger)

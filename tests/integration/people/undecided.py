@@ -12,7 +12,7 @@ ANA = Actor("ana", "limit was raised")
 
 async def take_over(ledger: LedgerHarness, state: str, done: int = 0, operation_id: str | None = None) -> str:
     """Stores the last command in this state, as the delivery worker does; its command id."""
-    command = ledger.of(names.COMMANDS)[-1]
+    command = ledger.published(names.COMMANDS)[-1]
     await ledger.connection.execute(
         "INSERT INTO delivery.commands (command_id, partition, order_id, payment_id, sequence, operation, connector,"
         ' value, topic, source_partition, "offset", body, headers, timestamp, due_at, taken_at, state, done,'
@@ -28,14 +28,14 @@ async def take_over(ledger: LedgerHarness, state: str, done: int = 0, operation_
 async def declined_settle(ledger: LedgerHarness) -> str:
     """Declines a settle of 60.00 USD for invoice 17; its command id."""
     command_id = await _settle(ledger, "declined")
-    await ledger.apply("command.declined", outcome(ledger.of(names.COMMANDS)[-1], value=0, code="51"))
+    await ledger.apply("command.declined", outcome(ledger.published(names.COMMANDS)[-1], value=0, code="51"))
     return command_id
 
 
 async def manual_settle(ledger: LedgerHarness, order_id: str = "o1", merchant: str = "shop") -> str:
     """Leaves a settle of 60.00 of 100.00 USD to manual work; its command id."""
     command_id = await _settle(ledger, "manual", order_id, merchant)
-    await ledger.apply("command.manual", outcome(ledger.of(names.COMMANDS)[-1], value=0, code="501"))
+    await ledger.apply("command.manual", outcome(ledger.published(names.COMMANDS)[-1], value=0, code="501"))
     return command_id
 
 

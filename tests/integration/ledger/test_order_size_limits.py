@@ -1,4 +1,4 @@
-"""An ERP that goes on and on about one order: it gets its answer, and the others never notice."""
+"""Size limits of one order: a full order rejects facts, and large outputs are spread over cycles."""
 
 import pytest
 
@@ -11,7 +11,7 @@ LONG_NUMBER = "🧾" * 250
 INVOICES = 2_500
 
 
-async def test_an_order_that_grows_without_end_is_full_and_only_what_becomes_of_its_commands_counts(
+async def test_a_full_order_accepts_only_the_outcomes_of_its_commands(
     ledger: LedgerHarness,
 ):
     ledger.send("order.authorized", authorized("endless"))
@@ -26,11 +26,11 @@ async def test_an_order_that_grows_without_end_is_full_and_only_what_becomes_of_
     assert ledger.dead() == [(names.INVOICES, "too_large")] * (INVOICES - accepted)
     message = await ledger.value("SELECT message FROM dead_letters ORDER BY id DESC LIMIT 1")
     assert message.startswith("Order endless has grown to ")
-    assert max(len(one.value or b"") for one in ledger.outgoing) < OUTPUT_RECORD_BYTES_MAX // 2
+    assert max(len(record.value or b"") for record in ledger.outgoing) < OUTPUT_RECORD_BYTES_MAX // 2
 
     await ledger.apply("invoice.issued", invoice("endless", f"{LONG_NUMBER}0", 1))
     await ledger.apply("invoice.issued", invoice("endless", "2", 1))
-    assert len(ledger.dead()) == INVOICES - accepted + 1, "a repeat of what was accepted is only counted"
+    assert len(ledger.dead()) == INVOICES - accepted + 1, "a duplicate of an accepted invoice is only counted"
 
     await ledger.succeed()
     assert ledger.state("endless")["settled"] == 10_000
@@ -38,7 +38,7 @@ async def test_an_order_that_grows_without_end_is_full_and_only_what_becomes_of_
     assert ledger.state("another")["open"] == 10_000
 
 
-async def test_an_order_of_a_thousand_recipients_is_bounded_by_what_is_kept_of_its_commands_too(ledger: LedgerHarness):
+async def test_the_size_limit_of_an_order_includes_its_commands(ledger: LedgerHarness):
     ledger.file.write_text(CONNECTORS + "partial_split = true\n")
     ledger.handler.reload()
     recipients = [
@@ -57,20 +57,20 @@ async def test_an_order_of_a_thousand_recipients_is_bounded_by_what_is_kept_of_i
     assert ledger.dead()
 
 
-async def test_what_waited_for_an_order_is_no_way_around_its_bound(ledger: LedgerHarness):
+async def test_parked_facts_cannot_exceed_the_size_limit_of_their_order(ledger: LedgerHarness):
     for number in range(INVOICES):
         ledger.send("invoice.issued", invoice("endless", f"{LONG_NUMBER}{number}", 1))
     await ledger.cycle()
 
     await ledger.apply("order.authorized", authorized("endless", 100))
-    await nothing_waits(ledger)
+    await run_until_unparked(ledger)
 
     accepted = len(ledger.state("endless")["invoices"])
     assert 100 < accepted < INVOICES
     assert len(ledger.dead()) == INVOICES - accepted
 
 
-async def test_thousands_of_facts_that_waited_for_their_order_are_applied_over_some_cycles_in_their_order(
+async def test_thousands_of_parked_facts_are_applied_in_order_over_several_cycles(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("worker.ledger.deciding.TRIED_MAX", 10)
@@ -80,17 +80,17 @@ async def test_thousands_of_facts_that_waited_for_their_order_are_applied_over_s
 
     await ledger.apply("order.authorized", authorized("o1"))
     assert await ledger.value("SELECT count(*) FROM parked") == 15
-    ledger.now_ms += 80 * 3_600_000  # later than what waits would be given up, had its order not come
+    ledger.now_ms += 80 * 3_600_000  # parked facts would expire by then if their order had not arrived
     await ledger.apply("invoice.issued", invoice("o1", "late", 100))
     await ledger.apply("invoice.issued", invoice("o1", "3", 100))
-    await nothing_waits(ledger)
+    await run_until_unparked(ledger)
 
-    accepted = [one["cause"]["id"] for one in ledger.of(names.EVENTS) if one["type"] == "invoice.accepted"]
+    accepted = [event["cause"]["id"] for event in ledger.published(names.EVENTS) if event["type"] == "invoice.accepted"]
     assert accepted == [*map(str, range(25)), "late"]
     assert ledger.dead() == []
 
 
-async def test_thousands_of_facts_that_wait_for_a_payment_keep_no_later_one_from_being_tried(
+async def test_thousands_of_facts_parked_for_a_payment_do_not_block_later_facts(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("worker.ledger.deciding.TRIED_MAX", 10)
@@ -107,12 +107,12 @@ async def test_thousands_of_facts_that_wait_for_a_payment_keep_no_later_one_from
     assert await ledger.value("SELECT count(*) FROM parked WHERE waits_for = 'payment'") == 25
 
     await ledger.apply("payment.authorized", {"orderId": "o1", "payment": payment("later", 100)})
-    await nothing_waits(ledger)
-    later = next(one for one in ledger.state("o1")["payments"] if one["paymentId"] == "later")
+    await run_until_unparked(ledger)
+    later = next(entry for entry in ledger.state("o1")["payments"] if entry["paymentId"] == "later")
     assert later["settled"] == 25
 
 
-async def test_what_is_told_of_an_order_of_many_recipients_goes_out_over_some_cycles(
+async def test_a_large_output_of_one_order_is_published_over_several_cycles(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("worker.ledger.deciding.PUBLISHED_BYTES_MAX", 100_000)
@@ -122,17 +122,17 @@ async def test_what_is_told_of_an_order_of_many_recipients_goes_out_over_some_cy
         ledger.send("invoice.issued", invoice("split", str(number), 100))
     await ledger.cycle()
 
-    one = {"id": "r", "name": "n" * 4_000, "documentType": "d", "document": "d", "role": "seller", "amount": 10_000}
-    split = {"value": 10_000, "recipients": [one]}
+    seller = {"id": "r", "name": "n" * 4_000, "documentType": "d", "document": "d", "role": "seller", "amount": 10_000}
+    split = {"value": 10_000, "recipients": [seller]}
     first = await ledger.apply("order.authorized", authorized("split", 10_000, [split]))
-    await nothing_waits(ledger)
+    await run_until_unparked(ledger)
 
-    assert 0 < sum(len(one.value or b"") for one in first if one.topic == names.COMMANDS) < 150_000
+    assert 0 < sum(len(record.value or b"") for record in first if record.topic == names.COMMANDS) < 150_000
     assert ledger.commands() == [("settle", 100)] * 25
 
 
-async def nothing_waits(ledger: LedgerHarness) -> None:
-    """After as many cycles as it takes, one after another: each leaves less."""
+async def run_until_unparked(ledger: LedgerHarness) -> None:
+    """Runs cycles until nothing is parked; each must reduce the number."""
     while left := await ledger.value("SELECT count(*) FROM parked"):
         await ledger.cycle()
         assert await ledger.value("SELECT count(*) FROM parked") < left

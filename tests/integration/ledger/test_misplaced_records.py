@@ -1,4 +1,4 @@
-"""Records may arrive in any partition, at any worker: it is right, only slower."""
+"""Misplaced records: an order's records may arrive in any partition, at any worker, and are applied correctly."""
 
 import asyncio
 import re
@@ -15,31 +15,31 @@ from worker.ledger.checking import run_audit
 from worker.stream.faults import Remedy, remedy
 
 
-def counted(topic: str) -> float:
+def misplaced_count(topic: str) -> float:
     return sample("settlement_misplaced_total", topic=topic)
 
 
 def warned(capsys: pytest.CaptureFixture[str]) -> list[int]:
-    """How many invoices each warning names."""
-    said = [line for line in capsys.readouterr().out.splitlines() if "outside their order's partition" in line]
-    return [int(number) for line in said for number in re.findall(rf"{names.INVOICES}\W+(\d+)", line)]
+    """The number of invoices in each warning."""
+    warnings = [line for line in capsys.readouterr().out.splitlines() if "outside their order's partition" in line]
+    return [int(number) for line in warnings for number in re.findall(rf"{names.INVOICES}\W+(\d+)", line)]
 
 
-async def test_misplaced_records_are_applied_counted_and_published_at_home(
+async def test_misplaced_records_are_applied_counted_and_published_to_the_home_partition(
     ledger: LedgerHarness, capsys: pytest.CaptureFixture[str]
 ):
-    elsewhere, before = (ledger.home("o1") + 1) % PARTITIONS, counted(names.INVOICES)
+    elsewhere, before = (ledger.home("o1") + 1) % PARTITIONS, misplaced_count(names.INVOICES)
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000), partition=elsewhere)
     await ledger.apply("invoice.issued", invoice("o1", "2", 1000), partition=elsewhere)
 
-    assert {one.partition for one in ledger.outgoing} == {ledger.home("o1")}
-    assert counted(names.INVOICES) == before + 2
+    assert {record.partition for record in ledger.outgoing} == {ledger.home("o1")}
+    assert misplaced_count(names.INVOICES) == before + 2
     assert warned(capsys) == [1], "one warning per minute"
     assert ledger.commands() == [("settle", 6000), ("settle", 1000)]
 
 
-async def test_the_next_warning_also_counts_what_was_misplaced_since_the_last_one(
+async def test_the_next_warning_counts_all_misplaced_records_since_the_last_one(
     ledger: LedgerHarness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     elsewhere = (ledger.home("o1") + 1) % PARTITIONS
@@ -53,7 +53,7 @@ async def test_the_next_warning_also_counts_what_was_misplaced_since_the_last_on
     assert warned(capsys) == [1, 2]
 
 
-async def test_a_chain_belongs_to_the_partition_that_was_read(ledger: LedgerHarness):
+async def test_an_entry_is_chained_in_the_partition_that_its_record_was_read_from(ledger: LedgerHarness):
     elsewhere = (ledger.home("o1") + 1) % PARTITIONS
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 6000), partition=elsewhere)
@@ -64,8 +64,8 @@ async def test_a_chain_belongs_to_the_partition_that_was_read(ledger: LedgerHarn
     assert (await run_audit(ledger.settings))["ok"]
 
 
-async def test_time_that_passed_is_booked_in_a_chain_of_the_worker_that_noticed(ledger: LedgerHarness):
-    """The order's own partition is another worker's, which may be writing into its chain just now."""
+async def test_a_lapse_is_booked_in_a_chain_of_the_worker_that_noticed_it(ledger: LedgerHarness):
+    """The order's home partition belongs to another worker, which may be writing into its chain."""
     home, elsewhere = ledger.home("o1"), (ledger.home("o1") + 1) % PARTITIONS
     lapses = payment("o1", expiresAt="2026-01-15T13:00:00Z")
     await ledger.apply("order.authorized", authorized("o1", payments=[lapses]))
@@ -79,8 +79,8 @@ async def test_time_that_passed_is_booked_in_a_chain_of_the_worker_that_noticed(
 
 
 async def test_two_workers_decide_on_one_order_one_after_the_other(ledger: LedgerHarness):
-    """Both get the last of the open money; the one that locks the order first wins."""
-    other = await ledger.another()
+    """Both invoice more than half; the worker that locks the order first gets its whole amount."""
+    other = await ledger.second_worker()
     home = ledger.home("o1")
     ledger.epochs, other.epochs = {home: 1}, {(home + 1) % PARTITIONS: 1}
     await ledger.apply("order.authorized", authorized("o1"))
@@ -96,8 +96,8 @@ async def test_two_workers_decide_on_one_order_one_after_the_other(ledger: Ledge
     await other.connection.close()
 
 
-async def test_two_workers_meet_the_same_new_orders_without_a_deadlock(ledger: LedgerHarness):
-    other = await ledger.another()
+async def test_two_workers_create_the_same_new_orders_without_a_deadlock(ledger: LedgerHarness):
+    other = await ledger.second_worker()
     ledger.epochs, other.epochs = {0: 1, 1: 1}, {2: 1, 3: 1}
     for place in range(40):
         ledger.send("invoice.issued", invoice(f"o{place}", "1", 1), partition=0)
@@ -109,45 +109,45 @@ async def test_two_workers_meet_the_same_new_orders_without_a_deadlock(ledger: L
     await other.connection.close()
 
 
-async def test_a_payment_that_two_orders_bring_at_once_ends_with_one_refusal(ledger: LedgerHarness):
-    """The second transaction is refused by the database, and its repetition sees the first one's payment."""
-    other = await ledger.another()
+async def test_a_payment_in_two_concurrent_orders_is_refused_once(ledger: LedgerHarness):
+    """The database refuses the second transaction, and its retry sees the first one's payment."""
+    other = await ledger.second_worker()
     mine, thief = authorized("o1"), authorized("o2", payments=[{"value": 10_000, "paymentId": "o1.p1"}])
     ledger.send("order.authorized", mine)
     other.send("order.authorized", thief)
 
-    done = await asyncio.gather(ledger.cycle(), other.cycle(), return_exceptions=True)
+    results = await asyncio.gather(ledger.cycle(), other.cycle(), return_exceptions=True)
 
-    refused = [one for one in done if isinstance(one, asyncpg.PostgresError)]
+    refused = [result for result in results if isinstance(result, asyncpg.PostgresError)]
     assert len(refused) <= 1
     if refused:
-        assert remedy(refused[0]) is Remedy.SPLIT, "the stream repeats such a cycle record by record"
-        loser = ledger if isinstance(done[0], Exception) else other
+        assert remedy(refused[0]) is Remedy.SPLIT, "the stream retries the cycle record by record"
+        loser = ledger if isinstance(results[0], Exception) else other
         await loser.cycle()
     assert ledger.dead() + other.dead() == [(names.ORDER_CHANGES, "conflicting_duplicate")]
     assert await ledger.value("SELECT count(*) FROM payments") == 1
     await other.connection.close()
 
 
-async def test_time_is_a_fact_only_for_the_owner_of_the_orders_home(ledger: LedgerHarness):
+async def test_only_the_owner_of_the_home_partition_lets_an_authorization_lapse(ledger: LedgerHarness):
     expires = {"value": 10_000, "expiresAt": "2026-01-15T12:00:10Z"}
     await ledger.apply("order.authorized", authorized("o1", payments=[expires]))
     ledger.now_ms += 10_000
-    everything, home = ledger.epochs, ledger.home("o1")
+    all_epochs, home = ledger.epochs, ledger.home("o1")
 
-    ledger.epochs = {one: 1 for one in everything if one != home}
+    ledger.epochs = {partition: 1 for partition in all_epochs if partition != home}
     await ledger.cycle()
     assert ledger.state("o1")["payments"][0]["lapsed"] is False
 
-    ledger.epochs, ledger.now_ms = everything, ledger.handler.next_due_ms()
+    ledger.epochs, ledger.now_ms = all_epochs, ledger.handler.next_due_ms()
     await ledger.cycle()
     assert ledger.state("o1")["payments"][0]["lapsed"] is True
 
 
-async def test_a_later_payment_may_come_misplaced_and_parked(ledger: LedgerHarness):
+async def test_a_payment_that_is_misplaced_and_parked_is_added(ledger: LedgerHarness):
     elsewhere = (ledger.home("o1") + 1) % PARTITIONS
     await ledger.apply("payment.authorized", {"orderId": "o1", "payment": payment("o1.p2", 500)}, partition=elsewhere)
     await ledger.apply("order.authorized", authorized("o1"))
 
-    assert [one["paymentId"] for one in ledger.state("o1")["payments"]] == ["o1.p1", "o1.p2"]
+    assert [entry["paymentId"] for entry in ledger.state("o1")["payments"]] == ["o1.p1", "o1.p2"]
     assert (await run_audit(ledger.settings))["ok"]

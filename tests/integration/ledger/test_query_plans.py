@@ -1,4 +1,4 @@
-"""However large the ledger grows, what a cycle asks and writes is found through an index."""
+"""Query plans: queries of a cycle and lookups of one order use indexes, however large the ledger grows."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,8 +18,7 @@ HOT = (
     "worker/ledger/tables.sql", "worker/stream/dead_letters.sql", "worker/stream/offsets.sql",
     "worker/stream/outbox.sql", "worker/stream/ownership.sql",
 )  # fmt: skip
-# Asked when somebody looks at the metrics, in a session of its own.
-# The last one is a setting: it has no plan.
+# The first two run for the metrics, in a session of their own; the last one is a setting without a plan.
 NOT_IN_A_CYCLE = ("count_parked", "count_open_dead_letters", "wait_briefly_for_locks")
 LARGE = ("orders", "payments", "settlements", "commands", "facts", "events", "entries", "parked")
 
@@ -27,7 +26,7 @@ BY_KEY = ("order_", "acts_on_", "show_", "home_of_order", "same_decision", "read
 LOOKED_UP = (
     "orders", "commands", "facts", "events", "entries_1", "attempts", "decisions", "acts", "dead_letters",
 )  # fmt: skip
-# The delivery worker's tables and what people did, as they stand after as many orders.
+# Fills the delivery worker's tables and the operators' acts for as many orders.
 DELIVERED = f"""
 INSERT INTO delivery.commands (command_id, partition, order_id, payment_id, sequence, operation, connector, value,
     topic, source_partition, "offset", body, headers, "timestamp", state, due_at, taken_at)
@@ -47,7 +46,7 @@ INSERT INTO delivery.dead_letters (topic, partition, "offset", order_id, reason,
 SELECT 't', 0, "offset", order_id, 'declined', '', '', now(), now() FROM delivery.commands;
 """
 
-# As many deadlines that have come as that are ahead.
+# As many deadlines in the past as in the future.
 DUE_MAX = 10
 DEADLINES = f"""
 INSERT INTO orders (order_id, partition, wake_at)
@@ -55,7 +54,7 @@ SELECT 'o' || n, n % {PARTITIONS}, now() + interval '1 s' * (n - {COPIES}) FROM 
 """
 
 
-async def test_no_query_of_a_cycle_reads_a_large_table_from_end_to_end(ledger: LedgerHarness):
+async def test_no_query_of_a_cycle_scans_a_large_table(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 4_000))
     await ledger.succeed()
@@ -79,25 +78,25 @@ async def test_no_query_of_a_cycle_reads_a_large_table_from_end_to_end(ledger: L
     ("name", "limits"),
     [("next_wake", ()), ("due_orders", (DUE_MAX, []))],
 )
-async def test_a_look_at_the_deadlines_reads_the_first_of_each_partition_and_no_other(
+async def test_reading_the_deadlines_reads_only_the_first_ones_of_each_partition(
     ledger: LedgerHarness, name: str, limits: tuple[Any, ...]
 ):
-    """It is part of a cycle, each second: however many orders have a deadline, it must not take longer."""
+    """It runs every second, in a cycle, and must not slow down with the number of deadlines."""
     await ledger.connection.execute(DEADLINES)
     await ledger.connection.execute("VACUUM ANALYZE orders")
-    sql = next(one.sql for one in all_queries() if one.name == name)
+    sql = next(query.sql for query in all_queries() if query.name == name)
     arguments = (list(range(PARTITIONS)), datetime.now(UTC), *limits)
 
     explained = await ledger.connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
 
     read = sum(
-        one["Actual Loops"] * (one["Actual Rows"] + one.get("Rows Removed by Filter", 0))
-        for one in nodes(orjson.loads(explained)[0]["Plan"]) if one.get("Relation Name") == "orders"
+        node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+        for node in nodes(orjson.loads(explained)[0]["Plan"]) if node.get("Relation Name") == "orders"
     )  # fmt: skip
     assert read <= PARTITIONS * DUE_MAX
 
 
-async def test_what_a_person_looks_up_of_one_order_reads_no_large_table_from_end_to_end(ledger: LedgerHarness):
+async def test_no_lookup_of_one_order_scans_a_large_table(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     await ledger.apply("invoice.issued", invoice("o1", "1", 4_000))
     await ledger.succeed()
@@ -116,16 +115,16 @@ async def test_what_a_person_looks_up_of_one_order_reads_no_large_table_from_end
 
 
 async def plan(connection: asyncpg.Connection, query: Query) -> list[dict[str, Any]]:
-    """The nodes of the plan that serves every value."""
+    """The nodes of the query's generic plan."""
     number = len((await connection.prepare(query.sql)).get_parameters())
     values = f"({', '.join(['NULL'] * number)})" if number else ""
     await connection.execute(f"PREPARE hot AS {query.sql}")
-    found = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot {values}")
+    explained = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot {values}")
     await connection.execute("DEALLOCATE hot")
-    return list(nodes(orjson.loads(found)[0]["Plan"]))
+    return list(nodes(orjson.loads(explained)[0]["Plan"]))
 
 
-def nodes(one: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield one
-    for child in one.get("Plans", ()):
+def nodes(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield root
+    for child in root.get("Plans", ()):
         yield from nodes(child)
