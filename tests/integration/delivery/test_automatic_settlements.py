@@ -6,7 +6,7 @@ from tests.integration.delivery.harness import DeliveryHarness
 
 
 async def book_automatic_settlement(delivery: DeliveryHarness, settle_id: str, value: int, refunded: int = 0) -> None:
-    """Books one of payment `p` in the ledger; the connector numbers its effects: settle-1, …"""
+    """Books an automatic settlement of `p` in the ledger; the connector numbers its effects: settle-1, …"""
     await delivery.connection.execute("INSERT INTO ledger.orders (order_id, partition) VALUES ('o-p', 0)")
     await delivery.connection.execute(
         "INSERT INTO ledger.payments (payment_id, order_id, connector, currency, authorized, cap, settled, settling, "

@@ -61,22 +61,22 @@ class ConnectorServer:
 
 
 @pytest.fixture
-async def shop() -> AsyncIterator[ConnectorServer]:
-    shop = ConnectorServer()
-    await shop.open()
-    yield shop
-    shop.answers.set()
-    shop.close()
+async def server() -> AsyncIterator[ConnectorServer]:
+    server = ConnectorServer()
+    await server.open()
+    yield server
+    server.answers.set()
+    server.close()
 
 
 @pytest.fixture
-async def moved(shop: ConnectorServer) -> AsyncIterator[ConnectorServer]:
+async def new_server(server: ConnectorServer) -> AsyncIterator[ConnectorServer]:
     """The connector at the address of the changed settings."""
-    moved = ConnectorServer()
-    await moved.open()
-    moved.answers.set()
-    yield moved
-    moved.close()
+    new_server = ConnectorServer()
+    await new_server.open()
+    new_server.answers.set()
+    yield new_server
+    new_server.close()
 
 
 @pytest.fixture
@@ -122,24 +122,24 @@ class Sender:
         await self.sending.wait_until_answered(frozenset({0}))
 
 
-async def until_counts(shop: ConnectorServer, **counts: int) -> None:
-    await until(lambda: all(getattr(shop, name) == count for name, count in counts.items()), PATIENCE_SECONDS)
+async def until_counts(server: ConnectorServer, **counts: int) -> None:
+    await until(lambda: all(getattr(server, name) == count for name, count in counts.items()), PATIENCE_SECONDS)
 
 
 async def test_idle_connections_are_closed_when_the_connector_changes(
-    shop: ConnectorServer, moved: ConnectorServer, unclosed: list[dict[str, Any]]
+    server: ConnectorServer, new_server: ConnectorServer, unclosed: list[dict[str, Any]]
 ):
-    shop.answers.set()
-    sender = Sender(shop.settings())
+    server.answers.set()
+    sender = Sender(server.settings())
     sender.begin_call()
     await sender.until_answered()
 
-    sender.reload(moved.settings())
-    await until_counts(shop, closed=1)
+    sender.reload(new_server.settings())
+    await until_counts(server, closed=1)
     sender.begin_call()
     await sender.until_answered()
     await sender.sending.close()
-    await until_counts(moved, closed=1)
+    await until_counts(new_server, closed=1)
     gc.collect()
 
     assert sender.fates() == ["succeeded", "succeeded"]
@@ -147,56 +147,56 @@ async def test_idle_connections_are_closed_when_the_connector_changes(
 
 
 async def test_a_call_in_flight_gets_its_answer_before_its_connection_is_closed(
-    shop: ConnectorServer, moved: ConnectorServer, unclosed: list[dict[str, Any]]
+    server: ConnectorServer, new_server: ConnectorServer, unclosed: list[dict[str, Any]]
 ):
-    sender = Sender(shop.settings())
+    sender = Sender(server.settings())
     sender.begin_call()
-    await until_counts(shop, requests=1)
+    await until_counts(server, requests=1)
 
-    sender.reload(moved.settings())
+    sender.reload(new_server.settings())
     sender.begin_call()
     await until(sender.fates, PATIENCE_SECONDS)
-    assert shop.closed == 0
+    assert server.closed == 0
 
-    shop.answers.set()
+    server.answers.set()
     await sender.until_answered()
-    await until_counts(shop, closed=1)
+    await until_counts(server, closed=1)
     gc.collect()
 
-    assert (sender.fates(), moved.requests) == (["succeeded", "succeeded"], 1)
+    assert (sender.fates(), new_server.requests) == (["succeeded", "succeeded"], 1)
     assert unclosed == []
     await sender.sending.close()
 
 
 async def test_a_forgotten_call_gets_its_answer_before_its_connection_is_closed(
-    shop: ConnectorServer, moved: ConnectorServer
+    server: ConnectorServer, new_server: ConnectorServer
 ):
-    sender = Sender(shop.settings())
+    sender = Sender(server.settings())
     sender.begin_call()
-    await until_counts(shop, requests=1)
+    await until_counts(server, requests=1)
     sender.sending.forget()
-    sender.reload(moved.settings())
+    sender.reload(new_server.settings())
     assert sender.lane.in_flight == 1
 
-    shop.answers.set()
-    await until_counts(shop, closed=1)
+    server.answers.set()
+    await until_counts(server, closed=1)
 
     assert (sender.lane.in_flight, sender.fates()) == (0, [])
     await sender.sending.close()
 
 
 async def test_a_stop_also_closes_the_connections_of_the_old_settings(
-    shop: ConnectorServer, moved: ConnectorServer, unclosed: list[dict[str, Any]]
+    server: ConnectorServer, new_server: ConnectorServer, unclosed: list[dict[str, Any]]
 ):
-    sender = Sender(shop.settings())
+    sender = Sender(server.settings())
     sender.begin_call()
-    await until_counts(shop, requests=1)
-    sender.reload(moved.settings())
+    await until_counts(server, requests=1)
+    sender.reload(new_server.settings())
 
     await sender.sending.close()
     await sender.until_answered()
-    shop.answers.set()
-    await until_counts(shop, closed=1)
+    server.answers.set()
+    await until_counts(server, closed=1)
     gc.collect()
 
     assert sender.fates() == ["unknown"]
@@ -204,32 +204,32 @@ async def test_a_stop_also_closes_the_connections_of_the_old_settings(
 
 
 async def test_a_call_begun_before_a_change_uses_the_old_settings_and_later_ones_the_new(
-    shop: ConnectorServer, moved: ConnectorServer, unclosed: list[dict[str, Any]]
+    server: ConnectorServer, new_server: ConnectorServer, unclosed: list[dict[str, Any]]
 ):
-    shop.answers.set()
-    sender = Sender(shop.settings())
+    server.answers.set()
+    sender = Sender(server.settings())
     sender.begin_call()
-    sender.reload(moved.settings())
+    sender.reload(new_server.settings())
     await sender.until_answered()
     sender.begin_call()
     await sender.until_answered()
 
-    assert (shop.requests, moved.requests) == (1, 1)
-    await until_counts(shop, closed=1)
+    assert (server.requests, new_server.requests) == (1, 1)
+    await until_counts(server, closed=1)
     await sender.sending.close()
     gc.collect()
     assert unclosed == []
 
 
-async def test_unchanged_settings_keep_their_connections(shop: ConnectorServer):
-    shop.answers.set()
-    sender = Sender(shop.settings())
+async def test_unchanged_settings_keep_their_connections(server: ConnectorServer):
+    server.answers.set()
+    sender = Sender(server.settings())
     sender.begin_call()
     await sender.until_answered()
 
-    sender.reload(shop.settings())
+    sender.reload(server.settings())
     sender.begin_call()
     await sender.until_answered()
 
-    assert (shop.requests, shop.connected, shop.closed) == (2, 1, 0)
+    assert (server.requests, server.connected, server.closed) == (2, 1, 0)
     await sender.sending.close()

@@ -118,10 +118,10 @@ async def test_a_command_that_changes_before_the_confirmation_must_be_reviewed_a
     assert (status, "booked as done" in second) == (200, True)
     await resolve_as_not_done(ledger)
 
-    again = await browser.open(**form)
+    reopened = await browser.open(**form)
     sent = await browser.send(hidden(second) | WHO)
 
-    assert [(status, CHANGED in page) for status, page in (again, sent)] == [(409, True), (409, True)]
+    assert [(status, CHANGED in page) for status, page in (reopened, sent)] == [(409, True), (409, True)]
     assert await decisions(ledger) == []
 
 
@@ -147,10 +147,10 @@ async def test_a_resolve_page_refuses_an_impossible_amount_before_and_at_the_con
     automatic = {"orderId": "o1", "paymentId": "o1.p1", "settleId": "auto", "value": 4000}
     await ledger.apply("payment.auto_settled", automatic)
 
-    again = await browser.open(**form)
+    reopened = await browser.open(**form)
     sent = await browser.send(hidden(second) | WHO)
 
-    assert [(status, refusal in page) for status, page in (again, sent)] == [(409, True), (409, True)]
+    assert [(status, refusal in page) for status, page in (reopened, sent)] == [(409, True), (409, True)]
     assert await decisions(ledger) == []
 
 

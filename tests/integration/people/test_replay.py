@@ -137,9 +137,9 @@ async def test_a_header_without_a_value_is_replayed_without_a_value(rejected: Le
     await rejected.consume()
 
     second = await rejected.value("SELECT max(id) FROM dead_letters")
-    again = json.loads(await rejected.settlement("dlq", "show", str(second), "--json"))
-    assert again["replay_of"] == first
-    assert again["headers"][-2:] == [["x", None], ["settlement-replay", str(first)]]
+    replayed = json.loads(await rejected.settlement("dlq", "show", str(second), "--json"))
+    assert replayed["replay_of"] == first
+    assert replayed["headers"][-2:] == [["x", None], ["settlement-replay", str(first)]]
 
 
 async def test_a_replay_accepts_an_infinite_rate(rejected: LedgerOnKafka):

@@ -277,15 +277,15 @@ async def test_records_are_read_while_no_broker_answers_for_topic_ids(
 ):
     monkeypatch.setattr(source, "TOPIC_IDS_SECONDS", 0.0)
     worker = await start_and_consume(deployment)
-    asked = asyncio.Event()
+    requested = asyncio.Event()
 
     async def silent(*_: object) -> object:
-        asked.set()
+        requested.set()
         await asyncio.Event().wait()
         return {}
 
     monkeypatch.setattr(log_inspector, "topic_ids", silent)
-    await asked.wait()
+    await requested.wait()
     await deployment.send("order-1")
 
     await deployment.check_orders({"order-1": 2})
