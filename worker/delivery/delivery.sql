@@ -127,10 +127,14 @@ SELECT command_id, partition, operation, source_partition, "offset", key, body, 
 FROM commands WHERE command_id = $1
 
 -- name: waiting_decisions
--- Decisions of people in these partitions that are not applied yet.
+-- Decisions of people in these partitions that are not applied yet, the first ones. Each partition is read by itself: with
+-- `partition = ANY`, the index gives no order, and all that wait would be read and sorted.
 SELECT id, action, order_id, command_id, invoice_number, settle_id, value, operation_id, decided_by, reason, decided_at,
     changes
-FROM decisions WHERE applied_at IS NULL AND partition = ANY ($1::integer[]) ORDER BY id LIMIT $2
+FROM unnest($1::integer[]) AS owned (home), LATERAL (
+    SELECT * FROM decisions WHERE partition = home AND applied_at IS NULL ORDER BY id LIMIT $2
+) AS waiting
+ORDER BY id LIMIT $2
 
 -- name: mark_applied
 -- These decisions are published, or refused because the command had moved on.

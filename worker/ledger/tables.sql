@@ -59,9 +59,12 @@ SELECT min(wake_at) FROM unnest($1::integer[]) AS owned (home), LATERAL (
 ) AS ahead
 
 -- name: named_orders
--- Orders of our home partitions whose missing connectors all have a name now.
+-- Orders of our home partitions whose missing connectors all have a name now. The index has the first of them; an order
+-- whose connectors were all named while it was being written has none.
 SELECT order_id FROM orders
-WHERE partition = ANY ($1::integer[]) AND awaits IS NOT NULL AND awaits <@ $2::text[] AND NOT order_id = ANY ($4::text[])
+WHERE partition = ANY ($1::integer[]) AND awaits IS NOT NULL
+    AND coalesce(awaits[1], '') = ANY (array_append($2::text[], '')) AND awaits <@ $2::text[]
+    AND NOT order_id = ANY ($4::text[])
 LIMIT $3
 
 -- name: awaited_connectors

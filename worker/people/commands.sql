@@ -1,19 +1,42 @@
 -- name: orders_needing_people
--- Orders at which a person must look, as the books know them, latest change first.
-SELECT document FROM ledger.orders
-WHERE attention AND ($1::text IS NULL OR order_id = $1) AND ($2::text IS NULL OR merchant = $2)
-ORDER BY updated_at DESC LIMIT $3
+-- Orders at which a person must look, as the books know them, at most $3: first those of the commands of these states
+-- ($4) that ended last. An order of its own ($1) is found by its key.
+WITH latest AS MATERIALIZED (
+    SELECT DISTINCT order_id COLLATE "C" AS order_id FROM (
+        SELECT found.* FROM unnest($4::text[]) AS wanted (state), LATERAL (
+            SELECT order_id, coalesce(ended_at, first_attempt_at) AS at FROM delivery.commands
+            WHERE commands.state = wanted.state AND commands.state IN ('manual', 'suspect', 'unknown', 'declined')
+            ORDER BY coalesce(ended_at, first_attempt_at) DESC NULLS LAST LIMIT $3
+        ) AS found WHERE $1::text IS NULL ORDER BY at DESC NULLS LAST LIMIT $3
+    ) AS ended
+)
+SELECT document FROM ledger.orders WHERE attention AND order_id = $1 AND ($2::text IS NULL OR merchant = $2)
+UNION ALL
+SELECT document FROM latest JOIN ledger.orders USING (order_id)
+WHERE attention AND ($2::text IS NULL OR merchant = $2)
+UNION ALL
+(SELECT document FROM ledger.orders
+WHERE $1 IS NULL AND attention AND ($2::text IS NULL OR merchant = $2) AND order_id NOT IN (SELECT order_id FROM latest)
+ORDER BY order_id LIMIT $3)
+LIMIT $3
 
 -- name: commands_needing_people
--- Commands that the books name, and of the others that wait for a person the latest.
+-- Commands that the books name ($1), and others in these states ($3): those of one order ($2), or the latest.
 WITH found AS (
     SELECT * FROM delivery.commands WHERE command_id = ANY ($1::text[])
     UNION ALL
-    (SELECT * FROM delivery.commands
-    WHERE state IN ('manual', 'suspect', 'unknown') AND command_id <> ALL ($1::text[])
-        AND ($2::text IS NULL OR order_id = $2) AND ($3::text IS NULL OR state = $3)
-        AND ($4::text IS NULL OR convert_from(body, 'UTF8')::json ->> 'merchant' = $4)
-    ORDER BY coalesce(ended_at, first_attempt_at) DESC NULLS LAST LIMIT $5)
+    SELECT * FROM delivery.commands
+    WHERE order_id = $2::text AND state = ANY ($3::text[]) AND command_id NOT IN (SELECT unnest($1::text[]))
+    UNION ALL
+    (SELECT others.* FROM unnest($3::text[]) AS wanted (state), LATERAL (
+        SELECT * FROM delivery.commands
+        WHERE commands.state = wanted.state AND commands.state IN ('manual', 'suspect', 'unknown', 'declined')
+            AND command_id NOT IN (SELECT unnest($1::text[]))
+            AND ($4::text IS NULL OR EXISTS (
+                SELECT FROM ledger.orders o WHERE o.order_id = commands.order_id COLLATE "C" AND o.merchant = $4))
+        ORDER BY coalesce(ended_at, first_attempt_at) DESC NULLS LAST LIMIT $5
+    ) AS others
+    WHERE $2::text IS NULL ORDER BY coalesce(ended_at, first_attempt_at) DESC NULLS LAST LIMIT $5)
 )
 SELECT command_id, order_id, payment_id, connector, operation, value, state, done, attempts, code, message,
     first_attempt_at, ended_at, convert_from(body, 'UTF8')::json ->> 'merchant' AS merchant,

@@ -71,12 +71,14 @@ async def find_needs(
     limit: int,
 ) -> Needs:  # fmt: skip
     """What needs a person: what the ledger knows, and what a connector left open a moment ago."""
-    documents = await connection.fetch(_SQL["orders_needing_people"], order_id, merchant, ORDERS_LOOKED_AT_MAX)
+    states = _states_of(need)
+    documents = await connection.fetch(_SQL["orders_needing_people"], order_id, merchant, ORDERS_LOOKED_AT_MAX, states)
     orders = [decode_order(row["document"]) for row in documents]
     found = [(order, one) for order in orders for one in attention_of(order)]
     named = {one["commandId"]: (order, one) for order, one in found if one["commandId"]}
+    undecided = [one for one in states if one in RESOLVED_STATES]
     rows = await connection.fetch(
-        _SQL["commands_needing_people"], list(named), order_id, need, merchant, ORDERS_LOOKED_AT_MAX
+        _SQL["commands_needing_people"], list(named), order_id, undecided, merchant, ORDERS_LOOKED_AT_MAX
     )
     open_in_ledger = {one for one, (_, said) in named.items() if said["code"] in RESOLVED_STATES}
     ended = (row["command_id"] for row in rows if row["state"] not in RESOLVED_STATES)
@@ -88,6 +90,12 @@ async def find_needs(
     wanted = [one for one in every if need in (None, one.need) and merchant in (None, one.merchant)]
     is_exact = max(len(documents), len(rows) - len(named)) < ORDERS_LOOKED_AT_MAX
     return Needs(wanted[:limit], len(wanted), is_exact)
+
+
+def _states_of(need: str | None) -> list[str]:
+    """The states of this kind's commands at the delivery worker; those that came short are found by their orders."""
+    states = [*RESOLVED_STATES, "declined"]
+    return [one for one in states if need in (None, one) or (need == "failed" and one == "declined")]
 
 
 class AwaitedConnector(Struct, frozen=True):
@@ -124,11 +132,15 @@ def acts_on(state: str, done: int, value: int, view: LedgerView) -> tuple[Decisi
 async def read_ledger_view(connection: Connection, order: Order | None, command_id: str) -> LedgerView:
     """The ledger adds nothing where it does not know the command, or has not heard of its end."""
     command = order.commands.get(command_id) if order else None
-    if command is None:
-        return LedgerView()
-    if command.state in RESOLVED_STATES:
+    if command is not None and command.state in RESOLVED_STATES:
         return LedgerView(doubted=command_id in await _ended_in_ledger(connection, [command_id]))
-    return LedgerView(over=not command.in_flight and not command.missing)
+    return LedgerView(over=is_over(order, command_id))
+
+
+def is_over(order: Order | None, command_id: str) -> bool:
+    """Whether the ledger knows how the command ended, and nothing of it is missing any more."""
+    command = order.commands.get(command_id) if order else None
+    return command is not None and not command.in_flight and not command.missing
 
 
 async def _ended_in_ledger(connection: Connection, commands: list[str]) -> set[str]:
