@@ -67,10 +67,12 @@ WITH of_ledger AS (
 SELECT id, order_id, reason FROM of_ledger UNION ALL SELECT id, order_id, reason FROM of_delivery ORDER BY id
 
 -- name: undecided_commands
--- Of these dead letters those that are open and whose commands wait for a person, each with its command.
-SELECT d.id, c.command_id, c.order_id, c.state, c.done, c.value
+-- Of these dead letters those that are open and whose commands wait for a person, each with its command; of a declined one
+-- with its order, which says whether anything of it is still missing.
+SELECT d.id, c.command_id, c.state, c.done, c.value, o.document
 FROM delivery.dead_letters d JOIN delivery.commands c
     ON c.order_id = d.order_id AND (c.topic, c.source_partition, c."offset") = (d.topic, d.partition, d."offset")
+LEFT JOIN ledger.orders o ON c.state = 'declined' AND o.order_id = c.order_id COLLATE "C"
 WHERE d.id = ANY ($1::bigint[]) AND d.status = 'open' AND c.state IN ('manual', 'suspect', 'unknown', 'declined')
 
 -- name: count_these_by_reason

@@ -1,17 +1,21 @@
 """Discard: dead letters that nobody needs stay in their table, and nobody is reminded of them any more."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct, structs
 
+from worker.domain.kept import decode_order
 from worker.people import dead_letters
 from worker.people.acting import Actor, Refused, record_acts
 from worker.people.dead_letters import DeadLetter, Filter
-from worker.people.needs import acts_on, read_ledger_order, read_ledger_view
+from worker.people.needs import LedgerView, acts_on, is_over
 from worker.people.replaying import how_to_decide
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
+
+# Well within the time that one statement may take.
+BATCH_MAX = 1_000
 
 _SQL = load("worker.people")
 
@@ -35,13 +39,19 @@ async def foresee(connection: Connection, wanted: Filter | Sequence[int]) -> Dis
 
 
 async def discard(connection: Connection, actor: Actor, wanted: Filter | Sequence[int]) -> Discard:
-    """Discards those of them that are open. `Refused` where somebody named one that cannot be discarded."""
+    """Discards those of them that are open. `Refused` where somebody named one that cannot be discarded.
+
+    Each batch is a transaction: a discard that is interrupted may be called again for the rest.
+    """
     ids, decided_instead = await _plan(connection, wanted)
-    async with connection.transaction():
-        rows = await connection.fetch(_SQL["mark_discarded"], ids, actor.name, actor.reason)
-        if rows:
-            await record_acts(connection, actor, "discard", [(row["id"], row["order_id"], None) for row in rows])
-    return Discard(dict(Counter(row["reason"] for row in rows).most_common()), decided_instead)
+    discarded: Counter[str] = Counter()
+    for some in _batches(ids):
+        async with connection.transaction():
+            rows = await connection.fetch(_SQL["mark_discarded"], some, actor.name, actor.reason)
+            if rows:
+                await record_acts(connection, actor, "discard", [(row["id"], row["order_id"], None) for row in rows])
+        discarded.update(row["reason"] for row in rows)
+    return Discard(dict(discarded.most_common()), decided_instead)
 
 
 async def refuse_discard(connection: Connection, letter: DeadLetter) -> None:
@@ -63,12 +73,17 @@ async def _plan(connection: Connection, wanted: Filter | Sequence[int]) -> tuple
     return [one for one, _ in found if one not in undecided], len(undecided)
 
 
-async def _undecided(connection: Connection, ids: Collection[int]) -> set[int]:
+async def _undecided(connection: Connection, ids: Sequence[int]) -> set[int]:
     """Those of them whose command waits for a decision that can still be made."""
     found = set()
-    for row in await connection.fetch(_SQL["undecided_commands"], list(ids)):
-        order = await read_ledger_order(connection, row["order_id"])
-        view = await read_ledger_view(connection, order, row["command_id"])
-        if acts_on(row["state"], row["done"], row["value"], view):
-            found.add(row["id"])
+    for some in _batches(ids):
+        for row in await connection.fetch(_SQL["undecided_commands"], some):
+            order = decode_order(row["document"]) if row["document"] else None
+            view = LedgerView(over=is_over(order, row["command_id"]))
+            if acts_on(row["state"], row["done"], row["value"], view):
+                found.add(row["id"])
     return found
+
+
+def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (ids[start : start + BATCH_MAX] for start in range(0, len(ids), BATCH_MAX))
