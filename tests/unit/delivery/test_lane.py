@@ -1,4 +1,4 @@
-"""A connector in trouble is left alone, asked by one command, and found again slowly (R34, R36)."""
+"""A connector in trouble is paused, probed by one command, and resumed slowly (R34, R36)."""
 
 from collections.abc import Iterator
 
@@ -27,10 +27,10 @@ MANY = 100
 
 
 @pytest.fixture(autouse=True)
-def _no_alert_outlasts_its_test() -> Iterator[None]:
+def _clear_alerts() -> Iterator[None]:
     yield
-    for one in telemetry.lasting_alerts():
-        telemetry.clear_alert(one["code"], one["connector"])
+    for alert in telemetry.lasting_alerts():
+        telemetry.clear_alert(alert["code"], alert["connector"])
 
 
 def lane_with(commands: int = MANY, connector: Connector = ACME) -> Lane:
@@ -40,10 +40,10 @@ def lane_with(commands: int = MANY, connector: Connector = ACME) -> Lane:
     return lane
 
 
-def ended(lane: Lane, answer: Answer, *ids: str, now_ms: int = 0, replied: bool | None = None) -> None:
-    heard = answer not in (AWAY, SILENT) if replied is None else replied
+def end(lane: Lane, answer: Answer, *ids: str, now_ms: int = 0, replied: bool | None = None) -> None:
+    has_replied = answer not in (AWAY, SILENT) if replied is None else replied
     for command_id in ids:
-        lane.ended(command_id, answer, ACME, now_ms, replied=heard)
+        lane.ended(command_id, answer, ACME, now_ms, replied=has_replied)
 
 
 def test_no_more_commands_are_in_flight_than_the_connector_allows():
@@ -54,7 +54,7 @@ def test_no_more_commands_are_in_flight_than_the_connector_allows():
     assert len(sent) == ACME.max_in_flight
     assert lane.take_ready(0, MANY) == []
     assert lane.next_due_ms() is None
-    ended(lane, DONE, sent[0])
+    end(lane, DONE, sent[0])
     assert len(lane.take_ready(0, MANY)) == 1
 
 
@@ -66,23 +66,23 @@ def active_alerts() -> list[str]:
 def test_ten_answers_without_a_definite_one_raise_an_alert_until_a_definite_answer(answer: Answer):
     lane = lane_with()
     for number in range(9):
-        ended(lane, answer, *lane.take_ready(number * 10_000, 1), now_ms=number * 10_000)
+        end(lane, answer, *lane.take_ready(number * 10_000, 1), now_ms=number * 10_000)
     assert active_alerts() == []
 
-    ended(lane, answer, *lane.take_ready(100_000, 1), now_ms=100_000)
+    end(lane, answer, *lane.take_ready(100_000, 1), now_ms=100_000)
     assert active_alerts() == ["no_definite_answer"]
 
-    ended(lane, DECLINED, *lane.take_ready(110_000, 1), now_ms=110_000)
+    end(lane, DECLINED, *lane.take_ready(110_000, 1), now_ms=110_000)
     assert active_alerts() == []
 
 
 def test_five_minutes_without_a_definite_answer_raise_the_alert():
     lane = lane_with()
-    ended(lane, ERROR, *lane.take_ready(0, 1), now_ms=0)
-    ended(lane, ERROR, *lane.take_ready(299_000, 1), now_ms=299_000)
+    end(lane, ERROR, *lane.take_ready(0, 1), now_ms=0)
+    end(lane, ERROR, *lane.take_ready(299_000, 1), now_ms=299_000)
     assert active_alerts() == []
 
-    ended(lane, ERROR, *lane.take_ready(300_000, 1), now_ms=300_000)
+    end(lane, ERROR, *lane.take_ready(300_000, 1), now_ms=300_000)
 
     assert active_alerts() == ["no_definite_answer"]
 
@@ -90,11 +90,11 @@ def test_five_minutes_without_a_definite_answer_raise_the_alert():
 def test_the_alert_outlasts_an_open_breaker_until_a_definite_answer():
     lane = lane_with()
     for _ in range(10):
-        ended(lane, ERROR, *lane.take_ready(0, 1))
-    ended(lane, AWAY, *lane.take_ready(0, 3))
+        end(lane, ERROR, *lane.take_ready(0, 1))
+    end(lane, AWAY, *lane.take_ready(0, 3))
     assert sorted(active_alerts()) == ["breaker_open", "no_definite_answer"]
 
-    ended(lane, ERROR, *lane.take_ready(30_000, 1), now_ms=30_000)
+    end(lane, ERROR, *lane.take_ready(30_000, 1), now_ms=30_000)
     assert active_alerts() == ["no_definite_answer"]
 
     lane.set_connector(None)
@@ -107,8 +107,8 @@ def test_the_first_failure_of_a_connector_is_logged_once_a_minute():
     lane = lane_with()
     with structlog.testing.capture_logs() as lines:
         for now_ms in range(0, 120_000, 30_000):
-            ended(lane, AWAY, *lane.take_ready(now_ms, 2), now_ms=now_ms)
-            ended(lane, DONE, *lane.take_ready(now_ms, 1), now_ms=now_ms)
+            end(lane, AWAY, *lane.take_ready(now_ms, 2), now_ms=now_ms)
+            end(lane, DONE, *lane.take_ready(now_ms, 1), now_ms=now_ms)
 
     warnings = [line for line in lines if line["log_level"] == "warning"]
     assert [(line["connector"], line["why"]) for line in warnings] == 2 * [("acme", "nobody there (connect)")], (
@@ -123,14 +123,14 @@ def test_the_limits_of_a_connector_hold_for_all_workers_together(owned: list[int
         lane.share = partitions / 12
 
     first = [(lane, lane.take_ready(0, MANY)) for lane in lanes]
-    assert sum(len(ids) for _, ids in first) <= 10 + sum(one * 10 < 12 for one in owned)
+    assert sum(len(ids) for _, ids in first) <= 10 + sum(partitions * 10 < 12 for partitions in owned)
     for lane, ids in first:
-        ended(lane, DONE, *ids)
+        end(lane, DONE, *ids)
     sent = 0
     for now_ms in range(10_000, 15_000, 7):
         for lane in lanes:
             for command_id in lane.take_ready(now_ms, MANY):
-                ended(lane, DONE, command_id, now_ms=now_ms)
+                end(lane, DONE, command_id, now_ms=now_ms)
                 lane.window.enter((now_ms, command_id))
                 sent += 1
     assert 480 <= sent <= 505 + 5 * len(owned)
@@ -140,41 +140,41 @@ def test_only_the_refused_command_probes_the_connector():
     lane = lane_with()
     first, second, *others = lane.take_ready(0, MANY)
 
-    ended(lane, REFUSED, second, now_ms=1_000)
-    ended(lane, DONE, *others, now_ms=1_500)  # sent before the refusal: they prove nothing
-    ended(lane, REFUSED, first, now_ms=2_000)
+    end(lane, REFUSED, second, now_ms=1_000)
+    end(lane, DONE, *others, now_ms=1_500)  # sent before the refusal, so they prove nothing
+    end(lane, REFUSED, first, now_ms=2_000)
 
     assert lane.take_ready(60_999, MANY) == []
     assert lane.next_due_ms() == 61_000
     assert lane.take_ready(61_000, MANY) == [second]
     assert lane.take_ready(61_000, MANY) == []
     assert lane.next_due_ms() is None
-    ended(lane, REFUSED, second, now_ms=61_100)
+    end(lane, REFUSED, second, now_ms=61_100)
     assert lane.next_due_ms() == 121_100
 
 
 def test_sighup_probes_at_once_and_any_other_answer_resumes_the_connector_slowly():
     lane = lane_with()
     ids = lane.take_ready(0, MANY)
-    ended(lane, REFUSED, *ids)
+    end(lane, REFUSED, *ids)
 
     lane.condition.ask_now()
     assert lane.take_ready(1, MANY) == [ids[0]]
-    ended(lane, ERROR, ids[0], now_ms=2)
+    end(lane, ERROR, ids[0], now_ms=2)
 
     assert lane.condition.state == "healthy"
     rounds = []
     for now_ms in (3, 4, 5, 6):
         sent = lane.take_ready(now_ms, MANY)
         rounds.append(len(sent))
-        ended(lane, DONE, *sent, now_ms=now_ms)
+        end(lane, DONE, *sent, now_ms=now_ms)
     assert rounds == [1, 2, 4, 8]
 
 
 def test_another_command_probes_when_the_refused_one_is_gone():
     lane = lane_with()
     ids = lane.take_ready(0, MANY)
-    ended(lane, REFUSED, *ids)
+    end(lane, REFUSED, *ids)
 
     (gone,) = lane.take_ready(60_000, MANY)
     lane.give_back(gone)
@@ -189,22 +189,22 @@ def test_after_consecutive_failures_the_breaker_opens_and_one_command_probes(ans
     lane = lane_with()
     sent = lane.take_ready(0, MANY)
 
-    ended(lane, answer, *sent[:3], now_ms=100)
+    end(lane, answer, *sent[:3], now_ms=100)
 
     assert lane.take_ready(30_099, MANY) == []
     (probe,) = lane.take_ready(30_100, MANY)
     assert lane.take_ready(30_100, MANY) == []
-    ended(lane, answer, probe, now_ms=30_200)
+    end(lane, answer, probe, now_ms=30_200)
     assert lane.next_due_ms() == 60_200
     (probe,) = lane.take_ready(60_200, MANY)
-    ended(lane, DONE, probe, now_ms=60_300)
+    end(lane, DONE, probe, now_ms=60_300)
     assert lane.condition.state == "healthy"
 
 
 def test_an_error_response_does_not_open_the_breaker():
     lane = lane_with()
 
-    ended(lane, ERROR, *lane.take_ready(0, MANY))
+    end(lane, ERROR, *lane.take_ready(0, MANY))
 
     assert len(lane.take_ready(1, MANY)) == ACME.max_in_flight
 
@@ -213,9 +213,9 @@ def test_a_busy_connector_is_paused_as_long_as_it_asks_and_then_probed_by_one_co
     lane = lane_with()
     first, *others = lane.take_ready(0, MANY)
 
-    ended(lane, BUSY, first, now_ms=1_000)
-    ended(lane, DONE, *others[:-1], now_ms=1_001)
-    ended(lane, BUSY, others[-1], now_ms=1_002)
+    end(lane, BUSY, first, now_ms=1_000)
+    end(lane, DONE, *others[:-1], now_ms=1_001)
+    end(lane, BUSY, others[-1], now_ms=1_002)
 
     assert lane.take_ready(6_001, MANY) == []
     assert len(lane.take_ready(6_002, MANY)) == 1
@@ -226,8 +226,8 @@ def test_a_busy_connector_without_a_retry_time_is_paused_for_the_first_retry_int
     lane = lane_with()
     first, *others = lane.take_ready(0, MANY)
 
-    ended(lane, DONE, *others)
-    ended(lane, replace(BUSY, hold_seconds=hold_seconds), first, now_ms=1_000)
+    end(lane, DONE, *others)
+    end(lane, replace(BUSY, hold_seconds=hold_seconds), first, now_ms=1_000)
 
     assert lane.take_ready(1_999, MANY) == []
     assert len(lane.take_ready(2_000, MANY)) == 1
@@ -244,20 +244,20 @@ def test_a_connector_that_the_file_does_not_name_receives_nothing():
 
 @pytest.mark.parametrize(("answer", "alert"), [(AWAY, "breaker_open"), (REFUSED, "connector_stopped")])
 def test_a_connector_removed_from_the_file_has_only_the_alert_unknown_connector(answer: Answer, alert: str):
-    def told() -> list[str]:
+    def updated_alerts() -> list[str]:
         lane.update_alerts()
-        return [one["code"] for one in telemetry.lasting_alerts()]
+        return active_alerts()
 
     lane = lane_with()
     *sent, late = lane.take_ready(0, 4)
-    ended(lane, answer, *sent)
-    assert told() == [alert]
+    end(lane, answer, *sent)
+    assert updated_alerts() == [alert]
 
     lane.set_connector(None)
-    ended(lane, answer, late)
-    assert told() == ["unknown_connector"]
+    end(lane, answer, late)
+    assert updated_alerts() == ["unknown_connector"]
 
     lane.set_connector(ACME)
     [first] = lane.take_ready(0, MANY)
-    ended(lane, answer, first)
-    assert told() == [alert]
+    end(lane, answer, first)
+    assert updated_alerts() == [alert]

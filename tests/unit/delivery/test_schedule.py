@@ -1,4 +1,4 @@
-"""When a command is asked again (R33, R34, R36)."""
+"""When a command is sent again (R33, R34, R36)."""
 
 import pytest
 
@@ -18,7 +18,7 @@ DAY_MS = 24 * HOUR_MS
 UNKNOWN = Answer("unknown", "timeout", "timeout")
 
 
-def job() -> Job:
+def new_job() -> Job:
     command = Command(
         command_id="c1", request_id="r1", order_id="o1", payment_id="p1", transaction_id="t1", authorization_id="a1",
         connector="c", currency="USD", value=6000, sequence=1,
@@ -27,44 +27,44 @@ def job() -> Job:
     return Job(command=command, operation="settle", record=record, partition=0, traceparent=None)
 
 
-def attempt(one: Job, answer: Answer, now_ms: int) -> Job:
-    one.attempts += 1
-    one.first_attempt_ms = one.first_attempt_ms or now_ms
-    put_off(one, CONNECTOR, answer, now_ms)
-    return one
+def attempt(job: Job, answer: Answer, now_ms: int) -> Job:
+    job.attempts += 1
+    job.first_attempt_ms = job.first_attempt_ms or now_ms
+    put_off(job, CONNECTOR, answer, now_ms)
+    return job
 
 
 @pytest.mark.parametrize("fate", ["not_sent", "busy", "stopped"])
 def test_attempts_that_did_nothing_do_not_count_for_the_horizon_or_the_schedule(fate: str) -> None:
-    one = job()
+    job = new_job()
     for minute in range(1, 1000):
-        attempt(one, Answer(fate, "away", "away"), minute * 60_000)  # one of the fates
+        attempt(job, Answer(fate, "away", "away"), minute * 60_000)
 
-    attempt(one, UNKNOWN, DAY_MS)
+    attempt(job, UNKNOWN, DAY_MS)
 
-    assert not is_past_horizon(one, CONNECTOR, DAY_MS + HOUR_MS - 1)
-    assert is_past_horizon(one, CONNECTOR, DAY_MS + HOUR_MS)
-    assert 1_000 <= one.due_ms - DAY_MS <= 1_200
+    assert not is_past_horizon(job, CONNECTOR, DAY_MS + HOUR_MS - 1)
+    assert is_past_horizon(job, CONNECTOR, DAY_MS + HOUR_MS)
+    assert 1_000 <= job.due_ms - DAY_MS <= 1_200
 
 
 def test_each_unknown_advances_the_schedule_whose_last_interval_repeats_until_the_horizon() -> None:
-    one = attempt(attempt(attempt(job(), UNKNOWN, 1), UNKNOWN, 2_000), UNKNOWN, 70_000)
+    job = attempt(attempt(attempt(new_job(), UNKNOWN, 1), UNKNOWN, 2_000), UNKNOWN, 70_000)
 
-    assert 60_000 <= one.due_ms - 70_000 <= 72_000
-    assert attempt(one, UNKNOWN, HOUR_MS - 5_000).due_ms == HOUR_MS + 1
+    assert 60_000 <= job.due_ms - 70_000 <= 72_000
+    assert attempt(job, UNKNOWN, HOUR_MS - 5_000).due_ms == HOUR_MS + 1
 
 
 def test_an_unknown_command_keeps_its_horizon_while_the_connector_is_unreachable() -> None:
-    one = attempt(attempt(job(), UNKNOWN, 1), Answer("not_sent", "connect", "connect"), 2_000)
+    job = attempt(attempt(new_job(), UNKNOWN, 1), Answer("not_sent", "connect", "connect"), 2_000)
 
-    assert one.first_attempt_ms == 1
-    assert is_past_horizon(one, CONNECTOR, HOUR_MS + 1)
+    assert job.first_attempt_ms == 1
+    assert is_past_horizon(job, CONNECTOR, HOUR_MS + 1)
 
 
 def test_an_attempt_prevented_by_a_hand_over_is_due_at_once_and_begins_no_horizon() -> None:
-    one = attempt(job(), NOT_BEGUN, 1)
-    assert one.due_ms == 1
+    job = attempt(new_job(), NOT_BEGUN, 1)
+    assert job.due_ms == 1
 
-    attempt(one, UNKNOWN, DAY_MS)
+    attempt(job, UNKNOWN, DAY_MS)
 
-    assert not is_past_horizon(one, CONNECTOR, DAY_MS + HOUR_MS - 1)
+    assert not is_past_horizon(job, CONNECTOR, DAY_MS + HOUR_MS - 1)

@@ -1,4 +1,4 @@
-"""A page that the database does not serve says so; what is no defect of ours leaves no traceback in the log."""
+"""Pages show errors of the database, and only defects of the program are logged with a traceback."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,13 +17,17 @@ from worker.ops.totals import Totals
 from worker.postgres.refusals import describe_postgres_error
 from worker.settings import load
 
-FROM_THE_TABLES = sorted(PAGES.keys() - {"/", "/orders"})
-AWAY, LACKS, BROKE = "No answer from the database", "The database lacks what this page shows", "This page broke"
-READS = "The database is read-only"
+PAGES_OF_THE_DATABASE = sorted(PAGES.keys() - {"/", "/orders"})
+UNAVAILABLE, INCOMPLETE, BROKEN = (
+    "No answer from the database",
+    "The database lacks what this page shows",
+    "This page broke",
+)
+READ_ONLY = "The database is read-only"
 
 
 async def page(path: str, problem: Exception) -> tuple[int, str, list[Any]]:
-    """What a person sees, and what the log says, where every look at the database ends so."""
+    """The status, the page and the log, if every query of the database raises the problem."""
 
     @asynccontextmanager
     async def snapshot() -> AsyncIterator[None]:
@@ -42,27 +46,27 @@ async def page(path: str, problem: Exception) -> tuple[int, str, list[Any]]:
             return answer.status, await answer.text(), logged
 
 
-@pytest.mark.parametrize("path", FROM_THE_TABLES)
-@pytest.mark.parametrize(("problem", "says"), [
-    (asyncpg.InvalidPasswordError("password authentication failed"), AWAY),
-    (asyncpg.InvalidCatalogNameError('database "x" does not exist'), AWAY),
-    (asyncpg.CannotConnectNowError("the database system is starting up"), AWAY),
-    (asyncpg.AdminShutdownError("terminating connection"), AWAY),
-    (asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress"), AWAY),
-    (asyncpg.TooManyConnectionsError("too many clients already"), AWAY),
-    (asyncpg.LockNotAvailableError("lock timeout"), AWAY),
-    (asyncpg.SerializationError("canceling statement due to conflict with recovery"), AWAY),
-    (asyncpg.TransactionTimeoutError("terminating connection due to transaction timeout"), AWAY),
-    (asyncpg.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction"), READS),
-    (ConnectionRefusedError(111, "Connection refused"), AWAY),
-    (asyncpg.UndefinedTableError('relation "ledger.orders" does not exist'), LACKS),
-    (asyncpg.InsufficientPrivilegeError("permission denied for schema ledger"), LACKS),
-], ids=lambda one: type(one).__name__ if isinstance(one, Exception) else "")  # fmt: skip
-async def test_an_error_of_the_database_is_shown_and_logged_as_a_warning(path: str, problem: Exception, says: str):
+@pytest.mark.parametrize("path", PAGES_OF_THE_DATABASE)
+@pytest.mark.parametrize(("problem", "shown"), [
+    (asyncpg.InvalidPasswordError("password authentication failed"), UNAVAILABLE),
+    (asyncpg.InvalidCatalogNameError('database "x" does not exist'), UNAVAILABLE),
+    (asyncpg.CannotConnectNowError("the database system is starting up"), UNAVAILABLE),
+    (asyncpg.AdminShutdownError("terminating connection"), UNAVAILABLE),
+    (asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress"), UNAVAILABLE),
+    (asyncpg.TooManyConnectionsError("too many clients already"), UNAVAILABLE),
+    (asyncpg.LockNotAvailableError("lock timeout"), UNAVAILABLE),
+    (asyncpg.SerializationError("canceling statement due to conflict with recovery"), UNAVAILABLE),
+    (asyncpg.TransactionTimeoutError("terminating connection due to transaction timeout"), UNAVAILABLE),
+    (asyncpg.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction"), READ_ONLY),
+    (ConnectionRefusedError(111, "Connection refused"), UNAVAILABLE),
+    (asyncpg.UndefinedTableError('relation "ledger.orders" does not exist'), INCOMPLETE),
+    (asyncpg.InsufficientPrivilegeError("permission denied for schema ledger"), INCOMPLETE),
+], ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "")  # fmt: skip
+async def test_an_error_of_the_database_is_shown_and_logged_as_a_warning(path: str, problem: Exception, shown: str):
     status, text, logged = await page(path, problem)
 
-    assert (status, says in text) == (503, True)
-    assert [(one["log_level"], one["problem"]) for one in logged] == [("warning", describe_postgres_error(problem))]
+    assert (status, shown in text) == (503, True)
+    assert [(line["log_level"], line["problem"]) for line in logged] == [("warning", describe_postgres_error(problem))]
 
 
 async def test_a_name_that_the_database_cannot_store_is_not_found():
@@ -74,5 +78,5 @@ async def test_a_name_that_the_database_cannot_store_is_not_found():
 async def test_a_defect_is_logged_with_its_traceback():
     status, text, logged = await page("/needs", asyncpg.PostgresSyntaxError("syntax error"))
 
-    assert (status, BROKE in text) == (500, True)
-    assert [(one["log_level"], bool(one["exc_info"])) for one in logged] == [("error", True)]
+    assert (status, BROKEN in text) == (500, True)
+    assert [(line["log_level"], bool(line["exc_info"])) for line in logged] == [("error", True)]

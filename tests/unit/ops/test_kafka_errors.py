@@ -1,4 +1,4 @@
-"""The view stands on Kafka: without it the program ends, and its last line says which setting names what is away."""
+"""Without Kafka the ops view exits, and its last log line names the setting to check."""
 
 import asyncio
 import itertools
@@ -39,7 +39,7 @@ async def test_a_view_without_access_to_kafka_ends_and_names_the_settings_to_che
     async def refused(_: View) -> None:
         raise SaslAuthenticationFailed("Invalid username or password")
 
-    monkeypatch.setattr(telemetry, "configure", lambda _: None)  # it would undo the capturing
+    monkeypatch.setattr(telemetry, "configure", lambda _: None)  # it would end the capture
     monkeypatch.setattr(View, "start", refused)
     try:
         with capture_logs() as logged:

@@ -1,4 +1,4 @@
-"""What the ops view says to whoever has no session, and where whoever has logged in is led."""
+"""Login, sessions and forms of the ops view, and what it shows without a session."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,11 +22,11 @@ PLACES = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql:
 
 FORM = "application/x-www-form-urlencoded"
 PARTS = "multipart/form-data"
-STRANGELY_CODED = (
+INVALID_TRANSFER_ENCODING = (
     b'--abc\r\nContent-Disposition: form-data; name="token"\r\nContent-Transfer-Encoding: none\r\n\r\nx\r\n--abc--\r\n'
 )
-# A view that knows nothing and lacks nothing, and a monitor without a problem.
-NOTHING_NEW = (
+# An empty, complete view and a monitor without a problem.
+EMPTY_VIEW_AND_MONITOR = (
     SimpleNamespace(totals=Totals(), incomplete_reason=lambda: None),
     SimpleNamespace(dead_letters={}, problem=None),
 )
@@ -36,7 +36,7 @@ NOTHING_NEW = (
 async def client_of_view(
     view: Any = None, monitor: Any = None, token: str | None = TOKEN
 ) -> AsyncIterator[TestClient[Any, Any]]:
-    """An ops view that asks for a token, in front of nothing."""
+    """A client of an ops view that requires a token, without a database."""
     settings = load(PLACES if token is None else {**PLACES, "OPS_TOKEN": token})
     site = Site(settings, Guard(settings), view, monitor, Reader(settings.database))
     async with TestClient(TestServer(Server(site).application())) as client:
@@ -71,11 +71,11 @@ async def test_login_never_redirects_to_another_site(to: str):
 
 
 async def test_readiness_without_a_session_shows_no_error_messages():
-    said = 'password authentication failed for user "ops"'
-    crashed: Any = SimpleNamespace(app=SimpleNamespace(crashed=True, crash_reason=RuntimeError(said)))
+    error = 'password authentication failed for user "ops"'
+    crashed: Any = SimpleNamespace(app=SimpleNamespace(crashed=True, crash_reason=RuntimeError(error)))
     view = SimpleNamespace(incomplete_reason=lambda: View.incomplete_reason(crashed))
 
-    assert await readiness(view, SimpleNamespace(problem=f"InvalidPasswordError: {said}")) == (503, {
+    assert await readiness(view, SimpleNamespace(problem=f"InvalidPasswordError: {error}")) == (503, {
         "ready": False, "view": "the view has crashed; the log says why",
         "around": "the last look at the database and the brokers failed; the log says why",
     })  # fmt: skip
@@ -91,7 +91,7 @@ async def test_a_complete_view_is_ready():
 async def test_a_head_request_has_the_status_of_the_page(token: str | None, status: int):
     view = SimpleNamespace(totals=Totals(), incomplete_reason=lambda: None, rows=SimpleNamespace(data={}))
     async with (
-        client_of_view(view, NOTHING_NEW[1], token) as client,
+        client_of_view(view, EMPTY_VIEW_AND_MONITOR[1], token) as client,
         client.head("/orders", allow_redirects=False) as head,
         client.get("/orders", allow_redirects=False) as page,
     ):
@@ -100,7 +100,7 @@ async def test_a_head_request_has_the_status_of_the_page(token: str | None, stat
 
 @pytest.mark.parametrize("path", ["/act", "/logout"])
 async def test_a_form_sent_after_the_session_ended_says_that_nothing_was_done(path: str):
-    async with client_of_view(*NOTHING_NEW) as client:
+    async with client_of_view(*EMPTY_VIEW_AND_MONITOR) as client:
         headers = {"Origin": f"http://{client.host}:{client.port}"}
         async with client.post(path, data={"action": "retry", "id": "c-1"}, headers=headers) as answer:
             assert (answer.status, answer.content_type) == (401, "text/html")
@@ -111,11 +111,11 @@ async def test_a_form_sent_after_the_session_ended_says_that_nothing_was_done(pa
 @pytest.mark.parametrize(("kind", "more", "body"), [
     (f"{FORM}; charset=nonsense", {}, b"token=x"), (f"{FORM}; charset=rot13", {}, b"token=x"),
     (FORM, {}, b"token=\xff"), (PARTS, {}, b"x"), (f"{PARTS}; boundary=abc", {}, b"x"),
-    (f"{PARTS}; boundary=abc", {}, STRANGELY_CODED),
+    (f"{PARTS}; boundary=abc", {}, INVALID_TRANSFER_ENCODING),
     (FORM, {"Content-Encoding": "gzip"}, b"token=x"),
 ])  # fmt: skip
 async def test_an_unreadable_form_is_refused_in_one_sentence(path: str, kind: str, more: dict[str, str], body: bytes):
-    async with client_of_view(*NOTHING_NEW) as client:
+    async with client_of_view(*EMPTY_VIEW_AND_MONITOR) as client:
         headers = {"Origin": f"http://{client.host}:{client.port}", "Content-Type": kind, **more}
         async with client.post(path, data=body, headers=headers) as answer:
             assert (answer.status, answer.content_type) == (400, "text/html")
@@ -124,7 +124,7 @@ async def test_an_unreadable_form_is_refused_in_one_sentence(path: str, kind: st
 
 async def test_a_form_with_an_invalid_origin_is_refused():
     async with (
-        client_of_view(*NOTHING_NEW) as client,
+        client_of_view(*EMPTY_VIEW_AND_MONITOR) as client,
         client.post("/login", data={"token": TOKEN}, headers={"Origin": "http://["}) as answer,
     ):
         assert (answer.status, answer.headers["Cache-Control"]) == (403, "no-store")
@@ -132,7 +132,10 @@ async def test_a_form_with_an_invalid_origin_is_refused():
 
 
 async def test_a_request_with_an_invalid_host_is_refused():
-    async with client_of_view(*NOTHING_NEW, token=None) as client, client.get("/", headers={"Host": "["}) as answer:
+    async with (
+        client_of_view(*EMPTY_VIEW_AND_MONITOR, token=None) as client,
+        client.get("/", headers={"Host": "["}) as answer,
+    ):
         assert (answer.status, answer.headers["Cache-Control"]) == (421, "no-store")
 
 

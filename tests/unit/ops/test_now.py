@@ -1,4 +1,4 @@
-"""The page *now* never says that all is well while somebody is missing."""
+"""The page *now* does not say that all is well while a worker, a server or a reading is missing."""
 
 import re
 import time
@@ -14,7 +14,7 @@ from worker.ops.now import _connectors, _idle, _lags
 
 AT = datetime(2026, 1, 15, 12, tzinfo=UTC)
 RATES = {name: dict.fromkeys(("settled", "refunded", "voided", "trouble"), 0) for name in ("per_minute", "hour")}
-CALM = "Every cent is accounted for"
+ALL_IS_WELL = "Every cent is accounted for"
 
 
 def monitoring(*roles: str) -> Any:
@@ -35,30 +35,30 @@ def page(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("living", "says"), [
+@pytest.mark.parametrize(("running", "shown"), [
     (("ledger", "delivery"), ()),
     (("ledger",), ("No delivery worker is running",)),
     ((), ("No ledger worker is running", "No delivery worker is running")),
 ])  # fmt: skip
-def test_a_role_without_a_worker_is_shown(living: tuple[str, ...], says: tuple[str, ...]):
-    text = page(monitoring(*living))
+def test_a_role_without_a_worker_is_shown(running: tuple[str, ...], shown: tuple[str, ...]):
+    text = page(monitoring(*running))
 
-    assert all(one in text for one in says)
-    assert (CALM in text) == (not says)
+    assert all(sentence in text for sentence in shown)
+    assert (ALL_IS_WELL in text) == (not shown)
 
 
 def test_before_the_first_reading_no_worker_is_reported_missing():
     assert _idle(SimpleNamespace(workers=[], lags={})) == []
 
 
-@pytest.mark.parametrize(("code", "says"), [
+@pytest.mark.parametrize(("code", "shown"), [
     ("unknown_connector", "cielo is not in the connectors file"), ("breaker_open", "cielo does not answer"),
     ("connector_stopped", "cielo refuses us"), ("no_definite_answer", "cielo gives no definite answer"),
 ])  # fmt: skip
-def test_an_alert_about_a_connector_is_shown_as_a_sentence(code: str, says: str):
+def test_an_alert_about_a_connector_is_shown_as_a_sentence(code: str, shown: str):
     text = page(monitoring("ledger", "delivery"), alerts=(Alert(code, "cielo", AT, "", "host"),))
 
-    assert says in " ".join(re.sub("<[^>]*>", " ", text).split())
+    assert shown in words(text)
 
 
 @pytest.mark.parametrize(("lags", "incomplete", "monitor_problem"), [
@@ -73,7 +73,7 @@ def test_an_incomplete_page_does_not_say_that_all_is_well(
 
     text = page(SimpleNamespace(workers=workers, lags=lags), incomplete, monitor_problem)
 
-    assert CALM not in text
+    assert ALL_IS_WELL not in text
     assert "not everything is known" in text
 
 
@@ -81,8 +81,8 @@ def words(page: str) -> str:
     return " ".join(re.sub("<[^>]*>", " ", page).split())
 
 
-def connector_page(outcomes: dict[str, int], *alerts: Alert, living: tuple[str, ...] = ("ledger", "delivery")) -> str:
-    """The page where one command is on its way to cielo. `outcomes`: of cielo, and how many minutes ago."""
+def connector_page(outcomes: dict[str, int], *alerts: Alert, running: tuple[str, ...] = ("ledger", "delivery")) -> str:
+    """The text of the page with one command in flight at cielo; `outcomes`: kinds of outcomes, and how many minutes ago."""
     this_minute = int(time.time()) // 60 * 60
     totals = SimpleNamespace(
         open_commands={}, in_flight={("cielo", "BRL"): SimpleNamespace(commands=1, troubled=0, value=100)}
@@ -91,7 +91,7 @@ def connector_page(outcomes: dict[str, int], *alerts: Alert, living: tuple[str, 
         totals=totals,
         count=lambda name, minute: int(outcomes.get(name.removesuffix(" cielo"), -1) == (this_minute - minute) // 60),
     )
-    monitor = monitoring(*living)
+    monitor = monitoring(*running)
     monitor.alerts = list(alerts)
     return words(page(monitor, connectors=_connectors(view, monitor)))
 
@@ -111,16 +111,16 @@ def test_a_connector_without_definite_answers_is_shown_so_unless_its_breaker_is_
     assert "cielo breaker open" in connector_page({}, indefinite, away)
 
 
-@pytest.mark.parametrize(("living", "health"), [
+@pytest.mark.parametrize(("running", "health"), [
     (("ledger", "delivery"), "answering"), (("delivery",), "answering"),
     (("ledger",), "not known: no live worker"), ((), "not known: no live worker"),
 ])  # fmt: skip
-def test_the_state_of_a_connector_is_unknown_without_a_delivery_worker(living: tuple[str, ...], health: str):
-    assert f"cielo {health}" in connector_page({"command.succeeded": 2}, living=living)
+def test_the_state_of_a_connector_is_unknown_without_a_delivery_worker(running: tuple[str, ...], health: str):
+    assert f"cielo {health}" in connector_page({"command.succeeded": 2}, running=running)
 
 
 def test_a_connector_without_answers_is_unknown_without_a_ledger_worker():
-    text = connector_page({}, living=("delivery",))
+    text = connector_page({}, running=("delivery",))
 
     assert "cielo not known: no live worker" in text
     assert "its alerts are not known" in text

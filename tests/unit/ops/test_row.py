@@ -1,8 +1,9 @@
-"""A row of the live view ends the same, however the topics arrive between each other and how often a record repeats."""
+"""A row of the live view ends the same, whatever the order of the topics and the repeats of records."""
 
 import random
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 
 import msgspec
 import pytest
@@ -23,11 +24,11 @@ TERMS = Terms(now_ms=NOON_MS, capabilities={"acme": Capability("PARTIAL")})
 Sent = tuple[str, str, dict]
 
 
-def story() -> dict[str, list[Sent]]:
-    """What the ledger and the delivery worker tell of one order, by topic: two sales, a discount, a return."""
+def messages() -> dict[str, list[Sent]]:
+    """All messages about one order, by topic: two sales, a discount, a return."""
     payment = Authorization(payment_id="p", transaction_id="T", authorization_id="A", connector="acme", value=10_000,
                             reference_value=10_000, max_value=10_000)  # fmt: skip
-    waiting: list[Fact] = [
+    facts: list[Fact] = [
         OrderAuthorized(order_id="o", merchant="shop", currency="USD", value=10_000, payments=(payment,)),
         InvoiceIssued(order_id="o", type="Output", invoice_number="1", invoice_value=6_000),
         OrderChanged(order_id="o", request_id="c", discount_value=1_500, increment_value=0),
@@ -36,8 +37,8 @@ def story() -> dict[str, list[Sent]]:
     ]
     sent: dict[str, list[Sent]] = {"state": [], "event": [], "command": [], "outcome": []}
     order = Order("o")
-    while waiting:
-        decision = decide(order, waiting.pop(0), TERMS)
+    while facts:
+        decision = decide(order, facts.pop(0), TERMS)
         order = decision.order
         for event in decision.events:
             sent["event"].append(("event", event.type, event_message(order, event, None, NOON_MS)))
@@ -45,7 +46,7 @@ def story() -> dict[str, list[Sent]]:
             sent["command"].append(("command", "command.x", command_message(order, command, NOON_MS)))
             done = {"orderId": "o", "commandId": command.command_id, "at": "2026-01-15T12:00:01Z"}
             sent["outcome"].append(("outcome", "command.succeeded", done))
-            waiting.insert(0, OutcomeReported(
+            facts.insert(0, OutcomeReported(
                 order_id="o", outcome="succeeded", command_id=command.command_id, payment_id="p", value=command.value,
                 operation_id=command.command_id,
             ))  # fmt: skip
@@ -54,23 +55,23 @@ def story() -> dict[str, list[Sent]]:
     return sent
 
 
-def mixed(sent: dict[str, list[Sent]], dice: random.Random) -> Iterator[Sent]:
-    """Each topic in its order, all of them between each other, and now and then a stretch once more."""
-    places = dict.fromkeys(sent, 0)
-    while open_ := [topic for topic, place in places.items() if place < len(sent[topic])]:
-        topic = dice.choice(open_)
-        yield sent[topic][places[topic]]
-        places[topic] += 1
+def shuffled(sent: dict[str, list[Sent]], dice: random.Random) -> Iterator[Sent]:
+    """The messages, each topic in its order, interleaved at random, with some stretches repeated."""
+    positions = dict.fromkeys(sent, 0)
+    while unfinished := [topic for topic, position in positions.items() if position < len(sent[topic])]:
+        topic = dice.choice(unfinished)
+        yield sent[topic][positions[topic]]
+        positions[topic] += 1
         if dice.random() < 0.2:
-            back = dice.randrange(places[topic])
-            yield from sent[topic][back : places[topic]]
+            back = dice.randrange(positions[topic])
+            yield from sent[topic][back : positions[topic]]
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_a_row_ends_the_same_in_every_order_of_arrival_with_any_repeats(seed: int) -> None:
-    sent = story()
+    sent = messages()
     row = Row()
-    for shape, kind, data in mixed(sent, random.Random(seed)):
+    for shape, kind, data in shuffled(sent, random.Random(seed)):
         row = fold(row, DECODERS[shape](msgspec.json.encode(data)), kind)
 
     assert row.state == DECODERS["state"](msgspec.json.encode(sent["state"][-1][2]))
@@ -81,16 +82,16 @@ def test_a_row_ends_the_same_in_every_order_of_arrival_with_any_repeats(seed: in
 
 
 def test_a_row_stored_by_an_earlier_version_is_read():
-    """Whoever changes the shape gives the table another name (`CHANGELOGS`), so that it is made anew."""
-    kept = (
+    """A new shape needs another name of the table (`CHANGELOGS`), so that the table is built anew."""
+    stored = (
         b'[{"orderId":"o","merchant":"shop","currency":"USD","status":"open","value":10000,"authorized":10000,"settled":0,'
         b'"settling":6000,"refunding":0,"voiding":0,"open":4000,"version":2,"updatedAt":"2026-01-15T12:00:00Z",'
         b'"payments":[{"connector":"acme"}],"attention":[]},2,[0,0,0,0],{"p":1},{"c":["acme",6000,1768478400000,""]},{}]'
     )
 
-    row = msgspec.json.decode(kept, type=Row)
+    row = msgspec.json.decode(stored, type=Row)
 
-    assert msgspec.json.encode(row) == kept
+    assert msgspec.json.encode(row) == stored
     assert row.state is not None
     assert (row.state.settling, row.event_sequence, row.open_commands["c"].value) == (6_000, 2, 6_000)
     assert msgspec.json.decode(b'[3,{"0":7}]', type=Count) == Count(3, {0: 7})
@@ -103,7 +104,7 @@ def test_a_row_stored_by_an_earlier_version_is_read():
     ("total", "discount 2000; Out 8000", (8_000, 0, 2_000)),
     ("partial", "hold; Out 4000; auto 4000 as g1; ok settle 4000 as g1", (4_000, 0, 0)),
     ("partial", "Out 6000; discount 1500; Out 2500; return 500", (8_500, 500, 1_500)),
-], ids=lambda one: one if isinstance(one, str) else "")  # fmt: skip
+], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
 def test_amounts_moved_today_are_counted_once_however_often_their_events_come(
     by: str, play: str, expected: tuple[int, int, int]
 ) -> None:
@@ -114,20 +115,22 @@ def test_amounts_moved_today_are_counted_once_however_often_their_events_come(
             row, DECODERS["event"](msgspec.json.encode(event_message(scenario.order, event, None, NOON_MS))), "event"
         )
 
-    sums = [sum(getattr(one, name) for one in scenario.order.payments) for name in ("settled", "refunded", "voided")]
+    sums = [
+        sum(getattr(payment, name) for payment in scenario.order.payments) for name in ("settled", "refunded", "voided")
+    ]
     assert (row.moved.settled, row.moved.refunded, row.moved.voided) == tuple(sums) == expected
 
 
 def test_totals_updated_row_by_row_equal_totals_computed_anew() -> None:
-    sent = story()
+    sent = messages()
     totals, row = Totals(), Row()
-    for shape, kind, data in mixed(sent, random.Random(1)):
+    for shape, kind, data in shuffled(sent, random.Random(1)):
         old, row = row, fold(row, DECODERS[shape](msgspec.json.encode(data)), kind)
         totals.replace(old, row)
-        anew = Totals.of([row])
-        assert positive(totals.statuses) == positive(anew.statuses)
-        assert _without_zeros(totals) == _without_zeros(anew)
-        assert totals.open_commands == anew.open_commands
+        expected = Totals.of([row])
+        assert positive(totals.statuses) == positive(expected.statuses)
+        assert _without_zeros(totals) == _without_zeros(expected)
+        assert totals.open_commands == expected.open_commands
 
 
 def _without_zeros(totals: Totals) -> dict[tuple[str, str], Counter[str]]:
@@ -136,16 +139,16 @@ def _without_zeros(totals: Totals) -> dict[tuple[str, str], Counter[str]]:
 
 def test_a_finished_order_is_kept_until_no_repeat_of_its_records_can_arrive() -> None:
     row = Row()
-    for shape, kind, data in (one for topic in story().values() for one in topic):
+    for shape, kind, data in chain.from_iterable(messages().values()):
         row = fold(row, DECODERS[shape](msgspec.json.encode(data)), kind)
     assert not is_expired(row, NOON_MS + KEPT_AFTER_END_MS)
     assert is_expired(row, NOON_MS + KEPT_AFTER_END_MS + 1)
 
 
 def test_a_connector_is_listed_even_if_all_its_commands_have_ended() -> None:
-    sent = story()
+    sent = messages()
     row = Row()
-    for shape, kind, data in (one for topic in sent.values() for one in topic):
+    for shape, kind, data in chain.from_iterable(sent.values()):
         row = fold(row, DECODERS[shape](msgspec.json.encode(data)), kind)
 
     totals = Totals.of([row])

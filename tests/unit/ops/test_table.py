@@ -1,4 +1,4 @@
-"""The view's tables: a change is written once for a whole batch, and a write that Kafka did not take is none."""
+"""Changes of the view's tables are written once per batch, and a write that Kafka refused is repeated."""
 
 import asyncio
 from typing import Any
@@ -15,7 +15,7 @@ Future = asyncio.Future[Any]
 
 
 class RecordingTable(BulkTable):
-    """Keeps what would be sent, with the future that a test completes."""
+    """Keeps each write instead of sending it, with the future that the test completes."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -47,31 +47,31 @@ async def test_a_row_that_changed_several_times_is_written_once(table: Recording
     assert table.take_changes() == {}
 
 
-@pytest.mark.parametrize("given_up", [False, True], ids=["refused", "given up"])
-async def test_only_the_write_that_kafka_refused_is_repeated(table: RecordingTable, given_up: bool):
+@pytest.mark.parametrize("cancelled", [False, True], ids=["refused", "cancelled"])
+async def test_only_the_write_that_kafka_refused_is_repeated(table: RecordingTable, cancelled: bool):
     table[b"o1"], table[b"o2"] = Row(event_sequence=1), Row(event_sequence=2)
-    keeping = asyncio.create_task(table.write(table.take_changes()))
+    writing = asyncio.create_task(table.write(table.take_changes()))
     await until_sent(table, 2)
-    (_, _, taken), (key, value, not_taken) = table.sent
+    (_, _, accepted), (key, value, refused) = table.sent
 
-    taken.set_result(None)
-    not_taken.cancel() if given_up else not_taken.set_exception(OSError("away"))
+    accepted.set_result(None)
+    refused.cancel() if cancelled else refused.set_exception(OSError("away"))
     await until_sent(table, 3)
 
     assert table.sent[2][:2] == (key, value)
-    assert not keeping.done(), "it is durable only when Kafka has it"
+    assert not writing.done(), "a write ends only when Kafka has acknowledged it"
     table.sent[2][2].set_result(None)
-    await keeping
+    await writing
 
 
 async def test_a_change_during_a_write_is_left_for_the_next_write(table: RecordingTable):
     table[b"o1"] = Row(event_sequence=1)
-    keeping = asyncio.create_task(table.write(table.take_changes()))
+    writing = asyncio.create_task(table.write(table.take_changes()))
     await until_sent(table, 1)
 
     table[b"o1"] = Row(event_sequence=2)
     table.sent[0][2].set_result(None)
-    await keeping
+    await writing
 
     assert [value for _, value, _ in table.sent] == [Row(event_sequence=1)]
     assert table.take_changes() == {b"o1": Row(event_sequence=2)}

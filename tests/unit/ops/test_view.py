@@ -1,4 +1,4 @@
-"""Whatever a record on our own topics carries beside its value, the view goes on."""
+"""The view folds the records of our own topics, whatever headers they carry."""
 
 from collections import defaultdict
 from types import SimpleNamespace

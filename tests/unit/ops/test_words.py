@@ -17,7 +17,7 @@ LARGEST = (
     "ninety trillion seventy-one billion nine hundred ninety-two million five hundred forty-seven thousand "
     "four hundred nine and 91/100 EUR"
 )
-TEMPLATES = [one for one in (resources.files("worker.ops") / "templates").iterdir() if one.name.endswith(".html")]
+TEMPLATES = [file for file in (resources.files("worker.ops") / "templates").iterdir() if file.name.endswith(".html")]
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,11 @@ def test_a_duration_is_shown_in_one_unit() -> None:
     assert [duration(seconds) for seconds in (0.4, 59, 121, 7_300, 200_000)] == ["0 s", "59 s", "2 min", "2 h", "2 d"]
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda one: one.name)
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda file: file.name)
 def test_no_template_switches_escaping_off_or_leaves_an_attribute_unquoted(template) -> None:
     text = template.read_text("utf-8")
     assert not re.search(r"\|\s*safe|autoescape|Markup|<style|<script(?! src=\"/static/)|\bstyle=|\bon[a-z]+=\"", text)
-    assert not re.search(r"\s[\w-]+=\{\{", text), "an attribute's value stands in quotes"
+    assert not re.search(r"\s[\w-]+=\{\{", text), "an unquoted attribute"
 
 
 def test_html_in_text_is_escaped() -> None:
