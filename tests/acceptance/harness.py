@@ -1,6 +1,6 @@
-"""Where the black-box harness is: a program beside the project that plays cases against the whole of it.
+"""Finds the black-box harness: a program outside the project that plays cases against the whole of it.
 
-As a program it says whether the cases can be played; `make test` ends with it.
+Run as a program, it prints whether the cases can be played; `make test` ends with it.
 """
 
 import os
@@ -11,7 +11,7 @@ HARNESS = Path(os.environ.get("ACCEPTANCE_DIR") or PROJECT.parent / "shared" / "
 
 
 def missing() -> str | None:
-    """One sentence, where it is not there."""
+    """A sentence if the harness is missing."""
     if (HARNESS / "run.py").exists():
         return None
     return f"The black-box cases were NOT RUN: {HARNESS} has no run.py; ACCEPTANCE_DIR names the harness's folder."

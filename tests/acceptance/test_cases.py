@@ -1,4 +1,4 @@
-"""The whole program seen from outside: a black-box harness beside the project plays its cases against it."""
+"""The black-box harness plays its cases and ours against the whole program."""
 
 import json
 import os
@@ -22,11 +22,11 @@ pytestmark = [
 ]
 
 CONDITIONS = {
-    "every case holds": [],
-    "every case holds when every message comes twice, in any order, placed by another partitioner": [
+    "without disturbance": [],
+    "every message twice, in any order, by another partitioner": [
         "--twice", "--shuffle", "7", "--partitioner", "crc32",
     ],
-    "every case holds with two workers of each kind, killed again and again, and messages without a key": [
+    "two workers of each kind, killed again and again, and messages without a key": [
         "--workers", "2", "--kill", "both", "--partitioner", "nokey", "--envelope", "structured",
     ],
 }  # fmt: skip
@@ -34,15 +34,15 @@ CONDITIONS = {
 
 @pytest.mark.parametrize("options", CONDITIONS.values(), ids=CONDITIONS.keys())
 def test_every_black_box_case_passes(options: list[str]) -> None:
-    # Of a refused automatic settlement that comes twice, the harness takes the repeat for a capture (R8: it is not).
+    # The harness counts the repeat of a refused automatic settlement as a capture, which it is not (R8).
     ours = [] if "--twice" in options else [OURS]
     play([HARNESS / "cases", *ours], *options)
 
 
 def test_every_case_about_the_wording_of_the_rules_passes() -> None:
-    """A case for each "also", "only" and "unless" of the rules.
+    """There is a case for each "also", "only" and "unless" of the rules.
 
-    Their connectors have long timeouts, so that a busy machine is not taken for a lost reply.
+    Their connectors have long timeouts, so that a busy machine does not look like a lost reply.
     """
     play([RULES])
 
@@ -53,22 +53,23 @@ def play(folders: list[Path], *options: str) -> None:
     command += ["--cases", *map(str, folders)]
     environment = {name: value for name, value in os.environ.items() if name not in _OF_A_STACK}
 
-    done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=MINUTES * 60, check=False)
+    ended = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=MINUTES * 60, check=False)
 
-    print(done.stdout, done.stderr, sep="\n")
-    assert done.stdout.startswith("{"), done.stdout[-4000:] + done.stderr[-2000:]
-    assert wrong(json.loads(done.stdout)["cases"]) == {}, done.stderr[-2000:]
+    print(ended.stdout, ended.stderr, sep="\n")
+    assert ended.stdout.startswith("{"), ended.stdout[-4000:] + ended.stderr[-2000:]
+    assert failed(json.loads(ended.stdout)["cases"]) == {}, ended.stderr[-2000:]
 
 
-def wrong(cases: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """What differs, by its case.
+def failed(cases: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """The differences of each failed case.
 
-    Of a message that moves nothing and is the last of all the harness never learns the place, and takes it for one that
-    was not consumed.
+    The harness never learns the offset of a last message that moves nothing, and reports it as not consumed.
     """
-    found = {one["name"]: [text for text in one["differences"] if not _NO_PLACE.fullmatch(text)] for one in cases}
-    return {name: differences for name, differences in found.items() if differences}
+    differing = {
+        case["name"]: [text for text in case["differences"] if not _NO_OFFSET.fullmatch(text)] for case in cases
+    }
+    return {name: differences for name, differences in differing.items() if differences}
 
 
-_NO_PLACE = re.compile(r"not committed: \S+\[-1\] at -1")
+_NO_OFFSET = re.compile(r"not committed: \S+\[-1\] at -1")
 _OF_A_STACK = {"KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "TOPIC_PREFIX", "CONNECTORS_FILE", "SETTLEMENT_HOME"}

@@ -1,4 +1,4 @@
-"""The tutorial and the README's tour, typed as they stand: every block runs, and prints what the page says one sees."""
+"""The commands of the tutorial and of the README's tour run, and print what the page shows."""
 
 import os
 import re
@@ -17,46 +17,46 @@ _PORT = "8600"
 
 
 def blocks(page: Path) -> list[tuple[str, list[str]]]:
-    """Each block of commands, with the lines that are seen after it."""
-    found: list[tuple[str, list[str]]] = []
+    """Each block of commands with the output lines that the page shows after it."""
+    commands_and_output: list[tuple[str, list[str]]] = []
     for kind, content in _BLOCK.findall(page.read_text()):
         if kind == "sh":
-            found.append((content, []))
+            commands_and_output.append((content, []))
         else:
-            found[-1][1].extend(content.splitlines())
-    return found
+            commands_and_output[-1][1].extend(content.splitlines())
+    return commands_and_output
 
 
 @pytest.mark.timeout(MINUTES * 60 + 60)
 @pytest.mark.parametrize("page", ["docs/tutorial.md", "README.md"])
 def test_the_commands_of_the_page_print_what_it_shows(project: Path, tmp_path: Path, page: str) -> None:
-    told = blocks(project / page)
+    shown = blocks(project / page)
     script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; settlement stack down' EXIT\n" + "".join(
-        f"echo '{_MARK.format(place)}'\n{commands}" for place, (commands, _) in enumerate(told)
+        f"echo '{_MARK.format(place)}'\n{commands}" for place, (commands, _) in enumerate(shown)
     )
-    script = script.replace(_PORT, str(_free_port()))  # another run of this test may have the page's own
-    own = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-           "SETTLEMENT_HOME": str(tmp_path / "home"), "OPS_PORT": "0"}  # fmt: skip
-    # In a container nothing sets USER.
+    script = script.replace(_PORT, str(_free_port()))  # another run of this test may use the page's port
+    changed = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+               "SETTLEMENT_HOME": str(tmp_path / "home"), "OPS_PORT": "0"}  # fmt: skip
+    # USER is not set in a container.
     others = {"KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "TOPIC_PREFIX", "CONNECTORS_FILE", "USER"}
-    environment = {name: value for name, value in os.environ.items() if name not in others} | own
+    environment = {name: value for name, value in os.environ.items() if name not in others} | changed
 
     with subprocess.Popen(
         ["bash", "-c", script], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, start_new_session=True,
-    ) as typing:  # fmt: skip
+    ) as shell:  # fmt: skip
         try:
-            printed, said = typing.communicate(timeout=MINUTES * 60)
+            printed, errors = shell.communicate(timeout=MINUTES * 60)
         except subprocess.TimeoutExpired:
-            os.killpg(typing.pid, signal.SIGTERM)  # what it waits for ends, and the trap stops all the rest
-            printed, said = typing.communicate()
+            os.killpg(shell.pid, signal.SIGTERM)  # ends the running command; the trap stops all others
+            printed, errors = shell.communicate()
 
-    print(printed, said, sep="\n")
-    assert typing.returncode == 0, printed[-3000:] + said[-3000:]
-    assert told
-    for place, (_, seen) in enumerate(told):
-        answered = printed.split(_MARK.format(place))[1].split(_MARK.format(place + 1))[0]
-        assert [line for line in seen if line not in answered] == []
+    print(printed, errors, sep="\n")
+    assert shell.returncode == 0, printed[-3000:] + errors[-3000:]
+    assert shown
+    for place, (_, expected) in enumerate(shown):
+        output = printed.split(_MARK.format(place))[1].split(_MARK.format(place + 1))[0]
+        assert [line for line in expected if line not in output] == []
 
 
 def _free_port() -> int:

@@ -68,7 +68,8 @@ def _settling(deployment: Deployment, orders: int) -> Callable[[int], Awaitable[
 def section(held: int, figures: dict[str, Figure]) -> page.Section:
     empty, full = figures.values()
     ratio = full.ratio_to(empty)
-    rows = [(name, *(f"{value:,.0f}" for value in (one.median, one.low, one.high))) for name, one in figures.items()]
+    rows = [(name, *(f"{value:,.0f}" for value in (figure.median, figure.low, figure.high)))
+            for name, figure in figures.items()]  # fmt: skip
     text = (
         f"{page.table(('ledger', 'invoices/s', 'min', 'max'), rows)}\n\n"
         f"With {held:,} entries it reaches **{ratio.median:.2f}** ({ratio.low:.2f}–{ratio.high:.2f}) of an empty one."

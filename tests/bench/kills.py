@@ -119,16 +119,16 @@ async def _until_beyond(deployment: Deployment, points: Points, beyond: int) -> 
 
 
 async def _check_each_invoice_once(deployment: Deployment, sent: int) -> None:
-    """Checks that the books contain each invoice's command once; after a kill the topic may contain it twice."""
+    """Checks that the ledger has each invoice's command once; after a kill the topic may have it twice."""
     await deployment.reconnect()
     await deployment.until_consumed(names.INVOICES, sent)
-    books = await deployment.database.fetchrow(
+    ledger = await deployment.database.fetchrow(
         "SELECT (SELECT count(*) FROM ledger.commands) AS commands, "
-        "(SELECT sum(amount) FROM ledger.entries WHERE credit = 'settling') AS asked"
+        "(SELECT sum(amount) FROM ledger.entries WHERE credit = 'settling') AS settling"
     )
-    if (books["commands"], books["asked"]) != (sent, sent * load.PARCEL):
+    if (ledger["commands"], ledger["settling"]) != (sent, sent * load.PARCEL):
         raise SystemExit(
-            f"after the kills the books contain {dict(books)}, expected {sent} invoices of {load.PARCEL} each"
+            f"after the kills the ledger has {dict(ledger)}, expected {sent} invoices of {load.PARCEL} each"
         )
 
 

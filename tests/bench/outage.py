@@ -38,9 +38,9 @@ async def run(stack: StackEnv, seconds: int) -> Result:
 def section(result: Result) -> page.Section:
     gone, late, forgetful = result["gone"], result["late"], result["forgetful"]
     rows = [
-        (name, f"{one['commands']:,}", f"{one['during']:.1f}", f"{one['after']:,.0f}", f"{one['recovery']:.0f} s",
-         one["twice"])
-        for name, one in (("gone (connection refused)", gone), ("answers after the time limit", late))
+        (name, f"{case['commands']:,}", f"{case['during']:.1f}", f"{case['after']:,.0f}", f"{case['recovery']:.0f} s",
+         case["twice"])
+        for name, case in (("gone (connection refused)", gone), ("answers after the time limit", late))
     ]  # fmt: skip
     head = (f"{result['seconds']} s away", "commands", "attempts/s meanwhile", "most attempts/s after",
             "caught up after", "effects twice")  # fmt: skip
@@ -52,8 +52,8 @@ def section(result: Result) -> page.Section:
     )
     shown = {
         f"outage-{name}": picture.lines(
-            title, "per second", "seconds", {"attempts": one["attempts"], "outcomes": one["done"]})
-        for name, title, one in (("gone", "A connector that is gone", gone),
+            title, "per second", "seconds", {"attempts": case["attempts"], "outcomes": case["done"]})
+        for name, title, case in (("gone", "A connector that is gone", gone),
                                  ("late", "A connector that answers too late", late))
     }  # fmt: skip
     return page.Section("outage", text, "make bench-outage", shown)
@@ -84,7 +84,7 @@ async def _outage(stack: StackEnv, seconds: int, *, gone: bool) -> Result:
         recovery = time.monotonic() - recovered_at
         await asyncio.sleep(POLL_SECONDS)
         sampling.cancel()
-        effects: Counter[str] = Counter(one["requestId"] for one in book(url)["effects"])
+        effects: Counter[str] = Counter(effect["requestId"] for effect in book(url)["effects"])
         attempts, done = _rates(samples, 1), _rates(samples, 2)
         meanwhile = [rate for at, rate in attempts if CALM_SECONDS + 2 < at < CALM_SECONDS + seconds]
         return {
@@ -101,7 +101,7 @@ async def _forgetful(stack: StackEnv) -> Result:
         deployment.start("worker", "delivery")
         total = await deployment.send(commands(0, 2_000))
         await deployment.until_written(names.OUTCOMES, total)
-        effects: Counter[str] = Counter(one["requestId"] for one in book(url)["effects"])
+        effects: Counter[str] = Counter(effect["requestId"] for effect in book(url)["effects"])
         return {"commands": total, "ids": len(effects), "twice": sum(times > 1 for times in effects.values())}
 
 

@@ -145,7 +145,7 @@ def section(results: dict[str, tuple[Figure, Costs, int]]) -> page.Section:
     kinds = dict.fromkeys(kind for _, costs, _ in results.values() for kind in costs)
     rows: list[tuple[object, ...]] = [("**facts/s**", *(f"**{rates}**" for rates, _, _ in results.values()))]
     for kind in kinds:
-        each = (costs.get(kind) for _, costs, _ in results.values())
-        rows.append((f"{kind}, µs", *(f"{statistics.median(one) * 1e6:.0f}" if one else "" for one in each)))
+        seconds = (costs.get(kind) for _, costs, _ in results.values())
+        rows.append((f"{kind}, µs", *(f"{statistics.median(cost) * 1e6:.0f}" if cost else "" for cost in seconds)))
     rows.append(("state at the end, bytes", *(f"{size:,}" for _, _, size in results.values())))
     return page.Section("rules", page.table(("an order", *results), rows), "make bench-rules")

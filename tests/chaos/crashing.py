@@ -1,4 +1,4 @@
-"""A worker that kills itself at a named step: `python -m tests.chaos.crashing STEP delivery`.
+"""Runs a worker that kills itself at a named step: `python -m tests.chaos.crashing STEP delivery`.
 
 It is the real program; only the method that the step names is wrapped, so production code has no hooks for this. A new
 step is one more line in `STEPS`.
@@ -20,7 +20,7 @@ PROGRAM = (sys.executable, "-m", "tests.chaos.crashing")
 
 
 class Step(NamedTuple):
-    """A worker dies before or after the nth call of a method for which `only` is true."""
+    """The worker dies before or after the nth call of a method for which `only` is true."""
 
     place: str
     when: Literal["before", "after"] = "before"
@@ -40,7 +40,7 @@ STEPS = {
         "worker.delivery.handler:DeliveryHandler._begin_due", "after", lambda _, under_way: under_way.attempts
     ),
     "delivery: before the first byte": Step("worker.connector.client:Client.send", nth=5),
-    # The connectors of a rehearsal take 10 ms at the least.
+    # The sandbox connectors take at least 10 ms.
     "delivery: after the request": Step(
         "worker.connector.client:_note_first_byte", "after", nth=5, seconds_later=0.005
     ),
@@ -56,7 +56,7 @@ STEPS = {
     ),
     "ledger: after the commit": Step("worker.stream.session:Session._committed", only=lambda _, done: done.rows),
     "ledger: while taking over": Step("worker.ledger.handler:LedgerHandler.taken", "after"),
-    "ledger: what was left over is on its way": Step("worker.stream.takeover:Takeover._publish_left_over", "after"),
+    "ledger: left-over rows are published": Step("worker.stream.takeover:Takeover._publish_left_over", "after"),
     "ledger: half published": Step("worker.kafka.sink:Sink.hand_over", "after"),
 }
 

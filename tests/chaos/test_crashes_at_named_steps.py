@@ -1,4 +1,4 @@
-"""A worker dies at each step of its way, one after another: one effect per command, always."""
+"""A worker is killed at every named step, and each command still has one effect."""
 
 import asyncio
 import signal
@@ -21,7 +21,7 @@ async def test_a_worker_killed_at_any_step_leaves_one_effect_per_command(
     stack: StackEnv, tmp_path: Path, worker: str
 ) -> None:
     steps = [name for name in STEPS if name.startswith(f"{worker}:")]
-    told = []
+    orders = []
 
     async with new_sandbox(tmp_path, stack) as sandbox, asyncio.timeout(SECONDS_MAX):
         sandbox.processes.stop(worker)
@@ -31,10 +31,10 @@ async def test_a_worker_killed_at_any_step_leaves_one_effect_per_command(
             await publish(sandbox.settings, batch)
             code = await asyncio.to_thread(sandbox.processes.wait, worker, 60)
             assert code == -signal.SIGKILL, f"the step {step!r} was not reached"
-            told += batch
+            orders += batch
         sandbox.processes.start(worker, worker)
-        verdict = await final_verdict(sandbox, told)
+        verdict = await final_verdict(sandbox, orders)
         effects = await sandbox.effects()
 
     assert verdict.good, verdict
-    assert len({(one.payment_id, one.request_id) for one in effects}) == len(effects)
+    assert len({(effect.payment_id, effect.request_id) for effect in effects}) == len(effects)

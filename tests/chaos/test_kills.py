@@ -1,4 +1,4 @@
-"""Workers die at any moment, again and again: no cent is lost, none is moved twice."""
+"""Workers are killed at any moment, and no cent is lost or moved twice."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ SIGNALS = ("settlement.requested", "settlement.confirmed")
 async def test_no_cent_is_lost_or_moved_twice_when_workers_are_killed_at_random_moments(
     stack: StackEnv, tmp_path: Path
 ) -> None:
-    """Each kill comes a drawn number of events after more orders were sent, so that many of them are open."""
+    """Each kill follows a random number of events after more orders, so that many of them are open."""
     seed = secrets.randbits(32)
     print(f"seed {seed}")
     dice = random.Random(seed)

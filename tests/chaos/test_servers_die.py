@@ -1,4 +1,4 @@
-"""The database and the broker die under the workers, which wait, go on by themselves, and lose nothing."""
+"""The database and the broker are killed under the workers, which wait, resume by themselves and lose nothing."""
 
 import asyncio
 import signal
@@ -24,7 +24,7 @@ ORDERS_PER_STRIKE = 75
 
 @pytest.fixture(scope="module")
 def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The home of a running stack that only this module's tests use, and may kill."""
+    """The home of a running stack of this module alone, whose servers the tests may kill."""
     home = tmp_path_factory.mktemp("servers") / "home"
     try:
         up(home)
@@ -57,29 +57,29 @@ async def test_a_worker_is_not_ready_while_the_broker_is_frozen_and_resumes_with
 ) -> None:
     stack = up(own_home)
     await migrate(stack.database_url)
-    environment = environment_of(stack, stack.database_url, "silent.", tmp_path)
+    environment = environment_of(stack, stack.database_url, "frozen.", tmp_path)
     async with deployed(environment, tmp_path) as deployment:
-        await _meet_a_silent_broker(deployment, own_home)
+        await _freeze_the_broker(deployment, own_home)
 
 
-async def _meet_a_silent_broker(deployment: StreamDeployment, home: Path) -> None:
+async def _freeze_the_broker(deployment: StreamDeployment, home: Path) -> None:
     worker = InProcessWorker(deployment.settings)
     records = [(f"order-{number % 10}", b"{}", None) for number in range(50)]
     await deployment.send_many(records)
     await deployment.until_seen(50)
 
-    async def red() -> bool:
+    async def not_ready() -> bool:
         return bool(worker.runner.condition())
 
-    async def green() -> bool:
+    async def ready() -> bool:
         return not worker.runner.condition()
 
     await strike(home, "kafka", signal.SIGSTOP)
     try:
-        await deployment.until(red, "readiness gone")
+        await deployment.until(not_ready, "the worker is not ready")
     finally:
         await strike(home, "kafka", signal.SIGCONT)
-    await deployment.until(green, "readiness back")
+    await deployment.until(ready, "the worker is ready again")
     await deployment.send_many(records)
 
     await deployment.check_orders({f"order-{number}": 10 for number in range(10)})

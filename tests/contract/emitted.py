@@ -13,8 +13,8 @@ _BIG_ENDIAN = ("kafka_dlt-original-partition", "kafka_dlt-original-offset", "kaf
 
 
 def complaints(records: Iterable[Outgoing | Record]) -> list[str]:
-    """Everything that a schema refuses; empty where all records are valid."""
-    return [one for record in records for one in _complaints(record)]
+    """The schema violations of the records; empty if all are valid."""
+    return [complaint for record in records for complaint in _complaints(record)]
 
 
 def _complaints(record: Outgoing | Record) -> list[str]:
@@ -24,10 +24,10 @@ def _complaints(record: Outgoing | Record) -> list[str]:
         return []
     headers = {name: (content or b"").decode() for name, content in record.headers}
     data, kind, expected = orjson.loads(record.value or b""), headers["ce_type"], _TYPES[record.topic]
-    found = refusals("output-headers", headers) + refusals(kind if expected == "command" else expected, data)
+    violations = refusals("output-headers", headers) + refusals(kind if expected == "command" else expected, data)
     if record.key != data["orderId"].encode() or (expected != "command" and kind != data.get("type", "order.state")):
-        found.append(f"{record.topic}: {record.headers} {record.key!r}")
-    return found
+        violations.append(f"{record.topic}: {record.headers} {record.key!r}")
+    return violations
 
 
 def _readable(header: tuple[str, bytes | None]) -> tuple[str, object]:

@@ -1,4 +1,4 @@
-"""How our programs read a message's data, in every envelope that the contract allows."""
+"""Reads a message's data with our programs, in every envelope that the contract allows."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from worker.kafka.records import Record
 from worker.ledger.reading import read_fact
 from worker.stream.cycle import Cycle
 
-# None: it is read. Otherwise reason code and message.
+# None: the record is read. Otherwise the reason code and the message.
 Verdict = tuple[str, str] | None
 COMMANDS = ("command.settle", "command.refund", "command.cancel")
 ENVELOPES = ("binary", "structured", "bare")
@@ -25,24 +25,30 @@ def topic_of(type_: str) -> str:
 
 
 def record(type_: str, data: bytes, envelope: str = "binary", topic: str | None = None) -> Record:
-    """The data in one of the envelopes; `bare` is an invoice's body alone."""
+    """The data in an envelope; `bare` is the body of an invoice without an envelope."""
     headers: list[tuple[str, bytes]] = []
     if envelope == "binary":
         headers = binary_headers(type_, "id-1", "2026-01-15T12:00:00Z", source=b"/erp")
     elif envelope == "structured":
-        around = {"specversion": "1.0", "id": "id-1", "source": "/erp", "type": type_, "time": "2026-01-15T12:00:00Z"}
-        data = json.dumps(around)[:-1].encode() + b', "data": ' + data + b"}"
+        attributes = {
+            "specversion": "1.0",
+            "id": "id-1",
+            "source": "/erp",
+            "type": type_,
+            "time": "2026-01-15T12:00:00Z",
+        }
+        data = json.dumps(attributes)[:-1].encode() + b', "data": ' + data + b"}"
     return Record(topic or topic_of(type_), 0, 0, b"v1042", data, headers, 0)
 
 
-def verdict(one: Record) -> Verdict:
-    """Reason and message with which the worker that reads this topic refuses the record; None: it accepts it."""
-    if one.topic == names.COMMANDS:
-        cycle = Cycle(None, [one], {}, 0, 12)  # reading a command asks no database
-        job = read_job(cycle, one)
+def verdict(record: Record) -> Verdict:
+    """The reason and message with which the worker of this topic refuses the record; None if it reads it."""
+    if record.topic == names.COMMANDS:
+        cycle = Cycle(None, [record], {}, 0, 12)  # reading a command uses no database
+        job = read_job(cycle, record)
         return None if job is not None else (cycle.dead[0].reason, cycle.dead[0].message)
-    found = read_fact(one)
-    return (found.reason, found.message) if isinstance(found, Unreadable) else None
+    result = read_fact(record)
+    return (result.reason, result.message) if isinstance(result, Unreadable) else None
 
 
 def verdict_of(type_: str, data: Any, envelope: str = "binary") -> Verdict:

@@ -1,4 +1,4 @@
-"""The published JSON Schemas, validated as strictly about integers as the contract asks."""
+"""The published JSON Schemas, validated as strictly about integers as the contract requires."""
 
 import json
 import re
@@ -15,9 +15,9 @@ from referencing.jsonschema import DRAFT202012
 FOLDER = Path(__file__).parents[2] / "schemas"
 MESSAGES = FOLDER / "messages"
 EXAMPLES = FOLDER / "examples"
-# Files that describe parts of messages or what surrounds them; every other file is one type of message.
-AROUND = ("cloudevent", "common", "dead-letter-headers", "headers", "output-headers")
-TYPES = sorted(path.stem for path in MESSAGES.glob("*.json") if path.stem not in AROUND)
+# Schemas of parts, envelopes and headers; every other file is the schema of one type of message.
+NOT_MESSAGES = ("cloudevent", "common", "dead-letter-headers", "headers", "output-headers")
+TYPES = sorted(path.stem for path in MESSAGES.glob("*.json") if path.stem not in NOT_MESSAGES)
 INPUTS = ("order.authorized", "payment.authorized", "payment.auto_settled", "order.changed", "order.cancel_requested",
           "invoice.issued", "invoice.tracking_updated")  # fmt: skip
 
@@ -25,15 +25,15 @@ Problem = tuple[str, str]
 
 
 def document(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((MESSAGES / f"{name}.json").read_text())
-    return found
+    content: dict[str, Any] = json.loads((MESSAGES / f"{name}.json").read_text())
+    return content
 
 
 @cache
 def registry() -> Registry[Any]:
     """All schemas without `$schema`, for which jsonschema would ignore our own types and patterns."""
     files = ((f"{path.stem}.json", document(path.stem)) for path in MESSAGES.glob("*.json"))
-    files = ((uri, {name: one for name, one in content.items() if name != "$schema"}) for uri, content in files)
+    files = ((uri, {name: value for name, value in content.items() if name != "$schema"}) for uri, content in files)
     return Registry().with_resources((uri, DRAFT202012.create_resource(content)) for uri, content in files)
 
 
@@ -48,12 +48,12 @@ def validator(name: str) -> Any:
 
 
 def problems(name: str, data: object) -> list[Problem]:
-    """Each field that breaks its schema, with the keyword that refuses it; empty where the data is valid."""
-    return [found for error in validator(name).iter_errors(data) for found in _fields(error)]
+    """Each invalid field with the keyword that refuses it; empty if the data is valid."""
+    return [problem for error in validator(name).iter_errors(data) for problem in _fields(error)]
 
 
 def refusals(name: str, data: object) -> list[str]:
-    """`problems` as sentences."""
+    """The `problems` as sentences."""
     return [f"{name}: {field}: {why}" for field, why in problems(name, data)]
 
 
@@ -69,7 +69,7 @@ def _fields(error: Any) -> Iterator[Problem]:
 
 def _written(path: Any) -> str:
     """`payments[0].value`, as the reader writes it."""
-    text = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in path)
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
 
 

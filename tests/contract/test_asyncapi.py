@@ -1,4 +1,4 @@
-"""The AsyncAPI document is one of AsyncAPI 3, whole, and says what the contract and the program say."""
+"""The AsyncAPI document is valid and complete, and agrees with the contract and the program."""
 
 import json
 import re
@@ -18,8 +18,8 @@ from worker.kafka.topics import _topic
 from worker.settings import load
 
 DOCUMENT = yaml.safe_load((FOLDER / "asyncapi.yaml").read_text())
-# The rules of AsyncAPI 3.0 as its makers publish them (JSON Schema, Apache-2.0), without their blanks.
-RULES = json.loads((Path(__file__).parent / "asyncapi-3.0.0.json").read_text())
+# The published JSON Schema of AsyncAPI 3.0 (Apache-2.0), without white space.
+ASYNCAPI_SCHEMA = json.loads((Path(__file__).parent / "asyncapi-3.0.0.json").read_text())
 CONTRACT = Path(__file__).parents[3] / "shared" / "spec" / "contract.md"
 ALL_TOPICS = (*names.TOPICS, *names.DEAD_LETTER_TOPICS)
 
@@ -28,29 +28,29 @@ def references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         if isinstance(value.get("$ref"), str):
             yield value["$ref"]
-        for one in value.values():
-            yield from references(one)
+        for item in value.values():
+            yield from references(item)
     elif isinstance(value, list):
-        for one in value:
-            yield from references(one)
+        for item in value:
+            yield from references(item)
 
 
 def resolved(reference: str, inside: Any, folder: Path) -> Any:
-    """What a reference points at, in this document or in a file beside it."""
+    """The target of a reference, in this document or in a file beside it."""
     file, _, pointer = reference.partition("#")
-    found = json.loads((folder / file).read_text()) if file else inside
+    target = json.loads((folder / file).read_text()) if file else inside
     for step in filter(None, pointer.split("/")):
-        found = found[step.replace("~1", "/").replace("~0", "~")]
-    return found
+        target = target[step.replace("~1", "/").replace("~0", "~")]
+    return target
 
 
 def channels() -> dict[str, Any]:
-    """By the topic's name without prefix."""
-    return {one["address"].removeprefix("{prefix}"): one for one in DOCUMENT["channels"].values()}
+    """The channels by the name of their topic, without prefix."""
+    return {channel["address"].removeprefix("{prefix}"): channel for channel in DOCUMENT["channels"].values()}
 
 
 def test_the_document_is_valid_asyncapi_3():
-    validator = jsonschema.validators.validator_for(RULES)(RULES)
+    validator = jsonschema.validators.validator_for(ASYNCAPI_SCHEMA)(ASYNCAPI_SCHEMA)
 
     assert [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(DOCUMENT)] == []
 
@@ -65,31 +65,34 @@ def test_every_reference_has_its_target():
 
 
 def test_every_component_channel_and_schema_is_used():
-    used = set(references(DOCUMENT)) | {
-        "#/components/schemas/structured"
-    }  # named in a sentence: it has no place of its own
+    # A sentence of the document names `structured`; no reference can.
+    used = set(references(DOCUMENT)) | {"#/components/schemas/structured"}
     for kind, parts in DOCUMENT["components"].items():
         for name in parts:
             assert f"#/components/{kind}/{name}" in used
     for name in DOCUMENT["channels"]:
         assert f"#/channels/{name}" in used
-    files = {one.removeprefix("./messages/") for one in used if one.startswith("./")}
+    files = {reference.removeprefix("./messages/") for reference in used if reference.startswith("./")}
     files |= {
-        one.partition("#")[0] for path in MESSAGES.glob("*.json") for one in references(json.loads(path.read_text()))
+        reference.partition("#")[0]
+        for path in MESSAGES.glob("*.json")
+        for reference in references(json.loads(path.read_text()))
     }
     assert {path.name for path in MESSAGES.glob("*.json")} == files - {""}
 
 
 def test_the_channels_are_the_topics_of_the_program_with_their_policies():
-    found = channels()
+    documented = channels()
     inputs = {name: {"max.message.bytes": "1000000"} for name in names.INPUTS}
 
-    assert set(found) == set(ALL_TOPICS)
-    for name, channel in found.items():
-        made = _topic(load({}), name, inputs).topic_configs
-        said = channel["bindings"]["kafka"]["topicConfiguration"]
-        assert [made["cleanup.policy"]] == said["cleanup.policy"]
-        assert made.get("retention.ms") == (str(said["retention.ms"]) if "retention.ms" in said else None)
+    assert set(documented) == set(ALL_TOPICS)
+    for name, channel in documented.items():
+        created = _topic(load({}), name, inputs).topic_configs
+        documented_as = channel["bindings"]["kafka"]["topicConfiguration"]
+        assert [created["cleanup.policy"]] == documented_as["cleanup.policy"]
+        assert created.get("retention.ms") == (
+            str(documented_as["retention.ms"]) if "retention.ms" in documented_as else None
+        )
 
 
 def test_the_messages_are_the_schemas_with_the_right_traits():
@@ -126,15 +129,15 @@ def test_every_topic_and_every_type_of_the_contract_is_in_the_document():
     text = CONTRACT.read_text()
     topics = set(re.findall(r"`((?:erp|settlement)\.[a-z-]+\.v1)`", text))
     rows = set(re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|", text, re.MULTILINE))
-    told = set(re.findall(r"`(command\.[a-z]+|order\.state)`", text))
+    in_text = set(re.findall(r"`(command\.[a-z]+|order\.state)`", text))
     events = text.split("Types, closed:")[1].split("\n- ")[0]
     families = re.findall(r"`([a-z]+)\.`((?: [a-z_]+(?: \([^)]*\))?,?)+)", events)
     kinds = {f"{family}.{kind}" for family, listed in families
              for kind in re.findall(r"[a-z_]+", re.sub(r"\([^)]*\)", "", listed))}  # fmt: skip
 
     assert topics == set(names.TOPICS)
-    assert len(rows | told) == 7 + 3 + 8 + 1
-    assert rows | told <= set(DOCUMENT["components"]["messages"])
+    assert len(rows | in_text) == 7 + 3 + 8 + 1
+    assert rows | in_text <= set(DOCUMENT["components"]["messages"])
     for family in ("settlement", "refund", "void"):  # written as one list of three families
         kinds |= {f"{family}.{kind}" for kind in ("requested", "confirmed", "failed")}
     assert kinds == set(document("event")["properties"]["type"]["enum"])

@@ -1,4 +1,4 @@
-"""The published schemas say what our readers do, and every example is what its folder says."""
+"""The published schemas agree with our readers, and every example is as good or bad as its folder says."""
 
 import copy
 import json
@@ -27,10 +27,12 @@ from worker.stream.cycle import Cycle
 
 NOON_MS = 1_768_478_400_000
 
-OUTCOMES = tuple(one for one in TYPES if one.startswith("command.") and one not in COMMANDS)
+OUTCOMES = tuple(type_ for type_ in TYPES if type_.startswith("command.") and type_ not in COMMANDS)
 READ = (*INPUTS, *COMMANDS, *OUTCOMES)
-# What only a whole message can show: no schema says it, the reader does.
-BEYOND = re.compile(r"(recipients: their amounts must sum|payments: (a paymentId stands twice|together at most))")
+# Problems of a whole message, which the reader finds and no schema can express.
+ONLY_BY_READER = re.compile(
+    r"(recipients: their amounts must sum|payments: (a paymentId stands twice|together at most))"
+)
 
 
 def examples(kind: str) -> list[Path]:
@@ -78,7 +80,7 @@ def test_a_bad_example_is_refused_by_schema_and_reader_for_the_field_in_its_name
     type_, data = path.parent.name, path.read_bytes()
     field = path.stem.partition("--")[0]
 
-    assert {found for found, _ in problems(type_, json.loads(data))} == {field}
+    assert {problem for problem, _ in problems(type_, json.loads(data))} == {field}
 
     for envelope in ENVELOPES:
         if envelope != "bare" or type_ == "invoice.issued":
@@ -104,7 +106,7 @@ def test_the_schemas_list_the_reason_codes_of_the_program():
         assert headers[name]["enum"] == list(get_args(ReasonCode))
 
 
-# Values that have broken readers before, put into any place of a good example.
+# Values that have broken readers before, for any place of a good example.
 ODD = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False),
     st.sampled_from([
@@ -119,10 +121,10 @@ ODD = st.one_of(
 )  # fmt: skip
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where something stands in a message."""
+def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of all values of a message."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(one for key, below in inner for one in places(below, (*path, key)))]
+    return [path, *(deeper for key, below in inner for deeper in paths(below, (*path, key)))]
 
 
 @st.composite
@@ -131,7 +133,7 @@ def damaged(draw: st.DrawFn, types: tuple[str, ...]) -> tuple[str, Any]:
     type_ = draw(st.sampled_from(types))
     data = copy.deepcopy(draw(st.sampled_from(GOOD[type_])))
     for _ in range(draw(st.integers(1, 2))):
-        path = draw(st.sampled_from(places(data)))
+        path = draw(st.sampled_from(paths(data)))
         if not path:
             known = document(type_)["properties"]
             data[draw(st.sampled_from([*known, "unknown"]))] = copy.deepcopy(draw(ODD))
@@ -153,12 +155,12 @@ def test_schema_and_reader_agree_on_every_input(sent: tuple[str, Any]):
     assume("\\u0000" not in json.dumps(data))
     assume(not re.search(r"\\ud[89a-f]", json.dumps(data)))
 
-    found, said = problems(type_, data), verdict_of(type_, data)
+    by_schema, by_reader = problems(type_, data), verdict_of(type_, data)
 
-    if said is not None and BEYOND.search(said[1]):
-        assert said[0] == "invalid"
+    if by_reader is not None and ONLY_BY_READER.search(by_reader[1]):
+        assert by_reader[0] == "invalid"
     else:
-        assert bool(found) == bool(said), (found, said)
+        assert bool(by_schema) == bool(by_reader), (by_schema, by_reader)
 
 
 @pytest.mark.parametrize("type_", OUTCOMES)
@@ -192,10 +194,10 @@ def test_every_message_of_ours_that_its_schema_allows_is_read(sent: tuple[str, A
     ({"specversion": None, "type": "order.changed", "data": {}}, False),
 ])  # fmt: skip
 def test_the_schema_of_the_envelope_and_the_reader_agree(envelope: dict[str, Any], valid: bool):
-    found = read_event(Record(names.ORDER_CHANGES, 0, 0, None, json.dumps(envelope).encode(), [], 0))
+    event = read_event(Record(names.ORDER_CHANGES, 0, 0, None, json.dumps(envelope).encode(), [], 0))
 
     assert (problems("cloudevent", envelope) == []) is valid
-    assert (not isinstance(found, Unreadable)) is valid
+    assert (not isinstance(event, Unreadable)) is valid
 
 
 @pytest.mark.parametrize(("headers", "valid"), [
@@ -208,22 +210,22 @@ def test_the_schema_of_the_envelope_and_the_reader_agree(envelope: dict[str, Any
 ])  # fmt: skip
 def test_the_schema_of_binary_headers_and_the_reader_agree(headers: dict[str, str], valid: bool):
     sent = [(name, content.encode()) for name, content in headers.items()]
-    found = read_event(Record(names.ORDER_CHANGES, 0, 0, None, b"{}", sent, 0))
+    event = read_event(Record(names.ORDER_CHANGES, 0, 0, None, b"{}", sent, 0))
 
     assert (problems("headers", headers) == []) is valid
-    assert (not isinstance(found, Unreadable)) is valid
+    assert (not isinstance(event, Unreadable)) is valid
 
 
 def test_the_types_that_are_read_cover_all_input_topics():
-    assert {topic_of(one) for one in READ} == set(names.INPUTS)
+    assert {topic_of(type_) for type_ in READ} == set(names.INPUTS)
 
 
 def test_every_outcome_that_the_delivery_worker_publishes_is_valid():
     command = GOOD["command.settle"][0]
-    one = record("command.settle", json.dumps(command).encode())
-    job = read_job(Cycle(None, [one], {}, NOON_MS, 12), one)  # reading asks no database
+    taken = record("command.settle", json.dumps(command).encode())
+    job = read_job(Cycle(None, [taken], {}, NOON_MS, 12), taken)  # reading uses no database
     assert job is not None
-    told = [
+    published = [
         outcomes.of_job(job, kind, NOON_MS, value=value, operation_id=operation, code="c", message=None)
         for kind, value, operation in (
             ("succeeded", 1, "S-1"), ("declined", 0, None), ("manual", 0, None), ("suspect", 0, "S"),
@@ -235,11 +237,11 @@ def test_every_outcome_that_the_delivery_worker_publishes_is_valid():
             id=1, action=action, order_id="v1042", command_id=job.id, value=5, operation_id="S-9", by="Ann",
             reason="she knows", at_ms=NOON_MS,
         )  # fmt: skip
-        told.append(outcomes.of_decision(decision, job, 3))
+        published.append(outcomes.of_decision(decision, job, 3))
     abandoned = OperatorDecision(
         id=2, action="abandon", order_id="v1042", invoice_number="NF-1", by="Ann", reason="too late", at_ms=NOON_MS
     )
-    told.append(outcomes.of_decision(abandoned, None, 3))
+    published.append(outcomes.of_decision(abandoned, None, 3))
 
-    assert complaints(told) == []
-    assert {dict(one.headers)["ce_type"].decode() for one in told} == set(OUTCOMES)
+    assert complaints(published) == []
+    assert {dict(record.headers)["ce_type"].decode() for record in published} == set(OUTCOMES)

@@ -1,4 +1,4 @@
-"""Answers every command at once with a successful outcome, without HTTP and without books."""
+"""Answers every command at once with a successful outcome, without HTTP and without a ledger."""
 
 import asyncio
 

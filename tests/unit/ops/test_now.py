@@ -82,7 +82,7 @@ def words(page: str) -> str:
 
 
 def connector_page(outcomes: dict[str, int], *alerts: Alert, running: tuple[str, ...] = ("ledger", "delivery")) -> str:
-    """The text of the page with one command in flight at cielo; `outcomes`: kinds of outcomes, and how many minutes ago."""
+    """The text of the page with one command in flight at cielo; `outcomes`: each kind, and how many minutes ago."""
     this_minute = int(time.time()) // 60 * 60
     totals = SimpleNamespace(
         open_commands={}, in_flight={("cielo", "BRL"): SimpleNamespace(commands=1, troubled=0, value=100)}
