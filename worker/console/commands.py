@@ -5,12 +5,25 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.console.decision_options import By, Reason, storable_text
+from worker.console.decision_options import BY, REASON, By, Reason, storable_text
 from worker.console.help_text import examples
 from worker.console.numbers import whole_number
 from worker.console.problems import USAGE, fail
+from worker.console.retry import retry_selected
 from worker.console.running import AsJson, with_connection
 from worker.console.screen import age, cell, err, moment, out, pluralize, show, show_json, table
+from worker.console.selection import (
+    AllCommands,
+    Newer,
+    OfConnector,
+    OfConnectorsCode,
+    OfMerchant,
+    OfNeed,
+    OfOrder,
+    Older,
+    command_filter,
+    select_commands,
+)
 from worker.domain.money import MAX_MINOR, to_major
 from worker.people import commands
 from worker.people.acting import NAME_CHARACTERS_MAX, Actor
@@ -24,6 +37,7 @@ from worker.people.needs import (
     awaited_connectors,
     find_needs,
 )
+from worker.people.retrying import CommandFilter
 from worker.postgres.connecting import Connection
 
 LISTED_MAX = 500
@@ -135,13 +149,35 @@ def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
     epilog=examples(
         'settlement commands retry ID --by ana --reason "limit was raised"',
         'settlement commands retry ID --changes 1 --by ana --reason "the acquirer was down"',
+        "settlement commands retry --need unknown --connector acme --dry-run",
+        'settlement commands retry --need unknown --connector acme --by ana --reason "the acquirer is back"',
     ),
 )
-def retry_command(command_id: CommandId, by: By, reason: Reason, changes: Changes = None) -> None:
-    """Ask again: a declined or short command as a new one, an unknown or suspect one under the same request id."""
-    before = with_connection(
-        lambda connection: commands.retry(connection, Actor(by, reason), command_id, changes=changes)
+def retry_command(
+    command_id: Annotated[str | None, typer.Argument(metavar="ID", help="The commandId.")] = None,
+    everything: AllCommands = False, need: OfNeed = None, connector: OfConnector = None, code: OfConnectorsCode = None,
+    merchant: OfMerchant = None, order: OfOrder = None, older: Older = None, newer: Newer = None,
+    by: Annotated[str | None, BY] = None, reason: Annotated[str | None, REASON] = None, changes: Changes = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be asked again.")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Ask again: a declined or short command as a new one, an unknown or suspect one under the same request id.
+
+    One by its ID, or all unknown, suspect and failed ones that match: each is a decision of its own.
+    """
+    matching = command_filter(
+        need=need, connector=connector, code=code, merchant=merchant, order=order, older=older, newer=newer
     )
+    wanted = select_commands(command_id, everything, matching)
+    if isinstance(wanted, CommandFilter):
+        if changes is not None:
+            fail("--changes goes with an ID", USAGE)
+        retry_selected(wanted, None if dry_run else _signed(by, reason), as_json=as_json)
+        return
+    if dry_run or as_json:
+        fail("--dry-run and --json go with a filter or --all; `settlement commands show ID` shows one command", USAGE)
+    actor = _signed(by, reason)
+    before = with_connection(lambda connection: commands.retry(connection, actor, wanted, changes=changes))
     show(out(), str(before or "noted; it will be asked again"))
 
 
@@ -234,6 +270,13 @@ def abandon_command(
             )
         )
     show(out(), str(before or "noted; it is given up"))
+
+
+def _signed(by: str | None, reason: str | None) -> Actor:
+    """Who decides, and why; refuses if either is missing."""
+    if by is None or reason is None:
+        fail("say who decides and why: --by NAME --reason TEXT", USAGE)
+    return Actor(by, reason)
 
 
 def _result(decision: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The options that select dead letters: by number, by filter, or all open ones."""
+"""The options that select dead letters or commands: by name, by filter, or all."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,6 +10,7 @@ from worker.console.numbers import whole_number
 from worker.console.problems import USAGE, fail
 from worker.kafka.dead_letters import ReasonCode
 from worker.people.dead_letters import ID_MAX, Filter, Topic
+from worker.people.retrying import CommandFilter, Retried
 
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"([0-9]{1,6})\s*(s|min|m|h|d|w)")
@@ -19,17 +20,23 @@ Ids = Annotated[
     list[int] | None, typer.Argument(metavar="ID", parser=whole_number(1, ID_MAX), help="Dead letters by number.")
 ]
 All = Annotated[bool, typer.Option("--all", help="Every open one.")]
+AllCommands = Annotated[bool, typer.Option("--all", help="Every unknown, suspect and failed one.")]
 OfTopic = Annotated[Topic | None, typer.Option("--topic", metavar="TOPIC", help="Only of this topic, without prefix.")]
 OfCode = Annotated[
     ReasonCode | None, typer.Option("--code", metavar="CODE", help="Only this reason: rejected, invalid, …")
 ]
+OfNeed = Annotated[Retried | None, typer.Option("--need", help="Only this kind.")]
+OfConnector = Annotated[str | None, typer.Option("--connector", metavar="NAME", help="Only of this connector.")]
+OfConnectorsCode = Annotated[
+    str | None, typer.Option("--code", metavar="CODE", help="Only with this code of the connector, as `show` has it.")
+]
 OfMerchant = Annotated[str | None, typer.Option("--merchant", metavar="NAME", help="Only of this merchant.")]
 OfOrder = Annotated[str | None, typer.Option("--order", metavar="ID", help="Only of this order.")]
 Older = Annotated[
-    str | None, typer.Option("--older", metavar="AGE", help="Only what died longer ago than this: 30min, 2h, 7d.")
+    str | None, typer.Option("--older", metavar="AGE", help="Only what ended longer ago than this: 30min, 2h, 7d.")
 ]
 Newer = Annotated[
-    str | None, typer.Option("--newer", metavar="AGE", help="Only what died within this time: 30min, 2h, 7d.")
+    str | None, typer.Option("--newer", metavar="AGE", help="Only what ended within this time: 30min, 2h, 7d.")
 ]
 
 
@@ -60,6 +67,34 @@ def dead_letter_filter(
     now = datetime.now(UTC)
     return Filter(
         topic=topic, reason=code, merchant=merchant, order_id=order,
+        before=_ago(now, "--older", older), since=_ago(now, "--newer", newer),
+    )  # fmt: skip
+
+
+def select_commands(command_id: str | None, everything: bool, matching: CommandFilter) -> str | CommandFilter:
+    """Returns the id or the filter; refuses unless exactly one of id, filter and `--all` is given."""
+    if [command_id is not None, matching != CommandFilter(), everything].count(True) != 1:
+        fail(
+            "say which: ID, or a filter (--need, --connector, --code, --merchant, --order, --older, --newer), or --all",
+            USAGE,
+        )
+    return matching if command_id is None else command_id
+
+
+def command_filter(
+    *,
+    need: Retried | None,
+    connector: str | None,
+    code: str | None,
+    merchant: str | None,
+    order: str | None,
+    older: str | None,
+    newer: str | None,
+) -> CommandFilter:
+    """Makes the filter from the values of the options."""
+    now = datetime.now(UTC)
+    return CommandFilter(
+        need=need, connector=connector, code=code, merchant=merchant, order_id=order,
         before=_ago(now, "--older", older), since=_ago(now, "--newer", newer),
     )  # fmt: skip
 

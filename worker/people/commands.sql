@@ -52,6 +52,22 @@ FROM ledger.orders, unnest(awaits) AS name
 WHERE awaits IS NOT NULL AND ($1::text IS NULL OR order_id = $1) AND ($2::text IS NULL OR merchant = $2)
 GROUP BY name ORDER BY count(*) DESC, name
 
+-- name: pick_commands
+-- Every command in one of these states ($1) that matches now, in the order in which they ended. `noted`: a decision about it
+-- is not applied yet.
+SELECT command_id, order_id, state, connector, code, changes,
+    CASE state WHEN 'declined' THEN 'failed' ELSE state END AS need,
+    EXISTS (SELECT FROM delivery.decisions d WHERE d.command_id = c.command_id AND d.applied_at IS NULL) AS noted
+FROM delivery.commands c
+WHERE state = ANY ($1::text[]) AND state IN ('manual', 'suspect', 'unknown', 'declined')
+    AND ($2::text IS NULL OR connector = $2) AND ($3::text IS NULL OR code = $3)
+    AND ($4::text IS NULL OR EXISTS (
+        SELECT FROM ledger.orders o WHERE o.order_id = c.order_id COLLATE "C" AND o.merchant = $4))
+    AND ($5::text IS NULL OR order_id = $5)
+    AND ($6::timestamptz IS NULL OR coalesce(ended_at, first_attempt_at) >= $6)
+    AND ($7::timestamptz IS NULL OR coalesce(ended_at, first_attempt_at) <= $7)
+ORDER BY coalesce(ended_at, first_attempt_at), command_id
+
 -- name: show_command
 -- One command with everything known of it.
 SELECT command_id, order_id, payment_id, sequence, connector, operation, value, state, changes, attempts, uncertain,

@@ -2,6 +2,10 @@
 -- One order's state.
 SELECT document FROM ledger.orders WHERE order_id = $1
 
+-- name: order_documents
+-- The states of these orders.
+SELECT order_id, document FROM ledger.orders WHERE order_id = ANY ($1::text[])
+
 -- name: order_parked
 -- What waits for one order, or for something in it.
 SELECT waits_for, topic, partition, "offset", expires_at FROM ledger.parked WHERE order_id = $1 ORDER BY id

@@ -1,0 +1,98 @@
+"""Retries many commands at once (R39): each is a decision of its own, and a refusal of one does not stop the others."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+from msgspec import Struct, field
+
+from worker.domain.kept import decode_order
+from worker.people import commands
+from worker.people.acting import Actor, Refused
+from worker.people.needs import is_over
+from worker.postgres.connecting import Connection
+from worker.postgres.queries import load
+
+# Of how many commands the orders are read at once.
+BATCH_MAX = 500
+
+_SQL = load("worker.people")
+
+Retried = Literal["unknown", "suspect", "failed"]
+
+
+class CommandFilter(Struct, frozen=True, kw_only=True):
+    """Which commands are meant. None: whatever it is."""
+
+    need: Retried | None = None
+    connector: str | None = None
+    code: str | None = None
+    merchant: str | None = None
+    order_id: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+
+    def arguments(self) -> tuple[Any, ...]:
+        """In the order of the query's parameters."""
+        needs = get_args(Retried) if self.need is None else [self.need]
+        states = ["declined" if one == "failed" else one for one in needs]
+        return states, self.connector, self.code, self.merchant, self.order_id, self.since, self.before
+
+
+class RefusedRetry(Struct, frozen=True):
+    """A command that is left as it is, and why."""
+
+    command_id: str
+    why: str
+
+
+class Retry(Struct):
+    """What became of the selected commands, or would."""
+
+    noted: Counter[tuple[Retried, str, str | None]] = field(default_factory=Counter)
+    """How many are asked again, by kind, connector and the connector's code."""
+    decided_before: int = 0
+    """Of these a decision is not applied yet, or the same was decided by the same person for the same reason before."""
+    refused: list[RefusedRetry] = field(default_factory=list)
+
+
+async def retry_all(
+    connection: Connection, actor: Actor | None, wanted: CommandFilter,
+    on_progress: Callable[[int, int], None] = lambda _, __: None,
+) -> Retry:  # fmt: skip
+    """Notes a retry of each command that matches now and lacks something. Without an actor, only foresees it.
+
+    It may be stopped at any moment and called again: the same decision about the same state acts once.
+    """
+    picked = await connection.fetch(_SQL["pick_commands"], *wanted.arguments())
+    done = Retry()
+    for start in range(0, len(picked), BATCH_MAX):
+        for row in await _without_over(connection, picked[start : start + BATCH_MAX]):
+            await _retry(connection, actor, row, done)
+        on_progress(min(start + BATCH_MAX, len(picked)), len(picked))
+    return done
+
+
+async def _without_over(connection: Connection, picked: Sequence[Any]) -> list[Any]:
+    """These without the declined ones that were asked anew since, or stood in for: they are no longer failed."""
+    declined = list({row["order_id"] for row in picked if row["need"] == "failed"})
+    rows = await connection.fetch(_SQL["order_documents"], declined) if declined else ()
+    orders = {row["order_id"]: decode_order(row["document"]) for row in rows if row["document"]}
+    return [row for row in picked if not is_over(orders.get(row["order_id"]), row["command_id"])]
+
+
+async def _retry(connection: Connection, actor: Actor | None, row: Any, done: Retry) -> None:
+    command_id, changes, decided_before = row["command_id"], row["changes"], row["noted"]
+    try:
+        if not decided_before and actor is None:
+            await commands.refuse_retry(connection, command_id)
+        elif not decided_before and actor is not None:
+            decided_before = await commands.retry(connection, actor, command_id, changes=changes) is not None
+    except Refused as refusal:
+        done.refused.append(RefusedRetry(command_id, str(refusal)))
+        return
+    if decided_before:
+        done.decided_before += 1
+    else:
+        done.noted[row["need"], row["connector"], row["code"]] += 1
