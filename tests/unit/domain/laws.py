@@ -1,4 +1,4 @@
-"""What must hold after every decision, whatever was played (I1–I8, and what the rules promise of every moment)."""
+"""Checks what must hold after every decision: the invariants I1–I8, and what the rules promise at every moment."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -20,16 +20,16 @@ _SUMS = ("authorized", "settled", "settling", "refunded", "refunding", "voided",
 
 
 class Broken(AssertionError):
-    """An invariant that does not hold, by its name."""
+    """An invariant or a promise of the rules that does not hold."""
 
 
-def holds(law: str, condition: bool, *told: object) -> None:
+def holds(law: str, condition: bool, *details: object) -> None:
     if not condition:
-        raise Broken(f"{law}: {', '.join(map(str, told))}")
+        raise Broken(f"{law}: {', '.join(map(str, details))}")
 
 
 def check_retry(before: Order, fact: Fact, decision: Decision) -> None:
-    """What is refused when a person types it is what the ledger would not ask again (R39)."""
+    """A retry is refused when it is typed exactly if the ledger would send nothing for it (R39)."""
     if not isinstance(fact, OutcomeReported) or fact.outcome != "retried" or decision.fate != "applied":
         return
     command = before.commands.get(fact.command_id)
@@ -39,21 +39,21 @@ def check_retry(before: Order, fact: Fact, decision: Decision) -> None:
 
 
 def image(order: Order) -> bytes:
-    """The order as bytes, to see whether it changed."""
+    """The order as bytes, to compare it with itself later."""
     return msgspec.json.encode(order)
 
 
 def restored(order: Order) -> Order:
-    """The order as it comes back from where it was stored."""
+    """The order after it was stored and read again."""
     return msgspec.json.decode(image(order), type=Order)
 
 
 def substance(order: Order) -> dict[str, Any]:
-    """The order without what counts decisions, tellings and refusals."""
-    told: dict[str, Any] = msgspec.to_builtins(order)
+    """The fields of the order without the counters of decisions and events, and without refusals."""
+    fields: dict[str, Any] = msgspec.to_builtins(order)
     for name in ("version", "events", "updated_at_ms", "refused"):
-        del told[name]
-    return told
+        del fields[name]
+    return fields
 
 
 def book(books: Books, entries: Iterable[Entry]) -> None:
@@ -66,7 +66,7 @@ def book(books: Books, entries: Iterable[Entry]) -> None:
 
 
 def balances(payment: Payment) -> dict[str, int]:
-    """What the accounts of a payment must hold. What nothing asked for is authorized up to A, headroom up to M."""
+    """The expected balances of a payment's accounts; the unused amount is `authorized` up to A, `headroom` up to M."""
     used = payment.settled + payment.settling + payment.voided + payment.voiding
     below, above = max(0, payment.authorized - used), payment.cap - max(payment.authorized, used)
     return {
@@ -197,7 +197,7 @@ def check_order(order: Order) -> None:
 
 
 def check_decision(before: Order, decision: Decision) -> None:
-    """What a fate promises, and that sequences go on where they were."""
+    """What each fate promises, and that the sequences continue."""
     order, events = decision.order, decision.events
     wanted = list(range(before.events + 1, before.events + 1 + len(events)))
     holds("I7", [one.sequence for one in events] == wanted, "events are not in sequence", events)
@@ -236,7 +236,7 @@ def check_decision(before: Order, decision: Decision) -> None:
 
 
 def check_step(books: Books, before: Order, decision: Decision) -> None:
-    """Everything at once: booked into `books` first."""
+    """All checks of one decision, after its entries are booked into `books`."""
     book(books, decision.entries)
     check_decision(before, decision)
     order = decision.order
@@ -254,7 +254,7 @@ def check_step(books: Books, before: Order, decision: Decision) -> None:
 
 
 def check_modes(order: Order) -> None:
-    """What the table of modes promises of every moment."""
+    """What the table of modes promises at every moment."""
     for payment in order.payments:
         name, mine = (
             payment.payment_id,
@@ -271,7 +271,7 @@ def check_modes(order: Order) -> None:
 
 
 def check_given_up(order: Order) -> None:
-    """R39: where one settle stands for all invoices, nobody asks again for what was given up, whatever is invoiced."""
+    """R39: where one settle covers all invoices, an abandoned amount is never requested again, whatever is invoiced."""
     if order.mode == "PARTIAL" or order.awaits_connectors or order.phase == "canceled":
         holds("R39", order.given_up == 0 or order.mode != "PARTIAL", "given up as of a total", order.given_up)
         return
@@ -283,7 +283,7 @@ def check_given_up(order: Order) -> None:
 
 
 def check_at_par(order: Order) -> None:
-    """Without interest reference and real value are the same everywhere."""
+    """Without interest, reference and real values are equal everywhere."""
     if any(payment.authorized != payment.reference for payment in order.payments):
         return
     for payment in order.payments:
@@ -298,7 +298,7 @@ def check_at_par(order: Order) -> None:
 
 
 def check_waiting(order: Order) -> None:
-    """R16: nothing waits for money that the order has (payments that settle once are asked when it is invoiced)."""
+    """R16: nothing waits while a payment has room (payments that settle once are asked when the order is invoiced)."""
     if order.mode != "PARTIAL" or order.awaits_connectors or order.phase == "canceled":
         return
     waits = sum(one.amount for one in order.lacks if one.kind in ("waiting", "held"))
@@ -321,7 +321,7 @@ def check_waiting(order: Order) -> None:
 
 
 def books_of(order: Order) -> Books:
-    """The books that an order must have: to check one step without the steps before it."""
+    """The balances that an order must have, to check a step without those before it."""
     books: Books = defaultdict(Counter)
     for payment in order.payments:
         books[payment.payment_id].update(balances(payment))
@@ -330,7 +330,7 @@ def books_of(order: Order) -> Books:
 
 
 def check_state(state: dict[str, Any]) -> None:
-    """The snapshot's own arithmetic."""
+    """The sums and the status of a snapshot agree with its parts."""
     for name in _SUMS:
         parts = [payment[name] for payment in state["payments"]]
         holds("snapshot", state[name] == sum(parts), name, state[name], "is not the sum of", parts)

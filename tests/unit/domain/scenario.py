@@ -1,23 +1,23 @@
-"""Plays one order through the domain: facts go in, a scripted connector answers, people decide, time passes.
+"""Plays one order through the domain: facts arrive, a scripted connector answers, operators decide, time passes.
 
-Every step is checked against the laws. A play is written as text, one step after another:
+Every step is checked against the laws. A play is a text of steps:
 
     Scenario().say("Out 6000; discount 1500; Out 2500")
 
-    Out 6000 [as 1]                 an Output invoice; its number is counted up where none is named
+    Out 6000 [as 1]                 an Output invoice; numbered consecutively if it has no number
     return 2500 [as r1]             an Input invoice
     discount 1500 [as c1]           a change of the order; increase 1500; change -1500 +1000
     cancel                          the shopper's cancellation
-    auto 3500 [on p1] [as g1]       the gateway settled by itself
-    pay p2 1500 [of 1400] [max 1800] [by total] [in 48h]    one more authorization, real value (of reference)
-    wait 24h                        time passes, deadlines come
-    hold / go                       the connector keeps its answers back / gives what it kept and all that follow
-    ok settle 6000 [on p1] [as s9]  the kept answer to one command; likewise declined, unknown, manual, suspect
+    auto 3500 [on p1] [as g1]       an automatic settlement by the gateway
+    pay p2 1500 [of 1400] [max 1800] [by total] [in 48h]    another authorization, real value (of reference)
+    wait 24h                        time passes, and deadlines are facts
+    hold / go                       the connector withholds its answers / gives the withheld and all later ones
+    ok settle 6000 [on p1] [as s9]  the withheld answer to a command; also declined, unknown, manual, suspect
     short 4500 settle 6000          … settled 4500 of the 6000
-    retry settle 6000               a person's decisions; `#2` behind a command names the second of that text
-    resolve 6000 settle 6000 [as X] … it was done, with that value; `resolve not settle 6000`: it was not
+    retry settle 6000               an operator's decision; `#2` after a command means the second of that text
+    resolve 6000 settle 6000 [as X] … done, with that value; `resolve not settle 6000`: not done
     abandon settle 6000             … also `abandon invoice 1` and `abandon auto g1`
-    again                           the last fact once more, byte for byte
+    again                           the last fact is repeated
 """
 
 import re
@@ -65,7 +65,7 @@ def pay(
     payment_id: str, value: int, *, reference: int | None = None, cap: int | None = None, by: str = "partial",
     group: str | None = None, in_hours: float | None = None, recipients: tuple[Recipient, ...] = (),
 ) -> Authorization:  # fmt: skip
-    """One payment; its expiry counts from the start of the play."""
+    """An authorization; its expiry counts from the start of the scenario."""
     return Authorization(
         payment_id=payment_id, transaction_id=f"tx-{payment_id}", authorization_id=f"auth-{payment_id}",
         connector=by, value=value, reference_value=value if reference is None else reference,
@@ -131,7 +131,7 @@ def text(command: Command) -> str:
 
 
 class Scenario:
-    """One order with its connector, its people and its clock; every step is checked against the laws."""
+    """An order with its connector, its operators and its clock; every step is checked against the laws."""
 
     def __init__(
         self, *payments: Authorization, value: int | None = None, by: str = "partial", opened: bool = True,
@@ -144,9 +144,9 @@ class Scenario:
         self.checked = checked
         self.now_ms = START_MS
         self.books: laws.Books = defaultdict(Counter)
-        self.judged: list[tuple[Fact, Terms]] = []  # what changed the order: applied or refused
+        self.judged: list[tuple[Fact, Terms]] = []  # applied or refused facts, with their terms
         self.fold_of_judged = self.fold_of_accepted = Order(order_id=ORDER)
-        self.folded = 0  # of what was judged
+        self.folded = 0  # the number of judged facts that are in the folds
         self.decisions: list[Decision] = []
         self.entries: list[Entry] = []
         self.events: list[Event] = []
@@ -154,8 +154,8 @@ class Scenario:
         self.refusals: list[Refusal] = []
         self.parked: list[Fact] = []
         self.fates: Counter[str] = Counter()
-        self.line: list[str] = []  # commands without their answer
-        self.kept: set[str] = set()  # commands whose answer the connector keeps back, or a person has to give
+        self.line: list[str] = []  # commands without an answer
+        self.kept: set[str] = set()  # commands whose answer the connector withholds, or an operator has to give
         self.holding = False
         self.scripts: defaultdict[str, deque[str]] = defaultdict(deque)
         self.operations = 0
@@ -168,7 +168,7 @@ class Scenario:
     # Facts
 
     def give(self, fact: Fact, **terms: Any) -> Decision:
-        """Decides a fact from outside, the facts that were parked for it, and all answers that follow."""
+        """Decides a fact, the facts that were parked for it, and all answers that follow."""
         self.last = fact
         decision = self.judge(fact, **terms)
         self.answer_all()
@@ -177,7 +177,7 @@ class Scenario:
         return decision
 
     def judge(self, fact: Fact, **terms: Any) -> Decision:
-        """Decides a fact and those that were parked for it, without asking the connector."""
+        """Decides a fact and the facts that were parked for it, without answers of the connector."""
         decision = self._decide(fact, **terms)
         if decision.unparks:
             waiting, self.parked = self.parked, []
@@ -256,7 +256,7 @@ class Scenario:
             self.answer(command, answers.popleft() if answers else "ok")
 
     def _next(self) -> Command | None:
-        """I6: the next payment's first command that has not ended; manual ones have left the line."""
+        """I6: the first unfinished command of the next payment; manual commands have left the queue."""
         blocked: set[str] = set()
         for command_id in self.line:
             command = self.order.commands[command_id]
@@ -275,7 +275,7 @@ class Scenario:
             return None
         self.kept.discard(command.command_id)
         if kind in ("unknown", "suspect"):
-            self.kept.add(command.command_id)  # holds the line until a person decides
+            self.kept.add(command.command_id)  # blocks the queue until an operator decides
         elif command.command_id in self.line:
             self.line.remove(command.command_id)
         done, outcome = 0, kind
@@ -292,7 +292,7 @@ class Scenario:
             code=None if kind == "succeeded" else f"{kind}-code", attempts=1, at=f"at {self.now_ms}", **more,
         )  # fmt: skip
 
-    # People
+    # Operators
 
     def person(self, kind: OutcomeKind, command: Command | None = None, **more: Any) -> Decision:
         at = f"at {self.now_ms}"
@@ -307,11 +307,11 @@ class Scenario:
         self.last = fact
         decision = self.judge(fact)
         if command and state in ("unknown", "suspect", "manual"):
-            now = self.order.commands[command.command_id]
-            if fact.outcome == "resolved" and not now.in_flight and command.command_id in self.line:
+            current = self.order.commands[command.command_id]
+            if fact.outcome == "resolved" and not current.in_flight and command.command_id in self.line:
                 self.line.remove(command.command_id)
                 self.kept.discard(command.command_id)
-            if fact.outcome == "retried" and now.in_flight:
+            if fact.outcome == "retried" and current.in_flight:
                 self.kept.discard(command.command_id)
         self.answer_all()
         if self.checked:
@@ -319,7 +319,7 @@ class Scenario:
         return decision
 
     def find(self, words: str, wanted: Callable[[Command], bool] = lambda _: True) -> Command:
-        """`settle 6000`, `settle 6000 on p2`, `settle 6000 #2`; of several the first that fits."""
+        """The command of `settle 6000`, `settle 6000 on p2` or `settle 6000 #2`; without `#` the first wanted one."""
         match = re.fullmatch(r"(\w+) (\d+)(?: on (\S+))?(?: #(\d+))?", words.strip())
         assert match, f"no command reads {words!r}"
         operation, value, payment_id, nth = match.groups()
@@ -331,11 +331,11 @@ class Scenario:
         assert named, f"no command reads {words!r} among {self.told}"
         return named[int(nth) - 1] if nth else named[0]
 
-    # What is seen
+    # The results
 
     @property
     def told(self) -> str:
-        """Every command in the order in which it was decided."""
+        """All commands, in the sequence of the decisions."""
         return ", ".join(text(one) for one in self.issued)
 
     def told_of(self, payment_id: str) -> str:

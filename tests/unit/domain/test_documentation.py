@@ -1,4 +1,4 @@
-"""`docs/how-money-moves.md` tells no story that the domain does not play."""
+"""The domain does what every table of `docs/how-money-moves.md` says."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from tests.unit.domain.scenario import Scenario, pay
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-money-moves.md"
 _ROW = re.compile(r"^\| `(?P<play>[^`]+)` \| (?P<asked>[^|]+) \| (?P<after>[^|]+) \|$")
-# What a line `Order: …` above a table says of the order in it.
+# The orders of the lines `Order: …` above the tables.
 ORDERS: dict[str, Callable[[], Scenario]] = {
     "": Scenario,
     "mode TOTAL": lambda: Scenario(by="total"),
@@ -23,7 +23,7 @@ Story = tuple[str, list[re.Match[str]]]
 
 
 def _stories() -> list[Story]:
-    """The tables of the page, each with its order, row by row."""
+    """The tables of the page: the line of the order, and the rows."""
     tables: list[Story] = [("", [])]
     for line in PAGE.read_text("utf-8").splitlines():
         if row := _ROW.match(line):
@@ -41,7 +41,7 @@ def test_all_nine_tables_of_the_seven_stories_are_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "rows"), _stories(), ids=lambda one: one or "PARTIAL" if isinstance(one, str) else one[-1]["play"]
+    ("order", "rows"), _stories(), ids=lambda value: value or "PARTIAL" if isinstance(value, str) else value[-1]["play"]
 )
 def test_every_table_of_how_money_moves_is_true(order: str, rows: list[re.Match[str]]) -> None:
     scenario = ORDERS[order]()

@@ -1,4 +1,4 @@
-"""When two facts are the same (R8): by key and by what moves money. The prints are stored, so they never change."""
+"""Facts are the same (R8) if their key and all that moves money are. Stored fingerprints never change."""
 
 import pytest
 from msgspec.structs import replace
@@ -22,7 +22,7 @@ from worker.domain.identity import fingerprint, fingerprint_of_automatic
 from worker.domain.ids import command_ids
 
 OUTCOME = OutcomeReported(order_id=ORDER, outcome="resolved", command_id="k", value=5, operation_id="X", at="now")
-OTHERS: dict[str, tuple[Fact, list[Fact]]] = {
+DIFFERENT: dict[str, tuple[Fact, list[Fact]]] = {
     "a sale": (
         out("1", 6000, "USD"), [out("2", 6000, "USD"), ret("1", 6000, "USD"), out("1", 6001, "USD"), out("1", 6000)],
     ),
@@ -54,18 +54,18 @@ OTHERS: dict[str, tuple[Fact, list[Fact]]] = {
 
 
 def test_only_authorizations_add_payments() -> None:
-    added_by = {name: [one.payment_id for one in authorizations(fact)] for name, (fact, _) in OTHERS.items()}
+    added_by = {name: [one.payment_id for one in authorizations(fact)] for name, (fact, _) in DIFFERENT.items()}
 
     assert {name: ids for name, ids in added_by.items() if ids} == {
         "a payment": ["p2"], "a split payment": ["p2"], "an order": ["p1"],
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", DIFFERENT)
 def test_r8_the_same_key_with_other_content_has_another_fingerprint(name: str) -> None:
-    fact, others = OTHERS[name]
+    fact, different = DIFFERENT[name]
 
-    prints = [fingerprint(one) for one in (fact, *others)]
+    prints = [fingerprint(one) for one in (fact, *different)]
 
     assert len(set(prints)) == len(prints)
 
@@ -83,13 +83,13 @@ SAME: dict[str, tuple[Fact, Fact]] = {
 
 @pytest.mark.parametrize("name", SAME)
 def test_r8_fields_that_move_no_money_do_not_change_the_fingerprint(name: str) -> None:
-    one, other = SAME[name]
+    first, second = SAME[name]
 
-    assert fingerprint(one) == fingerprint(other)
+    assert fingerprint(first) == fingerprint(second)
 
 
 def test_r8_fingerprints_are_the_same_in_every_version() -> None:
-    known = {name: fingerprint(fact) for name, (fact, _) in OTHERS.items()}
+    known = {name: fingerprint(fact) for name, (fact, _) in DIFFERENT.items()}
 
     assert known == {
         "a sale": "597151f274ea1e0b0c571d56",
@@ -109,7 +109,7 @@ def test_r8_fingerprints_are_the_same_in_every_version() -> None:
 
 
 def test_i5_command_ids_are_the_same_in_every_version() -> None:
-    """A command that was sent before an upgrade is sent again under the same ids after it."""
+    """A command that was sent before an upgrade is repeated under the same ids after it."""
     assert command_ids(ORDER, "p1", "settle", ("invoice", "1"), None, 1) == (
         "fa142106-5ea8-70a6-faf9-06b5d0828496",
         "a4549a59-bc5f-7c55-16fd-30c50a4b6be3",

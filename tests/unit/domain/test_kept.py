@@ -1,7 +1,7 @@
-"""What is kept of orders, facts and terms is read by every later program as it was meant.
+"""Stored orders, facts and terms are read with the same meaning by every later version.
 
-`kept.jsonl` has each kind once, with every field filled, beside what it says field by field. What was kept once is in
-tables, in topics and in backups for good: a line's `kept` is never changed. Where a field is new, its default joins
+`kept.jsonl` has each kind once, with every field filled, and its meaning field by field. Stored documents stay in
+tables, topics and backups for good, so a line's `kept` is never changed. The default of a new field is added to
 `means`, at the end of its struct.
 """
 
@@ -20,23 +20,23 @@ DECODERS = {"order": decode_order, "fact": decode_fact, "terms": decode_terms}
 
 
 def named(value: Any) -> Any:
-    """Structs by the names of their fields, in their order: most of an order is kept without names, by place."""
+    """The value with the names of all fields, in their order; most of an order is stored by position, without names."""
     match value:
         case Struct():
-            return {name: named(one) for name, one in structs.asdict(value).items()}
+            return {name: named(field) for name, field in structs.asdict(value).items()}
         case dict():
-            return {name: named(one) for name, one in value.items()}
+            return {name: named(item) for name, item in value.items()}
         case list() | tuple():
-            return [named(one) for one in value]
+            return [named(item) for item in value]
         case _:
             return value
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line["kept"].get("fact", line["as"]))
 def test_stored_documents_keep_their_meaning_in_every_version(line: dict[str, Any]) -> None:
-    found = DECODERS[line["as"]](json.dumps(line["kept"]).encode())
+    decoded = DECODERS[line["as"]](json.dumps(line["kept"]).encode())
 
-    assert json.dumps(named(found), indent=1) == json.dumps(line["means"], indent=1)
+    assert json.dumps(named(decoded), indent=1) == json.dumps(line["means"], indent=1)
 
 
 def test_every_kind_of_fact_has_a_stored_example() -> None:

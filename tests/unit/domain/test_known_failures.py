@@ -1,4 +1,4 @@
-"""Where such systems are known to have failed, and this one must not: one test each."""
+"""Known failures of systems of this kind, with a test for each."""
 
 import pytest
 
@@ -63,7 +63,7 @@ def test_06_a_new_refund_is_sent_while_an_earlier_one_is_still_unanswered() -> N
 
 
 def test_07_a_return_refunds_its_value_whatever_its_lines() -> None:
-    """Two lines of one SKU stop the refund elsewhere. Here the domain never sees lines (R10): only the value."""
+    """Two lines of one SKU stop the refund elsewhere. Here the domain sees only the value, and no lines (R10)."""
     assert not [name for name in ret("r1", 1).__struct_fields__ if "item" in name]
     Scenario().say("Out 10000; return 2000").shows("F 2000")
 
@@ -115,7 +115,7 @@ def test_13_nothing_is_settled_after_a_cancellation() -> None:
 
 
 def test_14_a_lost_reply_causes_no_second_effect_and_no_stuck_order() -> None:
-    """What was lost is unknown at the horizon: the amount stays reserved until a person resolves it."""
+    """At the horizon the outcome is unknown, and the amount stays reserved until an operator resolves it."""
     scenario = Scenario().say("hold; Out 6000; unknown settle 6000; Out 4000").shows("S 0, P 10000, attention")
 
     scenario.say("go").shows("S 0, P 10000")
@@ -176,14 +176,14 @@ def test_20_any_invoice_number_can_be_settled_and_returned(number: str) -> None:
 
 
 def test_21_every_command_has_its_requested_and_its_confirmed_or_failed_event() -> None:
-    """Each command has its `requested` and its `confirmed` or `failed`, so that nothing can diverge unseen."""
+    """Otherwise requests and effects could diverge unseen."""
     scenario = Scenario(pay("a", 7000), pay("b", 3000))
     scenario.script("settle", "ok", "declined", "short 1000").script("refund", "declined")
     scenario.say("Out 5000; Out 2000; discount 1000; return 500")
 
     ends = {"settle": "settlement", "refund": "refund", "cancel": "void"}
     for command in scenario.issued:
-        told = [one.type for one in scenario.events if one.numbers.get("commandId") == command.command_id]
+        types = [event.type for event in scenario.events if event.numbers.get("commandId") == command.command_id]
         kind = ends[command.operation]
-        assert told[0] == f"{kind}.requested", text(command)
-        assert told[1] in (f"{kind}.confirmed", f"{kind}.failed"), text(command)
+        assert types[0] == f"{kind}.requested", text(command)
+        assert types[1] in (f"{kind}.confirmed", f"{kind}.failed"), text(command)

@@ -1,4 +1,4 @@
-"""What is typed is held against the books as they are now, by the rules by which they judge it afterwards (R39)."""
+"""Decisions are checked when they are typed, by the rules by which the ledger decides them later (R39)."""
 
 import pytest
 

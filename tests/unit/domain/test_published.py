@@ -1,4 +1,4 @@
-"""What is published of an order, field by field as the contract names them."""
+"""Published commands, events and snapshots have the fields of the contract."""
 
 from typing import Any
 
@@ -67,9 +67,9 @@ def test_an_event_names_what_happened_its_rule_and_the_source_of_the_fact() -> N
     scenario = Scenario().say("Out 6000")
     event = scenario.event("invoice.accepted")
 
-    told = event_message(scenario.order, event, ("erp.invoices.v1", 3, 42), START_MS)
+    message = event_message(scenario.order, event, ("erp.invoices.v1", 3, 42), START_MS)
 
-    assert told == {
+    assert message == {
         "sequence": 2, "orderId": ORDER, "type": "invoice.accepted", "rule": "R4",
         "reason": "Invoice 1 of 60.00 accepted (R4)", "numbers": {"value": 6000, "excess": 0, "invoiced": 6000},
         "cause": {"kind": "invoice", "id": "1"},
@@ -122,10 +122,10 @@ def test_the_snapshot_shows_the_whole_order() -> None:
 
 
 def _needs(scenario: Scenario) -> list[dict[str, Any]]:
-    names = {one.command_id: f"{one.operation} {one.value}" for one in scenario.issued}
+    names = {command.command_id: f"{command.operation} {command.value}" for command in scenario.issued}
     return [
-        {name: names.get(value, value) for name, value in one.items() if value is not None}
-        for one in scenario.state["attention"]
+        {name: names.get(value, value) for name, value in need.items() if value is not None}
+        for need in scenario.state["attention"]
     ]
 
 
@@ -208,7 +208,7 @@ def test_an_order_that_waits_for_its_connector_has_no_mode_yet() -> None:
 
 
 def test_with_interest_a_short_refund_reports_the_amount_not_done() -> None:
-    """R32: 11 were asked and 6 done, so 5 are short, whatever rounding makes of their reference value."""
+    """R32: 11 were requested and 6 done, so 5 are short, whatever their rounded reference value."""
     play = "auto 13; auto 4 as g4; Out 23; return 10"
     scenario = Scenario(pay("p1", 24, reference=23)).script("refund", "short 6").say(play)
 
@@ -224,7 +224,7 @@ def test_with_interest_a_short_settle_reports_the_amount_not_done() -> None:
 
 
 def test_with_interest_the_done_amount_of_a_return_never_exceeds_its_value() -> None:
-    """20 for 10: of a return of 4 8 were asked and 7 given back, which counts 4; the last cent counts nothing more."""
+    """20 for 10: of a return of 4, 8 were requested and 7 refunded, which counts as 4; the last cent counts nothing."""
     scenario = Scenario(pay("p1", 20, reference=10)).script("refund", "short 7").say("Out 10; return 4; retry refund 8")
 
     assert scenario.told == "settle 20, refund 8, refund 1"

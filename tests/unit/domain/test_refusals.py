@@ -1,4 +1,4 @@
-"""Every refusal is one plain sentence with the numbers involved and its rule, told and dead-lettered alike (R31)."""
+"""Every refusal is one plain sentence with its numbers and its rule, in the event and in the dead letter (R31)."""
 
 from typing import Any
 
@@ -119,10 +119,10 @@ def test_every_refusal_names_its_reason_its_numbers_and_its_rule(name: str) -> N
     assert refusal is not None
     assert (decision.fate, refusal.code, refusal.reason) == ("refused", code, sentence)
     assert sentence.endswith(f"({refusal.rule})")
-    told = scenario.events[-1]
-    standing = {"orderValue": before["V"], "invoiced": before["O"], "returned": before["R"], "taken": before["K"]}
-    assert (told.type, told.rule, told.reason) == (KINDS[type(fact).__name__], refusal.rule, sentence)
-    assert told.numbers == numbers | standing
+    event = scenario.events[-1]
+    state = {"orderValue": before["V"], "invoiced": before["O"], "returned": before["R"], "taken": before["K"]}
+    assert (event.type, event.rule, event.reason) == (KINDS[type(fact).__name__], refusal.rule, sentence)
+    assert event.numbers == numbers | state
     assert scenario.numbers_now() == before
 
 
@@ -148,17 +148,17 @@ def test_an_automatic_settlement_known_with_other_content_is_refused() -> None:
     scenario = Scenario().say("auto 3000 as g1; auto 3100 as g1")
 
     assert scenario.refused == ["conflicting_duplicate R8"]
-    told = scenario.event("payment.rejected")
-    assert told.reason == "Automatic settlement g1 was already reported with 30.00 (R8)"
-    assert (told.numbers["value"], told.cause_kind, told.cause_id) == (3100, "surplus", "g1")
+    event = scenario.event("payment.rejected")
+    assert event.reason == "Automatic settlement g1 was already reported with 30.00 (R8)"
+    assert (event.numbers["value"], event.cause_kind, event.cause_id) == (3100, "surplus", "g1")
 
 
 def test_a_refused_cancellation_says_what_to_do_instead() -> None:
     scenario = Scenario().say("Out 6000; cancel")
 
-    told = scenario.event("cancel.rejected")
-    assert told.reason == "Cancellation refused: 60.00 is already invoiced; change the order instead (R23)"
-    assert (told.cause_kind, told.cause_id) == ("cancel", ORDER)
+    event = scenario.event("cancel.rejected")
+    assert event.reason == "Cancellation refused: 60.00 is already invoiced; change the order instead (R23)"
+    assert (event.cause_kind, event.cause_id) == ("cancel", ORDER)
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "resolved", "suspect"])
@@ -168,16 +168,16 @@ def test_an_outcome_that_contradicts_the_ledger_is_suspect_and_not_booked(outcom
 
     decision = scenario.judge(scenario.outcome(outcome, first, value=6000, operation_id="late"))
 
-    wanted = f"Command {first.command_id} already ended as declined (R32)"
+    expected = f"Command {first.command_id} already ended as declined (R32)"
     assert decision.fate == "refused"
     assert (scenario.refusals[-1].code, scenario.refusals[-1].rule, scenario.refusals[-1].reason) == (
         "suspect",
         "R32",
-        wanted,
+        expected,
     )
-    told = scenario.event("command.suspect")
-    assert (told.rule, told.reason, told.cause_id) == ("R32", wanted, "1")
-    assert told.numbers == {"commandId": first.command_id, "value": 6000, "outcome": outcome}
+    event = scenario.event("command.suspect")
+    assert (event.rule, event.reason, event.cause_id) == ("R32", expected, "1")
+    assert event.numbers == {"commandId": first.command_id, "value": 6000, "outcome": outcome}
 
 
 def test_an_outcome_of_a_command_that_was_never_issued_is_suspect() -> None:

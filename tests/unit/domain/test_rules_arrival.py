@@ -1,4 +1,4 @@
-"""R29–R31: facts that come early, and how a refusal reads."""
+"""R29–R31: facts that arrive early, and the text of refusals."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""R27: money that the gateway took by itself."""
+"""R27: automatic settlements, which the gateway captured by itself."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.unit.domain.scenario import Scenario, auto, pay
 
 
 def test_r27_when_a_capture_was_our_own_settle_only_the_invoice_it_paid_is_settled_again() -> None:
-    """Of sale 1 the gateway paid 4000, and 4000 were asked: they are the same. All of sale 2 is in flight (R4)."""
+    """The 4000 of the capture and of our settle for invoice 1 are the same. All of invoice 2 is in flight (R4)."""
     scenario = Scenario(pay("p1", 10000)).say("auto 4000 as g1; hold; Out 8000; Out 2000; ok settle 4000 as g1")
 
     assert [(one.value, one.cause_id) for one in scenario.issued] == [(4000, "1"), (2000, "2"), (4000, "1")]
@@ -14,7 +14,7 @@ def test_r27_when_a_capture_was_our_own_settle_only_the_invoice_it_paid_is_settl
 
 
 def test_r27_when_a_capture_was_our_own_settle_the_failed_part_of_its_invoice_stays_failed() -> None:
-    """Of sale 1 the gateway paid 3000, and the other 3000 failed: only the gateway's part is asked again."""
+    """Of invoice 1 the capture paid 3000 and the other 3000 failed; only the part of the capture is settled again."""
     scenario = Scenario().say(
         "auto 3000 as g1; hold; Out 6000; declined settle 3000; Out 3000; ok settle 3000 #2 as g1"
     )
@@ -34,7 +34,7 @@ def test_r27_when_a_capture_was_our_own_settle_the_failed_part_of_its_invoice_st
 def test_r27_when_a_capture_was_our_own_settle_the_failure_it_covered_is_restored(
     came: str, lacks: list[tuple[str, int]]
 ) -> None:
-    """The gateway reports our second settle before its reply comes; of the first one's money a person decides (R39)."""
+    """The gateway reports our second settle before its reply; an operator decides about the first (R39)."""
     scenario = Scenario().say(f"hold; Out 4000; Out 3500; {came}; auto 3500 as g1")
     scenario.say("ok settle 3500 as g1")
 
@@ -46,7 +46,7 @@ def test_r27_when_a_capture_was_our_own_settle_the_failure_it_covered_is_restore
 
 
 def test_r27_when_a_capture_was_our_own_settle_amounts_covered_by_others_stay_covered() -> None:
-    """Of 4000 that failed, g1 stood in for 3000, and g2 of 1500 for the rest: 500 more than that, which stay."""
+    """Of 4000 that failed, g1 covered 3000 and g2 of 1500 the rest, with 500 left over, which stay."""
     scenario = Scenario().say("hold; Out 2000; Out 2000; Out 3000; declined settle 2000; declined settle 2000 #2")
     scenario.say("auto 3000 as g1; auto 1500 as g2; ok settle 3000 as g1")
 
@@ -160,7 +160,7 @@ def test_r27_a_repeated_suspect_automatic_settlement_is_a_duplicate() -> None:
 
 
 def test_r27_a_repeated_abandoned_automatic_settlement_is_a_duplicate() -> None:
-    """R8: a refused fact repeated stays refused. A redelivery must not raise the alarm again."""
+    """R8: a repeated refused fact stays refused. A redelivery must not raise the alarm again."""
     scenario = Scenario().say("Out 10000; auto 1 as g1; abandon auto g1")
     scenario.give(auto(1, "p1", "g1"))
 

@@ -1,4 +1,4 @@
-"""R22–R24: cancellation."""
+"""R22–R24: cancellations."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_r22_nothing_is_settled_after_a_cancellation() -> None:
     scenario = Scenario().say("cancel; Out 1000; increase 500; auto 1; pay p2 3000; Out 2; return 1")
 
     assert "settle" not in scenario.told
-    assert scenario.refused.count("rejected R22") == 3, "no sale and no return"
+    assert scenario.refused.count("rejected R22") == 3, "two invoices and a return"
 
 
 def test_r22_a_payment_that_arrives_later_is_voided_at_once() -> None:
@@ -46,7 +46,7 @@ def test_r22_an_automatic_settlement_that_arrives_later_is_refunded_at_once() ->
 
 
 def test_r27_a_canceled_order_refunds_even_a_capture_without_reference_value() -> None:
-    """At 10800 for 10000 and with everything counted, one more cent is worth less than one of the order's."""
+    """At 10800 for 10000, one more cent is worth less than one of the order's cents."""
     scenario = Scenario(pay("p1", 10800, reference=10000, cap=12000))
     scenario.say("hold; cancel; declined cancel 10800; go; auto 10800; auto 1")
 
@@ -118,7 +118,7 @@ def test_r22_a_cancellation_repeats_a_declined_void_only_once() -> None:
 
 
 def test_r22_a_cancellation_also_voids_what_an_abandoned_void_left_open() -> None:
-    """Giving up lets an order finish (R5); a cancellation frees all that is open."""
+    """Abandoning lets an order finish (R5); a cancellation voids all that is open."""
     scenario = Scenario().script("cancel", "declined").say("discount 1500; abandon cancel 1500; cancel")
 
     assert scenario.told == "cancel 1500, cancel 10000"
@@ -157,7 +157,7 @@ def test_r22_a_refund_in_flight_of_a_change_is_not_refunded_twice() -> None:
 
 
 def test_r22_a_declined_refund_is_left_to_its_retry() -> None:
-    """R21: what a decline released is taken again only by its retry."""
+    """R21: the amount of a declined refund is kept for its retry."""
     scenario = Scenario().script("refund", "declined").say("auto 10000; discount 1500; cancel")
 
     assert scenario.told == "refund 1500, refund 8500"

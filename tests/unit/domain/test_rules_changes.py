@@ -1,4 +1,4 @@
-"""R13–R17: what a discount or an addition does."""
+"""R13–R17: discounts and increases."""
 
 import pytest
 
@@ -133,7 +133,7 @@ def test_r15_after_a_refund_was_dropped_a_retry_settles_the_new_total() -> None:
 
 
 def test_r15_a_waiting_refund_is_reduced_by_what_its_settle_came_short() -> None:
-    """Assumed: short by 1000 of a surplus of 1500, then only 500 are too much and only they are refunded."""
+    """Assumed: with a shortfall of 1000, only 500 of the 1500 are too much and are refunded."""
     scenario = Scenario(by="total").say("hold; Out 2000; discount 1500; short 9000 settle 10000; go; Out 6500")
 
     assert scenario.told == "settle 10000, refund 500"
@@ -149,7 +149,7 @@ def test_r15_only_the_part_of_a_refund_that_no_settlement_covers_waits() -> None
 
 
 def test_r15_a_declined_settle_drops_only_the_refund_that_waited_for_it() -> None:
-    """b confirmed, a declined: K would be 3000 < V', so the refund of 1000 that waited for a falls away."""
+    """b confirmed, a declined: K would be 3000 < V', so the refund of 1000 that waited for a is dropped."""
     scenario = Scenario(pay("a", 7000, by="total"), pay("b", 3000, by="total"))
     scenario.say("hold; Out 2000; ok settle 3000; discount 4000; declined settle 7000; go")
 

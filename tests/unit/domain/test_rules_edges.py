@@ -1,4 +1,4 @@
-"""Where a rule has an edge: the last cent, the second of two, the repeat with other content."""
+"""The edges of the rules: the last cent, the second of two, a repeat with other content."""
 
 import pytest
 from msgspec.structs import replace
@@ -444,9 +444,9 @@ def test_r26_a_full_return_does_not_wait_for_what_counted_as_taken_by_rounding()
 
 
 def test_r39_a_short_refund_can_be_retried_however_small_its_reference_value() -> None:
-    """Three cents for one of the order's: two of them round to the whole."""
+    """Three cents of the payment are worth one of the order's, and two of them are rounded to one."""
     scenario = Scenario(pay("p1", 30, reference=10)).say("hold; Out 1; ok settle 3; Out 9; return 1; short 2 refund 3")
-    assert scenario.state["attention"], "a person sees it"
+    assert scenario.state["attention"], "no attention"
 
     scenario.say("retry refund 3")
     assert scenario.told.endswith("refund 3, refund 1")

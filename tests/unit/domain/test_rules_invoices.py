@@ -1,4 +1,4 @@
-"""R4–R12: invoices, facts that come twice, tracking."""
+"""R4–R12: invoices, repeated facts, tracking."""
 
 import pytest
 from msgspec.structs import replace
@@ -277,7 +277,7 @@ def test_r8_a_repeated_payment_of_the_order_is_a_duplicate() -> None:
 
 
 def test_r8_an_invoice_in_the_orders_currency_equals_one_without_a_currency() -> None:
-    """Assumed: `currency` defaults to the order's, so both have the same content."""
+    """Assumed: `currency` defaults to that of the order, so both have the same content."""
     scenario = Scenario()
     scenario.give(out("1", 6000))
 
@@ -349,7 +349,7 @@ def test_r8_a_repeated_conflict_is_a_duplicate() -> None:
 
 
 def test_r8_every_repeat_of_a_refused_cancellation_is_refused() -> None:
-    """A repeat and a second wish of the shopper look alike (docs/decisions.md, 8)."""
+    """A repeat and a second request of the shopper look alike (docs/decisions.md, 8)."""
     scenario = Scenario().say("Out 6000; cancel; cancel")
 
     assert scenario.refused == ["rejected R23", "rejected R23"]

@@ -1,4 +1,4 @@
-"""R1–R3: what a connector can be asked for, and how several recipients share a settle."""
+"""R1–R3: the modes of connectors, and the shares of several recipients."""
 
 import pytest
 
@@ -127,7 +127,7 @@ def test_r2_voids_of_a_later_payment_that_settles_once_are_booked_and_not_sent()
 
 
 def test_r2_later_payments_that_settle_once_share_what_invoices_lack() -> None:
-    """What one of them takes is not taken again by the next: each invoice is done, or fails, for what it is worth."""
+    """No amount is taken twice, so each invoice is done, or fails, for its own value."""
     scenario = Scenario(pay("p1", 1000), value=5000).say(
         "Out 2000; pay a 5000 by total; pay b 2000 by total; hold; Out 3000"
     )
@@ -219,7 +219,7 @@ def test_hold_settles_under_one_id_whichever_invoice_completes_the_order() -> No
 
 
 def test_total_cancels_a_payment_only_when_all_of_it_is_voided() -> None:
-    """`D` counts what was not yet booked; declined, the booked part stays voided."""
+    """`D` is the part that was not yet booked; the booked part stays voided when the cancel is declined."""
     scenario = Scenario(by="total").say("hold; discount 2000; discount 3000").shows("C 5000, D 0")
 
     scenario.say("cancel").shows("C 5000, D 5000")
@@ -228,7 +228,7 @@ def test_total_cancels_a_payment_only_when_all_of_it_is_voided() -> None:
 
 
 def test_total_over_two_payments_cancels_the_one_that_is_voided_whole() -> None:
-    """A void takes the lowest payment first (R25): all of b, so its connector is told; of a only a part is booked."""
+    """A void takes the lowest payment first (R25): all of b, so its cancel is sent; the part of a is only booked."""
     scenario = Scenario(pay("a", 7000, by="total"), pay("b", 3000, by="total")).say("discount 4000")
 
     assert scenario.told == "cancel 3000"
@@ -320,7 +320,7 @@ def test_r3_a_share_in_flight_is_not_given_twice() -> None:
 
 
 def test_r3_when_a_capture_was_our_own_settle_the_shares_are_those_of_the_settle() -> None:
-    """The gateway told of the capture before it answered: for the time being the other halves counted as received."""
+    """The capture was reported before the reply; meanwhile the shares were counted by another rounding."""
     scenario = Scenario(pay("p1", 10, by="split", recipients=(recipient("x", 7), recipient("y", 3))))
     scenario.say("hold; Out 5; auto 5 as g1; ok settle 5 as g1; go; Out 5")
 
@@ -328,7 +328,7 @@ def test_r3_when_a_capture_was_our_own_settle_the_shares_are_those_of_the_settle
 
 
 def test_r3_undoing_a_booked_void_restores_each_recipients_share() -> None:
-    """Of x and y 1 and 0 were captured, 2 and 3 voided. Without that void 4 and 5 are left, of which 3 and 3 go."""
+    """1 and 0 of x and y were captured, 2 and 3 voided. Without the void 4 and 5 are left; 3 and 3 are captured."""
     scenario = Scenario(pay("p1", 10, by="total", recipients=(recipient("x", 5), recipient("y", 5))))
     scenario.say("auto 1; discount 5; auto 6 as g2")
 

@@ -1,4 +1,4 @@
-"""R32, R33, R35, R37: what may be believed of an answer, as far as the order is concerned."""
+"""R32, R33, R35, R37: outcomes of commands, as far as the order is concerned."""
 
 import pytest
 
@@ -128,7 +128,7 @@ def test_r35_a_declined_amount_is_neither_moved_to_another_payment_nor_requested
 
 
 def test_r35_a_declined_amount_is_open_for_other_invoices() -> None:
-    """No rule reserves it: the retry takes at most the payment's room (R39)."""
+    """No rule reserves it; a retry takes at most the payment's room (R39)."""
     scenario = Scenario().script("settle", "declined").say("Out 6000; Out 4000; increase 0").shows("S 4000, open 6000")
 
     assert scenario.refused == ["rejected R14"]

@@ -91,7 +91,7 @@ def test_r25_a_frozen_payment_is_allocated_its_part_which_waits_in_its_queue(tro
 def test_r26_a_command_takes_its_part_rounded_half_even_and_the_last_takes_all(
     value: int, parts: list[int], told: list[int]
 ) -> None:
-    """10001 · ½ = 5000.5 goes to the even 5000, 10003 · ½ = 5001.5 to the even 5002."""
+    """10001 · ½ = 5000.5 is rounded to the even 5000, 10003 · ½ = 5001.5 to the even 5002."""
     scenario = Scenario(pay("p1", value, reference=10000))
     for number, part in enumerate(parts):
         scenario.give(out(str(number), part))
@@ -121,7 +121,7 @@ def test_r26_the_last_refund_takes_all_that_is_left_of_its_settlement() -> None:
 
 
 def test_r26_a_refund_too_small_for_a_minor_unit_goes_with_the_next_one() -> None:
-    """100 are worth 40: a return of 1 is 0.4, two of them are 0.8."""
+    """100 are worth 40: a return of 1 is worth 0.4, two of them 0.8."""
     scenario = Scenario(pay("p1", 40, reference=100), value=100).say("Out 100; return 1")
     assert scenario.told == "settle 40"
 
@@ -132,7 +132,7 @@ def test_r26_a_refund_too_small_for_a_minor_unit_goes_with_the_next_one() -> Non
 
 
 def test_r26_refunds_too_small_for_a_minor_unit_add_up() -> None:
-    """100 are worth 10: five returns of 1 are half a unit, which rounds to the even 0; six are more."""
+    """100 are worth 10: five returns of 1 are worth half a unit, rounded to the even 0; six are worth more."""
     scenario = Scenario(pay("p1", 10, reference=100), value=100).say("Out 100" + "; return 1" * 5)
     assert scenario.told == "settle 10"
 
@@ -169,7 +169,7 @@ def test_r26_room_counts_in_reference_value() -> None:
 
 
 def test_r26_an_amount_that_waits_for_authorization_is_not_reduced_by_later_facts() -> None:
-    """The last cent above 9000 is worth 1 and asks for nothing: it waits with the rest, and is asked with it (R16)."""
+    """The last cent above 9000 is worth 1 and sends nothing: it waits with the rest and is settled with it (R16)."""
     scenario = Scenario(pay("p1", 9000, reference=10000, cap=9500), value=12000).say("Out 12000").shows("waits 1445")
     for parcel in "abc":
         scenario.give(tracking("1", trackingNumber=parcel))
@@ -218,7 +218,7 @@ def test_r26_a_part_that_rounds_to_zero_goes_to_the_next_payment() -> None:
 
 @pytest.mark.parametrize("by", ["partial", "total", "hold"])
 def test_r26_a_part_that_rounds_to_zero_counts_as_taken_if_no_command_follows(by: str) -> None:
-    """Only 30 of the order's 30 are worth nothing of the payment's 1 (of 100): the order finishes without a settle."""
+    """30 of 100 are worth less than half of the payment's 1, so the order finishes without a settle."""
     scenario = Scenario(pay("tiny", 1, reference=100, by=by), value=30).say("Out 30")
 
     assert "settle" not in scenario.told

@@ -1,4 +1,4 @@
-"""R39: what a person may decide about a command or an amount, in every state, and that the same decision acts once."""
+"""R39: decisions of operators about commands and amounts in every state, each of which acts once."""
 
 import pytest
 
@@ -464,7 +464,7 @@ def test_r39_a_later_capture_reduces_the_abandoned_amount() -> None:
 
 def test_r39_an_amount_abandoned_by_a_version_that_did_not_count_it_is_not_requested_again() -> None:
     scenario = Scenario(by="total", checked=False).script("settle", "declined").say("Out 2000; abandon settle 10000")
-    scenario.order.given_up = 0  # as its document was stored
+    scenario.order.given_up = 0  # as an older version stored it
 
     scenario.say("auto 2000; Out 8000; pay c 12000 by total")
 
@@ -499,7 +499,7 @@ def test_r39_a_decision_names_the_operator_and_the_reason() -> None:
 @pytest.mark.parametrize("payment", ["a", "b"])
 @pytest.mark.parametrize("by", ["partial", "total", "hold"])
 def test_r39_after_a_capture_covers_one_of_two_failures_the_other_can_be_abandoned(by: str, payment: str) -> None:
-    """What is still failed hangs on a command that a person can retry or abandon; else the order never finishes."""
+    """The remaining failure belongs to a command that can be retried or abandoned; else the order never finishes."""
     scenario = Scenario(pay("a", 7000, by=by), pay("b", 3000, by=by), pay("c", 5000, by=by), value=15000)
     scenario.script("settle", "declined", "ok", "declined").say("Out 15000")
     assert scenario.told == "settle 3000, settle 5000, settle 7000"
@@ -524,7 +524,7 @@ def test_r39_after_a_capture_covers_the_first_of_two_failures_the_order_can_fini
 
 
 def test_r39_after_one_of_two_failed_settles_is_abandoned_the_order_can_finish() -> None:
-    """A later sale lacks for a failed settle at most what that one failed to take; the rest was given up."""
+    """A later invoice lacks at most what the other settle failed to take; the rest was abandoned."""
     scenario = Scenario(pay("a", 2100, by="total"), pay("b", 2300, by="total"))
     scenario.say("hold; Out 3700; Out 400; declined settle 2300; declined settle 2100; go; abandon settle 2100")
 

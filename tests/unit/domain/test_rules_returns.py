@@ -1,4 +1,4 @@
-"""R18–R21: returns, and where a refund is taken from."""
+"""R18–R21: returns, and the payments that are refunded."""
 
 import pytest
 
@@ -140,7 +140,7 @@ def test_r21_the_payment_with_the_lowest_settled_amount_is_refunded_first() -> N
 
 
 def test_r21_the_settled_amount_decides_and_not_what_is_left_of_it() -> None:
-    """a settled 2500, all left; b settled 3000, 2000 left: a gives first."""
+    """a settled 2500 and has all left; b settled 3000 and has 2000 left: a is refunded first."""
     scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("Out 1000; return 1000; Out 4500; return 1500")
 
     assert scenario.told_of("a") == "settle 2500, refund 1500"
@@ -220,7 +220,7 @@ def test_r21_the_amount_of_a_declined_refund_is_kept_for_its_retry() -> None:
 
 
 def test_r21_a_return_does_not_take_the_amount_kept_for_a_declined_refund() -> None:
-    """Auto 10000, a change's refund of 2000 declined: its 2000 are kept for its retry, so returns of 8000 find 8000."""
+    """Of the 10000, 2000 are kept for the retry of the declined refund, so returns of 8000 still find 8000."""
     scenario = Scenario().script("refund", "declined").say("auto 10000; discount 2000; Out 8000; return 8000")
 
     scenario.shows("F 8000, refunds_wait 0").say("retry refund 2000").shows("F 10000")

@@ -1,9 +1,8 @@
-"""`stories.txt` shows, for each kind of day, everything that is asked, booked and told: nothing more, nothing less.
+"""`stories.txt` shows for each kind of order all requests, entries, events and refusals: nothing more, nothing less.
 
-After each step (`>`, in the words of scenario.py) come, in this order, what connectors are asked for (`?`), what is
-booked (amount, from, to, and the rule that moved it), the order's new events (`!`) with their numbers and their cause,
-booked (amount, from, to, and the rule that moved it), the order's new events (`!`) with their numbers and cause,
-decisions. After an intended change, write the file anew and read the difference:
+After each step (`>`, in the notation of scenario.py) come, in this sequence: requests to connectors (`?`), entries
+(amount, accounts and rule), events (`!`) with numbers and cause, refusals (`x`), and all changed fields of the order
+(`=`). After an intended change, write the file again and read the difference:
 `python -m tests.unit.domain.test_stories`.
 """
 
@@ -59,14 +58,14 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     ),
 }
 
-# What is shown of each; what is not names or owns something that is shown elsewhere.
+# The fields that are shown; all others name or contain what is shown elsewhere.
 _OF_THE_ORDER = ("phase", "mode", "value", "invoiced", "returned", "dropped", "given_back", "given_up", "taken")
 _OF_A_COMMAND = ("state", "done", "done_reference", "operation_id", "missing", "abandoned")
 _NAMED = ("_id", "settlements", "shares", "recipient", "connector", "sequence")
 
 
 def _stories() -> list[tuple[str, list[str]]]:
-    """Each story's heading, and its lines."""
+    """The heading and the lines of each story."""
     stories: list[tuple[str, list[str]]] = []
     for line in PAGE.read_text("utf-8").splitlines():
         if line.startswith("# "):
@@ -128,7 +127,7 @@ def _told(one: Event, names: dict[str, str]) -> str:
 
 
 def _held(scenario: Scenario) -> dict[str, dict[str, Any]]:
-    """Everything that the order holds and shows, by what it belongs to."""
+    """All values of the order and of its snapshot, by the part that they belong to."""
     order, state, names = scenario.order, scenario.state, _names(scenario)
     held = {"order": {name: getattr(order, name) for name in _OF_THE_ORDER} | {"status": state["status"]}}
     for payment, shown in zip(order.payments, state["payments"], strict=True):

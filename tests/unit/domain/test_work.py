@@ -1,4 +1,4 @@
-"""What one fact costs grows with its order, not with the square of it: a large order stops no other."""
+"""The cost of a fact grows linearly with its order, so that a large order delays no other."""
 
 import cProfile
 import pstats
@@ -17,32 +17,32 @@ from worker.domain.published import order_state
 from worker.domain.terms import Capability, Terms
 
 SMALL, LARGE = 50, 200
-ASKED: dict[str, Callable[[int], Fact]] = {
+FIRST_FACTS: dict[str, Callable[[int], Fact]] = {
     "canceled": lambda number: cancel(),
     "invoiced": lambda number: out("1", 100 * number),
     "made cheaper": lambda number: change("c1", 100 * number - 1),
 }
-TOLD: dict[str, Callable[[int], Scenario]] = {
+ORDERS: dict[str, Callable[[int], Scenario]] = {
     "returned": lambda number: with_facts(out("1", 100 * number), *(ret(f"r{one}", 100) for one in range(number))),
-    "invoiced without money": lambda number: with_facts(*(out(f"{one}", 100) for one in range(number)), left=1),
+    "invoiced without money": lambda number: with_facts(*(out(f"{one}", 100) for one in range(number)), authorized=1),
     "invoiced and failed": lambda number: with_facts(*(out(f"{one}", 100) for one in range(number)), settle="declined"),
     "invoiced before it is asked": lambda number: with_facts(*(out(f"{one}", 100) for one in range(number)), by="hold"),
 }
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "declined"])
-@pytest.mark.parametrize("asked", ASKED)
-def test_the_cost_of_an_outcome_grows_linearly_with_the_payments(asked: str, outcome: str) -> None:
-    small, large = [calls_of_an_outcome(number, ASKED[asked](number), outcome) for number in (SMALL, LARGE)]
+@pytest.mark.parametrize("first_fact", FIRST_FACTS)
+def test_the_cost_of_an_outcome_grows_linearly_with_the_payments(first_fact: str, outcome: str) -> None:
+    small, large = [calls_of_an_outcome(number, FIRST_FACTS[first_fact](number), outcome) for number in (SMALL, LARGE)]
 
     assert large / small < 2 * LARGE / SMALL
 
 
-def calls_of_an_outcome(payments: int, asked: Fact, outcome: str) -> int:
-    """How many calls the last of all outcomes takes."""
+def calls_of_an_outcome(payments: int, first_fact: Fact, outcome: str) -> int:
+    """The number of function calls that the last outcome takes."""
     scenario = Scenario(*[pay(f"p{number}", 100) for number in range(payments)])
     scenario.holding = True
-    scenario.judge(asked)
+    scenario.judge(first_fact)
     *others, last = scenario.issued
     order = scenario.order
     for command in others:
@@ -53,9 +53,9 @@ def calls_of_an_outcome(payments: int, asked: Fact, outcome: str) -> int:
     return int(pstats.Stats(profile).total_calls)
 
 
-@pytest.mark.parametrize("order", TOLD)
+@pytest.mark.parametrize("order", ORDERS)
 def test_the_cost_of_a_snapshot_grows_linearly_with_the_invoices_and_returns(order: str) -> None:
-    small, large = [steps(order_state, TOLD[order](number).order) for number in (SMALL, LARGE)]
+    small, large = [steps(order_state, ORDERS[order](number).order) for number in (SMALL, LARGE)]
 
     assert large / small < 1.5 * LARGE / SMALL
 
@@ -68,7 +68,7 @@ def test_the_cost_of_a_failed_settle_grows_linearly_with_the_invoices_it_covered
 
 
 def steps_of_a_decline(invoices: int, by: str) -> int:
-    """Of the one settle that stands for so many invoices."""
+    """The steps of a declined settle that covers this number of invoices."""
     scenario = Scenario(pay("p1", 100 * invoices, by=by), checked=False)
     scenario.holding = True
     for number in range(invoices):
@@ -84,7 +84,7 @@ def test_the_cost_of_a_return_grows_linearly_with_the_payments_and_waiting_retur
 
 
 def steps_of_a_waiting_return(number: int) -> int:
-    """As many payments, none of them confirmed, and as many returns that wait for them."""
+    """The steps of a return after this number of unconfirmed payments and of waiting returns."""
     scenario = Scenario(*[pay(f"p{one}", number) for one in range(number)], checked=False)
     scenario.holding = True
     for fact in [out("1", number * number), *(ret(f"r{one}", 1) for one in range(number))]:
@@ -94,16 +94,16 @@ def steps_of_a_waiting_return(number: int) -> int:
 
 def test_the_cost_of_a_new_payment_grows_linearly_with_the_waiting_invoices() -> None:
     terms = Terms(now_ms=1, capabilities={"partial": Capability("PARTIAL")})
-    waiting = [TOLD["invoiced without money"](number).order for number in (SMALL, LARGE)]
+    waiting = [ORDERS["invoiced without money"](number).order for number in (SMALL, LARGE)]
 
     small, large = [steps(lambda order: decide(order, added(pay("p2", 10**6)), terms), order) for order in waiting]
 
     assert large / small < 1.5 * LARGE / SMALL
 
 
-def with_facts(*facts: Fact, by: str = "partial", left: int = 1_000_000, settle: str = "ok") -> Scenario:
-    """An order of a million with an authorization of less perhaps, after these facts and the connector's answers."""
-    scenario = Scenario(pay("p1", left, by=by), value=1_000_000, checked=False)
+def with_facts(*facts: Fact, by: str = "partial", authorized: int = 1_000_000, settle: str = "ok") -> Scenario:
+    """An order of 1,000,000, authorized for `authorized`, after these facts and the connector's answers."""
+    scenario = Scenario(pay("p1", authorized, by=by), value=1_000_000, checked=False)
     scenario.script("settle", *[settle] * len(facts))
     for fact in facts:
         scenario.judge(fact)
@@ -112,13 +112,13 @@ def with_facts(*facts: Fact, by: str = "partial", left: int = 1_000_000, settle:
 
 
 def steps(work: Callable[[Order], object], order: Order) -> int:
-    """How many of its smallest steps Python takes, those inside comprehensions among them."""
-    taken = 0
+    """The number of opcodes that Python executes, also inside comprehensions."""
+    count = 0
 
     def trace(frame: FrameType, kind: str, _: Any) -> Any:
-        nonlocal taken
+        nonlocal count
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        taken += kind == "opcode"
+        count += kind == "opcode"
         return trace
 
     before = sys.gettrace()
@@ -127,4 +127,4 @@ def steps(work: Callable[[Order], object], order: Order) -> int:
         work(order)
     finally:
         sys.settrace(before)
-    return taken
+    return count

@@ -1,4 +1,4 @@
-"""Worked examples, E1–E31: what is played, what connectors are asked for, what the order shows at the end."""
+"""Worked examples E1–E31: the play, the requests to connectors, and the order at the end."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -84,10 +84,10 @@ def test_worked_example(example: Example) -> None:
     scenario.say(example.facts)
 
     several = len(scenario.order.payments) > 1
-    told = ", ".join(
+    requests = ", ".join(
         (f"{one.payment_id} " if several else "") + f"{one.operation} {one.value}" for one in scenario.issued
     )
-    assert told == example.commands
+    assert requests == example.commands
     scenario.shows(example.end)
 
 
