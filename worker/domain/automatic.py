@@ -91,7 +91,7 @@ def _book(draft: Draft, payment: Payment, capture: UnbookedCapture, undone: int 
         ("surplus", capture.settle_id),
     )  # fmt: skip
     covered = missing.cover(draft, reference, payment.payment_id)
-    final = tuple(lack for lack in covered if not lacking.is_unasked(lack))
+    final = tuple(lack for lack in covered if lack.kind not in lacking.UNASKED)
     payment.settlements.append(
         Settlement(capture.settle_id, capture.value, reference, automatic=True, shares=shares, covered=final)
     )
@@ -122,7 +122,6 @@ def claim(draft: Draft, command: Command, done: int, settle_id: str) -> int | No
     payment.settled_reference -= settlement.reference
     draft.release(payment, "settled", settlement.value, "R27", command.command_id)
     missing.uncover(draft, settlement.covered)
-    lacking.list_unasked(draft)
     return settlement.value
 
 

@@ -2,8 +2,6 @@
 
 from typing import Literal, assert_never
 
-from msgspec.structs import replace
-
 from worker.domain import lacking, missing
 from worker.domain.booking import book_done, book_not_done, make_suspect, mark_of, refuse_second_end
 from worker.domain.decision import EventType, Verdict, refused
@@ -109,12 +107,7 @@ def _abandon(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
         _tell_decision(draft, "command.abandoned", command, fact, "there is nothing to give up")
         return "applied"
     order, value = draft.order, draft.order.missing_value(command)
-    not_invoiced = missing.abandoned_unlisted(order)
-    draft.update(command, missing=0, abandoned=True)
-    if command.operation == "settle" and order.mode != "PARTIAL":
-        order.given_up += command.missing
-    missing.give_up(draft, command.command_id)
-    not_invoiced = missing.abandoned_unlisted(order) - not_invoiced
+    not_invoiced = missing.give_up(draft, command)
     what = f"{draft.amount(value)} given up"
     if not_invoiced > 0:
         what += f", and with it {draft.amount(not_invoiced)} of later invoices"
@@ -129,11 +122,7 @@ def give_up_amount(draft: Draft, fact: OutcomeReported) -> Verdict:
     if fact.outcome != "abandoned" or not (fact.invoice_number or fact.settle_id):
         return refused("R39", "A decision without a command names an invoice or an automatic settlement to abandon")
     if fact.invoice_number:
-        for lack in lapsed_of(order, fact.invoice_number):
-            order.lacks[order.lacks.index(lack)] = replace(lack, kind="abandoned")
-            given_up += lack.amount
-        if order.mode != "PARTIAL":
-            order.given_up += given_up
+        given_up = missing.give_up_lapsed(order, lapsed_of(order, fact.invoice_number))
     for capture in suspect_settlements(order, fact.settle_id):
         order.unbooked.remove(capture)
         order.refused.append(fingerprint_of_automatic(capture.payment_id, capture.settle_id, capture.value))

@@ -6,7 +6,7 @@ from worker.domain import lacking
 from worker.domain.decision import Verdict, conflict, refused
 from worker.domain.draft import Draft
 from worker.domain.facts import InvoiceIssued, TrackingUpdated
-from worker.domain.order import Invoice
+from worker.domain.order import Invoice, Lack
 from worker.domain.refunding import demand
 
 
@@ -48,7 +48,7 @@ def _sale(draft: Draft, fact: InvoiceIssued) -> Verdict:
         + (f", {draft.amount(excess)} of it above the order's value" if excess else "") + f" ({rule})",
         {"value": value, "excess": excess, "invoiced": order.invoiced},
     )  # fmt: skip
-    lacking.add(draft, number, "held", lacking.unlisted(order))
+    lacking.add(order, Lack(number, "held", lacking.unlisted(order)))
     return "applied"
 
 

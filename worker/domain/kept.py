@@ -7,6 +7,14 @@ from worker.domain.order import Order
 from worker.domain.terms import Terms
 
 encode = msgspec.json.Encoder().encode
-decode_order = msgspec.json.Decoder(Order).decode
 decode_fact = msgspec.json.Decoder(Fact).decode
 decode_terms = msgspec.json.Decoder(Terms).decode
+_decode_order = msgspec.json.Decoder(Order).decode
+
+
+def decode_order(document: bytes) -> Order:
+    """The stored order; of one that an older program stored, what that program did not count is counted."""
+    order = _decode_order(document)
+    if order.lacks and order.mode != "PARTIAL":
+        order.given_up = max(order.given_up, sum(lack.amount for lack in order.lacks if lack.kind == "abandoned"))
+    return order

@@ -1,21 +1,19 @@
-"""What accepted invoices lack: an amount and a reason per invoice; the sum is always max(0, O − K).
+"""What accepted invoices lack: `order.lacks` lists the amounts, each with its invoice and its reason.
 
-`missing.py` explains why settles also keep what they are missing.
+Their sum is always max(0, O − K). The list is in the order of the invoices. `missing.py` says what changes it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
-from worker.domain.allocation import untouched_room
-from worker.domain.draft import Draft
-from worker.domain.order import Command, Covers, Invoice, Lack, LackKind, Order
+from worker.domain.order import Invoice, Lack, LackKind, Order
 
-UNASKED: tuple[LackKind, ...] = ("held", "waiting", "lapsed")
-UNFOUND: tuple[LackKind, ...] = ("waiting", "lapsed")
-LOST: tuple[LackKind, ...] = ("failed", "short", "abandoned")
-FAILED: tuple[LackKind, ...] = ("failed", "short")
+UNASKED: tuple[LackKind, ...] = ("held", "waiting", "lapsed")  # asked as soon as a payment has room
+UNFOUND: tuple[LackKind, ...] = ("waiting", "lapsed")  # no payment had room
+FAILED: tuple[LackKind, ...] = ("failed", "short")  # only a person may ask again
+LOST: tuple[LackKind, ...] = (*FAILED, "abandoned")
 
 
 def total(order: Order, *kinds: LackKind) -> int:
@@ -29,114 +27,15 @@ def lost(order: Order) -> int:
 
 
 def unlisted(order: Order) -> int:
-    """How much accepted invoices lack that `order.lacks` does not list yet; below 0: how much it lists too much."""
+    """How much accepted invoices lack that is not listed yet; below 0: how much is listed too much."""
     if not order.lacks:
         return order.lacking
     return order.lacking - sum(lack.amount for lack in order.lacks)
 
 
-def _known(order: Order) -> Counter[str]:
-    """How much `order.lacks` lists per invoice."""
-    return summed((lack.invoice, lack.amount) for lack in order.lacks)
-
-
-def summed(amounts: Iterable[tuple[str, int]]) -> Counter[str]:
-    """The sum of the amounts of each name."""
-    found: Counter[str] = Counter()
-    for name, amount in amounts:
-        found[name] += amount
-    return found
-
-
-def lapsed_unlisted(order: Order) -> int:
-    """How much room lapsed with its authorization, beyond what is already listed as lapsed."""
-    gone = sum(untouched_room(payment) for payment in order.payments if payment.lapsed)
-    return max(0, gone - total(order, "lapsed"))
-
-
-def add(draft: Draft, invoice: str, kind: LackKind, amount: int, command_id: str = "") -> None:
-    """Lists a lack of one invoice; an amount of 0 is not listed."""
-    if amount > 0:
-        add_all(draft.order, [Lack(invoice, kind, amount, command_id)])
-
-
-def add_all(order: Order, lacks: list[Lack]) -> None:
-    """Lists several lacks; the list stays in the order of the invoices."""
-    order.lacks += lacks
-    if lacks and len(order.lacks) > 1:
-        places = {number: place for place, number in enumerate(order.invoices)}
-        order.lacks.sort(key=lambda lack: places[lack.invoice])
-
-
-def list_loss(draft: Draft, command: Command, kind: LackKind) -> int:
-    """Lists what invoices lack because a settle failed or came short; returns how much that is."""
-    order = draft.order
-    amount = left = unlisted(order)
-    if order.mode == "PARTIAL":
-        asked = [(order.invoices[number], covered) for number, covered in reversed(command.covers)]
-        left -= _list_on(draft, asked, left, kind, command.command_id)
-    # Money that was taken for no particular invoice counts for the oldest ones, so the newest lack the rest.
-    _list_on(draft, _newest_first(order), left, kind, command.command_id)
-    return amount
-
-
-def _newest_first(order: Order) -> Iterator[tuple[Invoice, int]]:
-    return ((invoice, invoice.due) for invoice in reversed(order.invoices.values()))
-
-
-def _list_on(
-    draft: Draft, invoices: Iterable[tuple[Invoice, int]], amount: int, kind: LackKind, command_id: str = ""
-) -> int:
-    """Lists an amount on these sales, on each up to the given limit and its own value; returns how much was listed."""
-    order, left = draft.order, amount
-    known = _known(order)
-    found: list[Lack] = []
-    for invoice, most in invoices:
-        part = min(left, most, invoice.due - known[invoice.number]) if invoice.output else 0
-        if part > 0:
-            known[invoice.number] += part
-            found.append(Lack(invoice.number, kind, part, command_id))
-            left -= part
-    add_all(order, found)
-    return amount - left
-
-
-def remove(draft: Draft, amount: int, of: Callable[[Lack], bool] = lambda _: True) -> list[Lack]:
-    """Removes up to an amount from the list, oldest invoice first; returns what was removed."""
-    draft.order.lacks, gone = split_off(draft.order.lacks, amount, of)
-    return gone
-
-
-def split_off(
-    lacks: Iterable[Lack], amount: int, of: Callable[[Lack], bool] = lambda _: True
-) -> tuple[list[Lack], list[Lack]]:
-    """Splits lacks: what stays after up to an amount is removed, and what was removed."""
-    kept: list[Lack] = []
-    gone: list[Lack] = []
-    left = amount
-    for lack in lacks:
-        part = min(left, lack.amount) if of(lack) else 0
-        left -= part
-        if part:
-            gone.append(replace(lack, amount=part))
-        if part < lack.amount:
-            kept.append(replace(lack, amount=lack.amount - part) if part else lack)
-    return kept, gone
-
-
-def remove_captured(draft: Draft, amount: int, failed: Collection[str]) -> list[Lack]:
-    """Removes up to an amount, oldest invoice first; within an invoice first what these commands failed to take."""
-    kept: list[Lack] = []
-    gone: list[Lack] = []
-    left = amount
-    for mine in per_invoice(draft.order.lacks).values():
-        own, now = split_off(mine, left, lambda lack: lack.command_id in failed)
-        rest, then = split_off(own, left - sum(lack.amount for lack in now))
-        kept += rest
-        gone += now + then
-        left = amount - sum(lack.amount for lack in gone)
-    draft.order.lacks = kept
-    return gone
+def unasked(lacks: Iterable[Lack]) -> list[Lack]:
+    """Those lacks for which no payment was asked yet."""
+    return [lack for lack in lacks if lack.kind in UNASKED]
 
 
 def per_invoice(lacks: Iterable[Lack]) -> dict[str, list[Lack]]:
@@ -147,37 +46,68 @@ def per_invoice(lacks: Iterable[Lack]) -> dict[str, list[Lack]]:
     return found
 
 
-def remove_failed(draft: Draft, amount: int, command_id: str) -> Covers:
-    """Removes what a retry asks for, the command's own lacks first; returns how much of which invoice.
-
-    In TOTAL and HOLD, captured money may have removed this command's lacks but reduced what another one is missing:
-    then the rest is taken from lacks of other failed commands.
-    """
-    own = remove(draft, amount, lambda lack: lack.command_id == command_id)
-    left = amount - sum(lack.amount for lack in own)
-    others = remove(draft, left, lambda lack: lack.kind in FAILED)
-    return tuple((lack.invoice, lack.amount) for lack in own + others)
-
-
-def is_unasked(lack: Lack) -> bool:
-    return lack.kind in UNASKED
-
-
-def list_unasked(draft: Draft) -> None:
-    """Lists what is newly lacking as not asked for yet, on the newest invoices that no command covers."""
-    order = draft.order
-    asked = _known(order) + _asked_or_done(order)
-    unasked = ((invoice, most - asked[invoice.number]) for invoice, most in _newest_first(order))
-    _list_on(draft, unasked, unlisted(order), "held")
-
-
-def _asked_or_done(order: Order) -> Counter[str]:
-    """PARTIAL: how much of each invoice commands have captured or may still capture; the pool need not cover that."""
+def summed(amounts: Iterable[tuple[str, int]]) -> Counter[str]:
+    """The sum of the amounts of each name."""
     found: Counter[str] = Counter()
-    for command in order.commands.values() if order.mode == "PARTIAL" else ():
-        left = command.reference if command.in_flight else command.done_reference
-        for number, covered in command.covers:
-            part = min(left, covered)
-            found[number] += part
-            left -= part
+    for name, amount in amounts:
+        found[name] += amount
     return found
+
+
+def add(order: Order, *lacks: Lack) -> None:
+    """Lists these lacks; an amount of 0 is not listed."""
+    order.lacks += [lack for lack in lacks if lack.amount > 0]
+    if lacks and len(order.lacks) > 1:
+        places = {number: place for place, number in enumerate(order.invoices)}
+        order.lacks.sort(key=lambda lack: places[lack.invoice])
+
+
+def remove(
+    lacks: list[Lack], amount: int, these: Iterable[Lack] | None = None, leaving: LackKind | None = None
+) -> list[Lack]:
+    """Removes up to an amount from a list: from all of it or from `these`, one after another. Returns what it removed.
+
+    In the place of each amount it leaves a lack of the kind `leaving`, if given.
+    """
+    if amount <= 0 or not lacks:
+        return []
+    parts: dict[int, Lack] = {}  # by id(): two lacks in a list may be equal
+    for lack in lacks if these is None else these:
+        parts[id(lack)] = lack if lack.amount <= amount else replace(lack, amount=amount)
+        amount -= lack.amount
+        if amount <= 0:
+            break
+    rest: list[Lack] = []
+    for lack in lacks:
+        part = parts.get(id(lack))
+        if part is None:
+            rest.append(lack)
+            continue
+        if leaving:
+            rest.append(Lack(lack.invoice, leaving, part.amount))
+        if part is not lack:
+            rest.append(replace(lack, amount=lack.amount - part.amount))
+    lacks[:] = rest
+    return list(parts.values())
+
+
+def newest_first(order: Order) -> Iterator[tuple[Invoice, int]]:
+    """The sales, each with its value without the excess."""
+    return ((invoice, invoice.due) for invoice in reversed(order.invoices.values()) if invoice.output)
+
+
+def list_rest(order: Order, invoices: Iterable[tuple[Invoice, int]], kind: LackKind, command_id: str = "") -> int:
+    """Lists what these sales lack and is not listed yet, of each up to its limit and its value; returns how much."""
+    amount = left = unlisted(order)
+    listed = summed((lack.invoice, lack.amount) for lack in order.lacks)
+    found: list[Lack] = []
+    for invoice, most in invoices:
+        if left <= 0:
+            break
+        part = min(left, most, invoice.due - listed[invoice.number])
+        if part > 0:
+            listed[invoice.number] += part
+            found.append(Lack(invoice.number, kind, part, command_id))
+            left -= part
+    add(order, *found)
+    return amount - left

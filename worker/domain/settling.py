@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from worker.domain import lacking, missing
 from worker.domain.allocation import Part, allocate_settle, by_amount, may_settle, split, split_done, total_room
 from worker.domain.draft import Draft, where_any, with_shares
 from worker.domain.money import half_even
-from worker.domain.order import Cause, Command, Covers, Lack, LackKind, Order, Payment, Settlement
+from worker.domain.order import Cause, Command, Covers, Lack, Order, Payment, Settlement
 from worker.domain.refunding import cut_demands
 
 
@@ -19,38 +21,43 @@ def ask_for_lacks(draft: Draft) -> None:
             _ask_once(draft, lacking.total(order, *lacking.UNASKED))
     elif order.mode == "TOTAL" or order.invoiced >= order.value:
         if lacking.total(order, *lacking.UNASKED) > 0:
-            _ask_once(draft, order.value - order.taken - missing.total(order) - missing.given_up(order))
+            _ask_once(draft, order.value - order.taken - missing.total(order) - order.given_up)
     else:
         return  # HOLD: nothing is asked until the order is invoiced
-    _name_the_rest(draft)
+    for invoice, lapsed, needed in missing.name_held(order):
+        _tell_lapsed(draft, invoice, lapsed, needed)
 
 
 def _ask_per_invoice(draft: Draft) -> None:
-    """PARTIAL: asks for exactly what each invoice lacks, oldest first. What is too small to be asked joins the next."""
+    """PARTIAL: asks for exactly what each invoice lacks, oldest first."""
     order = draft.order
     partial = [payment for payment in by_amount(order) if not payment.settles_once and not payment.lapsed]
     rounding = [lack for lack in order.lacks if lack.kind == "rounding"]
     lacks = [lack for lack in order.lacks if lack.kind != "rounding"]
     order.lacks = []
-    for invoice, mine in lacking.per_invoice(lacks).items():
-        unasked = [lack for lack in mine if lacking.is_unasked(lack)]
-        if not unasked or not any(payment.open_reference or payment.headroom for payment in partial):
-            order.lacks += mine
-            continue
-        own, carried = sum(lack.amount for lack in unasked), sum(lack.amount for lack in rounding)
-        rule = "R4" if unasked[0].kind == "held" else "R16"
-        left, crumbs = _take(draft, partial, own + carried, ("invoice", invoice), rule)
-        if not left:
-            rounding = []
-            order.lacks += [lack for lack in mine if not lacking.is_unasked(lack)]
-            continue
-        found = own + carried - left
-        rest = own - max(0, found - carried)
-        rounding, _ = lacking.split_off(rounding, found)
-        order.lacks += lacking.split_off(mine, own if crumbs else own - rest, lacking.is_unasked)[0]
-        if crumbs:
-            rounding.append(Lack(invoice, "rounding", rest))
-    lacking.add_all(order, rounding)
+    for mine in lacking.per_invoice(lacks).values():
+        unasked = lacking.unasked(mine)
+        if unasked and any(payment.open_reference or payment.headroom for payment in partial):
+            lacking.remove(mine, _ask_for_invoice(draft, partial, unasked, rounding), unasked)
+        order.lacks += mine
+    lacking.add(order, *rounding)
+
+
+def _ask_for_invoice(draft: Draft, payments: Sequence[Payment], unasked: list[Lack], rounding: list[Lack]) -> int:
+    """Asks for what an invoice lacks, and for what was too small to be asked before; returns how much of its own lacks.
+
+    What is too small now joins the next settle: it counts as asked, and is added to `rounding`.
+    """
+    invoice, own = unasked[0].invoice, sum(lack.amount for lack in unasked)
+    carried = sum(lack.amount for lack in rounding)
+    rule = "R4" if unasked[0].kind == "held" else "R16"
+    left, crumbs = _take(draft, payments, own + carried, ("invoice", invoice), rule)
+    lacking.remove(rounding, own + carried - left)
+    left = min(left, own)
+    if not crumbs:
+        return own - left
+    rounding.append(Lack(invoice, "rounding", left))
+    return own
 
 
 def _ask_once(draft: Draft, amount: int) -> None:
@@ -60,21 +67,20 @@ def _ask_once(draft: Draft, amount: int) -> None:
     if amount <= 0 or not once:
         return
     left, crumbs = _take(draft, once, amount, ("total", order.order_id), "R4" if order.mode == "TOTAL" else "R5")
-    lacking.remove(draft, amount - left, lacking.is_unasked)
+    lacking.remove(order.lacks, amount - left, lacking.unasked(order.lacks))
     missing.cover(draft)
-    for lack in lacking.remove(draft, crumbs, lacking.is_unasked):
-        lacking.add(draft, lack.invoice, "rounding", lack.amount)
+    too_small = lacking.remove(order.lacks, crumbs, lacking.unasked(order.lacks))
+    lacking.add(order, *(replace(lack, kind="rounding") for lack in too_small))
 
 
 def _take(draft: Draft, payments: Sequence[Payment], amount: int, cause: Cause, rule: str) -> tuple[int, int]:
     """Issues settles for an amount, as far as there is room. Returns what is left, and how much of it is too small."""
     allocation = allocate_settle(payments, amount)
-    unasked = [lack for lack in draft.order.lacks if lacking.is_unasked(lack)]
+    unasked = lacking.unasked(draft.order.lacks) if cause[0] == "total" else []
     for payment, reference, value in allocation.parts:
         covers: Covers = ((cause[1], reference),)
         if cause[0] == "total":  # one settle stands for several invoices, the oldest first
-            unasked, found = lacking.split_off(unasked, reference)
-            covers = tuple((lack.invoice, lack.amount) for lack in found)
+            covers = tuple((lack.invoice, lack.amount) for lack in lacking.remove(unasked, reference))
         if value == 0:  # the payment has no real value left: it counts as taken
             payment.settled_reference += reference
             continue
@@ -95,31 +101,6 @@ def _issue(
     payment.settling_reference += reference
     payment.asked = payment.settles_once
     with_shares(payment, shares, -1)
-
-
-def _name_the_rest(draft: Draft) -> None:
-    """Gives what found no room its reason: a settle failed, it was given up, it lapsed, or it waits for a payment."""
-    order = draft.order
-    unnamed = [lack for lack in order.lacks if lack.kind == "held"]
-    if not unnamed:
-        return
-    order.lacks = [lack for lack in order.lacks if lack.kind != "held"]
-    failed = missing.settles(order) if order.mode != "PARTIAL" else ()
-    for lack in unnamed:
-        left = lack.amount
-        for command in failed:
-            known = sum(other.amount for other in order.lacks if other.command_id == command.command_id)
-            part = min(left, max(0, command.missing - known), missing.unlisted(order))
-            lacking.add(draft, lack.invoice, "short" if command.done else "failed", part, command.command_id)
-            left -= part
-        part = min(left, missing.abandoned_unlisted(order))
-        lacking.add(draft, lack.invoice, "abandoned", part)
-        left -= part
-        part = min(left, lacking.lapsed_unlisted(order))
-        lacking.add(draft, lack.invoice, "lapsed", part)
-        lacking.add(draft, lack.invoice, "waiting", left - part)
-        if part:
-            _tell_lapsed(draft, lack.invoice, part, left)
 
 
 def _tell_lapsed(draft: Draft, invoice: str, lapsed: int, needed: int) -> None:
@@ -170,12 +151,8 @@ def retry_settle(draft: Draft, command: Command) -> int:
     payment = draft.payment(command.payment_id)
     if (part := part_to_retry(draft.order, payment, command)) is None:
         return 0
-    struck = lacking.remove_failed(draft, part.reference, command.command_id)
-    draft.update(command, missing=command.missing - part.reference)
-    _issue(
-        draft, payment, part.value, part.reference, command.cause, "R39",
-        struck, command.command_id,
-    )  # fmt: skip
+    covers = missing.ask_again(draft, command, part.reference)
+    _issue(draft, payment, part.value, part.reference, command.cause, "R39", covers, command.command_id)
     missing.cover(draft)
     return part.value
 
@@ -215,7 +192,7 @@ def settle_succeeded(draft: Draft, command: Command, done: int, settle_id: str, 
          "settleId": settle_id, **where_any(before=before)},
     )  # fmt: skip
     if short:
-        _note_loss(draft, command, "short")
+        _note_loss(draft, command)
     else:
         missing.cover(draft)
 
@@ -229,16 +206,12 @@ def settle_failed(draft: Draft, command: Command, rule: str, code: str | None) -
     with_shares(payment, command.shares, +1)
     command = draft.update(command, state="declined", missing=command.reference)
     draft.tell_failed("settlement.failed", "settle", command, rule, code)
-    _note_loss(draft, command, "failed")
+    _note_loss(draft, command)
 
 
-def _note_loss(draft: Draft, command: Command, kind: LackKind) -> None:
+def _note_loss(draft: Draft, command: Command) -> None:
     """Books what a settle did not take: refunds that waited for it fall away (R15), and its invoices lack it."""
     order = draft.order
     fallen = cut_demands(order, command.missing, lambda one: one.cause_kind != "invoice")
     order.given_back -= sum(part for _, part in fallen)
-    lost = lacking.list_loss(draft, command, kind)
-    if order.mode == "PARTIAL":
-        draft.update(command, missing=lost)
-    else:
-        missing.cover(draft)
+    missing.list_loss(draft, command)

@@ -1,4 +1,4 @@
-"""The domain does what every table of `docs/how-money-moves.md` says."""
+"""The domain does what every table of `docs/how-money-moves.md` says, and the one in the docstring of `missing.py`."""
 
 import re
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.domain.scenario import Scenario, pay
+from worker.domain import missing
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-money-moves.md"
 _ROW = re.compile(r"^\| `(?P<play>[^`]+)` \| (?P<asked>[^|]+) \| (?P<after>[^|]+) \|$")
@@ -57,3 +58,15 @@ def test_every_table_of_how_money_moves_is_true(order: str, rows: list[re.Match[
         )
         assert (asked or "nothing") == row["asked"].strip(), row["play"]
         scenario.shows(row["after"].strip())
+
+
+def test_the_example_of_what_settles_are_missing_is_true() -> None:
+    rows = re.findall(r"^ +\| (\S.*?) +\| (.*?) +\| (\d+) +\| (\d+) +\|$", missing.__doc__ or "", re.MULTILINE)
+    assert len(rows) == 5
+    scenario = Scenario(by="total").script("settle", "declined")
+    for step, lacks, missed, given_up in rows:
+        scenario.say(step)
+
+        order = scenario.order
+        listed = ", ".join(f"{lack.invoice}: {lack.amount} {lack.kind}" for lack in order.lacks)
+        assert (listed, missing.total(order), order.given_up) == (lacks, int(missed), int(given_up)), step

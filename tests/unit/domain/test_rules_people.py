@@ -3,6 +3,7 @@
 import pytest
 
 from tests.unit.domain.scenario import Scenario, pay
+from worker.domain.kept import decode_order, encode
 
 STATES = {
     "sent": "hold; Out 6000",
@@ -465,6 +466,7 @@ def test_r39_a_later_capture_reduces_the_abandoned_amount() -> None:
 def test_r39_an_amount_abandoned_by_a_version_that_did_not_count_it_is_not_requested_again() -> None:
     scenario = Scenario(by="total", checked=False).script("settle", "declined").say("Out 2000; abandon settle 10000")
     scenario.order.given_up = 0  # as an older version stored it
+    scenario.order = decode_order(encode(scenario.order))
 
     scenario.say("auto 2000; Out 8000; pay c 12000 by total")
 
