@@ -156,6 +156,8 @@ def uncover(draft: Draft, covered: Sequence[Lack]) -> None:
     for lack in again:
         if (command := order.commands.get(lack.command_id)) is not None:
             draft.update(command, missing=command.missing + lack.amount)
+        elif lack.kind == "abandoned" and order.mode != "PARTIAL":
+            order.given_up += lack.amount
     lacking.add(order, *again)
     done = lacking.summed((lack.invoice, lack.amount) for lack in order.lacks) + _asked_or_done(order)
     unasked = ((invoice, due - done[invoice.number]) for invoice, due in lacking.newest_first(order))

@@ -56,6 +56,20 @@ def test_r27_when_a_capture_was_our_own_settle_amounts_covered_by_others_stay_co
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("by", ["total", "hold"])
+def test_r27_when_a_capture_was_our_own_settle_what_it_covered_of_an_abandoned_total_is_abandoned_again(
+    by: str,
+) -> None:
+    """The gateway reports the retry on b before b's reply comes: until then it stands in for 1000 of a's 3000."""
+    scenario = Scenario(pay("a", 3000, by=by), pay("b", 9000, by=by), value=10000)
+    scenario.say("hold; Out 10000; declined settle 3000; abandon settle 3000; short 6000 settle 7000")
+
+    scenario.say("retry settle 7000; auto 1000 on b as g1; ok settle 1000 as g1; go")
+
+    assert (scenario.order.given_up, scenario.lacks("abandoned")) == (3000, 3000)
+    scenario.shows("S 7000, finished")
+
+
 def test_r27_an_automatic_settlement_within_the_open_amount_is_booked_under_its_id() -> None:
     scenario = Scenario().say("auto 4000 as g7").shows("S 4000, U 4000, K 4000")
 
