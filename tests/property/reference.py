@@ -1,11 +1,11 @@
-"""Partial settlement on one page: what `docs/rules.md` says about money, as plain sums, to be read from top to bottom.
+"""The rules of `docs/rules.md` about money as plain sums, written independently of the domain; read from top to bottom.
 
 The letters are those of the rules. Of a payment: A authorized, M its cap, S settled, C voided, F refunded, and P, D, G
 in flight. Of the order: V its value, O invoiced, R returned, K taken.
 
-These are PARTIAL orders whose commands succeed, come short or are declined, and are asked for again by people. Left out
-are TOTAL and HOLD, interest, recipients, authorizations that lapse, outcomes in doubt (unknown, manual, suspect), what
-people resolve and abandon, the merchant's switches, repeats, and facts that come too early.
+It covers PARTIAL orders whose commands succeed, are short or declined, and are retried by operators. It does not cover
+TOTAL and HOLD, interest, recipients, lapsed authorizations, uncertain outcomes (unknown, manual, suspect), resolutions
+and abandonments, the merchant's switches, repeats, and facts that arrive too early.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class Payment:
     def __init__(self, name: str, authorized: int, cap: int, later: bool = False) -> None:
         self.name, self.A, self.M, self.later = name, authorized, cap, later
         self.S = self.P = self.C = self.D = self.F = self.G = 0
-        self.captures: list[int] = []  # what each still has to refund, the oldest first
+        self.captures: list[int] = []  # the refundable rest of each, the oldest first
 
     @property
     def room(self) -> int:  # for settles
@@ -29,7 +29,7 @@ class Payment:
         return max(0, self.room - (self.M - self.A))
 
 
-NONE_YET = Payment("", 0, 0)  # of what waits: a settle for room, a refund for money
+NONE_YET = Payment("", 0, 0)  # the payment of a waiting settle or refund
 
 
 @dataclass(eq=False)
@@ -38,22 +38,22 @@ class Command:
     payment: Payment
     value: int
     invoice: int = 0  # the sale or return that it is for, if any
-    final: bool = False  # a void of what the end leaves open
+    final: bool = False  # the finishing void
     ended: bool = False
-    missing: int = 0  # not done, and not asked for again
+    missing: int = 0  # not done and not retried
 
 
 class Reference:
-    """Facts are calls that return the rule that refuses them, or new payments or captures; then comes `settle_down`."""
+    """A fact is a call that may return the rule that refuses it, or a new payment or capture; `settle_down` follows."""
 
     def __init__(self, value: int, payments: list[Payment]) -> None:
         self.V, self.O, self.R, self.phase = value, 0, 0, "open"
-        self.excess = 0  # refunds that changes, surplus or cancellation decided
+        self.excess = 0  # refunds of changes, surplus and cancellation
         self.payments = payments
         self.commands: list[Command] = []
-        self.captures: list[tuple[Payment, int]] = []  # of the gateway, not judged yet
-        self.lacks: list[Command] = []  # settles that wait, or failed
-        self.refunds: list[Command] = []  # that wait
+        self.captures: list[tuple[Payment, int]] = []  # automatic settlements that are not decided yet
+        self.lacks: list[Command] = []  # waiting and failed settles
+        self.refunds: list[Command] = []  # waiting refunds
         self.suspect = self.ending = False
 
     @property
@@ -62,7 +62,7 @@ class Reference:
 
     @property
     def unlisted(self) -> int:
-        """Accepted invoices lack max(0, O − K), since the pool, K − O, serves them first: what of it is not listed."""
+        """The part of max(0, O − K), what accepted invoices lack, that is not listed in `lacks` yet."""
         return max(0, self.O - self.K) - sum(one.missing for one in self.lacks)
 
     def sold(self, invoice: int, value: int) -> str | None:
@@ -105,20 +105,20 @@ class Reference:
         return None
 
     def answered(self, command: Command, done: int) -> None:
-        """R32, R35: what was done is booked, the rest is released, and nothing asks for it by itself."""
+        """R32, R35: the done amount is booked; the rest is released and not requested automatically."""
         payment, (in_flight, booked) = command.payment, LETTERS[command.operation]
         vars(payment)[in_flight] -= command.value
         vars(payment)[booked] += done
-        command.ended, command.missing = True, command.value - done  # a refund's is kept for its retry (R21)
+        command.ended, command.missing = True, command.value - done  # that of a refund is kept for its retry (R21)
         if command.operation == "settle":
             payment.captures.append(done)
             waiting = [one for one in reversed(self.refunds) if not one.invoice]
-            self.excess -= _strike(waiting, command.missing)  # what waits for this money falls away (R15)
+            self.excess -= _reduce(waiting, command.missing)  # refunds that wait for this money are dropped (R15)
             command.missing = self.unlisted
             self.lacks.append(command)
 
     def retried(self, command: Command) -> None:
-        """R39: a new command, for as much as the payment has; what a settle does not find stays failed."""
+        """R39: a new command for at most the payment's room; the rest of a settle stays failed."""
         payment, missing = command.payment, command.missing
         value = min(missing, {"settle": payment.room, "cancel": payment.open, "refund": missing}[command.operation])
         if value:
@@ -126,13 +126,13 @@ class Reference:
             self._ask(command.operation, payment, value, command.invoice, command.final)
 
     def settle_down(self) -> None:
-        """What follows by itself."""
+        """All automatic consequences."""
         captures, self.captures = self.captures, []
         for payment, value in captures:
             self._judge(payment, value)
         if self.phase == "open" and self.O >= self.V:
             self.phase = "invoiced"  # R5
-        for lack in self.lacks:  # R4: exactly what an invoice lacks, the oldest first; R16: what finds no room waits
+        for lack in self.lacks:  # R4: what invoices lack, the oldest first; R16: without room it waits
             for payment, part in () if lack.ended else self._parts(lack.missing, "open", "room"):
                 lack.missing -= part
                 self._ask("settle", payment, part, lack.invoice)
@@ -144,7 +144,7 @@ class Reference:
             self.phase = "finished"
 
     def _judge(self, payment: Payment, value: int) -> None:
-        """R27: what fits what is open is booked at once; else it waits for commands in flight, and must fit the cap."""
+        """R27: booked at once within the open amount; else it waits for commands in flight, and must fit the cap."""
         if value > payment.open and payment.P + payment.D:
             self.captures.append((payment, value))
         elif value > payment.room:
@@ -152,11 +152,11 @@ class Reference:
         else:
             payment.S += value
             payment.captures.append(value)
-            _strike(sorted(self.lacks, key=lambda one: (one.invoice, one.payment is not payment)), -self.unlisted)
+            _reduce(sorted(self.lacks, key=lambda one: (one.invoice, one.payment is not payment)), -self.unlisted)
             self._give_back(self.K if self.phase == "canceled" else self.K - self.V)
 
     def _refund(self) -> None:
-        """R21: from the lowest S, there from the oldest capture; what is not captured yet is waited for."""
+        """R21: from the lowest S, and there from the oldest capture; the rest waits."""
         for refund in self.refunds:
             for payment in sorted(self.payments, key=lambda one: one.S):
                 for place, left in enumerate(payment.captures):
@@ -171,25 +171,25 @@ class Reference:
             self._refund()
 
     def _is_done(self) -> bool:
-        """R5: nothing is in flight, waits or failed; a void that failed holds nothing up."""
+        """R5: nothing is in flight, waiting or failed, except failed voids."""
         failed = (one.missing and one.operation != "cancel" for one in self.commands)
         waits = (one.missing for one in self.lacks + self.refunds)
         in_flight = (not one.ended for one in self.commands)
         return not (any(failed) or any(waits) or any(in_flight) or self.captures or self.suspect)
 
     def _void_rest(self) -> None:
-        """R5, R22: what is open, with what voids of changes did not free; what these do not free is for people."""
+        """R5, R22: voids all that is open, but not what finishing voids left open, which is for operators."""
         for payment in self.payments:
             voids = [one for one in self.commands if one.payment is payment and one.operation == "cancel"]
             again = sum(one.missing for one in voids if not one.final)
-            for_people = sum(one.missing for one in voids if one.final)
-            if (value := max(min(again, payment.open), payment.open - for_people)) > 0:
+            for_operators = sum(one.missing for one in voids if one.final)
+            if (value := max(min(again, payment.open), payment.open - for_operators)) > 0:
                 for one in voids:
                     one.missing = one.missing if one.final else 0
                 self._ask("cancel", payment, value, final=True)
 
     def _parts(self, amount: int, *limits: str) -> list[tuple[Payment, int]]:
-        """R25: from the lowest A, later payments last; all that is open, before what has room above."""
+        """R25: from the lowest A, later payments last; open amounts before the room above."""
         parts = dict.fromkeys(sorted(self.payments, key=lambda one: (one.later, one.A)), 0)
         for limit in limits:
             for payment, already in parts.items():
@@ -203,8 +203,8 @@ class Reference:
             vars(payment)[LETTERS[operation][0]] += value
 
 
-def _strike(commands: Iterable[Command], amount: int) -> int:
-    """Takes up to an amount from what they are missing; how much that was."""
+def _reduce(commands: Iterable[Command], amount: int) -> int:
+    """Reduces what the commands are missing by up to an amount; returns the reduction."""
     left = amount
     for one in commands:
         part = min(left, one.missing)

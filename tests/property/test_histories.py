@@ -1,4 +1,4 @@
-"""Random histories of facts, answers and decisions keep the laws after every step (I1–I8), and come to rest (R5, R22).
+"""Random histories of facts, answers and decisions keep the laws at every step (I1–I8) and come to rest (R5, R22).
 
 `SETTLEMENT_DEEP=1` plays twenty times as many.
 """
@@ -60,19 +60,19 @@ def payments(draw: st.DrawFn, payment_id: str) -> Authorization:
 
 
 class Histories(RuleBasedStateMachine):
-    """A day in the life of an order whose connector and people do anything at all."""
+    """An order with random facts, random answers of its connector and random decisions of its operators."""
 
     scenario: Scenario
 
     @initialize(data=st.data(), count=st.integers(1, 3))
-    def opened(self, data: st.DataObject, count: int) -> None:
+    def open_order(self, data: st.DataObject, count: int) -> None:
         first = data.draw(payments("p1"))
-        same = data.draw(st.booleans())  # most orders have payments of one mode
+        same = data.draw(st.booleans())  # so that most orders have payments of one mode
         chosen = [first]
         for number in range(2, count + 1):
-            more = data.draw(payments(f"p{number}"))
-            chosen.append(_with_connector(more, first.connector) if same else more)
-        total = sum(one.reference_value for one in chosen)
+            payment = data.draw(payments(f"p{number}"))
+            chosen.append(_with_connector(payment, first.connector) if same else payment)
+        total = sum(payment.reference_value for payment in chosen)
         value = data.draw(st.sampled_from([total, total, total, max(1, total - 3), total + 4]))
         switches: dict[str, Any] = {
             "returns": data.draw(st.sampled_from(["at_once", "at_once", "after_invoiced"])),
@@ -82,7 +82,7 @@ class Histories(RuleBasedStateMachine):
         self.scenario.holding = True
         self.number = 0
         self.given_up = False
-        self.refunded_more = False  # by the word of a person (R39)
+        self.refunded_more = False  # by a resolution (R39)
         self.facts: list[Fact] = []
         self._give(self._first_fact(chosen, value))
 
@@ -98,7 +98,9 @@ class Histories(RuleBasedStateMachine):
         self.facts.append(fact)
         if before.phase == "canceled":
             assert decision.order.phase == "canceled", "canceled is final"
-            assert not [one for one in decision.commands if one.operation == "settle"], "settled after cancel"
+            assert not [command for command in decision.commands if command.operation == "settle"], (
+                "settled after cancel"
+            )
         if before.phase == "finished":
             assert decision.order.phase == "finished", "finished stays finished"
 
@@ -113,62 +115,65 @@ class Histories(RuleBasedStateMachine):
         self._give(out(self._next(), value))
 
     @rule()
-    def last_invoice(self) -> None:
+    def final_invoice(self) -> None:
         self._give(out(self._next(), max(1, self.scenario.order.value - self.scenario.order.invoiced)))
 
     @rule(value=AMOUNTS)
-    def comes_back(self, value: int) -> None:
+    def return_items(self, value: int) -> None:
         self._give(ret("r" + self._next(), value))
 
     @rule(discount=st.integers(0, 9), increment=st.sampled_from([0, 0, 0, 1, 5]))
-    def changed(self, discount: int, increment: int) -> None:
+    def change_order(self, discount: int, increment: int) -> None:
         before = self.scenario.order
         self._give(change("c" + self._next(), discount, increment))
         _check_change(before, self.scenario)
 
     @precondition(lambda self: self.number > 2)
     @rule(sure=st.integers(0, 3))
-    def canceled(self, sure: int) -> None:
+    def cancel_order(self, sure: int) -> None:
         if sure == 0:
             self._give(cancel())
 
     @rule(data=st.data(), value=AMOUNTS)
-    def settled_by_itself(self, data: st.DataObject, value: int) -> None:
+    def automatic_settlement(self, data: st.DataObject, value: int) -> None:
         payment = data.draw(st.sampled_from(self.scenario.order.payments))
         if data.draw(st.booleans()):
             value = max(1, payment.untouched)
-        known = [one.settle_id for one in payment.settlements]
+        known = [settlement.settle_id for settlement in payment.settlements]
         name = data.draw(st.sampled_from(["g" + self._next(), "g" + self._next(), *known]))
         self._give(auto(value, payment.payment_id, name))
 
     @precondition(lambda self: len(self.scenario.order.payments) < 4)
     @rule(data=st.data())
-    def another_payment(self, data: st.DataObject) -> None:
+    def add_payment(self, data: st.DataObject) -> None:
         self._give(added(data.draw(payments("p" + str(len(self.scenario.order.payments) + 1)))))
 
     @rule(hours=st.sampled_from([1, 10, 40]))
-    def time_passes(self, hours: int) -> None:
+    def let_time_pass(self, hours: int) -> None:
         self.scenario.wait(hours)
 
     @rule()
-    def nothing_is_due(self) -> None:
+    def time_without_a_deadline(self) -> None:
         self._give(TimePassed(order_id="o1"))
 
     @precondition(lambda self: bool(self.facts))
     @rule(data=st.data())
-    def again(self, data: st.DataObject) -> None:
+    def repeat_a_fact(self, data: st.DataObject) -> None:
         fact = data.draw(st.sampled_from(self.facts))
         if not isinstance(fact, TimePassed):
             before = laws.substance(self.scenario.order)
             decision = self.scenario.judge(fact)
             if decision.fate != "parked" and fact.__class__.__name__ != "TrackingUpdated":
-                answered = fact.__class__.__name__ == "CancelRequested"  # each that is refused
-                assert decision.fate == "duplicate" or (answered and decision.fate == "refused"), (decision.fate, fact)
+                may_be_refused = fact.__class__.__name__ == "CancelRequested"  # a refused one is refused each time
+                assert decision.fate == "duplicate" or (may_be_refused and decision.fate == "refused"), (
+                    decision.fate,
+                    fact,
+                )
                 assert laws.substance(self.scenario.order) == before
 
     @precondition(lambda self: bool(self.scenario.order.invoices))
     @rule(data=st.data())
-    def tracked(self, data: st.DataObject) -> None:
+    def update_tracking(self, data: st.DataObject) -> None:
         number = data.draw(st.sampled_from(sorted(self.scenario.order.invoices)))
         self._give(tracking(number, courier=data.draw(st.sampled_from("abc"))))
 
@@ -179,12 +184,12 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: bool(self._ready()))
     @rule(data=st.data())
-    def succeeds(self, data: st.DataObject) -> None:
+    def command_succeeds(self, data: st.DataObject) -> None:
         self.scenario.answer(data.draw(st.sampled_from(self._ready())), "ok")
 
     @precondition(lambda self: bool(self._ready()))
     @rule(data=st.data(), how=st.sampled_from(["declined", "declined", "unknown", "suspect", "manual", "short"]))
-    def goes_wrong(self, data: st.DataObject, how: str) -> None:
+    def command_fails(self, data: st.DataObject, how: str) -> None:
         command = data.draw(st.sampled_from(self._ready()))
         if how == "short":
             if command.value > 1 and command.operation != "cancel":
@@ -194,9 +199,10 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: bool(self._ready()))
     @rule(data=st.data())
-    def succeeds_with_an_id_of_another(self, data: st.DataObject) -> None:
+    def command_succeeds_with_the_id_of_another(self, data: st.DataObject) -> None:
         command = data.draw(st.sampled_from(self._ready()))
-        known = [one.settle_id for one in self.scenario.payment(command.payment_id).settlements]
+        payment = self.scenario.payment(command.payment_id)
+        known = [settlement.settle_id for settlement in payment.settlements]
         if known:
             self.scenario.answer(command, "ok", data.draw(st.sampled_from(known)))
             if self.scenario.order.commands[command.command_id].state == "suspect":
@@ -205,8 +211,8 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: bool(self.scenario.issued))
     @rule(data=st.data(), kind=st.sampled_from(["succeeded", "declined", "unknown", "manual", "suspect"]))
-    def a_late_answer(self, data: st.DataObject, kind: Any) -> None:
-        """For a command that has ended: nothing that it did may change."""
+    def late_answer(self, data: st.DataObject, kind: Any) -> None:
+        """An answer for a command that has ended changes no amount."""
         command = data.draw(st.sampled_from(list(self.scenario.order.commands.values())))
         if command.in_flight:
             return
@@ -215,16 +221,16 @@ class Histories(RuleBasedStateMachine):
         self.scenario.judge(self.scenario.outcome(kind, command, value=done, operation_id="late" if done else None))
         assert self.scenario.numbers_now() == before
 
-    # People
+    # Operators
 
     @precondition(lambda self: bool(self.scenario.issued))
     @rule(data=st.data())
-    def retried(self, data: st.DataObject) -> None:
+    def retry(self, data: st.DataObject) -> None:
         self._decided("retried", data.draw(st.sampled_from(list(self.scenario.order.commands.values()))))
 
     @precondition(lambda self: bool(self.scenario.issued))
     @rule(data=st.data(), value=st.integers(0, 14), exact=st.booleans())
-    def resolved(self, data: st.DataObject, value: int, exact: bool) -> None:
+    def resolve(self, data: st.DataObject, value: int, exact: bool) -> None:
         command = data.draw(st.sampled_from(list(self.scenario.order.commands.values())))
         if command.state != "sent":
             value = command.value if exact and value else value
@@ -233,12 +239,12 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: bool(self.scenario.issued))
     @rule(data=st.data())
-    def abandoned(self, data: st.DataObject) -> None:
+    def abandon(self, data: st.DataObject) -> None:
         self.given_up = True
         self._decided("abandoned", data.draw(st.sampled_from(list(self.scenario.order.commands.values()))))
 
     @rule(data=st.data())
-    def amount_abandoned(self, data: st.DataObject) -> None:
+    def abandon_an_amount(self, data: st.DataObject) -> None:
         order = self.scenario.order
         names: list[dict[str, str]] = [{"invoice_number": number} for number in order.invoices]
         names += [{"settle_id": one.settle_id} for one in order.unbooked]
@@ -254,11 +260,11 @@ class Histories(RuleBasedStateMachine):
         assert self.scenario.judge(last).fate == "duplicate", "the same decision twice acts once"
         assert len(self.scenario.issued) == issued
 
-    # What must hold
+    # The invariants
 
     @invariant()
     def refunds_are_accounted_for(self) -> None:
-        """Without interest: whatever was decided to be given back is taken from a settlement, or waits."""
+        """Without interest, every amount to refund is taken from a settlement, or waits."""
         order = getattr(self, "scenario", None) and self.scenario.order
         if not order or self.refunded_more or any(one.authorized != one.reference for one in order.payments):
             return
@@ -282,19 +288,19 @@ def _with_connector(payment: Authorization, connector: str) -> Authorization:
 
 
 def ready(scenario: Scenario) -> list[Command]:
-    """I6: of each payment the first command that has not ended; manual ones have left the line."""
-    found, blocked = [], set()
+    """I6: the first unfinished command of each payment; manual commands have left the queue."""
+    heads, blocked = [], set()
     for command in sorted(scenario.order.commands.values(), key=lambda one: one.sequence):
         if command.payment_id in blocked or not command.in_flight or command.state == "manual":
             continue
         blocked.add(command.payment_id)
         if command.state == "sent":
-            found.append(command)
-    return found
+            heads.append(command)
+    return heads
 
 
 def _check_change(before: Any, scenario: Scenario) -> None:
-    """R15 by its own words, in PARTIAL mode without interest."""
+    """R15 as its text says, in PARTIAL mode without interest."""
     after, decision = scenario.order, scenario.decisions[-1]
     at_par = all(one.authorized == one.reference and not one.settles_once for one in before.payments)
     if decision.fate != "applied" or before.mode != "PARTIAL" or not at_par or after.value >= before.value:
@@ -309,7 +315,7 @@ def _check_change(before: Any, scenario: Scenario) -> None:
 
 
 def come_to_rest(scenario: Scenario) -> None:
-    """The connector does everything, people answer what is open: then nothing hangs that does not want money."""
+    """The connector does all and operators close the rest; then only missing authorizations keep an order open."""
     for _ in range(400):
         open_commands = [one for one in scenario.order.commands.values() if one.in_flight]
         if heads := ready(scenario):
@@ -331,7 +337,7 @@ def come_to_rest(scenario: Scenario) -> None:
     order = scenario.order
     scenario.check_fold()
     assert not [one for one in order.unbooked if not one.suspect], "an automatic settlement waits for nothing"
-    held = order.mode == "HOLD" and order.phase == "open"  # nothing is asked yet
+    held = order.mode == "HOLD" and order.phase == "open"  # nothing is settled yet
     waits = [
         one for one in order.lacks if one.kind not in ("abandoned", "rounding") and not (held and one.kind == "held")
     ]
@@ -362,7 +368,7 @@ def test_random_histories_keep_the_invariants() -> None:
 
 
 def _arrivals(facts: list[Fact], answers_late: bool, *chosen: Authorization, **switches: Any) -> Scenario | None:
-    """Plays the facts in this order; nothing if any was refused."""
+    """Plays the facts in this order; None if one was refused."""
     scenario = Scenario(*chosen, checked=False, **switches)
     scenario.holding = answers_late
     for fact in facts:

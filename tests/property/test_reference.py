@@ -1,4 +1,4 @@
-"""The rules about money, written twice: whatever happens to a PARTIAL order, both decide the same (`reference.py`).
+"""The domain and a second, independent model of the rules decide every history of a PARTIAL order alike.
 
 `SETTLEMENT_DEEP=1` plays twenty times as many histories.
 """
@@ -23,35 +23,37 @@ ORDER = {"V": "value", "O": "invoiced", "R": "returned", "K": "taken", "phase": 
 PAYMENT = {
     "S": "settled", "P": "settling", "C": "voided", "D": "voiding", "F": "refunded", "G": "refunding", "open": "open",
 }  # fmt: skip
-OFTEN = {
+WEIGHTS = {
     "done": 7, "short": 2, "declined": 4, "retry": 4,
     "sale": 6, "last sale": 1, "return": 4, "change": 4, "capture": 5, "payment": 3, "cancel": 1,
 }  # fmt: skip
 
-CAPPED = st.tuples(st.integers(1, 9), st.sampled_from([0, 0, 2, 5]))  # what is authorized, and how far M is above it
-WHAT = st.sampled_from([what for what, times in OFTEN.items() for _ in range(times)])
-DAY = st.lists(st.tuples(WHAT, st.integers(1, 6), st.integers(0, 3)), max_size=9)
+CAPPED = st.tuples(st.integers(1, 9), st.sampled_from([0, 0, 2, 5]))  # A, and how far M is above it
+STEP = st.sampled_from([step for step, weight in WEIGHTS.items() for _ in range(weight)])
+DAY = st.lists(st.tuples(STEP, st.integers(1, 6), st.integers(0, 3)), max_size=9)
 
 
 class Both:
-    """One order, decided by the project and by the reference."""
+    """An order that is decided by the domain and by the reference."""
 
     def __init__(self, payments: list[tuple[int, int]], more: int) -> None:
         chosen = [Payment(name, value, value + above) for name, (value, above) in zip("abc", payments, strict=False)]
-        value = max(1, sum(one.A for one in chosen) + more)
+        value = max(1, sum(payment.A for payment in chosen) + more)
         self.order, self.rules = Order(order_id=scenario.ORDER), Reference(value, chosen)
         self.ids: dict[Command, str] = {}
         self.numbers = count(1)
         self.judge(
-            scenario.order_authorized(*(scenario.pay(one.name, one.A, cap=one.M) for one in chosen), value=value)
+            scenario.order_authorized(
+                *(scenario.pay(payment.name, payment.A, cap=payment.M) for payment in chosen), value=value
+            )
         )
 
-    def step(self, what: str, value: int, which: int) -> None:
-        """One fact; where there is no room for it, the connector answers."""
+    def step(self, kind: str, value: int, which: int) -> None:
+        """Decides a fact of this kind; if none is possible, the connector answers a command."""
         rules, number = self.rules, next(self.numbers)
-        match what:
+        match kind:
             case "sale" | "last sale" if rules.phase == "open" or not which:
-                value = value if what == "sale" else max(1, rules.V - rules.O)
+                value = value if kind == "sale" else max(1, rules.V - rules.O)
                 self.judge(scenario.out(str(number), value), rules.sold(number, value))
             case "return":
                 self.judge(scenario.ret(str(number), value), rules.returned(number, value))
@@ -73,8 +75,8 @@ class Both:
                 self.outcome("retried", command)
             case _ if first := {one.payment: one for one in reversed(rules.commands) if not one.ended}:  # I6
                 command = list(first.values())[which % len(first)]
-                short = value if what == "short" and command.operation != "cancel" else command.value
-                done = 0 if what == "declined" else min(short, command.value)
+                short = value if kind == "short" and command.operation != "cancel" else command.value
+                done = 0 if kind == "declined" else min(short, command.value)
                 rules.answered(command, done)
                 self.outcome("succeeded" if done else "declined", command, done)
 
@@ -86,7 +88,7 @@ class Both:
         ))  # fmt: skip
 
     def judge(self, fact: Fact, refused: str | None = None) -> None:
-        """The reference has taken the fact already, or named the rule that refuses it."""
+        """Decides the fact and compares; `refused` is the rule by which the reference refuses it."""
         if not refused:
             self.rules.settle_down()
         decision = decide(self.order, fact, TERMS)
@@ -94,11 +96,11 @@ class Both:
 
         assert decision.fate == ("refused" if refused else "applied")
         assert not refused or (decision.refusal and decision.refusal.rule == refused)
-        theirs = sorted(decision.commands, key=lambda one: one.payment_id)
-        mine = sorted(self.rules.commands[len(self.ids) :], key=lambda one: one.payment.name)
-        asked = [(one.operation, one.payment_id, one.value) for one in theirs]
-        assert asked == [(one.operation, one.payment.name, one.value) for one in mine]
-        self.ids |= {one: other.command_id for one, other in zip(mine, theirs, strict=True)}
+        theirs = sorted(decision.commands, key=lambda command: command.payment_id)
+        mine = sorted(self.rules.commands[len(self.ids) :], key=lambda command: command.payment.name)
+        requested = [(command.operation, command.payment_id, command.value) for command in theirs]
+        assert requested == [(command.operation, command.payment.name, command.value) for command in mine]
+        self.ids |= {my: their.command_id for my, their in zip(mine, theirs, strict=True)}
         payments = zip(self.order.payments, self.rules.payments, strict=True)
         for their, my, letters in (self.order, self.rules, ORDER), *((*both, PAYMENT) for both in payments):
             shown = {letter: getattr(their, name) for letter, name in letters.items()}

@@ -1,7 +1,7 @@
-"""Small worlds, visited whole: every order of arrival and every answer of the connector, for small sets of facts.
+"""Visits all states of small orders: every order of arrival and every answer of the connector, for small sets of facts.
 
-A world is what an order is, what has not arrived yet, and who has not answered yet. Two ways to the same world are
-visited once. `SETTLEMENT_DEEP=1` visits the larger sets too; `pytest -s` says how many worlds there were.
+A state is an order, the facts that have not arrived yet, and the commands without an answer. Two ways to the same state
+are continued once. `SETTLEMENT_DEEP=1` visits the larger sets too; `pytest -s` prints the number of states.
 """
 
 import os
@@ -34,7 +34,7 @@ LIMIT = 2_000_000
 
 
 class Small(NamedTuple):
-    """One order, what will arrive for it, and which answers its connector gives."""
+    """An order, the facts that will arrive, and the possible answers of its connector."""
 
     name: str
     payments: tuple[Authorization, ...]
@@ -77,7 +77,7 @@ SMALL = [
 
 
 def step(order: Order, fact: Fact) -> Order:
-    """One decision, checked by itself: the books before are those that the order must have."""
+    """The order after one decision, which is checked with the balances that the order must have before it."""
     books = laws.books_of(order)
     decision = decide(order, fact, TERMS)
     laws.check_step(books, order, decision)
@@ -85,7 +85,7 @@ def step(order: Order, fact: Fact) -> Order:
 
 
 def heads(order: Order) -> Iterator[Command]:
-    """I6: of each payment the first command that has not ended; a manual one has left the line."""
+    """I6: the first unfinished command of each payment; manual commands have left the queue."""
     blocked: set[str] = set()
     for command in sorted(order.commands.values(), key=lambda one: one.sequence):
         if command.payment_id not in blocked and command.in_flight and command.state != "manual":
@@ -95,7 +95,7 @@ def heads(order: Order) -> Iterator[Command]:
 
 
 def answered(command: Command, answer: str, by: str | None = None) -> OutcomeReported | None:
-    """What the delivery worker, or a person, reports; ids depend on the command alone: worlds can meet again."""
+    """The outcome, or None if impossible; ids depend on the command alone, so that equal states are recognized."""
     if answer == "short" and (command.value == 1 or command.operation == "cancel"):
         return None
     done = command.value if answer in ("ok", "resolved") else 1 if answer == "short" else 0
@@ -107,16 +107,16 @@ def answered(command: Command, answer: str, by: str | None = None) -> OutcomeRep
 
 
 def rest(order: Order) -> Order:
-    """People resolve and give up what is open: then no world hangs."""
+    """The order after the connector and operators have ended everything that is open."""
     for _ in range(100):
-        open_ones = [one for one in order.commands.values() if one.in_flight]
-        failed = [one for one in order.commands.values() if one.missing and not one.abandoned]
+        in_flight = [command for command in order.commands.values() if command.in_flight]
+        failed = [command for command in order.commands.values() if command.missing and not command.abandoned]
         suspects = [one for one in order.unbooked if one.suspect]
         fact: Fact | None
         if first := next(heads(order), None):
             fact = answered(first, "ok")
-        elif open_ones:
-            fact = answered(open_ones[0], "resolved", by="Ana")
+        elif in_flight:
+            fact = answered(in_flight[0], "resolved", by="Ana")
         elif failed:
             fact = answered(failed[0], "abandoned", by="Ana")
         elif suspects:
@@ -139,7 +139,7 @@ def check_rest(order: Order) -> None:
 
 
 def visit(world: Small) -> tuple[int, int]:
-    """All worlds that can be reached, each checked, and at its end brought to rest. How many there were."""
+    """Checks all reachable states, and brings final ones to rest; returns the numbers of states and steps."""
     first = step(Order(order_id=ORDER), order_authorized(*world.payments))
     todo: list[tuple[Order, tuple[int, ...]]] = [(first, tuple(range(len(world.facts))))]
     seen: set[tuple[bytes, tuple[int, ...]]] = set()
@@ -147,7 +147,7 @@ def visit(world: Small) -> tuple[int, int]:
     while todo:
         order, left = todo.pop()
         moves: list[tuple[Fact, tuple[int, ...]]] = [
-            (world.facts[place], tuple(one for one in left if one != place)) for place in left
+            (world.facts[place], tuple(other for other in left if other != place)) for place in left
         ]
         for command in heads(order):
             moves += [(fact, left) for answer in world.answers if (fact := answered(command, answer))]
@@ -156,21 +156,21 @@ def visit(world: Small) -> tuple[int, int]:
         for move, then in moves:
             after = step(order, move)
             steps += 1
-            after.version = after.events = 0  # how often something was told is no part of a world
+            after.version = after.events = 0  # counters are not part of a state
             key = laws.image(after), then
             if key not in seen:
                 seen.add(key)
                 todo.append((after, then))
-        assert len(seen) < LIMIT, "not a small world"
+        assert len(seen) < LIMIT, "too many states"
     return len(seen), steps
 
 
-@pytest.mark.parametrize("world", SMALL, ids=[one.name for one in SMALL])
+@pytest.mark.parametrize("world", SMALL, ids=[world.name for world in SMALL])
 def test_every_order_of_arrival_and_every_answer_keeps_the_invariants(world: Small) -> None:
     if world.deep and not os.environ.get("SETTLEMENT_DEEP"):
         pytest.skip("only with SETTLEMENT_DEEP=1")
 
-    worlds, steps = visit(world)
+    states, steps = visit(world)
 
-    print(f"{world.name}: {worlds} worlds, {steps} steps")
-    assert worlds >= 10
+    print(f"{world.name}: {states} states, {steps} steps")
+    assert states >= 10
