@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from tests.integration.stream.deployment import StreamDeployment
 from tests.integration.stream.toy import Toy
 from worker.kafka.sink import Sink
-from worker.settings import Settings
+from worker.settings import Settings, load
 from worker.stream.control import Control
 from worker.stream.runner import Runner
 from worker.stream.session import Session
@@ -57,9 +57,11 @@ class InProcessWorker:
         await self.running
 
 
-async def start_and_consume(deployment: StreamDeployment) -> InProcessWorker:
+async def start_and_consume(
+    deployment: StreamDeployment, feature: type[Toy] = Toy, **environment: str
+) -> InProcessWorker:
     """Starts a worker and waits until it has consumed its first record."""
-    worker = InProcessWorker(deployment.settings)
+    worker = InProcessWorker(load(deployment.environment | environment), feature)
     await deployment.send("order-1")
     await deployment.until_seen(1)
     return worker

@@ -98,9 +98,7 @@ async def test_a_stopping_worker_does_not_clear_the_kafka_alert(deployment: Stre
             self.lasting = any(alert["code"] == KAFKA_AWAY for alert in telemetry.lasting_alerts())
             await super().release(partitions)
 
-    worker = InProcessWorker(deployment.settings, AlertsAtRelease)
-    await deployment.send("order-1")
-    await deployment.until_seen(1)
+    worker = await start_and_consume(deployment, AlertsAtRelease)
     try:
         await worker.stop()
     finally:

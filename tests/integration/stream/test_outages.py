@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -26,9 +27,16 @@ from worker.stream import pace, publisher, runner, session, session_health
 from worker.stream.ownership import LEASE_SECONDS
 
 
-async def test_a_worker_waits_out_an_unreachable_database(deployment: StreamDeployment):
+@pytest.fixture
+async def proxy(deployment: StreamDeployment) -> AsyncIterator[Proxy]:
+    """A proxy in front of the deployment's database."""
     proxy = Proxy(deployment.settings.database)
     await proxy.open()
+    yield proxy
+    await proxy.cut()
+
+
+async def test_a_worker_waits_out_an_unreachable_database(deployment: StreamDeployment, proxy: Proxy):
     worker = InProcessWorker(load(deployment.environment | {"DATABASE_URL": proxy.url}))
     await deployment.send_many([(f"order-{n % 10}", b"{}", None) for n in range(100)])
     await deployment.until_seen(50)
@@ -43,7 +51,6 @@ async def test_a_worker_waits_out_an_unreachable_database(deployment: StreamDepl
     assert not worker.runner.condition()
     assert worker.toy.drops >= 1
     await worker.stop()
-    await proxy.cut()
 
 
 async def test_a_lost_session_is_freed_from_memory(deployment: StreamDeployment):
@@ -82,12 +89,10 @@ async def test_commits_stop_at_the_buffer_limit_while_kafka_accepts_nothing(
     await worker.stop()
 
 
-async def test_a_session_that_the_server_ended_is_dropped_while_its_connection_stays_open(deployment: StreamDeployment):
-    proxy = Proxy(deployment.settings.database)
-    await proxy.open()
-    worker = InProcessWorker(load(deployment.environment | {"DATABASE_URL": proxy.url}))
-    await deployment.send("order-1")
-    await deployment.until_seen(1)
+async def test_a_session_that_the_server_ended_is_dropped_while_its_connection_stays_open(
+    deployment: StreamDeployment, proxy: Proxy
+):
+    worker = await start_and_consume(deployment, DATABASE_URL=proxy.url)
 
     async def dropped() -> bool:
         return worker.toy.drops > 0
@@ -100,15 +105,10 @@ async def test_a_session_that_the_server_ended_is_dropped_while_its_connection_s
 
     await deployment.check_orders({"order-1": 2})
     await worker.stop()
-    await proxy.cut()
 
 
-async def test_a_worker_stops_at_once_while_the_database_is_unreachable(deployment: StreamDeployment):
-    proxy = Proxy(deployment.settings.database)
-    await proxy.open()
-    worker = InProcessWorker(load(deployment.environment | {"DATABASE_URL": proxy.url}))
-    await deployment.send("order-1")
-    await deployment.until_seen(1)
+async def test_a_worker_stops_at_once_while_the_database_is_unreachable(deployment: StreamDeployment, proxy: Proxy):
+    worker = await start_and_consume(deployment, DATABASE_URL=proxy.url)
     await proxy.cut()
 
     worker.runner.stop()
@@ -116,13 +116,11 @@ async def test_a_worker_stops_at_once_while_the_database_is_unreachable(deployme
     await asyncio.wait_for(worker.running, 5)
 
 
-async def test_a_worker_drops_a_database_that_swallows_packets_within_one_lease(deployment: StreamDeployment):
+async def test_a_worker_drops_a_database_that_swallows_packets_within_one_lease(
+    deployment: StreamDeployment, proxy: Proxy
+):
     """The worker hung and stayed ready for two statement timeouts, a minute and a half."""
-    proxy = Proxy(deployment.settings.database)
-    await proxy.open()
-    worker = InProcessWorker(load(deployment.environment | {"DATABASE_URL": proxy.url}))
-    await deployment.send("order-1")
-    await deployment.until_seen(1)
+    worker = await start_and_consume(deployment, DATABASE_URL=proxy.url)
 
     proxy.swallows = True
     await deployment.send("order-1")
@@ -135,7 +133,6 @@ async def test_a_worker_drops_a_database_that_swallows_packets_within_one_lease(
     await proxy.open()
     await deployment.check_orders({"order-1": 2})
     await worker.stop()
-    await proxy.cut()
 
 
 async def test_a_worker_with_an_expired_lease_is_not_ready(deployment: StreamDeployment):
@@ -148,18 +145,13 @@ async def test_a_worker_with_an_expired_lease_is_not_ready(deployment: StreamDep
     await worker.stop()
 
 
-async def test_a_worker_stops_within_its_lease_while_packets_are_swallowed(deployment: StreamDeployment):
-    proxy = Proxy(deployment.settings.database)
-    await proxy.open()
-    worker = InProcessWorker(load(deployment.environment | {"DATABASE_URL": proxy.url}))
-    await deployment.send("order-1")
-    await deployment.until_seen(1)
+async def test_a_worker_stops_within_its_lease_while_packets_are_swallowed(deployment: StreamDeployment, proxy: Proxy):
+    worker = await start_and_consume(deployment, DATABASE_URL=proxy.url)
 
     proxy.swallows = True
     worker.runner.stop()
 
     await asyncio.wait_for(worker.running, LEASE_SECONDS + 5)
-    await proxy.cut()
 
 
 async def test_a_cancellation_raised_by_a_library_does_not_end_the_worker(deployment: StreamDeployment):
@@ -319,9 +311,7 @@ async def test_a_worker_whose_drain_never_ends_exits_at_the_drain_deadline(deplo
             await super().release(partitions)
             await asyncio.Event().wait()
 
-    worker = InProcessWorker(load(deployment.environment | {"DRAIN_SECONDS": "0.2"}), EndlessDrain)
-    await deployment.send("order-1")
-    await deployment.until_seen(1)
+    worker = await start_and_consume(deployment, EndlessDrain, DRAIN_SECONDS="0.2")
 
     worker.runner.stop()
 
