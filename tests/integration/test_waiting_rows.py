@@ -1,12 +1,13 @@
-"""However many rows wait, what workers and operators look for among them is found without reading all of them."""
+"""Queries for waiting rows use indexes, however many rows wait."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import orjson
 import pytest
 
+from tests.integration.query_plans import nodes, rows_read
 from worker.people import discarding
 from worker.people.dead_letters import Filter
 from worker.postgres.connecting import connect
@@ -14,8 +15,8 @@ from worker.postgres.queries import all_queries
 
 WAITING = 2_000
 PARTITIONS = [0, 1, 2, 3]
-LOOKED_AT_MAX = 10
-# After so many plans of its own for a statement, PostgreSQL considers one for all values.
+PAGE_ROWS = 10
+# After so many custom plans of a statement, PostgreSQL considers a generic one.
 CUSTOM_PLANS = 5
 STATES = ["manual", "suspect", "unknown", "declined"]
 FILLED = f"""
@@ -54,70 +55,57 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.mark.parametrize(("schema", "name", "arguments", "rows"), [
-    ("ledger", "named_orders", (PARTITIONS, ["c1", "c2"], LOOKED_AT_MAX, ["o1"]), 2),
-    ("delivery", "past_horizon", ("c1", "now() - interval '1 h'", PARTITIONS, LOOKED_AT_MAX), 3),
-    ("delivery", "waiting_decisions", ([0], LOOKED_AT_MAX), LOOKED_AT_MAX),
-    ("ledger", "orders_needing_people", (None, None, LOOKED_AT_MAX, STATES), LOOKED_AT_MAX),
-    ("ledger", "orders_needing_people", ("u7", None, LOOKED_AT_MAX, STATES), 1),
-    ("ledger", "commands_needing_people", (["u1", "d1"], None, STATES[:3], None, LOOKED_AT_MAX), 2 + LOOKED_AT_MAX),
-    ("ledger", "commands_needing_people", (["u1"], "u7", STATES[:3], None, LOOKED_AT_MAX), 2),
+    ("ledger", "named_orders", (PARTITIONS, ["c1", "c2"], PAGE_ROWS, ["o1"]), 2),
+    ("delivery", "past_horizon", ("c1", "now() - interval '1 h'", PARTITIONS, PAGE_ROWS), 3),
+    ("delivery", "waiting_decisions", ([0], PAGE_ROWS), PAGE_ROWS),
+    ("ledger", "orders_needing_people", (None, None, PAGE_ROWS, STATES), PAGE_ROWS),
+    ("ledger", "orders_needing_people", ("u7", None, PAGE_ROWS, STATES), 1),
+    ("ledger", "commands_needing_people", (["u1", "d1"], None, STATES[:3], None, PAGE_ROWS), 2 + PAGE_ROWS),
+    ("ledger", "commands_needing_people", (["u1"], "u7", STATES[:3], None, PAGE_ROWS), 2),
 ])  # fmt: skip
-async def test_a_look_reads_only_a_small_part_of_what_waits(
+async def test_a_query_for_waiting_rows_reads_only_a_small_part_of_them(
     connection: asyncpg.Connection, schema: str, name: str, arguments: tuple[Any, ...], rows: int
 ):
     await connection.execute(f"SET search_path TO {schema}")
 
-    found = await explained(connection, name, arguments)
+    plan = await explained(connection, name, arguments)
 
-    assert found["Actual Rows"] == rows
-    assert sum(rows_read(node) for node in nodes(found)) <= WAITING / 10
+    assert plan["Actual Rows"] == rows
+    assert sum(rows_read(node) for node in nodes(plan)) <= WAITING / 10
 
 
 @pytest.mark.parametrize(("name", "table"), [
     ("count_unresolved", "commands"), ("count_open_dead_letters", "dead_letters")])  # fmt: skip
-async def test_what_waits_is_counted_in_an_index_alone(connection: asyncpg.Connection, name: str, table: str):
+async def test_waiting_rows_are_counted_with_an_index_only_scan(connection: asyncpg.Connection, name: str, table: str):
     await connection.execute("SET search_path TO delivery")
 
-    found = [node for node in nodes(await explained(connection, name, (PARTITIONS,))) if node.get("Relation Name")]
+    scans = [node for node in nodes(await explained(connection, name, (PARTITIONS,))) if node.get("Relation Name")]
 
-    assert [(node["Relation Name"], node["Node Type"]) for node in found] == [(table, "Index Only Scan")]
+    assert [(node["Relation Name"], node["Node Type"]) for node in scans] == [(table, "Index Only Scan")]
 
 
-async def test_a_discard_asks_for_many_commands_at_once_whether_a_person_decides(connection: asyncpg.Connection):
+async def test_a_discard_asks_for_many_commands_at_once_whether_they_need_a_decision(connection: asyncpg.Connection):
     queries: list[str] = []
     connection.add_query_logger(lambda done: queries.append(done.query))
 
-    found = await discarding.foresee(connection, Filter())
+    result = await discarding.foresee(connection, Filter())
 
-    assert (found.number, found.decided_instead) == (0, WAITING)
+    assert (result.number, result.decided_instead) == (0, WAITING)
     assert len(queries) < WAITING / 100
 
 
 async def explained(connection: asyncpg.Connection, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
-    """The plan that a session has for a query which it has run often, with the rows that each node read."""
+    """The plan of a query that the session has run often, with the rows that each node read."""
     sql = next(query.sql for query in all_queries() if query.name == name).rstrip().rstrip(";")
-    await connection.execute(f"PREPARE looked AS {sql}")
+    await connection.execute(f"PREPARE often AS {sql}")
     values = ", ".join(map(literal, arguments))
     for _ in range(CUSTOM_PLANS):
-        await connection.execute(f"EXECUTE looked ({values})")
-    found = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE looked ({values})")
-    return orjson.loads(found)[0]["Plan"]
+        await connection.execute(f"EXECUTE often ({values})")
+    plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE often ({values})")
+    return orjson.loads(plan)[0]["Plan"]
 
 
 def literal(value: Any) -> str:
     if isinstance(value, list):
         return f"'{{{','.join(map(str, value))}}}'"
     return "NULL" if value is None else f"'{value}'" if isinstance(value, str) and "(" not in value else str(value)
-
-
-def rows_read(node: dict[str, Any]) -> int:
-    """How many rows of a table of ours this node read."""
-    if "Relation Name" not in node:
-        return 0
-    return round(node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)))
-
-
-def nodes(one: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield one
-    for child in one.get("Plans", ()):
-        yield from nodes(child)

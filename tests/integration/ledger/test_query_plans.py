@@ -1,6 +1,5 @@
 """Query plans: queries of a cycle and lookups of one order use indexes, however large the ledger grows."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from tests.bench.growth import copy_order
 from tests.integration.cycle_harness import PARTITIONS
 from tests.integration.ledger.harness import LedgerHarness, authorized, invoice
+from tests.integration.query_plans import nodes, rows_read
 from worker.postgres.queries import Query, all_queries
 
 COPIES = 3_000
@@ -90,7 +90,7 @@ async def test_reading_the_deadlines_reads_only_the_first_ones_of_each_partition
     explained = await ledger.connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
 
     read = sum(
-        node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+        rows_read(node)
         for node in nodes(orjson.loads(explained)[0]["Plan"]) if node.get("Relation Name") == "orders"
     )  # fmt: skip
     assert read <= PARTITIONS * DUE_MAX
@@ -122,9 +122,3 @@ async def plan(connection: asyncpg.Connection, query: Query) -> list[dict[str, A
     explained = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot {values}")
     await connection.execute("DEALLOCATE hot")
     return list(nodes(orjson.loads(explained)[0]["Plan"]))
-
-
-def nodes(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield root
-    for child in root.get("Plans", ()):
-        yield from nodes(child)

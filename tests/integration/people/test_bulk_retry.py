@@ -1,4 +1,4 @@
-"""After an outage one call asks many alike commands again: each decision is noted as if it were the only one."""
+"""`settlement commands retry` with a filter: retries many commands, each by a decision of its own."""
 
 import json
 
@@ -38,7 +38,7 @@ async def declined_settle_of_expired_authorization(ledger: LedgerOnKafka, order_
     return command_id
 
 
-async def test_all_that_match_are_asked_again_each_by_a_decision_of_its_own_and_the_same_call_twice_acts_once(
+async def test_a_bulk_retry_stores_one_decision_for_each_match_and_its_repeat_stores_none(
     ledger_on_kafka: LedgerOnKafka,
 ):
     ids = [await unknown_settle(ledger_on_kafka, f"o{number}") for number in range(3)]
@@ -46,10 +46,10 @@ async def test_all_that_match_are_asked_again_each_by_a_decision_of_its_own_and_
     retry = ("commands", "retry", "--need", "unknown", "--connector", "c1", *SIGNED)
 
     first = await ledger_on_kafka.settlement(*retry)
-    again = await ledger_on_kafka.settlement(*retry)
+    second = await ledger_on_kafka.settlement(*retry)
 
     assert first == "noted; 3 commands will be asked again: 3 unknown of c1 (no_answer)\n"
-    assert again.splitlines() == [
+    assert second.splitlines() == [
         "noted; 0 commands will be asked again",
         "decided before: 3; `settlement commands show ID` tells what became of it",
     ]
@@ -59,7 +59,7 @@ async def test_all_that_match_are_asked_again_each_by_a_decision_of_its_own_and_
     assert await ledger_on_kafka.value("SELECT count(*) FROM people.acts") == len(ids)
 
 
-async def test_a_command_that_cannot_be_asked_again_is_named_with_the_reason_and_stops_no_other(
+async def test_a_bulk_retry_names_each_refused_command_with_the_reason_and_retries_the_others(
     ledger_on_kafka: LedgerOnKafka,
 ):
     expired = await declined_settle_of_expired_authorization(ledger_on_kafka, "expired")
@@ -81,8 +81,8 @@ async def test_a_command_that_cannot_be_asked_again_is_named_with_the_reason_and
     assert [row[0] for row in await ledger_on_kafka.rows(DECISIONS)] == [unknown]
 
 
-async def test_a_dry_run_counts_what_would_be_asked_again_and_notes_nothing(ledger_on_kafka: LedgerOnKafka):
-    """Not what was asked anew: nothing of it is missing any more."""
+async def test_a_dry_run_of_a_bulk_retry_counts_the_matches_and_stores_nothing(ledger_on_kafka: LedgerOnKafka):
+    """A command that was retried since no longer matches."""
     await declined_settle(ledger_on_kafka)
     retry = ("commands", "retry", "--need", "failed", "--dry-run")
     assert await ledger_on_kafka.settlement(*retry) == "would retry 1 command: 1 failed of c1; nothing was done\n"
@@ -93,7 +93,7 @@ async def test_a_dry_run_counts_what_would_be_asked_again_and_notes_nothing(ledg
     assert await ledger_on_kafka.value("SELECT count(*) FROM people.acts") == 0
 
 
-async def test_each_filter_selects_only_what_it_names(ledger_on_kafka: LedgerOnKafka):
+async def test_each_filter_of_a_bulk_retry_selects_only_matching_commands(ledger_on_kafka: LedgerOnKafka):
     await unknown_settle(ledger_on_kafka, "o1")
     matching = ("--connector=c1", "--code=no_answer", "--merchant=shop", "--order=o1", "--newer=1h", "--need=unknown")
     others = ("--connector=c2", "--code=51", "--merchant=a", "--order=o2", "--older=1h", "--need=suspect")
@@ -111,7 +111,7 @@ async def test_each_filter_selects_only_what_it_names(ledger_on_kafka: LedgerOnK
     (("--all", "--changes", "1", *SIGNED), "--changes goes with an ID"),
     (("ID", "--dry-run"), "--dry-run and --json go with a filter"),
 ])  # fmt: skip
-async def test_more_than_was_meant_is_never_selected_by_a_slip(
+async def test_ambiguous_options_of_a_retry_are_refused(
     ledger_on_kafka: LedgerOnKafka, options: tuple[str, ...], sentence: str
 ):
     assert sentence in await ledger_on_kafka.settlement("commands", "retry", *options, code=2)
