@@ -194,7 +194,7 @@ def settle_succeeded(draft: Draft, command: Command, done: int, settle_id: str, 
     if short:
         _note_loss(draft, command)
     else:
-        missing.cover(draft)
+        missing.cover(draft, counted - command.reference, payment.payment_id)
 
 
 def settle_failed(draft: Draft, command: Command, rule: str, code: str | None) -> None:
