@@ -69,7 +69,11 @@ def _ask_once(draft: Draft, amount: int) -> None:
     left, crumbs = _take(draft, once, amount, ("total", order.order_id), "R4" if order.mode == "TOTAL" else "R5")
     lacking.remove(order.lacks, amount - left, lacking.unasked(order.lacks))
     missing.cover(draft)
-    too_small = lacking.remove(order.lacks, crumbs, lacking.unasked(order.lacks))
+    # What failed or was given up is not too small: it needs a person, or is lost (R35).
+    lost = missing.without_invoice(order) + order.given_up - lacking.total(order, "abandoned")
+    unasked = lacking.unasked(order.lacks)
+    crumbs = min(crumbs, max(0, sum(lack.amount for lack in unasked) - lost))
+    too_small = lacking.remove(order.lacks, crumbs, unasked)
     lacking.add(order, *(replace(lack, kind="rounding") for lack in too_small))
 
 

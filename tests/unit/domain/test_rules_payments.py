@@ -225,6 +225,15 @@ def test_r26_a_part_that_rounds_to_zero_counts_as_taken_if_no_command_follows(by
     scenario.shows("S 0, K 30, lacks 0, finished")
 
 
+def test_r26_a_failed_amount_never_counts_as_a_part_that_rounds_to_zero() -> None:
+    """Of a, 10000 are worth 1: the 2000 that b has no room for round to 0. The 2000 that failed can be retried."""
+    scenario = Scenario(pay("a", 1, reference=10000, by="total"), pay("b", 2000, by="total"), value=4000)
+    scenario.script("settle", "declined").say("Out 1000; Out 1000; Out 2000; retry settle 2000")
+
+    assert scenario.told_of("b") == "settle 2000, settle 2000"
+    scenario.shows("S 2000, K 4000, finished")
+
+
 def test_r26_refunds_that_round_to_zero_send_nothing() -> None:
     scenario = Scenario(pay("p1", 2, reference=100)).say("Out 100; return 1; return 49; return 50")
 
