@@ -206,8 +206,8 @@ class Histories(RuleBasedStateMachine):
         if known:
             self.scenario.answer(command, "ok", data.draw(st.sampled_from(known)))
             if self.scenario.order.commands[command.command_id].state == "suspect":
-                self.scenario.kept.add(command.command_id)
-                self.scenario.line.insert(0, command.command_id)
+                self.scenario.withheld.add(command.command_id)
+                self.scenario.queue.insert(0, command.command_id)
 
     @precondition(lambda self: bool(self.scenario.issued))
     @rule(data=st.data(), kind=st.sampled_from(["succeeded", "declined", "unknown", "manual", "suspect"]))
@@ -216,10 +216,10 @@ class Histories(RuleBasedStateMachine):
         command = data.draw(st.sampled_from(list(self.scenario.order.commands.values())))
         if command.in_flight:
             return
-        before = self.scenario.numbers_now()
+        before = self.scenario.amounts()
         done = command.value if kind == "succeeded" else 0
         self.scenario.judge(self.scenario.outcome(kind, command, value=done, operation_id="late" if done else None))
-        assert self.scenario.numbers_now() == before
+        assert self.scenario.amounts() == before
 
     # Operators
 
@@ -253,7 +253,7 @@ class Histories(RuleBasedStateMachine):
             self._decided("abandoned", None, **data.draw(st.sampled_from(names)))
 
     def _decided(self, kind: Any, command: Command | None, **more: Any) -> None:
-        self.scenario.person(kind, command, **more)
+        self.scenario.operator(kind, command, **more)
         issued = len(self.scenario.issued)
         last = self.scenario.last
         assert isinstance(last, OutcomeReported)
@@ -322,14 +322,14 @@ def come_to_rest(scenario: Scenario) -> None:
             scenario.answer(heads[0], "ok")
         elif open_commands:
             first = open_commands[0]
-            scenario.person("resolved", first, value=first.value, operation_id=f"rest-{scenario.now_ms}")
+            scenario.operator("resolved", first, value=first.value, operation_id=f"rest-{scenario.now_ms}")
         elif missing := [one for one in scenario.order.commands.values() if one.missing and not one.abandoned]:
-            scenario.person("abandoned", missing[0])
+            scenario.operator("abandoned", missing[0])
             assert not scenario.order.commands[missing[0].command_id].missing, "abandoned, and still missing"
         elif lapsed := [one for one in scenario.order.lacks if one.kind == "lapsed"]:
-            scenario.person("abandoned", invoice_number=lapsed[0].invoice)
+            scenario.operator("abandoned", invoice_number=lapsed[0].invoice)
         elif suspects := [one for one in scenario.order.unbooked if one.suspect]:
-            scenario.person("abandoned", settle_id=suspects[0].settle_id)
+            scenario.operator("abandoned", settle_id=suspects[0].settle_id)
         else:
             break
     else:

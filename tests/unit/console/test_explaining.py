@@ -31,15 +31,15 @@ def test_every_pair_of_accounts_that_entries_use_has_a_meaning(project: Path):
     # No story releases an amount after its room was used otherwise, or after the expiry.
     capped, total = pay("p1", 10_000, cap=15_000), pay("p1", 10_000, cap=15_000, by="total")
     for scenario in (
-        Scenario(pay("p1", 10_000, in_hours=48)).say("hold; discount 2000; wait 49h; declined cancel 2000"),
+        Scenario(pay("p1", 10_000, in_hours=48)).play("hold; discount 2000; wait 49h; declined cancel 2000"),
         Scenario(capped)
-        .say("hold; Out 6000; discount 4000; manual settle 6000; resolve 8000 settle 6000 as X")
-        .say("declined cancel 4000"),
-        Scenario(capped, value=20_000).say(
+        .play("hold; Out 6000; discount 4000; manual settle 6000; resolve 8000 settle 6000 as X")
+        .play("declined cancel 4000"),
+        Scenario(capped, value=20_000).play(
             "auto 9000 as Y; auto 3000 as X; hold; Out 12000; Out 3000; ok settle 3000 as X"
         ),
-        Scenario(pay("p1", 10_000, in_hours=48, by="total")).say("discount 2000; wait 49h; auto 10000"),
-        Scenario(total).say(
+        Scenario(pay("p1", 10_000, in_hours=48, by="total")).play("discount 2000; wait 49h; auto 10000"),
+        Scenario(total).play(
             "discount 2000; hold; Out 8000; manual settle 8000; resolve 12000 settle 8000 as X; auto 2000"
         ),
     ):

@@ -2,7 +2,7 @@
 
 Every step is checked against the laws. A play is a text of steps:
 
-    Scenario().say("Out 6000; discount 1500; Out 2500")
+    Scenario().play("Out 6000; discount 1500; Out 2500")
 
     Out 6000 [as 1]                 an Output invoice; numbered consecutively if it has no number
     return 2500 [as r1]             an Input invoice
@@ -154,8 +154,8 @@ class Scenario:
         self.refusals: list[Refusal] = []
         self.parked: list[Fact] = []
         self.fates: Counter[str] = Counter()
-        self.line: list[str] = []  # commands without an answer
-        self.kept: set[str] = set()  # commands whose answer the connector withholds, or an operator has to give
+        self.queue: list[str] = []  # commands without an answer
+        self.withheld: set[str] = set()  # commands whose answer the connector withholds, or an operator has to give
         self.holding = False
         self.scripts: defaultdict[str, deque[str]] = defaultdict(deque)
         self.operations = 0
@@ -206,7 +206,7 @@ class Scenario:
         self.entries += decision.entries
         self.events += decision.events
         self.issued += decision.commands
-        self.line += [one.command_id for one in decision.commands]
+        self.queue += [one.command_id for one in decision.commands]
         if decision.refusal:
             self.refusals.append(decision.refusal)
         if self.checked and self.order.opened and not self.order.awaits_connectors:
@@ -258,11 +258,11 @@ class Scenario:
     def _next(self) -> Command | None:
         """I6: the first unfinished command of the next payment; manual commands have left the queue."""
         blocked: set[str] = set()
-        for command_id in self.line:
+        for command_id in self.queue:
             command = self.order.commands[command_id]
             if command.payment_id in blocked:
                 continue
-            if command.state == "sent" and command_id not in self.kept:
+            if command.state == "sent" and command_id not in self.withheld:
                 return command
             blocked.add(command.payment_id)
         return None
@@ -271,13 +271,13 @@ class Scenario:
         """Reports one answer of the connector, as the delivery worker does."""
         kind, _, amount = answer.partition(" ")
         if kind == "hold":
-            self.kept.add(command.command_id)
+            self.withheld.add(command.command_id)
             return None
-        self.kept.discard(command.command_id)
+        self.withheld.discard(command.command_id)
         if kind in ("unknown", "suspect"):
-            self.kept.add(command.command_id)  # blocks the queue until an operator decides
-        elif command.command_id in self.line:
-            self.line.remove(command.command_id)
+            self.withheld.add(command.command_id)  # blocks the queue until an operator decides
+        elif command.command_id in self.queue:
+            self.queue.remove(command.command_id)
         done, outcome = 0, kind
         if kind in ("ok", "short"):
             self.operations += 1
@@ -294,25 +294,25 @@ class Scenario:
 
     # Operators
 
-    def person(self, kind: OutcomeKind, command: Command | None = None, **more: Any) -> Decision:
+    def operator(self, kind: OutcomeKind, command: Command | None = None, **more: Any) -> Decision:
         at = f"at {self.now_ms}"
         fact = OutcomeReported(
             order_id=ORDER, outcome=kind, command_id=command.command_id if command else "",
             payment_id=command.payment_id if command else "", at=at, by="Ana", reason="seen at the acquirer", **more,
         )  # fmt: skip
         before = command.state if command else ""
-        return self._decide_person(fact, command, before)
+        return self._decide_operator(fact, command, before)
 
-    def _decide_person(self, fact: OutcomeReported, command: Command | None, state: str) -> Decision:
+    def _decide_operator(self, fact: OutcomeReported, command: Command | None, state: str) -> Decision:
         self.last = fact
         decision = self.judge(fact)
         if command and state in ("unknown", "suspect", "manual"):
             current = self.order.commands[command.command_id]
-            if fact.outcome == "resolved" and not current.in_flight and command.command_id in self.line:
-                self.line.remove(command.command_id)
-                self.kept.discard(command.command_id)
+            if fact.outcome == "resolved" and not current.in_flight and command.command_id in self.queue:
+                self.queue.remove(command.command_id)
+                self.withheld.discard(command.command_id)
             if fact.outcome == "retried" and current.in_flight:
-                self.kept.discard(command.command_id)
+                self.withheld.discard(command.command_id)
         self.answer_all()
         if self.checked:
             self.check_fold()
@@ -328,17 +328,17 @@ class Scenario:
             if one.operation == operation and one.value == int(value)
             and payment_id in (None, one.payment_id) and (nth or wanted(one))
         ]  # fmt: skip
-        assert named, f"no command reads {words!r} among {self.told}"
+        assert named, f"no command reads {words!r} among {self.commands}"
         return named[int(nth) - 1] if nth else named[0]
 
     # The results
 
     @property
-    def told(self) -> str:
+    def commands(self) -> str:
         """All commands, in the sequence of the decisions."""
         return ", ".join(text(one) for one in self.issued)
 
-    def told_of(self, payment_id: str) -> str:
+    def commands_of(self, payment_id: str) -> str:
         return ", ".join(text(one) for one in self.issued if one.payment_id == payment_id)
 
     @property
@@ -348,13 +348,13 @@ class Scenario:
         return order_state(self.order)
 
     @property
-    def heard(self) -> list[str]:
+    def event_types(self) -> list[str]:
         return [one.type for one in self.events]
 
     def event(self, kind: str) -> Event:
         """The last event of its type."""
         found = [one for one in self.events if one.type == kind]
-        assert found, f"no {kind} among {self.heard}"
+        assert found, f"no {kind} among {self.event_types}"
         return found[-1]
 
     @property
@@ -385,7 +385,7 @@ class Scenario:
         "open": "open", "A": "authorized",
     }  # fmt: skip
 
-    def numbers_now(self) -> dict[str, int]:
+    def amounts(self) -> dict[str, int]:
         order = self.order
         found = {letter: self.total(name) for letter, name in self._SUMS.items()}
         waits = sum(one.amount for one in order.lacks if one.kind == "waiting")
@@ -397,11 +397,11 @@ class Scenario:
 
     def shows(self, words: str) -> "Scenario":
         """`V 8500, S 8500, C 1500, finished`: amounts by their letter, and the status."""
-        numbers = self.numbers_now()
+        numbers = self.amounts()
         wanted = {name: int(amount) for name, amount in re.findall(r"(\w+) (\d+)", words)}
         status = re.findall(r"(?:^|[, ])(finished|invoiced|canceled|still open|attention)\b", words)
         seen = {name: numbers[name] for name in wanted}
-        assert seen == wanted, f"seen {seen}, wanted {wanted}; commands {self.told}; phase {self.order.phase}"
+        assert seen == wanted, f"seen {seen}, wanted {wanted}; commands {self.commands}; phase {self.order.phase}"
         for one in status:
             if one == "attention":
                 assert self.state["status"] == "attention", f"no attention: {self.state['status']}"
@@ -411,7 +411,7 @@ class Scenario:
 
     # The play as text
 
-    def say(self, play: str) -> "Scenario":
+    def play(self, play: str) -> "Scenario":
         for step in filter(None, (part.strip() for part in play.split(";"))):
             self.step(step)
         return self
@@ -452,17 +452,17 @@ class Scenario:
                 self.holding = True
             case "go":
                 self.holding = False
-                for command_id in list(self.kept):
+                for command_id in list(self.withheld):
                     if self.order.commands[command_id].state == "sent":
-                        self.kept.discard(command_id)
+                        self.withheld.discard(command_id)
                 self.answer_all()
             case "again":
                 assert self.last is not None
                 self.give(self.last)
             case "ok" | "declined" | "unknown" | "manual" | "suspect" | "short":
-                self._kept_answer(word, rest)
+                self._withheld_answer(word, rest)
             case "retry" | "resolve" | "abandon":
-                self._person(word, rest)
+                self._operator(word, rest)
             case _:
                 raise AssertionError(f"{step!r} is no step; scenario.py lists them")
         if self.checked:
@@ -475,7 +475,7 @@ class Scenario:
             name = f"{prefix}{self.numbers[prefix]}"
         return int(amount), name
 
-    def _kept_answer(self, word: str, rest: str) -> None:
+    def _withheld_answer(self, word: str, rest: str) -> None:
         if word == "short":
             amount, _, rest = rest.partition(" ")
             word = f"short {amount}"
@@ -483,9 +483,9 @@ class Scenario:
         self.answer(self.find(words, lambda one: one.state == "sent"), word, operation_id or None)
         self.answer_all()
 
-    def _person(self, word: str, rest: str) -> None:
+    def _operator(self, word: str, rest: str) -> None:
         if word == "retry":
-            self.person(
+            self.operator(
                 "retried",
                 self.find(rest, lambda one: one.missing > 0 or one.state not in ("sent", "succeeded")),
             )
@@ -494,15 +494,15 @@ class Scenario:
             words, _, operation_id = words.partition(" as ")
             command = self.find(words, lambda one: one.state in ("manual", "suspect", "unknown"))
             if value == "not":
-                self.person("resolved", command, value=0)
+                self.operator("resolved", command, value=0)
             else:
-                self.person("resolved", command, value=int(value), operation_id=operation_id or f"by-hand-{value}")
+                self.operator("resolved", command, value=int(value), operation_id=operation_id or f"by-hand-{value}")
         elif rest.startswith("invoice "):
-            self.person("abandoned", invoice_number=rest.removeprefix("invoice "))
+            self.operator("abandoned", invoice_number=rest.removeprefix("invoice "))
         elif rest.startswith("auto "):
-            self.person("abandoned", settle_id=rest.removeprefix("auto "))
+            self.operator("abandoned", settle_id=rest.removeprefix("auto "))
         else:
-            self.person("abandoned", self.find(rest, lambda one: one.missing > 0 or one.state == "declined"))
+            self.operator("abandoned", self.find(rest, lambda one: one.missing > 0 or one.state == "declined"))
 
     def wait(self, hours: float) -> "Scenario":
         """Lets time pass from now on; each deadline on the way is a fact of its own."""

@@ -50,7 +50,7 @@ def test_every_table_of_how_money_moves_is_true(order: str, rows: list[re.Match[
     for row in rows:
         before = len(scenario.issued)
 
-        scenario.say(row["play"])
+        scenario.play(row["play"])
 
         asked = ", ".join(
             f"{one.operation} {one.value}" + (f" on {one.payment_id}" if several else "")
@@ -65,7 +65,7 @@ def test_the_example_of_what_settles_are_missing_is_true() -> None:
     assert len(rows) == 5
     scenario = Scenario(by="total").script("settle", "declined")
     for step, lacks, missed, given_up in rows:
-        scenario.say(step)
+        scenario.play(step)
 
         order = scenario.order
         listed = ", ".join(f"{lack.invoice}: {lack.amount} {lack.kind}" for lack in order.lacks)

@@ -76,7 +76,7 @@ SAME: dict[str, tuple[Fact, Fact]] = {
     "who the merchant is": (order_authorized(pay("p1", 500)), order_authorized(pay("p1", 500), merchant="other")),
     "when it runs out": (added(pay("p2", 500, in_hours=5)), added(pay("p2", 500))),
     "a cap that is not above the value": (added(pay("p2", 500, cap=400)), added(pay("p2", 500))),
-    "in which order tracking is told": (tracking("1", a="1", b=True), tracking("1", b=True, a="1")),
+    "the sequence of the tracking fields": (tracking("1", a="1", b=True), tracking("1", b=True, a="1")),
     "who decided": (replace(OUTCOME, by="Ana"), replace(OUTCOME, by="Bob")),
 }
 
@@ -122,7 +122,7 @@ def test_i5_command_ids_are_the_same_in_every_version() -> None:
 
 def test_i5_command_ids_depend_on_the_cause_the_settlement_and_the_number_of_retries() -> None:
     scenario = Scenario().script("settle", "ok", "declined", "ok").script("refund", "declined")
-    scenario.say("Out 6000; Out 4000; retry settle 4000; return 7000; retry refund 6000")
+    scenario.play("Out 6000; Out 4000; retry settle 4000; return 7000; retry refund 6000")
 
     wanted = [
         command_ids(ORDER, "p1", "settle", ("invoice", "1"), None, 1),

@@ -24,20 +24,20 @@ SUSPECT = "order o1 has no suspect automatic settlement {} that could be given u
 def test_r39_a_resolution_above_the_limit_is_refused_when_typed_and_by_the_ledger(
     operation: str, play: str, most: str, in_minor: int
 ) -> None:
-    scenario = Scenario().script(operation, "manual").say(play)
+    scenario = Scenario().script(operation, "manual").play(play)
     command = scenario.issued[-1]
 
     assert why_not_done(scenario.order, command.command_id, in_minor, "by hand") is None
     assert why_not_done(scenario.order, command.command_id, in_minor + 1, "by hand") == ABOVE.format(
         f"{most[:-1]}1", most, in_minor
     )
-    scenario.person("resolved", command, value=in_minor + 1, operation_id="by hand")
+    scenario.operator("resolved", command, value=in_minor + 1, operation_id="by hand")
     assert f"is above the {most} that can have been done" in scenario.refusals[-1].reason
 
 
 def test_r39_only_settles_need_an_operation_id_of_their_own() -> None:
     scenario = (
-        Scenario().script("settle", "ok", "manual").script("refund", "manual").say("Out 6000; Out 1000; return 500")
+        Scenario().script("settle", "ok", "manual").script("refund", "manual").play("Out 6000; Out 1000; return 500")
     )
     [first, settle, refund] = scenario.issued
     taken = scenario.order.commands[first.command_id].operation_id or ""
@@ -50,38 +50,38 @@ def test_r39_only_settles_need_an_operation_id_of_their_own() -> None:
 
 
 def test_r39_a_settle_may_be_resolved_under_the_id_of_an_automatic_settlement() -> None:
-    scenario = Scenario().script("settle", "manual").say("auto 1000 as g1; Out 6000")
+    scenario = Scenario().script("settle", "manual").play("auto 1000 as g1; Out 6000")
 
     assert why_not_done(scenario.order, scenario.issued[0].command_id, 1000, "g1") is None
 
 
 def test_r39_an_ended_or_unknown_command_is_left_to_the_ledger() -> None:
-    scenario = Scenario().say("Out 6000")
+    scenario = Scenario().play("Out 6000")
 
     assert why_not_done(scenario.order, scenario.issued[0].command_id, 99_999, "by hand") is None
     assert why_not_done(scenario.order, "nowhere", 99_999, "by hand") is None
 
 
 def test_r39_a_lapsed_amount_can_be_abandoned_once_and_only_under_its_own_invoice() -> None:
-    scenario = Scenario(pay("p1", 10000, in_hours=48)).say("Out 4000 as w; wait 49h; Out 3000 as x")
+    scenario = Scenario(pay("p1", 10000, in_hours=48)).play("Out 4000 as w; wait 49h; Out 3000 as x")
 
     assert why_not_given_up(scenario.order, "o1", "x", None) is None
     assert why_not_given_up(scenario.order, "o1", "w", None) == LAPSED.format("w")
-    scenario.say("abandon invoice x")
+    scenario.play("abandon invoice x")
     assert why_not_given_up(scenario.order, "o1", "x", None) == LAPSED.format("x")
 
 
 def test_r39_an_automatic_settlement_can_be_abandoned_once_and_only_if_suspect() -> None:
-    scenario = Scenario().say("auto 4000 as g1; Out 10000; auto 5 as g2")
+    scenario = Scenario().play("auto 4000 as g1; Out 10000; auto 5 as g2")
 
     assert why_not_given_up(scenario.order, "o1", None, "g2") is None
     assert why_not_given_up(scenario.order, "o1", None, "g1") == SUSPECT.format("g1")
-    scenario.say("abandon auto g2")
+    scenario.play("abandon auto g2")
     assert why_not_given_up(scenario.order, "o1", None, "g2") == SUSPECT.format("g2")
 
 
 def test_r39_an_automatic_settlement_that_is_not_decided_yet_cannot_be_abandoned() -> None:
-    scenario = Scenario().say("hold; Out 10000; auto 5 as g1")
+    scenario = Scenario().play("hold; Out 10000; auto 5 as g1")
 
     assert why_not_given_up(scenario.order, "o1", None, "g1") == SUSPECT.format("g1")
 
@@ -100,31 +100,31 @@ def test_r39_nothing_of_an_unknown_order_can_be_abandoned() -> None:
     ],
 )  # fmt: skip
 def test_r39_a_settle_cannot_be_retried_when_its_payment_has_no_room(play: str, why: str) -> None:
-    scenario = Scenario(pay("p1", 10000, in_hours=48)).script("settle", "declined").say(play)
+    scenario = Scenario(pay("p1", 10000, in_hours=48)).script("settle", "declined").play(play)
     declined = scenario.issued[0]
 
     assert why_not_asked_again(scenario.order, declined.command_id) == why
 
-    scenario.person("retried", declined)
+    scenario.operator("retried", declined)
     assert all(one.retry_of is None for one in scenario.issued)
 
 
 def test_r39_a_void_cannot_be_retried_when_nothing_is_open() -> None:
-    scenario = Scenario().script("cancel", "declined").say("discount 1000; auto 10000")
+    scenario = Scenario().script("cancel", "declined").play("discount 1000; auto 10000")
     declined = scenario.issued[0]
 
     assert why_not_asked_again(scenario.order, declined.command_id) == (
         "nothing of payment p1 is open that a void could free: abandon it"
     )
-    scenario.person("retried", declined)
+    scenario.operator("retried", declined)
     assert all(one.retry_of is None for one in scenario.issued)
 
 
 @pytest.mark.parametrize("play", ["script", "unknown", "another"])
 def test_r39_a_retry_of_a_declined_an_unknown_or_a_missing_command_is_not_refused(play: str) -> None:
-    scenario = Scenario().say("hold; Out 6000" + {"unknown": "; unknown settle 6000"}.get(play, ""))
+    scenario = Scenario().play("hold; Out 6000" + {"unknown": "; unknown settle 6000"}.get(play, ""))
     if play == "script":
-        scenario.say("declined settle 6000; go")
+        scenario.play("declined settle 6000; go")
 
     command_id = "nowhere" if play == "another" else scenario.issued[0].command_id
     assert why_not_asked_again(scenario.order, command_id) is None

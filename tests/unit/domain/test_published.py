@@ -15,7 +15,7 @@ def _with_names(payment: Authorization) -> Authorization:
 
 
 def test_a_settle_carries_everything_that_its_request_needs() -> None:
-    scenario = Scenario(_with_names(pay("p1", 10000))).say("Out 6000 as A-1")
+    scenario = Scenario(_with_names(pay("p1", 10000))).play("Out 6000 as A-1")
 
     settle = scenario.issued[0]
 
@@ -28,7 +28,7 @@ def test_a_settle_carries_everything_that_its_request_needs() -> None:
 
 
 def test_a_refund_names_its_settlement_and_a_retry_the_command_it_repeats() -> None:
-    scenario = Scenario().script("refund", "declined").say("Out 6000; return 1000; retry refund 1000")
+    scenario = Scenario().script("refund", "declined").play("Out 6000; return 1000; retry refund 1000")
     _, first, again = scenario.issued
 
     message = command_message(scenario.order, again, START_MS)
@@ -38,18 +38,18 @@ def test_a_refund_names_its_settlement_and_a_retry_the_command_it_repeats() -> N
 
 
 def test_a_refund_of_a_change_is_not_counted_for_a_return_with_the_same_id() -> None:
-    scenario = Scenario().say("auto 8000; discount 5000 as x; Out 5000; hold; return 500 as x")
+    scenario = Scenario().play("auto 8000; discount 5000 as x; Out 5000; hold; return 500 as x")
 
     refunds = [(one.cause_kind, one.cause_id, one.value) for one in scenario.issued if one.operation == "refund"]
     assert refunds == [("change", "x", 3000), ("invoice", "x", 500)]
     assert scenario.invoice("x")["done"] == 0
-    scenario.say("go")
+    scenario.play("go")
     assert scenario.invoice("x")["done"] == 500
 
 
 def test_a_split_settle_names_each_recipient_with_its_share_and_attributes() -> None:
     x = replace(recipient("x", 6000, 600), charge_processing_fee=True, chargeback_liable=False)
-    scenario = Scenario(pay("p1", 10000, by="split", recipients=(x, recipient("y", 4000)))).say(
+    scenario = Scenario(pay("p1", 10000, by="split", recipients=(x, recipient("y", 4000)))).play(
         "Out 5000; discount 1000"
     )
     settle, void = scenario.issued
@@ -64,7 +64,7 @@ def test_a_split_settle_names_each_recipient_with_its_share_and_attributes() -> 
 
 
 def test_an_event_names_what_happened_its_rule_and_the_source_of_the_fact() -> None:
-    scenario = Scenario().say("Out 6000")
+    scenario = Scenario().play("Out 6000")
     event = scenario.event("invoice.accepted")
 
     message = event_message(scenario.order, event, ("erp.invoices.v1", 3, 42), START_MS)
@@ -84,8 +84,10 @@ def test_a_time_is_written_to_the_millisecond_in_utc() -> None:
 
 
 def test_the_snapshot_shows_the_whole_order() -> None:
-    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("Out 5000; discount 1500; auto 500 on a as g1; return 1000")
-    scenario.say("hold; increase 9000; Out 6000; return 500 as r2; auto 9000 on b as g2")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).play(
+        "Out 5000; discount 1500; auto 500 on a as g1; return 1000"
+    )
+    scenario.play("hold; increase 9000; Out 6000; return 500 as r2; auto 9000 on b as g2")
 
     state = scenario.state
 
@@ -130,7 +132,7 @@ def _needs(scenario: Scenario) -> list[dict[str, Any]]:
 
 
 def test_every_entry_of_attention_names_its_command_and_its_invoice() -> None:
-    scenario = Scenario().script("settle", "declined", "short 1000", "unknown").say("Out 2000; Out 3000; Out 4000")
+    scenario = Scenario().script("settle", "declined", "short 1000", "unknown").play("Out 2000; Out 3000; Out 4000")
 
     assert _needs(scenario) == [
         {"code": "failed", "paymentId": "p1", "commandId": "settle 2000", "invoiceNumber": "1", "amount": 2000},
@@ -142,7 +144,7 @@ def test_every_entry_of_attention_names_its_command_and_its_invoice() -> None:
 
 def test_a_failed_refund_names_its_settlement_and_a_failed_void_names_no_invoice() -> None:
     scenario = Scenario().script("refund", "declined").script("cancel", "declined")
-    scenario.say("Out 6000; return 1000; discount 1500")
+    scenario.play("Out 6000; return 1000; discount 1500")
 
     assert _needs(scenario) == [
         {"code": "failed", "paymentId": "p1", "commandId": "refund 1000", "invoiceNumber": "r1",
@@ -152,21 +154,21 @@ def test_a_failed_refund_names_its_settlement_and_a_failed_void_names_no_invoice
 
 
 def test_a_failed_void_needs_no_attention_once_nothing_is_open() -> None:
-    scenario = Scenario().script("cancel", "declined").say("discount 1500; auto 9500")
+    scenario = Scenario().script("cancel", "declined").play("discount 1500; auto 9500")
 
     assert _needs(scenario) == [{"code": "failed", "paymentId": "p1", "commandId": "cancel 1500", "amount": 500}]
-    assert _needs(scenario.say("auto 500")) == []
+    assert _needs(scenario.play("auto 500")) == []
 
 
 def test_a_lapsed_amount_is_named_by_its_invoice() -> None:
-    scenario = Scenario(pay("p1", 10000, in_hours=48)).say("wait 49h; Out 6000")
+    scenario = Scenario(pay("p1", 10000, in_hours=48)).play("wait 49h; Out 6000")
 
     assert _needs(scenario) == [{"code": "lapsed", "invoiceNumber": "1", "amount": 6000}]
     assert scenario.state["payments"][0]["lapsed"]
 
 
 def test_with_interest_attention_shows_the_real_value() -> None:
-    scenario = Scenario(pay("p1", 20000, reference=10000)).script("settle", "short 4000").say("Out 6000")
+    scenario = Scenario(pay("p1", 20000, reference=10000)).script("settle", "short 4000").play("Out 6000")
 
     assert _needs(scenario) == [
         {"code": "short", "paymentId": "p1", "commandId": "settle 12000", "invoiceNumber": "1", "amount": 8000}
@@ -174,14 +176,14 @@ def test_with_interest_attention_shows_the_real_value() -> None:
 
 
 def test_an_order_without_failures_needs_no_attention() -> None:
-    scenario = Scenario().say("Out 6000; return 500; discount 1000")
+    scenario = Scenario().play("Out 6000; return 500; discount 1000")
 
     assert not needs_attention(scenario.order)
     assert scenario.state["status"] == "open"
 
 
 def test_when_one_settle_covers_all_invoices_the_oldest_are_done_first() -> None:
-    scenario = Scenario(by="total").script("settle", "short 4000").say("Out 3000; Out 2000; Out 1000")
+    scenario = Scenario(by="total").script("settle", "short 4000").play("Out 3000; Out 2000; Out 1000")
 
     assert [(one["done"], one["status"]) for one in scenario.state["invoices"]] == [
         (3000, "settled"), (1000, "short"), (0, "short"),
@@ -191,7 +193,7 @@ def test_when_one_settle_covers_all_invoices_the_oldest_are_done_first() -> None
 @pytest.mark.parametrize("by", ["total", "hold"])
 @pytest.mark.parametrize("play", ["Out 4000; Out 6000", "hold; Out 4000; Out 6000; go"], ids=["at once", "later"])
 def test_when_one_of_two_settles_fails_the_newest_invoice_lacks_its_amount(by: str, play: str) -> None:
-    scenario = Scenario(pay("a", 3000, by=by), pay("b", 7000, by=by)).script("settle", "declined").say(play)
+    scenario = Scenario(pay("a", 3000, by=by), pay("b", 7000, by=by)).script("settle", "declined").play(play)
 
     assert [(one["done"], one["status"]) for one in scenario.state["invoices"]] == [
         (4000, "settled"), (3000, "settlement_failed"),
@@ -210,14 +212,14 @@ def test_an_order_that_waits_for_its_connector_has_no_mode_yet() -> None:
 def test_with_interest_a_short_refund_reports_the_amount_not_done() -> None:
     """R32: 11 were requested and 6 done, so 5 are short, whatever their rounded reference value."""
     play = "auto 13; auto 4 as g4; Out 23; return 10"
-    scenario = Scenario(pay("p1", 24, reference=23)).script("refund", "short 6").say(play)
+    scenario = Scenario(pay("p1", 24, reference=23)).script("refund", "short 6").play(play)
 
     assert scenario.event("refund.confirmed").numbers["short"] == 5
     assert scenario.attention == [("short", 5)]
 
 
 def test_with_interest_a_short_settle_reports_the_amount_not_done() -> None:
-    scenario = Scenario(pay("p1", 29, reference=23)).script("settle", "short 12").say("Out 20")
+    scenario = Scenario(pay("p1", 29, reference=23)).script("settle", "short 12").play("Out 20")
 
     assert scenario.event("settlement.confirmed").numbers["short"] == 13
     assert scenario.attention == [("short", 13)]
@@ -225,7 +227,9 @@ def test_with_interest_a_short_settle_reports_the_amount_not_done() -> None:
 
 def test_with_interest_the_done_amount_of_a_return_never_exceeds_its_value() -> None:
     """20 for 10: of a return of 4, 8 were requested and 7 refunded, which counts as 4; the last cent counts nothing."""
-    scenario = Scenario(pay("p1", 20, reference=10)).script("refund", "short 7").say("Out 10; return 4; retry refund 8")
+    scenario = (
+        Scenario(pay("p1", 20, reference=10)).script("refund", "short 7").play("Out 10; return 4; retry refund 8")
+    )
 
-    assert scenario.told == "settle 20, refund 8, refund 1"
+    assert scenario.commands == "settle 20, refund 8, refund 1"
     assert (scenario.invoice("r1")["done"], scenario.invoice("r1")["status"]) == (4, "refunded")

@@ -110,8 +110,8 @@ KINDS = {
 @pytest.mark.parametrize("name", REFUSALS)
 def test_every_refusal_names_its_reason_its_numbers_and_its_rule(name: str) -> None:
     play, fact, sentence, code, numbers = REFUSALS[name]
-    scenario = Scenario().say(play)
-    before = scenario.numbers_now()
+    scenario = Scenario().play(play)
+    before = scenario.amounts()
 
     decision = scenario.give(fact)
 
@@ -123,7 +123,7 @@ def test_every_refusal_names_its_reason_its_numbers_and_its_rule(name: str) -> N
     state = {"orderValue": before["V"], "invoiced": before["O"], "returned": before["R"], "taken": before["K"]}
     assert (event.type, event.rule, event.reason) == (KINDS[type(fact).__name__], refusal.rule, sentence)
     assert event.numbers == numbers | state
-    assert scenario.numbers_now() == before
+    assert scenario.amounts() == before
 
 
 def test_a_payment_of_another_order_is_refused_by_name() -> None:
@@ -145,7 +145,7 @@ def test_an_order_with_a_payment_of_another_order_is_not_opened() -> None:
 
 
 def test_an_automatic_settlement_known_with_other_content_is_refused() -> None:
-    scenario = Scenario().say("auto 3000 as g1; auto 3100 as g1")
+    scenario = Scenario().play("auto 3000 as g1; auto 3100 as g1")
 
     assert scenario.refused == ["conflicting_duplicate R8"]
     event = scenario.event("payment.rejected")
@@ -154,7 +154,7 @@ def test_an_automatic_settlement_known_with_other_content_is_refused() -> None:
 
 
 def test_a_refused_cancellation_says_what_to_do_instead() -> None:
-    scenario = Scenario().say("Out 6000; cancel")
+    scenario = Scenario().play("Out 6000; cancel")
 
     event = scenario.event("cancel.rejected")
     assert event.reason == "Cancellation refused: 60.00 is already invoiced; change the order instead (R23)"
@@ -163,7 +163,7 @@ def test_a_refused_cancellation_says_what_to_do_instead() -> None:
 
 @pytest.mark.parametrize("outcome", ["succeeded", "resolved", "suspect"])
 def test_an_outcome_that_contradicts_the_ledger_is_suspect_and_not_booked(outcome: Any) -> None:
-    scenario = Scenario().script("settle", "declined").say("Out 6000")
+    scenario = Scenario().script("settle", "declined").play("Out 6000")
     first = scenario.issued[0]
 
     decision = scenario.judge(scenario.outcome(outcome, first, value=6000, operation_id="late"))
@@ -181,7 +181,7 @@ def test_an_outcome_that_contradicts_the_ledger_is_suspect_and_not_booked(outcom
 
 
 def test_an_outcome_of_a_command_that_was_never_issued_is_suspect() -> None:
-    scenario = Scenario().say("Out 6000")
+    scenario = Scenario().play("Out 6000")
 
     scenario.judge(OutcomeReported(order_id=ORDER, outcome="succeeded", command_id="nobody", value=5))
 
@@ -193,9 +193,9 @@ def test_an_outcome_of_a_command_that_was_never_issued_is_suspect() -> None:
 
 
 def test_a_resolution_above_what_can_have_been_done_is_refused_with_the_limit() -> None:
-    scenario = Scenario().say("hold; Out 6000; manual settle 6000")
+    scenario = Scenario().play("hold; Out 6000; manual settle 6000")
 
-    scenario.person("resolved", scenario.issued[0], value=10001)
+    scenario.operator("resolved", scenario.issued[0], value=10001)
 
     assert scenario.refusals[-1].reason == (
         "Resolution refused: 100.01 is above the 100.00 that can have been done (R39)"

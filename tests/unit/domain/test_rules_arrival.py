@@ -46,7 +46,7 @@ def test_r29_parked_facts_are_applied_in_their_sequence_when_the_order_opens() -
 
     scenario.give(order_authorized(pay("p1", 10000)))
 
-    assert scenario.told == "settle 4000, cancel 1000, settle 5000"
+    assert scenario.commands == "settle 4000, cancel 1000, settle 5000"
     assert scenario.parked == []
     scenario.shows("V 9000, S 9000, C 1000, finished")
 
@@ -66,7 +66,7 @@ def test_r29_facts_that_name_an_unknown_payment_are_parked_until_it_arrives() ->
     scenario = Scenario()
 
     assert scenario.give(auto(500, "p2", "g1")).fate == "parked"
-    scenario.say("increase 500; pay p2 500")
+    scenario.play("increase 500; pay p2 500")
     assert scenario.parked == []
     scenario.shows("S 500, K 500")
 
@@ -78,11 +78,11 @@ def test_r29_a_fact_parked_several_times_is_applied_once() -> None:
 
     scenario.give(order_authorized(pay("p1", 10000)))
 
-    assert scenario.told == "settle 6000"
+    assert scenario.commands == "settle 6000"
 
 
 def test_r8_a_repeated_refused_invoice_is_recognized_with_or_without_the_orders_currency() -> None:
-    scenario = Scenario().say("cancel")
+    scenario = Scenario().play("cancel")
     assert scenario.give(out("1", 500, "USD")).fate == "refused"
 
     assert scenario.give(out("1", 500)).fate == "duplicate"
@@ -114,28 +114,28 @@ REFUSALS: list[tuple[str, Fact, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("before", "fact", "told", "rule"), REFUSALS)
+@pytest.mark.parametrize(("before", "fact", "event_type", "rule"), REFUSALS)
 def test_r31_every_refusal_is_an_event_with_rule_reason_and_numbers_and_a_dead_letter(
-    before: str, fact: Fact, told: str, rule: str
+    before: str, fact: Fact, event_type: str, rule: str
 ) -> None:
-    scenario = Scenario().say(before)
+    scenario = Scenario().play(before)
 
     decision = scenario.give(fact)
 
     assert decision.refusal is not None
-    assert [one.type for one in decision.events] == [told]
+    assert [one.type for one in decision.events] == [event_type]
     event = decision.events[0]
     assert (event.rule, decision.refusal.rule) == (rule, rule)
     assert event.reason == decision.refusal.reason
     assert event.reason.endswith(f"({rule})"), event.reason
     assert event.reason[0].isupper()
     assert decision.refusal.code in ("rejected", "conflicting_duplicate", "suspect")
-    if told not in ("tracking.rejected", "cancel.rejected"):
+    if event_type not in ("tracking.rejected", "cancel.rejected"):
         assert any(isinstance(one, int) for one in event.numbers.values()), event.numbers
 
 
 def test_r31_a_reason_is_one_plain_sentence_with_major_units() -> None:
-    scenario = Scenario().say("Out 6000; discount 4001")
+    scenario = Scenario().play("Out 6000; discount 4001")
 
     assert scenario.refusals[0].reason == (
         "Change refused: 40.01 off would leave the order below the 60.00 already invoiced (R14)"
@@ -152,7 +152,7 @@ def test_r31_a_reason_is_one_plain_sentence_with_major_units() -> None:
     ],
 )
 def test_r31_the_numbers_include_the_requested_amount_and_the_limit(before: str, fact: Fact, wanted: set[int]) -> None:
-    scenario = Scenario().say(before)
+    scenario = Scenario().play(before)
 
     decision = scenario.give(fact)
 
@@ -163,5 +163,5 @@ def test_r31_amounts_have_the_decimals_of_their_currency() -> None:
     for currency, amount in (("JPY", "4001"), ("KWD", "4.001")):
         scenario = Scenario(opened=False)
         scenario.give(order_authorized(pay("p1", 10000), currency=currency))
-        scenario.say("Out 6000; discount 4001")
+        scenario.play("Out 6000; discount 4001")
         assert re.search(rf"\b{re.escape(amount)} off\b", scenario.refusals[0].reason)

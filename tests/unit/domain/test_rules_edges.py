@@ -22,27 +22,27 @@ from worker.domain.terms import HOUR_MS
 
 
 def test_r39_the_newest_of_two_waiting_returns_is_dropped_first_and_only_as_needed() -> None:
-    scenario = Scenario().say("hold; Out 3000; Out 2999; return 2000; return 3000")
-    scenario.say("declined settle 3000; abandon settle 3000").shows("refunds_wait 2999")
+    scenario = Scenario().play("hold; Out 3000; Out 2999; return 2000; return 3000")
+    scenario.play("declined settle 3000; abandon settle 3000").shows("refunds_wait 2999")
 
     dropped = [(one.cause_id, one.numbers["value"]) for one in scenario.events if one.type == "refund.failed"]
     assert dropped == [("r2", 2001)]
     assert [(one.cause_id, one.amount) for one in scenario.order.demands] == [("r1", 2000), ("r2", 999)]
 
-    scenario.say("declined settle 2999; abandon settle 2999").shows("refunds_wait 0")
+    scenario.play("declined settle 2999; abandon settle 2999").shows("refunds_wait 0")
     assert scenario.order.dropped == 5000
 
 
 def test_r32_a_success_with_the_operation_id_of_another_command_is_suspect_and_names_it() -> None:
-    scenario = Scenario().say("hold; Out 6000; Out 4000; ok settle 6000 as X; ok settle 4000 as X")
+    scenario = Scenario().play("hold; Out 6000; Out 4000; ok settle 6000 as X; ok settle 4000 as X")
 
-    told = scenario.event("command.suspect")
-    assert told.numbers == {"commandId": scenario.issued[1].command_id, "value": 4000}
-    assert told.reason == "Operation id X is another command's (R32)"
+    event = scenario.event("command.suspect")
+    assert event.numbers == {"commandId": scenario.issued[1].command_id, "value": 4000}
+    assert event.reason == "Operation id X is another command's (R32)"
 
 
 def test_r32_a_refund_with_the_id_of_an_automatic_settlement_is_suspect_and_names_it() -> None:
-    scenario = Scenario().say("auto 6000 as g1; Out 6000; hold; return 500; ok refund 500 as g1")
+    scenario = Scenario().play("auto 6000 as g1; Out 6000; hold; return 500; ok refund 500 as g1")
 
     assert scenario.event("command.suspect").reason == "Operation id g1 is an automatic settlement's (R32)"
 
@@ -58,14 +58,14 @@ def test_r9_an_order_is_authorized_for_at_most_the_largest_amount_in_real_and_re
 
 
 def test_r22_a_capture_is_refunded_under_the_rule_of_cancellation() -> None:
-    scenario = Scenario().say("auto 3000; cancel")
+    scenario = Scenario().play("auto 3000; cancel")
 
-    assert scenario.told == "cancel 7000, refund 3000"
+    assert scenario.commands == "cancel 7000, refund 3000"
     assert scenario.event("refund.requested").rule == "R22"
 
 
 def test_r27_an_abandoned_capture_stays_refused_and_other_content_under_its_id_is_decided() -> None:
-    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say(
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).play(
         "auto 9000 on a as g1; abandon auto g1; auto 9000 on a as g1"
     )
     assert scenario.fates["duplicate"] == 1
@@ -82,7 +82,7 @@ def test_r3_when_no_recipient_has_a_share_left_the_first_takes_all() -> None:
 
 
 def test_r11_a_tracking_update_names_its_rule_and_its_repeat_is_a_duplicate() -> None:
-    scenario = Scenario().say("Out 6000")
+    scenario = Scenario().play("Out 6000")
 
     fates = [scenario.give(tracking("1", **fields)).fate for fields in ({}, {}, {"courier": "c"}, {"courier": "c"})]
 
@@ -95,9 +95,9 @@ def test_r11_a_tracking_update_names_its_rule_and_its_repeat_is_a_duplicate() ->
     [("Out 6000", "abandoned"), ("hold; Out 6000", "abandoned"), ("hold; Out 6000; unknown settle 6000", "abandoned")],
 )
 def test_r39_abandoning_a_command_that_has_not_failed_is_reported_as_without_effect(play: str, action: str) -> None:
-    scenario = Scenario().say(play)
+    scenario = Scenario().play(play)
 
-    scenario.person("abandoned", scenario.issued[0])
+    scenario.operator("abandoned", scenario.issued[0])
 
     assert scenario.event("command.abandoned").reason == (
         "Ana decided (seen at the acquirer): there is nothing to give up (R39)"
@@ -106,19 +106,19 @@ def test_r39_abandoning_a_command_that_has_not_failed_is_reported_as_without_eff
 
 def test_r39_a_refund_that_was_retried_with_success_cannot_be_retried_again() -> None:
     scenario = (
-        Scenario().script("refund", "declined", "ok").say("Out 6000; return 1; retry refund 1; retry refund 1 #1")
+        Scenario().script("refund", "declined", "ok").play("Out 6000; return 1; retry refund 1; retry refund 1 #1")
     )
 
-    assert scenario.told == "settle 6000, refund 1, refund 1"
+    assert scenario.commands == "settle 6000, refund 1, refund 1"
     scenario.shows("F 1")
 
 
 def test_r39_a_refund_may_be_resolved_for_up_to_the_whole_settlement() -> None:
-    scenario = Scenario().script("refund", "declined", "manual").say("Out 6000; return 1000; return 2000")
+    scenario = Scenario().script("refund", "declined", "manual").play("Out 6000; return 1000; return 2000")
 
-    scenario.person("resolved", scenario.issued[2], value=6001)
+    scenario.operator("resolved", scenario.issued[2], value=6001)
     assert "above the 60.00 that can have been done" in scenario.refusals[-1].reason
-    scenario.person("resolved", scenario.issued[2], value=6000, operation_id="by hand")
+    scenario.operator("resolved", scenario.issued[2], value=6000, operation_id="by hand")
     scenario.shows("F 6000")
 
 
@@ -194,7 +194,7 @@ def test_r32_of_ended_commands_only_a_doubted_success_can_be_resolved() -> None:
     ],
 )
 def test_r35_a_decline_without_a_code_or_message_is_reported_as_declined(play: str, kind: str) -> None:
-    scenario = Scenario().say(play)
+    scenario = Scenario().play(play)
     command = scenario.find(kind, lambda one: one.state == "sent")
 
     for _ in range(2):
@@ -205,7 +205,7 @@ def test_r35_a_decline_without_a_code_or_message_is_reported_as_declined(play: s
 
 
 def test_r35_a_decline_without_a_code_is_reported_with_its_message() -> None:
-    scenario = Scenario().say("hold; Out 6000")
+    scenario = Scenario().play("hold; Out 6000")
     command = scenario.issued[0]
 
     scenario.judge(
@@ -216,30 +216,30 @@ def test_r35_a_decline_without_a_code_is_reported_with_its_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "told"),
+    ("code", "message", "expected"),
     [(None, None, "a person must look"), ("501", None, "501"), ("501", "refund-manually", "refund-manually")],
 )
-def test_r37_a_manual_outcome_is_reported_with_its_reason(code: str | None, message: str | None, told: str) -> None:
-    scenario = Scenario().say("hold; Out 6000")
+def test_r37_a_manual_outcome_is_reported_with_its_reason(code: str | None, message: str | None, expected: str) -> None:
+    scenario = Scenario().play("hold; Out 6000")
     command = scenario.issued[0]
 
     scenario.judge(OutcomeReported(
         order_id=ORDER, outcome="manual", command_id=command.command_id, code=code, message=message
     ))  # fmt: skip
 
-    assert scenario.event("command.manual").reason == f"The settle of 60.00 is manual: {told} (R37)"
+    assert scenario.event("command.manual").reason == f"The settle of 60.00 is manual: {expected} (R37)"
 
 
 def test_r39_an_equal_decision_is_a_duplicate_and_a_contradicting_one_is_suspect() -> None:
-    scenario = Scenario().say("hold; Out 3000; Out 2000; manual settle 3000; manual settle 2000")
+    scenario = Scenario().play("hold; Out 3000; Out 2000; manual settle 3000; manual settle 2000")
     done, undone = scenario.issued
-    scenario.say("resolve 2500 settle 3000 as X; resolve not settle 2000")
+    scenario.play("resolve 2500 settle 3000 as X; resolve not settle 2000")
     scenario.now_ms += 1_000
 
-    again = [scenario.person("resolved", done, value=2500).fate, scenario.person("resolved", undone, value=0).fate]
+    again = [scenario.operator("resolved", done, value=2500).fate, scenario.operator("resolved", undone, value=0).fate]
     others = [
-        scenario.person("resolved", done, value=0).fate, scenario.person("resolved", done, value=2501).fate,
-        scenario.person("resolved", undone, value=1).fate,
+        scenario.operator("resolved", done, value=0).fate, scenario.operator("resolved", done, value=2501).fate,
+        scenario.operator("resolved", undone, value=1).fate,
     ]  # fmt: skip
 
     assert (again, others) == (["duplicate"] * 2, ["refused"] * 3)
@@ -248,7 +248,7 @@ def test_r39_an_equal_decision_is_a_duplicate_and_a_contradicting_one_is_suspect
 
 
 def test_r27_a_replayed_suspect_capture_is_decided_again_and_stored_once() -> None:
-    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say("auto 9000 on a as g1; auto 4000 on b as g2")
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).play("auto 9000 on a as g1; auto 4000 on b as g2")
 
     again = scenario.give(auto(9000, "a", "g1"), replayed=True)
     other = scenario.give(auto(8000, "a", "g1"), replayed=True)
@@ -264,7 +264,7 @@ def test_r27_a_replayed_suspect_capture_is_decided_again_and_stored_once() -> No
 
 
 def test_r27_the_record_of_a_waiting_capture_is_kept_until_it_is_decided() -> None:
-    scenario = Scenario().say("hold; discount 3000")
+    scenario = Scenario().play("hold; discount 3000")
     command = scenario.issued[0]
 
     waits = scenario.give(auto(8000))
@@ -278,11 +278,11 @@ def test_r27_the_record_of_a_waiting_capture_is_kept_until_it_is_decided() -> No
 
 
 def test_r27_only_suspect_captures_can_be_abandoned() -> None:
-    scenario = Scenario(pay("a", 7000), pay("b", 3000)).say(
+    scenario = Scenario(pay("a", 7000), pay("b", 3000)).play(
         "hold; discount 500; auto 8000 on a as g1; auto 2900 on b as g1"
     )
 
-    scenario.say("abandon auto g1")
+    scenario.play("abandon auto g1")
 
     assert [(one.payment_id, one.value) for one in scenario.order.unbooked] == [("b", 2900)]
     assert scenario.event("command.abandoned").numbers == {"value": 8000, "by": "Ana"}
@@ -310,17 +310,17 @@ def test_r14_a_change_exactly_at_a_limit_is_accepted() -> None:
 
 
 def test_r14_a_change_of_items_at_equal_value_needs_no_authorization() -> None:
-    scenario = Scenario().say("increase 3000")
-    heard = len(scenario.heard)
+    scenario = Scenario().play("increase 3000")
+    heard = len(scenario.event_types)
 
     decision = scenario.give(change("c9", 500, 500, items=True))
 
     assert (decision.fate, decision.commands, decision.entries) == ("applied", [], [])
-    assert scenario.heard[heard:] == ["change.accepted"]
+    assert scenario.event_types[heard:] == ["change.accepted"]
 
 
 def test_r27_a_waiting_capture_is_our_own_when_a_settle_returns_its_id() -> None:
-    scenario = Scenario().say("hold; Out 6000; auto 6000 as X")
+    scenario = Scenario().play("hold; Out 6000; auto 6000 as X")
     assert [one.settle_id for one in scenario.order.unbooked] == ["X"]
 
     decision = scenario.answer(scenario.issued[0], "ok", "X")
@@ -331,7 +331,7 @@ def test_r27_a_waiting_capture_is_our_own_when_a_settle_returns_its_id() -> None
 
 
 def test_r27_a_suspect_capture_is_our_own_when_a_settle_returns_its_id() -> None:
-    scenario = Scenario().say("hold; auto 11000 as X; Out 6000")
+    scenario = Scenario().play("hold; auto 11000 as X; Out 6000")
 
     decision = scenario.answer(scenario.issued[0], "ok", "X")
 
@@ -348,10 +348,10 @@ def test_r27_a_suspect_capture_is_our_own_when_a_settle_returns_its_id() -> None
     ],
 )
 def test_r32_a_settle_with_the_id_of_a_capture_of_other_value_or_refunded_is_suspect(play: str, why: str) -> None:
-    scenario = Scenario().say(play)
+    scenario = Scenario().play(play)
 
-    told = scenario.event("command.suspect")
-    assert told.reason == "Settle id X is an automatic settlement of another value (R32)", why
+    event = scenario.event("command.suspect")
+    assert event.reason == "Settle id X is an automatic settlement of another value (R32)", why
     scenario.shows("S 2500, P 3500, K 6000, attention")
 
 
@@ -359,7 +359,7 @@ def test_r32_a_settle_with_the_id_of_a_capture_of_other_value_or_refunded_is_sus
     ("hold; Out 6000", "settle 6000"), ("hold; discount 1500", "cancel 1500"), ("Out 6000; hold; return 1", "refund 1"),
 ])  # fmt: skip
 def test_r32_a_success_with_a_value_of_zero_is_suspect(play: str, command: str) -> None:
-    scenario = Scenario().say(play).say(f"short 0 {command}")
+    scenario = Scenario().play(play).play(f"short 0 {command}")
 
     amount = {"settle 6000": "60.00", "cancel 1500": "15.00", "refund 1": "0.01"}[command]
     assert scenario.event("command.suspect").reason == f"0.00 done of {amount} asked (R32)"
@@ -371,7 +371,7 @@ def test_r32_a_success_with_a_value_of_zero_is_suspect(play: str, command: str) 
 def test_r3_a_commission_of_one_cent_goes_with_its_share() -> None:
     scenario = Scenario(pay("p1", 10000, by="split", recipients=(recipient("x", 9999, 99), recipient("y", 1, 1))))
 
-    scenario.say("Out 9000; Out 1000")
+    scenario.play("Out 9000; Out 1000")
 
     assert [one.shares for one in scenario.issued] == [((8999, 89), (1, 1)), ((1000, 10), (0, 0))]
 
@@ -403,14 +403,14 @@ def test_r8_a_repeated_order_with_another_value_currency_or_payment_is_a_conflic
 
 
 @pytest.mark.parametrize(
-    ("minor", "currency", "told"),
+    ("minor", "currency", "expected"),
     [
         (0, "USD", "0.00"), (1, "USD", "0.01"), (-1, "USD", "-0.01"), (99, "USD", "0.99"), (100, "USD", "1.00"),
         (-61400, "BRL", "-614.00"), (5, "JPY", "5"), (-5, "JPY", "-5"), (5, "KWD", "0.005"), (12345, "CLF", "1.2345"),
     ],
 )  # fmt: skip
-def test_an_amount_is_written_from_its_digits(minor: int, currency: str, told: str) -> None:
-    assert to_major(minor, currency) == told
+def test_an_amount_is_written_from_its_digits(minor: int, currency: str, expected: str) -> None:
+    assert to_major(minor, currency) == expected
 
 
 def test_r2_a_new_file_without_the_unknown_connector_changes_nothing() -> None:
@@ -428,7 +428,7 @@ def test_r28_expiring_and_lapsed_are_raised_once_at_their_exact_millisecond() ->
         fates.append(scenario.judge(TimePassed(order_id=ORDER)).fate)
 
     assert fates == ["duplicate", "applied", "duplicate", "applied", "duplicate"]
-    assert [one for one in scenario.heard if one.startswith("auth")] == [
+    assert [one for one in scenario.event_types if one.startswith("auth")] == [
         "authorization.expiring",
         "authorization.lapsed",
     ]
@@ -436,44 +436,44 @@ def test_r28_expiring_and_lapsed_are_raised_once_at_their_exact_millisecond() ->
 
 def test_r26_a_full_return_does_not_wait_for_what_counted_as_taken_by_rounding() -> None:
     scenario = Scenario(pay("p1", 9500, reference=10000, cap=9999))
-    scenario.say("Out 6000; increase 1; hold; Out 4001; return 10001; go")
+    scenario.play("Out 6000; increase 1; hold; Out 4001; return 10001; go")
 
-    assert scenario.told == "settle 5700, settle 3800, refund 5700, refund 3800"
+    assert scenario.commands == "settle 5700, settle 3800, refund 5700, refund 3800"
     scenario.shows("S 9500, F 9500, finished")
     assert scenario.state["refundsWaiting"] == 0
 
 
 def test_r39_a_short_refund_can_be_retried_however_small_its_reference_value() -> None:
     """Three cents of the payment are worth one of the order's, and two of them are rounded to one."""
-    scenario = Scenario(pay("p1", 30, reference=10)).say("hold; Out 1; ok settle 3; Out 9; return 1; short 2 refund 3")
+    scenario = Scenario(pay("p1", 30, reference=10)).play("hold; Out 1; ok settle 3; Out 9; return 1; short 2 refund 3")
     assert scenario.state["attention"], "no attention"
 
-    scenario.say("retry refund 3")
-    assert scenario.told.endswith("refund 3, refund 1")
+    scenario.play("retry refund 3")
+    assert scenario.commands.endswith("refund 3, refund 1")
 
 
 def test_r32_a_refund_with_the_id_of_a_suspect_automatic_settlement_is_suspect() -> None:
-    scenario = Scenario().say("hold; Out 6000; auto 10000 as gX; ok settle 6000; return 1000; ok refund 1000 as gX")
+    scenario = Scenario().play("hold; Out 6000; auto 10000 as gX; ok settle 6000; return 1000; ok refund 1000 as gX")
 
-    assert scenario.heard[-1] == "command.suspect"
+    assert scenario.event_types[-1] == "command.suspect"
     scenario.shows("F 0, G 1000")
 
 
 @pytest.mark.parametrize(
-    ("value", "play", "told"),
+    ("value", "play", "commands"),
     [
         (1600, "Out 1200; hold; Out 400; auto 400 as g", "settle 1200, settle 400, refund 400"),
         (1000, "Out 200; hold; Out 400; auto 400 as g; discount 200", "settle 200, settle 400, refund 200"),
     ],
 )
 def test_i4_a_settle_that_was_an_already_refunded_capture_is_suspect_and_not_repeated(
-    value: int, play: str, told: str
+    value: int, play: str, commands: str
 ) -> None:
-    scenario = Scenario(pay("p1", 2000), value=value).say(play)
+    scenario = Scenario(pay("p1", 2000), value=value).play(play)
 
-    scenario.say("ok settle 400 as g").shows("lacks 0, waits 0")
+    scenario.play("ok settle 400 as g").shows("lacks 0, waits 0")
     assert scenario.attention == [("suspect", 400)]
-    assert scenario.told == told
+    assert scenario.commands == commands
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
@@ -481,7 +481,7 @@ def test_i4_a_settle_that_was_an_already_refunded_capture_is_suspect_and_not_rep
 def test_r22_after_a_capture_the_rest_is_booked_as_voided_even_if_the_void_was_abandoned(
     by: str, decision: str
 ) -> None:
-    scenario = Scenario(pay("p1", 10000, by=by)).script("cancel", "declined").say(f"cancel{decision}; auto 4000")
+    scenario = Scenario(pay("p1", 10000, by=by)).script("cancel", "declined").play(f"cancel{decision}; auto 4000")
 
-    assert scenario.told == "cancel 10000, refund 4000"
+    assert scenario.commands == "cancel 10000, refund 4000"
     scenario.shows("S 4000, F 4000, C 6000, open 0")

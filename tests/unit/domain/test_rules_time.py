@@ -17,45 +17,45 @@ def test_r28_expiring_is_raised_once_a_day_before() -> None:
     scenario = lapsing()
     assert next_deadline_ms(scenario.order, 24 * HOUR_MS) == START_MS + 24 * HOUR_MS
 
-    scenario.say("wait 25h")
-    assert scenario.heard.count("authorization.expiring") == 1
+    scenario.play("wait 25h")
+    assert scenario.event_types.count("authorization.expiring") == 1
     assert next_deadline_ms(scenario.order, 24 * HOUR_MS) == START_MS + 48 * HOUR_MS
     scenario.give(TimePassed(order_id="o1"))
-    assert scenario.heard.count("authorization.expiring") == 1
+    assert scenario.event_types.count("authorization.expiring") == 1
 
 
 def test_r28_an_amount_that_is_open_again_within_the_lead_raises_expiring() -> None:
-    scenario = Scenario(pay("p1", 10000, in_hours=48)).say("hold; Out 10000; wait 25h")
-    assert "authorization.expiring" not in scenario.heard
+    scenario = Scenario(pay("p1", 10000, in_hours=48)).play("hold; Out 10000; wait 25h")
+    assert "authorization.expiring" not in scenario.event_types
 
-    scenario.say("declined settle 10000; wait 1h")
+    scenario.play("declined settle 10000; wait 1h")
 
     assert scenario.event("authorization.expiring").numbers["open"] == 10000
 
 
 def test_r28_the_lead_is_a_setting() -> None:
-    scenario = Scenario(pay("p1", 10000, in_hours=48), expiry_lead_ms=HOUR_MS).say("wait 46h")
+    scenario = Scenario(pay("p1", 10000, in_hours=48), expiry_lead_ms=HOUR_MS).play("wait 46h")
 
-    assert "authorization.expiring" not in scenario.heard
-    scenario.say("wait 1.5h")
-    assert "authorization.expiring" in scenario.heard
+    assert "authorization.expiring" not in scenario.event_types
+    scenario.play("wait 1.5h")
+    assert "authorization.expiring" in scenario.event_types
 
 
 def test_r28_the_open_part_lapses_at_the_expiry() -> None:
-    scenario = lapsing().say("Out 4000; wait 49h").shows("S 4000, open 0")
+    scenario = lapsing().play("Out 4000; wait 49h").shows("S 4000, open 0")
 
-    assert scenario.heard.count("authorization.lapsed") == 1
+    assert scenario.event_types.count("authorization.lapsed") == 1
     assert scenario.state["payments"][0]["lapsed"]
     assert next_deadline_ms(scenario.order, 24 * HOUR_MS) is None
 
 
 def test_r28_time_without_a_deadline_changes_nothing() -> None:
     scenario = lapsing()
-    before = scenario.numbers_now()
+    before = scenario.amounts()
 
     assert scenario.give(TimePassed(order_id="o1")).fate in ("duplicate", "applied")
-    assert scenario.numbers_now() == before
-    assert scenario.heard == ["order.opened"]
+    assert scenario.amounts() == before
+    assert scenario.event_types == ["order.opened"]
 
 
 def test_r28_without_an_expiry_nothing_lapses() -> None:
@@ -64,32 +64,32 @@ def test_r28_without_an_expiry_nothing_lapses() -> None:
 
 
 def test_r28_settles_in_flight_are_not_affected_by_the_expiry() -> None:
-    lapsing().say("hold; Out 6000; wait 49h; go").shows("S 6000, open 0")
+    lapsing().play("hold; Out 6000; wait 49h; go").shows("S 6000, open 0")
 
 
 def test_r28_an_amount_released_by_a_declined_settle_after_the_expiry_is_not_open() -> None:
-    scenario = lapsing().say("hold; Out 6000; wait 49h; declined settle 6000; go").shows("S 0, open 0, lacks 6000")
+    scenario = lapsing().play("hold; Out 6000; wait 49h; declined settle 6000; go").shows("S 0, open 0, lacks 6000")
 
-    scenario.say("retry settle 6000")
-    assert scenario.told == "settle 6000"
+    scenario.play("retry settle 6000")
+    assert scenario.commands == "settle 6000"
 
 
 def test_r28_an_invoice_after_the_expiry_fails_with_its_reason_until_a_new_payment_settles_it() -> None:
-    scenario = lapsing().say("wait 49h; Out 6000 as 1").shows("O 6000, lacks 6000, attention")
+    scenario = lapsing().play("wait 49h; Out 6000 as 1").shows("O 6000, lacks 6000, attention")
 
     assert scenario.invoice("1")["status"] == "settlement_failed"
     assert "authorization_expired" in scenario.event("settlement.failed").numbers.values()
     assert 6000 in scenario.event("authorization.needed").numbers.values()
     assert scenario.attention == [("lapsed", 6000)]
     assert scenario.state["waiting"] == 0
-    scenario.say("pay p2 10000").shows("S 6000, lacks 0")
+    scenario.play("pay p2 10000").shows("S 6000, lacks 0")
     assert scenario.state["status"] == "open"
     assert scenario.invoice("1")["status"] == "settled"
-    scenario.say("Out 4000 as 2").shows("S 10000, finished")
+    scenario.play("Out 4000 as 2").shows("S 10000, finished")
 
 
 def test_r28_waiting_and_lapsed_amounts_are_settled_oldest_first() -> None:
-    scenario = lapsing().say("increase 1000; Out 9000; wait 49h; Out 1500 as 2; Out 500 as 3; pay p2 1700")
+    scenario = lapsing().play("increase 1000; Out 9000; wait 49h; Out 1500 as 2; Out 500 as 3; pay p2 1700")
 
     settled = [(one.cause_id, one.value) for one in scenario.issued if one.payment_id == "p2"]
     assert sum(value for invoice, value in settled if invoice == "2") == 1500
@@ -97,11 +97,12 @@ def test_r28_waiting_and_lapsed_amounts_are_settled_oldest_first() -> None:
 
 
 def test_r28_an_authorization_that_is_already_expired_lapses_as_it_is_applied() -> None:
-    scenario = Scenario(pay("p1", 10000, in_hours=-1)).say("Out 6000")
+    scenario = Scenario(pay("p1", 10000, in_hours=-1)).play("Out 6000")
 
-    assert scenario.told == ""
+    assert scenario.commands == ""
     assert (
-        scenario.heard[:2] == ["order.opened", "authorization.lapsed"] or "authorization.lapsed" in scenario.heard[:3]
+        scenario.event_types[:2] == ["order.opened", "authorization.lapsed"]
+        or "authorization.lapsed" in scenario.event_types[:3]
     )
     scenario.shows("open 0, lacks 6000, attention")
 
@@ -114,7 +115,7 @@ def test_r28_an_expiry_exactly_at_the_time_of_application_counts_as_expired() ->
 
     scenario.give(order_authorized(payment))
 
-    assert "authorization.lapsed" in scenario.heard
+    assert "authorization.lapsed" in scenario.event_types
 
 
 def test_r28_an_expired_authorization_lapses_before_parked_facts_are_applied() -> None:
@@ -124,12 +125,12 @@ def test_r28_an_expired_authorization_lapses_before_parked_facts_are_applied() -
 
     scenario.give(order_authorized(pay("p1", 10000, in_hours=-1)))
 
-    assert scenario.told == ""
+    assert scenario.commands == ""
     scenario.shows("O 6000, lacks 6000")
 
 
 def test_r28_a_later_payment_that_is_already_expired_settles_nothing() -> None:
-    scenario = Scenario(pay("p1", 4000), value=10000).say("Out 6000")
+    scenario = Scenario(pay("p1", 4000), value=10000).play("Out 6000")
     scenario.give(added(pay("p2", 6000, in_hours=-1)))
 
     scenario.shows("S 4000, lacks 2000, open 0")
@@ -145,14 +146,14 @@ def test_r28_a_later_payment_that_is_already_expired_settles_nothing() -> None:
     ],
 )
 def test_r28_the_room_above_what_was_authorized_lapses_too(by: str, play: str, lapsed: int) -> None:
-    scenario = Scenario(pay("p1", 10000, cap=12000, by=by, in_hours=48)).say(f"increase 2000; {play}")
+    scenario = Scenario(pay("p1", 10000, cap=12000, by=by, in_hours=48)).play(f"increase 2000; {play}")
 
     assert sum(amount for code, amount in scenario.attention if code == "lapsed") == lapsed
     scenario.shows(f"waits 0, lacks {lapsed}, invoiced")
 
 
 def test_r28_an_amount_above_the_payments_room_waits_and_does_not_lapse() -> None:
-    scenario = Scenario(pay("p1", 10000, cap=12000, in_hours=48)).say(
+    scenario = Scenario(pay("p1", 10000, cap=12000, in_hours=48)).play(
         "increase 3000; Out 10000; wait 48h; Out 2000; Out 1000"
     )
 
@@ -163,50 +164,50 @@ def test_r28_an_amount_above_the_payments_room_waits_and_does_not_lapse() -> Non
 def test_r28_nothing_lapses_of_a_payment_that_was_already_asked_for_everything() -> None:
     scenario = Scenario(pay("p1", 10000, by="total", in_hours=48)).script("settle", "declined")
 
-    scenario.say("Out 2000; abandon settle 10000; wait 48h; increase 1000; Out 9000")
+    scenario.play("Out 2000; abandon settle 10000; wait 48h; increase 1000; Out 9000")
 
     assert (scenario.lacks("abandoned"), scenario.lacks("lapsed")) == (10000, 0)
     scenario.shows("waits 1000, invoiced")
 
 
 def test_r28_only_the_payment_that_has_expired_lapses() -> None:
-    scenario = Scenario(pay("a", 7000, in_hours=48), pay("b", 3000, in_hours=72)).say("wait 50h; Out 5000")
+    scenario = Scenario(pay("a", 7000, in_hours=48), pay("b", 3000, in_hours=72)).play("wait 50h; Out 5000")
 
-    assert scenario.told == "settle 3000"
+    assert scenario.commands == "settle 3000"
     scenario.shows("lacks 2000, attention")
 
 
 def test_r28_a_discount_after_the_lapse_voids_nothing() -> None:
-    scenario = lapsing().say("Out 4000; wait 49h; discount 6000")
+    scenario = lapsing().play("Out 4000; wait 49h; discount 6000")
 
-    assert scenario.told == "settle 4000"
+    assert scenario.commands == "settle 4000"
     scenario.shows("V 4000, finished")
 
 
 def test_r28_a_cancellation_after_the_lapse_voids_nothing() -> None:
-    scenario = lapsing().say("wait 49h; cancel")
+    scenario = lapsing().play("wait 49h; cancel")
 
-    assert scenario.told == ""
+    assert scenario.commands == ""
     scenario.shows("canceled, C 0")
 
 
 def test_r28_an_abandoned_lapsed_amount_lets_the_order_finish() -> None:
-    scenario = lapsing().say("Out 4000; wait 49h; Out 6000 as late").shows("invoiced, attention")
+    scenario = lapsing().play("Out 4000; wait 49h; Out 6000 as late").shows("invoiced, attention")
 
-    scenario.say("abandon invoice late").shows("finished")
+    scenario.play("abandon invoice late").shows("finished")
     assert scenario.state["status"] == "finished"
 
 
 def test_r28_total_and_hold_lapse_too() -> None:
     for by in ("total", "hold"):
         scenario = (
-            Scenario(pay("p1", 10000, by=by, in_hours=48)).say("wait 49h; Out 10000").shows("lacks 10000, invoiced")
+            Scenario(pay("p1", 10000, by=by, in_hours=48)).play("wait 49h; Out 10000").shows("lacks 10000, invoiced")
         )
-        assert scenario.told == ""
-        scenario.say(f"pay p2 10000 by {by}").shows("S 10000, finished")
+        assert scenario.commands == ""
+        scenario.play(f"pay p2 10000 by {by}").shows("S 10000, finished")
 
 
 def test_r28_an_increase_after_the_lapse_names_all_missing_authorization() -> None:
-    scenario = lapsing().say("Out 4000; wait 49h; increase 500")
+    scenario = lapsing().play("Out 4000; wait 49h; increase 500")
 
     assert 6500 in scenario.event("authorization.needed").numbers.values()

@@ -81,7 +81,7 @@ def _played(heading: str, steps: list[str]) -> Iterator[str]:
     for step in steps:
         before = _held(scenario)
         seen = len(scenario.issued), len(scenario.entries), len(scenario.events), len(scenario.refusals)
-        scenario.say(step)
+        scenario.play(step)
         yield f"> {step}"
         yield from _since(scenario, seen, before)
 
@@ -106,10 +106,10 @@ def _asked(one: Command, names: dict[str, str]) -> str:
         "retries": names.get(one.retry_of or ""), "told late": one.booked_before, "shares": one.shares,
         "covers": ", ".join(f"{amount} of {number}" for number, amount in one.covers),
     }  # fmt: skip
-    told = "".join(f", {name} {value}" for name, value in more.items() if value)
+    details = "".join(f", {name} {value}" for name, value in more.items() if value)
     return (
         f"  ? {names[one.command_id]} {one.operation} {one.value} on {one.payment_id}, its {one.sequence}., "
-        f"for {one.cause_kind} {one.cause_id}{told}"
+        f"for {one.cause_kind} {one.cause_id}{details}"
     )
 
 
@@ -156,11 +156,11 @@ def _plain(one: dict[str, Any], names: dict[str, str]) -> str:
 def _changed(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> Iterator[str]:
     for name, fields in after.items():
         known = before.get(name, {})
-        told = [
+        changes = [
             f"{key} {value or 'none'}" for key, value in fields.items() if (value or None) != (known.get(key) or None)
         ]
-        if told:
-            yield f"  = {name}: {', '.join(told)}"
+        if changes:
+            yield f"  = {name}: {', '.join(changes)}"
     yield from (f"  = {name}: gone" for name in before if name not in after)
 
 

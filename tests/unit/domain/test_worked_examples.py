@@ -81,7 +81,7 @@ EXAMPLES = [
 def test_worked_example(example: Example) -> None:
     scenario = SCENARIOS[example.scenario]()
 
-    scenario.say(example.facts)
+    scenario.play(example.facts)
 
     several = len(scenario.order.payments) > 1
     requests = ", ".join(
@@ -92,14 +92,14 @@ def test_worked_example(example: Example) -> None:
 
 
 def test_e4_refuses_the_change_with_its_rule_and_numbers() -> None:
-    scenario = Scenario().say("Out 6000; discount 4001")
+    scenario = Scenario().play("Out 6000; discount 4001")
 
     assert scenario.refused == ["rejected R14"]
     assert {10000, 6000} & set(scenario.event("change.rejected").numbers.values())
 
 
 def test_e6_reports_the_excess_and_stores_the_third_invoice_as_standalone() -> None:
-    scenario = Scenario().say("Out 7000; Out 5000; Out 1000")
+    scenario = Scenario().play("Out 7000; Out 5000; Out 1000")
 
     assert [one.numbers.get("excess") for one in scenario.events if one.type == "invoice.accepted"][-1] == 2000
     assert [(one["invoiceNumber"], one["excess"], one["status"]) for one in scenario.state["invoices"]] == [
@@ -108,7 +108,7 @@ def test_e6_reports_the_excess_and_stores_the_third_invoice_as_standalone() -> N
 
 
 def test_e7_dead_letters_only_the_conflict() -> None:
-    scenario = Scenario().say("Out 6000 as 1; Out 6000 as 1; Out 6000 as 1; Out 7000 as 1")
+    scenario = Scenario().play("Out 6000 as 1; Out 6000 as 1; Out 6000 as 1; Out 7000 as 1")
 
     assert scenario.refused == ["conflicting_duplicate R8"]
     assert scenario.fates["duplicate"] == 2
@@ -116,28 +116,28 @@ def test_e7_dead_letters_only_the_conflict() -> None:
 
 
 def test_e8_rejects_the_invoice_by_the_rule_of_cancellation() -> None:
-    assert Scenario().say("cancel; Out 1000").refused == ["rejected R22"]
+    assert Scenario().play("cancel; Out 1000").refused == ["rejected R22"]
 
 
 def test_e9_refuses_the_cancellation() -> None:
-    assert Scenario().say("Out 6000; cancel").refused == ["rejected R23"]
+    assert Scenario().play("Out 6000; cancel").refused == ["rejected R23"]
 
 
 def test_e10_settles_with_the_first_invoice_and_e11_only_with_the_last() -> None:
-    assert Scenario(by="total").say("Out 2000").told == "settle 10000"
-    assert Scenario(by="hold").say("Out 2000").told == ""
+    assert Scenario(by="total").play("Out 2000").commands == "settle 10000"
+    assert Scenario(by="hold").play("Out 2000").commands == ""
 
 
 def test_e17_and_e18_name_the_missing_authorization() -> None:
-    first = Scenario().say("auto 10000; discount 1500; increase 1500")
-    second = Scenario(pay("p1", 10000, cap=12000)).say("Out 6000; discount 1500; increase 3000")
+    first = Scenario().play("auto 10000; discount 1500; increase 1500")
+    second = Scenario(pay("p1", 10000, cap=12000)).play("Out 6000; discount 1500; increase 3000")
 
     assert 1500 in first.event("authorization.needed").numbers.values()
     assert 1000 in second.event("authorization.needed").numbers.values()
 
 
 def test_e28_retries_with_a_new_id_that_names_the_old_command() -> None:
-    scenario = Scenario().say("hold; Out 6000; declined settle 6000; go; Out 4000; retry settle 6000")
+    scenario = Scenario().play("hold; Out 6000; declined settle 6000; go; Out 4000; retry settle 6000")
 
     first, _, again = scenario.issued
     assert again.retry_of == first.command_id

@@ -108,7 +108,7 @@ def test_a_row_stored_by_an_earlier_version_is_read():
 def test_amounts_moved_today_are_counted_once_however_often_their_events_come(
     by: str, play: str, expected: tuple[int, int, int]
 ) -> None:
-    scenario = Scenario(by=by).say(play)
+    scenario = Scenario(by=by).play(play)
     row = Row()
     for event in scenario.events:
         row = fold(
