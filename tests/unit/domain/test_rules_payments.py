@@ -228,9 +228,9 @@ def test_r26_a_part_that_rounds_to_zero_counts_as_taken_if_no_command_follows(by
 def test_r26_a_failed_amount_never_counts_as_a_part_that_rounds_to_zero() -> None:
     """Of a, 10000 are worth 1: the 2000 that b has no room for round to 0. The 2000 that failed can be retried."""
     scenario = Scenario(pay("a", 1, reference=10000, by="total"), pay("b", 2000, by="total"), value=4000)
-    scenario.script("settle", "declined").say("Out 1000; Out 1000; Out 2000; retry settle 2000")
+    scenario.script("settle", "declined").play("Out 1000; Out 1000; Out 2000; retry settle 2000")
 
-    assert scenario.told_of("b") == "settle 2000, settle 2000"
+    assert scenario.commands_of("b") == "settle 2000, settle 2000"
     scenario.shows("S 2000, K 4000, finished")
 
 

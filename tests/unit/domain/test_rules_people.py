@@ -226,9 +226,9 @@ def test_r39_a_settle_may_be_resolved_for_more_up_to_the_cap_and_the_excess_join
 def test_r39_the_excess_of_a_resolution_covers_a_failure_of_the_same_payment_first() -> None:
     """The payment has no room left to retry its own failure; the other one has."""
     scenario = Scenario(pay("a", 1000), pay("b", 3000))
-    scenario.say("hold; Out 2000; Out 2000; declined settle 1000 on a; declined settle 1000 on b; manual settle 2000")
+    scenario.play("hold; Out 2000; Out 2000; declined settle 1000 on a; declined settle 1000 on b; manual settle 2000")
 
-    scenario.say("resolve 3000 settle 2000; go; retry settle 1000 on a").shows("S 4000, lacks 0, finished")
+    scenario.play("resolve 3000 settle 2000; go; retry settle 1000 on a").shows("S 4000, lacks 0, finished")
 
 
 def test_r39_a_resolution_above_the_cap_is_refused() -> None:
