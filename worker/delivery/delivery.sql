@@ -65,11 +65,11 @@ FROM commands WHERE command_id = ANY ($1::text[]) AND turn AND state = 'waiting'
     AND due_at <= $2 AND partition = ANY ($3::integer[])
 
 -- name: past_horizon
--- A connector's commands that were sent for a whole horizon without a definite answer.
+-- A connector's commands that were sent for a whole horizon without a definite answer, and could be sent again now.
 SELECT command_id FROM commands
 WHERE state = 'waiting' AND uncertain AND connector = $1 AND first_attempt_at <= $2
-    AND partition = ANY ($3::integer[]) AND turn AND begun IS NULL
-LIMIT $4
+    AND partition = ANY ($3::integer[]) AND turn AND begun IS NULL AND due_at <= $4
+LIMIT $5
 
 -- name: attempts_without_result
 -- Commands of these partitions with an attempt that began and has no result yet.

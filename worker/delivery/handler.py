@@ -181,7 +181,7 @@ class DeliveryHandler:
         for lane in self._lanes.values():
             if lane.connector is not None and lane.condition.not_before_ms > cycle.now_ms:
                 before_ms = cycle.now_ms - schedule.horizon_ms(lane.connector)
-                ids = await store.past_horizon(lane.name, partitions, before_ms)
+                ids = await store.past_horizon(lane.name, partitions, before_ms, cycle.now_ms)
                 for job in await store.sendable(ids, partitions, cycle.now_ms) if ids else []:
                     await booking.end_at_horizon(cycle, store, job)
 

@@ -135,10 +135,10 @@ class Store:
         rows = await self._connection.fetch(_SQL["sendable"], list(ids), moment(now_ms), list(partitions))
         return [_job(row) for row in rows]
 
-    async def past_horizon(self, connector: str, partitions: Iterable[int], before_ms: int) -> list[str]:
-        """A connector's unknown commands whose first attempt was before this time."""
+    async def past_horizon(self, connector: str, partitions: Iterable[int], before_ms: int, now_ms: int) -> list[str]:
+        """A connector's unknown commands that are due and whose first attempt was before this time."""
         rows = await self._connection.fetch(
-            _SQL["past_horizon"], connector, moment(before_ms), list(partitions), GIVEN_UP_MAX
+            _SQL["past_horizon"], connector, moment(before_ms), list(partitions), moment(now_ms), GIVEN_UP_MAX
         )
         return [row["command_id"] for row in rows]
 

@@ -260,6 +260,30 @@ async def test_the_horizon_passes_while_the_connector_is_stopped(delivery: Deliv
     assert delivery.outcomes() == [("unknown", "a")]
 
 
+async def test_commands_that_are_not_due_keep_no_other_from_its_horizon(
+    delivery: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("worker.delivery.store.GIVEN_UP_MAX", 1)
+    delivery.connectors(acme="probe_seconds = 3600")
+    delivery.handler.reload()
+    delivery.plan("forbidden")
+    delivery.send("refused")
+    await delivery.cycle()
+    await delivery.until_result()
+    delivery.send("not due")
+    delivery.send("due")
+    await delivery.cycle()
+
+    for command_id, hours_ago, wait in (("not due", 26, "1 h"), ("due", 25, "0")):
+        await delivery.connection.execute(
+            "UPDATE commands SET uncertain = true, attempts = 1, first_attempt_at = now() - $2 * interval '1 h',"
+            " due_at = now() + $3::text::interval WHERE command_id = $1",
+            command_id, hours_ago, wait,
+        )  # fmt: skip
+    await delivery.connection.execute("ANALYZE commands")
+    await delivery.run_until(("due", "unknown"), ("not due", "waiting"))
+
+
 async def test_commands_of_a_connector_removed_from_the_file_during_a_cycle_wait(
     delivery: DeliveryHarness,
 ):
