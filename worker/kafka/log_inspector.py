@@ -11,6 +11,7 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import (
     KafkaConnectionError,
     LeaderNotAvailableError,
@@ -22,7 +23,7 @@ from aiokafka.errors import (
 
 from worker.kafka.connecting import client_options, start_client, stop_consumer
 from worker.kafka.leader_epochs import ends_of_epochs, leader_epochs
-from worker.kafka.records import UNKNOWN_EPOCH, Place, Position
+from worker.kafka.records import NO_LEADER, UNKNOWN_EPOCH, Place, Position
 from worker.kafka.topic_ids import topic_ids
 from worker.settings import Settings
 
@@ -32,6 +33,8 @@ ATTEMPT_SECONDS_MAX = 2.0
 PAUSE_SECONDS = 0.1
 # After this long, accept a leader epoch older than one already seen: disks may have been restored.
 OLDER_LEADER_SECONDS = 5.0
+# How often the client refreshes its metadata, which names the partitions without a leader.
+METADATA_AGE_SECONDS_MAX = 1.0
 RETRIED = (
     KafkaConnectionError, LeaderNotAvailableError, NodeNotReadyError, NotLeaderForPartitionError, RequestTimedOutError,
     TimeoutError,
@@ -43,17 +46,29 @@ _Answer = TypeVar("_Answer")
 class LogInspector:
     """Asks about topics, which are named without prefix, and consumes nothing."""
 
-    def __init__(self, settings: Settings, topics: tuple[str, ...]) -> None:
+    def __init__(self, settings: Settings, topics: tuple[str, ...], dead_letter_topics: tuple[str, ...] = ()) -> None:
+        """`dead_letter_topics`: only their leaders are of interest."""
         self._settings = settings
         self._logical = {settings.topic(name): name for name in topics}
+        self._led = [(topic, partition) for topic in (*topics, *dead_letter_topics)
+                     for partition in range(settings.topic_partitions)]  # fmt: skip
+        self.leaderless: dict[Place, float] = {}
+        """The partitions that have no leader, and since when, on the monotonic clock."""
         self._consumer: AIOKafkaConsumer | None = None
         self._ids: dict[str, UUID] = {}
 
     async def start(self) -> None:
         """Connects."""
-        consumer = AIOKafkaConsumer(**client_options(self._settings), isolation_level="read_uncommitted")
+        consumer = AIOKafkaConsumer(
+            **client_options(self._settings),
+            isolation_level="read_uncommitted",
+            metadata_max_age_ms=round(1000 * METADATA_AGE_SECONDS_MAX),
+        )
         self._consumer = consumer
         await start_client(consumer, self._settings)
+        client = consumer._client  # noqa: SLF001 - there is no public way to its metadata
+        client.cluster.add_listener(self._note_leaders)
+        await client.set_topics({self._settings.topic(topic) for topic, _ in self._led})
 
     async def stop(self) -> None:
         """Disconnects."""
@@ -116,6 +131,11 @@ class LogInspector:
     def to_place(self, partition: TopicPartition) -> Place:
         """Without the prefix."""
         return self._logical[partition.topic], partition.partition
+
+    def _note_leaders(self, cluster: ClusterMetadata) -> None:
+        now = time.monotonic()
+        self.leaderless = {place: self.leaderless.get(place, now) for place in self._led
+                           if cluster.leader_for_partition(self.to_partition(place)) == NO_LEADER}  # fmt: skip
 
     async def _retrying(self, ask: Callable[[AIOKafkaClient], Awaitable[_Answer]]) -> _Answer:
         """Asks, and retries while brokers restart or leadership moves."""

@@ -13,6 +13,8 @@ Place = tuple[str, int]
 Origin = tuple[str, int, int]
 # The leader epoch of a record from a broker that does not send it.
 UNKNOWN_EPOCH = -1
+# The leader, in brokers' metadata, of a partition that has none.
+NO_LEADER = -1
 
 
 class Position(NamedTuple):

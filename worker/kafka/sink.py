@@ -1,18 +1,19 @@
 """Writes records in order to the given partitions, and reports when Kafka has acknowledged them."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Any, Self
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import RecordMetadata
 
 from worker.kafka.connecting import client_options, start_client
 from worker.kafka.packing import Batch, join_small, pack
-from worker.kafka.records import Outgoing, Place
+from worker.kafka.records import NO_LEADER, Outgoing, Place
 from worker.settings import Settings
 
 STOP_SECONDS_MAX = 0.5
@@ -23,12 +24,16 @@ Ack = asyncio.Future[RecordMetadata]
 class Sink:
     """An idempotent producer with `acks=all`; the partition of each record is given.
 
-    While `may_write` returns False, batches that were handed over stay queued.
+    While `may_write` returns False, batches that were handed over stay queued. `waits_for_leaders`: so do batches for
+    partitions without a leader; otherwise they fail in the end, and later batches of their partitions with them.
     """
 
-    def __init__(self, settings: Settings, may_write: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self, settings: Settings, may_write: Callable[[], bool] = lambda: True, *, waits_for_leaders: bool = False
+    ) -> None:
         self._settings = settings
         self._may_write = may_write
+        self._waits_for_leaders = waits_for_leaders
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> Self:
@@ -47,6 +52,8 @@ class Sink:
         except BaseException:
             await _stop_now(producer)
             raise
+        if self._waits_for_leaders:
+            producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 - there is no public way
         self._producer = producer
 
     async def stop(self) -> None:
@@ -69,19 +76,30 @@ class Sink:
 
         It waits while an earlier batch of the same place is still queued, so places take turns.
         """
-        producer = self._producer
-        if producer is None:
-            raise RuntimeError("the sink was not started")
         by_place: dict[Place, list[Batch]] = {}
         for batch in batches:
             by_place.setdefault(batch.place, []).append(batch)
-        acks: list[tuple[Place, int, Ack]] = []
-        for batch in chain.from_iterable(zip_longest(*map(join_small, by_place.values()))):
-            if batch is not None:
-                topic, partition = batch.place
-                ack = await producer.send_batch(batch, self._settings.topic(topic), partition=partition)
-                acks.append((batch.place, batch.record_count(), ack))
-        return acks
+        return [
+            (batch.place, batch.record_count(), await self._queue(batch))
+            for batch in chain.from_iterable(zip_longest(*map(join_small, by_place.values())))
+            if batch is not None
+        ]
+
+    async def _queue(self, batch: Batch) -> Ack:
+        """Queues a batch once the one before it in its place has left the queue; raises if that takes too long."""
+        producer = self._producer
+        if producer is None:
+            raise RuntimeError("the sink was not started")
+        partition = TopicPartition(self._settings.topic(batch.place[0]), batch.place[1])
+        while True:
+            try:
+                ack: Ack = await producer.send_batch(batch, partition.topic, partition=partition.partition)
+            except KafkaTimeoutError:
+                leader = producer.client.cluster.leader_for_partition(partition)
+                if not self._waits_for_leaders or leader != NO_LEADER:
+                    raise
+            else:
+                return ack
 
 
 def _write_only_while(producer: AIOKafkaProducer, may_write: Callable[[], bool]) -> None:

@@ -70,13 +70,13 @@ class Source:
         self.group = settings.topic(names.group(role))
         self._topics = topics
         self._arrived = arrived
-        self.inspector = LogInspector(settings, topics)
+        dead_letter_topics = tuple(name + names.DEAD_LETTER_SUFFIX for name in names.READ.get(role, ()))
+        self.inspector = LogInspector(settings, topics, dead_letter_topics)
         self._logical = {settings.topic(name): name for name in topics}
         self._consumer: AIOKafkaConsumer | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._buffer = RecordBuffer()
         self._assigned_at = 0.0
-        self._leaderless: dict[TopicPartition, float] = {}
         self._positions: dict[Place, Position] = {}
         """Behind what was fetched, with the newest leader whose log is known to contain all before."""
 
@@ -170,16 +170,6 @@ class Source:
             return 0.0
         answers_ms = (self._consumer.last_poll_timestamp(partition) or 0 for partition in self._consumer.assignment())
         return max(0.0, time.time() - max(max(answers_ms, default=0) / 1000, self._assigned_at))
-
-    def leaderless_partitions(self, seconds_min: float) -> list[str]:
-        """Assigned partitions that had no leader at any call for longer than this; call it regularly."""
-        if self._consumer is None:
-            return []
-        leader, now = self._consumer._client.cluster.leader_for_partition, time.monotonic()  # noqa: SLF001 - no public way
-        leaderless = (partition for partition in self._consumer.assignment() if leader(partition) in (None, -1))
-        self._leaderless = {partition: self._leaderless.get(partition, now) for partition in leaderless}
-        lasting = sorted(partition for partition, since in self._leaderless.items() if now - since > seconds_min)
-        return [f"{partition.topic} partition {partition.partition}" for partition in lasting]
 
     def widened_topics(self) -> dict[str, int]:
         """Topics with more partitions than TOPIC_PARTITIONS, and how many they have, by the client's metadata."""

@@ -57,7 +57,7 @@ class Ownership:
         self.member_id = f"{socket.gethostname()[:20]}-{secrets.token_hex(6)}"
         _own_member_ids.append(self.member_id)
         self.claimed: dict[int, TakenPartition] = {}
-        """Claimed partitions that the session has not taken over yet; the session empties it."""
+        """Our partitions that the session has not taken over yet, or has set aside; the session takes them out."""
         self.surplus: frozenset[int] = frozenset()
         """Partitions above our fair share, for the session to hand over."""
         self.alone = False
@@ -159,7 +159,7 @@ class Ownership:
     async def _balance(self, share: int) -> None:
         if len(self._held) < share and self.accepting:
             await self._claim(share - len(self._held))
-        elif len(self._held) > share and not self.surplus and not self.claimed:
+        elif len(self._held) > share and not self.surplus:
             self.surplus = frozenset(sorted(self._held)[share:])
             self._control.changed.set()
         if self.accepting and not self.surplus:

@@ -1,7 +1,11 @@
-"""Publishes committed outbox rows in order, and keeps account of which Kafka has acknowledged."""
+"""Publishes committed outbox rows in order, and keeps account of which Kafka has acknowledged.
+
+Each partition has a queue of its own: one whose records Kafka does not take holds up no other.
+"""
 
 import asyncio
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
 
@@ -23,16 +27,15 @@ class Publisher:
     def __init__(self, sink: Sink, control: Control) -> None:
         self._sink = sink
         self._control = control
-        self._queue: list[Row] = []
-        self._queued = asyncio.Event()
+        self._queues: defaultdict[int, list[Row]] = defaultdict(list)
+        self._tasks: dict[int, asyncio.Task[None]] = {}
         self._known: dict[int, int] = {}
         self._acknowledged: list[int] = []
         self.acknowledged_offsets = AcknowledgedOffsets()
         self._unacknowledged: dict[int, tuple[int, float]] = {}
-        self._bytes = 0
+        self._bytes = Counter[int]()
+        """Of the rows that are not acknowledged, by partition."""
         self._waiters: set[asyncio.Task[None]] = set()
-        self._task = asyncio.create_task(self._run(), name="publisher")
-        self._task.add_done_callback(lambda _: control.changed.set())
         self.failure: BaseException | None = None
 
     def enqueue(self, rows: Sequence[Row]) -> None:
@@ -41,10 +44,10 @@ class Publisher:
         for row in rows:
             self._known[row.id] = row.partition
             self._unacknowledged[row.id] = (row.size, now)
-            self._bytes += row.size
-            self._queue.append(row)
-        if rows:
-            self._queued.set()
+            self._bytes[row.partition] += row.size
+            self._queues[row.partition].append(row)
+        for partition in self._queues.keys() - self._tasks.keys():
+            self._tasks[partition] = asyncio.create_task(self._run(partition), name=f"publisher of {partition}")
 
     @property
     def known(self) -> Iterable[int]:
@@ -52,16 +55,20 @@ class Publisher:
         return self._known.keys()
 
     def has_room(self) -> bool:
-        """Whether more may be committed."""
-        return self._bytes < UNACKNOWLEDGED_BYTES_MAX
+        """Whether more may be committed. Rows of partitions that were set aside do not count."""
+        return sum(self._bytes[partition] for partition in self._control.epochs) < UNACKNOWLEDGED_BYTES_MAX
 
-    def holds(self, partitions: frozenset[int]) -> bool:
-        """Whether any row of these partitions is not yet acknowledged and deleted."""
-        return not partitions.isdisjoint(self._known.values())
+    def held(self) -> set[int]:
+        """The partitions of the rows that are not yet acknowledged and deleted."""
+        return set(self._known.values())
+
+    def unacknowledged(self) -> set[int]:
+        """The partitions of the rows that Kafka has yet to acknowledge."""
+        return {partition for partition, size in self._bytes.items() if size}
 
     def waits_for(self, ids: frozenset[int]) -> bool:
-        """Whether Kafka has yet to acknowledge any of these rows."""
-        return not ids.isdisjoint(self._unacknowledged)
+        """Whether Kafka has yet to acknowledge any of these rows, apart from partitions that were set aside."""
+        return any(self._known[row_id] in self._control.epochs for row_id in ids & self._unacknowledged.keys())
 
     def acknowledged(self) -> tuple[list[int], dict[Place, int]]:
         """Returns the ids of acknowledged rows, and the offsets reached; both stay until `forget`."""
@@ -81,15 +88,14 @@ class Publisher:
 
     async def discard(self) -> None:
         """Stops publishing; the next owner of the partitions finds the rows in the outbox."""
-        await end([self._task, *self._waiters])
+        await end([*self._tasks.values(), *self._waiters])
 
-    async def _run(self) -> None:
+    async def _run(self, partition: int) -> None:
+        """Hands over what one partition has queued. After a failure nothing more is published behind what failed."""
         try:
-            while True:
-                await self._queued.wait()
-                self._queued.clear()
-                rows, self._queue = self._queue, []
+            while rows := self._queues.pop(partition, None):
                 await self._hand_over(rows)
+            del self._tasks[partition]
         except Exception as problem:  # noqa: BLE001 - the session raises it
             self._fail(problem)
 
@@ -114,7 +120,7 @@ class Publisher:
         now = time.monotonic()
         for row_id in ids:
             size, since = self._unacknowledged.pop(row_id)
-            self._bytes -= size
+            self._bytes[self._known[row_id]] -= size
             self._acknowledged.append(row_id)
             metrics.publish_seconds.observe(now - since)
         metrics.outbox_rows.set(len(self._unacknowledged))

@@ -145,7 +145,7 @@ class Runner:
             self._topics_doubted = False
         if self._sink is None:
             # A process that was frozen publishes nothing before the database has confirmed its lease.
-            sink = Sink(self._settings, self._control.lease_is_valid)
+            sink = Sink(self._settings, self._control.lease_is_valid, waits_for_leaders=True)
             await sink.start()
             self._sink = sink
         return self._sink

@@ -5,6 +5,8 @@ import contextlib
 import time
 from collections.abc import Mapping
 
+from aiokafka.errors import LeaderNotAvailableError
+
 from worker import metrics, telemetry
 from worker.kafka.records import Place, Position
 from worker.kafka.sink import Sink
@@ -13,9 +15,10 @@ from worker.settings import Settings
 from worker.stream import garbage
 from worker.stream.clock import WallClock
 from worker.stream.control import Control
-from worker.stream.cycle import Handler
+from worker.stream.cycle import Handler, TakenPartition
 from worker.stream.cycle_runner import CycleRunner
 from worker.stream.hand_over import HandOver
+from worker.stream.leaders import Leaders
 from worker.stream.misplaced_rows import MisplacedRows
 from worker.stream.offset_reporter import OffsetReporter
 from worker.stream.ownership import Ownership
@@ -31,9 +34,6 @@ TIDY_SECONDS = 0.1
 IDLE_LOOP_SECONDS = 1.0
 FLUSH_SECONDS_MAX = 2.0
 KAFKA_SILENT_SECONDS_MAX = 5.0
-# Longer than brokers take to elect another leader.
-LEADERLESS_SECONDS_MAX = 5.0
-LEADERLESS_NAMED_MAX = 3
 TOPIC_WIDENED = "topic_widened"
 
 
@@ -52,6 +52,7 @@ class Session:
             settings.database, handler.role, settings.topic_partitions, control, self._beats_ended
         )
         self._source = Source(settings, handler.role, (*handler.topics, *handler.outputs), control.changed.set)
+        self._leaders = Leaders(settings, self._source.inspector, self._ownership, control)
         self._publisher = Publisher(sink, control)
         self._misplaced = MisplacedRows(self._ownership, self._publisher)
         self._offset_reporter = OffsetReporter(self._source)
@@ -82,12 +83,12 @@ class Session:
             self._control.changed.clear()
             self._raise_failures()
             self._check_clock()
-            if self._ownership.claimed:
+            if self._ownership.claimed and not self.stopping:
                 await self._take()
             await self._takeover.verify_foreign_writes()
             if not self._working and self._takeover.left_over_is_published():
                 self._working = True
-                self._health.working(owns_partitions=bool(self._control.epochs))
+                self._health.working(owns_partitions=bool(self._control.epochs or self._ownership.claimed))
             if await self._all_handed_over():
                 return
             if await self._run_due_cycle():
@@ -123,10 +124,8 @@ class Session:
 
     def kafka_problem(self) -> str | None:
         """Returns what is overdue at the brokers: a leader, any answer, or an acknowledgement."""
-        if leaderless := self._source.leaderless_partitions(LEADERLESS_SECONDS_MAX):
-            named, more = ", ".join(leaderless[:LEADERLESS_NAMED_MAX]), len(leaderless) - LEADERLESS_NAMED_MAX
-            others = f" and {more} more" if more > 0 else ""
-            return f"Kafka has no leader for {named}{others}: records written there wait"
+        if problem := self._leaders.problem():
+            return problem
         if (silent := self._source.silent_seconds() or 0.0) > KAFKA_SILENT_SECONDS_MAX:
             return f"Kafka has not answered for {silent:.0f} s"
         if (waiting := self._publisher.waiting_seconds()) > KAFKA_SILENT_SECONDS_MAX:
@@ -161,52 +160,88 @@ class Session:
             self._control.wake()
 
     async def _take(self) -> None:
-        """Takes over the claimed partitions and begins to read them."""
-        claimed, self._ownership.claimed = self._ownership.claimed, {}
+        """Takes over the claimed partitions that Kafka has leaders for, and begins to read them.
+
+        One that was set aside is not taken before all its rows in memory are acknowledged, so that the ends of its
+        topics do not move meanwhile.
+        """
+        waiting = self._leaders.missing() | self._publisher.unacknowledged()
+        taken = {partition: one for partition, one in self._ownership.claimed.items() if partition not in waiting}
+        if not taken:
+            return
+        for partition in taken:
+            del self._ownership.claimed[partition]
         self._working = False
         self._health.attempt_started()
-        stored = await self._takeover.take(claimed)
+        stored = await self._takeover.take(taken)
         self._positions |= stored
         await self._source.assign(self._positions)
         self._offset_reporter.note({place: offset for place, offset in stored.items() if offset > 0})
         self._control.wake()
-        telemetry.log.info("partitions taken", partitions=sorted(claimed), owned=len(self._control.epochs))
+        telemetry.log.info("partitions taken", partitions=sorted(taken), owned=len(self._control.epochs))
 
     async def _wait_for_room(self) -> None:
         """Waits until enough committed records are acknowledged by Kafka for more to be committed."""
         while not self._publisher.has_room():
             self._raise_failures()
+            if leaderless := self._leaders.lost():
+                raise LeaderNotAvailableError(f"partitions {sorted(leaderless)}")  # the next session sets them aside
             self._control.changed.clear()
             await self._wait()
 
     async def _all_handed_over(self) -> bool:
         """Takes the next step of a hand-over, if one is due; returns whether we stop and own nothing any more."""
-        if self._hand_over is None and (self.stopping or self._ownership.surplus):
-            await self._begin_hand_over()
+        if self._hand_over is None:
+            await self._begin_due_hand_over()
         if (hand_over := self._hand_over) is None or not hand_over.released():
             return False
         if not hand_over.booked:
             hand_over.booked = True
             await self._cycle_runner.run([])
-        if self._publisher.holds(hand_over.partitions):
+        unpublished = hand_over.partitions & self._publisher.held()
+        kept = hand_over.partitions if hand_over.leaderless else unpublished & self._leaders.lost()
+        if unpublished - kept:
             return False
-        await self._ownership.release(hand_over.partitions)
         self._hand_over = None
-        self._control.own({partition: epoch for partition, epoch in self._control.epochs.items()
-                           if partition not in hand_over.partitions})  # fmt: skip
-        telemetry.log.info("partitions handed over", partitions=sorted(hand_over.partitions))
+        await self._let_go(hand_over.partitions, kept)
         return self.stopping and not self._control.epochs
 
-    async def _begin_hand_over(self) -> None:
-        everything = frozenset(self._control.epochs)
+    async def _let_go(self, partitions: frozenset[int], kept: frozenset[int]) -> None:
+        """Ends our work on these partitions; other members may claim them, except those kept for want of a leader."""
+        epochs = self._control.epochs
+        self._control.own({one: epoch for one, epoch in epochs.items() if one not in partitions})
+        if kept:
+            self._ownership.claimed |= {one: TakenPartition(epochs[one], None) for one in kept}
+            telemetry.log.warning("partitions without a leader set aside", partitions=sorted(kept))
+        if released := partitions - kept:
+            await self._ownership.release(released)
+            telemetry.log.info("partitions handed over", partitions=sorted(released))
+
+    async def _begin_due_hand_over(self) -> None:
+        """Begins to hand over everything if we stop, else what is above our share, else what has lost its leader."""
+        claimed, owned = self._ownership.claimed, frozenset(self._control.epochs)
+        leaderless = False
         if self.stopping:
             self._ownership.accepting = False
-        partitions = everything if self.stopping else self._ownership.surplus
+            partitions = owned.union(claimed)
+        elif self._ownership.surplus:
+            partitions = self._ownership.surplus
+        elif partitions := owned & self._leaders.lost():
+            leaderless = True
+        else:
+            return
+        # Rows in memory may still be published: nobody else takes these partitions before this session ends.
+        partitions -= self._publisher.unacknowledged() & claimed.keys()
+        if not partitions and not self.stopping:
+            self._ownership.surplus = frozenset()
+            return
+        for partition in partitions & claimed.keys():
+            del claimed[partition]
         self._positions = {place: at for place, at in self._positions.items() if place[1] not in partitions}
         await self._offset_reporter.flush(FLUSH_SECONDS_MAX)
         self._offset_reporter.forget(partitions)
         await self._source.assign(self._positions)
-        self._hand_over = HandOver(partitions, self._handler, self._control)
+        self._hand_over = HandOver(partitions, self._handler, self._control, leaderless=leaderless)
 
     async def _run_due_cycle(self) -> bool:
         """Runs one cycle if there is a reason for one; returns whether it did."""

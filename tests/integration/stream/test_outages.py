@@ -23,7 +23,7 @@ from worker.kafka.topic_ids import topic_ids
 from worker.postgres import connecting
 from worker.postgres.connecting import connected
 from worker.settings import load
-from worker.stream import pace, publisher, runner, session, session_health
+from worker.stream import leaders, pace, publisher, runner, session_health
 from worker.stream.ownership import LEASE_SECONDS
 
 
@@ -75,7 +75,7 @@ async def test_commits_stop_at_the_buffer_limit_while_kafka_accepts_nothing(
     cycle_records, accepts = 50, list[bool]()
     monkeypatch.setattr(publisher, "UNACKNOWLEDGED_BYTES_MAX", 1)
     monkeypatch.setattr(pace, "RECORDS_MAX", cycle_records)
-    monkeypatch.setattr(runner, "Sink", lambda settings, _: Sink(settings, lambda: bool(accepts)))
+    monkeypatch.setattr(runner, "Sink", lambda settings, _, **more: Sink(settings, lambda: bool(accepts), **more))
     worker = InProcessWorker(deployment.settings)
     worker.control.pace.records_max = cycle_records
     await deployment.send_many([(f"order-{n % 10}", b"{}", None) for n in range(1_000)])
@@ -365,13 +365,13 @@ async def test_a_locked_row_is_reported_with_its_table(deployment: StreamDeploym
 
 async def test_a_partition_without_a_leader_is_reported(deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch):
     """The other partitions are still read, so nothing showed why the invoices of this one wait."""
-    monkeypatch.setattr(session, "LEADERLESS_SECONDS_MAX", 0.0)
+    monkeypatch.setattr(leaders, "LEADERLESS_SECONDS_MAX", 0.0)
     worker = await start_and_consume(deployment)
     lost = TopicPartition(deployment.settings.topic(names.INVOICES), 1)
     leader_of = ClusterMetadata.leader_for_partition
 
     def is_reported() -> bool:
-        problem = f"Kafka has no leader for {lost.topic} partition 1: records written there wait"
+        problem = f"Kafka has no leader for {lost.topic} partition 1: all records of partition 1 wait"
         return worker.runner.condition() == {"problem": problem}
 
     with monkeypatch.context() as leaderless:

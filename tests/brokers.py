@@ -1,0 +1,88 @@
+"""Several brokers of one cluster, and topics whose partitions have one replica each, on a broker that a test names."""
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import NewTopic
+
+from worker.stack.broker import Broker
+from worker.stack.home import LOOPBACK, Home
+
+FIRST = 1
+
+
+class JoiningBroker(Broker):
+    """Joins the cluster of the first broker, which stays the only controller."""
+
+    def __init__(self, home: Home, number: int, first: Broker) -> None:
+        super().__init__(home)
+        self._number = number
+        self._first = first
+
+    def prepare(self) -> None:
+        super().prepare()
+        meta = self.data / "meta.properties"
+        [cluster_id] = re.findall("cluster.id=.*", (self._first.data / "meta.properties").read_text())
+        ours = re.sub("cluster.id=.*", cluster_id, meta.read_text())
+        meta.write_text(re.sub("node.id=.*", f"node.id={self._number}", ours))
+
+    def accepts(self) -> bool:
+        try:
+            socket.create_connection((LOOPBACK, self.home.port("kafka")), 5).close()
+        except OSError:
+            return False
+        return True
+
+    def command(self) -> list[str]:
+        command = super().command()
+        with self._settings.open("a") as settings:  # the last value of a name is in force
+            settings.write(
+                f"process.roles=broker\nnode.id={self._number}\nlisteners=BROKER://{self.address}\n"
+                f"controller.quorum.voters={FIRST}@{LOOPBACK}:{self._first.home.port('kafka_controller')}\n"
+            )
+        return command
+
+    def kill(self) -> None:
+        for process in self._processes()[0]:
+            process.kill()
+            process.wait()
+
+
+@asynccontextmanager
+async def cluster(folder: Path, size: int) -> AsyncIterator[tuple[Broker, list[JoiningBroker]]]:
+    """The first broker, which has the cluster's own topics, and the others. All run, and are stopped at the end."""
+    first = Broker(Home(folder / "broker-1"))
+    others = [JoiningBroker(Home(folder / f"broker-{number}"), number, first) for number in range(2, size + 1)]
+    try:
+        await _start(first)
+        reading = AIOKafkaConsumer(bootstrap_servers=first.address, group_id="any")
+        await reading.start()
+        await reading.committed(TopicPartition("none", 0))
+        await reading.stop()
+        for broker in others:
+            await _start(broker)
+        yield first, others
+    finally:
+        for started in (*others, first):
+            await asyncio.to_thread(started.stop)
+
+
+def placed(prefix: str, broker_of: Callable[[str, int], int]) -> Callable[..., NewTopic]:
+    """Stands for `NewTopic` where topics are created: each partition has one replica, on the broker of this number."""
+
+    def new_topic(topic: str, partitions: int, _factor: int, _replicas: Any, config: Mapping[str, Any]) -> NewTopic:
+        name = topic.removeprefix(prefix)
+        return NewTopic(topic, -1, -1, {number: [broker_of(name, number)] for number in range(partitions)}, config)
+
+    return new_topic
+
+
+async def _start(broker: Broker) -> None:
+    broker.home.make()
+    await asyncio.to_thread(broker.start)
