@@ -1,10 +1,10 @@
 """What failed and short settles are missing: how much of each a person may still retry or give up (R27, R39).
 
 What a settle failed to take is kept twice, because it answers two questions (docs/decisions.md, 5): `order.lacks` says
-how much each invoice lacks, `command.missing` how much a person may decide about. In PARTIAL a settle is for one
-invoice, and is missing the sum of the lacks that name it. In TOTAL and HOLD it is for the whole order: it may be
-missing what no invoice lacks yet, and `order.given_up` counts what people gave up of V − K. What is listed as failed is
-never more than settles are missing, what is listed as abandoned never more than was given up.
+how much each invoice lacks, `command.missing` how much a person may decide about. In PARTIAL a settle is for
+accepted invoices, and is missing the sum of the lacks that name it. In TOTAL and HOLD it is for the whole order: it may
+be missing what no invoice lacks yet, and `order.given_up` counts what people gave up of V − K. What is listed as failed
+is never more than settles are missing, what is listed as abandoned never more than was given up.
 
 An example: a TOTAL order of 10000, whose settle is declined.
 
@@ -43,10 +43,10 @@ def without_invoice(order: Order) -> int:
 
 
 def name_held(order: Order) -> list[tuple[str, int, int]]:
-    """Gives lacks for which no payment has room their reason.
+    """Replaces each held lack by lacks that say why no payment has room for it.
 
-    Returns the invoices that lack an amount because it expired, with that amount and how much of another authorization
-    they need.
+    Returns the invoices for which an authorization expired, each with the expired amount and how much of another
+    authorization it needs.
     """
     held = [lack for lack in order.lacks if lack.kind == "held"]
     if not held:
@@ -147,9 +147,9 @@ def _miss_no_more_than_is_left(draft: Draft) -> None:
 
 
 def uncover(draft: Draft, covered: Sequence[Lack]) -> None:
-    """Lists again, newest first, what a capture covered that was our own settle.
+    """Lists again, newest first, what a capture had covered that was our own settle.
 
-    What is lacking beyond that was not asked for yet: it is listed on the newest invoices that no command covers.
+    What else is lacking now was never asked for: it is listed on the newest invoices that no command covers.
     """
     order = draft.order
     again = lacking.remove([*reversed(covered)], lacking.unlisted(order))

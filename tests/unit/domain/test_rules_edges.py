@@ -16,7 +16,7 @@ from tests.unit.domain.scenario import (
     tracking,
 )
 from worker.domain.facts import ConnectorsNamed, OutcomeReported, TimePassed
-from worker.domain.money import divided, to_major
+from worker.domain.money import divided, proportional, to_major
 from worker.domain.objection import changed_since, objection
 from worker.domain.terms import HOUR_MS
 
@@ -79,6 +79,11 @@ def test_r27_an_abandoned_capture_stays_refused_and_other_content_under_its_id_i
 def test_r3_when_no_recipient_has_a_share_left_the_first_takes_all() -> None:
     assert divided(5, [0, 0, 0]) == [5, 0, 0]
     assert divided(5, []) == []
+
+
+def test_r26_a_part_of_zero_of_a_whole_of_zero_takes_the_whole_amount() -> None:
+    """A rest that counts nothing for the order (its reference value is 0) goes along with the last command."""
+    assert proportional(5, 0, 0) == 5
 
 
 def test_r11_a_tracking_update_names_its_rule_and_its_repeat_is_a_duplicate() -> None:
