@@ -82,12 +82,6 @@ async def retry(
     return await _decide(connection, actor, "retry", command_id, changes)
 
 
-async def refuse_retry(connection: Connection, command_id: str) -> None:
-    """Raises `Refused` if the command could not be retried now; records nothing."""
-    if refusal := await _refusal(connection, "retry", await _row(connection, command_id)):
-        raise Refused(refusal)
-
-
 async def resolve(
     connection: Connection, actor: Actor, command_id: str, *, done: int | None = None, operation_id: str | None = None,
     changes: int | None = None,
@@ -155,7 +149,16 @@ async def _decide(
 ) -> EarlierDecision | None:  # fmt: skip
     """Records a decision, once per state of the command; the same call again, also once it took effect, is no error."""
     row = await _row(connection, command_id)
-    refusal = await _refusal(connection, action, row, changes, value, operation_id)
+    order = await read_ledger_order(connection, row["order_id"])
+    view = await read_ledger_view(connection, order, command_id)
+    refusal = changed_since(changes, row["changes"], row["state"]) or objection(
+        action, row["state"], row["done"], row["value"], doubted=view.doubted, over=view.over
+    )
+    if refusal is None and order is not None:
+        if action == "retry":
+            refusal = why_not_asked_again(order, command_id)
+        elif value and operation_id:
+            refusal = why_not_done(order, command_id, value, operation_id)
     decision = HumanDecision(
         actor=actor, action=action, order_id=row["order_id"], command_id=command_id, changes=changes, value=value,
         operation_id=operation_id,
@@ -165,24 +168,6 @@ async def _decide(
     if refusal:
         raise Refused(refusal)
     return await _record(connection, structs.replace(decision, changes=row["changes"]), row["partition"])
-
-
-async def _refusal(
-    connection: Connection, action: DecisionKind, row: Json, changes: int | None = None, value: int | None = None,
-    operation_id: str | None = None,
-) -> str | None:  # fmt: skip
-    """One sentence on why this cannot be decided about the command as it is now, or None."""
-    command_id, order = row["command_id"], await read_ledger_order(connection, row["order_id"])
-    view = await read_ledger_view(connection, order, command_id)
-    refusal = changed_since(changes, row["changes"], row["state"]) or objection(
-        action, row["state"], row["done"], row["value"], doubted=view.doubted, over=view.over
-    )
-    if refusal is None and order is not None:
-        if action == "retry":
-            return why_not_asked_again(order, command_id)
-        if value and operation_id:
-            return why_not_done(order, command_id, value, operation_id)
-    return refusal
 
 
 async def _record(connection: Connection, decision: HumanDecision, partition: int) -> EarlierDecision | None:

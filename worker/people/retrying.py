@@ -1,13 +1,15 @@
 """Retries many commands at once (R39): each is a decision of its own, and a refusal of one does not stop the others."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal, get_args
 
 from msgspec import Struct, field
 
 from worker.domain.kept import decode_order
+from worker.domain.order import Order
+from worker.domain.possible import why_not_asked_again
 from worker.people import commands
 from worker.people.acting import Actor, Refused
 from worker.people.needs import is_over
@@ -68,31 +70,35 @@ async def retry_all(
     picked = await connection.fetch(_SQL["pick_commands"], *wanted.arguments())
     done = Retry()
     for start in range(0, len(picked), BATCH_MAX):
-        for row in await _without_over(connection, picked[start : start + BATCH_MAX]):
-            await _retry(connection, actor, row, done)
+        batch = picked[start : start + BATCH_MAX]
+        orders = await _read_orders(connection, {row["order_id"] for row in batch})
+        for row in batch:
+            order = orders.get(row["order_id"])
+            # A declined command that was asked anew since, or stood in for, is no longer failed.
+            if row["need"] != "failed" or not is_over(order, row["command_id"]):
+                await _retry(connection, actor, row, order, done)
         on_progress(min(start + BATCH_MAX, len(picked)), len(picked))
     return done
 
 
-async def _without_over(connection: Connection, picked: Sequence[Any]) -> list[Any]:
-    """These without the declined ones that were asked anew since, or stood in for: they are no longer failed."""
-    declined = list({row["order_id"] for row in picked if row["need"] == "failed"})
-    rows = await connection.fetch(_SQL["order_documents"], declined) if declined else ()
-    orders = {row["order_id"]: decode_order(row["document"]) for row in rows if row["document"]}
-    return [row for row in picked if not is_over(orders.get(row["order_id"]), row["command_id"])]
+async def _read_orders(connection: Connection, ids: set[str]) -> dict[str, Order]:
+    rows = await connection.fetch(_SQL["order_documents"], list(ids))
+    return {row["order_id"]: decode_order(row["document"]) for row in rows if row["document"]}
 
 
-async def _retry(connection: Connection, actor: Actor | None, row: Any, done: Retry) -> None:
+async def _retry(connection: Connection, actor: Actor | None, row: Any, order: Order | None, done: Retry) -> None:
     command_id, changes, decided_before = row["command_id"], row["changes"], row["noted"]
-    try:
-        if not decided_before and actor is None:
-            await commands.refuse_retry(connection, command_id)
-        elif not decided_before and actor is not None:
+    refusal = None
+    if not decided_before and actor is None:
+        refusal = why_not_asked_again(order, command_id) if order else None
+    elif not decided_before and actor is not None:
+        try:
             decided_before = await commands.retry(connection, actor, command_id, changes=changes) is not None
-    except Refused as refusal:
-        done.refused.append(RefusedRetry(command_id, str(refusal)))
-        return
-    if decided_before:
+        except Refused as problem:
+            refusal = str(problem)
+    if refusal is not None:
+        done.refused.append(RefusedRetry(command_id, refusal))
+    elif decided_before:
         done.decided_before += 1
     else:
         done.noted[row["need"], row["connector"], row["code"]] += 1

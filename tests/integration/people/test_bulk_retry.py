@@ -65,6 +65,7 @@ async def test_a_bulk_retry_names_each_refused_command_with_the_reason_and_retri
     expired = await declined_settle_of_expired_authorization(ledger_on_kafka, "expired")
     unknown = await unknown_settle(ledger_on_kafka, "o2")
 
+    foreseen = await ledger_on_kafka.settlement("commands", "retry", "--all", "--dry-run")
     text = await ledger_on_kafka.settlement("commands", "retry", "--all", *SIGNED, code=1)
     as_json = await ledger_on_kafka.settlement("commands", "retry", "--all", "--json", *SIGNED, code=1)
 
@@ -72,6 +73,9 @@ async def test_a_bulk_retry_names_each_refused_command_with_the_reason_and_retri
         "the authorization of payment expired.p1 has expired, and no other payment takes over what it failed to "
         "capture: abandon it, unless the gateway captures by itself"
     )
+    assert foreseen.splitlines() == [
+        "would retry 1 command: 1 unknown of c1 (no_answer); nothing was done", "refused: 1", f"  {expired}: {why}",
+    ]  # fmt: skip
     assert text.splitlines() == [
         "noted; 1 command will be asked again: 1 unknown of c1 (no_answer)", "refused: 1", f"  {expired}: {why}",
     ]  # fmt: skip
