@@ -96,9 +96,9 @@ def newest_first(order: Order) -> Iterator[tuple[Invoice, int]]:
     return ((invoice, invoice.due) for invoice in reversed(order.invoices.values()) if invoice.output)
 
 
-def list_rest(order: Order, invoices: Iterable[tuple[Invoice, int]], kind: LackKind, command_id: str = "") -> int:
-    """Lists what these sales lack and is not listed yet, of each up to its limit and its value; returns how much."""
-    amount = left = unlisted(order)
+def list_rest(order: Order, invoices: Iterable[tuple[Invoice, int]], kind: LackKind, command_id: str = "") -> None:
+    """Lists what is lacking and not listed yet on these sales, on each up to the given limit and its own value."""
+    left = unlisted(order)
     listed = summed((lack.invoice, lack.amount) for lack in order.lacks)
     found: list[Lack] = []
     for invoice, most in invoices:
@@ -110,4 +110,3 @@ def list_rest(order: Order, invoices: Iterable[tuple[Invoice, int]], kind: LackK
             found.append(Lack(invoice.number, kind, part, command_id))
             left -= part
     add(order, *found)
-    return amount - left

@@ -82,14 +82,14 @@ def _kind(command: Command) -> LackKind:
 
 def list_loss(draft: Draft, command: Command) -> None:
     """Lists what invoices lack because a settle failed or came short."""
-    order = draft.order
+    order, lost = draft.order, lacking.unlisted(draft.order)
     sales = lacking.newest_first(order)
     if order.mode == "PARTIAL":
         sales = chain(((order.invoices[number], part) for number, part in reversed(command.covers)), sales)
     # Money that was taken for no particular invoice counts for the oldest ones, so the newest lack the rest.
-    listed = lacking.list_rest(order, sales, _kind(command), command.command_id)
+    lacking.list_rest(order, sales, _kind(command), command.command_id)
     if order.mode == "PARTIAL":
-        draft.update(command, missing=listed)
+        draft.update(command, missing=lost)
     else:
         cover(draft)
 

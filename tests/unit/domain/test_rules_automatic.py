@@ -70,6 +70,20 @@ def test_r27_when_a_capture_was_our_own_settle_what_it_covered_of_an_abandoned_t
     scenario.shows("S 7000, finished")
 
 
+@pytest.mark.parametrize("by", ["total", "hold"])
+def test_r27_when_a_capture_was_our_own_settle_what_it_covered_of_a_failed_total_can_be_retried_again(by: str) -> None:
+    scenario = Scenario(pay("a", 3000, by=by), pay("b", 9000, by=by), value=10000)
+    scenario.play(
+        "hold; Out 10000; declined settle 3000; short 6000 settle 7000; retry settle 7000; auto 1000 on b as g1"
+    )
+    assert scenario.attention == [("failed", 2000)]
+
+    scenario.play("ok settle 1000 as g1")
+
+    assert scenario.attention == [("failed", 3000)]
+    scenario.play("retry settle 3000; go").shows("S 10000, finished")
+
+
 def test_r27_an_automatic_settlement_within_the_open_amount_is_booked_under_its_id() -> None:
     scenario = Scenario().play("auto 4000 as g7").shows("S 4000, U 4000, K 4000")
 

@@ -332,6 +332,12 @@ def test_r39_abandoning_a_total_reports_how_much_of_it_is_not_invoiced_yet() -> 
     assert "100.00 given up, and with it 80.00 of later invoices" in scenario.event("command.abandoned").reason
 
 
+def test_r39_abandoning_a_total_reports_a_single_cent_that_is_not_invoiced_yet() -> None:
+    scenario = Scenario(by="total").play("hold; Out 9999; declined settle 10000; go; abandon settle 10000")
+
+    assert "100.00 given up, and with it 0.01 of later invoices" in scenario.event("command.abandoned").reason
+
+
 def test_r39_a_repeated_abandonment_acts_once() -> None:
     scenario = in_state("declined").play("abandon settle 6000")
 
@@ -479,6 +485,12 @@ def test_r39_an_amount_abandoned_by_a_version_that_did_not_count_it_is_not_reque
     scenario.play("auto 2000; Out 8000; pay c 12000 by total")
 
     scenario.shows("S 10000, K 10000")
+
+
+def test_r39_a_stored_partial_order_is_read_without_an_abandoned_total() -> None:
+    scenario = Scenario().script("settle", "declined").play("Out 6000; abandon settle 6000")
+
+    assert decode_order(encode(scenario.order)) == scenario.order
 
 
 def test_r39_a_discount_reduces_the_abandoned_amount() -> None:
