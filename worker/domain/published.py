@@ -1,6 +1,6 @@
 """What is published about an order: the data of commands, events and snapshots, as the contract names them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -143,6 +143,7 @@ def _invoices(order: Order) -> list[Json]:
     lacks, refunds = lacking.per_invoice(order.lacks), _refunds_per_invoice(order)
     captured = _captured_per_sale(order, lacks)
     waiting = {demand.cause_id for demand in order.demands if demand.cause_kind == "invoice"}
+    unsent = _unsent_returns(order, refunds, waiting)
     found = []
     for number, invoice in order.invoices.items():
         if invoice.standalone:
@@ -151,7 +152,7 @@ def _invoices(order: Order) -> list[Json]:
             done = captured[number]
             status = _lack_status(lacks.get(number, ())) or ("settled" if done == invoice.due else "accepted")
         else:
-            done, status = _return_state(refunds.get(number, ()), number in waiting)
+            done, status = unsent.get(number) or _return_state(refunds[number], number in waiting)
             done = min(done, invoice.value)  # a refund may have taken along what was too small of others
         found.append(
             {
@@ -220,7 +221,26 @@ def _return_state(refunds: Sequence[Command], waits: bool) -> tuple[int, str]:
         return done, "refund_waiting"
     if any(command.in_flight for command in refunds):
         return done, "accepted"
-    return done, "refunded" if done else "refund_failed"
+    return done, "refunded"
+
+
+def _unsent_returns(order: Order, refunds: Container[str], waiting: Container[str]) -> dict[str, tuple[int, str]]:
+    """The done amount and status of each return without a refund command."""
+    found: dict[str, tuple[int, str]] = {}
+    too_small = order.refund_crumbs
+    for number, invoice in reversed(order.invoices.items()) if order.returned else ():
+        if invoice.output or number in refunds:
+            continue
+        if number in waiting:
+            found[number] = 0, "refund_waiting"
+        elif order.dropped:
+            found[number] = 0, "refund_failed"
+        elif too_small > 0:  # it rounded to zero, and goes with the next refund (R26)
+            too_small -= invoice.value
+            found[number] = 0, "accepted"
+        else:  # it went with a later refund, or like its sale it counts as taken (R26)
+            found[number] = invoice.value, "refunded"
+    return found
 
 
 def needs_attention(order: Order) -> bool:

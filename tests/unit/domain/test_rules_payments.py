@@ -241,6 +241,22 @@ def test_r26_refunds_that_round_to_zero_send_nothing() -> None:
     scenario.shows("F 2, R 100, finished")
 
 
+def test_r26_a_return_that_rounds_to_zero_has_not_failed_and_is_refunded_with_the_next_one() -> None:
+    scenario = Scenario(pay("p1", 2, reference=100)).play("Out 100; return 1")
+    assert (scenario.invoice("r1")["done"], scenario.invoice("r1")["status"]) == (0, "accepted")
+
+    scenario.play("return 49")
+    assert scenario.commands == "settle 2, refund 1"
+    assert (scenario.invoice("r1")["done"], scenario.invoice("r1")["status"]) == (1, "refunded")
+
+
+def test_r26_a_return_of_what_counts_as_taken_counts_as_refunded() -> None:
+    scenario = Scenario(pay("tiny", 1, reference=100), value=30).play("Out 30; return 30")
+
+    scenario.shows("S 0, F 0, R 30, finished")
+    assert (scenario.invoice("r1")["done"], scenario.invoice("r1")["status"]) == (30, "refunded")
+
+
 def test_r26_a_discount_of_a_payment_below_par_is_converted_at_its_rate() -> None:
     scenario = Scenario(pay("p1", 9500, reference=10000)).play("discount 5000; Out 5000")
 
