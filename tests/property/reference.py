@@ -3,30 +3,51 @@
 The letters are those of the rules. Of a payment: A authorized, M its cap, S settled, C voided, F refunded, and P, D, G
 in flight. Of the order: V its value, O invoiced, R returned, K taken.
 
-It covers PARTIAL orders whose commands succeed, are short or declined, and are retried by operators. It does not cover
-TOTAL and HOLD, interest, recipients, lapsed authorizations, uncertain outcomes (unknown, manual, suspect), resolutions
-and abandonments, the merchant's switches, repeats, and facts that arrive too early.
+It covers PARTIAL orders; `reference_total.py` has what differs in TOTAL and HOLD, `reference_interest.py` counts with
+interest. They do not cover recipients, repeats, facts that arrive too early, captures that turn out to be our own
+settle, later payments that settle once in a PARTIAL order, and the abandonment of lapsed amounts.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 LETTERS = {"settle": ("P", "S"), "cancel": ("D", "C"), "refund": ("G", "F")}  # in flight, and done
 
 
+@dataclass(eq=False)
 class Payment:
-    def __init__(self, name: str, authorized: int, cap: int, later: bool = False) -> None:
-        self.name, self.A, self.M, self.later = name, authorized, cap, later
-        self.S = self.P = self.C = self.D = self.F = self.G = 0
-        self.captures: list[int] = []  # the refundable rest of each, the oldest first
+    name: str
+    A: int
+    M: int
+    later: bool = False
+    card: bool = False
+    expires: int | None = None
+    lapsed: bool = False
+    asked: bool = False  # TOTAL, HOLD: to settle, whatever came of it
+    booked: int = 0  # TOTAL, HOLD: the part of C that the connector was not told
+    S: int = 0
+    P: int = 0
+    C: int = 0
+    D: int = 0
+    F: int = 0
+    G: int = 0
+    captures: list[int] = field(default_factory=list)  # the refundable rest of each, the oldest first
 
     @property
-    def room(self) -> int:  # for settles
+    def unused(self) -> int:
         return self.M - self.S - self.P - self.C - self.D
 
     @property
-    def open(self) -> int:  # for voids: the room below A
-        return max(0, self.room - (self.M - self.A))
+    def untouched(self) -> int:
+        return max(0, self.unused - (self.M - self.A))
+
+    @property
+    def room(self) -> int:  # for settles
+        return 0 if self.lapsed or self.asked else self.unused
+
+    @property
+    def open(self) -> int:  # for voids
+        return 0 if self.lapsed else self.untouched
 
 
 NONE_YET = Payment("", 0, 0)  # the payment of a waiting settle or refund
@@ -39,22 +60,33 @@ class Command:
     value: int
     invoice: int = 0  # the sale or return that it is for, if any
     final: bool = False  # the finishing void
-    ended: bool = False
+    state: str = "sent"  # or unknown, manual, suspect, ended
     missing: int = 0  # not done and not retried
+    given_up: bool = False
+    stored: bool = False  # R20: refunded once the order is invoiced
+    reserved: int = 0  # the value without what was booked as voided before
+
+    @property
+    def ended(self) -> bool:
+        return self.state == "ended"
 
 
 class Reference:
     """A fact is a call that may return the rule that refuses it, or a new payment or capture; `settle_down` follows."""
 
-    def __init__(self, value: int, payments: list[Payment]) -> None:
+    def __init__(
+        self, value: int, payments: list[Payment], card_first: bool = False, after_invoiced: bool = False
+    ) -> None:
         self.V, self.O, self.R, self.phase = value, 0, 0, "open"
         self.excess = 0  # refunds of changes, surplus and cancellation
-        self.payments = payments
+        self.dropped = 0  # waiting returns that an abandonment dropped
+        self.payments, self.card_first, self.after_invoiced = payments, card_first, after_invoiced
         self.commands: list[Command] = []
         self.captures: list[tuple[Payment, int]] = []  # automatic settlements that are not decided yet
         self.lacks: list[Command] = []  # waiting and failed settles
         self.refunds: list[Command] = []  # waiting refunds
-        self.suspect = self.ending = False
+        self.suspects = 0
+        self.ending = False
 
     @property
     def K(self) -> int:  # noqa: N802
@@ -65,22 +97,36 @@ class Reference:
         """The part of max(0, O − K), what accepted invoices lack, that is not listed in `lacks` yet."""
         return max(0, self.O - self.K) - sum(one.missing for one in self.lacks)
 
+    @property
+    def waiting(self) -> int:
+        return sum(one.missing for one in self.lacks if not one.ended)
+
+    @property
+    def lost(self) -> int:
+        """What accepted invoices lack for good (R18)."""
+        return max(0, self.O - self.K) - self.waiting
+
+    @property
+    def abandoned_settles(self) -> int:
+        """TOTAL, HOLD: the part of V − K that people gave up."""
+        return 0
+
     def sold(self, invoice: int, value: int) -> str | None:
         if self.phase == "canceled":
             return "R22"
         if self.phase == "open":  # later it moves nothing (R7)
             due = min(value, self.V - self.O)  # R6
             self.O += due
-            self.lacks.append(Command("settle", NONE_YET, due, invoice, missing=self.unlisted))  # R27
+            self._lack(due, invoice)
         return None
 
     def returned(self, invoice: int, value: int) -> str | None:
         if self.phase == "canceled":
             return "R22"
-        if self.R + value > self.O - sum(one.missing for one in self.lacks if one.ended):
+        if self.R - min(self.dropped, self.lost) + value > self.O - self.lost:
             return "R18"
         self.R += value  # and O stays (R19)
-        self.refunds.append(Command("refund", NONE_YET, value, invoice, missing=value))
+        self.refunds.append(Command("refund", NONE_YET, value, invoice, missing=value, stored=self.after_invoiced))
         return None
 
     def changed(self, discount: int, increment: int) -> str | None:
@@ -92,7 +138,7 @@ class Reference:
             refund = max(0, self.K - after)
             spare = max(0, sum(one.open for one in self.payments) - max(0, after - self.K))
             for payment, part in self._parts(min(before - after - refund, spare), "open"):
-                self._ask("cancel", payment, part)
+                self._void(payment, part)
             self._give_back(refund)
         return None
 
@@ -104,26 +150,49 @@ class Reference:
         self._give_back(self.K)
         return None
 
+    def time(self, hour: int) -> bool:
+        """R28: whether an authorization lapses."""
+        late = [one for one in self.payments if not one.lapsed and one.expires is not None and one.expires <= hour]
+        for payment in late:
+            payment.lapsed = True
+        return bool(late)
+
     def answered(self, command: Command, done: int) -> None:
-        """R32, R35: the done amount is booked; the rest is released and not requested automatically."""
+        """R32, R35, R39: the done amount is booked; the rest is released and not requested automatically."""
         payment, (in_flight, booked) = command.payment, LETTERS[command.operation]
-        vars(payment)[in_flight] -= command.value
-        vars(payment)[booked] += done
-        command.ended, command.missing = True, command.value - done  # that of a refund is kept for its retry (R21)
+        vars(payment)[in_flight] -= command.reserved
+        vars(payment)[booked] += min(done, command.reserved) if command.operation == "cancel" else done
+        if command.operation == "cancel" and done:
+            payment.booked = 0
+        command.state = "ended"
+        command.missing = 0 if done >= command.value else command.reserved - done  # that of a refund is kept (R21)
         if command.operation == "settle":
-            payment.captures.append(done)
+            if done:
+                payment.captures.append(done)
             waiting = [one for one in reversed(self.refunds) if not one.invoice]
             self.excess -= _reduce(waiting, command.missing)  # refunds that wait for this money are dropped (R15)
-            command.missing = self.unlisted
-            self.lacks.append(command)
+            self._lose(command)
+            self._cover(payment, max(0, done - command.value))  # above what was asked, up to the cap
+            self._give_back(self.K - self.V)
 
     def retried(self, command: Command) -> None:
         """R39: a new command for at most the payment's room; the rest of a settle stays failed."""
         payment, missing = command.payment, command.missing
-        value = min(missing, {"settle": payment.room, "cancel": payment.open, "refund": missing}[command.operation])
-        if value:
+        if not command.ended:
+            command.state = "sent"  # the same request once more
+            return
+        room = 0 if payment.lapsed else payment.unused
+        value = min(missing, {"settle": room, "cancel": payment.open, "refund": missing}[command.operation])
+        if value and self._may_send(command, value):
             command.missing = missing - value if command.operation == "settle" else 0
-            self._ask(command.operation, payment, value, command.invoice, command.final)
+            told = payment.booked if command.operation == "cancel" else 0
+            self._ask(command.operation, payment, value, command.invoice, command.final, told)
+
+    def abandoned(self, command: Command) -> None:
+        """R39: it no longer prevents the end; waiting returns above what can still be returned are dropped."""
+        command.given_up = True
+        returns = [one for one in reversed(self.refunds) if one.invoice]
+        self.dropped += _reduce(returns, max(0, self.R - self.dropped - (self.O - self.lost)))
 
     def settle_down(self) -> None:
         """All automatic consequences."""
@@ -132,33 +201,55 @@ class Reference:
             self._judge(payment, value)
         if self.phase == "open" and self.O >= self.V:
             self.phase = "invoiced"  # R5
-        for lack in self.lacks:  # R4: what invoices lack, the oldest first; R16: without room it waits
-            for payment, part in () if lack.ended else self._parts(lack.missing, "open", "room"):
-                lack.missing -= part
-                self._ask("settle", payment, part, lack.invoice)
+        self._settle()
         self._refund()
         self.ending |= self.phase == "invoiced" and self._is_done()
         if self.ending or self.phase == "canceled":
             self._void_rest()
-        if self.ending and all(one.ended for one in self.commands if one.final):
+        if self.ending and all(one.state != "sent" for one in self.commands if one.final):
             self.phase = "finished"
 
     def _judge(self, payment: Payment, value: int) -> None:
         """R27: booked at once within the open amount; else it waits for commands in flight, and must fit the cap."""
-        if value > payment.open and payment.P + payment.D:
-            self.captures.append((payment, value))
-        elif value > payment.room:
-            self.suspect = True
-        else:
-            payment.S += value
-            payment.captures.append(value)
-            _reduce(sorted(self.lacks, key=lambda one: (one.invoice, one.payment is not payment)), -self.unlisted)
-            self._give_back(self.K if self.phase == "canceled" else self.K - self.V)
+        if value > payment.untouched:
+            if payment.P + payment.D:
+                self.captures.append((payment, value))
+                return
+            if value > payment.unused + payment.booked:
+                self.suspects += 1
+                return
+            payment.C, payment.booked = payment.C - payment.booked, 0
+        payment.S += value
+        payment.captures.append(value)
+        self._cover(payment, value)
+        self._give_back(self.K if self.phase == "canceled" else self.K - self.V)
+
+    def _lack(self, due: int, invoice: int) -> None:
+        self.lacks.append(Command("settle", NONE_YET, due, invoice, missing=max(0, self.unlisted)))  # R27
+
+    def _settle(self) -> None:
+        """R4: what invoices lack, the oldest first; R16: without room it waits."""
+        for lack in self.lacks:
+            for payment, part in () if lack.ended else self._parts(lack.missing, "open", "room"):
+                lack.missing -= part
+                self._ask("settle", payment, part, lack.invoice)
+
+    def _lose(self, command: Command) -> None:
+        command.missing = max(0, self.unlisted)
+        self.lacks.append(command)
+
+    def _cover(self, payment: Payment, value: int) -> None:
+        """R27: covers the oldest invoice first, and there what the same payment failed to capture."""
+        if value:
+            lacks = sorted(self.lacks, key=lambda one: (one.invoice, one.given_up or one.payment is not payment))
+            _reduce(lacks, -self.unlisted)
 
     def _refund(self) -> None:
         """R21: from the lowest S, and there from the oldest capture; the rest waits."""
         for refund in self.refunds:
-            for payment in sorted(self.payments, key=lambda one: one.S):
+            if refund.stored and self.phase == "open":
+                continue  # R20
+            for payment in sorted(self.payments, key=lambda one: (self.card_first and not one.card, one.S)):
                 for place, left in enumerate(payment.captures):
                     part = min(refund.missing, left)
                     refund.missing, payment.captures[place] = refund.missing - part, left - part
@@ -171,42 +262,58 @@ class Reference:
             self._refund()
 
     def _is_done(self) -> bool:
-        """R5: nothing is in flight, waiting or failed, except failed voids."""
-        failed = (one.missing and one.operation != "cancel" for one in self.commands)
-        waits = (one.missing for one in self.lacks + self.refunds)
-        in_flight = (not one.ended for one in self.commands)
-        return not (any(failed) or any(waits) or any(in_flight) or self.captures or self.suspect)
+        """R5: nothing is in flight, waiting or failed, except failed and manual voids."""
+        money = [one for one in self.commands if one.operation != "cancel"]
+        failed = any(one.missing and not one.given_up for one in money)
+        in_flight = any(one.state in ("sent", "unknown", "suspect") for one in self.commands)
+        manual = any(one.state == "manual" for one in money)
+        waits = self.waiting or any(one.missing for one in self.refunds) or self.captures
+        return not (failed or in_flight or manual or waits or self.suspects)
 
     def _void_rest(self) -> None:
-        """R5, R22: voids all that is open, but not what finishing voids left open, which is for operators."""
+        """R5, R22: voids all that is open, but not what finishing or abandoned voids left, which is for operators."""
         for payment in self.payments:
             voids = [one for one in self.commands if one.payment is payment and one.operation == "cancel"]
-            again = sum(one.missing for one in voids if not one.final)
-            for_operators = sum(one.missing for one in voids if one.final)
-            if (value := max(min(again, payment.open), payment.open - for_operators)) > 0:
-                for one in voids:
-                    one.missing = one.missing if one.final else 0
-                self._ask("cancel", payment, value, final=True)
+            kept = [one for one in voids if one.final or (one.given_up and self.phase != "canceled")]
+            again = [one for one in voids if one not in kept]
+            kept = [one for one in kept if not (one.final and self._only_books(payment))]
+            left = payment.open - sum(one.missing for one in kept)
+            if (value := max(min(sum(one.missing for one in again), payment.open), left)) > 0:
+                for one in again:
+                    one.missing = 0
+                self._void(payment, value, final=True)
+
+    def _void(self, payment: Payment, value: int, final: bool = False) -> None:
+        self._ask("cancel", payment, value, final=final)
+
+    def _only_books(self, payment: Payment) -> bool:
+        return False
+
+    def _may_send(self, command: Command, value: int) -> bool:
+        return True
 
     def _parts(self, amount: int, *limits: str) -> list[tuple[Payment, int]]:
         """R25: from the lowest A, later payments last; open amounts before the room above."""
         parts = dict.fromkeys(sorted(self.payments, key=lambda one: (one.later, one.A)), 0)
         for limit in limits:
             for payment, already in parts.items():
-                part = min(amount, getattr(payment, limit) - already)
+                most = payment.room if "room" in limits else payment.open  # a payment may be open, and have no room
+                part = max(0, min(amount, most - already, getattr(payment, limit) - already))
                 parts[payment], amount = already + part, amount - part
         return list(parts.items())
 
-    def _ask(self, operation: str, payment: Payment, value: int, invoice: int = 0, final: bool = False) -> None:
+    def _ask(
+        self, operation: str, payment: Payment, value: int, invoice: int = 0, final: bool = False, told: int = 0
+    ) -> None:
         if value:
-            self.commands.append(Command(operation, payment, value, invoice, final))
+            self.commands.append(Command(operation, payment, value + told, invoice, final, reserved=value))
             vars(payment)[LETTERS[operation][0]] += value
 
 
 def _reduce(commands: Iterable[Command], amount: int) -> int:
     """Reduces what the commands are missing by up to an amount; returns the reduction."""
-    left = amount
+    left = max(0, amount)
     for one in commands:
         part = min(left, one.missing)
         one.missing, left = one.missing - part, left - part
-    return amount - left
+    return max(0, amount) - left
