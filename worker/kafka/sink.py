@@ -86,18 +86,23 @@ class Sink:
         ]
 
     async def _queue(self, batch: Batch) -> Ack:
-        """Queues a batch once the one before it in its place has left the queue; raises if that takes too long."""
+        """Queues a batch once the one before it in its place has left the queue; raises if that takes too long.
+
+        A leader that is there at the end of the first timeout may have come back just now.
+        """
         producer = self._producer
         if producer is None:
             raise RuntimeError("the sink was not started")
         partition = TopicPartition(self._settings.topic(batch.place[0]), batch.place[1])
+        had_leader = False
         while True:
             try:
                 ack: Ack = await producer.send_batch(batch, partition.topic, partition=partition.partition)
             except KafkaTimeoutError:
-                leader = producer.client.cluster.leader_for_partition(partition)
-                if not self._waits_for_leaders or leader != NO_LEADER:
+                has_leader = producer.client.cluster.leader_for_partition(partition) != NO_LEADER
+                if not self._waits_for_leaders or (had_leader and has_leader):
                     raise
+                had_leader = has_leader
             else:
                 return ack
 
