@@ -8,7 +8,7 @@ from itertools import chain, count
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.property.reference import Command, Payment, Reference
@@ -164,9 +164,16 @@ class Both:
             self.rules.agree({my: their.missing for my, their in settles.items()}, self.order.given_up)
 
 
+LATER_PAYMENTS_AFTER_AN_ABANDONMENT = [
+    ("sale", 2, 0), ("declined", 1, 0), ("abandon", 1, 0), ("payment", 1, 1), ("sale", 1, 0), ("payment", 6, 0),
+    ("last sale", 1, 0),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("by", ["partial", "total", "hold"])
 @settings(max_examples=400 * DEEP, deadline=None, derandomize=DEEP == 1)
 @given(st.lists(CHOSEN, min_size=1, max_size=3), st.integers(-2, 4), SWITCHES, st.lists(DAY, max_size=9))
+@example([((1, 0), False, None)], 4, (False, False), [LATER_PAYMENTS_AFTER_AN_ABANDONMENT])
 def test_every_history_is_decided_like_the_reference_model(
     by: str, payments: list[Chosen], more: int, switches: tuple[bool, bool], days: list[list[tuple[str, int, int]]]
 ) -> None:
