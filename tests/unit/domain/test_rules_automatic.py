@@ -84,6 +84,13 @@ def test_r27_when_a_capture_was_our_own_settle_what_it_covered_of_a_failed_total
     scenario.play("retry settle 3000; go").shows("S 10000, finished")
 
 
+def test_r27_a_capture_of_one_cent_more_than_the_oldest_invoice_lacks_covers_one_cent_of_the_next() -> None:
+    scenario = Scenario().script("settle", "declined", "declined").play("Out 3000; Out 2000; auto 3001")
+
+    scenario.shows("lacks 1999")
+    assert scenario.attention == [("failed", 1999)]
+
+
 def test_r27_an_automatic_settlement_within_the_open_amount_is_booked_under_its_id() -> None:
     scenario = Scenario().play("auto 4000 as g7").shows("S 4000, U 4000, K 4000")
 
