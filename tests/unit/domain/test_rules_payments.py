@@ -234,6 +234,14 @@ def test_r26_a_failed_amount_never_counts_as_a_part_that_rounds_to_zero() -> Non
     scenario.shows("S 2000, K 4000, finished")
 
 
+def test_r26_an_abandoned_amount_never_counts_as_a_part_that_rounds_to_zero() -> None:
+    """Only the 2000 that b has no room for count as taken: the 2000 that were given up stay lacking."""
+    scenario = Scenario(pay("a", 1, reference=10000, by="total"), pay("b", 2000, by="total"), value=4000)
+    scenario.script("settle", "declined").play("Out 500; abandon settle 2000; Out 1000; Out 2500")
+
+    scenario.shows("S 0, K 2000, lacks 2000, finished")
+
+
 def test_r26_refunds_that_round_to_zero_send_nothing() -> None:
     scenario = Scenario(pay("p1", 2, reference=100)).play("Out 100; return 1; return 49; return 50")
 
