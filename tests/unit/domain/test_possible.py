@@ -60,6 +60,8 @@ def test_r39_an_ended_or_unknown_command_is_left_to_the_ledger() -> None:
 
     assert why_not_done(scenario.order, scenario.issued[0].command_id, 99_999, "by hand") is None
     assert why_not_done(scenario.order, "nowhere", 99_999, "by hand") is None
+    assert why_not_asked_again(scenario.order, scenario.issued[0].command_id) is None
+    assert why_not_asked_again(scenario.order, "nowhere") is None
 
 
 def test_r39_a_lapsed_amount_can_be_abandoned_once_and_only_under_its_own_invoice() -> None:

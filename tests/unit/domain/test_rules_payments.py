@@ -225,6 +225,16 @@ def test_r26_a_part_that_rounds_to_zero_counts_as_taken_if_no_command_follows(by
     scenario.shows("S 0, K 30, lacks 0, finished")
 
 
+def test_r26_parts_that_round_to_zero_wait_together_for_the_next_command() -> None:
+    """Neither sale of 1 is worth a cent, nor are both; the third takes them along."""
+    scenario = Scenario(pay("tiny", 2, reference=100), value=100).play("Out 1; Out 1")
+
+    assert scenario.commands == ""
+    scenario.play("Out 98")
+    assert scenario.commands == "settle 2"
+    scenario.shows("S 2, K 100, lacks 0, finished")
+
+
 def test_r26_a_failed_amount_never_counts_as_a_part_that_rounds_to_zero() -> None:
     """Of a, 10000 are worth 1: the 2000 that b has no room for round to 0. The 2000 that failed can be retried."""
     scenario = Scenario(pay("a", 1, reference=10000, by="total"), pay("b", 2000, by="total"), value=4000)
