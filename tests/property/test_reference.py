@@ -1,29 +1,18 @@
-"""The domain and a second, independent model of the rules decide every history alike, in every mode.
+"""The domain and a second, independent model of the rules decide every history alike, in every mode."""
 
-`SETTLEMENT_DEEP=1` plays twenty times as many histories.
-"""
-
-import os
-from itertools import chain, count
-from typing import Any
+from itertools import chain
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.property.both import DEEP, Both
 from tests.property.reference import Command, Payment, Reference
 from tests.property.reference_total import Whole
 from tests.unit.domain import scenario
-from worker.domain.decide import decide
-from worker.domain.facts import Authorization, Fact, OutcomeReported, TimePassed
-from worker.domain.order import Order
+from worker.domain.facts import Authorization, Fact, TimePassed
 from worker.domain.terms import HOUR_MS, Terms
 
-DEEP = 20 if os.environ.get("SETTLEMENT_DEEP") else 1
-ORDER = {"V": "value", "O": "invoiced", "R": "returned", "K": "taken", "phase": "phase"}
-PAYMENT = {
-    "S": "settled", "P": "settling", "C": "voided", "D": "voiding", "F": "refunded", "G": "refunding", "open": "open",
-}  # fmt: skip
 WEIGHTS = {
     "done": 7, "short": 2, "declined": 4, "retry": 4,
     "unknown": 1, "manual": 2, "suspect": 1, "resolved": 2, "resolved above": 1, "not done": 2, "abandon": 2,
@@ -38,8 +27,10 @@ DAY = st.lists(st.tuples(STEP, st.integers(1, 6), st.integers(0, 3)), max_size=9
 Chosen = tuple[tuple[int, int], bool, int | None]
 
 
-class Both:
-    """An order that is decided by the domain and by the reference."""
+class InEveryMode(Both):
+    """With doubt, people's decisions, lapse and switches."""
+
+    rules: Reference
 
     def __init__(self, by: str, payments: list[Chosen], more: int, switches: tuple[bool, bool]) -> None:
         chosen = [
@@ -47,13 +38,11 @@ class Both:
             for name, ((value, above), card, hours) in zip("abc", payments, strict=False)
         ]
         value = max(1, sum(payment.A for payment in chosen) + more)
-        self.by, self.hour, self.order = by, 0, Order(order_id=scenario.ORDER)
-        self.rules = Reference(value, chosen, *switches) if by == "partial" else Whole(value, chosen, *switches)
-        if isinstance(self.rules, Whole):
-            self.rules.hold = by == "hold"
-        self.ids: dict[Command, str] = {}
-        self.numbers = count(1)
-        self.judge(scenario.order_authorized(*map(self.authorized, chosen), value=value))
+        self.by, self.hour = by, 0
+        rules = Reference(value, chosen, *switches) if by == "partial" else Whole(value, chosen, *switches)
+        if isinstance(rules, Whole):
+            rules.hold = by == "hold"
+        super().__init__(rules, *map(self.authorized, chosen))
 
     def authorized(self, payment: Payment) -> Authorization:
         return scenario.pay(
@@ -63,24 +52,16 @@ class Both:
 
     def step(self, kind: str, value: int, which: int) -> None:
         """Decides a fact of this kind, if one is possible."""
-        rules, number = self.rules, next(self.numbers)
+        rules = self.rules
         match kind:
-            case "sale" | "last sale" if rules.phase == "open" or not which:
-                value = value if kind == "sale" else max(1, rules.V - rules.O)
-                self.judge(scenario.out(str(number), value), rules.sold(number, value))
-            case "return":
-                self.judge(scenario.ret(str(number), value), rules.returned(number, value))
-            case "change" if rules.phase == "open" or not which:
-                increment = (2, 0, 0, 7)[which]
-                self.judge(scenario.change(str(number), value, increment), rules.changed(value, increment))
-            case "cancel" if rules.phase != "canceled":
-                self.judge(scenario.cancel(), rules.canceled())
+            case "sale" | "last sale" | "return" | "change" | "cancel":
+                super().step(kind, value, which)
             case "capture" if not rules.abandoned_settles:  # whether it covers these or failures is left open
                 payment = rules.payments[which % len(rules.payments)]
                 rules.captures.append((payment, value))
-                self.judge(scenario.auto(value, payment.name, f"g{number}"))
+                self.judge(scenario.auto(value, payment.name, f"g{next(self.numbers)}"))
             case "payment" if len(rules.payments) < 4:
-                payment = Payment(f"p{number}", value, value + which, later=True)
+                payment = Payment(f"p{next(self.numbers)}", value, value + which, later=True)
                 rules.payments.append(payment)
                 self.judge(scenario.added(self.authorized(payment)))
             case "done" | "short" | "declined" if first := self.first():
@@ -127,13 +108,6 @@ class Both:
                 rules.answered(command, done)
                 self.outcome("resolved", command, done)
 
-    def outcome(self, kind: Any, command: Command, done: int = 0) -> None:
-        number = next(self.numbers)
-        self.judge(OutcomeReported(
-            order_id=scenario.ORDER, outcome=kind, command_id=self.ids[command], payment_id=command.payment.name,
-            value=done, operation_id=f"op{number}" if done else None, at=f"at {number}", by="Ana", reason="seen",
-        ))  # fmt: skip
-
     def terms(self) -> Terms:
         return Terms(
             now_ms=scenario.START_MS + self.hour * HOUR_MS, capabilities=scenario.CONNECTORS, expiry_lead_ms=0,
@@ -142,23 +116,7 @@ class Both:
         )  # fmt: skip
 
     def judge(self, fact: Fact, refused: str | None = None) -> None:
-        """Decides the fact and compares; `refused` is the rule by which the reference refuses it."""
-        if not refused:
-            self.rules.settle_down()
-        decision = decide(self.order, fact, self.terms())
-        self.order = decision.order
-
-        assert decision.fate == ("refused" if refused else "applied")
-        assert not refused or (decision.refusal and decision.refusal.rule == refused)
-        theirs = sorted(decision.commands, key=lambda command: command.payment_id)
-        mine = sorted(self.rules.commands[len(self.ids) :], key=lambda command: command.payment.name)
-        requested = [(command.operation, command.payment_id, command.value) for command in theirs]
-        assert requested == [(command.operation, command.payment.name, command.value) for command in mine]
-        self.ids |= {my: their.command_id for my, their in zip(mine, theirs, strict=True)}
-        payments = zip(self.order.payments, self.rules.payments, strict=True)
-        for their, my, letters in (self.order, self.rules, ORDER), *((*both, PAYMENT) for both in payments):
-            shown = {letter: getattr(their, name) for letter, name in letters.items()}
-            assert shown == {letter: getattr(my, letter) for letter in letters}
+        super().judge(fact, refused)
         if isinstance(self.rules, Whole):
             settles = {my: self.order.commands[their] for my, their in self.ids.items() if my.operation == "settle"}
             self.rules.agree({my: their.missing for my, their in settles.items()}, self.order.given_up)
@@ -177,6 +135,6 @@ LATER_PAYMENTS_AFTER_AN_ABANDONMENT = [
 def test_every_history_is_decided_like_the_reference_model(
     by: str, payments: list[Chosen], more: int, switches: tuple[bool, bool], days: list[list[tuple[str, int, int]]]
 ) -> None:
-    both = Both(by, payments, more, switches)
+    both = InEveryMode(by, payments, more, switches)
     for step in chain(*days):
         both.step(*step)
