@@ -41,16 +41,11 @@ Newer = Annotated[
 
 
 def select(ids: list[int] | None, everything: bool, matching: Filter) -> Filter | list[int]:
-    """Returns the numbers or the filter; refuses unless exactly one of numbers, filter and `--all` is given.
-
-    An omitted option must never select more than was typed.
-    """
-    given = [bool(ids), matching != Filter(), everything]
-    if given.count(True) != 1:
-        fail(
-            "say which: their numbers, or a filter (--topic, --code, --merchant, --order, --older, --newer), or --all",
-            USAGE,
-        )
+    """Returns the numbers or the filter; refuses unless exactly one of numbers, filter and `--all` is given."""
+    _refuse_unless_one(
+        [bool(ids), matching != Filter(), everything],
+        "their numbers, or a filter (--topic, --code, --merchant, --order, --older, --newer), or --all",
+    )
     return list(dict.fromkeys(ids)) if ids else matching
 
 
@@ -73,11 +68,10 @@ def dead_letter_filter(
 
 def select_commands(command_id: str | None, everything: bool, matching: CommandFilter) -> str | CommandFilter:
     """Returns the id or the filter; refuses unless exactly one of id, filter and `--all` is given."""
-    if [command_id is not None, matching != CommandFilter(), everything].count(True) != 1:
-        fail(
-            "say which: ID, or a filter (--need, --connector, --code, --merchant, --order, --older, --newer), or --all",
-            USAGE,
-        )
+    _refuse_unless_one(
+        [command_id is not None, matching != CommandFilter(), everything],
+        "ID, or a filter (--need, --connector, --code, --merchant, --order, --older, --newer), or --all",
+    )
     return matching if command_id is None else command_id
 
 
@@ -97,6 +91,12 @@ def command_filter(
         need=need, connector=connector, code=code, merchant=merchant, order_id=order,
         before=_ago(now, "--older", older), since=_ago(now, "--newer", newer),
     )  # fmt: skip
+
+
+def _refuse_unless_one(given: list[bool], ways: str) -> None:
+    """An omitted option must never select more than was typed."""
+    if given.count(True) != 1:
+        fail(f"say which: {ways}", USAGE)
 
 
 def _ago(now: datetime, option: str, text: str | None) -> datetime | None:

@@ -19,6 +19,8 @@ ACTS: tuple[DecisionKind, ...] = get_args(DecisionKind)
 _SQL = load("worker.people")
 
 NeedKind = Literal["manual", "suspect", "unknown", "failed", "short", "lapsed"]
+# Kind → the state of its commands at the delivery worker. Those that came short are found by their orders.
+STATES = {state: state for state in RESOLVED_STATES} | {"failed": "declined"}
 
 
 class Need(Struct, frozen=True, kw_only=True):
@@ -71,7 +73,7 @@ async def find_needs(
     limit: int,
 ) -> Needs:  # fmt: skip
     """What needs a person: what the ledger knows, and what a connector left open a moment ago."""
-    states = _states_of(need)
+    states = [state for kind, state in STATES.items() if need in (None, kind)]
     documents = await connection.fetch(_SQL["orders_needing_people"], order_id, merchant, ORDERS_LOOKED_AT_MAX, states)
     orders = [decode_order(row["document"]) for row in documents]
     found = [(order, one) for order in orders for one in attention_of(order)]
@@ -90,12 +92,6 @@ async def find_needs(
     wanted = [one for one in every if need in (None, one.need) and merchant in (None, one.merchant)]
     is_exact = max(len(documents), len(rows) - len(named)) < ORDERS_LOOKED_AT_MAX
     return Needs(wanted[:limit], len(wanted), is_exact)
-
-
-def _states_of(need: str | None) -> list[str]:
-    """The states of this kind's commands at the delivery worker; those that came short are found by their orders."""
-    states = [*RESOLVED_STATES, "declined"]
-    return [one for one in states if need in (None, one) or (need == "failed" and one == "declined")]
 
 
 class AwaitedConnector(Struct, frozen=True):

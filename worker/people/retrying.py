@@ -12,7 +12,7 @@ from worker.domain.order import Order
 from worker.domain.possible import why_not_asked_again
 from worker.people import commands
 from worker.people.acting import Actor, Refused
-from worker.people.needs import is_over
+from worker.people.needs import STATES, is_over
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
@@ -37,8 +37,7 @@ class CommandFilter(Struct, frozen=True, kw_only=True):
 
     def arguments(self) -> tuple[Any, ...]:
         """In the order of the query's parameters."""
-        needs = get_args(Retried) if self.need is None else [self.need]
-        states = ["declined" if one == "failed" else one for one in needs]
+        states = [STATES[kind] for kind in get_args(Retried) if self.need in (None, kind)]
         return states, self.connector, self.code, self.merchant, self.order_id, self.since, self.before
 
 
