@@ -1,5 +1,6 @@
 """A connector's condition, learned from its answers: healthy, away (breaker open), or refusing all (R34, R36)."""
 
+import math
 from typing import Literal
 
 from worker import telemetry
@@ -12,6 +13,10 @@ INDEFINITE_ATTEMPTS = 10
 INDEFINITE_MS = 5 * 60_000
 # Single failures among many successes are logged at most this often.
 WARNING_PAUSE_MS = 60_000
+# Of the commands at once that were too many for a busy connector, how many it is soon sent again. After that there is
+# one more only for so many replies: each time that they are too many costs the whole pause that it asks for.
+BEARABLE = 0.5
+REPLIES_FOR_ONE_MORE = 100
 NO_DEFINITE_ANSWER = "no_definite_answer"
 
 
@@ -26,7 +31,8 @@ class Condition:
         self._warned_ms = -WARNING_PAUSE_MS
         self.state: Literal["healthy", "away", "refusing"] = "healthy"
         self.not_before_ms = 0
-        self.width: float = float("inf")  # commands in flight at most; grows from 1 after it was away or busy
+        self.width = math.inf  # commands in flight at most; grows from 1 after it was away or busy
+        self.bearable = math.inf  # below this, the width grows by 1 with each reply
         self.refused: str | None = None  # the command that was refused is sent again first
         self.probe: str | None = None  # the only command in flight while the connector is not healthy
 
@@ -47,7 +53,9 @@ class Condition:
             self._mark_healthy()
             if answer.fate == "busy":
                 hold = answer.hold_seconds or connector.retry_seconds[0]  # 0 seconds would retry in a busy loop
-                self.not_before_ms, self.width = max(self.not_before_ms, now_ms + round(1000 * hold)), 1
+                self._note_busy(now_ms, now_ms + round(1000 * hold))
+            else:
+                self._widen()
         elif answer.fate in ("not_sent", "unknown"):
             self._note_failure(answer, connector, now_ms)
         if answer.fate in DEFINITE_FATES:
@@ -64,8 +72,8 @@ class Condition:
             self.refused = None
 
     def ask_now(self) -> None:
-        """Ends the pause: the connector may be asked at once."""
-        self.not_before_ms = 0
+        """Ends the pause: the connector may be asked at once, and may bear more than before."""
+        self.not_before_ms, self.bearable = 0, math.inf
 
     def clear_alerts(self) -> None:
         """Ends this connector's alerts; the next bad answer raises them again."""
@@ -81,6 +89,12 @@ class Condition:
             return
         self.refused = self.refused or command_id
         self.not_before_ms = ask_again_ms
+
+    def _note_busy(self, now_ms: int, ask_again_ms: int) -> None:
+        """Pauses. Of several commands that were too many together, only the first counts."""
+        if now_ms >= self.not_before_ms:
+            self.bearable = max(1, self.width * BEARABLE)
+        self.not_before_ms, self.width = max(self.not_before_ms, ask_again_ms), 1
 
     def _note_failure(self, answer: Answer, connector: Connector, now_ms: int) -> None:
         self._failures += 1
@@ -109,9 +123,12 @@ class Condition:
     def _mark_healthy(self) -> None:
         self._failures = 0
         if self.state == "healthy":
-            self.width += 1
             return
         telemetry.log.info("connector is back", connector=self._name)
         telemetry.clear_alert("connector_stopped", self._name)
         telemetry.clear_alert("breaker_open", self._name)
-        self.state, self.refused, self.not_before_ms, self.width = "healthy", None, 0, 1
+        self.state, self.refused, self.not_before_ms, self.width = "healthy", None, 0, 0
+
+    def _widen(self) -> None:
+        """Makes room for one more command at once, or for a small part of one."""
+        self.width = max(self.width + 1 / REPLIES_FOR_ONE_MORE, min(self.width + 1, self.bearable))

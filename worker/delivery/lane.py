@@ -70,7 +70,7 @@ class Lane:
             if condition.probe is not None:
                 return None
             first_ms = 0 if condition.refused else first_ms
-        elif self.in_flight >= self._capacity():
+        elif not self._has_room():
             return None
         return None if first_ms is None else max(first_ms, condition.not_before_ms, int(self._next_token_ms))
 
@@ -96,7 +96,7 @@ class Lane:
         if self.connector is None or now_ms < max(condition.not_before_ms, self._next_token_ms):
             return None
         if condition.state == "healthy":
-            return self.window.pop(now_ms) if self.in_flight < self._capacity() else None
+            return self.window.pop(now_ms) if self._has_room() else None
         if condition.probe is not None:
             return None
         probe = condition.refused or self.window.pop(now_ms)
@@ -104,9 +104,9 @@ class Lane:
             condition.begin_probe(probe)
         return probe
 
-    def _capacity(self) -> float:
+    def _has_room(self) -> bool:
         assert self.connector is not None
-        return min(max(1, int(self.connector.max_in_flight * self.share)), self.condition.width)
+        return self.in_flight + 1 <= min(max(1, self.connector.max_in_flight * self.share), self.condition.width)
 
     def _gap_ms(self) -> float:
         assert self.connector is not None

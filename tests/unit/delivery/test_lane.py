@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from worker import telemetry
 from worker.connector.answers import Answer
 from worker.connector.file import Connector
+from worker.delivery.condition import REPLIES_FOR_ONE_MORE
 from worker.delivery.lane import Lane
 from worker.delivery.window import NOTHING
 
@@ -231,6 +232,53 @@ def test_a_busy_connector_without_a_retry_time_is_paused_for_the_first_retry_int
 
     assert lane.take_ready(1_999, MANY) == []
     assert len(lane.take_ready(2_000, MANY)) == 1
+
+
+def test_after_it_was_busy_again_a_connector_is_soon_sent_half_as_many_at_once_and_then_seldom_more():
+    lane = busy_at(7)
+
+    assert most_at_once(lane, replies=10) == 3
+    assert most_at_once(lane, replies=REPLIES_FOR_ONE_MORE) == 4
+
+
+def test_commands_that_were_too_many_together_count_once():
+    lane = lane_with()
+    first, *others = lane.take_ready(0, MANY)
+
+    end(lane, DONE, *others[:-1])
+    end(lane, BUSY, others[-1], first, now_ms=1_000)
+
+    assert most_at_once(lane, replies=10) == ACME.max_in_flight
+
+
+def test_a_changed_connectors_file_lets_a_busy_connector_be_sent_as_many_at_once_as_before():
+    lane = busy_at(7)
+
+    lane.set_connector(replace(ACME, max_in_flight=6))
+
+    assert most_at_once(lane, replies=10) == 6
+
+
+def busy_at(width: int) -> Lane:
+    """A lane whose connector became busy for the second time, with so many commands at once."""
+    lane = lane_with(10 * MANY)
+    end(lane, BUSY, *lane.take_ready(0, MANY))
+    resumed_ms = lane.condition.not_before_ms
+    for _ in range(width - 1):
+        end(lane, DONE, *lane.take_ready(resumed_ms, 1), now_ms=resumed_ms)
+    end(lane, BUSY, *lane.take_ready(resumed_ms, MANY), now_ms=resumed_ms)
+    return lane
+
+
+def most_at_once(lane: Lane, replies: int) -> int:
+    """How many commands are in flight together after so many more replies, one after another."""
+    now_ms = lane.condition.not_before_ms
+    for _ in range(replies):
+        end(lane, DONE, *lane.take_ready(now_ms, 1), now_ms=now_ms)
+    taken = lane.take_ready(now_ms, MANY)
+    for command_id in taken:
+        lane.give_back(command_id)
+    return len(taken)
 
 
 def test_a_connector_that_the_file_does_not_name_receives_nothing():
