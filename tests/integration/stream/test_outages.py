@@ -10,6 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, OffsetOutOfRangeError, RequestTimedOutError
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
@@ -23,7 +24,7 @@ from worker.kafka.topic_ids import topic_ids
 from worker.postgres import connecting
 from worker.postgres.connecting import connected
 from worker.settings import load
-from worker.stream import leaders, pace, publisher, runner, session_health
+from worker.stream import leaders, pace, publisher, runner, session_health, table_metrics
 from worker.stream.ownership import LEASE_SECONDS
 
 
@@ -132,6 +133,37 @@ async def test_a_worker_drops_a_database_that_swallows_packets_within_one_lease(
     await proxy.cut()  # the dropped data does not arrive later
     await proxy.open()
     await deployment.check_orders({"order-1": 2})
+    await worker.stop()
+
+
+async def test_metrics_are_shown_as_known_before_while_the_database_swallows_packets(
+    deployment: StreamDeployment, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+):
+    """They waited for up to 55 s, longer than a scraper does: nothing was seen of a worker in trouble."""
+    monkeypatch.setattr(table_metrics, "PAUSE_SECONDS", 0.0)
+    worker = await start_and_consume(deployment, DATABASE_URL=proxy.url)
+    await deployment.send("order-1", b"refuse")
+
+    async def measured() -> float | None:
+        async with asyncio.timeout(2 * table_metrics.WAIT_SECONDS_MAX):
+            await worker.runner.measure()
+        labels = {"topic": names.INVOICES, "reason": "rejected"}
+        return REGISTRY.get_sample_value("settlement_dead_letters_open", labels)
+
+    await deployment.until(measured, "the dead letter counted")
+    proxy.swallows = True
+
+    assert await measured() == 1
+
+    proxy.swallows = False
+    await proxy.cut()
+    await proxy.open()
+    await deployment.database.execute("DELETE FROM ledger.dead_letters")
+
+    async def none_is_open() -> bool:
+        return await measured() is None
+
+    await deployment.until(none_is_open, "the gauge measured again")
     await worker.stop()
 
 
