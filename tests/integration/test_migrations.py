@@ -6,6 +6,8 @@ import asyncpg
 import pytest
 
 from tests.until import until
+from worker.domain.kept import encode
+from worker.domain.order import Invoice, Lack, Order
 from worker.postgres import connecting
 from worker.postgres.migrations import (
     Migration,
@@ -158,4 +160,21 @@ async def test_both_workers_have_the_same_stream_tables(database_url: str):
     assert shapes["ledger"] == shapes["delivery"]
     assert {name for name, *_ in shapes["ledger"]} == STREAM_TABLES
     assert not uncommented
+    await connection.close()
+
+
+async def test_orders_that_waited_for_an_authorization_before_its_column_came_are_found(empty_database: str):
+    *before, _ = [one for one in migrations() if one.number <= 27]
+    await migrate(empty_database, before)
+    connection = await asyncpg.connect(empty_database)
+    for kind in ("waiting", "lapsed"):
+        order = Order(kind, invoices={"17": Invoice("17", True, 5, 5)}, lacks=[Lack("17", kind, 5)], refused=["\0"])
+        await connection.execute(
+            "INSERT INTO ledger.orders (order_id, partition, document) VALUES ($1, 0, $2)", kind, encode(order)
+        )
+
+    await migrate(empty_database)
+
+    found = await connection.fetch("SELECT order_id FROM ledger.orders WHERE needs_authorization")
+    assert [row["order_id"] for row in found] == ["waiting"]
     await connection.close()

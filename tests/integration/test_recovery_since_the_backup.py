@@ -53,7 +53,8 @@ ANA = Actor("ana", "spoke with the acquirer")
 
 # The recovered database must give the same results as the lost one.
 COMPARED = {
-    "orders": "SELECT order_id, opened, phase, attention, version, facts, parked, document FROM ledger.orders",
+    "orders": "SELECT order_id, opened, phase, attention, needs_authorization, version, facts, parked, document"
+    " FROM ledger.orders",
     "entries": "SELECT order_id, fact, payment_id, debit, credit, amount, rule, command_id FROM ledger.entries",
     "events": "SELECT order_id, sequence, message FROM ledger.events",
     "parked": 'SELECT order_id, waits_for, topic, partition, "offset" FROM ledger.parked',

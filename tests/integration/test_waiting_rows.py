@@ -28,6 +28,8 @@ VALUES ('named', 0, true, 'shop', '', '{{c1}}', false), ('named meanwhile', 0, t
 INSERT INTO ledger.orders (order_id, partition, opened, merchant, document, updated_at, attention)
 SELECT kind || n, n % 4, true, 'shop', '', now(), true
 FROM generate_series(1, {WAITING}) AS n, unnest('{{u,d}}'::text[]) AS kind;
+INSERT INTO ledger.orders (order_id, partition, opened, merchant, document, needs_authorization)
+SELECT 'n' || n, n % 4, true, 'shop', '', true FROM generate_series(1, {WAITING}) AS n;
 INSERT INTO delivery.commands (command_id, partition, order_id, payment_id, sequence, operation, connector, value,
     topic, source_partition, "offset", body, headers, "timestamp", due_at, taken_at, turn, state, uncertain,
     first_attempt_at, ended_at)
@@ -60,6 +62,9 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     ("delivery", "waiting_decisions", ([0], PAGE_ROWS), PAGE_ROWS),
     ("ledger", "orders_needing_people", (None, None, PAGE_ROWS, STATES), PAGE_ROWS),
     ("ledger", "orders_needing_people", ("u7", None, PAGE_ROWS, STATES), 1),
+    ("ledger", "orders_needing_authorization", (None, None, PAGE_ROWS), PAGE_ROWS),
+    ("ledger", "orders_needing_authorization", ("n7", "shop", PAGE_ROWS), 1),
+    ("ledger", "orders_needing_authorization", ("u7", None, PAGE_ROWS), 0),
     ("ledger", "commands_needing_people", (["u1", "d1"], None, STATES[:3], None, PAGE_ROWS), 2 + PAGE_ROWS),
     ("ledger", "commands_needing_people", (["u1"], "u7", STATES[:3], None, PAGE_ROWS), 2),
 ])  # fmt: skip

@@ -43,7 +43,7 @@ from worker.postgres.connecting import Connection
 LISTED_MAX = 500
 CHANGES_MAX = 2**31 - 1
 STYLES = {"manual": "yellow", "suspect": "red", "unknown": "red", "failed": "yellow", "short": "yellow",
-          "lapsed": "yellow"}  # fmt: skip
+          "lapsed": "yellow", "waiting": "yellow"}  # fmt: skip
 
 commands_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich",
@@ -79,7 +79,10 @@ def list_command(
     ] = LISTED_MAX,
     as_json: AsJson = False,
 ) -> None:
-    """List what needs a person: commands that wait for one, and amounts that failed, came short or lapsed."""
+    """List what needs a person: commands that wait for one, and amounts that failed, came short, lapsed or wait.
+
+    A waiting amount is invoiced beyond all authorizations: the order system must authorize another payment.
+    """
 
     async def read(connection: Connection) -> tuple[Needs, list[AwaitedConnector]]:
         found = await find_needs(connection, need=need, order_id=order, merchant=merchant, limit=limit)
@@ -307,4 +310,6 @@ def _subject(need: Need) -> str:
     """The command id, or the name of the amount, that `show` and the decisions take."""
     if need.command_id is not None:
         return need.command_id
-    return f"invoice {need.invoice_number}" if need.invoice_number is not None else f"settlement {need.settle_id}"
+    if need.invoice_number is not None:
+        return f"invoice {need.invoice_number}"
+    return f"settlement {need.settle_id}" if need.settle_id is not None else "another authorization"

@@ -248,6 +248,11 @@ def needs_attention(order: Order) -> bool:
     return bool(attention_of(order))
 
 
+def needs_authorization(order: Order) -> bool:
+    """Whether more is invoiced than the payments allow (R16)."""
+    return lacking.total(order, "waiting") > 0
+
+
 def attention_of(order: Order) -> list[Json]:
     """What a person must look at."""
     found = [

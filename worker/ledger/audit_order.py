@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from worker.domain import lacking
 from worker.domain.order import Command, Order, Payment
-from worker.domain.published import needs_attention
+from worker.domain.published import needs_attention, needs_authorization
 
 Finding = tuple[str, str]
 Row = Mapping[str, Any]
@@ -58,10 +58,11 @@ def accounts(payment: Payment) -> dict[str, int]:
 def _header(stored: StoredOrder, home: int) -> Iterator[Finding]:
     order, row, counts = stored.order, stored.row, stored.counts
     in_row = {"opened": row["opened"], "phase": row["phase"], "version": row["version"], "awaiting": row["awaiting"],
-            "home": row["partition"], "merchant": row["merchant"], "attention": row["attention"]}  # fmt: skip
+            "home": row["partition"], "merchant": row["merchant"], "attention": row["attention"],
+            "needs_authorization": row["needs_authorization"]}  # fmt: skip
     in_state = {"opened": order.opened, "phase": order.phase, "version": order.version,
              "awaiting": order.awaits_connectors, "home": home, "merchant": order.merchant or None,
-             "attention": needs_attention(order)}  # fmt: skip
+             "attention": needs_attention(order), "needs_authorization": needs_authorization(order)}  # fmt: skip
     for name, value in in_state.items():
         if in_row[name] != value:
             yield "I8", f"{name} is {in_row[name]} in its row, {value} in its state"

@@ -1,7 +1,7 @@
 -- name: page_of_orders
 -- The next orders by id.
-SELECT order_id, partition, opened, merchant, phase, attention, version, facts, parked, awaits IS NOT NULL AS awaiting,
-    document
+SELECT order_id, partition, opened, merchant, phase, attention, needs_authorization, version, facts, parked,
+    awaits IS NOT NULL AS awaiting, document
 FROM orders WHERE order_id > $1 ORDER BY order_id LIMIT $2
 
 -- name: facts_of_orders

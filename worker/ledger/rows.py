@@ -5,7 +5,7 @@ from typing import Any
 
 from worker.domain.decide import next_deadline_ms
 from worker.domain.kept import encode
-from worker.domain.published import needs_attention
+from worker.domain.published import needs_attention, needs_authorization
 from worker.ledger.order_fold import OrderFold, sums
 from worker.ledger.waiting import Waiting
 from worker.postgres.values import moment, moment_or_none
@@ -103,9 +103,9 @@ class Rows:
         wake_ms = _earliest(next_deadline_ms(order, self._expiry_lead_ms), fold.waiting.due_ms())
         has_facts = fold.facts > 0
         return (
-            order.order_id, order.opened, order.merchant or None, order.phase, needs_attention(order), awaits,
-            order.version, fold.facts, fold.last_published_fact, fold.waiting.number,
-            moment_or_none(wake_ms),
+            order.order_id, order.opened, order.merchant or None, order.phase, needs_attention(order),
+            needs_authorization(order), awaits, order.version, fold.facts, fold.last_published_fact,
+            fold.waiting.number, moment_or_none(wake_ms),
             encode(order) if has_facts else None, moment(order.updated_at_ms) if has_facts else None,
         )  # fmt: skip
 

@@ -76,9 +76,9 @@ FROM orders, unnest(awaits) AS name WHERE partition = ANY ($1::integer[]) AND aw
 -- The new state of each order.
 UPDATE orders SET
     opened = new.opened, merchant = new.merchant, phase = new.phase, attention = new.attention,
-    awaits = new.awaits, version = new.version, facts = new.facts, told = new.told, parked = new.parked,
-    wake_at = new.wake_at, document = new.document, updated_at = new.updated_at
-FROM unnest($1::standing[]) AS new
+    needs_authorization = new.needs_authorization, awaits = new.awaits, version = new.version, facts = new.facts,
+    told = new.told, parked = new.parked, wake_at = new.wake_at, document = new.document, updated_at = new.updated_at
+FROM unnest($1::order_standing[]) AS new
 WHERE orders.order_id = new.order_id
 
 -- name: add_payments

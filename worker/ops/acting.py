@@ -153,7 +153,8 @@ def _with_result(proposal: Proposal, given: dict[str, str]) -> Proposal:
 async def _on_amount(connection: Connection, given: dict[str, str]) -> Proposal:
     order_id, invoice, settle_id = given["order"], given.get("invoice"), given.get("settle")
     for need in await needs(connection, order_id=order_id):
-        if need.command_id is None and (need.invoice_number, need.settle_id) == (invoice or None, settle_id or None):
+        named = need.command_id, need.invoice_number, need.settle_id
+        if need.acts and named == (None, invoice or None, settle_id or None):
             amount = f"the lapsed amount of invoice {invoice}" if invoice else f"the automatic settlement {settle_id}"
             return Proposal(
                 action="abandon", about=f"{amount} of order {order_id}", value=need.amount, currency=need.currency,

@@ -49,6 +49,7 @@ class State(Struct, frozen=True, rename="camel", gc=False):
     refunding: int
     voiding: int
     open: int
+    waiting: int
     version: int
     updated_at: datetime
     payments: tuple[PaymentState, ...] = ()

@@ -68,6 +68,7 @@ class Totals:
                 moved[name] += sign * getattr(row.moved, name)
         for entry in state.attention:
             self.attention[entry.code] += sign
+        self.attention["waiting"] += sign * bool(state.waiting)
         for payment in state.payments:
             self.in_flight.setdefault((payment.connector, state.currency), InFlight())
         for command in row.open_commands.values():

@@ -1,6 +1,6 @@
 """The live view: a Faust app whose agent folds the output topics into tables, which changelog topics in Kafka keep.
 
-Two tables: `orders` (a row per order that is live or ended in the last two days) and `rates` (how often each thing
+Two tables: `ORDERS` (a row per order that is live or ended in the last two days) and `rates` (how often each thing
 happened in each minute). Sums are computed from the rows in memory, and again after a recovery, so a kill between two
 writes cannot make them drift. After a kill the rows come to equal the ledger again, and the rates come to equal what
 happened: a message's offset is committed only when Kafka has acknowledged the rows that it changed, and rows are
@@ -42,9 +42,11 @@ EXPIRY_CHECK_SECONDS = 300.0
 # An order's state comes with its first event. A row that never gets one is of an order that ended long ago.
 STATELESS_SECONDS_MAX = 600.0
 STOP_SECONDS_MAX = 10.0
+# Rows of another shape need another name, so that the table is built anew.
+ORDERS = "orders-2"
 # The topics in which Kafka keeps the tables, with their settings.
 CHANGELOGS = {
-    f"{names.group(ROLE)}-orders-changelog": {"cleanup.policy": "compact"},
+    f"{names.group(ROLE)}-{ORDERS}-changelog": {"cleanup.policy": "compact"},
     f"{names.group(ROLE)}-rates-changelog": {
         "cleanup.policy": "compact,delete", "retention.ms": str(RATES_KEPT_SECONDS * 1000),
     },
@@ -52,7 +54,7 @@ CHANGELOGS = {
 
 
 class RowModel(Model, of=Row):
-    """The value type of `orders`."""
+    """The value type of `ORDERS`."""
 
 
 class CountModel(Model, of=Count):
@@ -82,7 +84,7 @@ class View:
         )
         partitions = settings.topic_partitions
         self.rows: Any = self.app.Table(
-            "orders", partitions=partitions, key_type=bytes, value_type=RowModel, on_recover=self._on_recovered
+            ORDERS, partitions=partitions, key_type=bytes, value_type=RowModel, on_recover=self._on_recovered
         )
         rates = self.app.Table("rates", partitions=partitions, default=Count, value_type=CountModel)
         self.rates: Any = rates.tumbling(MINUTE, expires=RATES_KEPT_SECONDS)

@@ -19,6 +19,7 @@ NEEDS: dict[NeedKind, str] = {
     "failed": "the connector declined it, or a person found that it was not done",
     "short": "the connector did less than was asked",
     "lapsed": "the authorization expired before it was captured",
+    "waiting": "more is invoiced than was authorized: the order system must authorize another payment",
 }
 STATUSES = ("attention", "open", "invoiced", "finished", "canceled")
 OPERATIONS = {"settle": "capture", "refund": "refund", "cancel": "void"}

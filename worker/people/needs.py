@@ -1,4 +1,4 @@
-"""What needs a person: commands that wait for one, and amounts that failed, came short, lapsed or do not fit."""
+"""What needs a person: commands that wait for one, and amounts that failed, came short, lapsed, wait or do not fit."""
 
 from collections.abc import Container, Iterable
 from datetime import datetime
@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
+from worker.domain import lacking
 from worker.domain.kept import decode_order
 from worker.domain.objection import RESOLVED_STATES, DecisionKind, objection
 from worker.domain.order import Order
@@ -18,7 +19,7 @@ ACTS: tuple[DecisionKind, ...] = get_args(DecisionKind)
 
 _SQL = load("worker.people")
 
-NeedKind = Literal["manual", "suspect", "unknown", "failed", "short", "lapsed"]
+NeedKind = Literal["manual", "suspect", "unknown", "failed", "short", "lapsed", "waiting"]
 # Kind → the state of its commands at the delivery worker. Those that came short are found by their orders.
 STATES = {state: state for state in RESOLVED_STATES} | {"failed": "declined"}
 
@@ -88,9 +89,10 @@ async def find_needs(
     commands = [_of_command(row, named.get(row["command_id"]), doubted) for row in rows]
     taken_over = {one.command_id for one in commands}
     amounts = [_of_amount(order, one) for order, one in found if one["commandId"] not in taken_over]
-    every = [*_latest_first(commands), *amounts]
+    waiting = await _waiting(connection, order_id, merchant) if need in (None, "waiting") else []
+    every = [*_latest_first(commands), *amounts, *waiting]
     wanted = [one for one in every if need in (None, one.need) and merchant in (None, one.merchant)]
-    is_exact = max(len(documents), len(rows) - len(named)) < ORDERS_LOOKED_AT_MAX
+    is_exact = max(len(documents), len(rows) - len(named), len(waiting)) < ORDERS_LOOKED_AT_MAX
     return Needs(wanted[:limit], len(wanted), is_exact)
 
 
@@ -177,6 +179,18 @@ def _of_amount(order: Order, said: dict[str, Any]) -> Need:
         settle_id=said["settleId"], command_id=said["commandId"], operation=command.operation if command else None,
         value=command.value if command else None, acts=() if command else ("abandon",),
     )  # fmt: skip
+
+
+async def _waiting(connection: Connection, order_id: str | None, merchant: str | None) -> list[Need]:
+    """What is invoiced beyond all authorizations (R16). No decision helps: another payment must be authorized."""
+    rows = await connection.fetch(_SQL["orders_needing_authorization"], order_id, merchant, ORDERS_LOOKED_AT_MAX)
+    return [
+        Need(
+            need="waiting", order_id=order.order_id, merchant=order.merchant, currency=order.currency,
+            amount=lacking.total(order, "waiting"), acts=(),
+        )
+        for order in (decode_order(row["document"]) for row in rows)
+    ]  # fmt: skip
 
 
 def _latest_first(found: Iterable[Need]) -> list[Need]:

@@ -13,12 +13,13 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.integration.ledger.harness import LedgerHarness, authorized
 from tests.integration.login import login
-from tests.integration.people.undecided import suspect_settle
+from tests.integration.people.undecided import suspect_settle, waiting_amount
 from worker.ops.guard import Guard
 from worker.ops.reading import Reader
 from worker.ops.server import Server
 from worker.ops.site import Site
 from worker.ops.totals import Totals
+from worker.ops.words import NEEDS
 from worker.settings import Secret
 
 CHANGED = "the command has changed since it was looked at and is resolved now: look again, then decide"
@@ -39,6 +40,12 @@ class Browser:
         headers = {"Origin": f"http://{self._client.host}:{self._client.port}"}
         async with self._client.post("/act", data=form, headers=headers, allow_redirects=False) as answer:
             return answer.status, answer.headers.get("Location") or unescape(await answer.text())
+
+
+async def shown(client: TestClient[Any, Any], path: str, **query: str) -> str:
+    """The text of a page, without its markup."""
+    async with client.get(path, params=query) as answer:
+        return " ".join(re.sub("<[^>]*>", " ", unescape(await answer.text())).split())
 
 
 def hidden(page: str) -> dict[str, str]:
@@ -174,6 +181,20 @@ async def test_a_command_page_shows_its_request_id(ledger: LedgerHarness, suspec
         assert f'<dt>request</dt><dd class="id">{request}</dd>' in await answer.text()
 
 
+async def test_a_waiting_amount_is_shown_and_offers_no_decision(ledger: LedgerHarness):
+    await waiting_amount(ledger)
+
+    async with ops_view(ledger) as client:
+        needs = await shown(client, "/needs")
+        order = await shown(client, "/order", id="o1")
+        forged, refusal = await Browser(client).open(action="abandon", order="o1")
+
+    assert "waiting 20.00 USD Another authorization for order o1 shop" in needs
+    assert f"waiting 20.00 USD {NEEDS['waiting']}" in order
+    assert "Give up" not in needs + order
+    assert (forged, "nothing in this order is waiting for that decision" in refusal) == (409, True)
+
+
 async def test_an_order_page_shows_what_does_not_fit_and_what_each_decision_was_about(ledger: LedgerHarness):
     await ledger.apply("order.authorized", authorized("o1"))
     payment = await ledger.value("SELECT payment_id FROM payments")
@@ -184,8 +205,8 @@ async def test_an_order_page_shows_what_does_not_fit_and_what_each_decision_was_
         " ('ana', 'x', 'command line', 'replay', 'o1', 1, NULL), ('ana', 'y', 'ops view', 'abandon', 'o1', NULL, 'S-1')"
     )
 
-    async with ops_view(ledger) as client, client.get("/order", params={"id": "o1"}) as answer:
-        text = " ".join(re.sub("<[^>]*>", " ", unescape(await answer.text())).split())
+    async with ops_view(ledger) as client:
+        text = await shown(client, "/order", id="o1")
 
     assert "automatic settlement S-1 does not fit its payment" in text
     assert "ana replay dead letter 1 : x" in text

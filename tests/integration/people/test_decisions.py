@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.integration.ledger.harness import LedgerHarness, authorized, invoice, outcome
+from tests.integration.ledger.harness import LedgerHarness, authorized, invoice, outcome, payment
 from tests.integration.people.ledger_on_kafka import LedgerOnKafka
 from tests.integration.people.undecided import (
     ANA,
@@ -15,6 +15,7 @@ from tests.integration.people.undecided import (
     manual_settle,
     suspect_settle,
     take_over,
+    waiting_amount,
 )
 from worker.kafka import names
 from worker.people import commands
@@ -182,6 +183,24 @@ async def test_a_lapsed_amount_is_listed_and_abandoned_by_order_and_invoice(ledg
         ("abandon", "o1", "17")
     ]
     assert await ledger.value("SELECT count(*) FROM people.acts") == 1
+
+
+async def test_an_amount_beyond_all_authorizations_is_listed_until_another_payment_is_authorized(
+    ledger_on_kafka: LedgerOnKafka,
+):
+    """It was told by an event alone, which is not there any more when somebody looks."""
+    await waiting_amount(ledger_on_kafka)
+
+    for wanted in ({}, {"need": "waiting"}, {"order_id": "o1"}, {"merchant": "shop"}):
+        [need] = await needs(ledger_on_kafka.connection, **wanted)
+        assert (need.need, need.amount, need.currency, need.order_id, need.acts) == ("waiting", 2000, "USD", "o1", ())
+    for wanted in ({"need": "lapsed"}, {"order_id": "o2"}, {"merchant": "another"}):
+        assert await needs(ledger_on_kafka.connection, **wanted) == []
+    text = await ledger_on_kafka.settlement("commands", "list", "--need", "waiting")
+    assert text.splitlines()[1].split() == ["waiting", "20.00", "USD", "o1", "another", "authorization"]
+
+    await ledger_on_kafka.apply("payment.authorized", {"orderId": "o1", "payment": payment("o1.p2", value=2000)})
+    assert await needs(ledger_on_kafka.connection) == []
 
 
 async def test_a_decision_is_stored_in_its_orders_partition_despite_the_operators_settings(

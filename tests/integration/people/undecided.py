@@ -53,6 +53,13 @@ async def lapsed_amount(ledger: LedgerHarness) -> None:
     await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
 
 
+async def waiting_amount(ledger: LedgerHarness) -> None:
+    """Invoices 120.00 USD, of which 100.00 are authorized."""
+    await ledger.apply("order.authorized", authorized("o1", 12_000, [{"value": 10_000}]))
+    await ledger.apply("invoice.issued", invoice("o1", "17", 12_000))
+    await ledger.succeed()
+
+
 async def _settle(ledger: LedgerHarness, state: str, order_id: str = "o1", merchant: str = "shop") -> str:
     await ledger.apply("order.authorized", authorized(order_id) | {"merchant": merchant})
     await ledger.apply("invoice.issued", invoice(order_id, "17", 6000))

@@ -85,7 +85,7 @@ def test_a_row_stored_by_an_earlier_version_is_read():
     """A new shape needs another name of the table (`CHANGELOGS`), so that the table is built anew."""
     stored = (
         b'[{"orderId":"o","merchant":"shop","currency":"USD","status":"open","value":10000,"authorized":10000,"settled":0,'
-        b'"settling":6000,"refunding":0,"voiding":0,"open":4000,"version":2,"updatedAt":"2026-01-15T12:00:00Z",'
+        b'"settling":6000,"refunding":0,"voiding":0,"open":4000,"waiting":2000,"version":2,"updatedAt":"2026-01-15T12:00:00Z",'
         b'"payments":[{"connector":"acme"}],"attention":[]},2,[0,0,0,0],{"p":1},{"c":["acme",6000,1768478400000,""]},{}]'
     )
 
@@ -131,6 +131,15 @@ def test_totals_updated_row_by_row_equal_totals_computed_anew() -> None:
         assert positive(totals.statuses) == positive(expected.statuses)
         assert _without_zeros(totals) == _without_zeros(expected)
         assert totals.open_commands == expected.open_commands
+
+
+def test_orders_that_wait_for_an_authorization_are_counted_until_they_have_it() -> None:
+    scenario, totals, old = Scenario().play("increase 2000; Out 12000"), Totals(), None
+    for play in ("", "pay p2 2000"):
+        new = fold(Row(), DECODERS["state"](msgspec.json.encode(order_state(scenario.play(play).order))), "order.state")
+        totals.replace(old, new)
+        assert positive(totals.attention) == ({"waiting": 1} if old is None else {})
+        old = new
 
 
 def _without_zeros(totals: Totals) -> dict[tuple[str, str], Counter[str]]:
