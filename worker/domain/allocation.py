@@ -42,9 +42,18 @@ def may_settle(payment: Payment) -> bool:
     return not payment.lapsed and not (payment.settles_once and payment.asked)
 
 
+def _headroom(payment: Payment) -> int:
+    """What settles can take above the authorized amount, lapsed or not; it was promised to no recipient (R3)."""
+    return 0 if payment.shares else payment.untouched_headroom
+
+
 def _headroom_reference(payment: Payment) -> int:
-    """The room above the authorized amount in reference value, lapsed or not."""
-    return payment.untouched_headroom * payment.reference // payment.authorized
+    return _headroom(payment) * payment.reference // payment.authorized
+
+
+def has_room(payment: Payment) -> bool:
+    """Whether a settle can take anything of the payment, even what counts nothing for the order."""
+    return not payment.lapsed and (payment.untouched > 0 or _headroom(payment) > 0)
 
 
 def room_reference(payment: Payment) -> int:

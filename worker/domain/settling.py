@@ -5,7 +5,17 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from worker.domain import lacking, missing
-from worker.domain.allocation import Part, allocate_settle, by_amount, may_settle, split, split_done, total_room
+from worker.domain.allocation import (
+    Part,
+    allocate_settle,
+    by_amount,
+    has_room,
+    may_settle,
+    room_reference,
+    split,
+    split_done,
+    total_room,
+)
 from worker.domain.draft import Draft, where_any, with_shares
 from worker.domain.money import half_even
 from worker.domain.order import Cause, Command, Covers, Lack, Order, Payment, Settlement
@@ -37,7 +47,7 @@ def _ask_per_invoice(draft: Draft) -> None:
     order.lacks = []
     for mine in lacking.per_invoice(lacks).values():
         unasked = lacking.unasked(mine)
-        if unasked and any(payment.open_reference or payment.headroom for payment in partial):
+        if unasked and any(map(room_reference, partial)):
             lacking.remove(mine, _ask_for_invoice(draft, partial, unasked, rounding), unasked)
         order.lacks += mine
     lacking.add(order, *rounding)
@@ -135,7 +145,7 @@ def absorb_crumbs(draft: Draft) -> None:
     """Counts as taken what is too small to be asked for, once no further command can take it along (R26)."""
     order = draft.order
     crumbs = lacking.total(order, "rounding")
-    if crumbs and (order.phase != "open" or not any(payment.open or payment.headroom for payment in order.payments)):
+    if crumbs and (order.phase != "open" or not any(has_room(payment) for payment in order.payments)):
         order.payments[0].settled_reference += crumbs
         order.lacks = [lack for lack in order.lacks if lack.kind != "rounding"]
 

@@ -319,6 +319,24 @@ def test_r3_a_share_in_flight_is_not_given_twice() -> None:
     assert shares(scenario) == [[3500, 1500], [3500, 1500]]
 
 
+@pytest.mark.parametrize("by", ["split", "total", "hold"])
+def test_r3_no_settle_takes_more_than_was_promised_to_the_recipients(by: str) -> None:
+    """The card would allow 12000, but the sellers were promised 10000: the rest needs another authorization."""
+    scenario = Scenario(pay("p1", 10000, cap=12000, by=by, recipients=SELLERS))
+
+    scenario.play("increase 2000; Out 12000").shows("S 10000, waits 2000")
+
+    assert shares(scenario) == [[7000, 3000]]
+    assert scenario.event("authorization.needed").numbers == {"needed": 2000}
+    scenario.play(f"pay p2 2000 by {by}").shows("S 12000, finished")
+
+
+def test_r26_an_amount_too_small_to_settle_counts_as_taken_once_recipients_were_promised_no_more() -> None:
+    payment = pay("p1", 1, reference=10, cap=5, by="split", recipients=(recipient("x", 1),))
+
+    Scenario(payment).play("Out 1").shows("K 0").play("discount 7").shows("K 1, lacks 0, still open")
+
+
 def test_r3_when_a_capture_was_our_own_settle_the_shares_are_those_of_the_settle() -> None:
     """The capture was reported before the reply; meanwhile the shares were counted by another rounding."""
     scenario = Scenario(pay("p1", 10, by="split", recipients=(recipient("x", 7), recipient("y", 3))))
