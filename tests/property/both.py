@@ -4,19 +4,32 @@ import os
 from itertools import count
 from typing import Any, ClassVar
 
+from hypothesis import strategies as st
+
+from tests.property.reference_recipients import Recipients, divided
 from tests.unit.domain import scenario
 from worker.domain.decide import decide
-from worker.domain.facts import Authorization, Fact, OutcomeReported
+from worker.domain.facts import Authorization, Fact, OutcomeReported, Recipient
 from worker.domain.order import Order
 from worker.domain.terms import Terms
 
 # With SETTLEMENT_DEEP=1, twenty times as many histories are played.
 DEEP = 20 if os.environ.get("SETTLEMENT_DEEP") else 1
+SHARED = st.lists(st.integers(1, 4), max_size=3)  # by recipients, in these proportions
 # A letter of the reference → the field of the domain that must be equal.
 ORDER = {"V": "value", "O": "invoiced", "R": "returned", "K": "taken", "phase": "phase"}
 PAYMENT = {
     "S": "settled", "P": "settling", "C": "voided", "D": "voiding", "F": "refunded", "G": "refunding", "open": "open",
 }  # fmt: skip
+
+
+def promised(value: int, weights: list[int]) -> Recipients:
+    """Recipients of a payment in these proportions, with commissions."""
+    return Recipients(*((part, part * 5 // (place + 2)) for place, part in enumerate(divided(value, weights))))
+
+
+def named(recipients: Recipients) -> tuple[Recipient, ...]:
+    return tuple(scenario.recipient(str(place), *pair) for place, pair in enumerate(recipients.pairs))
 
 
 class Both:
@@ -35,16 +48,16 @@ class Both:
 
     def step(self, kind: str, value: int, which: int) -> None:
         """Decides a sale, a return, a change or a cancellation, if it is possible."""
-        rules, number = self.rules, str(next(self.numbers))
+        rules, number = self.rules, next(self.numbers)
         match kind:
             case "sale" | "last sale" if rules.phase == "open" or not which:
                 value = value if kind == "sale" else max(1, rules.V - rules.O)
-                self.judge(scenario.out(number, value), rules.sold(number, value))
+                self.judge(scenario.out(str(number), value), rules.sold(number, value))
             case "return":
-                self.judge(scenario.ret(number, value), rules.returned(number, value))
+                self.judge(scenario.ret(str(number), value), rules.returned(number, value))
             case "change" if rules.phase == "open" or not which:
                 increment = (2, 0, 0, 7)[which]
-                self.judge(scenario.change(number, value, increment), rules.changed(value, increment))
+                self.judge(scenario.change(str(number), value, increment), rules.changed(value, increment))
             case "cancel" if rules.phase != "canceled":
                 self.judge(scenario.cancel(), rules.canceled())
 
@@ -74,3 +87,7 @@ class Both:
         for their, my, letters in compared:
             shown = {letter: getattr(their, name) for letter, name in letters.items()}
             assert shown == {letter: getattr(my, letter) for letter in letters}
+        for payment, my in zip(self.order.payments, self.rules.payments, strict=True):
+            assert [(one.rest, one.commission_rest) for one in payment.shares] == my.recipients.pairs
+        for command, my in zip(theirs, mine, strict=True):
+            assert [*command.shares] == my.parts.pairs

@@ -4,12 +4,15 @@ The letters are those of the rules. Of a payment: A authorized, M its cap, S set
 in flight. Of the order: V its value, O invoiced, R returned, K taken.
 
 It covers PARTIAL orders; `reference_total.py` has what differs in TOTAL and HOLD, `reference_interest.py` counts with
-interest. They do not cover recipients, repeats, facts that arrive too early, captures that turn out to be our own
-settle, later payments that settle once in a PARTIAL order, and the abandonment of lapsed amounts.
+interest, `reference_recipients.py` divides among recipients. They do not cover repeats, facts that arrive too early,
+captures that turn out to be our own settle, later payments that settle once in a PARTIAL order, and the abandonment of
+lapsed amounts.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from tests.property.reference_recipients import Recipients
 
 LETTERS = {"settle": ("P", "S"), "cancel": ("D", "C"), "refund": ("G", "F")}  # in flight, and done
 
@@ -32,6 +35,11 @@ class Payment:
     F: int = 0
     G: int = 0
     captures: list[int] = field(default_factory=list)  # the refundable rest of each, the oldest first
+    recipients: Recipients = field(default_factory=Recipients)  # what they have still to receive
+    booked_parts: Recipients = field(init=False)  # what `booked` took from them
+
+    def __post_init__(self) -> None:
+        self.booked_parts = self.recipients.take(0)
 
     @property
     def unused(self) -> int:
@@ -42,8 +50,13 @@ class Payment:
         return max(0, self.unused - (self.M - self.A))
 
     @property
+    def free(self) -> int:  # for retries; recipients were promised nothing above A (R3)
+        most = self.untouched if self.recipients.amounts else self.unused
+        return 0 if self.lapsed else most
+
+    @property
     def room(self) -> int:  # for settles
-        return 0 if self.lapsed or self.asked else self.unused
+        return 0 if self.asked else self.free
 
     @property
     def open(self) -> int:  # for voids
@@ -65,6 +78,7 @@ class Command:
     given_up: bool = False
     stored: bool = False  # R20: refunded once the order is invoiced
     reserved: int = 0  # the value without what was booked as voided before
+    parts: Recipients = field(default_factory=Recipients)
 
     @property
     def ended(self) -> bool:
@@ -160,12 +174,16 @@ class Reference:
     def answered(self, command: Command, done: int) -> None:
         """R32, R35, R39: the done amount is booked; the rest is released and not requested automatically."""
         payment, (in_flight, booked) = command.payment, LETTERS[command.operation]
+        counted = max(0, done - command.value + command.reserved)  # what was booked as voided is not voided again
         vars(payment)[in_flight] -= command.reserved
-        vars(payment)[booked] += min(done, command.reserved) if command.operation == "cancel" else done
-        if command.operation == "cancel" and done:
-            payment.booked = 0
+        vars(payment)[booked] += counted
+        if command.operation == "cancel":
+            payment.booked = max(0, payment.booked - done)
+            payment.booked_parts = payment.booked_parts.take(payment.booked)
+        if command.operation != "refund":
+            payment.recipients.book(command.parts, counted)
         command.state = "ended"
-        command.missing = 0 if done >= command.value else command.reserved - done  # that of a refund is kept (R21)
+        command.missing = max(0, command.reserved - counted)  # that of a refund is kept (R21)
         if command.operation == "settle":
             if done:
                 payment.captures.append(done)
@@ -181,8 +199,7 @@ class Reference:
         if not command.ended:
             command.state = "sent"  # the same request once more
             return
-        room = 0 if payment.lapsed else payment.unused
-        value = min(missing, {"settle": room, "cancel": payment.open, "refund": missing}[command.operation])
+        value = min(missing, {"settle": payment.free, "cancel": payment.open, "refund": missing}[command.operation])
         if value and self._may_send(command, value):
             command.missing = missing - value if command.operation == "settle" else 0
             told = payment.booked if command.operation == "cancel" else 0
@@ -218,8 +235,10 @@ class Reference:
             if value > payment.unused + payment.booked:
                 self.suspects += 1
                 return
+            payment.recipients.add(payment.booked_parts.take(payment.booked))
             payment.C, payment.booked = payment.C - payment.booked, 0
         payment.S += value
+        payment.recipients.take(value)
         payment.captures.append(value)
         self._cover(payment, value)
         self._give_back(self.K if self.phase == "canceled" else self.K - self.V)
@@ -306,7 +325,8 @@ class Reference:
         self, operation: str, payment: Payment, value: int, invoice: int = 0, final: bool = False, told: int = 0
     ) -> None:
         if value:
-            self.commands.append(Command(operation, payment, value + told, invoice, final, reserved=value))
+            parts = Recipients() if operation == "refund" else payment.recipients.take(value)
+            self.commands.append(Command(operation, payment, value + told, invoice, final, reserved=value, parts=parts))
             vars(payment)[LETTERS[operation][0]] += value
 
 

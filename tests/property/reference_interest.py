@@ -8,6 +8,8 @@ history is simple: sales, returns, changes and cancellations, and settles that s
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from tests.property.reference_recipients import Recipients
+
 
 def share(x: int, w: int, o: int) -> int:
     """What x of o is worth if o is worth w: half even, and all of w for all of o."""
@@ -31,6 +33,7 @@ class Payment:
     v: int = 0
     captures: list[tuple[int, int]] = field(default_factory=list)  # the refundable rest of each: real, reference
     captured: int = 0  # the reference value of all captures; less than s: some counted as taken, but was worth 0
+    recipients: Recipients = field(default_factory=Recipients)  # what they have still to receive
 
     @property
     def used(self) -> int:
@@ -46,7 +49,7 @@ class Payment:
 
     @property
     def above(self) -> int:
-        return self.M - max(self.A, self.used)
+        return 0 if self.recipients.amounts else self.M - max(self.A, self.used)
 
 
 @dataclass(eq=False)
@@ -58,6 +61,7 @@ class Command:
     invoice: int = 0
     final: bool = False
     ended: bool = False
+    parts: Recipients = field(default_factory=Recipients)
 
 
 @dataclass(eq=False)
@@ -100,6 +104,7 @@ class Interest:
             return "R18"
         self.R += value
         self.refunds.append(Waiting(value, invoice))
+        self._refund_all()
         return None
 
     def changed(self, discount: int, increment: int) -> str | None:
@@ -130,6 +135,8 @@ class Interest:
         """All of a void or refund is done; v of an asked w for reference x counts v·x/w."""
         payment, command.ended = command.payment, True
         x = share(done, command.x, command.value)
+        if command.operation != "refund":
+            payment.recipients.book(command.parts, done)
         match command.operation:
             case "cancel":
                 payment.D, payment.C = payment.D - command.value, payment.C + done
@@ -151,8 +158,7 @@ class Interest:
                 self._settle(lack)
         if self.phase != "open" or not any(one.open or one.above for one in self.payments):
             self.payments[0].s, self.crumbs = self.payments[0].s + self.crumbs, 0  # no next command: counts as taken
-        for refund in self.refunds:
-            self._refund(refund)
+        self._refund_all()
         waits = any(one.amount for one in self.lacks + self.refunds)
         in_flight = any(not one.ended for one in self.commands)
         self.ending |= self.phase == "invoiced" and not waits and not in_flight
@@ -188,6 +194,11 @@ class Interest:
         else:
             lack.amount = left - self.crumbs
 
+    def _refund_all(self) -> None:
+        """What was too small before may be worth something now: each refund changes the rate of its capture's rest."""
+        for refund in self.refunds:
+            self._refund(refund)
+
     def _refund(self, refund: Waiting) -> None:
         """From the lowest S, and there from the oldest capture, at the rate of its rest; crumbs as with settles."""
         if not refund.amount:
@@ -215,7 +226,7 @@ class Interest:
         if amount > 0:
             self.excess += amount
             self.refunds.append(Waiting(amount))
-            self._refund(self.refunds[-1])
+            self._refund_all()
 
     def _drop(self, amount: int) -> None:
         for refund in reversed(self.refunds):
@@ -239,4 +250,5 @@ class Interest:
         elif operation == "refund":
             payment.G += value
         if value:
-            self.commands.append(Command(operation, payment, value, x, invoice, final))
+            parts = Recipients() if operation == "refund" else payment.recipients.take(value)
+            self.commands.append(Command(operation, payment, value, x, invoice, final, parts=parts))

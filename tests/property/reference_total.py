@@ -100,6 +100,7 @@ class Whole(Reference):
             self._ask("cancel", payment, value, final=final, told=payment.booked)
         else:
             payment.C, payment.booked = payment.C + value, payment.booked + value
+            payment.booked_parts.add(payment.recipients.take(value))
 
     def _only_books(self, payment: Payment) -> bool:
         return payment.S + payment.P > 0
