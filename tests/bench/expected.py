@@ -28,7 +28,7 @@ def events_of_an_order(parcels: int, invoiced: int) -> int:
     facts: list[Fact] = [_fact(record) for record in load.orders([ORDER], parcels, 1)]
     facts += [_fact(record) for record in load.invoices([ORDER], range(invoiced), 1)]
     while facts:
-        decision = fold.apply(facts.pop(0), TERMS, None, 0, None)
+        decision = fold.apply(facts.pop(0), TERMS, None, None)
         facts += [
             OutcomeReported(
                 order_id=ORDER, outcome="succeeded", command_id=command.command_id, payment_id=command.payment_id,
@@ -65,9 +65,9 @@ def _size(value: Any) -> int:
 
 def _invoiced(parcels: int) -> OrderFold:
     before = OrderFold(Order(ORDER), 0, 0)
-    before.apply(_fact(*load.orders([ORDER], parcels, 1)), TERMS, None, 0, None)
+    before.apply(_fact(*load.orders([ORDER], parcels, 1)), TERMS, None, None)
     fold = OrderFold(before.order, 0, before.facts)
-    fold.apply(_fact(*load.invoices([ORDER], [0], 1)), TERMS, (load.names.INVOICES, 1, 4711), 1, None)
+    fold.apply(_fact(*load.invoices([ORDER], [0], 1)), TERMS, (load.names.INVOICES, 1, 4711), None)
     return fold
 
 

@@ -48,7 +48,7 @@ class LedgerCycle:
         decider = await self._decider(folds, [], [])
         done: list[OrderFold] = []
         for fold in folds.values():
-            await decider.decide_due(fold, fold.home)
+            await decider.decide_due(fold)
             decider.expire_parked(fold)
             stays_due = fold.waiting.unread_are_due(self.cycle.now_ms)
             if stays_due or fold.waiting.unfinished:
@@ -64,9 +64,10 @@ class LedgerCycle:
         orders = {read.fact.order_id for _, read in facts}
         folds = await self.tables.lock(orders, opened_by(read.fact for _, read in facts))
         decider = await self._decider(folds, facts, [placed.record for placed in records])
-        read_from = {read.fact.order_id: record.partition for record, read in reversed(facts)}
-        for order_id, fold in folds.items():
-            await decider.decide_due(fold, read_from[order_id])
+        for record, read in facts:
+            folds[read.fact.order_id].chain = record.partition  # the order's home may belong to another worker
+        for fold in folds.values():
+            await decider.decide_due(fold)
         self.tally.traced += [fact for fact in facts if fact[1].traceparent] if tracing.on else []
         for record, read in facts:
             fold = folds[read.fact.order_id]

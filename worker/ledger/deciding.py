@@ -55,20 +55,17 @@ class Decider:
         self.duplicates: Counter[Place] = Counter()
         """Duplicates per topic and partition, parked facts included."""
 
-    async def decide_due(self, fold: OrderFold, chain: int) -> None:
-        """Decides the facts that come from no record, before those that do: time has passed, connectors were named.
-
-        `chain`: of the partition whose record names the order, since the order's own may belong to another worker.
-        """
+    async def decide_due(self, fold: OrderFold) -> None:
+        """Decides the facts that come from no record, before those that do: time has passed, connectors were named."""
         order_id = fold.order.order_id
         deadline = next_deadline_ms(fold.order, self._settings.expiry_lead_ms)
         if deadline is not None and deadline <= self._cycle.now_ms:
-            await self._decide_and_unpark(fold, None, Readable(TimePassed(order_id=order_id), None), chain)
+            await self._decide_and_unpark(fold, None, Readable(TimePassed(order_id=order_id), None))
         if self._connectors.unnamed(fold.order) == []:
-            await self._decide_and_unpark(fold, None, Readable(ConnectorsNamed(order_id=order_id), None), chain)
+            await self._decide_and_unpark(fold, None, Readable(ConnectorsNamed(order_id=order_id), None))
         if any(_can_be_tried(fold, parked) for parked in fold.waiting.parked):
             # Too many were parked for one cycle, or a recovery opened the order without deciding them.
-            await self._unpark(fold, chain, only_untried=True)
+            await self._unpark(fold, only_untried=True)
 
     async def decide_record(self, fold: OrderFold, record: Record, one: Readable) -> RecordFate:
         """Decides one record and returns its fate."""
@@ -76,8 +73,7 @@ class Decider:
         if fold.waiting.unfinished:  # others are before it in the line
             fold.waiting.add(Parked(record, "order", None, known=one))
             return "parked"
-        # Only the owner of its partition writes a chain: it is the one of the record read, also for what that unparks.
-        fate = await self._decide_and_unpark(fold, record, one, record.partition)
+        fate = await self._decide_and_unpark(fold, record, one)
         if fate == "parked":
             waits_for, expires_ms = self._parking(fold, None)
             fold.waiting.add(Parked(record, waits_for, expires_ms, known=one))
@@ -92,19 +88,17 @@ class Decider:
             message = f"The {parked.waits_for} it names did not come in time (R29)"
             self._dead_letter(fold, parked.record, "order_unknown", message)
 
-    async def _decide_and_unpark(self, fold: OrderFold, record: Record | None, one: Readable, chain: int) -> RecordFate:
+    async def _decide_and_unpark(self, fold: OrderFold, record: Record | None, one: Readable) -> RecordFate:
         """Decides one fact, then the parked facts that it lets go on."""
-        fate, unparks = self._decide_safely(fold, record, one, chain)
+        fate, unparks = self._decide_safely(fold, record, one)
         if unparks:
-            await self._unpark(fold, chain)
+            await self._unpark(fold)
         return fate
 
-    def _decide_safely(
-        self, fold: OrderFold, record: Record | None, one: Readable, chain: int
-    ) -> tuple[RecordFate, bool]:
+    def _decide_safely(self, fold: OrderFold, record: Record | None, one: Readable) -> tuple[RecordFate, bool]:
         """Decides one fact, or reports that it failed; returns its fate, and whether parked ones may be tried now."""
         try:
-            decision = self._decide_with_terms(fold, record, one, chain)
+            decision = self._decide_with_terms(fold, record, one)
         except OrderFullError as full:
             return self._report_full(fold, record, full), False
         except Exception as problem:  # noqa: BLE001 - a fact on which our code fails must not stop its partition
@@ -119,7 +113,7 @@ class Decider:
             return "dead_lettered", decision.unparks
         return decision.fate, decision.unparks
 
-    def _decide_with_terms(self, fold: OrderFold, record: Record | None, read: Readable, chain: int) -> Decision:
+    def _decide_with_terms(self, fold: OrderFold, record: Record | None, read: Readable) -> Decision:
         fact = read.fact
         foreign = tuple(
             one.payment_id for one in authorizations(fact)
@@ -128,7 +122,7 @@ class Decider:
         source = record.origin if record else None
         terms = self._connectors.terms(fold.order, fact, self._cycle.now_ms, foreign, source in self.returned)
         bounded = record is not None and not isinstance(fact, OutcomeReported)  # whose money has moved already
-        return fold.apply(fact, terms, source, chain, read.traceparent, bounded=bounded)
+        return fold.apply(fact, terms, source, read.traceparent, bounded=bounded)
 
     def _update_records(self, fold: OrderFold, record: Record | None, fact: Fact, decision: Decision) -> None:
         """Carries out what a decision means for records: this one is refused or held, held ones are judged."""
@@ -143,7 +137,7 @@ class Decider:
                     reason = f"Automatic settlement {settle_id} does not fit payment {payment_id} (R27)"
                     self._dead_letter(fold, parked.record, "suspect", reason)
 
-    async def _unpark(self, fold: OrderFold, chain: int, *, only_untried: bool = False) -> None:
+    async def _unpark(self, fold: OrderFold, *, only_untried: bool = False) -> None:
         """Tries the parked facts in the order in which they were stored; those that stay parked keep their place (R29).
 
         A fact may add what others wait for: those are tried again. `only_untried`: starts only with those that could
@@ -162,7 +156,7 @@ class Decider:
                 fold.waiting.forget(parked)
                 self._dead_letter(fold, parked.record, one.reason, one.message)
                 continue
-            fate, unparks = self._decide_safely(fold, parked.record, one, chain)
+            fate, unparks = self._decide_safely(fold, parked.record, one)
             if fate == "parked":
                 fold.waiting.keep_waiting(parked, *self._parking(fold, parked.expires_at_ms))
                 still_waiting.append(parked)

@@ -48,7 +48,7 @@ async def foresee(connection: Connection, settings: Settings, records: Sequence[
     returned = {record.origin: 0 for record in records}
     decider = Decider(cycle, connectors, settings, owners, returned)
     for fold in folds.values():
-        await decider.decide_due(fold, fold.home)
+        await decider.decide_due(fold)
     return [
         Foreseen(fate="dead_lettered", reason=one.reason, message=one.message)
         if isinstance(one, Unreadable)

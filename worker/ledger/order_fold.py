@@ -29,7 +29,6 @@ class DecidedFact(Struct, frozen=True, gc=False):
     terms: bytes
     at_ms: int
     source: Origin | None
-    chain: int
     traceparent: str | None
 
 
@@ -62,6 +61,8 @@ class OrderFold:
         """The size of the stored document and of this cycle's facts."""
         self.home = home
         """The order's partition."""
+        self.chain = home
+        """The partition whose chain its entries join in this cycle; only the owner of a partition writes its chain."""
         self.stored_sums = {payment.payment_id: sums(payment) for payment in order.payments}
         self.stored_settlements: dict[tuple[str, str], Settlement] = {
             (payment.payment_id, one.settle_id): one for payment in order.payments for one in payment.settlements
@@ -89,7 +90,7 @@ class OrderFold:
         return max((found[-1].fact.sequence for found in (self.commands, self.events) if found), default=before)
 
     def apply(
-        self, fact: Fact, terms: Terms, source: Origin | None, chain: int, traceparent: str | None, *,
+        self, fact: Fact, terms: Terms, source: Origin | None, traceparent: str | None, *,
         bounded: bool = False,
     ) -> Decision:  # fmt: skip
         """Decides one fact and keeps its decision. `bounded`: raises `OrderFullError` if the order is too large."""
@@ -103,9 +104,7 @@ class OrderFold:
             )
         self.order = decision.order
         self.facts += 1
-        decided = DecidedFact(
-            self.facts, decision.fate, encode(fact), encode(terms), terms.now_ms, source, chain, traceparent
-        )
+        decided = DecidedFact(self.facts, decision.fate, encode(fact), encode(terms), terms.now_ms, source, traceparent)
         self.decided.append(decided)
         self.size_bytes += len(decided.fact)
         for command in decision.commands:

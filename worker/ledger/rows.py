@@ -59,7 +59,7 @@ class Rows:
                 order_id, decided.sequence, entry.payment_id, entry.debit, entry.credit, entry.amount,
                 fold.order.currency, entry.rule, entry.command_id,
             )  # fmt: skip
-            self.entries.append((decided.chain, content))
+            self.entries.append((fold.chain, content))
         if fold.waiting.changed:
             self._add_waiting(order_id, fold.waiting)
         self.orders.append(self._order_row(fold, awaits))

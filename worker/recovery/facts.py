@@ -126,7 +126,7 @@ class FactRecovery:
                 "database, and the events topic no longer has them. Restore a newer backup, then recover again"
             )
         fact, terms = decode_fact(one.fact), decode_terms(one.terms)
-        decision = fold.apply(fact, terms, one.source, fold.home, one.traceparent)
+        decision = fold.apply(fact, terms, one.source, one.traceparent)
         if decision.fate not in ("applied", "refused"):
             raise RecoveryError(
                 f"order {order_id}: fact {one.sequence} was applied by another version of this program; this version "

@@ -52,5 +52,5 @@ async def as_job(cycle: Cycle, record: Outgoing, unused_offsets: Iterator[int]) 
 async def _folded(cycle: Cycle, order_id: str) -> OrderFold:
     fold = OrderFold(Order(order_id), cycle.partition_of(order_id), 0)
     for row in await cycle.connection.fetch(_SQL["facts_of_one_order"], order_id):
-        fold.apply(decode_fact(row["fact"]), decode_terms(row["terms"]), None, 0, None)
+        fold.apply(decode_fact(row["fact"]), decode_terms(row["terms"]), None, None)
     return fold
