@@ -66,6 +66,6 @@ async def _foresee_record(cycle: Cycle, decider: Decider, fold: OrderFold, recor
     return Foreseen(
         fate=fate, order_id=order.order_id, currency=order.currency if order.opened else None,
         reason=own.reason if own else None, message=own.message if own else None,
-        commands=[decided.command for decided in fold.commands[commands:]],
-        events=[decided.event for decided in fold.events[events:]],
+        commands=fold.commands[commands:],
+        events=fold.events[events:],
     )  # fmt: skip

@@ -21,7 +21,7 @@ SHARE_BYTES = 16
 
 
 class DecidedFact(Struct, frozen=True, gc=False):
-    """A fact that changed the order; the fact and its terms are in the JSON that is stored."""
+    """A fact that changed the order, and what it caused; the fact and its terms are in the JSON that is stored."""
 
     sequence: int
     fate: Fate
@@ -30,20 +30,14 @@ class DecidedFact(Struct, frozen=True, gc=False):
     at_ms: int
     source: Origin | None
     traceparent: str | None
+    entries: Sequence[Entry]
+    commands: Sequence[Command]
+    events: Sequence[Event]
 
-
-class DecidedEvent(Struct, frozen=True, gc=False):
-    """An event and the fact that caused it."""
-
-    event: Event
-    fact: DecidedFact
-
-
-class DecidedCommand(Struct, frozen=True, gc=False):
-    """A command and the fact that caused it."""
-
-    command: Command
-    fact: DecidedFact
+    @property
+    def is_published(self) -> bool:
+        """Whether a message carries it."""
+        return bool(self.commands or self.events)
 
 
 class OrderFullError(Exception):
@@ -74,9 +68,6 @@ class OrderFold:
         self.command_bytes = 0
         """About how many bytes this cycle's commands of split payments take: each of them names all recipients."""
         self.decided: list[DecidedFact] = []
-        self.entries: list[tuple[DecidedFact, Entry]] = []
-        self.commands: list[DecidedCommand] = []
-        self.events: list[DecidedEvent] = []
 
     @property
     def changed(self) -> bool:
@@ -84,10 +75,20 @@ class OrderFold:
         return bool(self.decided) or self.waiting.changed
 
     @property
+    def commands(self) -> list[Command]:
+        """The commands of this cycle."""
+        return [command for fact in self.decided for command in fact.commands]
+
+    @property
+    def events(self) -> list[Event]:
+        """The events of this cycle."""
+        return [event for fact in self.decided for event in fact.events]
+
+    @property
     def last_published_fact(self) -> int:
         """The sequence of the last fact that a published message carries, of this cycle or an earlier one."""
         before = self.facts - len(self.decided) - len(self.unpublished)
-        return max((found[-1].fact.sequence for found in (self.commands, self.events) if found), default=before)
+        return max((fact.sequence for fact in self.decided if fact.is_published), default=before)
 
     def apply(
         self, fact: Fact, terms: Terms, source: Origin | None, traceparent: str | None, *,
@@ -104,16 +105,16 @@ class OrderFold:
             )
         self.order = decision.order
         self.facts += 1
-        decided = DecidedFact(self.facts, decision.fate, encode(fact), encode(terms), terms.now_ms, source, traceparent)
+        decided = DecidedFact(
+            self.facts, decision.fate, encode(fact), encode(terms), terms.now_ms, source, traceparent,
+            decision.entries, decision.commands, decision.events,
+        )  # fmt: skip
         self.decided.append(decided)
         self.size_bytes += len(decided.fact)
         for command in decision.commands:
             if command.shares:
                 self.size_bytes += SHARE_BYTES * len(command.shares)
                 self.command_bytes += self.size_bytes
-        self.entries += [(decided, entry) for entry in decision.entries]
-        self.commands += [DecidedCommand(command, decided) for command in decision.commands]
-        self.events += [DecidedEvent(event, decided) for event in decision.events]
         return decision
 
 

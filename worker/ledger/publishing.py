@@ -9,7 +9,7 @@ from worker.kafka.envelope import binary_headers
 from worker.kafka.records import Origin, Outgoing
 from worker.ledger import journal
 from worker.ledger.journal import Journaled
-from worker.ledger.order_fold import DecidedFact, OrderFold
+from worker.ledger.order_fold import OrderFold
 from worker.stream.cycle import Cycle
 
 Header = tuple[str, bytes]
@@ -28,8 +28,9 @@ def encode_messages(fold: OrderFold, prefix: str) -> EncodedMessages:
     order = fold.order
     return EncodedMessages(
         [
-            orjson.dumps(event_message(order, one.event, _source(prefix, one.fact.source), one.fact.at_ms))
-            for one in fold.events
+            orjson.dumps(event_message(order, event, _source(prefix, fact.source), fact.at_ms))
+            for fact in fold.decided
+            for event in fact.events
         ],
         _fact_headers(fold),
     )
@@ -38,14 +39,14 @@ def encode_messages(fold: OrderFold, prefix: str) -> EncodedMessages:
 def publish(cycle: Cycle, fold: OrderFold, encoded: EncodedMessages) -> None:
     """Adds the order's messages to the outbox. Their ids are derived, so a repeat is the same record."""
     fact_headers = dict(encoded.fact_headers)
-    for decided in fold.commands:
-        command, fact = decided.command, decided.fact
-        value = orjson.dumps(command_message(fold.order, command, fact.at_ms))
-        headers = binary_headers(
-            f"command.{command.operation}", command.command_id, timestamp(fact.at_ms), fact.traceparent
-        )
-        headers += fact_headers.pop(fact.sequence, [])
-        _publish(cycle, fold, names.COMMANDS, value, headers)
+    for fact in fold.decided:
+        for command in fact.commands:
+            value = orjson.dumps(command_message(fold.order, command, fact.at_ms))
+            headers = binary_headers(
+                f"command.{command.operation}", command.command_id, timestamp(fact.at_ms), fact.traceparent
+            )
+            headers += fact_headers.pop(fact.sequence, [])
+            _publish(cycle, fold, names.COMMANDS, value, headers)
     publish_events(cycle, fold, encoded)
     if fold.order.opened and fold.decided:
         publish_state(cycle, fold)
@@ -54,9 +55,10 @@ def publish(cycle: Cycle, fold: OrderFold, encoded: EncodedMessages) -> None:
 def publish_events(cycle: Cycle, fold: OrderFold, encoded: EncodedMessages) -> None:
     """Publishes the order's events of this cycle."""
     fact_headers = dict(encoded.fact_headers)
-    for decided, value in zip(fold.events, encoded.events, strict=True):
-        fact, ce_id = decided.fact, f"{fold.order.order_id}/{decided.event.sequence}"
-        headers = binary_headers(decided.event.type, ce_id, timestamp(fact.at_ms))
+    caused = [(fact, event) for fact in fold.decided for event in fact.events]
+    for (fact, event), value in zip(caused, encoded.events, strict=True):
+        ce_id = f"{fold.order.order_id}/{event.sequence}"
+        headers = binary_headers(event.type, ce_id, timestamp(fact.at_ms))
         headers += fact_headers.pop(fact.sequence, [])
         _publish(cycle, fold, names.EVENTS, value, headers)
 
@@ -73,21 +75,14 @@ def _publish(cycle: Cycle, fold: OrderFold, topic: str, value: bytes, headers: l
 
 
 def _fact_headers(fold: OrderFold) -> dict[int, list[Header]]:
-    published = {decided.fact.sequence for decided in fold.commands} | {
-        decided.fact.sequence for decided in fold.events
-    }
     headers: dict[int, list[Header]] = {}
     unpublished = list(fold.unpublished)
-    for decided in fold.decided:
-        unpublished.append(_journaled(decided))
-        if decided.sequence in published:
-            headers[decided.sequence] = [(journal.HEADER, journal.encode(unpublished))]
+    for one in fold.decided:
+        unpublished.append(Journaled(one.sequence, one.source, one.traceparent, Raw(one.fact), Raw(one.terms)))
+        if one.is_published:
+            headers[one.sequence] = [(journal.HEADER, journal.encode(unpublished))]
             unpublished = []
     return headers
-
-
-def _journaled(one: DecidedFact) -> Journaled:
-    return Journaled(one.sequence, one.source, one.traceparent, Raw(one.fact), Raw(one.terms))
 
 
 def _source(prefix: str, source: Origin | None) -> Origin | None:

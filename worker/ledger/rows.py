@@ -43,23 +43,20 @@ class Rows:
         if fold.decided:
             self._add_payments(fold)
             self._add_settlements(fold)
-        for decided_command in fold.commands:
-            one = decided_command.command
-            self.commands.append(
-                (one.command_id, one.request_id, order_id, one.payment_id, one.sequence, one.operation, one.value)
-            )
-        for decided in fold.decided:
-            source = decided.source or (None, None, None)
-            at = moment(decided.at_ms)
-            self.facts.append((order_id, decided.sequence, decided.fate, decided.fact, decided.terms, *source, at))
-        for decided_event, message in zip(fold.events, events, strict=True):
-            self.events.append((order_id, decided_event.event.sequence, message))
-        for decided, entry in fold.entries:
-            content = (
-                order_id, decided.sequence, entry.payment_id, entry.debit, entry.credit, entry.amount,
-                fold.order.currency, entry.rule, entry.command_id,
-            )  # fmt: skip
-            self.entries.append((fold.chain, content))
+        for fact in fold.decided:
+            source = fact.source or (None, None, None)
+            self.facts.append((order_id, fact.sequence, fact.fate, fact.fact, fact.terms, *source, moment(fact.at_ms)))
+            for one in fact.commands:
+                self.commands.append(
+                    (one.command_id, one.request_id, order_id, one.payment_id, one.sequence, one.operation, one.value)
+                )
+            for entry in fact.entries:
+                content = (
+                    order_id, fact.sequence, entry.payment_id, entry.debit, entry.credit, entry.amount,
+                    fold.order.currency, entry.rule, entry.command_id,
+                )  # fmt: skip
+                self.entries.append((fold.chain, content))
+        self.events += [(order_id, one.sequence, message) for one, message in zip(fold.events, events, strict=True)]
         if fold.waiting.changed:
             self._add_waiting(order_id, fold.waiting)
         self.orders.append(self._order_row(fold, awaits))

@@ -35,7 +35,7 @@ class Tally(Struct):
 
     def count_events(self, folds: Iterable[OrderFold]) -> None:
         """Counts the events that were written."""
-        self.events.update(decided.event.type for fold in folds for decided in fold.events)
+        self.events.update(event.type for fold in folds for event in fold.events)
 
     def report(self, cycle: Cycle) -> None:
         """Updates the metrics, and adds the spans of records that carry a trace."""

@@ -29,8 +29,8 @@ async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Comma
         publish(scratch, fold, encode_messages(fold, prefix))
         records = [record for record in unpack(scratch.outgoing) if record.topic == names.COMMANDS]
         for asked, record in zip(fold.commands, records, strict=True):
-            if asked.command.command_id not in known:
-                yield fold.order.commands[asked.command.command_id], record
+            if asked.command_id not in known:
+                yield fold.order.commands[asked.command_id], record
 
 
 async def unused_offsets(connection: Connection) -> Iterator[int]:
