@@ -8,7 +8,7 @@ from worker.domain.decide import decide
 from worker.domain.decision import Decision, Entry, Event, Fate
 from worker.domain.facts import Fact
 from worker.domain.kept import encode
-from worker.domain.order import Command, Order, Payment, Settlement
+from worker.domain.order import Command, Order
 from worker.domain.terms import Terms
 from worker.kafka.records import Origin
 from worker.ledger.journal import Journaled
@@ -51,16 +51,14 @@ class OrderFold:
         self, order: Order, home: int, facts: int, unpublished: Sequence[Journaled] = (), size_bytes: int = 0
     ) -> None:
         self.order = order
+        self.stored_payments = order.payments
+        """As the tables have them: a decision changes copies."""
         self.size_bytes = size_bytes
         """The size of the stored document and of this cycle's facts."""
         self.home = home
         """The order's partition."""
         self.chain = home
         """The partition whose chain its entries join in this cycle; only the owner of a partition writes its chain."""
-        self.stored_sums = {payment.payment_id: sums(payment) for payment in order.payments}
-        self.stored_settlements: dict[tuple[str, str], Settlement] = {
-            (payment.payment_id, one.settle_id): one for payment in order.payments for one in payment.settlements
-        }
         self.facts = facts
         self.unpublished = unpublished
         """Facts of earlier cycles that no message has carried yet."""
@@ -116,9 +114,3 @@ class OrderFold:
                 self.size_bytes += SHARE_BYTES * len(command.shares)
                 self.command_bytes += self.size_bytes
         return decision
-
-
-def sums(payment: Payment) -> tuple[int, int, int, int, int, int, bool]:
-    """The columns of `payments` that may change, in the order of `update_payments` and `add_payments`."""
-    one = payment
-    return one.settled, one.settling, one.refunded, one.refunding, one.voided, one.voiding, one.lapsed

@@ -5,8 +5,9 @@ from typing import Any
 
 from worker.domain.decide import next_deadline_ms
 from worker.domain.kept import encode
+from worker.domain.order import Payment
 from worker.domain.published import needs_attention, needs_authorization
-from worker.ledger.order_fold import OrderFold, sums
+from worker.ledger.order_fold import OrderFold
 from worker.ledger.waiting import Waiting
 from worker.postgres.values import moment, moment_or_none
 from worker.settings import Settings
@@ -63,17 +64,18 @@ class Rows:
 
     def _add_payments(self, fold: OrderFold) -> None:
         """Adds new payments, and balances that changed."""
-        order = fold.order
+        order, stored = fold.order, {one.payment_id: _sums(one) for one in fold.stored_payments}
         for one in order.payments:
-            balance, stored = sums(one), fold.stored_sums.get(one.payment_id)
-            if stored is None:
+            balance, before = _sums(one), stored.get(one.payment_id)
+            if before is None:
                 fixed = (one.payment_id, order.order_id, one.connector, order.currency, one.authorized, one.cap)
                 self.payments.append((*fixed, *balance))
-            elif balance != stored:
+            elif balance != before:
                 self.payment_balances.append((one.payment_id, *balance))
 
     def _add_settlements(self, fold: OrderFold) -> None:
-        stored = dict(fold.stored_settlements)
+        stored = {(payment.payment_id, one.settle_id): one for payment in fold.stored_payments
+                  for one in payment.settlements}  # fmt: skip
         for payment in fold.order.payments:
             for one in payment.settlements:
                 key = (payment.payment_id, one.settle_id)
@@ -105,6 +107,11 @@ class Rows:
             fold.waiting.number, moment_or_none(wake_ms),
             encode(order) if has_facts else None, moment(order.updated_at_ms) if has_facts else None,
         )  # fmt: skip
+
+
+def _sums(one: Payment) -> Row:
+    """The columns of `payments` that may change, in the order of `update_payments` and `add_payments`."""
+    return one.settled, one.settling, one.refunded, one.refunding, one.voided, one.voiding, one.lapsed
 
 
 def _earliest(one_ms: int | None, other_ms: int | None) -> int | None:
