@@ -17,6 +17,7 @@ from worker.kafka.records import Headers, Outgoing, Place, Record
 from worker.settings import Settings
 from worker.stream import outbox
 from worker.stream.cycle import Cycle, Handler
+from worker.stream.dead_letters import write_dead_letters
 from worker.stream.offsets import advance_positions
 
 PARTITIONS = 4
@@ -73,7 +74,8 @@ class CycleHarness(ABC):
         await self.connection.execute("BEGIN")
         try:
             await self.handler.handle(cycle)
-            rows = await outbox.write(cycle, self.settings.topic_prefix, DEAD_LETTER_BYTES)
+            await write_dead_letters(cycle, self.settings.topic_prefix, DEAD_LETTER_BYTES)
+            rows = await outbox.write(cycle)
             await advance_positions(self.connection, {record.place: record.offset + 1 for record in records})
             before_commit()
         except BaseException:

@@ -86,7 +86,7 @@ class FactRecovery:
 
     async def flush(self) -> None:
         """Writes what is to be published to the outbox."""
-        self._summary["unpublished"] += await outbox.flush(self._cycle, self._settings.topic_prefix, {})
+        self._summary["unpublished"] += await outbox.flush(self._cycle)
 
     async def account(self) -> None:
         """Counts the records of the folded facts as consumed (I7)."""

@@ -30,6 +30,7 @@ from worker.settings import Settings
 from worker.stream import outbox
 from worker.stream.behind import unverified_ranges
 from worker.stream.cycle import Cycle
+from worker.stream.dead_letters import write_dead_letters
 from worker.stream.offsets import advance_positions, note_published, published_offsets, stored_positions
 
 Role = type[LedgerHandler] | type[DeliveryHandler]
@@ -191,7 +192,8 @@ class Recovery:
         for partition in self._partitions:
             async for page in self._read(names.COMMANDS, partition):
                 await deliveries.take_back_commands(page)
-                await outbox.flush(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
+                await write_dead_letters(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
+                await outbox.flush(cycle)
         ends = {(names.COMMANDS, partition): self._bounds[names.COMMANDS, partition][1]
                 for partition in self._partitions}  # fmt: skip
         await advance_positions(self._connection, ends)
@@ -207,7 +209,7 @@ class Recovery:
             else:
                 await deliveries.take_over_missing(command, await as_job(cycle, record, offsets))
         await self._use_schema("ledger")
-        self.summary["unpublished"] += await outbox.flush(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
+        self.summary["unpublished"] += await outbox.flush(cycle)
         await self._use_schema("delivery")
 
     async def _note_published(self, role: Role) -> None:

@@ -1,22 +1,18 @@
 """The outbox table: one row per cycle and target partition, published in the order of ids."""
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import asyncpg
 import msgspec
 from cramjam import DecompressionError, zstd
 from msgspec import Struct
 
-from worker.kafka.dead_letters import dead_letter, printable
 from worker.kafka.packing import Batch, pack
 from worker.kafka.records import Outgoing
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
-from worker.postgres.values import moment
 from worker.stream.cycle import Cycle
-from worker.stream.stored_records import encode_headers
 
 # Misplaced rows that one cycle reads; while more are left, our own rows wait behind them in the table.
 MISPLACED_ROWS_MAX = 200
@@ -75,13 +71,12 @@ def decode(content: bytes) -> list[Batch]:
     return batches
 
 
-async def write(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int], *, behind: bool = False) -> list[Row]:
+async def write(cycle: Cycle, *, behind: bool = False) -> list[Row]:
     """Inserts what the cycle publishes, along with its last writes; returns the rows of owned partitions.
 
     `behind`: misplaced rows for our partitions are still unread. So our rows are marked as misplaced too, to be found
     after those, and nothing is returned.
     """
-    await _write_dead_letters(cycle, prefix, dead_letter_bytes)
     by_partition: dict[int, list[Batch]] = {}
     for batch in cycle.outgoing:
         by_partition.setdefault(batch.place[1], []).append(batch)
@@ -98,10 +93,10 @@ async def write(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int],
     ]
 
 
-async def flush(cycle: Cycle, prefix: str, dead_letter_bytes: Mapping[str, int]) -> int:
+async def flush(cycle: Cycle) -> int:
     """Inserts what a cycle has published so far, and lets it go on; returns the number of those records."""
     number = sum(batch.record_count() for batch in cycle.outgoing)
-    await write(cycle, prefix, dead_letter_bytes)
+    await write(cycle)
     cycle.clear()
     return number
 
@@ -130,20 +125,6 @@ async def left_over(connection: Connection, partitions: Iterable[int], known: It
     """
     rows = await connection.fetch(_SQL["find_left_over"], list(partitions), list(known), LEFT_OVER_PAGE_ROWS)
     return [_row(row) for row in rows]
-
-
-async def _write_dead_letters(cycle: Cycle, prefix: str, bytes_max: Mapping[str, int]) -> None:
-    rows: list[tuple[Any, ...]] = []
-    for dead in cycle.dead:
-        record = dead.record
-        out, reason = dead_letter(record, dead.reason, dead.message, prefix, bytes_max[record.topic])
-        cycle.publish(out)
-        rows.append((
-            *record.origin, dead.order_id, dead.merchant, reason, printable(dead.message), record.key, record.value,
-            encode_headers(record.headers), moment(record.timestamp_ms), moment(cycle.now_ms),
-        ))  # fmt: skip
-    if rows:
-        await cycle.connection.executemany(_SQL["write_dead_letter"], rows)
 
 
 def _row(row: asyncpg.Record) -> Row:

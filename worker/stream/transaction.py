@@ -14,6 +14,7 @@ from worker.postgres.queries import load
 from worker.stream import locks, outbox
 from worker.stream.control import Control
 from worker.stream.cycle import Cycle, Handler
+from worker.stream.dead_letters import write_dead_letters
 from worker.stream.faults import FencedError, HeldUpError, Remedy, UncertainCommitError, remedy
 from worker.stream.misplaced_rows import MisplacedRows
 from worker.stream.offsets import place_columns, position_columns
@@ -160,5 +161,6 @@ class Transactions:
             cycle.writes.add(_SQL["advance_published"], *place_columns(reached))
         if read:
             cycle.writes.add(_SQL["advance_positions"], *position_columns(read))
-        rows = await outbox.write(cycle, self._settings.topic_prefix, self._dead_letter_bytes, behind=more)
+        await write_dead_letters(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
+        rows = await outbox.write(cycle, behind=more)
         return Commit(cycle, misplaced + rows, {place: at.next_offset for place, at in read.items()}, deleted, reached)
