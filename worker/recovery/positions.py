@@ -11,7 +11,7 @@ from worker.postgres.queries import load
 from worker.postgres.values import columns
 from worker.recovery.errors import RecoveryError
 from worker.settings import Settings
-from worker.stream.offsets import advance_positions, stored_positions
+from worker.stream.offsets import advance_positions, stored_offsets
 
 _SQL = load("worker.recovery")
 
@@ -23,7 +23,7 @@ async def go_on_from(settings: Settings, connection: Connection, bounds: Mapping
     topics, except for facts that were parked or had no effect yet: they look like repeats, so the warnings count both.
     """
     partitions = range(settings.topic_partitions)
-    stored = await stored_positions(connection, LedgerHandler.topics, partitions)
+    stored = await stored_offsets(connection, LedgerHandler.topics, partitions)
     places = [(topic, partition) for topic in LedgerHandler.topics for partition in partitions]
     gone = {place: bounds[place][0] for place in places if stored.get(place, 0) < bounds[place][0]}
     if not gone:

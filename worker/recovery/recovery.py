@@ -31,7 +31,7 @@ from worker.stream import outbox
 from worker.stream.behind import unverified_ranges
 from worker.stream.cycle import Cycle
 from worker.stream.dead_letters import write_dead_letters
-from worker.stream.offsets import advance_positions, note_published, published_offsets, stored_positions
+from worker.stream.offsets import advance_positions, note_published, published_offsets, stored_offsets
 
 Role = type[LedgerHandler] | type[DeliveryHandler]
 ROLES: tuple[Role, ...] = (LedgerHandler, DeliveryHandler)
@@ -135,7 +135,7 @@ class Recovery:
 
     async def _read_inputs_from(self, topics: Sequence[str]) -> None:
         """These topics are read from the positions in the tables of the present search_path."""
-        stored = await stored_positions(self._connection, topics, self._partitions)
+        stored = await stored_offsets(self._connection, topics, self._partitions)
         self._ranges |= unverified_ranges(
             {place: bounds for place, bounds in self._bounds.items() if place[0] in topics}, stored
         )

@@ -1,7 +1,7 @@
 """The offsets in the tables: how far each input partition was read, and how far Kafka has acknowledged our outputs."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 from worker.kafka.records import UNKNOWN_EPOCH, Place, Position
@@ -11,36 +11,45 @@ from worker.postgres.queries import load
 _SQL = load("worker.stream")
 
 
+class StoredPosition(NamedTuple):
+    """A position, and the id of the topic in which it lies, where it is known."""
+
+    at: Position
+    topic_id: UUID | None
+
+
 async def stored_positions(
     connection: Connection, topics: Iterable[str], partitions: Iterable[int]
-) -> dict[Place, int]:
+) -> dict[Place, StoredPosition]:
     """Where reading goes on; a partition that no worker has owned yet has no position."""
-    return await _read(connection, "read_positions", "next_offset", topics, partitions)
+    rows = await connection.fetch(_SQL["read_positions"], list(topics), list(partitions))
+    return {
+        (row["topic"], row["partition"]): StoredPosition(
+            Position(row["next_offset"], UNKNOWN_EPOCH if row["leader_epoch"] is None else row["leader_epoch"]),
+            row["topic_id"],
+        )
+        for row in rows
+    }
+
+
+async def stored_offsets(connection: Connection, topics: Iterable[str], partitions: Iterable[int]) -> dict[Place, int]:
+    """Only the offsets of the positions."""
+    stored = await stored_positions(connection, topics, partitions)
+    return {place: one.at.next_offset for place, one in stored.items()}
 
 
 async def published_offsets(
     connection: Connection, topics: Iterable[str], partitions: Iterable[int]
 ) -> dict[Place, int]:
     """Up to which offsets Kafka has acknowledged our records."""
-    return await _read(connection, "read_published", "next_offset", topics, partitions)
-
-
-async def stored_topic_ids(
-    connection: Connection, topics: Iterable[str], partitions: Iterable[int]
-) -> dict[Place, UUID]:
-    """The id of the topic in which each position lies, where it is known."""
-    return await _read(connection, "read_position_ids", "topic_id", topics, partitions)
+    rows = await connection.fetch(_SQL["read_published"], list(topics), list(partitions))
+    return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
 async def begin_positions(connection: Connection, offsets: Mapping[Place, int], ids: Mapping[str, UUID]) -> None:
     """Stores first positions where there are none yet, and the topics' ids."""
     topics, partitions, at = place_columns(offsets)
     await connection.execute(_SQL["begin_positions"], topics, partitions, at, [ids.get(topic) for topic in topics])
-
-
-async def stored_epochs(connection: Connection, topics: Iterable[str], partitions: Iterable[int]) -> dict[Place, int]:
-    """The epoch of a leader that has all records before each position, where it is known."""
-    return await _read(connection, "read_position_epochs", "leader_epoch", topics, partitions)
 
 
 async def advance_positions(connection: Connection, offsets: Mapping[Place, int]) -> None:
@@ -65,10 +74,3 @@ def position_columns(read: Mapping[Place, Position]) -> tuple[list[str], list[in
     topics, partitions, offsets = place_columns({place: at.next_offset for place, at in read.items()})
     epochs = (read[place].leader_epoch for place in zip(topics, partitions, strict=True))
     return topics, partitions, offsets, [None if epoch == UNKNOWN_EPOCH else epoch for epoch in epochs]
-
-
-async def _read(
-    connection: Connection, query: str, column: str, topics: Iterable[str], partitions: Iterable[int]
-) -> dict[Place, Any]:
-    rows = await connection.fetch(_SQL[query], list(topics), list(partitions))
-    return {(row["topic"], row["partition"]): row[column] for row in rows}

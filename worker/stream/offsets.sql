@@ -1,11 +1,8 @@
 -- name: read_positions
--- How far these partitions were read.
-SELECT topic, partition, next_offset FROM positions WHERE topic = ANY($1::text[]) AND partition = ANY($2::integer[]);
-
--- name: read_position_ids
--- The ids of the topics in which these positions lie.
-SELECT topic, partition, topic_id FROM positions
-WHERE topic = ANY($1::text[]) AND partition = ANY($2::integer[]) AND topic_id IS NOT NULL;
+-- How far these partitions were read, in which topic, and the epoch of a leader that has all records before, which
+-- counts only where the topic is known.
+SELECT topic, partition, next_offset, topic_id, CASE WHEN topic_id IS NOT NULL THEN leader_epoch END AS leader_epoch
+FROM positions WHERE topic = ANY($1::text[]) AND partition = ANY($2::integer[]);
 
 -- name: begin_positions
 -- Stores first positions and topic ids: so records deleted before they are read, or a topic made anew, are noticed.
@@ -13,11 +10,6 @@ INSERT INTO positions (topic, partition, next_offset, topic_id)
 SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::uuid[])
 ON CONFLICT (topic, partition) DO UPDATE SET topic_id = excluded.topic_id, leader_epoch = NULL
 WHERE positions.topic_id IS DISTINCT FROM excluded.topic_id AND excluded.topic_id IS NOT NULL;
-
--- name: read_position_epochs
--- The epochs of leaders that have all records before these positions, where the topic is known as well.
-SELECT topic, partition, leader_epoch FROM positions
-WHERE topic = ANY($1::text[]) AND partition = ANY($2::integer[]) AND topic_id IS NOT NULL AND leader_epoch IS NOT NULL;
 
 -- name: advance_positions
 -- Moves positions: every record before them has its fate.

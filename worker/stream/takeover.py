@@ -11,7 +11,7 @@ from worker.stream import outbox
 from worker.stream.behind import verify_database_age
 from worker.stream.control import Control
 from worker.stream.cycle import Handler, TakenPartition
-from worker.stream.offsets import begin_positions, note_published, stored_epochs, stored_positions, stored_topic_ids
+from worker.stream.offsets import StoredPosition, begin_positions, note_published, stored_positions
 from worker.stream.publisher import Publisher
 from worker.stream.transaction import Transactions
 
@@ -87,27 +87,26 @@ class Takeover:
         """
         topics = self._handler.topics
         stored = await stored_positions(self._transactions.connection, topics, taken)
-        topic_ids = await stored_topic_ids(self._transactions.connection, topics, taken)
         bounds = await self._source.inspector.bounds([(topic, partition) for topic in topics for partition in taken])
+        positions: dict[Place, Position] = {}
         lost: list[Exception] = []
         for place, (first, end) in bounds.items():
-            at = stored.setdefault(place, first)
-            made_anew = at > 0 and place in topic_ids and topic_ids[place] != ids.get(place[0], topic_ids[place])
-            if made_anew or not first <= at <= end:
+            at, topic_id = stored.get(place) or StoredPosition(Position(first), None)
+            made_anew = at.next_offset > 0 and topic_id is not None and topic_id != ids.get(place[0], topic_id)
+            if made_anew or not first <= at.next_offset <= end:
                 topic = self._settings.topic(place[0])
-                lost.append(OffsetGoneError(topic, place[1], at, first, end, made_anew=made_anew))
+                lost.append(OffsetGoneError(topic, place[1], at.next_offset, first, end, made_anew=made_anew))
+            positions[place] = at
         if not lost:
-            epochs = await stored_epochs(self._transactions.connection, topics, taken)
-            read = {place: Position(stored[place], epoch) for place, epoch in epochs.items()}
-            for place, matching_end in (await self._source.inspector.truncated(read)).items():
+            for place, matching_end in (await self._source.inspector.truncated(positions)).items():
                 topic = self._settings.topic(place[0])
-                lost.append(LogTruncatedError(topic, place[1], stored[place], matching_end))
-            self._source.set_verified_positions(read)
+                lost.append(LogTruncatedError(topic, place[1], positions[place].next_offset, matching_end))
+            self._source.set_verified_positions(positions)
         for problem in lost[1:]:
             telemetry.log.error(str(problem))  # else each start of the worker would name only one more
         if lost:
             raise lost[0]
-        return stored
+        return {place: at.next_offset for place, at in positions.items()}
 
     async def _publish_left_over(self, taken: Collection[int]) -> None:
         while rows := await outbox.left_over(self._transactions.connection, taken, self._publisher.known):
