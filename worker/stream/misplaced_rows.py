@@ -18,7 +18,8 @@ class MisplacedRows:
     def __init__(self, ownership: Ownership, publisher: Publisher) -> None:
         self._ownership = ownership
         self._publisher = publisher
-        self._exhausted_solo_period: int | None = None
+        self._exhausted: float | None = None
+        """The value of `alone_since` with which nothing was found any more."""
         self._next_look_at = 0.0
 
     @property
@@ -30,9 +31,10 @@ class MisplacedRows:
         """Returns the rows, oldest first, and whether there may be more. Called in a cycle, after its decisions."""
         if not self._possible:
             return [], False
-        solo_period = self._solo_period
+        alone_since = self._ownership.alone_since
         found, more = await outbox.find_misplaced(connection, partitions, self._publisher.known)
-        self._note(solo_period, nothing=not found)
+        if not found:
+            self._exhausted = alone_since
         return found, more
 
     async def are_due(self, connection: Connection, partitions: list[int]) -> bool:
@@ -40,20 +42,13 @@ class MisplacedRows:
         if self.next_look_at is None or time.monotonic() < self.next_look_at:
             return False
         self._next_look_at = time.monotonic() + POLL_SECONDS
-        solo_period = self._solo_period
+        alone_since = self._ownership.alone_since
         found = await outbox.misplaced_exist(connection, partitions, self._publisher.known)
-        self._note(solo_period, nothing=not found)
+        if not found:
+            self._exhausted = alone_since
         return found
 
     @property
     def _possible(self) -> bool:
-        return self._solo_period is None or self._solo_period != self._exhausted_solo_period
-
-    @property
-    def _solo_period(self) -> int | None:
-        """The number of the current period without other members; None while there are any."""
-        return self._ownership.solo_periods if self._ownership.alone else None
-
-    def _note(self, solo_period: int | None, *, nothing: bool) -> None:
-        if nothing:
-            self._exhausted_solo_period = solo_period
+        alone_since = self._ownership.alone_since
+        return alone_since is None or alone_since != self._exhausted

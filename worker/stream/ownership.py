@@ -60,10 +60,8 @@ class Ownership:
         """Our partitions that the session has not taken over yet, or has set aside; the session takes them out."""
         self.surplus: frozenset[int] = frozenset()
         """Partitions above our fair share, for the session to hand over."""
-        self.alone = False
-        """Whether there is no other member: nobody else can write outbox rows for our partitions."""
-        self.solo_periods = 0
-        """How often we have become the only member."""
+        self.alone_since: float | None = None
+        """Since when there is no other member, so that nobody else can write outbox rows for our partitions."""
         self.accepting = True
         """Whether free partitions are claimed; false once the worker stops."""
 
@@ -151,9 +149,7 @@ class Ownership:
         members = await connection.fetch(_SQL["look_at_members"])
         await self._bury_dead([row["member_id"] for row in members if row["dead"]])
         living = [row["member_id"] for row in members if not row["dead"] or row["member_id"] == self.member_id]
-        alone = len(members) == 1
-        self.solo_periods += alone and not self.alone
-        self.alone = alone
+        self.alone_since = (self.alone_since or began) if len(members) == 1 else None
         await self._balance(fair_share(self._partitions, living, self.member_id))
 
     async def _balance(self, share: int) -> None:

@@ -45,12 +45,12 @@ async def test_the_last_misplaced_row_of_a_departed_worker_is_found(
     ours: asyncpg.Connection, theirs: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(misplaced_rows, "POLL_SECONDS", 0.0)
-    members, published = SimpleNamespace(alone=False, solo_periods=1), SimpleNamespace(known=set[int]())
+    members, published = SimpleNamespace(alone_since=None), SimpleNamespace(known=set[int]())
     search = MisplacedRows(cast("Ownership", members), cast("Publisher", published))
     assert not await search.are_due(ours, [PARTITION])
 
     row = await write(theirs)
-    members.alone, members.solo_periods = True, 2
+    members.alone_since = 1.0
 
     assert await search.are_due(ours, [PARTITION]), "it was written before its worker left"
     rows, _ = await search.find(ours, [PARTITION])
@@ -59,7 +59,7 @@ async def test_the_last_misplaced_row_of_a_departed_worker_is_found(
     assert await search.find(ours, [PARTITION]) == ([], False)
     assert search.next_look_at is None, "no other member could write a row"
 
-    members.solo_periods = 3
+    members.alone_since = 2.0
     assert search.next_look_at is not None, "another member came and went"
 
 
@@ -67,11 +67,11 @@ async def test_a_search_that_began_among_other_members_is_repeated_after_they_le
     ours: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(misplaced_rows, "POLL_SECONDS", 0.0)
-    members = SimpleNamespace(alone=False, solo_periods=0)
+    members = SimpleNamespace(alone_since=None)
     search = MisplacedRows(cast("Ownership", members), cast("Publisher", SimpleNamespace(known=())))
 
     async def find_while_the_other_leaves(*_: Any) -> tuple[list[outbox.Row], bool]:
-        members.alone, members.solo_periods = True, 1
+        members.alone_since = 1.0
         return [], False
 
     monkeypatch.setattr(outbox, "find_misplaced", find_while_the_other_leaves)
