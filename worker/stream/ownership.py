@@ -40,13 +40,10 @@ _own_member_ids: deque[str] = deque(maxlen=100)
 class Ownership:
     """One member. It has a database session of its own, so that a long cycle does not cost the lease."""
 
-    def __init__(
-        self, url: str, role: str, partitions: int, control: Control, beats_end: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, role: str, control: Control, beats_end: Callable[[], None] = lambda: None) -> None:
         """`beats_end` is called once the lease is no longer renewed, whatever the reason."""
-        self._url = url
         self._role = role
-        self._partitions = partitions
+        self._partitions = control.settings.topic_partitions
         self._control = control
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -77,7 +74,7 @@ class Ownership:
 
     async def join(self) -> None:
         """Becomes a member, claims free partitions up to its share, and begins to renew the lease."""
-        self._connection = await connect(self._url, name=self.session_name, schema=self._role)
+        self._connection = await connect(self._control.settings.database, name=self.session_name, schema=self._role)
         began = lease_time()
         await self._connection.execute(
             _SQL["register_member"], self.member_id, socket.gethostname(), timedelta(seconds=LEASE_SECONDS)

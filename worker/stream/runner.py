@@ -118,7 +118,7 @@ class Runner:
 
     async def _run_session(self) -> None:
         sink = await self._prepare()
-        session = Session(self._settings, self.handler, self._control, self._health, sink, self._dead_letter_bytes)
+        session = Session(self.handler, self._control, self._health, sink, self._dead_letter_bytes)
         self._session = session
         try:
             await session.open()

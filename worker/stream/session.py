@@ -11,7 +11,6 @@ from worker import metrics, telemetry
 from worker.kafka.records import Place, Position
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
-from worker.settings import Settings
 from worker.stream import garbage
 from worker.stream.clock import WallClock
 from worker.stream.control import Control
@@ -41,16 +40,14 @@ class Session:
     """A member's connections and the loop that runs its cycles."""
 
     def __init__(
-        self, settings: Settings, handler: Handler, control: Control, health: SessionHealth, sink: Sink,
+        self, handler: Handler, control: Control, health: SessionHealth, sink: Sink,
         dead_letter_bytes: Mapping[str, int],
     ) -> None:  # fmt: skip
-        self._settings = settings
+        settings = self._settings = control.settings
         self._handler = handler
         self._control = control
         self._health = health
-        self._ownership = Ownership(
-            settings.database, handler.role, settings.topic_partitions, control, self._beats_ended
-        )
+        self._ownership = Ownership(handler.role, control, self._beats_ended)
         self._source = Source(settings, handler.role, (*handler.topics, *handler.outputs), control.changed.set)
         self._leaders = Leaders(settings, self._source.inspector, self._ownership, control)
         self._publisher = Publisher(sink, control)

@@ -34,7 +34,7 @@ from worker.stream.session_health import DATABASE_AWAY, KAFKA_AWAY, SHORT_SESSIO
 async def test_an_alert_is_stored_with_its_workers_lease_until_it_clears(database_url: str) -> None:
     settings = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": database_url})
     database = await asyncpg.connect(database_url)
-    ownership = Ownership(database_url, "delivery", settings.topic_partitions, Control(settings))
+    ownership = Ownership("delivery", Control(settings))
     await ownership.join()
 
     async def stored() -> list[dict[str, str]]:

@@ -27,7 +27,7 @@ async def test_a_dead_workers_lease_ends_in_time_after_a_failover_to_a_slower_cl
         "INSERT INTO delivery.partitions (partition, owner) SELECT *, 'gone' FROM generate_series(0, $1::integer - 1)",
         settings.topic_partitions,
     )
-    ownership = Ownership(database_url, "delivery", settings.topic_partitions, Control(settings))
+    ownership = Ownership("delivery", Control(settings))
 
     await ownership.join()
     claimed = list(ownership.claimed.values())

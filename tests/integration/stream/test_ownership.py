@@ -227,7 +227,7 @@ async def test_locked_partitions_of_dead_members_do_not_cost_a_worker_its_lease(
 ):
     """The worker waited for each lock in turn, for longer than a lease."""
     control = Control(deployment.settings)
-    ownership = Ownership(deployment.settings.database, "ledger", PARTITIONS, control)
+    ownership = Ownership("ledger", control)
     await deployment.database.execute(
         "INSERT INTO ledger.members (member_id, host, backend_pid, backend_start, lease_until)"
         " SELECT 'dead-' || n, 'there', 1, now(), now() FROM generate_series(0, 5) AS n"
