@@ -85,17 +85,15 @@ class Rows:
 
     def _add_waiting(self, order_id: str, waiting: Waiting) -> None:
         self.unparked += waiting.ended
-        parked = {*waiting.parked}
-        for one in waiting.moved:
-            if one.row_id is not None and one in parked:
-                self.moved_parked.append((one.row_id, one.waits_for, moment_or_none(one.expires_at_ms)))
         for one in waiting.parked:
+            record, expires_at = one.record, moment_or_none(one.expires_at_ms)
             if one.row_id is None:
-                record = one.record
                 self.parked.append((
                     order_id, one.waits_for, one.subject, *record.origin, record.key, record.value,
-                    encode_headers(record.headers), moment(record.timestamp_ms), moment_or_none(one.expires_at_ms),
+                    encode_headers(record.headers), moment(record.timestamp_ms), expires_at,
                 ))  # fmt: skip
+            elif one.moved:
+                self.moved_parked.append((one.row_id, one.waits_for, expires_at))
 
     def _order_row(self, fold: OrderFold, awaits: list[str] | None) -> Row:
         order = fold.order

@@ -20,6 +20,8 @@ class Parked(Struct, eq=False):
     row_id: int | None = None
     subject: str | None = None
     known: Readable | Unreadable | None = None
+    moved: bool = False
+    """Whether it waits for something else, or until another time, than its row says."""
 
     @property
     def read(self) -> Readable | Unreadable:
@@ -37,8 +39,6 @@ class Waiting:
         self.unfinished = False
         """Whether some could be tried and were not yet: the next cycle goes on."""
         self.changed = False
-        self.moved: list[Parked] = []
-        """Those that now wait for something else, or until another time."""
         self.ended: list[int] = []
         """The rows of those that no longer wait."""
         self._unread = 0
@@ -95,8 +95,7 @@ class Waiting:
         """Notes what a record that was taken out now waits for, and until when."""
         if (parked.waits_for, parked.expires_at_ms) != (waits_for, expires_at_ms):
             parked.waits_for, parked.expires_at_ms = waits_for, expires_at_ms
-            self.moved.append(parked)
-            self.changed = True
+            parked.moved = self.changed = True
 
     def put_back(self, tried: list[Parked], untried: list[Parked]) -> None:
         """Puts back those that were taken out and still wait."""
