@@ -1,6 +1,7 @@
 """Record batches made byte by byte: such as our producers never write and a broker accepts all the same."""
 
 import struct
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,8 @@ CODECS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "lz4": (3, lz4_encode),
     "zstd": (4, zstd_encode),
 }
-NOON_MS = 1_768_478_400_000
+# Now: a broker deletes records that are older than their topic keeps them.
+MADE_MS = time.time_ns() // 1_000_000
 _FROM_ATTRIBUTES = struct.Struct(">hiqqqhii")
 
 
@@ -32,7 +34,7 @@ class Handmade(Struct, frozen=True):
     value: bytes
     headers: Sequence[tuple[bytes, bytes | None]] = ()
     attributes: int = 0
-    timestamp_ms: int = NOON_MS
+    timestamp_ms: int = MADE_MS
 
 
 def batch(
@@ -43,7 +45,7 @@ def batch(
     plain = b"".join(_record(place, one) for place, one in enumerate(records))
     content = compress(plain[: len(plain) - cut_bytes])
     last = max(one.timestamp_ms for one in records)
-    counted = _FROM_ATTRIBUTES.pack(number, len(records) - 1, NOON_MS, last, -1, -1, -1, len(records)) + content
+    counted = _FROM_ATTRIBUTES.pack(number, len(records) - 1, MADE_MS, last, -1, -1, -1, len(records)) + content
     checked = struct.pack(">ibI", leader_epoch, 2, calc_crc32c(counted)) + counted
     return struct.pack(">qi", base_offset, len(checked)) + checked
 
@@ -68,7 +70,7 @@ async def send(settings: Settings, topic: str, partition: int, content: bytes) -
 
 def _record(place: int, one: Handmade) -> bytes:
     body = bytearray([one.attributes])
-    for number in (one.timestamp_ms - NOON_MS, place):
+    for number in (one.timestamp_ms - MADE_MS, place):
         encode_varint(number, body.append)
     _write(body, one.key)
     _write(body, one.value)

@@ -6,7 +6,7 @@ from aiokafka.codec import gzip_encode, lz4_encode, zstd_encode
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 
-from tests.batches import CODECS, NOON_MS, Handmade, batch
+from tests.batches import CODECS, MADE_MS, Handmade, batch
 from worker.kafka.batches import Batches, TolerantRecords, UnreadableBatchError
 from worker.kafka.inflating import INFLATED_BYTES_MAX, InflatesTooFarError, inflate_gzip, inflate_lz4, inflate_zstd
 from worker.kafka.records import UNKNOWN_EPOCH
@@ -59,7 +59,7 @@ def test_each_record_has_the_leader_epoch_of_its_batch(content: Handmade):
 def test_a_record_of_the_older_format_has_no_leader_epoch():
     """It has a checksum in the place of the leader epoch."""
     older = LegacyRecordBatchBuilder(magic=1, compression_type=0, batch_size=1_000)
-    older.append(0, timestamp=NOON_MS, key=b"order-1", value=b"{}")
+    older.append(0, timestamp=MADE_MS, key=b"order-1", value=b"{}")
 
     assert [record.leader_epoch for record in _read(bytes(older.build()))] == [UNKNOWN_EPOCH]
 
