@@ -11,7 +11,7 @@ from worker.domain.terms import Capability, Terms
 from worker.kafka.packing import unpack
 from worker.kafka.records import Outgoing, Record
 from worker.ledger.order_fold import OrderFold
-from worker.ledger.publishing import encode_messages, publish
+from worker.ledger.publishing import encode_events, publish
 from worker.ledger.reading import Readable, read_fact
 from worker.ledger.rows import Rows
 from worker.settings import Settings
@@ -43,7 +43,7 @@ def messages_of_an_invoice(parcels: int, prefix: str) -> list[Outgoing]:
     """The messages that one invoice of an order causes: a command, its events, a state."""
     fold = _invoiced(parcels)
     cycle = Cycle(cast("Connection", None), [], {}, TERMS.now_ms, 1)
-    publish(cycle, fold, encode_messages(fold, prefix))
+    publish(cycle, fold, encode_events(fold, prefix))
     return unpack(cycle.outgoing)
 
 
@@ -51,7 +51,7 @@ def row_sizes_of_an_invoice(parcels: int) -> list[int]:
     """The size in bytes of each row that the ledger writes for one invoice of an order."""
     settings, fold = Settings(), _invoiced(parcels)
     rows = Rows(settings)
-    rows.add(fold, encode_messages(fold, settings.topic_prefix).events, None)
+    rows.add(fold, encode_events(fold, settings.topic_prefix), None)
     tables = (rows.facts, rows.commands, rows.events, rows.entries, rows.orders, rows.payment_balances)
     return [sum(map(_size, row)) for table in tables for row in table]
 

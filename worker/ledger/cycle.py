@@ -13,7 +13,7 @@ from worker.ledger.connectors import Connectors
 from worker.ledger.deciding import Decider, opened_by
 from worker.ledger.order_fold import OrderFold
 from worker.ledger.places import PlacedRecord, assign_places
-from worker.ledger.publishing import EncodedMessages, encode_messages, publish
+from worker.ledger.publishing import encode_events, publish
 from worker.ledger.reading import Readable
 from worker.ledger.rows import Rows
 from worker.ledger.tables import LedgerTables
@@ -117,20 +117,20 @@ class LedgerCycle:
     async def _write(self, folds: Sequence[OrderFold], decider: Decider, *, flush: bool) -> None:
         """Writes everything about these orders: with `flush` now, else with the cycle's last statement."""
         rows = Rows(self._settings)
-        encoded: list[EncodedMessages] = []
+        encoded: list[list[bytes]] = []
         for fold in folds:
             unnamed = self.connectors.unnamed(fold.order)
             self.tally.waiting_for_connectors.update((name, fold.order.order_id) for name in unnamed or ())
-            encoded.append(encode_messages(fold, self._settings.topic_prefix))
-            rows.add(fold, encoded[-1].events, unnamed)
+            encoded.append(encode_events(fold, self._settings.topic_prefix))
+            rows.add(fold, encoded[-1], unnamed)
         await self.tables.write(rows)
         self.tables.account(self.tally.consumed, decider.duplicates, self.tally.next_offsets)
         await self.tables.mark_returned(decider.returned)
         flushing = asyncio.ensure_future(self.tables.flush()) if flush else None
         try:
             await asyncio.sleep(0)  # lets the statement go out: the database works while the records are encoded
-            for fold, messages in zip(folds, encoded, strict=True):
-                publish(self.cycle, fold, messages)
+            for fold, events in zip(folds, encoded, strict=True):
+                publish(self.cycle, fold, events)
         finally:
             if flushing is not None:
                 await flushing

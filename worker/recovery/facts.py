@@ -19,7 +19,7 @@ from worker.ledger import journal
 from worker.ledger.journal import Journaled
 from worker.ledger.known import first_unknown
 from worker.ledger.order_fold import OrderFold
-from worker.ledger.publishing import EncodedMessages, encode_messages, publish_events, publish_state
+from worker.ledger.publishing import encode_events, publish_events, publish_state
 from worker.ledger.rows import Rows
 from worker.ledger.tables import LedgerTables
 from worker.ledger.waiting import Parked
@@ -60,7 +60,7 @@ class FactRecovery:
         """Folds facts whose commands reached Kafka before their events; afterwards the tables have each command."""
         ours = [record for record in page if is_ours(record)]
         for fold in await self._fold_all(ours):
-            publish_events(self._cycle, fold, self._encoded(fold))
+            publish_events(self._cycle, fold, self._encoded_events(fold))
         await self._must_know(ours)
         await self._must_be_the_same(ours)
 
@@ -108,14 +108,14 @@ class FactRecovery:
         changed = [fold for fold in folds.values() if fold.decided]
         rows = Rows(self._settings)
         for fold in changed:
-            rows.add(fold, self._encoded(fold).events, _awaited(fold.order))
+            rows.add(fold, self._encoded_events(fold), _awaited(fold.order))
         await tables.write(rows)
         await tables.flush()
         self._changed |= {fold.order.order_id for fold in changed}
         return changed
 
-    def _encoded(self, fold: OrderFold) -> EncodedMessages:
-        return encode_messages(fold, self._settings.topic_prefix)
+    def _encoded_events(self, fold: OrderFold) -> list[bytes]:
+        return encode_events(fold, self._settings.topic_prefix)
 
     async def _fold(self, fold: OrderFold, one: Journaled) -> None:
         """Folds one fact as it was applied, right after the order's last one."""

@@ -11,7 +11,7 @@ from worker.kafka import names
 from worker.kafka.packing import unpack
 from worker.kafka.records import Outgoing, Record
 from worker.ledger.order_fold import OrderFold
-from worker.ledger.publishing import encode_messages, publish
+from worker.ledger.publishing import encode_events, publish
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.stream.cycle import Cycle
@@ -26,7 +26,7 @@ async def not_taken_over(cycle: Cycle, prefix: str) -> AsyncIterator[tuple[Comma
         known = {one["command_id"] for one in await cycle.connection.fetch(_SQL["taken_over_of_order"], order_id)}
         fold = await _folded(cycle, order_id)
         scratch = Cycle(cycle.connection, [], {}, cycle.now_ms, cycle.partitions)
-        publish(scratch, fold, encode_messages(fold, prefix))
+        publish(scratch, fold, encode_events(fold, prefix))
         records = [record for record in unpack(scratch.outgoing) if record.topic == names.COMMANDS]
         for asked, record in zip(fold.commands, records, strict=True):
             if asked.command_id not in known:
