@@ -1,7 +1,6 @@
 """`settlement dlq …`: list, show, replay and discard dead letters."""
 
 import base64
-import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -13,7 +12,7 @@ from worker.console.help_text import examples
 from worker.console.problems import USAGE, fail
 from worker.console.replay import REPLAY_EXAMPLES, replay_command, show_decided_instead
 from worker.console.running import AsJson, with_connection
-from worker.console.screen import age, cell, moment, out, plain, pluralize, show, show_json, table
+from worker.console.screen import age, cell, moment, out, pluralize, show, show_json, table
 from worker.console.selection import (
     All,
     Id,
@@ -31,6 +30,7 @@ from worker.kafka.dead_letters import ReasonCode
 from worker.people import dead_letters, discarding
 from worker.people.acting import Actor
 from worker.people.dead_letters import DeadLetterPage
+from worker.people.editing import readable
 
 LISTED_MAX = 100
 VALUE_CHARACTERS_SHOWN_MAX = 4_000
@@ -102,7 +102,7 @@ def show_command(dead_letter: Id, as_json: AsJson = False) -> None:
     ]  # fmt: skip
     console.print(table(("", ""), [(cell(name, "dim"), cell(value)) for name, value in rows if value is not None]))
     console.print()
-    for line in _readable(record.value).splitlines():
+    for line in _value(record.value).split("\n"):
         show(console, line)
     for act in page.acts:
         show(console, f"{moment(act['at'])} {act['decided_by']}: {act['action']}, {act['reason']}")
@@ -151,14 +151,10 @@ def discard_command(
     show_decided_instead(out(), done.decided_instead)
 
 
-def _readable(value: bytes | None) -> str:
-    """JSON indented, any other value as text with its control characters escaped."""
+def _value(value: bytes | None) -> str:
     if not value:
         return "(no value)"
-    try:
-        text = json.dumps(json.loads(value.decode()), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        text = plain(_text(value))
+    text = readable(value)
     cut = text[:VALUE_CHARACTERS_SHOWN_MAX]
     return cut if cut == text else f"{cut}\n… ({len(value):,} bytes in all; --json shows them)"
 

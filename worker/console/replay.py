@@ -137,7 +137,7 @@ def _edited(wanted: Wanted, edit: bool, patch: str | None) -> bytes | None:
     value = with_connection(replayable).record.value
     if patch is not None:
         return editing.patched(value, patch)
-    return editing.rewritten(value, in_editor(editing.readable(value)))
+    return editing.rewritten(value, in_editor(editing.editable(value)))
 
 
 async def _foresee(settings: Settings, wanted: Wanted, edited: bytes | None) -> tuple[list[int], list["Foreseen"]]:

@@ -1,6 +1,5 @@
 """The pages of what needs a person: commands and amounts, and dead letters."""
 
-import msgspec
 from aiohttp import web
 
 from worker.ops.orders import parse_number
@@ -8,6 +7,7 @@ from worker.ops.site import Site
 from worker.ops.totals import positive
 from worker.people import commands, dead_letters
 from worker.people.acting import Refused
+from worker.people.editing import readable
 from worker.people.needs import needs
 
 LISTED_MAX = 200
@@ -52,8 +52,9 @@ async def dead_letter_page(site: Site, request: web.Request) -> web.Response:
     """One dead letter: its record, why it was refused, what people did about it."""
     async with site.reader.snapshot() as connection:
         page = await dead_letters.read_page(connection, parse_letter_id(request.query.get("id", "")))
-    return site.show(request, "dead_letter.html", page=page, letter=page.letter,
-                     value=readable(page.letter.record.value))  # fmt: skip
+    text = readable(page.letter.record.value or b"")
+    value = text if len(text) <= VALUE_CHARACTERS_MAX else text[:VALUE_CHARACTERS_MAX] + "\n… cut here"
+    return site.show(request, "dead_letter.html", page=page, letter=page.letter, value=value)
 
 
 def parse_letter_id(text: str) -> int:
@@ -62,14 +63,3 @@ def parse_letter_id(text: str) -> int:
     if not 0 < number <= dead_letters.ID_MAX:
         raise Refused(f"no dead letter {text} is known")
     return number
-
-
-def readable(value: bytes | None) -> str | None:
-    """JSON indented, other text as it is, bytes that are not UTF-8 escaped; cut at `VALUE_CHARACTERS_MAX`."""
-    if value is None:
-        return None
-    try:
-        text = msgspec.json.format(value, indent=2).decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        text = value.decode("utf-8", "backslashreplace")
-    return text if len(text) <= VALUE_CHARACTERS_MAX else text[:VALUE_CHARACTERS_MAX] + "\n… cut here"

@@ -1,7 +1,9 @@
-"""A dead letter's value as a person edits it: the data as text, or a patch on it (JSON merge patch, RFC 7396)."""
+"""A dead letter's value as a person reads and edits it: as text, or by a patch (JSON merge patch, RFC 7396)."""
 
 import json
 from typing import Any
+
+import msgspec
 
 from worker.kafka.envelope import split_schema_id
 from worker.people.acting import Refused
@@ -9,17 +11,22 @@ from worker.people.acting import Refused
 _TOO_DEEP = "{} is nested too deeply for anybody to read: publish the fact anew"
 
 
-def readable(value: bytes | None) -> str:
-    """The value as text: JSON in lines where it is JSON, else as it came. `Refused` where it is not text."""
+def readable(value: bytes) -> str:
+    """JSON in lines; what is no JSON as it came, and bytes that are no text escaped."""
+    try:
+        return msgspec.json.format(value, indent=2).decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return value.decode("utf-8", "backslashreplace")
+
+
+def editable(value: bytes | None) -> str:
+    """The readable value without its schema prefix. `Refused` where it is not text."""
     _, body = split_schema_id(value or b"")
     try:
-        return json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode().decode()
-    except (ValueError, RecursionError):  # half a character, which no file holds, stays the escape that it is
-        pass
-    try:
-        return body.decode()
+        body.decode()
     except UnicodeDecodeError:
         raise Refused("the value is not text and cannot be edited; publish the fact anew at its source") from None
+    return readable(body)
 
 
 def rewritten(value: bytes | None, text: str) -> bytes:

@@ -3,7 +3,7 @@
 import pytest
 
 from worker.domain.money import MAX_MINOR
-from worker.ops.acting import to_minor
+from worker.ops.acting import _amount_in, to_minor
 from worker.people.acting import Refused
 
 
@@ -22,3 +22,7 @@ def test_an_amount_that_is_not_exact_is_refused(text: str):
 ])  # fmt: skip
 def test_an_amount_is_read_to_the_last_digit(text: str, currency: str, minor: int):
     assert to_minor(text, currency) == minor
+
+
+def test_a_deeply_nested_dead_letter_has_no_amount():
+    assert _amount_in(b'{"data":' * 100_000 + b"1" + b"}" * 100_000) == (None, None)

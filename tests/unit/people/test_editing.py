@@ -5,7 +5,7 @@ import json
 import pytest
 
 from worker.people.acting import Refused
-from worker.people.editing import merged, patched, readable, rewritten
+from worker.people.editing import editable, merged, patched, readable, rewritten
 
 DATA = {"orderId": "o1", "invoiceValue": 24.99, "items": [{"id": "a"}], "courier": "X"}
 ENVELOPE = {"specversion": "1.0", "type": "invoice.issued", "id": "1", "source": "/erp", "data": DATA}
@@ -39,8 +39,15 @@ def test_a_patch_changes_the_data_inside_an_envelope_and_behind_a_schema_prefix(
     assert json.loads(sent[5:])["type"] == "invoice.issued"
 
 
+def test_a_value_is_edited_in_lines_and_without_its_schema_prefix():
+    value = b'\0\0\0\0\x07{"orderId":"o1","invoiceValue":1e3}'
+
+    assert editable(value) == '{\n  "orderId": "o1",\n  "invoiceValue": 1e3\n}'
+    assert rewritten(value, '{"invoiceValue": 1000}') == b'\0\0\0\0\x07{"invoiceValue":1000}'
+
+
 def test_invalid_json_can_be_rewritten_but_not_patched():
-    assert readable(b'{"orderId": "o1"') == '{"orderId": "o1"'
+    assert editable(b'{"orderId": "o1"') == '{"orderId": "o1"'
     assert rewritten(b'{"orderId": "o1"', '{"orderId": "o1"}') == b'{"orderId":"o1"}'
     for value, patch in (
         (b"{", "{}"),
@@ -52,7 +59,8 @@ def test_invalid_json_can_be_rewritten_but_not_patched():
         with pytest.raises(Refused):
             patched(value, patch)
     with pytest.raises(Refused, match="not text"):
-        readable(b"\xff\xfe")
+        editable(b"\xff\xfe")
+    assert readable(b"\xff\xfe") == "\\xff\\xfe"
 
 
 def test_an_unpaired_surrogate_stays_escaped():
@@ -62,7 +70,8 @@ def test_an_unpaired_surrogate_stays_escaped():
 def test_deeply_nested_json_is_shown_and_cannot_be_patched_or_rewritten():
     deep = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
 
-    assert readable(deep) == deep.decode()
+    for value in (deep, b"[" * 100_000):
+        assert readable(value) == editable(value) == value.decode()
     for value, patch in ((deep, "{}"), (b"{}", deep.decode())):
         with pytest.raises(Refused, match="nested too deeply"):
             patched(value, patch)
