@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from worker.kafka import names
 from worker.kafka.dead_letters import ReasonCode, replay_of
@@ -109,9 +109,10 @@ async def count_open(connection: Connection) -> dict[ReasonCode, int]:
     return {row["reason"]: row["open"] for row in await connection.fetch(_SQL["count_dead_letters"])}
 
 
-async def find_ids(connection: Connection, wanted: Filter) -> list[tuple[int, str]]:
-    """The id and topic of all that match now, oldest first."""
-    return [(row["id"], row["topic"]) for row in await connection.fetch(_SQL["pick_dead_letters"], *wanted.arguments())]
+async def find_open(connection: Connection, wanted: Filter) -> list[tuple[int, str, ReasonCode]]:
+    """Id, topic and reason of all that match and are open now, oldest first."""
+    rows = await connection.fetch(_SQL["pick_dead_letters"], *structs.replace(wanted, status="open").arguments())
+    return [(row["id"], row["topic"], row["reason"]) for row in rows]
 
 
 async def read(connection: Connection, ids: Sequence[int]) -> list[DeadLetter]:

@@ -16,8 +16,8 @@ WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR topic = $2) AND
 ORDER BY dead_at DESC, id DESC LIMIT $8
 
 -- name: pick_dead_letters
--- Every id that matches now, in the order in which they died.
-SELECT id, topic FROM (
+-- All that match now, in the order in which they died.
+SELECT id, topic, reason FROM (
     SELECT id, topic, order_id, merchant, reason, status, dead_at, key FROM ledger.dead_letters
     UNION ALL SELECT id, topic, order_id, merchant, reason, status, dead_at, key FROM delivery.dead_letters
 ) AS found
@@ -74,15 +74,6 @@ FROM delivery.dead_letters d JOIN delivery.commands c
     ON c.order_id = d.order_id AND (c.topic, c.source_partition, c."offset") = (d.topic, d.partition, d."offset")
 LEFT JOIN ledger.orders o ON c.state = 'declined' AND o.order_id = c.order_id COLLATE "C"
 WHERE d.id = ANY ($1::bigint[]) AND d.status = 'open' AND c.state IN ('manual', 'suspect', 'unknown', 'declined')
-
--- name: count_these_by_reason
--- How many of these are open, by reason, most first.
-SELECT reason, count(*) AS open
-FROM (
-    SELECT reason FROM ledger.dead_letters WHERE id = ANY ($1::bigint[]) AND status = 'open'
-    UNION ALL SELECT reason FROM delivery.dead_letters WHERE id = ANY ($1::bigint[]) AND status = 'open'
-) AS found
-GROUP BY reason ORDER BY count(*) DESC, reason
 
 -- name: count_dead_letters
 -- How many are open, by reason, most first.

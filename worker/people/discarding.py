@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from worker.domain.kept import decode_order
+from worker.kafka.dead_letters import ReasonCode
 from worker.people import dead_letters
 from worker.people.acting import Actor, Refused, record_acts
 from worker.people.dead_letters import DeadLetter, Filter
@@ -33,9 +34,8 @@ class Discard(Struct, frozen=True):
 
 async def foresee(connection: Connection, wanted: Filter | Sequence[int]) -> Discard:
     """What a discard would do now. `Refused` where somebody named a dead letter that cannot be discarded."""
-    ids, decided_instead = await _plan(connection, wanted)
-    rows = await connection.fetch(_SQL["count_these_by_reason"], ids)
-    return Discard({row["reason"]: row["open"] for row in rows}, decided_instead)
+    reasons, decided_instead = await _plan(connection, wanted)
+    return Discard(dict(Counter(reasons.values()).most_common()), decided_instead)
 
 
 async def discard(connection: Connection, actor: Actor, wanted: Filter | Sequence[int]) -> Discard:
@@ -43,9 +43,9 @@ async def discard(connection: Connection, actor: Actor, wanted: Filter | Sequenc
 
     Each batch is a transaction: a discard that is interrupted may be called again for the rest.
     """
-    ids, decided_instead = await _plan(connection, wanted)
+    reasons, decided_instead = await _plan(connection, wanted)
     discarded: Counter[str] = Counter()
-    for some in _batches(ids):
+    for some in _batches(list(reasons)):
         async with connection.transaction():
             rows = await connection.fetch(_SQL["mark_discarded"], some, actor.name, actor.reason)
             if rows:
@@ -62,15 +62,16 @@ async def refuse_discard(connection: Connection, letter: DeadLetter) -> None:
         raise Refused(f"dead letter {letter.id} is not discarded but decided: {how_to_decide(letter)}")
 
 
-async def _plan(connection: Connection, wanted: Filter | Sequence[int]) -> tuple[list[int], int]:
-    """What may be discarded, and how many of the match are commands that a person decides instead (R39)."""
+async def _plan(connection: Connection, wanted: Filter | Sequence[int]) -> tuple[dict[int, ReasonCode], int]:
+    """What may be discarded, with its reason, and how many commands a person decides instead (R39)."""
     if not isinstance(wanted, Filter):
-        for letter in await dead_letters.read(connection, wanted):
+        named = await dead_letters.read(connection, wanted)
+        for letter in named:
             await refuse_discard(connection, letter)
-        return list(wanted), 0
-    found = await dead_letters.find_ids(connection, structs.replace(wanted, status="open"))
-    undecided = await _undecided(connection, [one for one, _ in found])
-    return [one for one, _ in found if one not in undecided], len(undecided)
+        return {letter.id: letter.reason for letter in named if letter.status == "open"}, 0
+    found = await dead_letters.find_open(connection, wanted)
+    undecided = await _undecided(connection, [one for one, _, _ in found])
+    return {one: reason for one, _, reason in found if one not in undecided}, len(undecided)
 
 
 async def _undecided(connection: Connection, ids: Sequence[int]) -> set[int]:

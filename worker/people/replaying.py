@@ -14,7 +14,7 @@ from worker.kafka.envelope import VALUE_BYTES_MAX
 from worker.kafka.records import Outgoing, Record
 from worker.kafka.sink import Sink
 from worker.people.acting import Actor, Refused, record_acts
-from worker.people.dead_letters import DeadLetter, Filter, find_ids, read
+from worker.people.dead_letters import DeadLetter, Filter, find_open, read
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
@@ -45,8 +45,8 @@ class Replayed(Struct):
 async def plan(connection: Connection, wanted: Filter | Sequence[int]) -> Plan:
     """What a replay of these would send now; `Refused` if one was named that cannot be replayed."""
     if isinstance(wanted, Filter):
-        found = await find_ids(connection, msgspec.structs.replace(wanted, status="open"))
-        ids = [one for one, topic in found if topic in REPLAYED_TOPICS]
+        found = await find_open(connection, wanted)
+        ids = [one for one, topic, _ in found if topic in REPLAYED_TOPICS]
         return Plan(ids, len(found) - len(ids))
     named = await read(connection, list(wanted))
     for letter in named:
