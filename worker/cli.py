@@ -65,7 +65,7 @@ EXAMPLES = {
     "stack status": ("settlement stack status", "settlement stack status --json"),
     "stack env": ("settlement stack env", "settlement stack env --json"),
     "stack kafka": ("settlement stack kafka console-consumer --topic settlement.events.v1 --from-beginning",),
-    "sandbox connector": ("settlement sandbox connector", "settlement sandbox connector --port 8081 --error-rate 0.1"),
+    "sandbox connector": ("settlement sandbox connector", "settlement sandbox connector --port 8081 --fault error=0.1"),
     "sandbox erp": ("settlement sandbox erp", "settlement sandbox erp --orders 1000 --per-second 50"),
 }
 

@@ -22,12 +22,6 @@ def connector_command(
         str, typer.Option(help="Where it listens. It has no access control: beyond loopback everybody can use it.")
     ] = LOOPBACK,
     latency_ms: Annotated[float, typer.Option(min=0, help="Mean time until it answers.")] = 0,
-    error_rate: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of requests that it answers with 500, doing nothing.")
-    ] = 0,
-    lost_reply_rate: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of requests that it carries out without an answer.")
-    ] = 0,
     fault: Annotated[
         list[str] | None,
         typer.Option(metavar="WORD=RATE", help=f"Share of requests with this fault: {', '.join(FAULTS)}."),
@@ -42,8 +36,7 @@ def connector_command(
     """Runs a simulated payment connector, with a book (GET /book), and faults at random or planned by POST /faults."""
     if currency not in EXPONENTS:
         raise typer.BadParameter(f"{currency} is not a supported currency")
-    rates = {"error": error_rate, "lost": lost_reply_rate} | dict(map(_parsed_fault, fault or []))
-    behaviour = Behaviour(latency_ms, per_second, currency, rates)
+    behaviour = Behaviour(latency_ms, per_second, currency, dict(map(_parsed_fault, fault or [])))
     asyncio.run(_serve(SandboxConnector(Book(book), behaviour, seed), host, port))
 
 

@@ -22,8 +22,8 @@ from worker.settings import load
 
 # The command line options of both connectors: each has its own latency and fails at times; cielo also loses replies.
 CONNECTORS = {
-    "cielo": ["--latency-ms", "20", "--error-rate", "0.02", "--lost-reply-rate", "0.01"],
-    "rede": ["--latency-ms", "60", "--error-rate", "0.05"],
+    "cielo": ["--latency-ms", "20", "--fault", "error=0.02", "--fault", "lost=0.01"],
+    "rede": ["--latency-ms", "60", "--fault", "error=0.05"],
 }
 ADDRESS_SECONDS_MAX = 20.0
 # The programs that a check of the books leaves running.
