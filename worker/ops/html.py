@@ -9,6 +9,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from worker.ops import words
+from worker.ops.row import DAY_MS, KEPT_AFTER_END_MS
 from worker.people.dead_letters import describe_status
 
 
@@ -49,5 +50,6 @@ _environment.filters |= {
 }
 _environment.globals |= {
     "need_texts": words.NEEDS, "operation_texts": words.OPERATIONS, "act_texts": words.ACTS,
-    "button_texts": words.BUTTONS, "letter_status": describe_status,
+    "button_texts": words.BUTTONS, "alert_texts": words.ALERTS, "status_names": words.STATUSES,
+    "kept_days": KEPT_AFTER_END_MS // DAY_MS, "letter_status": describe_status,
 }  # fmt: skip

@@ -17,7 +17,8 @@ from worker.ops.totals import DAY_AMOUNTS, STATE_AMOUNTS, InFlight, positive
 from worker.ops.view import MINUTE, View
 
 CHART_MINUTES = 60
-RECENT_MINUTES = 5
+AVERAGED_MINUTES = 5
+TABLE_MINUTES = 10
 # Role → what waits while no worker of it is running.
 WAITING = (("ledger", "invoices wait in Kafka"), ("delivery", "commands wait"))
 SERIES = ("settled", "refunded", "voided", "trouble")
@@ -72,16 +73,16 @@ def _rates(view: View) -> dict[str, Any]:
     """Returns how often things happened per minute in the last hour, for the chart and the tables."""
     minutes = _last_minutes(CHART_MINUTES)
     counts = [_counts(view, minute) for minute in minutes]
-    whole = counts[-RECENT_MINUTES - 1 : -1]  # the minute that is not over is left out
-    recent = [sum(column) / RECENT_MINUTES for column in zip(*whole, strict=True)]
+    whole = counts[-AVERAGED_MINUTES - 1 : -1]  # the minute that is not over is left out
+    averages = [sum(column) / AVERAGED_MINUTES for column in zip(*whole, strict=True)]
+    latest = list(zip(minutes, counts, strict=True))[-TABLE_MINUTES:]
     return {
+        "averaged_minutes": AVERAGED_MINUTES,
         "columns": charts.stacked(counts, SERIES),
         "most": max(map(sum, counts)),
-        "per_minute": dict(zip(SERIES, recent, strict=True)),
+        "per_minute": dict(zip(SERIES, averages, strict=True)),
         "hour": dict(zip(SERIES, map(sum, zip(*counts, strict=True)), strict=True)),
-        "recent": [(datetime.fromtimestamp(minute, UTC), row) for minute, row in zip(minutes, counts, strict=True)][
-            -10:
-        ],
+        "latest": [(datetime.fromtimestamp(minute, UTC), row) for minute, row in latest],
     }
 
 

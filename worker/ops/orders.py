@@ -32,7 +32,7 @@ async def orders_page(site: Site, request: web.Request) -> web.Response:
     rows = _filtered(site.view.rows.data.values(), wanted)
     first = (page - 1) * PAGE_ORDERS
     return site.show(
-        request, "orders.html", wanted=wanted, statuses=STATUSES, found=None, total=len(rows), page=page, first=first,
+        request, "orders.html", wanted=wanted, found=None, total=len(rows), page=page, first=first,
         rows=heapq.nlargest(first + PAGE_ORDERS, rows, key=_changed_at)[first:],
         pages=min(PAGES_MAX, -(-len(rows) // PAGE_ORDERS)),
         merchants=sorted({merchant for _, merchant in site.view.totals.money}),
@@ -76,10 +76,7 @@ async def _search(site: Site, request: web.Request, wanted: dict[str, str]) -> w
             found = await site.reader.rows(connection, "find_orders", wanted["q"], FOUND_MAX)
     if [order["order_id"] for order in found] == [wanted["q"]]:
         raise web.HTTPSeeOther(URL("/order").with_query(id=wanted["q"]))
-    return site.show(
-        request, "orders.html", wanted=wanted, statuses=STATUSES, found=found, total=len(found), page=1, first=0,
-        rows=[], pages=1, merchants=[], connectors=[],
-    )  # fmt: skip
+    return site.show(request, "orders.html", wanted=wanted, found=found, most=FOUND_MAX, merchants=[], connectors=[])
 
 
 def _filtered(rows: Iterable[Row], wanted: dict[str, str]) -> list[Row]:

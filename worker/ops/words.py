@@ -21,6 +21,13 @@ NEEDS: dict[NeedKind, str] = {
     "lapsed": "the authorization expired before it was captured",
     "waiting": "more is invoiced than was authorized: the order system must authorize another payment",
 }
+# Code of a worker's alert about a connector → what the connector does.
+ALERTS = {
+    "breaker_open": "does not answer",
+    "connector_stopped": "refuses us",
+    "unknown_connector": "is not in the connectors file",
+    "no_definite_answer": "gives no definite answer",
+}
 STATUSES = ("attention", "open", "invoiced", "finished", "canceled")
 OPERATIONS = {"settle": "capture", "refund": "refund", "cancel": "void"}
 BUTTONS = {"retry": "Ask again", "resolve": "Resolve", "abandon": "Give up", "replay": "Replay", "discard": "Discard"}

@@ -15,6 +15,7 @@ from tests.integration.ledger.harness import LedgerHarness, authorized
 from tests.integration.login import login
 from tests.integration.people.undecided import suspect_settle, waiting_amount
 from worker.ops.guard import Guard
+from worker.ops.orders import FOUND_MAX
 from worker.ops.reading import Reader
 from worker.ops.server import Server
 from worker.ops.site import Site
@@ -193,6 +194,16 @@ async def test_a_waiting_amount_is_shown_and_offers_no_decision(ledger: LedgerHa
     assert f"waiting 20.00 USD {NEEDS['waiting']}" in order
     assert "Give up" not in needs + order
     assert (forged, "nothing in this order is waiting for that decision" in refusal) == (409, True)
+
+
+async def test_a_search_that_finds_more_than_it_shows_says_so(ledger: LedgerHarness):
+    await ledger.connection.execute(
+        "INSERT INTO ledger.orders (order_id, partition) SELECT 'o' || n, 0 FROM generate_series(1, $1) AS n", FOUND_MAX
+    )
+
+    async with ops_view(ledger) as client:
+        assert f" {FOUND_MAX} or more orders begin with “o”" in await shown(client, "/orders", q="o")
+        assert " 2 orders begin with “o5”" in await shown(client, "/orders", q="o5")
 
 
 async def test_an_order_page_shows_what_does_not_fit_and_what_each_decision_was_about(ledger: LedgerHarness):

@@ -11,6 +11,7 @@ import pytest
 from worker.ops.html import render
 from worker.ops.monitor import Alert, Worker
 from worker.ops.now import _connectors, _idle, _lags
+from worker.ops.words import STATUSES
 
 AT = datetime(2026, 1, 15, 12, tzinfo=UTC)
 RATES = {name: dict.fromkeys(("settled", "refunded", "voided", "trouble"), 0) for name in ("per_minute", "hour")}
@@ -29,9 +30,8 @@ def page(
         "now.html", now=AT, path="/", session="viewer", attention=0, open_letters=0, money=[], connectors=connectors,
         deployment="", form_key="", logs_out=False, incomplete=incomplete, monitor_problem=monitor_problem, noted=None,
         lags=_lags(monitor), alerts=alerts, needing={}, letters={},
-        statuses=dict.fromkeys(("open", "invoiced", "attention", "finished",
-        "canceled"), 0), rates={**RATES, "columns": [], "most": 0, "recent": []}, workers=monitor.workers,
-        idle=_idle(monitor),
+        statuses=dict.fromkeys(STATUSES, 0), workers=monitor.workers, idle=_idle(monitor),
+        rates={**RATES, "averaged_minutes": 5, "columns": [], "most": 0, "latest": []},
     )  # fmt: skip
 
 
@@ -106,9 +106,9 @@ def test_a_connector_is_shown_as_answering_only_after_a_recent_definite_answer()
 def test_a_connector_without_definite_answers_is_shown_so_unless_its_breaker_is_open():
     indefinite, away = (Alert(code, "cielo", AT, "", "h") for code in ("no_definite_answer", "breaker_open"))
 
-    assert "cielo no definite answer" in connector_page({"command.declined": 2}, indefinite)
-    assert "cielo breaker open" in connector_page({}, away, indefinite)
-    assert "cielo breaker open" in connector_page({}, indefinite, away)
+    assert "cielo gives no definite answer" in connector_page({"command.declined": 2}, indefinite)
+    assert "cielo does not answer" in connector_page({}, away, indefinite)
+    assert "cielo does not answer" in connector_page({}, indefinite, away)
 
 
 @pytest.mark.parametrize(("running", "health"), [
