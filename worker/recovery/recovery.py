@@ -36,6 +36,7 @@ from worker.stream.offsets import advance_positions, note_published, published_o
 Role = type[LedgerHandler] | type[DeliveryHandler]
 ROLES: tuple[Role, ...] = (LedgerHandler, DeliveryHandler)
 _SQL = load("worker.recovery")
+_STREAM_SQL = load("worker.stream")
 
 Range = tuple[int, int]
 
@@ -92,25 +93,30 @@ class Recovery:
 
     async def _lock_everything(self) -> None:
         """Locks all partitions, so that no worker takes one before the transaction ends."""
-        running = await self._connection.fetch(_SQL["living_members"])
-        if running:
-            raise RecoveryError(
-                f"a {running[0]['role']} worker is running ({running[0]['member_id']}): stop all workers first, then "
-                "recover again"
-            )
         try:
-            await self._connection.execute(_SQL["create_all_partitions"], len(self._partitions))
             for role in ROLES:
-                taken = await self._connection.fetch(_SQL[f"take_{role.role}_partitions"])
-                if len(taken) != len(self._partitions):
-                    raise RecoveryError(
-                        f"the database has {len(taken)} partitions, but TOPIC_PARTITIONS is {len(self._partitions)}: "
-                        "set it to the number of partitions of this deployment"
-                    )
+                await self._use_schema(role.role)
+                await self._lock_partitions(role)
         except asyncpg.LockNotAvailableError:
             raise RecoveryError(
                 "a worker or another recovery is using this database: stop all workers first, then recover again"
             ) from None
+
+    async def _lock_partitions(self, role: Role) -> None:
+        """Also creates those that no worker has used yet."""
+        for member in await self._connection.fetch(_STREAM_SQL["look_at_members"]):
+            if not member["dead"]:
+                raise RecoveryError(
+                    f"a {role.role} worker is running ({member['member_id']}): stop all workers first, then recover "
+                    "again"
+                )
+        await self._connection.execute(_STREAM_SQL["create_partitions"], len(self._partitions))
+        taken = await self._connection.fetch(_SQL["take_partitions"])
+        if len(taken) != len(self._partitions):
+            raise RecoveryError(
+                f"the database has {len(taken)} partitions, but TOPIC_PARTITIONS is {len(self._partitions)}: "
+                "set it to the number of partitions of this deployment"
+            )
 
     async def _topic_bounds(self) -> dict[Place, Range]:
         """The first offset and the end of every partition of our topics."""

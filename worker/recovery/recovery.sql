@@ -1,34 +1,7 @@
--- name: living_members
--- Workers that run: their lease is valid and their database session exists.
-SELECT member_id, 'ledger' AS role FROM ledger.members JOIN pg_stat_activity AS activity
-    ON activity.pid = members.backend_pid AND coalesce(activity.backend_start, members.backend_start) = members.backend_start
-WHERE lease_until > clock_timestamp()
-UNION ALL
-SELECT member_id, 'delivery' FROM delivery.members JOIN pg_stat_activity AS activity
-    ON activity.pid = members.backend_pid AND coalesce(activity.backend_start, members.backend_start) = members.backend_start
-WHERE lease_until > clock_timestamp()
-
--- name: create_all_partitions
--- Creates the partitions of a database that no worker has used yet; waits for no lock on existing ones.
-WITH ledger_too AS (
-    INSERT INTO ledger.partitions (partition)
-    SELECT * FROM generate_series(0, $1::integer - 1) EXCEPT SELECT partition FROM ledger.partitions
-    ON CONFLICT DO NOTHING
-)
-INSERT INTO delivery.partitions (partition)
-SELECT * FROM generate_series(0, $1::integer - 1) EXCEPT SELECT partition FROM delivery.partitions
-ON CONFLICT DO NOTHING
-
--- name: take_ledger_partitions
+-- name: take_partitions
 -- Locks all partitions until this transaction ends, and fences out their owners.
-UPDATE ledger.partitions SET owner = NULL, epoch = epoch + 1
-WHERE partition IN (SELECT partition FROM ledger.partitions ORDER BY partition FOR UPDATE NOWAIT)
-RETURNING partition
-
--- name: take_delivery_partitions
--- The same for the delivery worker's.
-UPDATE delivery.partitions SET owner = NULL, epoch = epoch + 1
-WHERE partition IN (SELECT partition FROM delivery.partitions ORDER BY partition FOR UPDATE NOWAIT)
+UPDATE partitions SET owner = NULL, epoch = epoch + 1
+WHERE partition IN (SELECT partition FROM partitions ORDER BY partition FOR UPDATE NOWAIT)
 RETURNING partition
 
 -- name: differing_facts
