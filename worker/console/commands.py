@@ -21,7 +21,6 @@ from worker.console.selection import (
     OfNeed,
     OfOrder,
     Older,
-    command_filter,
     select_commands,
 )
 from worker.domain.money import MAX_MINOR, to_major
@@ -168,8 +167,8 @@ def retry_command(
 
     One by its ID, or all unknown, suspect and failed ones that match: each is a decision of its own.
     """
-    matching = command_filter(
-        need=need, connector=connector, code=code, merchant=merchant, order=order, older=older, newer=newer
+    matching = CommandFilter(
+        need=need, connector=connector, code=code, merchant=merchant, order_id=order, before=older, since=newer
     )
     wanted = select_commands(command_id, everything, matching)
     if isinstance(wanted, CommandFilter):

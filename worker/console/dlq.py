@@ -23,13 +23,12 @@ from worker.console.selection import (
     OfOrder,
     OfTopic,
     Older,
-    dead_letter_filter,
     select,
 )
 from worker.kafka.dead_letters import ReasonCode
 from worker.people import dead_letters, discarding
 from worker.people.acting import Actor
-from worker.people.dead_letters import DeadLetterPage
+from worker.people.dead_letters import DeadLetterPage, Filter
 from worker.people.editing import readable
 
 LISTED_MAX = 100
@@ -58,8 +57,10 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """List dead letters, latest first: what went no further, and why."""
-    matching = dead_letter_filter(topic=topic, code=code, merchant=merchant, order=order, older=older, newer=newer)
-    wanted = structs.replace(matching, status=None if status == "all" else status)
+    wanted = Filter(
+        status=None if status == "all" else status, topic=topic, reason=code, merchant=merchant, order_id=order,
+        before=older, since=newer,
+    )  # fmt: skip
     found = with_connection(lambda connection: dead_letters.find(connection, wanted, limit))
     if as_json:
         show_json(found)
@@ -132,7 +133,7 @@ def discard_command(
 
     Commands that wait for a person are decided instead: `settlement commands list`.
     """
-    matching = dead_letter_filter(topic=topic, code=code, merchant=merchant, order=order, older=older, newer=newer)
+    matching = Filter(topic=topic, reason=code, merchant=merchant, order_id=order, before=older, since=newer)
     wanted = select(ids, everything, matching)
     if dry_run:
         done = with_connection(lambda connection: discarding.foresee(connection, wanted))

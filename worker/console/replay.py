@@ -24,7 +24,6 @@ from worker.console.selection import (
     OfOrder,
     OfTopic,
     Older,
-    dead_letter_filter,
     select,
 )
 from worker.domain.money import to_major
@@ -68,7 +67,7 @@ def replay_command(
 
     Can be stopped and run again: nothing is replayed twice. Commands and outcomes are decided by a person instead.
     """
-    matching = dead_letter_filter(topic=topic, code=code, merchant=merchant, order=order, older=older, newer=newer)
+    matching = Filter(topic=topic, reason=code, merchant=merchant, order_id=order, before=older, since=newer)
     wanted = select(ids, everything, matching)
     if dry_run:
         edited = _edited(wanted, edit, patch)

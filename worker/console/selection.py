@@ -1,8 +1,10 @@
 """The options that select dead letters or commands: by name, by filter, or all."""
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -14,6 +16,19 @@ from worker.people.retrying import CommandFilter, Retried
 
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"([0-9]{1,6})\s*(s|min|m|h|d|w)")
+
+
+def _ago(option: str) -> Callable[[str], datetime]:
+    """Returns a parser: the time `30min`, `2h` or `7d` before now. Any other text, if ignored, would select more."""
+
+    def read(text: str) -> datetime:
+        if match := _DURATION.fullmatch(text.strip()):
+            with suppress(OverflowError):  # before the year 1
+                return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+        return fail(f"{option} takes an age such as 90s, 30min, 2h or 7d, not {text!r}", USAGE)
+
+    return read
+
 
 Id = Annotated[int, typer.Argument(metavar="ID", parser=whole_number(1, ID_MAX), help="Its number.")]
 Ids = Annotated[
@@ -33,10 +48,16 @@ OfConnectorsCode = Annotated[
 OfMerchant = Annotated[str | None, typer.Option("--merchant", metavar="NAME", help="Only of this merchant.")]
 OfOrder = Annotated[str | None, typer.Option("--order", metavar="ID", help="Only of this order.")]
 Older = Annotated[
-    str | None, typer.Option("--older", metavar="AGE", help="Only what ended longer ago than this: 30min, 2h, 7d.")
+    datetime | None,
+    typer.Option(
+        "--older", metavar="AGE", parser=_ago("--older"), help="Only what ended longer ago than this: 30min, 2h, 7d."
+    ),
 ]
 Newer = Annotated[
-    str | None, typer.Option("--newer", metavar="AGE", help="Only what ended within this time: 30min, 2h, 7d.")
+    datetime | None,
+    typer.Option(
+        "--newer", metavar="AGE", parser=_ago("--newer"), help="Only what ended within this time: 30min, 2h, 7d."
+    ),
 ]
 
 
@@ -49,23 +70,6 @@ def select(ids: list[int] | None, everything: bool, matching: Filter) -> Filter 
     return list(dict.fromkeys(ids)) if ids else matching
 
 
-def dead_letter_filter(
-    *,
-    topic: str | None,
-    code: str | None,
-    merchant: str | None,
-    order: str | None,
-    older: str | None,
-    newer: str | None,
-) -> Filter:
-    """Makes the filter from the values of the options."""
-    now = datetime.now(UTC)
-    return Filter(
-        topic=topic, reason=code, merchant=merchant, order_id=order,
-        before=_ago(now, "--older", older), since=_ago(now, "--newer", newer),
-    )  # fmt: skip
-
-
 def select_commands(command_id: str | None, everything: bool, matching: CommandFilter) -> str | CommandFilter:
     """Returns the id or the filter; refuses unless exactly one of id, filter and `--all` is given."""
     _refuse_unless_one(
@@ -75,40 +79,7 @@ def select_commands(command_id: str | None, everything: bool, matching: CommandF
     return matching if command_id is None else command_id
 
 
-def command_filter(
-    *,
-    need: Retried | None,
-    connector: str | None,
-    code: str | None,
-    merchant: str | None,
-    order: str | None,
-    older: str | None,
-    newer: str | None,
-) -> CommandFilter:
-    """Makes the filter from the values of the options."""
-    now = datetime.now(UTC)
-    return CommandFilter(
-        need=need, connector=connector, code=code, merchant=merchant, order_id=order,
-        before=_ago(now, "--older", older), since=_ago(now, "--newer", newer),
-    )  # fmt: skip
-
-
 def _refuse_unless_one(given: list[bool], ways: str) -> None:
     """An omitted option must never select more than was typed."""
     if given.count(True) != 1:
         fail(f"say which: {ways}", USAGE)
-
-
-def _ago(now: datetime, option: str, text: str | None) -> datetime | None:
-    """The time `30min`, `2h` or `7d` before now. Refuses any other text: ignoring it would select more."""
-    if text is None:
-        return None
-    match = _DURATION.fullmatch(text.strip())
-    try:
-        return now - timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else _refuse_age(option, text)
-    except OverflowError:  # before the year 1
-        return _refuse_age(option, text)
-
-
-def _refuse_age(option: str, text: str) -> NoReturn:
-    fail(f"{option} takes an age such as 90s, 30min, 2h or 7d, not {text!r}", USAGE)
