@@ -36,7 +36,7 @@ OPERATOR, VIEWER = "operator-token-of-the-tests", "viewer-token-of-the-tests"
 SECONDS_MAX = 60
 PATIENCE_MS = SECONDS_MAX * 1000
 expect.set_options(timeout=PATIENCE_MS)
-INVOICES, CHANGES = "erp.invoices.v1", "erp.order-changes.v1"
+CHANGES = "erp.order-changes.v1"
 
 
 @dataclass(slots=True)
@@ -149,13 +149,6 @@ def authorized(order_id: str, value: int = 10_000, merchant: str = "shop", conne
                "connector": connector, "value": value} | more  # fmt: skip
     return Message(CHANGES, "order.authorized", {
         "orderId": order_id, "merchant": merchant, "currency": "BRL", "value": value, "payments": [payment],
-    })  # fmt: skip
-
-
-def invoice(order_id: str, number: str, value: Any, kind: str = "Output") -> Message:
-    return Message(INVOICES, "invoice.issued", {
-        "orderId": order_id, "type": kind, "invoiceNumber": number, "invoiceValue": value,
-        "issuanceDate": "2026-01-15T12:00:00Z",
     })  # fmt: skip
 
 

@@ -4,7 +4,8 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
 
-from tests.browser.conftest import OpsDeployment, authorized, invoice, opened, unique
+from tests.browser.conftest import OpsDeployment, authorized, opened, unique
+from worker.sandbox.erp import invoice
 
 PHONE = {"width": 360, "height": 740}
 

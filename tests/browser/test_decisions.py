@@ -2,8 +2,9 @@
 
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import SECONDS_MAX, VIEWER, OpsDeployment, authorized, invoice, unique
+from tests.browser.conftest import SECONDS_MAX, VIEWER, OpsDeployment, authorized, unique
 from tests.until import until
+from worker.sandbox.erp import invoice
 
 
 async def confirm(page: Page, by: str, reason: str) -> None:

@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 import pytest
 from playwright.async_api import Browser, Page
 
-from tests.browser.conftest import OpsDeployment, authorized, changed, invoice, opened
+from tests.browser.conftest import OpsDeployment, authorized, changed, opened
 from tests.until import until
+from worker.sandbox.erp import invoice
 
 # Strings that have broken web pages elsewhere; those that are scripts set `window.broken` if they run.
 HOSTILE: tuple[str, ...] = tuple(json.loads(Path(__file__).with_name("hostile.json").read_text("utf-8")))

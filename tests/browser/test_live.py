@@ -7,9 +7,10 @@ import pytest
 from asyncpg import Connection
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.conftest import OPERATOR, OpsDeployment, authorized, invoice, opened, unique
+from tests.browser.conftest import OPERATOR, OpsDeployment, authorized, opened, unique
 from tests.until import until
 from worker.ops import orders as order_pages
+from worker.sandbox.erp import invoice
 
 
 async def test_open_pages_show_a_new_order_and_its_captures_without_reloading(

@@ -16,14 +16,8 @@ from worker.kafka.source import Source
 from worker.sandbox.deployment import Sandbox
 from worker.sandbox.erp import Message
 
-DATE = "2026-01-15T12:00:00Z"
 REFUSED = 1
 WORKERS = ("ledger", "delivery")
-
-
-def invoice(order: str, number: str, value: int, kind: str = "Output") -> Message:
-    data = {"orderId": order, "type": kind, "invoiceNumber": number, "invoiceValue": value, "issuanceDate": DATE}
-    return Message(names.INVOICES, "invoice.issued", data)
 
 
 def authorized(order: str, value: int, payments: Iterable[tuple[str, int]]) -> Message:

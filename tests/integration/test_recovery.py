@@ -13,13 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.integration.restoring import (
-    DATE,
     REFUSED,
     administer,
     authorized,
     back_up,
     crash_and_restore,
-    invoice,
     lose_records,
     query_value,
     until_read,
@@ -32,7 +30,7 @@ from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
 from worker.sandbox.deployment import Sandbox
-from worker.sandbox.erp import ErpOrder
+from worker.sandbox.erp import DATE, ErpOrder, invoice
 from worker.sandbox.erp_command import publish
 
 ORDERS = 30

@@ -7,7 +7,7 @@ import asyncpg
 from aiokafka import AIOKafkaProducer
 
 from tests.batches import Handmade, batch, send
-from tests.integration.restoring import authorized, back_up, crash_and_restore, invoice, rows
+from tests.integration.restoring import authorized, back_up, crash_and_restore, rows
 from tests.sandboxes import until_done, until_published
 from tests.transactions import transactional
 from worker.kafka import names
@@ -16,7 +16,7 @@ from worker.kafka.records import Record
 from worker.recovery import dead_letters
 from worker.recovery.summary import Summary
 from worker.sandbox.deployment import Sandbox
-from worker.sandbox.erp import ErpOrder
+from worker.sandbox.erp import ErpOrder, invoice
 from worker.sandbox.erp_command import publish
 
 ORDERS = 4

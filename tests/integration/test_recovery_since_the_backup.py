@@ -20,7 +20,6 @@ from tests.integration.restoring import (
     authorized,
     back_up,
     crash_and_restore,
-    invoice,
     lose_records,
     query_value,
     rows,
@@ -42,7 +41,7 @@ from worker.recovery.errors import RecoveryError
 from worker.recovery.recovery import Recovery, run_recovery
 from worker.recovery.summary import Summary
 from worker.sandbox.deployment import Sandbox
-from worker.sandbox.erp import ErpOrder, Message
+from worker.sandbox.erp import ErpOrder, Message, invoice
 from worker.sandbox.erp_command import publish
 from worker.stack import StackEnv
 

@@ -45,13 +45,13 @@ def _order(order_id: str, connector: str, rng: random.Random) -> ErpOrder:
     value = rng.randrange(2_000, 60_000)
     discount = rng.randrange(1, value // 4) if rng.random() < 0.2 else 0
     parcels = _parcels(value - discount, rng.randint(2, 4), rng)
-    messages = [_authorized(order_id, connector, value), _invoice(order_id, "1", parcels[0])]
+    messages = [_authorized(order_id, connector, value), invoice(order_id, "1", parcels[0])]
     if discount:
         messages.append(_discount(order_id, discount))
-    messages += [_invoice(order_id, str(place), parcel) for place, parcel in enumerate(parcels[1:], 2)]
+    messages += [invoice(order_id, str(place), parcel) for place, parcel in enumerate(parcels[1:], 2)]
     returned = rng.randrange(1, parcels[0] + 1) if rng.random() < 0.1 else 0
     if returned:
-        messages.append(_invoice(order_id, "R1", returned, "Input"))
+        messages.append(invoice(order_id, "R1", returned, "Input"))
     return ErpOrder(order_id, tuple(messages), value - discount, returned)
 
 
@@ -73,7 +73,8 @@ def _authorized(order_id: str, connector: str, value: int) -> Message:
     return Message(names.ORDER_CHANGES, "order.authorized", data)
 
 
-def _invoice(order_id: str, number: str, value: int, kind: str = "Output") -> Message:
+def invoice(order_id: str, number: str, value: int, kind: str = "Output") -> Message:
+    """An invoice: `Output` of a sale, `Input` of a return."""
     data = {
         "orderId": order_id, "type": kind, "invoiceNumber": number, "invoiceValue": value, "issuanceDate": DATE,
         "items": [{"id": "sku-1", "price": value, "quantity": 1}],

@@ -5,21 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from html import unescape
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from tests.integration.ledger.harness import LedgerHarness, authorized
 from tests.integration.login import login
 from tests.integration.people.undecided import suspect_settle, waiting_amount
-from worker.ops.guard import Guard
+from tests.pages import client_of_pages
 from worker.ops.orders import FOUND_MAX
 from worker.ops.reading import Reader
-from worker.ops.server import Server
-from worker.ops.site import Site
-from worker.ops.totals import Totals
 from worker.ops.words import NEEDS
 from worker.settings import Secret
 
@@ -63,12 +59,9 @@ async def browser(ledger: LedgerHarness) -> AsyncIterator[Browser]:
 async def ops_view(ledger: LedgerHarness, database: Secret | None = None) -> AsyncIterator[TestClient[Any, Any]]:
     """A client of the pages on the ledger's database, without the live view."""
     settings = replace(ledger.settings, database_url=database or ledger.settings.database_url)
-    view: Any = SimpleNamespace(totals=Totals(), incomplete_reason=lambda: None)
-    monitor: Any = SimpleNamespace(dead_letters={}, problem=None)
     reader = Reader(settings.database)
     await reader.start()
-    site = Site(settings, Guard(settings), view, monitor, reader)
-    async with TestClient(TestServer(Server(site).application())) as client:
+    async with client_of_pages(settings, reader) as client:
         yield client
     await reader.stop()
 

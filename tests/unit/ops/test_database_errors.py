@@ -7,13 +7,10 @@ from typing import Any
 
 import asyncpg
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
 
-from worker.ops.guard import Guard
-from worker.ops.server import PAGES, Server
-from worker.ops.site import Site
-from worker.ops.totals import Totals
+from tests.pages import client_of_pages
+from worker.ops.server import PAGES
 from worker.postgres.refusals import describe_postgres_error
 from worker.settings import load
 
@@ -35,14 +32,9 @@ async def page(path: str, problem: Exception) -> tuple[int, str, list[Any]]:
         yield
 
     settings = load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d"})
-    view: Any = SimpleNamespace(totals=Totals(), incomplete_reason=lambda: None)
-    monitor: Any = SimpleNamespace(dead_letters={}, problem=None)
-    reader: Any = SimpleNamespace(snapshot=snapshot)
-    site = Site(settings, Guard(settings), view, monitor, reader)
+    pages = client_of_pages(settings, SimpleNamespace(snapshot=snapshot))
     with capture_logs() as logged:
-        async with TestClient(TestServer(Server(site).application())) as client, client.get(
-            path, params={"id": "1"}
-        ) as answer:  # fmt: skip
+        async with pages as client, client.get(path, params={"id": "1"}) as answer:
             return answer.status, await answer.text(), logged
 
 

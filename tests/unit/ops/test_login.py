@@ -1,18 +1,14 @@
 """Login, sessions and forms of the ops view, and what it shows without a session."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
+from tests.pages import EMPTY_VIEW, QUIET_MONITOR, client_of_pages
 from worker.ops.guard import Guard
 from worker.ops.reading import Reader
-from worker.ops.server import Server
-from worker.ops.site import Site
-from worker.ops.totals import Totals
 from worker.ops.view import View
 from worker.settings import load
 
@@ -25,22 +21,14 @@ PARTS = "multipart/form-data"
 INVALID_TRANSFER_ENCODING = (
     b'--abc\r\nContent-Disposition: form-data; name="token"\r\nContent-Transfer-Encoding: none\r\n\r\nx\r\n--abc--\r\n'
 )
-# An empty, complete view and a monitor without a problem.
-EMPTY_VIEW_AND_MONITOR = (
-    SimpleNamespace(totals=Totals(), incomplete_reason=lambda: None),
-    SimpleNamespace(dead_letters={}, problem=None),
-)
 
 
-@asynccontextmanager
-async def client_of_view(
-    view: Any = None, monitor: Any = None, token: str | None = TOKEN
-) -> AsyncIterator[TestClient[Any, Any]]:
+def client_of_view(
+    view: Any = EMPTY_VIEW, monitor: Any = QUIET_MONITOR, token: str | None = TOKEN
+) -> TestClient[Any, Any]:
     """A client of an ops view that requires a token, without a database."""
     settings = load(PLACES if token is None else {**PLACES, "OPS_TOKEN": token})
-    site = Site(settings, Guard(settings), view, monitor, Reader(settings.database))
-    async with TestClient(TestServer(Server(site).application())) as client:
-        yield client
+    return client_of_pages(settings, Reader(settings.database), view, monitor)
 
 
 async def place_after_login(to: str) -> str:
@@ -89,9 +77,8 @@ async def test_a_complete_view_is_ready():
 
 @pytest.mark.parametrize(("token", "status"), [(None, 200), (TOKEN, 303)])
 async def test_a_head_request_has_the_status_of_the_page(token: str | None, status: int):
-    view = SimpleNamespace(totals=Totals(), incomplete_reason=lambda: None, rows=SimpleNamespace(data={}))
     async with (
-        client_of_view(view, EMPTY_VIEW_AND_MONITOR[1], token) as client,
+        client_of_view(token=token) as client,
         client.head("/orders", allow_redirects=False) as head,
         client.get("/orders", allow_redirects=False) as page,
     ):
@@ -100,7 +87,7 @@ async def test_a_head_request_has_the_status_of_the_page(token: str | None, stat
 
 @pytest.mark.parametrize("path", ["/act", "/logout"])
 async def test_a_form_sent_after_the_session_ended_says_that_nothing_was_done(path: str):
-    async with client_of_view(*EMPTY_VIEW_AND_MONITOR) as client:
+    async with client_of_view() as client:
         headers = {"Origin": f"http://{client.host}:{client.port}"}
         async with client.post(path, data={"action": "retry", "id": "c-1"}, headers=headers) as answer:
             assert (answer.status, answer.content_type) == (401, "text/html")
@@ -115,7 +102,7 @@ async def test_a_form_sent_after_the_session_ended_says_that_nothing_was_done(pa
     (FORM, {"Content-Encoding": "gzip"}, b"token=x"),
 ])  # fmt: skip
 async def test_an_unreadable_form_is_refused_in_one_sentence(path: str, kind: str, more: dict[str, str], body: bytes):
-    async with client_of_view(*EMPTY_VIEW_AND_MONITOR) as client:
+    async with client_of_view() as client:
         headers = {"Origin": f"http://{client.host}:{client.port}", "Content-Type": kind, **more}
         async with client.post(path, data=body, headers=headers) as answer:
             assert (answer.status, answer.content_type) == (400, "text/html")
@@ -124,7 +111,7 @@ async def test_an_unreadable_form_is_refused_in_one_sentence(path: str, kind: st
 
 async def test_a_form_with_an_invalid_origin_is_refused():
     async with (
-        client_of_view(*EMPTY_VIEW_AND_MONITOR) as client,
+        client_of_view() as client,
         client.post("/login", data={"token": TOKEN}, headers={"Origin": "http://["}) as answer,
     ):
         assert (answer.status, answer.headers["Cache-Control"]) == (403, "no-store")
@@ -133,7 +120,7 @@ async def test_a_form_with_an_invalid_origin_is_refused():
 
 async def test_a_request_with_an_invalid_host_is_refused():
     async with (
-        client_of_view(*EMPTY_VIEW_AND_MONITOR, token=None) as client,
+        client_of_view(token=None) as client,
         client.get("/", headers={"Host": "["}) as answer,
     ):
         assert (answer.status, answer.headers["Cache-Control"]) == (421, "no-store")
