@@ -1,9 +1,9 @@
-"""Several brokers of one cluster, and topics whose partitions have one replica each, on a broker that a test names."""
+"""Several brokers of one cluster, and topics whose partitions have replicas on the brokers that a test names."""
 
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewTopic
 
+from worker.kafka.in_sync import IN_SYNC_MIN
 from worker.stack.broker import Broker
 from worker.stack.home import LOOPBACK, Home
 
@@ -73,12 +74,16 @@ async def cluster(folder: Path, size: int) -> AsyncIterator[tuple[Broker, list[J
             await asyncio.to_thread(started.stop)
 
 
-def placed(prefix: str, broker_of: Callable[[str, int], int]) -> Callable[..., NewTopic]:
-    """Stands for `NewTopic` where topics are created: each partition has one replica, on the broker of this number."""
+def placed(prefix: str, brokers_of: Callable[[str, int], Sequence[int]]) -> Callable[..., NewTopic]:
+    """Stands for `NewTopic` where topics are created: each partition has a replica on each broker of these numbers.
+
+    It can be written if two are in sync, or if it has only one. All partitions of a topic have the same number.
+    """
 
     def new_topic(topic: str, partitions: int, _factor: int, _replicas: Any, config: Mapping[str, Any]) -> NewTopic:
         name = topic.removeprefix(prefix)
-        return NewTopic(topic, -1, -1, {number: [broker_of(name, number)] for number in range(partitions)}, config)
+        brokers = {number: brokers_of(name, number) for number in range(partitions)}
+        return NewTopic(topic, -1, -1, brokers, {**config, IN_SYNC_MIN: "2"})
 
     return new_topic
 

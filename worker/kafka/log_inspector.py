@@ -1,9 +1,10 @@
-"""Asks brokers about topics: first and end offsets, topic ids, leader epochs, and where a log was truncated.
+"""Asks brokers about topics: offsets, topic ids, leader epochs, where a log was truncated, what cannot be served.
 
 It has a client of its own that reads uncommitted: a position may be past the beginning of an open transaction.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
@@ -14,6 +15,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import (
     KafkaConnectionError,
+    KafkaError,
     LeaderNotAvailableError,
     NodeNotReadyError,
     NotLeaderForPartitionError,
@@ -21,7 +23,10 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
+from worker.cancelled import GivenUpError, end, not_by_us
+from worker.kafka import names
 from worker.kafka.connecting import client_options, start_client, stop_consumer
+from worker.kafka.in_sync import in_sync_min
 from worker.kafka.leader_epochs import ends_of_epochs, leader_epochs
 from worker.kafka.records import NO_LEADER, UNKNOWN_EPOCH, Place, Position
 from worker.kafka.topic_ids import topic_ids
@@ -33,7 +38,7 @@ ATTEMPT_SECONDS_MAX = 2.0
 PAUSE_SECONDS = 0.1
 # After this long, accept a leader epoch older than one already seen: disks may have been restored.
 OLDER_LEADER_SECONDS = 5.0
-# How often the client refreshes its metadata, which names the partitions without a leader.
+# How often the client refreshes its metadata, which names leaders and replicas in sync.
 METADATA_AGE_SECONDS_MAX = 1.0
 RETRIED = (
     KafkaConnectionError, LeaderNotAvailableError, NodeNotReadyError, NotLeaderForPartitionError, RequestTimedOutError,
@@ -46,14 +51,17 @@ _Answer = TypeVar("_Answer")
 class LogInspector:
     """Asks about topics, which are named without prefix, and consumes nothing."""
 
-    def __init__(self, settings: Settings, topics: tuple[str, ...], dead_letter_topics: tuple[str, ...] = ()) -> None:
-        """`dead_letter_topics`: only their leaders are of interest."""
+    def __init__(self, settings: Settings, topics: tuple[str, ...], read: tuple[str, ...] = ()) -> None:
+        """`read`: those topics that are only read. The others are written, and so are the dead letters of these."""
         self._settings = settings
         self._logical = {settings.topic(name): name for name in topics}
-        self._led = [(topic, partition) for topic in (*topics, *dead_letter_topics)
-                     for partition in range(settings.topic_partitions)]  # fmt: skip
-        self.leaderless: dict[Place, float] = {}
-        """The partitions that have no leader, and since when, on the monotonic clock."""
+        watched = (*topics, *(name + names.DEAD_LETTER_SUFFIX for name in read))
+        self._watched = [(topic, partition) for topic in watched for partition in range(settings.topic_partitions)]
+        self._written = [settings.topic(name) for name in watched if name not in read]
+        self._in_sync_min: dict[str, int] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.unavailable: dict[Place, float] = {}
+        """The partitions that cannot be read or, where we write, written; since when, on the monotonic clock."""
         self._consumer: AIOKafkaConsumer | None = None
         self._ids: dict[str, UUID] = {}
 
@@ -66,12 +74,15 @@ class LogInspector:
         )
         self._consumer = consumer
         await start_client(consumer, self._settings)
+        await self._ask_in_sync_min()
         client = consumer._client  # noqa: SLF001 - there is no public way to its metadata
-        client.cluster.add_listener(self._note_leaders)
-        await client.set_topics({self._settings.topic(topic) for topic, _ in self._led})
+        client.cluster.add_listener(self._note_unavailable)
+        await client.set_topics({self._settings.topic(topic) for topic, _ in self._watched})
+        self._tasks = [asyncio.create_task(self._refresh_in_sync_min(), name="replicas in sync")]
 
     async def stop(self) -> None:
         """Disconnects."""
+        await end(self._tasks)
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await stop_consumer(consumer)
@@ -132,10 +143,32 @@ class LogInspector:
         """Without the prefix."""
         return self._logical[partition.topic], partition.partition
 
-    def _note_leaders(self, cluster: ClusterMetadata) -> None:
+    def _note_unavailable(self, cluster: ClusterMetadata) -> None:
         now = time.monotonic()
-        self.leaderless = {place: self.leaderless.get(place, now) for place in self._led
-                           if cluster.leader_for_partition(self.to_partition(place)) == NO_LEADER}  # fmt: skip
+        self.unavailable = {place: self.unavailable.get(place, now) for place in self._watched
+                            if not self._is_available(cluster, self.to_partition(place))}  # fmt: skip
+
+    def _is_available(self, cluster: ClusterMetadata, partition: TopicPartition) -> bool:
+        """Whether it has a leader and, if we write to it, enough replicas in sync. True if nothing is known of it.
+
+        A partition never needs more of them than it has replicas at all.
+        """
+        leader = cluster.leader_for_partition(partition)
+        if leader is None or leader == NO_LEADER:
+            return leader is None
+        known = cluster._partitions[partition.topic][partition.partition]  # noqa: SLF001 - there is no public way
+        return len(known.isr) >= min(self._in_sync_min.get(partition.topic, 0), len(known.replicas))
+
+    async def _refresh_in_sync_min(self) -> None:
+        """Asks again while partitions are unavailable: somebody may lower it so that they are served."""
+        while True:
+            await asyncio.sleep(METADATA_AGE_SECONDS_MAX)
+            if self.unavailable:
+                with contextlib.suppress(GivenUpError, KafkaError), not_by_us():
+                    await self._ask_in_sync_min()
+
+    async def _ask_in_sync_min(self) -> None:
+        self._in_sync_min = await self._retrying(lambda client: in_sync_min(client, self._written))
 
     async def _retrying(self, ask: Callable[[AIOKafkaClient], Awaitable[_Answer]]) -> _Answer:
         """Asks, and retries while brokers restart or leadership moves."""

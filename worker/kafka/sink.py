@@ -13,7 +13,7 @@ from aiokafka.structs import RecordMetadata
 
 from worker.kafka.connecting import client_options, start_client
 from worker.kafka.packing import Batch, join_small, pack
-from worker.kafka.records import NO_LEADER, Outgoing, Place
+from worker.kafka.records import Outgoing, Place
 from worker.settings import Settings
 
 STOP_SECONDS_MAX = 0.5
@@ -24,16 +24,17 @@ Ack = asyncio.Future[RecordMetadata]
 class Sink:
     """An idempotent producer with `acks=all`; the partition of each record is given.
 
-    While `may_write` returns False, batches that were handed over stay queued. `waits_for_leaders`: so do batches for
-    partitions without a leader; otherwise they fail in the end, and later batches of their partitions with them.
+    While `may_write` returns False, batches that were handed over stay queued. `is_available` says whether Kafka can
+    serve a partition: batches for others stay queued too. Without it they, or those behind them, fail in the end.
     """
 
     def __init__(
-        self, settings: Settings, may_write: Callable[[], bool] = lambda: True, *, waits_for_leaders: bool = False
-    ) -> None:
+        self, settings: Settings, may_write: Callable[[], bool] = lambda: True, *,
+        is_available: Callable[[Place], bool] | None = None,
+    ) -> None:  # fmt: skip
         self._settings = settings
         self._may_write = may_write
-        self._waits_for_leaders = waits_for_leaders
+        self._is_available = is_available
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> Self:
@@ -52,7 +53,7 @@ class Sink:
         except BaseException:
             await _stop_now(producer)
             raise
-        if self._waits_for_leaders:
+        if self._is_available is not None:
             producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 - there is no public way
         self._producer = producer
 
@@ -88,21 +89,20 @@ class Sink:
     async def _queue(self, batch: Batch) -> Ack:
         """Queues a batch once the one before it in its place has left the queue; raises if that takes too long.
 
-        A leader that is there at the end of the first timeout may have come back just now.
+        A partition that is available at the end of the first timeout may have become so just now.
         """
         producer = self._producer
         if producer is None:
             raise RuntimeError("the sink was not started")
         partition = TopicPartition(self._settings.topic(batch.place[0]), batch.place[1])
-        had_leader = False
+        was_available = False
         while True:
             try:
                 ack: Ack = await producer.send_batch(batch, partition.topic, partition=partition.partition)
             except KafkaTimeoutError:
-                has_leader = producer.client.cluster.leader_for_partition(partition) != NO_LEADER
-                if not self._waits_for_leaders or (had_leader and has_leader):
+                if self._is_available is None or (was_available and self._is_available(batch.place)):
                     raise
-                had_leader = has_leader
+                was_available = self._is_available(batch.place)
             else:
                 return ack
 

@@ -70,8 +70,7 @@ class Source:
         self.group = settings.topic(names.group(role))
         self._topics = topics
         self._arrived = arrived
-        dead_letter_topics = tuple(name + names.DEAD_LETTER_SUFFIX for name in names.READ.get(role, ()))
-        self.inspector = LogInspector(settings, topics, dead_letter_topics)
+        self.inspector = LogInspector(settings, topics, read=names.READ.get(role, ()))
         self._logical = {settings.topic(name): name for name in topics}
         self._consumer: AIOKafkaConsumer | None = None
         self._tasks: list[asyncio.Task[None]] = []

@@ -11,11 +11,11 @@ class HandOver:
     """The partitions that are handed over, and how far that is."""
 
     def __init__(
-        self, partitions: frozenset[int], handler: Handler, control: Control, *, leaderless: bool = False
+        self, partitions: frozenset[int], handler: Handler, control: Control, *, unavailable: bool = False
     ) -> None:
-        """`leaderless`: the partitions stay this member's, which takes them again once Kafka has leaders for them."""
+        """`unavailable`: the partitions stay this member's, which takes them again once Kafka can serve them."""
         self.partitions = partitions
-        self.leaderless = leaderless
+        self.unavailable = unavailable
         self.booked = False
         """Whether the cycle that books the last results has run, after the release."""
         self._task = asyncio.ensure_future(handler.release(partitions))

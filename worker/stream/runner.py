@@ -10,6 +10,7 @@ from worker.cancelled import not_by_us
 from worker.health import HealthServer
 from worker.kafka import topics
 from worker.kafka.batches import UnreadableBatchError
+from worker.kafka.records import Place
 from worker.kafka.sink import Sink
 from worker.kafka.source import LogTruncatedError, OffsetGoneError
 from worker.kafka.topics import TopicsError
@@ -145,10 +146,13 @@ class Runner:
             self._topics_doubted = False
         if self._sink is None:
             # A process that was frozen publishes nothing before the database has confirmed its lease.
-            sink = Sink(self._settings, self._control.lease_is_valid, waits_for_leaders=True)
+            sink = Sink(self._settings, self._control.lease_is_valid, is_available=self._is_available)
             await sink.start()
             self._sink = sink
         return self._sink
+
+    def _is_available(self, place: Place) -> bool:
+        return self._session is None or self._session.availability.has(place)
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

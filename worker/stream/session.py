@@ -5,19 +5,19 @@ import contextlib
 import time
 from collections.abc import Mapping
 
-from aiokafka.errors import LeaderNotAvailableError
+from aiokafka.errors import KafkaUnavailableError
 
 from worker import metrics, telemetry
 from worker.kafka.records import Place, Position
 from worker.kafka.sink import Sink
 from worker.kafka.source import Source
 from worker.stream import garbage
+from worker.stream.availability import Availability
 from worker.stream.clock import WallClock
 from worker.stream.control import Control
 from worker.stream.cycle import Handler, TakenPartition
 from worker.stream.cycle_runner import CycleRunner
 from worker.stream.hand_over import HandOver
-from worker.stream.leaders import Leaders
 from worker.stream.misplaced_rows import MisplacedRows
 from worker.stream.offset_reporter import OffsetReporter
 from worker.stream.ownership import Ownership
@@ -49,7 +49,7 @@ class Session:
         self._health = health
         self._ownership = Ownership(handler.role, control, self._beats_ended)
         self._source = Source(settings, handler.role, (*handler.topics, *handler.outputs), control.changed.set)
-        self._leaders = Leaders(settings, self._source.inspector, self._ownership, control)
+        self.availability = Availability(settings, self._source.inspector, self._ownership, control)
         self._publisher = Publisher(sink, control)
         self._misplaced = MisplacedRows(self._ownership, self._publisher)
         self._offset_reporter = OffsetReporter(self._source)
@@ -120,8 +120,8 @@ class Session:
         metrics.outbox_age_seconds.set(self._publisher.waiting_seconds())
 
     def kafka_problem(self) -> str | None:
-        """Returns what is overdue at the brokers: a leader, any answer, or an acknowledgement."""
-        if problem := self._leaders.problem():
+        """Returns what is overdue at the brokers: a partition, any answer, or an acknowledgement."""
+        if problem := self.availability.problem():
             return problem
         if (silent := self._source.silent_seconds() or 0.0) > KAFKA_SILENT_SECONDS_MAX:
             return f"Kafka has not answered for {silent:.0f} s"
@@ -157,12 +157,12 @@ class Session:
             self._control.wake()
 
     async def _take(self) -> None:
-        """Takes over the claimed partitions that Kafka has leaders for, and begins to read them.
+        """Takes over the claimed partitions that Kafka can serve, and begins to read them.
 
         One that was set aside is not taken before all its rows in memory are acknowledged, so that the ends of its
         topics do not move meanwhile.
         """
-        waiting = self._leaders.missing() | self._publisher.unacknowledged()
+        waiting = self.availability.missing() | self._publisher.unacknowledged()
         taken = {partition: one for partition, one in self._ownership.claimed.items() if partition not in waiting}
         if not taken:
             return
@@ -181,8 +181,8 @@ class Session:
         """Waits until enough committed records are acknowledged by Kafka for more to be committed."""
         while not self._publisher.has_room():
             self._raise_failures()
-            if leaderless := self._leaders.lost():
-                raise LeaderNotAvailableError(f"partitions {sorted(leaderless)}")  # the next session sets them aside
+            if lost := self.availability.lost():
+                raise KafkaUnavailableError(f"partitions {sorted(lost)}")  # the next session sets them aside
             self._control.changed.clear()
             await self._wait()
 
@@ -196,7 +196,7 @@ class Session:
             hand_over.booked = True
             await self._cycle_runner.run([])
         unpublished = hand_over.partitions & self._publisher.held()
-        kept = hand_over.partitions if hand_over.leaderless else unpublished & self._leaders.lost()
+        kept = hand_over.partitions if hand_over.unavailable else unpublished & self.availability.lost()
         if unpublished - kept:
             return False
         self._hand_over = None
@@ -204,27 +204,27 @@ class Session:
         return self.stopping and not self._control.epochs
 
     async def _let_go(self, partitions: frozenset[int], kept: frozenset[int]) -> None:
-        """Ends our work on these partitions; other members may claim them, except those kept for want of a leader."""
+        """Ends our work on these partitions; other members may claim them, except those that are kept."""
         epochs = self._control.epochs
         self._control.own({one: epoch for one, epoch in epochs.items() if one not in partitions})
         if kept:
             self._ownership.claimed |= {one: TakenPartition(epochs[one], None) for one in kept}
-            telemetry.log.warning("partitions without a leader set aside", partitions=sorted(kept))
+            telemetry.log.warning("partitions that Kafka cannot serve set aside", partitions=sorted(kept))
         if released := partitions - kept:
             await self._ownership.release(released)
             telemetry.log.info("partitions handed over", partitions=sorted(released))
 
     async def _begin_due_hand_over(self) -> None:
-        """Begins to hand over everything if we stop, else what is above our share, else what has lost its leader."""
+        """Begins to hand over everything if we stop, else what is above our share, else what Kafka cannot serve."""
         claimed, owned = self._ownership.claimed, frozenset(self._control.epochs)
-        leaderless = False
+        unavailable = False
         if self.stopping:
             self._ownership.accepting = False
             partitions = owned.union(claimed)
         elif self._ownership.surplus:
             partitions = self._ownership.surplus
-        elif partitions := owned & self._leaders.lost():
-            leaderless = True
+        elif partitions := owned & self.availability.lost():
+            unavailable = True
         else:
             return
         # Rows in memory may still be published: nobody else takes these partitions before this session ends.
@@ -238,7 +238,7 @@ class Session:
         await self._offset_reporter.flush(FLUSH_SECONDS_MAX)
         self._offset_reporter.forget(partitions)
         await self._source.assign(self._positions)
-        self._hand_over = HandOver(partitions, self._handler, self._control, leaderless=leaderless)
+        self._hand_over = HandOver(partitions, self._handler, self._control, unavailable=unavailable)
 
     async def _run_due_cycle(self) -> bool:
         """Runs one cycle if there is a reason for one; returns whether it did."""

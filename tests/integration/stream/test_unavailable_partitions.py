@@ -1,4 +1,4 @@
-"""A partition without a leader waits alone: its worker takes, reads and publishes all others."""
+"""A partition without a leader, or with too few replicas in sync, waits alone: its worker goes on with all others."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from tests.brokers import FIRST, JoiningBroker, cluster, placed
 from tests.integration.stream.deployment import PARTITIONS, PATIENCE_SECONDS, StreamDeployment, deployed
@@ -13,19 +14,22 @@ from tests.integration.stream.in_process_worker import InProcessWorker, start_an
 from tests.until import until
 from worker import telemetry
 from worker.kafka import connecting, names, topics
+from worker.kafka.connecting import admin_client
+from worker.kafka.in_sync import IN_SYNC_MIN
 from worker.stack.broker import Broker
-from worker.stream import leaders
+from worker.stream import availability
 from worker.stream.session_health import KAFKA_AWAY
 
 REFUSED = names.INVOICES + names.DEAD_LETTER_SUFFIX
-# Only the second broker has these: one partition of an input, of an output and of a dead letter topic.
+SECOND, THIRD = FIRST + 1, FIRST + 2
+# These need the second broker: one partition of an input, of an output and of a dead letter topic.
 FRAGILE = {(names.INVOICES, 1), (names.ORDERS, 2), (REFUSED, 3)}
 STRANDED = {partition for _, partition in FRAGILE}
 
 
 @pytest.fixture(scope="module")
 async def brokers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Broker, JoiningBroker]]:
-    async with cluster(tmp_path_factory.mktemp("brokers"), 2) as (first, [second]):
+    async with cluster(tmp_path_factory.mktemp("brokers"), 3) as (first, [second, _]):
         yield first, second
 
 
@@ -35,13 +39,28 @@ def second(brokers: tuple[Broker, JoiningBroker]) -> JoiningBroker:
 
 
 @pytest.fixture
+def replicas() -> int:
+    """Of each partition of the output: with one, the fragile one loses its leader; with two, one of those in sync."""
+    return 2
+
+
+@pytest.fixture
 async def deployment(
-    environment: dict[str, str], brokers: tuple[Broker, JoiningBroker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[StreamDeployment]:
-    """Its clients give up after a second. Both brokers run, also when the next test begins."""
+    environment: dict[str, str], brokers: tuple[Broker, JoiningBroker], replicas: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[StreamDeployment]:  # fmt: skip
+    """Its clients give up after a second. All brokers run, also when the next test begins."""
     first, second = brokers
-    new_topic = placed(environment["TOPIC_PREFIX"], lambda name, number: FIRST + ((name, number) in FRAGILE))
-    monkeypatch.setattr(topics, "NewTopic", new_topic)
+
+    def brokers_of(topic: str, partition: int) -> list[int]:
+        fragile = (topic, partition) in FRAGILE
+        if topic == names.ORDER_CHANGES:  # an input, which needs only a leader
+            return [FIRST, SECOND]
+        if topic == names.ORDERS and replicas > 1:
+            return [FIRST, SECOND if fragile else THIRD]
+        return [SECOND if fragile else FIRST]
+
+    monkeypatch.setattr(topics, "NewTopic", placed(environment["TOPIC_PREFIX"], brokers_of))
     monkeypatch.setattr(connecting, "REQUEST_TIMEOUT_MS", 1_000)
     async with deployed(environment | {"KAFKA_BOOTSTRAP_SERVERS": first.address}, tmp_path) as deployment:
         yield deployment
@@ -63,7 +82,7 @@ def problem(worker: InProcessWorker) -> str:
     return worker.runner.condition().get("problem", "")
 
 
-async def test_a_worker_that_starts_while_partitions_have_no_leader_takes_the_others_and_names_those(
+async def test_a_worker_that_starts_while_kafka_cannot_serve_partitions_takes_the_others_and_names_those(
     deployment: StreamDeployment, second: JoiningBroker
 ):
     orders = {partition: order_in(deployment, partition) for partition in range(PARTITIONS)}
@@ -77,8 +96,8 @@ async def test_a_worker_that_starts_while_partitions_have_no_leader_takes_the_ot
     await deployment.check_orders({order: 1 for partition, order in orders.items() if partition not in STRANDED})
     topic = deployment.settings.topic
     assert problem(worker) == (
-        f"Kafka has no leader for {topic(names.INVOICES)} partition 1, {topic(REFUSED)} partition 3, "
-        f"{topic(names.ORDERS)} partition 2: all records of partitions 1, 2, 3 wait"
+        f"Kafka has no leader, or too few replicas in sync, for {topic(names.INVOICES)} partition 1, "
+        f"{topic(REFUSED)} partition 3, {topic(names.ORDERS)} partition 2: all records of partitions 1, 2, 3 wait"
     )
     await until(lambda: kafka_alerts() == [problem(worker)], PATIENCE_SECONDS)
     assert worker.toy.drops == 0
@@ -90,13 +109,15 @@ async def test_a_worker_that_starts_while_partitions_have_no_leader_takes_the_ot
     await worker.stop()
 
 
-async def test_a_partition_that_loses_its_leader_waits_alone_and_goes_on_in_order(
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_a_partition_that_kafka_ceases_to_serve_waits_alone_and_goes_on_in_order_without_repeats(
     deployment: StreamDeployment, second: JoiningBroker, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(leaders, "LEADERLESS_SECONDS_MAX", 60.0)
+    """A broker that is killed may leave a leader with records that it has written and refuses to acknowledge."""
+    monkeypatch.setattr(availability, "UNAVAILABLE_SECONDS_MAX", 60.0)
     worker = await start_and_consume(deployment)
     stranded, other = order_in(deployment, 2), order_in(deployment, 4)
-    await asyncio.to_thread(second.stop)
+    await asyncio.to_thread(second.kill)
     sent = dict.fromkeys((stranded, other), 0)
 
     async def send(order: str, partition: int | None = None) -> None:
@@ -104,10 +125,11 @@ async def test_a_partition_that_loses_its_leader_waits_alone_and_goes_on_in_orde
         await deployment.send(order, partition=partition)
 
     await send(stranded)
-    await until(worker.session._publisher.waiting_seconds, PATIENCE_SECONDS)
-    await send(stranded)
-    await deployment.until_seen(3)
-    monkeypatch.setattr(leaders, "LEADERLESS_SECONDS_MAX", 0.0)
+    await until(lambda: worker.session.availability.missing() == STRANDED, PATIENCE_SECONDS)
+    for seen in (3, 4):  # one more waits in Kafka's client, and one for room in it
+        await send(stranded)
+        await deployment.until_seen(seen)
+    monkeypatch.setattr(availability, "UNAVAILABLE_SECONDS_MAX", 0.0)
     await until(lambda: 2 not in worker.control.epochs, PATIENCE_SECONDS)
     await send(stranded, 4)  # misplaced: decided all the same
     await send(other)
@@ -123,20 +145,42 @@ async def test_a_partition_that_loses_its_leader_waits_alone_and_goes_on_in_orde
     await until(lambda: not problem(worker), PATIENCE_SECONDS)
     await deployment.until_quiet()
     assert worker.toy.drops == 0
+    published = [version for order, version in deployment.states() if order == stranded]
+    assert published == list(range(1, sent[stranded] + 1))
     await worker.stop()
 
 
-async def test_partitions_without_a_leader_change_hands_and_keep_no_worker_from_ending(
+async def test_a_partition_goes_on_once_fewer_replicas_are_enough(
+    deployment: StreamDeployment, second: JoiningBroker, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(availability, "UNAVAILABLE_SECONDS_MAX", 0.0)
+    worker = await start_and_consume(deployment)
+    stranded = order_in(deployment, 2)
+    await asyncio.to_thread(second.stop)
+    await until(lambda: 2 not in worker.control.epochs, PATIENCE_SECONDS)
+    await deployment.send(stranded)
+
+    async with admin_client(deployment.settings) as admin:
+        topic = deployment.settings.topic(names.ORDERS)
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {IN_SYNC_MIN: "1"})])
+
+    await deployment.check_orders({"order-1": 1, stranded: 1})
+    assert worker.toy.drops == 0
+    await worker.stop()
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_partitions_that_kafka_cannot_serve_change_hands_and_keep_no_worker_from_ending(
     deployment: StreamDeployment, second: JoiningBroker, monkeypatch: pytest.MonkeyPatch
 ):
     """Nor do rows of such a partition that wait in a worker's memory."""
-    monkeypatch.setattr(leaders, "LEADERLESS_SECONDS_MAX", 60.0)
+    monkeypatch.setattr(availability, "UNAVAILABLE_SECONDS_MAX", 60.0)
     worker = await start_and_consume(deployment)
     stranded = order_in(deployment, 2)
     await asyncio.to_thread(second.stop)
     await deployment.send(stranded)
     await until(worker.session._publisher.waiting_seconds, PATIENCE_SECONDS)
-    monkeypatch.setattr(leaders, "LEADERLESS_SECONDS_MAX", 0.0)
+    monkeypatch.setattr(availability, "UNAVAILABLE_SECONDS_MAX", 0.0)
     await until(lambda: set(worker.control.epochs) == set(range(PARTITIONS)) - STRANDED, PATIENCE_SECONDS)
 
     other = InProcessWorker(deployment.settings)
