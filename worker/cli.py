@@ -4,8 +4,8 @@ import os
 import signal
 import sys
 from importlib import import_module
-from io import TextIOWrapper
-from typing import Any
+from io import BufferedWriter, RawIOBase, TextIOWrapper
+from typing import Any, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -135,9 +135,7 @@ def main(arguments: list[str] | None = None) -> None:
     if given[:1] in (["ledger"], ["delivery"]):
         _hold_signals()
     _open_closed_streams()
-    for stream in (sys.stdout, sys.stderr):  # escape what the terminal's encoding cannot write
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = _complete(sys.stdout), _complete(sys.stderr)
     try:
         _refuse_invalid_utf8(given)
         app(given)
@@ -172,6 +170,21 @@ def _open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def _complete(stream: TextIO) -> TextIO:
+    """The stream, so that nothing written to it is lost.
+
+    What the terminal's encoding cannot write is escaped. An unbuffered stream (PYTHONUNBUFFERED) is buffered for each
+    line: else Python drops the rest of what the system writes in part, as Linux does to a pipe after uvloop has run.
+    """
+    if not isinstance(stream, TextIOWrapper):
+        return stream
+    if isinstance(stream.buffer, RawIOBase):
+        encoding = stream.encoding
+        stream = TextIOWrapper(BufferedWriter(stream.detach()), encoding, line_buffering=True)
+    stream.reconfigure(errors="backslashreplace")
+    return stream
 
 
 def _discard_output() -> None:

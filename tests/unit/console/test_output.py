@@ -8,6 +8,22 @@ from pathlib import Path
 import pytest
 
 FULL = Path("/dev/full")
+# The help, on an unbuffered stream that takes a few bytes of each write.
+WRITTEN_IN_PARTS = """
+import os, sys
+from io import RawIOBase, TextIOWrapper
+from worker.cli import main
+
+class SlowPipe(RawIOBase):
+    def writable(self):
+        return True
+
+    def write(self, text):
+        return os.write(1, text[:7])
+
+sys.stdout = TextIOWrapper(SlowPipe(), write_through=True)
+main(["--help"])
+"""
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
@@ -39,3 +55,12 @@ def test_a_character_that_the_terminal_cannot_encode_is_escaped(encoding: str, c
     output = (ended.stdout + ended.stderr).decode(encoding)
     assert expected in output
     assert "Traceback" not in output
+
+
+def test_output_is_complete_though_the_system_writes_it_in_parts():
+    """`commands list --json` into a slow program was cut after 64 KiB, and ended with 0."""
+    command = [sys.executable, "-c", WRITTEN_IN_PARTS]
+
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+
+    assert "Bring the database schema up to date." in ended.stdout
