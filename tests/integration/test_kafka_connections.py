@@ -11,8 +11,9 @@ import pytest
 import uvloop
 from aiokafka.admin import NewTopic
 from aiokafka.conn import AIOKafkaConnection, create_conn
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.protocol.produce import ProduceRequest
 
 from tests.until import until
 from worker.kafka import connecting, names, topics
@@ -94,6 +95,38 @@ async def test_a_sink_stopped_without_a_lease_leaves_no_connection_open(
     with pytest.raises(KafkaConnectionError):
         await ack
     assert not any(connection.connected() for connection in client._conns.values())
+
+
+async def test_a_sink_stopped_while_it_connects_to_a_frozen_broker_writes_nothing_more(
+    stack: StackEnv, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+):
+    """The session after it publishes from the outbox: a late copy would come behind newer states of its order."""
+    settings = load(stack.as_settings() | {"TOPIC_PREFIX": topic_prefix})
+    record = Outgoing(names.ORDERS, 0, b"order", b"{}", [])
+    async with admin_client(settings) as admin:
+        await topics.create_topics(admin, [NewTopic(settings.topic(names.ORDERS), 1, 1)])
+    sink = Sink(settings)
+    await sink.start()
+    assert sink._producer is not None
+    client, connecting_to, thawed = sink._producer.client, list[int](), asyncio.Event()
+
+    async def connect_to_frozen(node_id: int, **_: Any) -> bool:
+        connecting_to.append(node_id)
+        await thawed.wait()
+        return True
+
+    monkeypatch.setattr(client, "ready", connect_to_frozen)
+    [(_, _, ack)] = await sink.hand_over(pack([record]))
+    to_another_broker = asyncio.create_task(client.send(2, ProduceRequest(None, -1, 1000, [])))
+    await until(lambda: len(connecting_to) == 2, SECONDS_MAX)
+    await sink.stop()
+    thawed.set()
+
+    with pytest.raises(KafkaConnectionError):
+        await ack
+    with pytest.raises(NodeNotReadyError):
+        await to_another_broker
+    assert not [one for one in asyncio.all_tasks() if "Sender" in repr(one)]
 
 
 async def test_the_leader_of_a_partition_is_requested_at_most_ten_times_a_second(

@@ -47,7 +47,7 @@ class Sink:
     async def start(self) -> None:
         """Connects; closes everything if that fails."""
         producer = AIOKafkaProducer(**client_options(self._settings), acks="all", enable_idempotence=True)
-        _write_only_while(producer, self._may_write)
+        _write_only_while(producer, lambda: self._producer is producer and self._may_write())
         try:
             await start_client(producer, self._settings)
         except BaseException:
@@ -58,7 +58,7 @@ class Sink:
         self._producer = producer
 
     async def stop(self) -> None:
-        """Stops without a flush: what was not acknowledged is still in the outbox."""
+        """Stops without a flush, and writes nothing more: what was not acknowledged is still in the outbox."""
         if self._producer is not None:
             producer, self._producer = self._producer, None
             await _stop_now(producer)
@@ -135,8 +135,9 @@ async def _stop_now(producer: AIOKafkaProducer) -> None:
         if task is not None:
             task.cancel()  # first, else it would connect again for a retry
         await producer.client.close()
-        if task is not None:
+        while task is not None and not task.done():
             await asyncio.wait([task], timeout=STOP_SECONDS_MAX)
+            task.cancel()  # what it waits for in turn: a request that is still connecting
         # Else the garbage collector finds the flush still waiting, and reports it. When a batch fails, aiokafka looks
         # for it among those under way, even if it was queued to be sent once more.
         waiting = producer._message_accumulator  # noqa: SLF001
