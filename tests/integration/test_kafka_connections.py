@@ -11,7 +11,7 @@ import pytest
 import uvloop
 from aiokafka.admin import NewTopic
 from aiokafka.conn import AIOKafkaConnection, create_conn
-from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
+from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.produce import ProduceRequest
 
@@ -95,6 +95,19 @@ async def test_a_sink_stopped_without_a_lease_leaves_no_connection_open(
     with pytest.raises(KafkaConnectionError):
         await ack
     assert not any(connection.connected() for connection in client._conns.values())
+
+
+async def test_publishing_ends_with_an_error_if_kafka_acknowledges_nothing(
+    stack: StackEnv, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("worker.kafka.sink.PUBLISH_SECONDS_MAX", 0.1)
+    settings = load(stack.as_settings() | {"TOPIC_PREFIX": topic_prefix})
+    async with admin_client(settings) as admin:
+        await topics.create_topics(admin, [NewTopic(settings.topic(names.ORDERS), 1, 1)])
+
+    async with Sink(settings, may_write=lambda: False) as refused:
+        with pytest.raises(KafkaTimeoutError):
+            await refused.publish([Outgoing(names.ORDERS, 0, b"order", b"{}", [])])
 
 
 async def test_a_sink_stopped_while_it_connects_to_a_frozen_broker_writes_nothing_more(

@@ -17,6 +17,7 @@ from worker.kafka.records import Outgoing, Place
 from worker.settings import Settings
 
 STOP_SECONDS_MAX = 0.5
+PUBLISH_SECONDS_MAX = 30.0
 
 Ack = asyncio.Future[RecordMetadata]
 
@@ -69,8 +70,12 @@ class Sink:
         await self.start()
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
-        """Returns once Kafka has acknowledged all records."""
-        await asyncio.gather(*(ack for _, _, ack in await self.hand_over(pack(records))))
+        """Returns once Kafka has acknowledged all records. Raises if that takes too long; some may be written then."""
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS_MAX):
+                await asyncio.gather(*(ack for _, _, ack in await self.hand_over(pack(records))))
+        except TimeoutError:  # aiokafka repeats for ever what too few replicas are in sync for
+            raise KafkaTimeoutError from None
 
     async def hand_over(self, batches: Sequence[Batch]) -> list[tuple[Place, int, Ack]]:
         """Queues batches, in order within each place; returns place, number of records and acknowledgement of each.
