@@ -59,7 +59,7 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.mark.parametrize(("schema", "name", "arguments", "rows"), [
     ("ledger", "named_orders", (PARTITIONS, ["c1", "c2"], PAGE_ROWS, ["o1"]), 2),
     ("delivery", "past_horizon", ("c1", "now() - interval '1 h'", PARTITIONS, "now()", PAGE_ROWS), 3),
-    ("delivery", "waiting_decisions", ([0], PAGE_ROWS), PAGE_ROWS),
+    ("delivery", "waiting_decisions", ([0], PAGE_ROWS, 1_000_000), PAGE_ROWS),
     ("ledger", "orders_needing_people", (None, None, PAGE_ROWS, STATES), PAGE_ROWS),
     ("ledger", "orders_needing_people", ("u7", None, PAGE_ROWS, STATES), 1),
     ("ledger", "orders_needing_authorization", (None, None, PAGE_ROWS), PAGE_ROWS),

@@ -1,5 +1,7 @@
 """Applies people's decisions to the schedule and publishes them; the ledger decides what they mean for money (R39)."""
 
+from collections.abc import Sequence
+
 from worker.delivery import outcomes
 from worker.delivery.job import Job
 from worker.delivery.store import CommandUpdate, OperatorDecision, Store
@@ -7,23 +9,30 @@ from worker.domain.objection import changed_since, objection
 from worker.stream.cycle import Cycle
 
 
-async def apply(cycle: Cycle, store: Store, decision: OperatorDecision) -> tuple[Job | None, str | None]:
-    """Publishes the decision and changes its command.
+async def apply(cycle: Cycle, store: Store, decisions: Sequence[OperatorDecision]) -> list[Job]:
+    """Publishes these decisions, one after another, and writes all that they change; returns the changed commands.
 
-    Returns the command as it is now, and the reason for a refusal if it had changed since the person looked at it.
+    A decision is refused if its command has changed since the person looked at it, also by another of these decisions.
     """
-    command = await store.command(decision.command_id) if decision.command_id else None
-    if command is None:
-        cycle.publish(outcomes.of_decision(decision, None, cycle.partition_of(decision.order_id)))
-        return None, None
-    job, done = command
-    if refusal := why_not(job, done, decision):
-        return job, refusal
-    cycle.publish(outcomes.of_decision(decision, job, job.partition))
-    await store.close_dead_letter(job, decision)
-    if (update := update_of(job, done, decision, cycle.now_ms)) is not None:
-        await store.update([update])
-    return job, None
+    commands = await store.commands([one.command_id for one in decisions if one.command_id])
+    refusals: dict[int, str | None] = {}
+    decided: dict[str, tuple[Job, OperatorDecision]] = {}
+    updates: dict[str, CommandUpdate] = {}
+    for decision in decisions:
+        job, done = commands.get(decision.command_id or "", (None, 0))
+        refusals[decision.id] = refusal = why_not(job, done, decision) if job else None
+        if refusal is not None:
+            continue
+        partition = job.partition if job else cycle.partition_of(decision.order_id)
+        cycle.publish(outcomes.of_decision(decision, job, partition))
+        if job is not None:
+            decided.setdefault(job.id, (job, decision))
+            if (update := update_of(job, done, decision, cycle.now_ms)) is not None:
+                updates[job.id], commands[job.id] = update, (job, update.done)
+    await store.close_dead_letters(decided.values())
+    await store.update(list(updates.values()))
+    await store.mark_applied(refusals, cycle.now_ms)
+    return [update.job for update in updates.values()]
 
 
 def why_not(job: Job, done: int, decision: OperatorDecision) -> str | None:

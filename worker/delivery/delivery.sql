@@ -118,33 +118,44 @@ WHERE payment_id = ANY ($1::text[]) AND operation_id = ANY ($2::text[])
 UNION ALL
 SELECT payment_id, settle_id, NULL, untouched FROM automatic_settlements($1, $2)
 
--- name: load_command
--- One command, in any state.
+-- name: load_commands
+-- These commands, in any state.
 SELECT command_id, partition, operation, source_partition, "offset", key, body, headers, "timestamp", traceparent,
     state, changes, attempts, begun, uncertain, first_attempt_at, due_at, done,
     (SELECT count(*) FROM attempts a WHERE a.command_id = commands.command_id AND a.begun_at >= first_attempt_at
         AND coalesce(a.fate, 'unknown') = 'unknown')::integer AS doubts
-FROM commands WHERE command_id = $1
+FROM commands WHERE command_id = ANY ($1::text[])
 
 -- name: waiting_decisions
--- Decisions of people in these partitions that are not applied yet, the first ones. Each partition is read by itself: with
--- `partition = ANY`, the index gives no order, and all that wait would be read and sorted.
+-- Decisions of people in these partitions that are not applied yet: the first $2, but no more once the commands before them
+-- have $3 bytes. Each partition is read by itself: with `partition = ANY`, the index gives no order, and all that wait would
+-- be read and sorted.
 SELECT id, action, order_id, command_id, invoice_number, settle_id, value, operation_id, decided_by, reason, decided_at,
     changes
-FROM unnest($1::integer[]) AS owned (home), LATERAL (
-    SELECT * FROM decisions WHERE partition = home AND applied_at IS NULL ORDER BY id LIMIT $2
-) AS waiting
-ORDER BY id LIMIT $2
+FROM (
+    SELECT first.*, sum(octet_length(body)) OVER (
+        ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+    FROM (
+        SELECT waiting.* FROM unnest($1::integer[]) AS owned (home), LATERAL (
+            SELECT * FROM decisions WHERE partition = home AND applied_at IS NULL ORDER BY id LIMIT $2
+        ) AS waiting
+        ORDER BY id LIMIT $2
+    ) AS first LEFT JOIN commands USING (command_id)
+) AS measured
+WHERE coalesce(bytes_before, 0) < $3 ORDER BY id
 
 -- name: mark_applied
 -- These decisions are published, or refused because the command had moved on.
 UPDATE decisions SET applied_at = $3, refused = answered.refused
 FROM unnest($1::bigint[], $2::text[]) AS answered (id, refused) WHERE decisions.id = answered.id
 
--- name: close_dead_letter
--- Closes the dead letter of a command about which a person has decided.
-UPDATE dead_letters SET status = $4, decided_by = $5, decided_reason = $6, decided_at = $7
-WHERE topic = $1 AND partition = $2 AND "offset" = $3 AND status = 'open'
+-- name: close_dead_letters
+-- Closes the dead letters of commands about which a person has decided.
+UPDATE dead_letters SET status = d.status, decided_by = d.by, decided_reason = d.reason, decided_at = d.at
+FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+    AS d (topic, partition, "offset", status, by, reason, at)
+WHERE (dead_letters.topic, dead_letters.partition, dead_letters."offset") = (d.topic, d.partition, d."offset")
+    AND dead_letters.status = 'open'
 
 -- name: count_unresolved
 -- Commands of these partitions that are unknown or wait for a person: how many, and the age of the oldest.

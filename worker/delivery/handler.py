@@ -12,7 +12,7 @@ from worker.delivery.job import IN_LINE, Job
 from worker.delivery.known import first_unknown
 from worker.delivery.lane import Lane
 from worker.delivery.sending import Sending
-from worker.delivery.store import Store, begin_attempts
+from worker.delivery.store import DECISIONS_MAX, Store, begin_attempts
 from worker.delivery.taking import take_over
 from worker.kafka import names
 from worker.postgres.connecting import Connection
@@ -118,9 +118,9 @@ class DeliveryHandler:
         await self._take_over(under_way)
         await self._book(under_way)
         if cycle.now_ms >= self._look_at_ms:
-            await self._apply_decisions(under_way)
+            more_decisions = await self._apply_decisions(under_way)
             await self._end_at_horizon(under_way)
-            self._look_at_ms = cycle.now_ms + DECISIONS_LOOK_MS
+            self._look_at_ms = cycle.now_ms + (0 if more_decisions else DECISIONS_LOOK_MS)
         await self._begin_due(under_way)
 
     async def committed(self, cycle: Cycle) -> None:
@@ -164,15 +164,12 @@ class DeliveryHandler:
         results = self._sending.results[: under_way.results_booked]
         await self._reschedule(under_way, await booking.book(under_way.cycle, under_way.store, results))
 
-    async def _apply_decisions(self, under_way: DeliveryCycle) -> None:
+    async def _apply_decisions(self, under_way: DeliveryCycle) -> bool:
+        """Applies the first decisions that wait; returns whether there may be more."""
         cycle, store = under_way.cycle, under_way.store
-        refusals: dict[int, str | None] = {}
-        for decision in await store.decisions(cycle.epochs):
-            job, refusals[decision.id] = await apply(cycle, store, decision)
-            if job is not None:
-                await self._reschedule(under_way, [job])
-        if refusals:
-            await store.mark_applied(refusals, cycle.now_ms)
+        if decisions := await store.decisions(cycle.epochs):
+            await self._reschedule(under_way, await apply(cycle, store, decisions))
+        return len(decisions) == DECISIONS_MAX
 
     async def _end_at_horizon(self, under_way: DeliveryCycle) -> None:
         """Ends unknown commands of connectors that may not be asked now: their horizon is reached all the same."""

@@ -22,6 +22,8 @@ from worker.stream.stored_records import decode_headers, encode_headers
 # What one cycle handles at most; the next cycle finds the rest.
 GIVEN_UP_MAX = 500
 DECISIONS_MAX = 500
+# The commands that these decisions are about, which are all in memory at once.
+DECIDED_BYTES_MAX = 8 << 20
 
 _SQL = load("worker.delivery")
 
@@ -188,14 +190,16 @@ class Store:
                 owners[key] = OperationOwner(row["command_id"], row["untouched"])
         return owners
 
-    async def command(self, command_id: str) -> tuple[Job, int] | None:
-        """One command in any state, and the value of it that was done."""
-        row = await self._connection.fetchrow(_SQL["load_command"], command_id)
-        return (_job(row), row["done"]) if row else None
+    async def commands(self, ids: Sequence[str]) -> dict[str, tuple[Job, int]]:
+        """These commands in any state, each with the value of it that was done."""
+        rows = await self._connection.fetch(_SQL["load_commands"], ids)
+        return {row["command_id"]: (_job(row), row["done"]) for row in rows}
 
     async def decisions(self, partitions: Iterable[int]) -> list[OperatorDecision]:
-        """Decisions of people that are not applied yet."""
-        rows = await self._connection.fetch(_SQL["waiting_decisions"], list(partitions), DECISIONS_MAX)
+        """Decisions of people that are not applied yet, the first ones."""
+        rows = await self._connection.fetch(
+            _SQL["waiting_decisions"], list(partitions), DECISIONS_MAX, DECIDED_BYTES_MAX
+        )
         return [
             OperatorDecision(
                 id=row["id"], action=row["action"], order_id=row["order_id"], command_id=row["command_id"],
@@ -210,12 +214,14 @@ class Store:
         """Marks these decisions as published (None), or as refused with a sentence."""
         await self._connection.execute(_SQL["mark_applied"], list(refusals), list(refusals.values()), moment(now_ms))
 
-    async def close_dead_letter(self, job: Job, decision: OperatorDecision) -> None:
-        """Closes the dead letter of a command about which a person has decided."""
-        status = "replayed" if decision.action == "retry" else "discarded"
-        await self._connection.execute(
-            _SQL["close_dead_letter"], *job.record.origin, status, decision.by, decision.reason, moment(decision.at_ms)
-        )
+    async def close_dead_letters(self, decided: Collection[tuple[Job, OperatorDecision]]) -> None:
+        """Closes the dead letters of commands about which a person has decided, each command once."""
+        if decided:
+            await self._connection.execute(_SQL["close_dead_letters"], *columns([
+                (*job.record.origin, "replayed" if one.action == "retry" else "discarded", one.by, one.reason,
+                 moment(one.at_ms))
+                for job, one in decided
+            ]))  # fmt: skip
 
 
 def begin_attempts(writes: StatementBatch, jobs: Sequence[Job], epochs: Mapping[int, int], now_ms: int) -> None:

@@ -101,7 +101,7 @@ class DeliveryRecovery:
         if await self._cycle.connection.fetchval(_SQL["applied_decision"], number):
             return
         action, command_id = _ACTIONS[kind], data["commandId"]
-        command = await self._store.command(command_id) if command_id else None
+        command = (await self._store.commands([command_id])).get(command_id) if command_id else None
         decision = OperatorDecision(
             id=number, action=action, order_id=data["orderId"], command_id=command_id if command else None,
             invoice_number=data["invoiceNumber"], settle_id=data["settleId"],
@@ -120,7 +120,7 @@ class DeliveryRecovery:
     async def _apply(self, job: Job, done: int, decision: OperatorDecision) -> None:
         """Changes the command as decided, and closes its dead letter, unless a newer one exists."""
         if not await self._cycle.connection.fetchval(_SQL["died_since"], *job.record.origin, moment(decision.at_ms)):
-            await self._store.close_dead_letter(job, decision)
+            await self._store.close_dead_letters([(job, decision)])
         if (update := update_of(job, done, decision, self._cycle.now_ms)) is not None:
             await self._store.update([update])
 
