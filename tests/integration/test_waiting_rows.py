@@ -40,11 +40,13 @@ SELECT kind || n, n % 4, kind || n, kind || n, 1, 'settle', 'c1', 1, 't', 0, n, 
 FROM generate_series(1, {WAITING}) AS n, unnest('{{u,d,w}}'::text[]) AS kind;
 INSERT INTO delivery.decisions (action, partition, order_id, command_id, decided_by, reason)
 SELECT 'retry', partition, order_id, command_id, 'ana', 'the acquirer is back'
-FROM delivery.commands WHERE state = 'unknown' ORDER BY partition DESC;
+FROM delivery.commands WHERE state = 'unknown' ORDER BY command_id;
 INSERT INTO delivery.dead_letters (topic, partition, "offset", order_id, reason, message, headers, "timestamp", dead_at)
 SELECT topic, source_partition, "offset", order_id, 'declined', '', '', now(), now() FROM delivery.commands
 WHERE state = 'declined';
 """
+# The planner's statistics are those of a moment ago, when all decisions waited.
+APPLIED = f"UPDATE delivery.decisions SET applied_at = now() WHERE id <= {WAITING} * 0.9"
 
 
 @pytest.fixture
@@ -52,6 +54,7 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await connect(database_url, name="test", schema="ledger")
     await connection.execute(FILLED)
     await connection.execute("VACUUM ANALYZE")
+    await connection.execute(APPLIED)
     yield connection
     await connection.close()
 

@@ -128,8 +128,8 @@ FROM commands WHERE command_id = ANY ($1::text[])
 
 -- name: waiting_decisions
 -- Decisions of people in these partitions that are not applied yet: the first $2, but no more once the commands before them
--- have $3 bytes. Each partition is read by itself: with `partition = ANY`, the index gives no order, and all that wait would
--- be read and sorted.
+-- have $3 bytes. Each partition is read by itself, since with `partition = ANY` all that wait would be read and sorted; and
+-- by BETWEEN, since with `=` the primary key gives the same order, and all that were ever applied might be read.
 SELECT id, action, order_id, command_id, invoice_number, settle_id, value, operation_id, decided_by, reason, decided_at,
     changes
 FROM (
@@ -137,7 +137,8 @@ FROM (
         ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
     FROM (
         SELECT waiting.* FROM unnest($1::integer[]) AS owned (home), LATERAL (
-            SELECT * FROM decisions WHERE partition = home AND applied_at IS NULL ORDER BY id LIMIT $2
+            SELECT * FROM decisions WHERE partition BETWEEN home AND home AND applied_at IS NULL
+            ORDER BY partition, id LIMIT $2
         ) AS waiting
         ORDER BY id LIMIT $2
     ) AS first LEFT JOIN commands USING (command_id)
