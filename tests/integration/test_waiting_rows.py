@@ -65,6 +65,8 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     ("delivery", "waiting_decisions", ([0], PAGE_ROWS, 1_000_000), PAGE_ROWS),
     ("ledger", "orders_needing_people", (None, None, PAGE_ROWS, STATES), PAGE_ROWS),
     ("ledger", "orders_needing_people", ("u7", None, PAGE_ROWS, STATES), 1),
+    ("ledger", "orders_needing_people", (None, None, PAGE_ROWS, []), PAGE_ROWS),
+    ("ledger", "orders_needing_people", (None, "another shop", PAGE_ROWS, STATES), 0),
     ("ledger", "orders_needing_authorization", (None, None, PAGE_ROWS), PAGE_ROWS),
     ("ledger", "orders_needing_authorization", ("n7", "shop", PAGE_ROWS), 1),
     ("ledger", "orders_needing_authorization", ("u7", None, PAGE_ROWS), 0),

@@ -17,7 +17,7 @@ WHERE attention AND ($2::text IS NULL OR merchant = $2)
 UNION ALL
 (SELECT document FROM ledger.orders
 WHERE $1 IS NULL AND attention AND ($2::text IS NULL OR merchant = $2) AND order_id NOT IN (SELECT order_id FROM latest)
-ORDER BY order_id LIMIT $3)
+ORDER BY merchant, order_id LIMIT $3)
 LIMIT $3
 
 -- name: orders_needing_authorization
