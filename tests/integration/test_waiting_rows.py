@@ -84,6 +84,14 @@ async def test_a_query_for_waiting_rows_reads_only_a_small_part_of_them(
     assert sum(rows_read(node) for node in nodes(plan)) <= WAITING / 10
 
 
+async def test_the_commands_of_one_merchant_are_found_without_reading_all_orders(connection: asyncpg.Connection):
+    arguments = ([], None, STATES[:3], "another shop", PAGE_ROWS)
+
+    plan = await explained(connection, "commands_needing_people", arguments)
+
+    assert {node["Node Type"] for node in nodes(plan) if node.get("Relation Name") == "orders"} == {"Index Scan"}
+
+
 @pytest.mark.parametrize(("name", "table"), [
     ("count_unresolved", "commands"), ("count_open_dead_letters", "dead_letters")])  # fmt: skip
 async def test_waiting_rows_are_counted_with_an_index_only_scan(connection: asyncpg.Connection, name: str, table: str):

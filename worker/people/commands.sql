@@ -28,7 +28,8 @@ WHERE needs_authorization AND order_id BETWEEN coalesce($1::text, '') AND coales
 ORDER BY order_id LIMIT $3
 
 -- name: commands_needing_people
--- Commands that the books name ($1), and others in these states ($3): those of one order ($2), or the latest.
+-- Commands that the books name ($1), and others in these states ($3): those of one order ($2), or the latest. For a merchant
+-- ($4), each command's order is looked up by its key: with EXISTS, PostgreSQL may read the whole ledger's orders instead.
 WITH found AS (
     SELECT * FROM delivery.commands WHERE command_id = ANY ($1::text[])
     UNION ALL
@@ -39,8 +40,8 @@ WITH found AS (
         SELECT * FROM delivery.commands
         WHERE commands.state = wanted.state AND commands.state IN ('manual', 'suspect', 'unknown', 'declined')
             AND command_id NOT IN (SELECT unnest($1::text[]))
-            AND ($4::text IS NULL OR EXISTS (
-                SELECT FROM ledger.orders o WHERE o.order_id = commands.order_id COLLATE "C" AND o.merchant = $4))
+            AND ($4::text IS NULL OR $4 = (
+                SELECT merchant FROM ledger.orders o WHERE o.order_id = commands.order_id COLLATE "C"))
         ORDER BY coalesce(ended_at, first_attempt_at) DESC NULLS LAST LIMIT $5
     ) AS others
     WHERE $2::text IS NULL ORDER BY coalesce(ended_at, first_attempt_at) DESC NULLS LAST LIMIT $5)
