@@ -91,7 +91,7 @@ def _book(draft: Draft, payment: Payment, capture: UnbookedCapture, undone: int 
         ("surplus", capture.settle_id),
     )  # fmt: skip
     covered = missing.cover(draft, reference, payment.payment_id)
-    final = tuple(lack for lack in covered if lack.kind not in lacking.UNASKED)
+    final = tuple(lack for lack in covered if lack.amount and lack.kind not in lacking.UNASKED)
     payment.settlements.append(
         Settlement(capture.settle_id, capture.value, reference, automatic=True, shares=shares, covered=final)
     )

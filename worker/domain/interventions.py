@@ -47,7 +47,7 @@ def _retry(draft: Draft, command: Command, fact: OutcomeReported) -> Verdict:
     if _was_left_open(command):
         draft.update(command, state="sent")
         what = f"the {command.operation} of {draft.amount(command.value)} is sent again under the same request id"
-    elif not command.in_flight and command.missing and not command.abandoned:
+    elif not command.in_flight and command.missing:
         asked = _ask_again(draft, command)
         what = f"{draft.amount(asked)} asked again" if asked else "there is nothing left that may be asked again"
     else:

@@ -97,11 +97,11 @@ def list_loss(draft: Draft, command: Command) -> None:
 def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> list[Lack]:
     """Removes lacks that money covers now, oldest first, and reduces what settles are missing (R27).
 
-    Returns the lacks that it removed. What the gateway `captured` on a payment reduces that payment's own failed
-    settle first: otherwise a lack that waits for an authorization would become a failed one, on a payment without
-    room for a retry (R16).
+    Returns the lacks that it removed and, in TOTAL and HOLD, how much less has failed or is given up: lacks without an
+    invoice. What the gateway `captured` on a payment reduces that payment's own failed settle first: otherwise a lack
+    that waits for an authorization would become a failed one, on a payment without room for a retry (R16).
     """
-    order, failed = draft.order, settles(draft.order)
+    order, failed, given_up = draft.order, settles(draft.order), draft.order.given_up
     own = [command for command in failed if command.payment_id == payment_id]
     covered = lacking.remove(order.lacks, -lacking.unlisted(order), _own_first(order, own) if own else None)
     if order.mode == "PARTIAL":
@@ -114,6 +114,10 @@ def cover(draft: Draft, captured: int = 0, payment_id: str = "") -> list[Lack]:
             order.given_up -= sum(lack.amount for lack in covered if lack.kind == "abandoned")
         _miss_less(draft, own, min(captured, without_invoice(order)))
         _miss_no_more_than_is_left(draft)
+        covered.append(Lack("", "abandoned", given_up - order.given_up))
+        for command in failed:
+            less = command.missing - order.commands[command.command_id].missing
+            covered.append(Lack("", _kind(command), less, command.command_id))
     return covered
 
 
@@ -147,18 +151,19 @@ def _miss_no_more_than_is_left(draft: Draft) -> None:
 
 
 def uncover(draft: Draft, covered: Sequence[Lack]) -> None:
-    """Lists again, newest first, what a capture had covered that was our own settle.
+    """Lists again, newest first, what a capture had covered that was our own settle, and settles are missing it again.
 
     What else is lacking now was never asked for: it is listed on the newest invoices that no command covers.
     """
     order = draft.order
-    again = lacking.remove([*reversed(covered)], lacking.unlisted(order))
+    again = lacking.remove([lack for lack in reversed(covered) if lack.invoice], lacking.unlisted(order))
+    lacking.add(order, *again)
+    if order.mode != "PARTIAL":
+        again = [lack for lack in covered if not lack.invoice]
+        order.given_up += sum(lack.amount for lack in again if lack.kind == "abandoned")
     for lack in again:
         if (command := order.commands.get(lack.command_id)) is not None:
             draft.update(command, missing=command.missing + lack.amount)
-        elif lack.kind == "abandoned" and order.mode != "PARTIAL":
-            order.given_up += lack.amount
-    lacking.add(order, *again)
     done = lacking.summed((lack.invoice, lack.amount) for lack in order.lacks) + _asked_or_done(order)
     unasked = ((invoice, due - done[invoice.number]) for invoice, due in lacking.newest_first(order))
     lacking.list_rest(order, unasked, "held")

@@ -44,7 +44,7 @@ class Settlement(Struct, frozen=True, array_like=True, gc=False):
     kept_for_retry: int = 0  # of a declined or short refund: only its retry may take it (R21)
     reference_taken: int = 0  # of the reference value: refunded, in flight or kept for a retry
     shares: Split = ()  # of an automatic one: how it was split
-    covered: tuple[Lack, ...] = ()  # of an automatic one: failed and abandoned lacks that it covered
+    covered: tuple[Lack, ...] = ()  # of an automatic one: what it covered of what had failed or was abandoned
 
     @property
     def refundable(self) -> int:

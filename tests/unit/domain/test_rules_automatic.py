@@ -84,6 +84,39 @@ def test_r27_when_a_capture_was_our_own_settle_what_it_covered_of_a_failed_total
     scenario.play("retry settle 3000; go").shows("S 10000, finished")
 
 
+@pytest.mark.parametrize("by", ["total", "hold"])
+def test_r27_when_a_capture_was_our_own_settle_each_failed_settle_is_missing_again_what_it_was(by: str) -> None:
+    """The oldest invoice lacked b's money, but of a's settle less was missing, while the capture stood in."""
+    scenario = Scenario(pay("a", 2000, by=by), pay("b", 5000, by=by), pay("c", 9000, by=by), value=12000)
+    scenario.play(
+        "hold; Out 6000; Out 6000; declined settle 2000 on a; declined settle 5000 on b; auto 1000 on c as g1"
+    )
+    assert scenario.attention == [("failed", 1000), ("failed", 5000)]
+
+    scenario.play("short 1000 settle 5000 on c as g1")
+
+    assert scenario.attention == [("failed", 2000), ("failed", 5000), ("short", 4000)]
+
+
+def test_r27_when_a_capture_was_our_own_settle_what_no_invoice_lacked_yet_can_be_retried_again() -> None:
+    scenario = Scenario(pay("a", 10000, by="total"), pay("b", 12000, by="total"), value=20000)
+    scenario.play(
+        "hold; Out 5000; declined settle 10000 on a; auto 2000 on b as g1; short 2000 settle 10000 on b as g1"
+    )
+
+    scenario.play("Out 15000; retry settle 10000 on a; retry settle 10000 on b; go").shows("S 20000, finished")
+
+
+def test_r27_when_a_capture_was_our_own_settle_what_it_covered_of_a_settle_given_up_since_can_be_retried() -> None:
+    """Of 4000 the capture covered 3500, and a person gave up 500; that the 3500 failed too was not known then."""
+    scenario = Scenario().play("hold; Out 4000; Out 3500; declined settle 4000; auto 3500 as g1; abandon settle 4000")
+
+    scenario.play("ok settle 3500 as g1; retry settle 4000; go")
+
+    assert scenario.commands == "settle 4000, settle 3500, settle 3500"
+    scenario.shows("S 7000, lacks 500")
+
+
 def test_r27_a_capture_of_one_cent_more_than_the_oldest_invoice_lacks_covers_one_cent_of_the_next() -> None:
     scenario = Scenario().script("settle", "declined", "declined").play("Out 3000; Out 2000; auto 3001")
 
