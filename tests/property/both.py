@@ -61,12 +61,15 @@ class Both:
             case "cancel" if rules.phase != "canceled":
                 self.judge(scenario.cancel(), rules.canceled())
 
-    def outcome(self, kind: Any, command: Any, done: int = 0) -> None:
+    def outcome(self, kind: Any, command: Any, done: int = 0, operation_id: str = "") -> None:
+        self.judge(self.reported(kind, command, done, operation_id))
+
+    def reported(self, kind: Any, command: Any, done: int, operation_id: str = "") -> OutcomeReported:
         number = next(self.numbers)
-        self.judge(OutcomeReported(
+        return OutcomeReported(
             order_id=scenario.ORDER, outcome=kind, command_id=self.ids[command], payment_id=command.payment.name,
-            value=done, operation_id=f"op{number}" if done else None, at=f"at {number}", by="Ana", reason="seen",
-        ))  # fmt: skip
+            value=done, operation_id=operation_id or f"op{number}", at=f"at {number}", by="Ana", reason="seen",
+        )  # fmt: skip
 
     def judge(self, fact: Fact, refused: str | None = None) -> None:
         """Decides the fact and compares; `refused` is the rule by which the reference refuses it."""

@@ -5,12 +5,12 @@ in flight. Of the order: V its value, O invoiced, R returned, K taken.
 
 It covers PARTIAL orders; `reference_total.py` has what differs in TOTAL and HOLD, `reference_interest.py` counts with
 interest, `reference_recipients.py` divides among recipients. They do not cover repeats, facts that arrive too early,
-captures that turn out to be our own settle, later payments that settle once in a PARTIAL order, and the abandonment of
-lapsed amounts.
+later payments that settle once in a PARTIAL order, the abandonment of lapsed amounts, and, in TOTAL and HOLD, a capture
+that had stood in for a failed settle and turns out to be our own one.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.property.reference_recipients import Recipients
 
@@ -34,7 +34,7 @@ class Payment:
     D: int = 0
     F: int = 0
     G: int = 0
-    captures: list[int] = field(default_factory=list)  # the refundable rest of each, the oldest first
+    captures: "list[Capture]" = field(default_factory=list)  # the oldest first
     recipients: Recipients = field(default_factory=Recipients)  # what they have still to receive
     booked_parts: Recipients = field(init=False)  # what `booked` took from them
 
@@ -73,7 +73,8 @@ class Command:
     value: int
     invoice: int = 0  # the sale or return that it is for, if any
     final: bool = False  # the finishing void
-    state: str = "sent"  # or unknown, manual, suspect, ended
+    state: str = "sent"  # or unknown, manual, suspect, doubted, ended
+    done: int = 0
     missing: int = 0  # not done and not retried
     given_up: bool = False
     stored: bool = False  # R20: refunded once the order is invoiced
@@ -83,6 +84,20 @@ class Command:
     @property
     def ended(self) -> bool:
         return self.state == "ended"
+
+    @property
+    def taken(self) -> int:
+        """What it took or may take of what was asked."""
+        return min(self.done, self.value) if self.ended else self.value
+
+
+@dataclass(eq=False)
+class Capture:
+    payment: Payment
+    value: int
+    left: int = 0  # can still be refunded
+    parts: Recipients = field(default_factory=Recipients)  # what it took from the recipients, if by the gateway itself
+    covered: list[tuple[Command, int]] = field(default_factory=list)  # and of what had failed
 
 
 class Reference:
@@ -96,10 +111,10 @@ class Reference:
         self.dropped = 0  # waiting returns that an abandonment dropped
         self.payments, self.card_first, self.after_invoiced = payments, card_first, after_invoiced
         self.commands: list[Command] = []
-        self.captures: list[tuple[Payment, int]] = []  # automatic settlements that are not decided yet
+        self.captures: list[Capture] = []  # automatic settlements that are not decided yet
         self.lacks: list[Command] = []  # waiting and failed settles
         self.refunds: list[Command] = []  # waiting refunds
-        self.suspects = 0
+        self.suspects: list[Capture] = []
         self.ending = False
 
     @property
@@ -182,11 +197,11 @@ class Reference:
             payment.booked_parts = payment.booked_parts.take(payment.booked)
         if command.operation != "refund":
             payment.recipients.book(command.parts, counted)
-        command.state = "ended"
+        command.state, command.done = "ended", done
         command.missing = max(0, command.reserved - counted)  # that of a refund is kept (R21)
         if command.operation == "settle":
             if done:
-                payment.captures.append(done)
+                payment.captures.append(Capture(payment, done, done))
             waiting = [one for one in reversed(self.refunds) if not one.invoice]
             self.excess -= _reduce(waiting, command.missing)  # refunds that wait for this money are dropped (R15)
             self._lose(command)
@@ -197,7 +212,7 @@ class Reference:
         """R39: a new command for at most the payment's room; the rest of a settle stays failed."""
         payment, missing = command.payment, command.missing
         if not command.ended:
-            command.state = "sent"  # the same request once more
+            command.state = "doubted" if command.state == "doubted" else "sent"  # once more, if it was not answered
             return
         value = min(missing, {"settle": payment.free, "cancel": payment.open, "refund": missing}[command.operation])
         if value and self._may_send(command, value):
@@ -207,15 +222,19 @@ class Reference:
 
     def abandoned(self, command: Command) -> None:
         """R39: it no longer prevents the end; waiting returns above what can still be returned are dropped."""
-        command.given_up = True
+        if command.operation == "settle":
+            self.lacks.insert(self.lacks.index(command), replace(command, given_up=True))
+            command.missing = 0
+        else:
+            command.given_up = True
         returns = [one for one in reversed(self.refunds) if one.invoice]
         self.dropped += _reduce(returns, max(0, self.R - self.dropped - (self.O - self.lost)))
 
     def settle_down(self) -> None:
         """All automatic consequences."""
         captures, self.captures = self.captures, []
-        for payment, value in captures:
-            self._judge(payment, value)
+        for capture in captures:
+            self._judge(capture)
         if self.phase == "open" and self.O >= self.V:
             self.phase = "invoiced"  # R5
         self._settle()
@@ -226,21 +245,51 @@ class Reference:
         if self.ending and all(one.state != "sent" for one in self.commands if one.final):
             self.phase = "finished"
 
-    def _judge(self, payment: Payment, value: int) -> None:
+    def claimed(self, capture: Capture, command: Command, done: int) -> None:
+        """R27: our settle has the id of this capture, so it is the same; not if it differs or has led to a refund."""
+        payment = command.payment
+        self.captures = [one for one in self.captures if one is not capture]
+        self.suspects = [one for one in self.suspects if one is not capture]
+        if capture in payment.captures:
+            if done != capture.value or capture.left < capture.value or self._led_to_a_refund(capture):
+                command.state = "doubted"
+                return
+            payment.captures.remove(capture)
+            payment.S -= done
+            payment.recipients.add(capture.parts)
+            self._uncover(capture)
+        self.answered(command, done)
+
+    def _led_to_a_refund(self, capture: Capture) -> bool:
+        """Whether without it refunds would leave less than our settles took and may take (I4)."""
+        return self.K - capture.value < sum(one.taken for one in self.commands if one.operation == "settle")
+
+    def _uncover(self, capture: Capture) -> None:
+        """What had failed has failed again; what else is lacking was never asked for."""
+        for lack, part in reversed(capture.covered):
+            lack.missing += min(part, max(0, self.unlisted))
+        for sale in reversed([one for one in self.lacks if not one.ended]):
+            listed = sum(one.missing for one in self.lacks if one.invoice == sale.invoice)
+            asked = sum(one.taken for one in self.commands if one.operation == "settle" and one.invoice == sale.invoice)
+            if (part := min(self.unlisted, sale.value - listed - asked)) > 0:
+                self.lacks.append(Command("settle", NONE_YET, 0, sale.invoice, missing=part))
+
+    def _judge(self, capture: Capture) -> None:
         """R27: booked at once within the open amount; else it waits for commands in flight, and must fit the cap."""
+        payment, value = capture.payment, capture.value
         if value > payment.untouched:
             if payment.P + payment.D:
-                self.captures.append((payment, value))
+                self.captures.append(capture)
                 return
             if value > payment.unused + payment.booked:
-                self.suspects += 1
+                self.suspects.append(capture)
                 return
             payment.recipients.add(payment.booked_parts.take(payment.booked))
             payment.C, payment.booked = payment.C - payment.booked, 0
         payment.S += value
-        payment.recipients.take(value)
-        payment.captures.append(value)
-        self._cover(payment, value)
+        payment.captures.append(capture)
+        capture.left, capture.parts = value, payment.recipients.take(value)
+        capture.covered = self._cover(payment, value)
         self._give_back(self.K if self.phase == "canceled" else self.K - self.V)
 
     def _lack(self, due: int, invoice: int) -> None:
@@ -248,20 +297,22 @@ class Reference:
 
     def _settle(self) -> None:
         """R4: what invoices lack, the oldest first; R16: without room it waits."""
-        for lack in self.lacks:
-            for payment, part in () if lack.ended else self._parts(lack.missing, "open", "room"):
-                lack.missing -= part
-                self._ask("settle", payment, part, lack.invoice)
+        for invoice in sorted({one.invoice for one in self.lacks}):
+            lacks = [one for one in self.lacks if one.invoice == invoice and not one.ended]
+            for payment, part in self._parts(sum(one.missing for one in lacks), "open", "room"):
+                _reduce(lacks, part)
+                self._ask("settle", payment, part, invoice)
 
     def _lose(self, command: Command) -> None:
         command.missing = max(0, self.unlisted)
         self.lacks.append(command)
 
-    def _cover(self, payment: Payment, value: int) -> None:
+    def _cover(self, payment: Payment, value: int) -> list[tuple[Command, int]]:
         """R27: covers the oldest invoice first, and there what the same payment failed to capture."""
-        if value:
-            lacks = sorted(self.lacks, key=lambda one: (one.invoice, one.given_up or one.payment is not payment))
-            _reduce(lacks, -self.unlisted)
+        lacks = sorted(self.lacks, key=lambda one: (one.invoice, one.given_up or one.payment is not payment))
+        before = [(one, one.missing) for one in lacks if one.ended]
+        _reduce(lacks, -self.unlisted if value else 0)
+        return [(one, missing - one.missing) for one, missing in before]
 
     def _refund(self) -> None:
         """R21: from the lowest S, and there from the oldest capture; the rest waits."""
@@ -269,9 +320,9 @@ class Reference:
             if refund.stored and self.phase == "open":
                 continue  # R20
             for payment in sorted(self.payments, key=lambda one: (self.card_first and not one.card, one.S)):
-                for place, left in enumerate(payment.captures):
-                    part = min(refund.missing, left)
-                    refund.missing, payment.captures[place] = refund.missing - part, left - part
+                for capture in payment.captures:
+                    part = min(refund.missing, capture.left)
+                    refund.missing, capture.left = refund.missing - part, capture.left - part
                     self._ask("refund", payment, part)
 
     def _give_back(self, amount: int) -> None:
@@ -284,7 +335,7 @@ class Reference:
         """R5: nothing is in flight, waiting or failed, except failed and manual voids."""
         money = [one for one in self.commands if one.operation != "cancel"]
         failed = any(one.missing and not one.given_up for one in money)
-        in_flight = any(one.state in ("sent", "unknown", "suspect") for one in self.commands)
+        in_flight = any(one.state in ("sent", "unknown", "suspect", "doubted") for one in self.commands)
         manual = any(one.state == "manual" for one in money)
         waits = self.waiting or any(one.missing for one in self.refunds) or self.captures
         return not (failed or in_flight or manual or waits or self.suspects)

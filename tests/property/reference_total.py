@@ -4,7 +4,7 @@ A failed settle may be missing what no invoice lacks yet. The rules say how much
 which of several failed settles is missing less after a capture or a discount they leave open, see `agree`.
 """
 
-from tests.property.reference import Command, Payment, Reference
+from tests.property.reference import Capture, Command, Payment, Reference
 
 
 class Whole(Reference):
@@ -46,6 +46,13 @@ class Whole(Reference):
             self.gone, command.missing = self.gone + command.missing, 0
         super().abandoned(command)
 
+    def _uncover(self, capture: Capture) -> None:
+        """Nothing is listed: what is lacking is V − K."""
+
+    def _led_to_a_refund(self, capture: Capture) -> bool:
+        """V − K was asked for, with or without an invoice (I4)."""
+        return False
+
     def agree(self, missing: dict[Command, int], gone: int) -> None:
         """Takes over what each settle is missing; the sum must be the same, or at most V − K after a capture."""
         total = sum(missing.values()) + gone
@@ -77,13 +84,15 @@ class Whole(Reference):
         command.missing = max(0, min(lost, self.unlisted - self.waited))
         self.lacks.append(command)
 
-    def _cover(self, payment: Payment, value: int) -> None:
+    def _cover(self, payment: Payment, value: int) -> list[tuple[Command, int]]:
         self.judged |= value > 0
+        covered = [(one, 0) for one in self.commands if one.missing]
         for command in self.lacks:
             if command.payment is payment and not command.given_up:
                 part = min(value, command.missing)
                 command.missing, value = command.missing - part, value - part
         self._shrink()
+        return covered
 
     def _shrink(self) -> None:
         """What failed and was abandoned is never more than V − K."""
