@@ -198,6 +198,7 @@ LATER_PAYMENTS_AFTER_AN_ABANDONMENT = [
 A_CAPTURE_OF_OURS_THAT_LED_TO_A_REFUND = [
     ("last sale", 1, 0), ("done", 6, 3), ("its capture", 1, 0), ("own settle", 4, 2),
 ]  # fmt: skip
+A_CAPTURE_OF_WHAT_WAS_BOOKED_AS_VOIDED_TWICE = [("change", 2, 1), ("change", 3, 1), ("capture", 7, 0)]
 A_CAPTURE_OF_WHAT_WAS_BOOKED_AS_VOIDED_AND_PARTLY_TOLD = [
     ("change", 4, 1), ("cancel", 1, 0), ("manual", 1, 0), ("resolved below", 2, 0), ("capture", 6, 0),
 ]  # fmt: skip
@@ -207,6 +208,7 @@ A_CAPTURE_OF_WHAT_WAS_BOOKED_AS_VOIDED_AND_PARTLY_TOLD = [
 @settings(max_examples=400 * DEEP, deadline=None, derandomize=DEEP == 1)
 @given(st.lists(CHOSEN, min_size=1, max_size=3), st.integers(-2, 4), SWITCHES, st.lists(DAY, max_size=9))
 @example([((1, 0), False, None, [])], 4, (False, False), [LATER_PAYMENTS_AFTER_AN_ABANDONMENT])
+@example([((9, 0), False, None, [1, 2])], 0, (False, False), [A_CAPTURE_OF_WHAT_WAS_BOOKED_AS_VOIDED_TWICE])
 @example([((9, 0), False, None, [1, 2])], 0, (False, False), [A_CAPTURE_OF_WHAT_WAS_BOOKED_AS_VOIDED_AND_PARTLY_TOLD])
 @example(
     [((1, 0), False, None, []), ((2, 0), False, None, [])], -1, (False, False), [A_CAPTURE_OF_OURS_THAT_LED_TO_A_REFUND]
