@@ -47,6 +47,14 @@ WHERE state = 'declined';
 """
 # The planner's statistics are those of a moment ago, when all decisions waited.
 APPLIED = f"UPDATE delivery.decisions SET applied_at = now() WHERE id <= {WAITING} * 0.9"
+# The planner's statistics are those of a time when no command waited.
+UNEXPECTED = """
+UPDATE delivery.commands SET state = 'succeeded', uncertain = false;
+UPDATE delivery.dead_letters SET status = 'discarded', decided_by = 'ana', decided_at = now();
+ANALYZE;
+UPDATE delivery.commands SET state = 'waiting', uncertain = true;
+UPDATE delivery.dead_letters SET status = 'open', decided_by = NULL, decided_at = NULL;
+"""
 
 
 @pytest.fixture
@@ -81,6 +89,23 @@ async def test_a_query_for_waiting_rows_reads_only_a_small_part_of_them(
     plan = await explained(connection, name, arguments)
 
     assert plan["Actual Rows"] == rows
+    assert sum(rows_read(node) for node in nodes(plan)) <= WAITING / 10
+
+
+@pytest.mark.parametrize(("name", "arguments"), [
+    ("sendable", ([f"w{n}" for n in range(PAGE_ROWS)], "now()", PARTITIONS)),
+    ("past_horizon", ("c1", "now() - interval '1 h'", PARTITIONS, "now()", PAGE_ROWS)),
+    ("close_dead_letters", (["t"] * PAGE_ROWS, [0] * PAGE_ROWS, list(range(PAGE_ROWS)), ["replayed"] * PAGE_ROWS,
+                            ["ana"] * PAGE_ROWS, ["back"] * PAGE_ROWS, ["now"] * PAGE_ROWS)),
+])  # fmt: skip
+async def test_the_delivery_worker_reads_only_a_small_part_of_waiting_rows_that_the_planner_does_not_expect(
+    connection: asyncpg.Connection, name: str, arguments: tuple[Any, ...]
+):
+    await connection.execute(UNEXPECTED)
+    await connection.execute("SET search_path TO delivery; SET plan_cache_mode TO force_generic_plan")
+
+    plan = await explained(connection, name, arguments)
+
     assert sum(rows_read(node) for node in nodes(plan)) <= WAITING / 10
 
 

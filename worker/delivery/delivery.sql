@@ -56,20 +56,22 @@ WITH RECURSIVE found AS (
 SELECT connector FROM found WHERE connector IS NOT NULL
 
 -- name: sendable
--- Those of these commands that may be sent now.
+-- Those of these commands that may be sent now. They are read by their key before anything else is asked of them: else, as long
+-- as PostgreSQL believes that few wait, it reads all that wait.
+WITH named AS MATERIALIZED (SELECT * FROM commands WHERE command_id = ANY ($1::text[]))
 SELECT command_id, partition, operation, source_partition, "offset", key, body, headers, "timestamp", traceparent,
     state, changes, attempts, begun, uncertain, first_attempt_at, due_at,
-    (SELECT count(*) FROM attempts a WHERE a.command_id = commands.command_id AND a.begun_at >= first_attempt_at
+    (SELECT count(*) FROM attempts a WHERE a.command_id = named.command_id AND a.begun_at >= first_attempt_at
         AND coalesce(a.fate, 'unknown') = 'unknown')::integer AS doubts
-FROM commands WHERE command_id = ANY ($1::text[]) AND turn AND state = 'waiting' AND begun IS NULL
-    AND due_at <= $2 AND partition = ANY ($3::integer[])
+FROM named WHERE turn AND state = 'waiting' AND begun IS NULL AND due_at <= $2 AND partition = ANY ($3::integer[])
 
 -- name: past_horizon
--- A connector's commands that were sent for a whole horizon without a definite answer, and could be sent again now.
-SELECT command_id FROM commands
-WHERE state = 'waiting' AND uncertain AND connector = $1 AND first_attempt_at <= $2
-    AND partition = ANY ($3::integer[]) AND turn AND begun IS NULL AND due_at <= $4
-LIMIT $5
+-- A connector's commands that were sent for a whole horizon without a definite answer, and could be sent again now: read by
+-- the age of their first attempt, for the same reason.
+WITH aged AS MATERIALIZED (
+    SELECT * FROM commands WHERE state = 'waiting' AND uncertain AND connector = $1 AND first_attempt_at <= $2
+)
+SELECT command_id FROM aged WHERE partition = ANY ($3::integer[]) AND turn AND begun IS NULL AND due_at <= $4 LIMIT $5
 
 -- name: attempts_without_result
 -- Commands of these partitions with an attempt that began and has no result yet.
@@ -151,12 +153,12 @@ UPDATE decisions SET applied_at = $3, refused = answered.refused
 FROM unnest($1::bigint[], $2::text[]) AS answered (id, refused) WHERE decisions.id = answered.id
 
 -- name: close_dead_letters
--- Closes the dead letters of commands about which a person has decided.
+-- Closes the dead letters of commands about which a person has decided. NOT IN: with `= 'open'`, all that are open may be read.
 UPDATE dead_letters SET status = d.status, decided_by = d.by, decided_reason = d.reason, decided_at = d.at
 FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
     AS d (topic, partition, "offset", status, by, reason, at)
 WHERE (dead_letters.topic, dead_letters.partition, dead_letters."offset") = (d.topic, d.partition, d."offset")
-    AND dead_letters.status = 'open'
+    AND dead_letters.status NOT IN ('replayed', 'discarded')
 
 -- name: count_unresolved
 -- Commands of these partitions that are unknown or wait for a person: how many, and the age of the oldest.
