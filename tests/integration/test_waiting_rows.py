@@ -52,7 +52,8 @@ UNEXPECTED = """
 UPDATE delivery.commands SET state = 'succeeded', uncertain = false;
 UPDATE delivery.dead_letters SET status = 'discarded', decided_by = 'ana', decided_at = now();
 ANALYZE;
-UPDATE delivery.commands SET state = 'waiting', uncertain = true;
+UPDATE delivery.commands SET uncertain = true,
+    state = CASE WHEN command_id LIKE 'w%' THEN 'waiting' ELSE 'declined' END;
 UPDATE delivery.dead_letters SET status = 'open', decided_by = NULL, decided_at = NULL;
 """
 
@@ -97,8 +98,9 @@ async def test_a_query_for_waiting_rows_reads_only_a_small_part_of_them(
     ("past_horizon", ("c1", "now() - interval '1 h'", PARTITIONS, "now()", PAGE_ROWS)),
     ("close_dead_letters", (["t"] * PAGE_ROWS, [0] * PAGE_ROWS, list(range(PAGE_ROWS)), ["replayed"] * PAGE_ROWS,
                             ["ana"] * PAGE_ROWS, ["back"] * PAGE_ROWS, ["now"] * PAGE_ROWS)),
+    ("undecided_commands", (list(range(PAGE_ROWS)),)),
 ])  # fmt: skip
-async def test_the_delivery_worker_reads_only_a_small_part_of_waiting_rows_that_the_planner_does_not_expect(
+async def test_a_query_reads_only_a_small_part_of_waiting_rows_that_the_planner_does_not_expect(
     connection: asyncpg.Connection, name: str, arguments: tuple[Any, ...]
 ):
     await connection.execute(UNEXPECTED)

@@ -68,12 +68,14 @@ SELECT id, order_id, reason FROM of_ledger UNION ALL SELECT id, order_id, reason
 
 -- name: undecided_commands
 -- Of these dead letters those that are open and whose commands wait for a person, each with its command; of a declined one
--- with its order, which says whether anything of it is still missing.
+-- with its order, which says whether anything of it is still missing. OFFSET 0: rows are looked up by their keys before their
+-- states are asked, else PostgreSQL may read all that are in these states, even for each dead letter.
 SELECT d.id, c.command_id, c.state, c.done, c.value, o.document
-FROM delivery.dead_letters d JOIN delivery.commands c
-    ON c.order_id = d.order_id AND (c.topic, c.source_partition, c."offset") = (d.topic, d.partition, d."offset")
+FROM (SELECT * FROM delivery.dead_letters WHERE id = ANY ($1::bigint[]) OFFSET 0) AS d
+CROSS JOIN LATERAL (SELECT * FROM delivery.commands WHERE order_id = d.order_id OFFSET 0) AS c
 LEFT JOIN ledger.orders o ON c.state = 'declined' AND o.order_id = c.order_id COLLATE "C"
-WHERE d.id = ANY ($1::bigint[]) AND d.status = 'open' AND c.state IN ('manual', 'suspect', 'unknown', 'declined')
+WHERE d.status = 'open' AND c.state IN ('manual', 'suspect', 'unknown', 'declined')
+    AND (c.topic, c.source_partition, c."offset") = (d.topic, d.partition, d."offset")
 
 -- name: count_dead_letters
 -- How many are open, by reason, most first.
