@@ -12,7 +12,7 @@ from worker.delivery.job import IN_LINE, Job
 from worker.delivery.known import first_unknown
 from worker.delivery.lane import Lane
 from worker.delivery.sending import Sending
-from worker.delivery.store import DECISIONS_MAX, Store, begin_attempts
+from worker.delivery.store import Store, begin_attempts
 from worker.delivery.taking import take_over
 from worker.kafka import names
 from worker.postgres.connecting import Connection
@@ -118,9 +118,9 @@ class DeliveryHandler:
         await self._take_over(under_way)
         await self._book(under_way)
         if cycle.now_ms >= self._look_at_ms:
-            more_decisions = await self._apply_decisions(under_way)
+            decided = await self._apply_decisions(under_way)
             await self._end_at_horizon(under_way)
-            self._look_at_ms = cycle.now_ms + (0 if more_decisions else DECISIONS_LOOK_MS)
+            self._look_at_ms = cycle.now_ms + (0 if decided else DECISIONS_LOOK_MS)
         await self._begin_due(under_way)
 
     async def committed(self, cycle: Cycle) -> None:
@@ -165,11 +165,11 @@ class DeliveryHandler:
         await self._reschedule(under_way, await booking.book(under_way.cycle, under_way.store, results))
 
     async def _apply_decisions(self, under_way: DeliveryCycle) -> bool:
-        """Applies the first decisions that wait; returns whether there may be more."""
+        """Applies the first decisions that wait; returns whether there were any, since then there may be more."""
         cycle, store = under_way.cycle, under_way.store
         if decisions := await store.decisions(cycle.epochs):
             await self._reschedule(under_way, await apply(cycle, store, decisions))
-        return len(decisions) == DECISIONS_MAX
+        return bool(decisions)
 
     async def _end_at_horizon(self, under_way: DeliveryCycle) -> None:
         """Ends unknown commands of connectors that may not be asked now: their horizon is reached all the same."""

@@ -151,8 +151,7 @@ async def test_decisions_that_wait_are_written_together_unless_their_commands_ta
 async def test_more_decisions_than_fit_into_a_cycle_are_applied_in_the_next_one(
     delivery: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ):
-    for module in ("store", "handler"):
-        monkeypatch.setattr(f"worker.delivery.{module}.DECISIONS_MAX", 1)
+    monkeypatch.setattr("worker.delivery.store.DECISIONS_MAX", 1)
     await decline_and_retry(delivery, "a", "b", "c")
     while not await delivery.value("SELECT count(*) FROM decisions WHERE applied_at IS NOT NULL"):
         await delivery.cycle()
