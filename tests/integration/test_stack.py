@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import psutil
@@ -19,9 +20,17 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from tests.striking import strike
 from tests.until import until
 from worker.stack import StackEnv, down, status, up
+from worker.stack.database import Database
+from worker.stack.home import Home, is_free
 from worker.stack.java import java
+from worker.stack.processes import is_alive, start_detached
 
 PROJECT = Path(__file__).parents[2]
+LISTEN = """
+import signal, socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
+    signal.pause()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +116,22 @@ async def test_a_broker_and_a_database_that_were_killed_come_back_with_their_dat
     env = await asyncio.to_thread(up, home)
 
     assert await has_table_and_topic(env, "survivor")
+
+
+async def test_a_process_left_by_a_killed_database_does_not_count_as_the_database(home: Path) -> None:
+    """A server killed right after a fork leaves a process with its command line and its port, until that one runs."""
+    port = urlsplit(up(home).database_url).port
+    assert port
+    mark = Database(Home(home)).mark
+    await strike(home, "postgres", signal.SIGKILL)
+    left = start_detached([sys.executable, "-c", LISTEN, str(port), f"cluster_name={mark}"], home, home / "left.log")
+    await until(lambda: not is_free(port), 20)
+
+    await asyncio.to_thread(up, home)
+
+    assert states(home) == {(True, True)}
+    assert pids(home)["postgres"] != left
+    assert not is_alive(left)
 
 
 async def test_a_broker_that_hangs_is_replaced(home: Path) -> None:

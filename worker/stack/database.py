@@ -11,7 +11,7 @@ from pathlib import Path
 from worker.stack.binaries import account_for, installation
 from worker.stack.errors import StackError
 from worker.stack.home import LOOPBACK, Home, filled_atomically
-from worker.stack.processes import Account, run
+from worker.stack.processes import Account, is_alive, run
 from worker.stack.service import Service
 
 USER = DATABASE = "settlement"
@@ -72,13 +72,16 @@ class Database(Service):
         return [self._program("postgres"), "-D", _data_argument(self.data, self.account), *settings]
 
     def accepts(self) -> bool:
-        """Whether the server reports "ready" in `postmaster.pid`, as `pg_ctl` checks it, and accepts a connection."""
+        """Whether the server reports "ready" in `postmaster.pid`, as `pg_ctl` checks it, and accepts a connection.
+
+        After a kill the file still says "ready", and a process just forked by the killed server may hold its port.
+        """
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
-            if len(lines) <= STATUS_LINE or lines[STATUS_LINE].strip() != "ready":
+            if len(lines) <= STATUS_LINE or lines[STATUS_LINE].strip() != "ready" or not is_alive(int(lines[0])):
                 return False
             socket.create_connection((LOOPBACK, self.home.port("postgres")), timeout=1).close()
-        except OSError:
+        except (OSError, ValueError):
             return False
         return True
 

@@ -73,7 +73,7 @@ def find_marked(mark: str) -> list[psutil.Process]:
     """Every live process whose command line, or the title that it set itself, contains the mark."""
     return [
         process
-        for process in psutil.process_iter(["cmdline", "status"])
+        for process in psutil.process_iter(["cmdline", "ppid", "status"])
         if process.info["status"] != psutil.STATUS_ZOMBIE
         and any(mark in part for part in process.info["cmdline"] or ())
     ]

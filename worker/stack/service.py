@@ -101,10 +101,14 @@ class Service(ABC):
         )
 
     def _processes(self) -> tuple[list[psutil.Process], list[psutil.Process]]:
-        """The server itself, and the processes that it has started."""
+        """The server itself, and the processes that it has started: one just forked still has its command line."""
         marked = find_marked(self.mark)
+        pids = {process.pid for process in marked}
         servers = [
-            process for process in marked if any(word.endswith(f"={self.mark}") for word in process.info["cmdline"])
+            process
+            for process in marked
+            if process.info["ppid"] not in pids
+            and any(word.endswith(f"={self.mark}") for word in process.info["cmdline"])
         ]
         return servers, [process for process in marked if process not in servers]
 
