@@ -1,6 +1,7 @@
 """Broken connections to Kafka, and clients that stop while Kafka accepts nothing."""
 
 import asyncio
+import gc
 import os
 import socket
 import time
@@ -95,6 +96,26 @@ async def test_a_sink_stopped_without_a_lease_leaves_no_connection_open(
     with pytest.raises(KafkaConnectionError):
         await ack
     assert not any(connection.connected() for connection in client._conns.values())
+
+
+async def test_a_record_still_queued_when_its_sink_stops_leaves_nothing_for_the_event_loop_to_report(
+    stack: StackEnv, topic_prefix: str
+):
+    settings = load(stack.as_settings() | {"TOPIC_PREFIX": topic_prefix})
+    unhandled = list[Mapping[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    async with admin_client(settings) as admin:
+        await topics.create_topics(admin, [NewTopic(settings.topic(names.ORDERS), 1, 1)])
+    sink = Sink(settings, may_write=lambda: False)
+    await sink.start()
+
+    [(_, _, ack)] = await sink.hand_over(pack([Outgoing(names.ORDERS, 0, b"order", b"{}", [])]))
+    await sink.stop()
+
+    with pytest.raises(KafkaConnectionError):
+        await ack
+    gc.collect()
+    assert not unhandled
 
 
 async def test_publishing_ends_with_an_error_if_kafka_acknowledges_nothing(

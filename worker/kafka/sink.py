@@ -1,6 +1,7 @@
 """Writes records in order to the given partitions, and reports when Kafka has acknowledged them."""
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, zip_longest
@@ -148,3 +149,6 @@ async def _stop_now(producer: AIOKafkaProducer) -> None:
         waiting = producer._message_accumulator  # noqa: SLF001
         waiting._pending_batches.update(*waiting._batches.values())  # noqa: SLF001
         waiting.fail_all(KafkaConnectionError("the producer was stopped"))
+        for batch in tuple(waiting._pending_batches):  # noqa: SLF001 - each also failed for one behind it, if any
+            with contextlib.suppress(KafkaConnectionError):
+                await batch.wait_drain()
