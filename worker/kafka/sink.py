@@ -1,7 +1,6 @@
 """Writes records in order to the given partitions, and reports when Kafka has acknowledged them."""
 
 import asyncio
-import contextlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, zip_longest
@@ -110,7 +109,14 @@ class Sink:
                     raise
                 was_available = self._is_available(batch.place)
             else:
+                ack.add_done_callback(_look_at)
                 return ack
+
+
+def _look_at(ack: Ack) -> None:
+    """Else a failed one is reported by the event loop if the task that would await it has ended before."""
+    if not ack.cancelled():
+        ack.exception()
 
 
 def _write_only_while(producer: AIOKafkaProducer, may_write: Callable[[], bool]) -> None:
@@ -149,6 +155,3 @@ async def _stop_now(producer: AIOKafkaProducer) -> None:
         waiting = producer._message_accumulator  # noqa: SLF001
         waiting._pending_batches.update(*waiting._batches.values())  # noqa: SLF001
         waiting.fail_all(KafkaConnectionError("the producer was stopped"))
-        for batch in tuple(waiting._pending_batches):  # noqa: SLF001 - each also failed for one behind it, if any
-            with contextlib.suppress(KafkaConnectionError):
-                await batch.wait_drain()
