@@ -29,11 +29,12 @@ INSTALL_CHROMIUM = if [ -z "$$CHROMIUM" ] && ! command -v chromium >/dev/null &&
 # For two cores. Tests that mostly wait for a broker and a database leave processor time for one more process.
 PROCESSES = 2
 WAITING_PROCESSES = 3
+MINUTES = 10
 # A test runs in whichever process is free; tests that must stay together run in one (tests/conftest.py).
 PARALLEL = --numprocesses $(WAITING_PROCESSES) --dist loadscope --durations 12
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit system integration acceptance browser screenshots lint format bench schemas mutants lock clean
+.PHONY: help install demo test unit system integration acceptance browser screenshots lint format bench soak schemas mutants lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +80,9 @@ bench: $(INSTALLED) ## measure throughput, compared with an upper bound and a na
 
 bench-%: $(INSTALLED) ## one benchmark: rules, ledger, profile, command, memory, scaling, growth, delivery, waiting, latency, bulkhead, kills, outage, ops
 	$(BIN)/python -m tests.bench $* $(WRITE) $(OPTIONS)
+
+soak: $(INSTALLED) ## work under random kills, freezes and decisions, then check all books (MINUTES=60 for an hour)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(OPTIONS)
 
 schemas: $(INSTALLED) ## write the documentation of all messages to build/schemas.html
 	@$(BIN)/python schemas/page.py build/schemas.html

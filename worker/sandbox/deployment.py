@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -20,15 +20,25 @@ from worker.sandbox.processes import ProcessError, Processes
 from worker.sandbox.watching import Observed, Watcher
 from worker.settings import load
 
-# The command line options of both connectors: each has its own latency and fails at times; cielo also loses replies.
-CONNECTORS = {
-    "cielo": ["--latency-ms", "20", "--fault", "error=0.02", "--fault", "lost=0.01"],
-    "rede": ["--latency-ms", "60", "--fault", "error=0.05"],
-}
 ADDRESS_SECONDS_MAX = 20.0
-# The programs that a check of the books leaves running.
-_KEPT_RUNNING = (*CONNECTORS, "ops")
 POLL_SECONDS = 0.1
+
+
+class Simulated(Struct, frozen=True):
+    """A connector of a sandbox: the options of its program, and what its table in the connectors file says."""
+
+    options: str
+    terms: Mapping[str, object] = {}
+
+
+# Each has its own latency and fails at times; cielo also loses replies.
+CONNECTORS = {
+    "cielo": Simulated("--latency-ms 20 --fault error=0.02 --fault lost=0.01"),
+    "rede": Simulated("--latency-ms 60 --fault error=0.05"),
+}
+# An attempt cut off by a kill is unknown; after it, a decline of these connectors can be trusted.
+_TERMS = {"protocol": "ppp", "mode": "PARTIAL", "timeout_seconds": 2, "retry_seconds": [0.2, 0.5, 1, 2],
+          "decline_after_unknown": "declined"}  # fmt: skip
 
 
 class Verdict(Struct, frozen=True):
@@ -48,8 +58,11 @@ class Verdict(Struct, frozen=True):
 class Sandbox:
     """A deployment whose programs run inside its `async with` block; its data stays afterwards."""
 
-    def __init__(self, name: str, home: Path, stack: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, home: Path, stack: Mapping[str, str], connectors: Mapping[str, Simulated] = CONNECTORS
+    ) -> None:
         self.name = name
+        self._connectors = connectors
         self.folder = home / name
         self._server = stack["DATABASE_URL"]
         self.environment = {
@@ -95,9 +108,8 @@ class Sandbox:
 
     async def verdict(self, orders: Sequence[ErpOrder]) -> Verdict:
         """Stops the workers, which drain first, and compares the books with these orders."""
-        await asyncio.to_thread(
-            self.processes.stop, *(name for name in self.processes.names if name not in _KEPT_RUNNING)
-        )
+        kept = (*self._connectors, "ops")
+        await asyncio.to_thread(self.processes.stop, *(name for name in self.processes.names if name not in kept))
         books = [argument for name in self.urls for argument in ("--connector", name)]
         audit = await asyncio.to_thread(self.processes.run, "audit", "--json", *books)
         accounts = convert(json.loads(audit.stdout)["connectors"], list[Comparison]) if audit.stdout else []
@@ -110,13 +122,14 @@ class Sandbox:
         return [effect for url in self.urls.values() for effect in await read_book(url)]
 
     async def _start(self) -> None:
-        for name, faults in CONNECTORS.items():
-            self.processes.start(name, "sandbox", "connector", "--port", "0", *faults)
+        for name, simulated in self._connectors.items():
+            self.processes.start(name, "sandbox", "connector", "--port", "0", *simulated.options.split())
         await self._make_database()
         await migrate(self.settings.database)
         await create_missing(self.settings)
-        self.urls = {name: await self._address(name) for name in CONNECTORS}
-        (self.folder / "connectors.toml").write_text("\n".join(_tables(self.urls)))
+        self.urls = {name: await self._address(name) for name in self._connectors}
+        tables = (_table(name, self.urls[name], simulated.terms) for name, simulated in self._connectors.items())
+        (self.folder / "connectors.toml").write_text("\n".join(tables))
         self.start_workers()
         await self._watcher.start()
 
@@ -147,8 +160,7 @@ def is_done(observed: Observed, order: ErpOrder) -> bool:
     return state is not None and state["phase"] == "finished" and state["refunded"] == order.refunded
 
 
-def _tables(urls: Mapping[str, str]) -> Iterator[str]:
-    for name, url in urls.items():
-        yield f'[connectors.{name}]\nurl = "{url}"\nprotocol = "ppp"\nmode = "PARTIAL"'
-        # An attempt cut off by a kill is unknown; after it, a decline of these connectors can be trusted.
-        yield 'timeout_seconds = 2\nretry_seconds = [0.2, 0.5, 1, 2]\ndecline_after_unknown = "declined"\n'
+def _table(name: str, url: str, terms: Mapping[str, object]) -> str:
+    """A table of the connectors file; JSON writes these values as TOML does."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in {"url": url, **_TERMS, **terms}.items()]
+    return "\n".join([f"[connectors.{name}]", *lines, ""])

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import orjson
 import typer
@@ -15,7 +15,7 @@ from worker.kafka.envelope import binary_headers
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
-from worker.sandbox.erp import DATE, ErpOrder, Message, erp_orders
+from worker.sandbox.erp import DATE, Message, erp_orders
 from worker.settings import Settings, load
 
 SOURCE = b"/sandbox/erp"
@@ -34,9 +34,16 @@ def erp_command(
     run(publish(settings, erp_orders(orders, connectors.split(","), seed, name), per_second))
 
 
+class Told(Protocol):
+    """An order, as far as it is published."""
+
+    @property
+    def messages(self) -> Sequence[Message]: ...
+
+
 async def publish(
     settings: Settings,
-    orders: Iterable[ErpOrder],
+    orders: Iterable[Told],
     per_second: float = 0,
     on_sent: Callable[[int], None] = lambda _: None,
 ) -> None:
@@ -54,7 +61,7 @@ async def publish(
                 await asyncio.sleep(max(0.0, started + published / per_second - time.monotonic()))
 
 
-async def _send(sink: Sink, settings: Settings, chunk: list[ErpOrder]) -> int:
+async def _send(sink: Sink, settings: Settings, chunk: Sequence[Told]) -> int:
     records = [_record(message, settings) for order in chunk for message in order.messages]
     await sink.publish(records)
     return len(records)

@@ -79,6 +79,10 @@ class Processes:
         process.kill()
         process.wait()
 
+    def send_signal(self, name: str, which: signal.Signals) -> None:
+        """Sends a signal to the program, which stays among those that were not stopped."""
+        self._running[name].send_signal(which)
+
     def stop(self, *names: str) -> None:
         """Sends SIGTERM to the named programs (default: all), and SIGKILL to those that do not drain in time."""
         stopping = {name: self._running.pop(name) for name in names or tuple(self._running) if name in self._running}

@@ -1,0 +1,92 @@
+"""What happens to the programs of a deployment while it works: they are killed, frozen, stopped and started again."""
+
+import asyncio
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.striking import strike
+from worker.sandbox.deployment import Sandbox
+from worker.stack import up
+
+FROZEN_SECONDS_MAX = 12.0  # longer than a lease
+GONE_SECONDS_MAX = 5.0
+PAUSE_SECONDS_MAX = 8.0
+SERVICES = ("postgres", "kafka")
+
+
+class Striker:
+    """Strikes one program at a time, at random; every strike is over when it returns."""
+
+    def __init__(self, home: Path, sandbox: Sandbox, workers: dict[str, str], dice: random.Random) -> None:
+        """`workers`: the names of the programs to be struck, and the kind of worker of each."""
+        self._home = home
+        self._sandbox = sandbox
+        self._workers = workers
+        self._dice = dice
+        self._kinds = (
+            self._kill_worker, self._kill_worker, self._freeze_worker, self._drain_worker, self._reload_connectors,
+            self._kill_service, self._freeze_service,
+        )  # fmt: skip
+
+    async def strike(self) -> str:
+        """One strike after a pause; returns what it was."""
+        await asyncio.sleep(self._dice.uniform(0, PAUSE_SECONDS_MAX))
+        return await self._dice.choice(self._kinds)()
+
+    async def _kill_worker(self) -> str:
+        name = self._any_worker()
+        self._sandbox.processes.kill(name)
+        return f"{name} killed, gone for {await self._gone(name):.1f} s"
+
+    async def _drain_worker(self) -> str:
+        name = self._any_worker()
+        await asyncio.to_thread(self._sandbox.processes.stop, name)
+        return f"{name} stopped, gone for {await self._gone(name):.1f} s"
+
+    async def _gone(self, name: str) -> float:
+        """Starts it again after a while."""
+        seconds = self._dice.uniform(0, GONE_SECONDS_MAX)
+        await asyncio.sleep(seconds)
+        self._sandbox.processes.start(name, self._workers[name])
+        return seconds
+
+    async def _freeze_worker(self) -> str:
+        name, send = self._any_worker(), self._sandbox.processes.send_signal
+        seconds = await self._frozen(lambda which: send(name, which))
+        return f"{name} frozen for {seconds:.1f} s"
+
+    async def _reload_connectors(self) -> str:
+        name = self._any_worker()
+        self._sandbox.processes.send_signal(name, signal.SIGHUP)
+        return f"{name} told to read the connectors file"
+
+    async def _kill_service(self) -> str:
+        service = self._dice.choice(SERVICES)
+        before = await asyncio.to_thread(up, self._home)
+        await strike(self._home, service, signal.SIGKILL)
+        if await asyncio.to_thread(up, self._home) != before:
+            raise SystemExit(f"{service} came back on another port, so this run is void: another program took its own")
+        return f"{service} killed and started again"
+
+    async def _freeze_service(self) -> str:
+        service = self._dice.choice(SERVICES)
+        await strike(self._home, service, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds := self._dice.uniform(0, FROZEN_SECONDS_MAX))
+        finally:
+            await strike(self._home, service, signal.SIGCONT)
+        return f"{service} frozen for {seconds:.1f} s"
+
+    async def _frozen(self, send: Callable[[signal.Signals], None]) -> float:
+        seconds = self._dice.uniform(0, FROZEN_SECONDS_MAX)
+        send(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            send(signal.SIGCONT)
+        return seconds
+
+    def _any_worker(self) -> str:
+        return self._dice.choice(sorted(self._workers))
