@@ -1,5 +1,6 @@
 """Records are packed into Kafka's batches: in order, bounded, and completed by the sender."""
 
+import asyncio
 import os
 import time
 from typing import Any
@@ -10,7 +11,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from worker.kafka import names, packing
 from worker.kafka.packing import Batch, Packer, join_small, pack, unpack
 from worker.kafka.records import Outgoing
-from worker.kafka.sink import Sink
+from worker.kafka.sink import Ack, Sink
 from worker.settings import load
 
 HEADERS = [("ce_id", b"order/1"), ("x", None), ("x", b"")]
@@ -108,9 +109,10 @@ async def test_batches_of_different_partitions_are_sent_in_turn():
     sent: list[Batch] = []
 
     class Producer:
-        async def send_batch(self, batch: Batch, _topic: str, *, partition: int) -> None:
+        async def send_batch(self, batch: Batch, _topic: str, *, partition: int) -> Ack:
             assert partition == batch.place[1]
             sent.append(batch)
+            return asyncio.get_running_loop().create_future()
 
     sink: Any = Sink(load({}))
     sink._producer = Producer()
