@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewTopic
 
-from worker.kafka.in_sync import IN_SYNC_MIN
+from worker.kafka.log_inspector import IN_SYNC_MIN
 from worker.stack.broker import Broker
 from worker.stack.home import LOOPBACK, Home
 

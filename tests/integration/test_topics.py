@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import UnknownTopicOrPartitionError
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from aiokafka.protocol.admin import DescribeConfigsRequest
 
 from tests.until import until
 from worker.kafka import names, topics
 from worker.kafka.connecting import admin_client
+from worker.kafka.log_inspector import LogInspector
 from worker.kafka.packing import BATCH_BYTES_MAX, pack
 from worker.kafka.records import Outgoing
 from worker.kafka.sink import Sink
@@ -171,6 +174,29 @@ async def test_a_topic_with_unclean_leader_election_is_refused(settings: Setting
     for check in (topics.create_missing, topics.verify):
         with pytest.raises(topics.TopicsError, match=r"lacks its newest records: set its unclean\.leader\.election"):
             await check(settings)
+
+
+async def test_a_worker_names_the_topic_whose_settings_it_may_not_read(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    await topics.create_missing(settings)
+    topic, send = settings.topic(names.EVENTS), AIOKafkaClient.send
+
+    async def without_right(client: AIOKafkaClient, node_id: int, request: Any, **options: Any) -> Any:
+        answer = await send(client, node_id, request, **options)
+        if isinstance(request, DescribeConfigsRequest):
+            code = TopicAuthorizationFailedError.errno
+            answer.resources = [(code if topic == name else 0, text, kind, name, [])
+                                for _, text, kind, name, _ in answer.resources]  # fmt: skip
+        return answer
+
+    monkeypatch.setattr(AIOKafkaClient, "send", without_right)
+    with pytest.raises(topics.TopicsError, match=f"does not allow our user the topic {topic}: it needs "):
+        await topics.verify(settings)
+    inspector = LogInspector(settings, (names.EVENTS,))
+    with pytest.raises(TopicAuthorizationFailedError, match=topic):
+        await inspector.start()
+    await inspector.stop()
 
 
 async def _alter(settings: Settings, name: str, config: str, value: str) -> None:

@@ -26,10 +26,10 @@ from aiokafka.errors import (
 from worker.cancelled import GivenUpError, end, not_by_us
 from worker.kafka import names
 from worker.kafka.connecting import client_options, start_client, stop_consumer
-from worker.kafka.in_sync import in_sync_min
 from worker.kafka.leader_epochs import ends_of_epochs, leader_epochs
 from worker.kafka.records import NO_LEADER, UNKNOWN_EPOCH, Place, Position
 from worker.kafka.topic_ids import topic_ids
+from worker.kafka.topic_settings import topic_settings
 from worker.settings import Settings
 
 # How long a request is retried: while one broker restarts or hangs, another one answers, or the same one soon.
@@ -44,6 +44,9 @@ RETRIED = (
     KafkaConnectionError, LeaderNotAvailableError, NodeNotReadyError, NotLeaderForPartitionError, RequestTimedOutError,
     TimeoutError,
 )  # fmt: skip
+
+# How many replicas must be in sync for a leader to accept our writes, which all of those acknowledge.
+IN_SYNC_MIN = "min.insync.replicas"
 
 _Answer = TypeVar("_Answer")
 
@@ -74,7 +77,7 @@ class LogInspector:
         )
         self._consumer = consumer
         await start_client(consumer, self._settings)
-        await self._ask_in_sync_min()
+        await self._read_in_sync_min()
         client = consumer._client  # noqa: SLF001 - there is no public way to its metadata
         client.cluster.add_listener(self._note_unavailable)
         await client.set_topics({self._settings.topic(topic) for topic, _ in self._watched})
@@ -165,10 +168,11 @@ class LogInspector:
             await asyncio.sleep(METADATA_AGE_SECONDS_MAX)
             if self.unavailable:
                 with contextlib.suppress(GivenUpError, KafkaError), not_by_us():
-                    await self._ask_in_sync_min()
+                    await self._read_in_sync_min()
 
-    async def _ask_in_sync_min(self) -> None:
-        self._in_sync_min = await self._retrying(lambda client: in_sync_min(client, self._written))
+    async def _read_in_sync_min(self) -> None:
+        settings = await self._retrying(lambda client: topic_settings(client, self._written, [IN_SYNC_MIN]))
+        self._in_sync_min = {topic: int(values.get(IN_SYNC_MIN, 0)) for topic, values in settings.items()}
 
     async def _retrying(self, ask: Callable[[AIOKafkaClient], Awaitable[_Answer]]) -> _Answer:
         """Asks, and retries while brokers restart or leadership moves."""

@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     KafkaConnectionError,
     MessageSizeTooLargeError,
@@ -21,7 +20,8 @@ from aiokafka.protocol.metadata import MetadataRequest
 from worker.kafka import names
 from worker.kafka.connecting import admin_client
 from worker.kafka.packing import BATCH_BYTES_MAX
-from worker.kafka.refusals import topic_refusal
+from worker.kafka.refusals import refusal, topic_refusal
+from worker.kafka.topic_settings import topic_settings
 from worker.settings import Settings
 
 DEAD_LETTER_MARGIN_BYTES = 64 * 1024
@@ -45,7 +45,7 @@ async def create_missing(settings: Settings) -> list[str]:
     async with admin_client(settings) as admin:
         counts = await partition_counts(admin, settings, names.TOPICS + names.DEAD_LETTER_TOPICS)
         refuse_wrong_counts(settings, counts)
-        _refuse_unfit(settings, await _configs(admin, list(counts)))
+        _refuse_unfit(settings, await _configs(admin, counts))
         made = await create_topics(admin, [
             _topic(settings, name, {}) for name in names.TOPICS if settings.topic(name) not in counts
         ])  # fmt: skip
@@ -65,7 +65,7 @@ async def verify(settings: Settings) -> dict[str, int]:
         for name in wanted:
             if settings.topic(name) not in counts:
                 raise TopicsError(f"the topic {settings.topic(name)} is missing: `settlement topics` creates it")
-        configs = await _configs(admin, list(counts))
+        configs = await _configs(admin, counts)
         _refuse_unfit(settings, configs)
         dead = {name: configs[settings.topic(name + names.DEAD_LETTER_SUFFIX)] for name in names.INPUTS}
         return {name: int(config[LARGEST]) for name, config in dead.items()}
@@ -105,17 +105,11 @@ def _written_bytes_max(name: str) -> int:
     return BATCH_BYTES_MAX if name == names.OUTCOMES or name.endswith(names.DEAD_LETTER_SUFFIX) else 0
 
 
-async def _configs(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
-    if not topics:
-        return {}
-    wanted = dict.fromkeys((LARGEST, CLEANUP, UNCLEAN), "")
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name, wanted) for name in topics]
-    configs: dict[str, dict[str, str]] = {}
-    for response in await admin.describe_configs(resources):
-        for code, _, _, name, entries in response.resources:
-            _raise_for(code, name)
-            configs[name] = {entry[0]: entry[1] for entry in entries}
-    return configs
+async def _configs(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, dict[str, str]]:
+    try:
+        return await topic_settings(admin._client, topics, (LARGEST, CLEANUP, UNCLEAN))  # noqa: SLF001
+    except TopicAuthorizationFailedError as problem:
+        raise TopicsError(f"Kafka {refusal(problem)}") from problem
 
 
 async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, wanted: Iterable[str]) -> dict[str, int]:

@@ -15,7 +15,7 @@ from tests.until import until
 from worker import telemetry
 from worker.kafka import connecting, names, topics
 from worker.kafka.connecting import admin_client
-from worker.kafka.in_sync import IN_SYNC_MIN
+from worker.kafka.log_inspector import IN_SYNC_MIN
 from worker.stack.broker import Broker
 from worker.stream import availability
 from worker.stream.session_health import KAFKA_AWAY
