@@ -163,12 +163,11 @@ class LogInspector:
         return len(known.isr) >= min(self._in_sync_min.get(partition.topic, 0), len(known.replicas))
 
     async def _refresh_in_sync_min(self) -> None:
-        """Asks again while partitions are unavailable: somebody may lower it so that they are served."""
+        """People lower it in an outage so that partitions are served; and leaders refuse writes once it was raised."""
         while True:
             await asyncio.sleep(METADATA_AGE_SECONDS_MAX)
-            if self.unavailable:
-                with contextlib.suppress(GivenUpError, KafkaError), not_by_us():
-                    await self._read_in_sync_min()
+            with contextlib.suppress(GivenUpError, KafkaError), not_by_us():
+                await self._read_in_sync_min()
 
     async def _read_in_sync_min(self) -> None:
         settings = await self._retrying(lambda client: topic_settings(client, self._written, [IN_SYNC_MIN]))

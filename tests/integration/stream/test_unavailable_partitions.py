@@ -26,16 +26,23 @@ SECOND, THIRD = FIRST + 1, FIRST + 2
 FRAGILE = {(names.INVOICES, 1), (names.ORDERS, 2), (REFUSED, 3)}
 STRANDED = {partition for _, partition in FRAGILE}
 
+Brokers = tuple[Broker, JoiningBroker, JoiningBroker]
+
 
 @pytest.fixture(scope="module")
-async def brokers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Broker, JoiningBroker]]:
-    async with cluster(tmp_path_factory.mktemp("brokers"), 3) as (first, [second, _]):
-        yield first, second
+async def brokers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Brokers]:
+    async with cluster(tmp_path_factory.mktemp("brokers"), 3) as (first, [second, third]):
+        yield first, second, third
 
 
 @pytest.fixture
-def second(brokers: tuple[Broker, JoiningBroker]) -> JoiningBroker:
+def second(brokers: Brokers) -> JoiningBroker:
     return brokers[1]
+
+
+@pytest.fixture
+def third(brokers: Brokers) -> JoiningBroker:
+    return brokers[2]
 
 
 @pytest.fixture
@@ -46,11 +53,11 @@ def replicas() -> int:
 
 @pytest.fixture
 async def deployment(
-    environment: dict[str, str], brokers: tuple[Broker, JoiningBroker], replicas: int, tmp_path: Path,
+    environment: dict[str, str], brokers: Brokers, replicas: int, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[StreamDeployment]:  # fmt: skip
     """Its clients give up after a second. All brokers run, also when the next test begins."""
-    first, second = brokers
+    first, *others = brokers
 
     def brokers_of(topic: str, partition: int) -> list[int]:
         fragile = (topic, partition) in FRAGILE
@@ -64,14 +71,24 @@ async def deployment(
     monkeypatch.setattr(connecting, "REQUEST_TIMEOUT_MS", 1_000)
     async with deployed(environment | {"KAFKA_BOOTSTRAP_SERVERS": first.address}, tmp_path) as deployment:
         yield deployment
-        if not second.is_up():
-            await asyncio.to_thread(second.start)
+        for broker in others:
+            if not broker.is_up():
+                await asyncio.to_thread(broker.start)
     telemetry.clear_alert(KAFKA_AWAY)
 
 
 def order_in(deployment: StreamDeployment, partition: int) -> str:
     """An order whose home is this partition."""
     return next(order for number in count() if deployment.home(order := f"order-{number}") == partition)
+
+
+async def require_in_sync(deployment: StreamDeployment, number: int) -> None:
+    """Lets the output be written while this number of its replicas is in sync."""
+    topic, needed = deployment.settings.topic(names.ORDERS), {topics.LARGEST: str(topics.OUTPUT_RECORD_BYTES_MAX)}
+    async with admin_client(deployment.settings) as admin:
+        await admin.alter_configs([
+            ConfigResource(ConfigResourceType.TOPIC, topic, {**needed, IN_SYNC_MIN: str(number)})
+        ])  # fmt: skip
 
 
 def kafka_alerts() -> list[str]:
@@ -160,11 +177,33 @@ async def test_a_partition_goes_on_once_fewer_replicas_are_enough(
     await until(lambda: 2 not in worker.control.epochs, PATIENCE_SECONDS)
     await deployment.send(stranded)
 
-    async with admin_client(deployment.settings) as admin:
-        topic = deployment.settings.topic(names.ORDERS)
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {IN_SYNC_MIN: "1"})])
+    await require_in_sync(deployment, 1)
 
     await deployment.check_orders({"order-1": 1, stranded: 1})
+    assert worker.toy.drops == 0
+    await worker.stop()
+
+
+async def test_a_partition_waits_alone_once_more_replicas_are_needed_than_are_in_sync(
+    deployment: StreamDeployment, third: JoiningBroker, monkeypatch: pytest.MonkeyPatch
+):
+    """Its leader refused each write, and the worker did not know why: after two time-outs the session ended."""
+    monkeypatch.setattr(availability, "UNAVAILABLE_SECONDS_MAX", 0.0)
+    await require_in_sync(deployment, 1)
+    worker = await start_and_consume(deployment)
+    stranded, other = order_in(deployment, 4), order_in(deployment, 2)
+    await asyncio.to_thread(third.stop)
+    await deployment.send(stranded)
+    await deployment.until_published({stranded: 1})
+
+    await require_in_sync(deployment, 2)
+
+    await until(lambda: set(worker.control.epochs) == {2}, PATIENCE_SECONDS)
+    await deployment.send(stranded)
+    await deployment.send(other)
+    await deployment.until_published({other: 1})
+    await require_in_sync(deployment, 1)
+    await deployment.check_orders({"order-1": 1, stranded: 2, other: 1})
     assert worker.toy.drops == 0
     await worker.stop()
 
