@@ -79,8 +79,8 @@ SELECT command_id, partition, connector FROM commands
 WHERE partition = ANY ($1::integer[]) AND begun IS NOT NULL
 
 -- name: mark_begun
--- An attempt of each of these commands begins.
-UPDATE commands SET attempts = b.attempt, begun = b.attempt, first_attempt_at = coalesce(first_attempt_at, b.at)
+-- An attempt of each of these commands begins. A first attempt in the future was made with a clock that was ahead.
+UPDATE commands SET attempts = b.attempt, begun = b.attempt, first_attempt_at = least(first_attempt_at, b.at)
 FROM unnest($1::text[], $2::integer[], $3::timestamptz[]) AS b (command_id, attempt, at)
 WHERE commands.command_id = b.command_id AND commands.state = 'waiting'
 

@@ -114,9 +114,9 @@ class DeliveryHandler:
             self._drop_cycle()
             await self._reset_windows(under_way.store)
         self._under_way = under_way
-        await self._correct_after_clock_was_set_back(under_way)
         await self._take_over(under_way)
         await self._book(under_way)
+        await self._correct_after_clock_was_set_back(under_way)
         if cycle.now_ms >= self._look_at_ms:
             decided = await self._apply_decisions(under_way)
             await self._end_at_horizon(under_way)
@@ -147,6 +147,7 @@ class DeliveryHandler:
                 lane.set_connector(connectors.get(name))
 
     async def _correct_after_clock_was_set_back(self, under_way: DeliveryCycle) -> None:
+        """Comes after the results: those from before have their times from the wrong clock, too."""
         epochs = under_way.cycle.epochs
         if ahead_ms := {one: ms for one, ms in self._clock_was_ahead_ms.items() if one in epochs}:
             await self._correct_due_times(under_way.store, ahead_ms, under_way.cycle.now_ms)
@@ -202,7 +203,8 @@ class DeliveryHandler:
                 continue
             job.attempts += 1
             job.begun = job.attempts
-            job.first_attempt_ms = job.first_attempt_ms or cycle.now_ms
+            # The one in the row may come from a clock that was ahead: the horizon begins now at the latest.
+            job.first_attempt_ms = min(job.first_attempt_ms or cycle.now_ms, cycle.now_ms)
             under_way.attempts.append(job)
         begin_attempts(cycle.writes, under_way.attempts, cycle.epochs, cycle.now_ms)
 

@@ -9,6 +9,7 @@ import pytest
 from tests.integration.delivery.harness import DeliveryHarness
 from worker.delivery import sending
 from worker.delivery.schedule import HOUR_MS, longest_wait_ms
+from worker.sandbox.connector import Behaviour
 
 
 @contextmanager
@@ -90,3 +91,33 @@ async def test_a_command_is_due_by_the_clock_of_the_worker_that_gives_it_its_tur
 
     await delivery.run_until(("first", "succeeded"), ("second", "succeeded"))
     assert delivery.requested() == ["first", "second"]
+
+
+async def test_an_answer_that_is_booked_after_the_clock_was_set_back_delays_its_command_no_longer(
+    delivery: DeliveryHarness,
+):
+    with clock_ahead(delivery, 1):
+        delivery.plan("error")
+        delivery.send("a")
+        await delivery.cycle()
+        await delivery.until_result()
+
+    delivery.handler.clock_set_back(3_600)
+
+    await delivery.run_until(("a", "succeeded"))
+
+
+async def test_the_horizon_ends_in_time_although_the_clock_was_far_ahead_at_the_first_attempt(
+    delivery: DeliveryHarness,
+):
+    delivery.connectors(acme="horizon_hours = 0.0003")
+    delivery.handler.reload()
+    delivery.acme.behaviour = Behaviour(rates={"error": 1.0}, currency="USD")
+    with clock_ahead(delivery, 240):
+        delivery.send("a")
+        await delivery.cycle()
+
+    delivery.handler.clock_set_back(240 * 3_600)
+
+    await delivery.run_until(("a", "unknown"))
+    assert len(delivery.requested()) > 1
