@@ -41,7 +41,7 @@ TYPES: tuple[tuple[str, str, dict[str, Any], dict[str, str]], ...] = (
     ("order.changed", CHANGES, CHANGE, {"discountValue": "amount0", "incrementValue": "amount0", "requestId": "id",
                                         "reason": "text"}),
     ("order.cancel_requested", CHANGES, CANCEL, {"orderId": "id", "reason": "text"}),
-    ("command.succeeded", OUTCOMES, OUTCOME, {"orderId": "id", "value": "amount0?"}),
+    ("command.succeeded", OUTCOMES, OUTCOME, {"orderId": "id", "value": "amount0?", "operationId": "short?"}),
 )  # fmt: skip
 WRONG: dict[str, list[Any]] = {
     "amount": [
@@ -67,6 +67,7 @@ WRONG: dict[str, list[Any]] = {
     "amount0": [-1, 0.5, 2**53, "00", "-0", "1.0", "x", False, [1]],
     "amount0?": [-1, 0.5, "1.5", "x", [], {}],
     "id": ["", "x" * 257, 5, True, [], {"a": 1}],
+    "short?": ["x" * 257, 5, True, [], {"a": 1}],
     "text": ["", " \t", 7, [], {}],
     "time": ["", "2026-01-15", "2026-02-30T00:00:00Z", "2026-01-15T24:00:00Z", "2026-01-15T12:00Z", "yesterday", 1],
     "time?": ["", "2026-13-01T00:00:00Z", "soon", 5],

@@ -115,7 +115,7 @@ class OutcomeMessage(Message, frozen=True, kw_only=True):
     command_id: Short | None = None
     payment_id: Short | None = None
     value: AmountOrZero | None = None
-    operation_id: str | None = None
+    operation_id: Short | None = None  # becomes part of a key of the captures, and keys have a size limit
     code: str | None = None
     message: str | None = None
     attempts: int | None = None
