@@ -5,7 +5,7 @@ from collections.abc import Collection
 from worker import telemetry
 from worker.ledger.cycle import LedgerCycle
 from worker.ledger.tally import Tally
-from worker.stream.faults import Remedy, remedy
+from worker.stream.faults import CycleTooLargeError, Remedy, remedy
 
 LOOK_MS = 1_000  # how often the tables are searched for deadlines that have come
 DUE_ORDERS_MAX = 500
@@ -79,8 +79,8 @@ async def _try(work: LedgerCycle, orders: Collection[str]) -> Exception | None:
     try:
         await work.decide_timed(orders)
     except Exception as problem:
-        if remedy(problem) is not Remedy.SPLIT:
-            raise
+        if remedy(problem) is not Remedy.SPLIT or isinstance(problem, CycleTooLargeError):
+            raise  # of a batch that is too large, the records are too many
         await cycle.connection.execute("ROLLBACK TO SAVEPOINT timed")
         cycle.rollback_to(before)  # nothing else was pending: these are the cycle's first decisions
         return problem

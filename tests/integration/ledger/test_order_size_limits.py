@@ -6,6 +6,7 @@ from tests.integration.ledger.harness import CONNECTORS, LedgerHarness, authoriz
 from worker.kafka import names
 from worker.kafka.topics import OUTPUT_RECORD_BYTES_MAX
 from worker.ledger.order_fold import ORDER_BYTES_MAX
+from worker.stream.faults import CycleTooLargeError
 
 LONG_NUMBER = "🧾" * 250
 INVOICES = 2_500
@@ -129,6 +130,27 @@ async def test_a_large_output_of_one_order_is_published_over_several_cycles(
 
     assert 0 < sum(len(record.value or b"") for record in first if record.topic == names.COMMANDS) < 150_000
     assert ledger.commands() == [("settle", 100)] * 25
+
+
+async def test_large_orders_that_lapse_at_the_same_moment_lapse_beside_a_batch_of_records(
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
+):
+    for number in range(20):
+        card = payment(f"o{number}.p1", expiresAt="2026-01-15T13:00:00Z")
+        await ledger.apply("order.authorized", authorized(f"o{number}") | {"payments": [card]})
+    ledger.now_ms += 2 * 3_600_000
+    monkeypatch.setattr("worker.stream.cycle.PUBLISHED_BYTES_MAX", 10_000)
+    for number in range(2):
+        ledger.send("invoice.issued", invoice("o1", str(number), 100))
+
+    records = ledger.pending
+    with pytest.raises(CycleTooLargeError):
+        await ledger.cycle()
+    for record in records:  # so the stream goes on: in halves
+        ledger.pending = [record]
+        await ledger.cycle()
+
+    assert all(ledger.state(f"o{number}")["payments"][0]["lapsed"] for number in range(20))
 
 
 async def run_until_unparked(ledger: LedgerHarness) -> None:
