@@ -1,15 +1,15 @@
 """Options, start and stop of all Kafka clients: addresses, security, timeouts."""
 
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, RequestTimedOutError
+from aiokafka.errors import KafkaConnectionError, KafkaError, RequestTimedOutError
 from aiokafka.helpers import create_ssl_context
 
 from worker.cancelled import GivenUpError, not_by_us
@@ -108,21 +108,9 @@ async def consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafka
     reading = AIOKafkaConsumer(**client_options(settings), **options)
     try:
         await start_client(reading, settings)
-        with no_brokers_as_not_ready():
-            yield reading
+        yield reading
     finally:
         await stop_consumer(reading)
-
-
-@contextmanager
-def no_brokers_as_not_ready() -> Iterator[None]:
-    """Raises NodeNotReadyError where aiokafka asserts: a broker that has just started may name no broker."""
-    try:
-        yield
-    except AssertionError as problem:
-        if "bootstrap" not in str(problem):
-            raise
-        raise NodeNotReadyError("no broker has named any yet") from problem
 
 
 async def stop_consumer(reading: AIOKafkaConsumer) -> None:

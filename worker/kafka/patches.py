@@ -6,7 +6,7 @@ from typing import Any
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
 from worker.kafka import batches
 
@@ -14,12 +14,14 @@ METADATA_SECONDS_MIN = 0.1
 
 _send = AIOKafkaConnection.send
 _update = AIOKafkaClient._metadata_update  # noqa: SLF001
+_find_coordinator = AIOKafkaClient.coordinator_lookup
 
 
 def install() -> None:
     """To be called before any client is created, Faust's included."""
     AIOKafkaConnection.send = _send_or_broken
     AIOKafkaClient._metadata_update = _update_with_pauses  # noqa: SLF001
+    AIOKafkaClient.coordinator_lookup = _find_coordinator_or_retry
     batches.install()
 
 
@@ -38,3 +40,10 @@ async def _update_with_pauses(client: Any, *asked: Any) -> Any:
     client.asks_at = max(now, getattr(client, "asks_at", 0.0) + METADATA_SECONDS_MIN)
     await asyncio.sleep(client.asks_at - now)
     return await _update(client, *asked)
+
+
+async def _find_coordinator_or_retry(client: Any, *asked: Any) -> Any:
+    """Raises an error that aiokafka retries where it asserts: a broker that has just started may name no broker."""
+    if client.get_random_node() is None:
+        raise NodeNotReadyError("no broker has named any yet")
+    return await _find_coordinator(client, *asked)

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError, RequestTimedOutError
-from aiokafka.structs import ConsumerRecord
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.errors import OffsetOutOfRangeError, RequestTimedOutError
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
 from worker.cancelled import end, not_by_us
 from worker.kafka import names
-from worker.kafka.connecting import client_options, no_brokers_as_not_ready, start_client, stop_consumer
+from worker.kafka.connecting import RETRY_BACKOFF_MS, client_options, start_client, stop_consumer
 from worker.kafka.log_inspector import LogInspector
 from worker.kafka.record_buffer import RecordBuffer
 from worker.kafka.records import UNKNOWN_EPOCH, Place, Position, Record
@@ -33,7 +35,6 @@ METADATA_AGE_SECONDS_MAX = 30.0
 # How long fetches may stay unanswered while a broker answers other requests.
 FETCHES_SILENT_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 2.0
-COORDINATOR_SECONDS_MAX = 2.0
 NOT_STARTED = "the source was not started"
 
 
@@ -73,6 +74,7 @@ class Source:
         self.inspector = LogInspector(settings, topics, read=names.READ.get(role, ()))
         self._logical = {settings.topic(name): name for name in topics}
         self._consumer: AIOKafkaConsumer | None = None
+        self._coordinator: GroupCoordinator | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._buffer = RecordBuffer()
         self._assigned_at = 0.0
@@ -83,8 +85,6 @@ class Source:
         """Connects; nothing is fetched before `assign`."""
         consumer = AIOKafkaConsumer(
             **client_options(self._settings),
-            group_id=self.group,
-            enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
             fetch_max_wait_ms=FETCH_WAIT_MS,
@@ -94,17 +94,23 @@ class Source:
         )
         self._consumer = consumer
         await start_client(consumer, self._settings)
-        # Fetches the leaders of all topics; aiokafka would ask for one topic after another, with a pause between.
-        await consumer._client.set_topics(list(self._logical))  # noqa: SLF001 - there is no public way
-        await self._find_coordinator(consumer)
+        # A consumer with a group fails if it is given other partitions while nobody coordinates the group.
+        client = consumer._client  # noqa: SLF001 - there is no public way
+        self._coordinator = GroupCoordinator(
+            client, SubscriptionState(), group_id=self.group, enable_auto_commit=False,
+            retry_backoff_ms=RETRY_BACKOFF_MS,
+        )  # fmt: skip
         await self.inspector.start()
 
     async def stop(self) -> None:
         """Stops fetching and disconnects."""
         await self._stop_fetching()
         consumer, self._consumer = self._consumer, None
+        coordinator, self._coordinator = self._coordinator, None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS_MAX):
+                if coordinator is not None:
+                    await coordinator.close()
                 await asyncio.gather(self.inspector.stop(), *([stop_consumer(consumer)] if consumer else []))
 
     def set_verified_positions(self, positions: Mapping[Place, Position]) -> None:
@@ -177,23 +183,16 @@ class Source:
 
     async def commit(self, offsets: Mapping[Place, int]) -> None:
         """Commits offsets to the consumer group, which only lag tools read."""
-        with no_brokers_as_not_ready():
-            await self._client.commit({self.inspector.to_partition(place): offset for place, offset in offsets.items()})
+        if self._coordinator is None:
+            raise RuntimeError(NOT_STARTED)
+        committed = {self.inspector.to_partition(place): OffsetAndMetadata(at, "") for place, at in offsets.items()}
+        await self._coordinator.commit_offsets(None, committed)
 
     @property
     def _client(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             raise RuntimeError(NOT_STARTED)
         return self._consumer
-
-    async def _find_coordinator(self, consumer: AIOKafkaConsumer) -> None:
-        """Lets aiokafka find the group's coordinator: it never reads what is assigned during that search (its #796).
-
-        If no broker answers, aiokafka finds it later, since only commits depend on it.
-        """
-        with contextlib.suppress(KafkaError, TimeoutError), no_brokers_as_not_ready():
-            async with asyncio.timeout(COORDINATOR_SECONDS_MAX):
-                await consumer.committed(self.inspector.to_partition((self._topics[0], 0)))
 
     async def _fetch(self) -> None:
         """Keeps a fetch pending at the broker at all times: aiokafka sends the next one once its buffer is empty."""

@@ -49,7 +49,7 @@ class OffsetReporter:
             self._noted.set()
 
     def forget(self, partitions: Container[int]) -> None:
-        """Stops reporting these partitions: Kafka's client refuses a commit that names one it no longer reads."""
+        """Stops reporting these partitions: another worker may report later offsets of them."""
         self._uncommitted = {place: at for place, at in self._uncommitted.items() if place[1] not in partitions}
         self._latest = {place: at for place, at in self._latest.items() if place[1] not in partitions}
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from typing import Any
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import NewPartitions
-from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaTimeoutError, TopicAuthorizationFailedError
 from structlog.testing import capture_logs
 
 from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
@@ -239,6 +241,41 @@ async def test_two_workers_that_take_turns_failing_to_take_partitions_are_not_re
     assert not any(ready)
 
 
+def offset_alerts() -> list[dict[str, str]]:
+    return [alert for alert in telemetry.lasting_alerts() if alert["code"] == OFFSETS_REFUSED]
+
+
+async def test_a_worker_without_a_right_on_its_group_goes_on_and_names_the_right(
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its sessions ended, although nothing depends on the group's offsets."""
+    monkeypatch.setattr(offset_reporter, "REFUSED_SECONDS_MAX", 0.0)
+    look_up, refused = AIOKafkaClient.coordinator_lookup, [True]
+
+    async def without_right(client: AIOKafkaClient, *asked: Any) -> Any:
+        if refused:
+            raise GroupAuthorizationFailedError
+        return await look_up(client, *asked)
+
+    monkeypatch.setattr(AIOKafkaClient, "coordinator_lookup", without_right)
+    worker = InProcessWorker(deployment.settings)
+    await deployment.send("order-1")
+    try:
+        [alert] = await until(offset_alerts, seconds=20)
+        await deployment.send("order-1")
+        await deployment.check_orders({"order-1": 2})
+        assert not worker.runner.condition()
+        refused.clear()
+        await until(lambda: not offset_alerts(), seconds=20)
+        await worker.stop()
+    finally:
+        telemetry.clear_alert(OFFSETS_REFUSED)
+
+    assert worker.toy.drops == 0
+    group = deployment.settings.topic(names.group("ledger"))
+    assert alert["problem"] == f"does not allow our user the group {group}: it needs Describe and Read"
+
+
 async def test_offsets_refused_because_a_stranger_joined_the_group_raise_an_alert(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,14 +292,11 @@ async def test_offsets_refused_because_a_stranger_joined_the_group_raise_an_aler
     worker = InProcessWorker(deployment.settings)
     await deployment.send("order-1")
 
-    def lasting() -> list[dict[str, str]]:
-        return [alert for alert in telemetry.lasting_alerts() if alert["code"] == OFFSETS_REFUSED]
-
     try:
-        [alert] = await until(lasting, seconds=20)
+        [alert] = await until(offset_alerts, seconds=20)
         assert not worker.runner.condition(), "nothing depends on it"
         await stranger.stop()
-        await until(lambda: not lasting(), seconds=20)
+        await until(lambda: not offset_alerts(), seconds=20)
         await worker.stop()
     finally:
         await stranger.stop()
