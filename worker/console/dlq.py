@@ -29,12 +29,9 @@ from worker.kafka.dead_letters import ReasonCode
 from worker.people import dead_letters, discarding
 from worker.people.acting import Actor
 from worker.people.dead_letters import DeadLetterPage, Filter
-from worker.people.editing import readable
+from worker.people.readable import readable_record, short
 
 LISTED_MAX = 100
-VALUE_CHARACTERS_SHOWN_MAX = 4_000
-# A producer may put a megabyte into one header, or a hundred thousand headers into a record.
-TEXT_CHARACTERS_SHOWN_MAX, HEADERS_SHOWN_MAX = 500, 50
 
 dlq_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", help="Dead letters: list, show, replay, discard.",
@@ -87,28 +84,29 @@ def show_command(dead_letter: Id, as_json: AsJson = False) -> None:
         show_json(_as_json(page))
         return
     console, letter = out(), page.letter
-    record = letter.record
+    record, shown = letter.record, readable_record(letter.record)
     described = dead_letters.describe_status(letter.record.topic, letter.status)
     show(console, cell(f"dead letter {letter.id}", "bold"), f", {described}: ", cell(letter.reason, "yellow"))
     show(console, f"  {letter.message}")
     console.print()
     written = moment(datetime.fromtimestamp(record.timestamp_ms / 1000, UTC))
+    left_out = shown.headers_left_out
     rows = [
         ("died", f"{moment(letter.dead_at)} UTC"),
         ("came from", f"{record.topic}[{record.partition}]@{record.offset}, written {written} UTC"),
         ("order", letter.order_id), ("merchant", letter.merchant),
-        ("key", None if record.key is None else _short(record.key)), ("replay of", letter.replay_of),
-        *((f"header {_cut(name)}", _short(content)) for name, content in record.headers[:HEADERS_SHOWN_MAX]),
-        ("…", _more(len(record.headers) - HEADERS_SHOWN_MAX)),
+        ("key", shown.key), ("replay of", letter.replay_of),
+        *((f"header {name}", content) for name, content in shown.headers),
+        ("…", f"{pluralize(left_out, 'more header')}; --json shows them" if left_out else None),
     ]  # fmt: skip
     console.print(table(("", ""), [(cell(name, "dim"), cell(value)) for name, value in rows if value is not None]))
     console.print()
-    for line in _value(record.value).split("\n"):
+    for line in (shown.value or "(no value)").split("\n"):
         show(console, line)
     for act in page.acts:
         show(console, f"{moment(act['at'])} {act['decided_by']}: {act['action']}, {act['reason']}")
         if act["sent"] is not None:
-            show(console, f"  sent instead: {_short(act['sent'])}")
+            show(console, f"  sent instead: {short(act['sent'])}")
     if page.became:
         show(console, page.became)
 
@@ -150,31 +148,6 @@ def discard_command(
     show(out(), f"{'would discard' if dry_run else 'discarded'} {pluralize(done.number, 'dead letter')}"
          f"{f': {counts}' if counts else ''}{'; nothing was done' if dry_run else ''}")  # fmt: skip
     show_decided_instead(out(), done.decided_instead)
-
-
-def _value(value: bytes | None) -> str:
-    if not value:
-        return "(no value)"
-    text = readable(value)
-    cut = text[:VALUE_CHARACTERS_SHOWN_MAX]
-    return cut if cut == text else f"{cut}\n… ({len(value):,} bytes in all; --json shows them)"
-
-
-def _text(content: bytes | None) -> str:
-    return "" if content is None else content.decode("utf-8", "backslashreplace")
-
-
-def _short(content: bytes | None) -> str:
-    return _cut(_text(content))
-
-
-def _cut(text: str) -> str:
-    cut = text[:TEXT_CHARACTERS_SHOWN_MAX]
-    return cut if cut == text else f"{cut} … ({len(text):,} characters in all; --json shows them)"
-
-
-def _more(headers: int) -> str | None:
-    return f"{pluralize(headers, 'more header')}; --json shows them" if headers > 0 else None
 
 
 def _as_json(page: DeadLetterPage) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from worker.ops import words
 from worker.ops.row import DAY_MS, KEPT_AFTER_END_MS
 from worker.people.dead_letters import describe_status
+from worker.people.readable import short
 
 
 def render(template: str, **values: Any) -> str:
@@ -46,6 +47,7 @@ _environment.filters |= {
     "duration": words.duration,
     "ago": _ago,
     "as_query": _as_query,
+    "short": short,
     "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False, default=str),
 }
 _environment.globals |= {

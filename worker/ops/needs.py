@@ -7,11 +7,10 @@ from worker.ops.site import Site
 from worker.ops.totals import positive
 from worker.people import commands, dead_letters
 from worker.people.acting import Refused
-from worker.people.editing import readable
 from worker.people.needs import needs
+from worker.people.readable import readable_record
 
 LISTED_MAX = 200
-VALUE_CHARACTERS_MAX = 20_000
 STATUSES: dict[str, dead_letters.Status | None] = {
     "open": "open", "replayed": "replayed", "discarded": "discarded", "all": None,
 }  # fmt: skip
@@ -52,9 +51,9 @@ async def dead_letter_page(site: Site, request: web.Request) -> web.Response:
     """One dead letter: its record, why it was refused, what people did about it."""
     async with site.reader.snapshot() as connection:
         page = await dead_letters.read_page(connection, parse_letter_id(request.query.get("id", "")))
-    text = readable(page.letter.record.value or b"")
-    value = text if len(text) <= VALUE_CHARACTERS_MAX else text[:VALUE_CHARACTERS_MAX] + "\n… cut here"
-    return site.show(request, "dead_letter.html", page=page, letter=page.letter, value=value)
+    return site.show(
+        request, "dead_letter.html", page=page, letter=page.letter, shown=readable_record(page.letter.record)
+    )
 
 
 def parse_letter_id(text: str) -> int:

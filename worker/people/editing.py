@@ -1,22 +1,13 @@
-"""A dead letter's value as a person reads and edits it: as text, or by a patch (JSON merge patch, RFC 7396)."""
+"""Edits a dead letter's value: as text, or by a patch (JSON merge patch, RFC 7396)."""
 
 import json
 from typing import Any
 
-import msgspec
-
 from worker.kafka.envelope import split_schema_id
 from worker.people.acting import Refused
+from worker.people.readable import readable
 
 _TOO_DEEP = "{} is nested too deeply for anybody to read: publish the fact anew"
-
-
-def readable(value: bytes) -> str:
-    """JSON in lines; what is no JSON as it came, and bytes that are no text escaped."""
-    try:
-        return msgspec.json.format(value, indent=2).decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return value.decode("utf-8", "backslashreplace")
 
 
 def editable(value: bytes | None) -> str:

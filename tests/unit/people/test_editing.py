@@ -5,7 +5,8 @@ import json
 import pytest
 
 from worker.people.acting import Refused
-from worker.people.editing import editable, merged, patched, readable, rewritten
+from worker.people.editing import editable, merged, patched, rewritten
+from worker.people.readable import readable
 
 DATA = {"orderId": "o1", "invoiceValue": 24.99, "items": [{"id": "a"}], "courier": "X"}
 ENVELOPE = {"specversion": "1.0", "type": "invoice.issued", "id": "1", "source": "/erp", "data": DATA}
