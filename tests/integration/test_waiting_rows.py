@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from tests.integration.query_plans import nodes, rows_read
+from worker.kafka.names import COMMANDS
 from worker.people import discarding
 from worker.people.dead_letters import Filter
 from worker.postgres.connecting import connect
@@ -33,7 +34,8 @@ SELECT 'n' || n, n % 4, true, 'shop', '', true FROM generate_series(1, {WAITING}
 INSERT INTO delivery.commands (command_id, partition, order_id, payment_id, sequence, operation, connector, value,
     topic, source_partition, "offset", body, headers, "timestamp", due_at, taken_at, turn, state, uncertain,
     first_attempt_at, ended_at)
-SELECT kind || n, n % 4, kind || n, kind || n, 1, 'settle', 'c1', 1, 't', 0, n, '{{}}', '', now(), now(), now(), true,
+SELECT kind || n, n % 4, kind || n, kind || n, 1, 'settle', 'c1', 1, '{COMMANDS}', 0, n, '{{}}', '', now(), now(),
+    now(), true,
     CASE kind WHEN 'u' THEN 'unknown' WHEN 'd' THEN 'declined' ELSE 'waiting' END, kind IN ('u', 'w'),
     CASE WHEN n <= 3 THEN now() - interval '2 h' ELSE now() END,
     CASE WHEN kind <> 'w' THEN now() - n * interval '1 s' END
@@ -96,7 +98,7 @@ async def test_a_query_for_waiting_rows_reads_only_a_small_part_of_them(
 @pytest.mark.parametrize(("name", "arguments"), [
     ("sendable", ([f"w{n}" for n in range(PAGE_ROWS)], "now()", PARTITIONS)),
     ("past_horizon", ("c1", "now() - interval '1 h'", PARTITIONS, "now()", PAGE_ROWS)),
-    ("close_dead_letters", (["t"] * PAGE_ROWS, [0] * PAGE_ROWS, list(range(PAGE_ROWS)), ["replayed"] * PAGE_ROWS,
+    ("close_dead_letters", ([COMMANDS] * PAGE_ROWS, [0] * PAGE_ROWS, list(range(PAGE_ROWS)), ["replayed"] * PAGE_ROWS,
                             ["ana"] * PAGE_ROWS, ["back"] * PAGE_ROWS, ["now"] * PAGE_ROWS)),
     ("undecided_commands", (list(range(PAGE_ROWS)),)),
 ])  # fmt: skip
@@ -133,9 +135,9 @@ async def test_a_discard_asks_for_many_commands_at_once_whether_they_need_a_deci
     queries: list[str] = []
     connection.add_query_logger(lambda done: queries.append(done.query))
 
-    result = await discarding.foresee(connection, Filter())
+    result = await discarding.plan(connection, Filter())
 
-    assert (result.number, result.decided_instead) == (0, WAITING)
+    assert (result.letters, result.decided_instead) == ({}, WAITING)
     assert len(queries) < WAITING / 100
 
 

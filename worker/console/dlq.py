@@ -109,6 +109,8 @@ def show_command(dead_letter: Id, as_json: AsJson = False) -> None:
             show(console, f"  sent instead: {short(act['sent'])}")
     if page.became:
         show(console, page.became)
+    if page.is_undecided:
+        show(console, cell(f"a person decides: {letter.how_to_decide()}", "dim"))
 
 
 dlq_app.command("replay", epilog=REPLAY_EXAMPLES)(replay_command)
@@ -134,19 +136,22 @@ def discard_command(
     matching = Filter(topic=topic, reason=code, merchant=merchant, order_id=order, before=older, since=newer)
     wanted = select(ids, everything, matching)
     if dry_run:
-        done = with_connection(lambda connection: discarding.foresee(connection, wanted))
+        done = with_connection(lambda connection: discarding.plan(connection, wanted))
     elif by is None or reason is None:
         fail("say who discards and why: --by NAME --reason TEXT (or look first: --dry-run)", USAGE)
     else:
         actor = Actor(by, reason)
         done = with_connection(lambda connection: discarding.discard(connection, actor, wanted))
+    number = len(done.letters)
     if as_json:
-        show_json({"would_discard" if dry_run else "discarded": done.number, "by_reason": done.by_reason,
+        show_json({"would_discard" if dry_run else "discarded": number, "by_reason": done.by_reason,
                    "decided_instead": done.decided_instead})  # fmt: skip
         return
-    counts = ", ".join(f"{number:,} {code}" for code, number in done.by_reason.items())
-    show(out(), f"{'would discard' if dry_run else 'discarded'} {pluralize(done.number, 'dead letter')}"
+    counts = ", ".join(f"{count:,} {code}" for code, count in done.by_reason.items())
+    show(out(), f"{'would discard' if dry_run else 'discarded'} {pluralize(number, 'dead letter')}"
          f"{f': {counts}' if counts else ''}{'; nothing was done' if dry_run else ''}")  # fmt: skip
+    if done.discarded_before:
+        show(out(), f"discarded before: {done.discarded_before:,}")
     show_decided_instead(out(), done.decided_instead)
 
 

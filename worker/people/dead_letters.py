@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+import msgspec
 from msgspec import Struct, structs
 
 from worker.kafka import names
 from worker.kafka.dead_letters import ReasonCode, replay_of
 from worker.kafka.records import Record
 from worker.people.acting import Refused
+from worker.people.undecided import undecided
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.stream.stored_records import stored_record
@@ -18,6 +20,8 @@ Status = Literal["open", "replayed", "discarded"]
 Topic = Literal["erp.invoices.v1", "erp.order-changes.v1", "settlement.commands.v1", "settlement.outcomes.v1"]
 TOPICS: tuple[Topic, ...] = get_args(Topic)
 CODES: tuple[ReasonCode, ...] = get_args(ReasonCode)
+# All others are commands or outcomes: of these a person decides (R39).
+REPLAYED_TOPICS = (names.INVOICES, names.ORDER_CHANGES)
 ID_MAX = 2**63 - 1
 
 _SQL = load("worker.people")
@@ -88,6 +92,34 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
         """The dead letter whose replay this one is, if it is one."""
         return replay_of(self.record)
 
+    @property
+    def is_replayable(self) -> bool:
+        return self.record.topic in REPLAYED_TOPICS
+
+    @property
+    def command_id(self) -> str | None:
+        """The command that it is, or whose outcome it is."""
+        if self.is_replayable:
+            return None
+        try:
+            return str(msgspec.json.decode(self.record.value or b"")["commandId"])
+        except (msgspec.DecodeError, KeyError, TypeError):
+            return None
+
+    def how_to_decide(self) -> str:
+        """What to type for a command or an outcome: it is neither replayed nor, while it waits, discarded."""
+        if (command := self.command_id) is None:
+            return "`settlement commands list` shows what needs a person"
+        match self.reason:
+            case "declined":
+                return f"`settlement commands retry {command}` asks again, `… abandon {command}` gives it up"
+            case "manual":
+                return f"`settlement commands resolve {command}` says what was done by hand"
+            case "suspect" | "unknown_outcome":
+                return f"`settlement commands resolve {command}` says what was done, `… retry {command}` asks again"
+            case _:
+                return f"`settlement commands show {command}` shows where it stands"
+
 
 class DeadLetterPage(Struct, frozen=True):
     """One dead letter, what people did about it, and what became of its replay."""
@@ -96,6 +128,8 @@ class DeadLetterPage(Struct, frozen=True):
     acts: list[Json]
     became: str | None
     """One sentence, or None: it was not published again."""
+    is_undecided: bool
+    """Whether a person still decides about its command, and so cannot discard it."""
 
 
 async def find(connection: Connection, wanted: Filter, limit: int = 100) -> list[ListedDeadLetter]:
@@ -127,7 +161,8 @@ async def read_page(connection: Connection, dead_letter: int) -> DeadLetterPage:
     """One dead letter, what people did about it, and what became of its replay."""
     [letter] = await read(connection, [dead_letter])
     acts = [dict(one) for one in await connection.fetch(_SQL["acts_on_dead_letter"], dead_letter)]
-    return DeadLetterPage(letter, acts, await _fate_of_replay(connection, letter))
+    became = await _fate_of_replay(connection, letter)
+    return DeadLetterPage(letter, acts, became, bool(await undecided(connection, [dead_letter])))
 
 
 async def _fate_of_replay(connection: Connection, letter: DeadLetter) -> str | None:

@@ -8,17 +8,16 @@ import msgspec
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from msgspec import Struct
 
-from worker.kafka import names, topics
+from worker.kafka import topics
 from worker.kafka.dead_letters import REPLAY_HEADER
 from worker.kafka.envelope import VALUE_BYTES_MAX
 from worker.kafka.records import Outgoing, Record
 from worker.kafka.sink import Sink
 from worker.people.acting import Actor, Refused, record_acts
-from worker.people.dead_letters import DeadLetter, Filter, find_open, read
+from worker.people.dead_letters import REPLAYED_TOPICS, DeadLetter, Filter, find_open, read
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
-REPLAYED_TOPICS = (names.INVOICES, names.ORDER_CHANGES)
 BATCH_MAX = 500
 BATCHES_PER_SECOND = 10
 _TOO_LARGE = f"dead letter {{}} would be refused again, at most {VALUE_BYTES_MAX} bytes are read: discard it"
@@ -57,8 +56,8 @@ async def plan(connection: Connection, wanted: Filter | Sequence[int]) -> Plan:
 
 def refuse_replay(letter: DeadLetter) -> None:
     """Raises `Refused` for a command or an outcome, about which a person decides instead, and for a discarded one."""
-    if letter.record.topic not in REPLAYED_TOPICS:
-        raise Refused(f"dead letter {letter.id} is not replayed but decided: {how_to_decide(letter)}")
+    if not letter.is_replayable:
+        raise Refused(f"dead letter {letter.id} is not replayed but decided: {letter.how_to_decide()}")
     if letter.status == "discarded":
         raise Refused(
             f"dead letter {letter.id} was discarded by {letter.decided_by} and stays so: publish the fact anew"
@@ -138,20 +137,3 @@ def _outgoing(letter: DeadLetter, edited: bytes | None) -> Outgoing:
     return Outgoing(
         record.topic, record.partition, record.key, value, [*headers, (REPLAY_HEADER, str(letter.id).encode())]
     )
-
-
-def how_to_decide(letter: DeadLetter) -> str:
-    """What to type for a dead letter about which a person decides: it is neither replayed nor discarded."""
-    try:
-        command_id = str(msgspec.json.decode(letter.record.value or b"")["commandId"])
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return "`settlement commands list` shows what needs a person"
-    match letter.reason:
-        case "declined":
-            return f"`settlement commands retry {command_id}` asks again, `… abandon {command_id}` gives it up"
-        case "manual":
-            return f"`settlement commands resolve {command_id}` says what was done by hand"
-        case "suspect" | "unknown_outcome":
-            return f"`settlement commands resolve {command_id}` says what was done, `… retry {command_id}` asks again"
-        case _:
-            return f"`settlement commands show {command_id}` shows where it stands"

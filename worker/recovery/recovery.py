@@ -15,7 +15,7 @@ from worker.kafka.log_inspector import LogInspector
 from worker.kafka.range_reader import read_between
 from worker.kafka.records import Place, Record
 from worker.ledger.handler import LedgerHandler
-from worker.people.replaying import REPLAYED_TOPICS
+from worker.people.dead_letters import REPLAYED_TOPICS
 from worker.postgres.connecting import UNLIMITED, Connection, connect
 from worker.postgres.migrations import require_current
 from worker.postgres.queries import load

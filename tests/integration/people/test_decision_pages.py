@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from html import unescape
 from typing import Any
 
@@ -12,10 +10,9 @@ from aiohttp.test_utils import TestClient
 
 from tests.integration.ledger.harness import LedgerHarness, authorized
 from tests.integration.login import login
+from tests.integration.people.ops_view import ops_view, shown
 from tests.integration.people.undecided import suspect_settle, waiting_amount
-from tests.pages import client_of_pages
 from worker.ops.orders import FOUND_MAX
-from worker.ops.reading import Reader
 from worker.ops.words import NEEDS
 from worker.settings import Secret
 
@@ -39,12 +36,6 @@ class Browser:
             return answer.status, answer.headers.get("Location") or unescape(await answer.text())
 
 
-async def shown(client: TestClient[Any, Any], path: str, **query: str) -> str:
-    """The text of a page, without its markup."""
-    async with client.get(path, params=query) as answer:
-        return " ".join(re.sub("<[^>]*>", " ", unescape(await answer.text())).split())
-
-
 def hidden(page: str) -> dict[str, str]:
     return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page))
 
@@ -53,17 +44,6 @@ def hidden(page: str) -> dict[str, str]:
 async def browser(ledger: LedgerHarness) -> AsyncIterator[Browser]:
     async with ops_view(ledger) as client:
         yield Browser(client)
-
-
-@asynccontextmanager
-async def ops_view(ledger: LedgerHarness, database: Secret | None = None) -> AsyncIterator[TestClient[Any, Any]]:
-    """A client of the pages on the ledger's database, without the live view."""
-    settings = replace(ledger.settings, database_url=database or ledger.settings.database_url)
-    reader = Reader(settings.database)
-    await reader.start()
-    async with client_of_pages(settings, reader) as client:
-        yield client
-    await reader.stop()
 
 
 @pytest.fixture

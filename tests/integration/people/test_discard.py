@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.ledger.harness import invoice, outcome
 from tests.integration.people.ledger_on_kafka import LedgerOnKafka
-from tests.integration.people.undecided import declined_settle
+from tests.integration.people.undecided import dead_letter_of_declined_command
 from worker.kafka import names
 
 WHO = ("--by", "ana", "--reason", "a test of the ERP")
@@ -15,25 +15,11 @@ WHO = ("--by", "ana", "--reason", "a test of the ERP")
 
 @pytest.fixture
 async def letters(ledger_on_kafka: LedgerOnKafka) -> LedgerOnKafka:
-    """Dead letters 1 to 3: two are malformed, and the third is invalid."""
+    """Three dead letters: two are malformed, and the third is invalid."""
     for number in range(2):
         await ledger_on_kafka.apply("invoice.issued", {"orderId": f"m{number}"}, raw=b"no JSON")
     await ledger_on_kafka.apply("invoice.issued", invoice("o9", "1", -5))
     return ledger_on_kafka
-
-
-async def dead_letter_of_declined_command(ledger: LedgerOnKafka) -> str:
-    """Writes a declined command and its dead letter, as the delivery worker does; the command id."""
-    command_id = await declined_settle(ledger)
-    await ledger.connection.execute(
-        """
-        INSERT INTO delivery.dead_letters (topic, partition, "offset", order_id, merchant, reason, message, key, value,
-            headers, timestamp, dead_at)
-        SELECT topic, source_partition, "offset", order_id, 'shop', 'declined', 'no', key, body, headers, timestamp,
-            now()
-        FROM delivery.commands"""
-    )
-    return command_id
 
 
 async def statuses(ledger: LedgerOnKafka) -> list[str]:
@@ -94,3 +80,25 @@ async def test_a_commands_dead_letter_cannot_be_discarded_while_a_decision_is_po
     )
     text = await letters.settlement("dlq", "discard", str(number), *WHO)
     assert text == "discarded 1 dead letter: 1 declined\n", "no decision is left"
+
+
+async def test_a_discard_says_how_many_were_discarded_before(letters: LedgerOnKafka):
+    ids = [str(row[0]) for row in await letters.rows("SELECT id FROM dead_letters ORDER BY id")]
+    await letters.settlement("dlq", "discard", *ids[:2], *WHO)
+
+    text = await letters.settlement("dlq", "discard", *ids, *WHO)
+
+    assert text == "discarded 1 dead letter: 1 invalid\ndiscarded before: 2\n"
+
+
+async def test_a_commands_dead_letter_is_shown_with_what_to_decide_until_that_is_done(letters: LedgerOnKafka):
+    command_id = await dead_letter_of_declined_command(letters)
+    number = str(await letters.value("SELECT id FROM delivery.dead_letters"))
+    to_decide = f"a person decides: `settlement commands retry {command_id}` asks again"
+
+    assert to_decide in await letters.settlement("dlq", "show", number)
+
+    await letters.apply(
+        "command.abandoned", outcome(letters.published(names.COMMANDS)[-1], value=0, by="ana", reason="r")
+    )
+    assert "a person decides" not in await letters.settlement("dlq", "show", number)

@@ -32,6 +32,20 @@ async def declined_settle(ledger: LedgerHarness) -> str:
     return command_id
 
 
+async def dead_letter_of_declined_command(ledger: LedgerHarness) -> str:
+    """Writes a declined command and its dead letter, as the delivery worker does; the command id."""
+    command_id = await declined_settle(ledger)
+    await ledger.connection.execute(
+        """
+        INSERT INTO delivery.dead_letters (topic, partition, "offset", order_id, merchant, reason, message, key, value,
+            headers, timestamp, dead_at)
+        SELECT topic, source_partition, "offset", order_id, 'shop', 'declined', 'no', key, body, headers, timestamp,
+            now()
+        FROM delivery.commands"""
+    )
+    return command_id
+
+
 async def manual_settle(ledger: LedgerHarness, order_id: str = "o1", merchant: str = "shop") -> str:
     """Leaves a settle of 60.00 of 100.00 USD to manual work; its command id."""
     command_id = await _settle(ledger, "manual", order_id, merchant)
