@@ -2,46 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable
-from itertools import groupby
 
 from rich.console import Console
 from rich.padding import Padding
 
 from worker.console.screen import cell, show, table
+from worker.people.money import MEANINGS
 from worker.people.orders import Json, OrderPage, place
 
-# Debited and credited account → what the transfer means.
-MEANINGS = {
-    ("issuer", "authorized"): "the issuer promised it",
-    ("issuer", "headroom"): "may be captured above what was authorized",
-    ("authorized", "settling"): "asked to be captured",
-    ("headroom", "settling"): "asked to be captured, above what was authorized",
-    ("settling", "settled"): "captured",
-    ("settling", "authorized"): "not captured, free again",
-    ("settling", "headroom"): "not captured, free again",
-    ("settling", "lapsed"): "not captured, and the authorization lapsed",
-    ("authorized", "settled"): "captured by the gateway itself",
-    ("headroom", "settled"): "captured by the gateway itself",
-    ("lapsed", "settled"): "captured by the gateway itself, though the authorization lapsed",
-    ("settled", "authorized"): "counted before as the gateway's own capture",
-    ("settled", "headroom"): "counted before as the gateway's own capture",
-    ("settled", "lapsed"): "counted before as the gateway's own capture",
-    ("authorized", "voiding"): "asked to be freed",
-    ("voiding", "voided"): "freed: the shopper's limit is back",
-    ("voiding", "authorized"): "not freed",
-    ("voiding", "headroom"): "not freed",
-    ("voiding", "lapsed"): "not freed, and the authorization lapsed",
-    ("authorized", "voided"): "counted as freed; the connector is not told of the part",
-    ("voided", "authorized"): "no longer counted as freed: the connector was never told",
-    ("voided", "headroom"): "no longer counted as freed: the connector was never told",
-    ("voided", "lapsed"): "no longer counted as freed: the connector was never told",
-    ("settled", "refunding"): "asked to be refunded",
-    ("refunding", "refunded"): "refunded",
-    ("refunding", "settled"): "not refunded",
-    ("settled", "refunded"): "refunded, beyond what was asked",
-    ("authorized", "lapsed"): "the authorization ended",
-    ("headroom", "lapsed"): "the authorization ended",
-}
 _INDENT = (0, 0, 0, 4)
 
 
@@ -53,8 +21,7 @@ def show_entries(console: Console, page: OrderPage, amount: Callable[[int], str]
     show(console, cell("where each cent came from", "bold"))
     commands = {request["command_id"]: f"{request['operation']} #{request['sequence']}" for request in page.requests}
     several = len({entry["payment_id"] for entry in page.entries}) > 1
-    for _, entries in groupby(page.entries, key=lambda entry: entry["fact"]):
-        of_fact = list(entries)
+    for of_fact in page.entries_by_fact():
         show(console, *_fact_line(of_fact[0], commands))
         width = max(len(amount(entry["amount"])) for entry in of_fact)
         rows = [

@@ -16,16 +16,17 @@ from worker.console.screen import Cell, cell, moment, out, plain, show, show_jso
 from worker.domain.money import to_major
 from worker.embedded import with_embedded_stack
 from worker.people.dead_letters import describe_status
+from worker.people.money import PARTS, authorization_parts
 from worker.people.orders import OrderPage, place, read_order
 from worker.postgres.snapshot import snapshot
 from worker.settings import Settings, load
 
 BAR_CELLS = 40
-# The parts of an authorization in the order of the bar: name, colour, character.
-PARTS = (
-    ("settled", "green", "█"), ("settling", "yellow", "▓"), ("voided", "bright_black", "▒"),
-    ("voiding", "yellow", "▒"), ("open", "blue", "░"),
-)  # fmt: skip
+# Part of an authorization → colour, character.
+BLOCKS = {
+    "settled": ("green", "█"), "settling": ("yellow", "▓"), "refunding": ("yellow", "▓"), "refunded": ("magenta", "█"),
+    "voiding": ("yellow", "▒"), "voided": ("bright_black", "▒"), "lapsed": ("red", "░"), "open": ("blue", "░"),
+}  # fmt: skip
 STATUSES = {"attention": "red", "finished": "green", "canceled": "bright_black"}
 STATES = {"succeeded": "green", "declined": "yellow", "manual": "yellow", "suspect": "red", "unknown": "red"}
 
@@ -114,13 +115,13 @@ def _show_payment(console: Console, payment: Json, amount: Amount) -> None:
     flags = [name for name in ("frozen", "lapsed") if payment[name]]
     show(console, cell(f"payment {payment['paymentId']}", "bold"), f" by {payment['connector']}, authorized "
          f"{amount(payment['authorized'])}", cell("".join(f", {flag}" for flag in flags), "yellow"))  # fmt: skip
-    whole = max(sum(payment[name] for name, *_ in PARTS), 1)
+    parts = authorization_parts([payment])
     bar, amounts = Text("  "), list[Cell]()
-    for name, style, block in PARTS:
-        if payment[name]:
-            bar.append(block * max(1, round(BAR_CELLS * payment[name] / whole)), style=style)
-            amounts += [cell(f"{name} {amount(payment[name])}", style), "  "]
-    amounts += [f"{name} {amount(payment[name])}  " for name in ("refunded", "refunding") if payment[name]]
+    for name, label in PARTS.items():
+        if value := parts[name]:
+            style, block = BLOCKS[name]
+            bar.append(block * max(1, round(BAR_CELLS * value / parts.total())), style=style)
+            amounts += [cell(f"{label} {amount(value)}", style), "  "]
     console.print(bar)
     show(console, "  ", *amounts)
 

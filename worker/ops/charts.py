@@ -1,27 +1,17 @@
 """Turns amounts and counts into the positions and sizes, in whole units, that the templates draw as SVG."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
 
-from worker.people.orders import place
+from worker.people.money import PARTS, authorization_parts
+from worker.people.orders import OrderPage, place
 
 WIDTH = HEIGHT = 1000
 Json = dict[str, Any]
-
-# The parts of an authorization and their labels, in the order of the bar: from what is done to what is left.
-PARTS = (
-    ("settled", "settled"),
-    ("settling", "settling"),
-    ("refunding", "being refunded"),
-    ("refunded", "refunded"),
-    ("voiding", "being voided"),
-    ("voided", "voided"),
-    ("lapsed", "lapsed"),
-    ("open", "open"),
-)
 
 
 class Part(Struct, frozen=True):
@@ -49,46 +39,36 @@ def bar(values: Sequence[tuple[str, str, int]]) -> list[Part]:
     return parts
 
 
-def authorization(payment: Json) -> list[Part]:
-    """Returns the bar of a payment's authorization; what was captured and then refunded counts as refunded only."""
-    not_refunded = payment["settled"] - payment["refunded"] - payment["refunding"]
-    used = sum(payment[name] for name in ("settled", "settling", "voided", "voiding"))
-    lapsed = max(0, payment["authorized"] - used) if payment.get("lapsed") else 0
-    values = {**payment, "settled": not_refunded, "lapsed": lapsed, "open": 0 if lapsed else payment["open"]}
-    return bar([(name, label, values[name]) for name, label in PARTS])
+def authorization(payments: Iterable[Json]) -> list[Part]:
+    """Returns the bar of what these payments authorized."""
+    return _bar_of(authorization_parts(payments))
 
 
 class Step(Struct, frozen=True):
     """The entries of one fact, and how the order's money is divided after them."""
 
-    fact: int
     kind: str
     about: str | None
-    at: datetime | None
+    at: datetime
     place: str
     moves: list[Json]
     parts: list[Part]
 
 
-def money_steps(entries: Iterable[Json]) -> list[Step]:
-    """Returns a step for each fact, in order, from the ledger entries of one order."""
-    balances = dict.fromkeys(("authorized", "headroom", "settling", "settled", "refunding", "refunded", "voiding",
-                              "voided", "lapsed"), 0)  # fmt: skip
-    steps: list[Step] = []
-    by_fact: dict[int, list[Json]] = {}
-    for entry in entries:
-        by_fact.setdefault(entry["fact"], []).append(entry)
-    for fact, moves in by_fact.items():
+def money_steps(page: OrderPage) -> list[Step]:
+    """Returns a step for each fact that moved money, in order."""
+    balances, steps = Counter[str](), []
+    for moves in page.entries_by_fact():
         for move in moves:
-            if move["debit"] in balances:
-                balances[move["debit"]] -= move["amount"]
+            balances[move["debit"]] -= move["amount"]
             balances[move["credit"]] += move["amount"]
-        first = moves[0]
-        parts = bar(
-            [(name, label, max(0, balances["authorized" if name == "open" else name])) for name, label in PARTS]
-        )
-        steps.append(Step(fact, first["kind"], first.get("about"), first.get("decided_at"), place(first), moves, parts))
+        first, parts = moves[0], _bar_of({**balances, "open": balances["authorized"]})
+        steps.append(Step(first["kind"], first["about"], first["decided_at"], place(first), moves, parts))
     return steps
+
+
+def _bar_of(amounts: Mapping[str, int]) -> list[Part]:
+    return bar([(name, label, amounts.get(name, 0)) for name, label in PARTS.items()])
 
 
 class Column(Struct, frozen=True):

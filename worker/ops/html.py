@@ -11,6 +11,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from worker.ops import words
 from worker.ops.row import DAY_MS, KEPT_AFTER_END_MS
 from worker.people.dead_letters import describe_status
+from worker.people.money import MEANINGS
 from worker.people.readable import short
 
 
@@ -53,5 +54,5 @@ _environment.filters |= {
 _environment.globals |= {
     "need_texts": words.NEEDS, "operation_texts": words.OPERATIONS, "act_texts": words.ACTS,
     "button_texts": words.BUTTONS, "alert_texts": words.ALERTS, "status_names": words.STATUSES,
-    "kept_days": KEPT_AFTER_END_MS // DAY_MS, "letter_status": describe_status,
+    "meanings": MEANINGS, "kept_days": KEPT_AFTER_END_MS // DAY_MS, "letter_status": describe_status,
 }  # fmt: skip

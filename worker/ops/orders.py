@@ -4,7 +4,6 @@ import heapq
 import sys
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from aiohttp import web
 from yarl import URL
@@ -48,10 +47,11 @@ async def order_page(site: Site, request: web.Request) -> web.Response:
         text = f"No message has ever named the order {order_id}. Ids are compared letter by letter."
         return site.message(request, 404, "No such order", text)
     state = page.state
-    bars = [(payment, charts.authorization(payment)) for payment in state["payments"]] if state else []
+    payments = state["payments"] if state else []
     return site.show(
-        request, "order.html", order_id=order_id, page=page, state=state, bars=bars,
-        whole=charts.authorization(_as_one_payment(state)) if state else [], steps=charts.money_steps(page.entries),
+        request, "order.html", order_id=order_id, page=page, state=state,
+        whole=charts.authorization(payments), bars=[(one, charts.authorization([one])) for one in payments],
+        steps=charts.money_steps(page),
         needing=needing, currency=state["currency"] if state else None,
         most=sys.maxsize if "all" in request.query else LATEST_MAX,
     )  # fmt: skip
@@ -96,8 +96,3 @@ def _filtered(rows: Iterable[Row], wanted: dict[str, str]) -> list[Row]:
 def _changed_at(row: Row) -> datetime:
     assert row.state is not None
     return row.state.updated_at
-
-
-def _as_one_payment(state: dict[str, Any]) -> dict[str, Any]:
-    """The sums over all payments of an order, as one payment."""
-    return {**state, "lapsed": all(payment["lapsed"] for payment in state["payments"])}

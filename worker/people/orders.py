@@ -1,6 +1,8 @@
 """One order as a person reads it: where its money is, what happened, what was asked and what the connector did."""
 
 from collections import defaultdict
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -34,6 +36,10 @@ class OrderPage(Struct, frozen=True):
     """What people did about it."""
     entries: list[Json]
     """Where each cent came from."""
+
+    def entries_by_fact(self) -> list[list[Json]]:
+        """The entries that each fact made."""
+        return [list(made) for _, made in groupby(self.entries, key=itemgetter("fact"))]
 
     def as_json(self, explain: bool) -> Json:
         """For programs; `explain` adds where each cent came from."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.unit.domain.scenario import Scenario, pay
-from worker.console.explaining import MEANINGS, show_entries
+from worker.console.explaining import show_entries
+from worker.people.money import MEANINGS
 from worker.people.orders import OrderPage
 
 ENTRY = {"fact": 1, "payment_id": "p", "debit": "issuer", "credit": "authorized", "amount": 10_000, "rule": "R25",
