@@ -96,7 +96,7 @@ async def test_a_query_for_waiting_rows_reads_only_a_small_part_of_them(
 
 
 @pytest.mark.parametrize(("name", "arguments"), [
-    ("sendable", ([f"w{n}" for n in range(PAGE_ROWS)], "now()", PARTITIONS)),
+    ("commands", ([f"w{n}" for n in range(PAGE_ROWS)],)),
     ("past_horizon", ("c1", "now() - interval '1 h'", PARTITIONS, "now()", PAGE_ROWS)),
     ("close_dead_letters", ([COMMANDS] * PAGE_ROWS, [0] * PAGE_ROWS, list(range(PAGE_ROWS)), ["replayed"] * PAGE_ROWS,
                             ["ana"] * PAGE_ROWS, ["back"] * PAGE_ROWS, ["now"] * PAGE_ROWS)),

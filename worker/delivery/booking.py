@@ -1,6 +1,6 @@
 """Books the results of attempts: the command's new state, its outcome message and its dead letter."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -33,11 +33,14 @@ async def book(cycle: Cycle, store: Store, results: Sequence[Result]) -> list[Jo
     return [one.job for one in believed]
 
 
-async def end_at_horizon(cycle: Cycle, store: Store, job: Job) -> None:
-    """Ends a command as unknown, not as failed: its amount stays reserved until a person resolves it (R33)."""
-    times = "one attempt" if job.attempts == 1 else f"{job.attempts} attempts"
-    answer = Answer("unknown", "horizon", f"no definite answer after {times}")
-    await store.update([_end(cycle, job, "unknown", answer, cycle.now_ms)])
+async def end_at_horizon(cycle: Cycle, store: Store, jobs: Iterable[Job]) -> None:
+    """Ends commands as unknown, not as failed: their amounts stay reserved until a person resolves them (R33)."""
+    await store.update([_end(cycle, job, "unknown", _no_answer_after(job.attempts), cycle.now_ms) for job in jobs])
+
+
+def _no_answer_after(attempts: int) -> Answer:
+    times = "one attempt" if attempts == 1 else f"{attempts} attempts"
+    return Answer("unknown", "horizon", f"no definite answer after {times}")
 
 
 async def _refuse_used_ids(store: Store, results: Sequence[Result]) -> list[Result]:
@@ -73,7 +76,7 @@ def _update(cycle: Cycle, result: Result) -> CommandUpdate:
 
 def _end(cycle: Cycle, job: Job, state: JobState, answer: Answer, at_ms: int) -> CommandUpdate:
     """Publishes the command's outcome, and makes a bad one a dead letter."""
-    job.state, job.changes = state, job.changes + 1
+    job.state, job.changes, job.done = state, job.changes + 1, answer.value
     cycle.publish(outcomes.of_job(
         job, state, at_ms, value=answer.value, operation_id=answer.operation_id, code=answer.code,
         message=answer.message,
@@ -81,4 +84,4 @@ def _end(cycle: Cycle, job: Job, state: JobState, answer: Answer, at_ms: int) ->
     if (reason := _REASONS.get(state)) is not None:
         order_id, merchant = job.command.order_id, job.command.merchant
         cycle.dead_letter(job.record, reason, answer.message, order_id=order_id, merchant=merchant)
-    return CommandUpdate(job, answer.value, answer.operation_id, answer.code, answer.message, at_ms)
+    return CommandUpdate(job, answer.operation_id, answer.code, answer.message, at_ms)

@@ -1,7 +1,3 @@
--- name: known_commands
--- The body with which each of these commands was taken over.
-SELECT command_id, body FROM commands WHERE command_id = ANY ($1::text[])
-
 -- name: take_over
 -- Adds commands that were not taken over before to the schedule; returns them, each with whether it is its turn.
 WITH new AS (
@@ -55,19 +51,18 @@ WITH RECURSIVE found AS (
 )
 SELECT connector FROM found WHERE connector IS NOT NULL
 
--- name: sendable
--- Those of these commands that may be sent now. They are read by their key before anything else is asked of them: else, as long
--- as PostgreSQL believes that few wait, it reads all that wait.
-WITH named AS MATERIALIZED (SELECT * FROM commands WHERE command_id = ANY ($1::text[]))
-SELECT command_id, partition, operation, source_partition, "offset", key, body, headers, "timestamp", traceparent,
-    state, changes, attempts, begun, uncertain, first_attempt_at, due_at,
-    (SELECT count(*) FROM attempts a WHERE a.command_id = named.command_id AND a.begun_at >= first_attempt_at
+-- name: commands
+-- These commands, in any state. `doubts`: their attempts since the first that may have had an effect, without a definite answer.
+SELECT command_id, partition, operation, source_partition, "offset", key, body, headers, "timestamp", traceparent, turn,
+    state, changes, attempts, begun, uncertain, first_attempt_at, due_at, done,
+    (SELECT count(*) FROM attempts a WHERE a.command_id = commands.command_id AND a.begun_at >= first_attempt_at
         AND coalesce(a.fate, 'unknown') = 'unknown')::integer AS doubts
-FROM named WHERE turn AND state = 'waiting' AND begun IS NULL AND due_at <= $2 AND partition = ANY ($3::integer[])
+FROM commands WHERE command_id = ANY ($1::text[])
 
 -- name: past_horizon
--- A connector's commands that were sent for a whole horizon without a definite answer, and could be sent again now: read by
--- the age of their first attempt, for the same reason.
+-- A connector's commands that were sent for a whole horizon without a definite answer, and could be sent again now. They are
+-- read by the age of their first attempt before anything else is asked of them: else, as long as PostgreSQL believes that few
+-- wait, it reads all that wait.
 WITH aged AS MATERIALIZED (
     SELECT * FROM commands WHERE state = 'waiting' AND uncertain AND connector = $1 AND first_attempt_at <= $2
 )
@@ -119,14 +114,6 @@ SELECT payment_id, operation_id, command_id, 0 AS untouched FROM commands
 WHERE payment_id = ANY ($1::text[]) AND operation_id = ANY ($2::text[])
 UNION ALL
 SELECT payment_id, settle_id, NULL, untouched FROM automatic_settlements($1, $2)
-
--- name: load_commands
--- These commands, in any state.
-SELECT command_id, partition, operation, source_partition, "offset", key, body, headers, "timestamp", traceparent,
-    state, changes, attempts, begun, uncertain, first_attempt_at, due_at, done,
-    (SELECT count(*) FROM attempts a WHERE a.command_id = commands.command_id AND a.begun_at >= first_attempt_at
-        AND coalesce(a.fate, 'unknown') = 'unknown')::integer AS doubts
-FROM commands WHERE command_id = ANY ($1::text[])
 
 -- name: waiting_decisions
 -- Decisions of people in these partitions that are not applied yet: the first $2, but no more once the commands before them

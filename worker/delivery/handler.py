@@ -158,7 +158,7 @@ class DeliveryHandler:
         jobs = await take_over(cycle, under_way.store, cycle.records)
         applied, dead = len(jobs), len(cycle.dead)
         under_way.fates = {"applied": applied, "dead_lettered": dead, "duplicate": len(cycle.records) - applied - dead}
-        self._schedule(job for job, its_turn in jobs if its_turn)
+        self._schedule(job for job in jobs if job.turn)
 
     async def _book(self, under_way: DeliveryCycle) -> None:
         under_way.results_booked = len(self._sending.results)
@@ -180,8 +180,7 @@ class DeliveryHandler:
             if lane.connector is not None and lane.condition.not_before_ms > cycle.now_ms:
                 before_ms = cycle.now_ms - schedule.horizon_ms(lane.connector)
                 ids = await store.past_horizon(lane.name, partitions, before_ms, cycle.now_ms)
-                for job in await store.sendable(ids, partitions, cycle.now_ms) if ids else []:
-                    await booking.end_at_horizon(cycle, store, job)
+                await booking.end_at_horizon(cycle, store, await store.sendable(ids, partitions, cycle.now_ms))
 
     async def _begin_due(self, under_way: DeliveryCycle) -> None:
         """Writes down every attempt that may begin now; it is sent once that is durable."""
@@ -194,18 +193,19 @@ class DeliveryHandler:
                 lane.window.refill(after, await store.next_due(lane.name, partitions, after, limit), limit)
             lane.update_alerts()
             slots |= dict.fromkeys(lane.take_ready(cycle.now_ms, ATTEMPTS_BEGUN_MAX), lane)
-        jobs = await store.sendable(slots, partitions, cycle.now_ms) if slots else []
-        under_way.give_back(slots.keys() - {job.id for job in jobs})  # ended meanwhile, or another owner's now
-        for job in jobs:
+        too_late: list[Job] = []
+        for job in await store.sendable(slots, partitions, cycle.now_ms):
             if schedule.is_past_horizon(job, slots[job.id].connector, cycle.now_ms):
-                await booking.end_at_horizon(cycle, store, job)
-                under_way.give_back([job.id])
+                too_late.append(job)
                 continue
             job.attempts += 1
             job.begun = job.attempts
             # The one in the row may come from a clock that was ahead: the horizon begins now at the latest.
             job.first_attempt_ms = min(job.first_attempt_ms or cycle.now_ms, cycle.now_ms)
             under_way.attempts.append(job)
+        await booking.end_at_horizon(cycle, store, too_late)
+        # The others ended meanwhile, are another owner's now, or have reached their horizon.
+        under_way.give_back(slots.keys() - {job.id for job in under_way.attempts})
         begin_attempts(cycle.writes, under_way.attempts, cycle.epochs, cycle.now_ms)
 
     # Memory

@@ -1,5 +1,6 @@
 """One command on its way to a connector."""
 
+from collections.abc import Container
 from typing import Literal
 
 from msgspec import Struct
@@ -22,6 +23,7 @@ class Job(Struct):
     record: Record
     partition: int
     traceparent: str | None
+    turn: bool = False  # whether everything before it on its payment has ended (I6)
     state: JobState = "waiting"
     changes: int = 0
     attempts: int = 0
@@ -30,6 +32,7 @@ class Job(Struct):
     doubts: int = 0  # attempts since then that may have had an effect, without a definite answer
     due_ms: int = 0
     begun: int | None = None  # the attempt in flight
+    done: int = 0  # the value that the connector or a person said was done
 
     @property
     def id(self) -> str:
@@ -39,3 +42,8 @@ class Job(Struct):
     def key(self) -> Key:
         """Its place in the schedule."""
         return self.due_ms, self.id
+
+    def may_be_sent(self, partitions: Container[int], now_ms: int) -> bool:
+        """Whether an attempt may begin now, by whoever owns these partitions."""
+        waits = self.turn and self.state == "waiting" and self.begun is None
+        return waits and self.due_ms <= now_ms and self.partition in partitions

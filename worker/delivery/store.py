@@ -1,10 +1,11 @@
 """Reads and writes the delivery worker's tables in sets of rows, inside the worker's transaction."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from worker.connector.answers import AttemptFate
 from worker.connector.command import decode_command
@@ -52,7 +53,6 @@ class CommandUpdate(Struct, frozen=True):
     """The new content of a command's row."""
 
     job: Job
-    done: int = 0
     operation_id: str | None = None
     code: str | None = None
     message: str | None = None
@@ -84,21 +84,16 @@ class Store:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def bodies(self, ids: Sequence[str]) -> dict[str, bytes]:
-        """The body with which each of these commands was taken over."""
-        rows = await self._connection.fetch(_SQL["known_commands"], list(ids))
-        return {row["command_id"]: row["body"] for row in rows}
-
-    async def take_over(self, jobs: Collection[Job], now_ms: int) -> dict[str, bool]:
-        """Adds the new commands among these to the schedule; returns their ids, each with whether it is its turn."""
+    async def take_over(self, jobs: Mapping[str, Job], now_ms: int) -> list[Job]:
+        """Adds the new commands among these to the schedule, and returns them: it may be their turn already."""
         rows = await self._connection.fetch(_SQL["take_over"], *columns([
             (job.id, job.partition, job.command.order_id, job.command.payment_id, job.command.sequence, job.operation,
              job.command.connector, job.command.value, *job.record.origin, job.record.key, job.record.value,
              encode_headers(job.record.headers), moment(job.record.timestamp_ms), job.traceparent, moment(job.due_ms),
              moment(now_ms))
-            for job in jobs
+            for job in jobs.values()
         ]))  # fmt: skip
-        return {row["command_id"]: row["turn"] for row in rows}
+        return [replace(jobs[row["command_id"]], turn=row["turn"]) for row in rows]
 
     async def pass_turns(self, ended: Sequence[Job], now_ms: int) -> list[tuple[str, Key]]:
         """The commands that follow these on their payments and whose turn it is now: each with its connector."""
@@ -132,10 +127,15 @@ class Store:
         )
         return [_key(row) for row in rows]
 
-    async def sendable(self, ids: Iterable[str], partitions: Iterable[int], now_ms: int) -> list[Job]:
-        """Those of these commands that may be sent now, as the table has them."""
-        rows = await self._connection.fetch(_SQL["sendable"], list(ids), moment(now_ms), list(partitions))
-        return [_job(row) for row in rows]
+    async def commands(self, ids: Iterable[str]) -> dict[str, Job]:
+        """These commands in any state, as the table has them."""
+        rows = await self._connection.fetch(_SQL["commands"], list(ids))
+        return {row["command_id"]: _job(row) for row in rows}
+
+    async def sendable(self, ids: Collection[str], partitions: Container[int], now_ms: int) -> list[Job]:
+        """Those of these commands that may be sent now."""
+        jobs = await self.commands(ids) if ids else {}
+        return [job for job in jobs.values() if job.may_be_sent(partitions, now_ms)]
 
     async def past_horizon(self, connector: str, partitions: Iterable[int], before_ms: int, now_ms: int) -> list[str]:
         """A connector's unknown commands that are due and whose first attempt was before this time."""
@@ -169,7 +169,7 @@ class Store:
         ])  # fmt: skip
         both.add_rows(_SQL["update_commands"], [
             (one.job.id, one.job.state, one.job.changes, one.job.uncertain, moment(one.job.due_ms),
-             moment_or_none(one.job.first_attempt_ms), one.done, one.operation_id, one.code, one.message,
+             moment_or_none(one.job.first_attempt_ms), one.job.done, one.operation_id, one.code, one.message,
              moment_or_none(one.ended_ms), one.attempt)
             for one in commands
         ])  # fmt: skip
@@ -189,11 +189,6 @@ class Store:
             if row["command_id"] is not None or key not in owners:  # a command of ours with this id came first
                 owners[key] = OperationOwner(row["command_id"], row["untouched"])
         return owners
-
-    async def commands(self, ids: Sequence[str]) -> dict[str, tuple[Job, int]]:
-        """These commands in any state, each with the value of it that was done."""
-        rows = await self._connection.fetch(_SQL["load_commands"], ids)
-        return {row["command_id"]: (_job(row), row["done"]) for row in rows}
 
     async def decisions(self, partitions: Iterable[int]) -> list[OperatorDecision]:
         """Decisions of people that are not applied yet, the first ones."""
@@ -242,8 +237,7 @@ def _job(row: Any) -> Job:
     )  # fmt: skip
     return Job(
         command=decode_command(row["body"]), operation=row["operation"], record=record, partition=row["partition"],
-        traceparent=row["traceparent"], state=row["state"], changes=row["changes"], attempts=row["attempts"],
-        uncertain=row["uncertain"], due_ms=milliseconds(row["due_at"]), begun=row["begun"],
-        first_attempt_ms=milliseconds_or_none(row["first_attempt_at"]),
-        doubts=row["doubts"],
+        traceparent=row["traceparent"], turn=row["turn"], state=row["state"], changes=row["changes"],
+        attempts=row["attempts"], uncertain=row["uncertain"], due_ms=milliseconds(row["due_at"]), begun=row["begun"],
+        first_attempt_ms=milliseconds_or_none(row["first_attempt_at"]), doubts=row["doubts"], done=row["done"],
     )  # fmt: skip

@@ -14,18 +14,18 @@ from worker.kafka.records import Record
 from worker.stream.cycle import Cycle
 
 
-async def take_over(cycle: Cycle, store: Store, records: Iterable[Record]) -> list[tuple[Job, bool]]:
-    """Adds the commands that were never taken over to the schedule; some of the other records are dead letters.
+async def take_over(cycle: Cycle, store: Store, records: Iterable[Record]) -> list[Job]:
+    """Adds the commands that were never taken over to the schedule, and returns them.
 
-    Returns each new command, and whether it is its turn on its payment.
+    Of the other records, some are dead letters.
     """
     if not (jobs := _read_jobs(cycle, records)):
         return []
-    turns = await store.take_over(jobs.values(), cycle.now_ms)
-    if repeated := jobs.keys() - turns.keys():
-        for command_id, before in (await store.bodies(list(repeated))).items():
-            _compare(cycle, jobs.pop(command_id).record, before)
-    return [(job, turns[job.id]) for job in jobs.values()]
+    new = await store.take_over(jobs, cycle.now_ms)
+    if repeated := jobs.keys() - {job.id for job in new}:
+        for before in (await store.commands(repeated)).values():
+            _compare(cycle, jobs[before.id].record, before.record)
+    return new
 
 
 def _read_jobs(cycle: Cycle, records: Iterable[Record]) -> dict[str, Job]:
@@ -36,7 +36,7 @@ def _read_jobs(cycle: Cycle, records: Iterable[Record]) -> dict[str, Job]:
         if job is None:
             continue
         if (earlier := jobs.get(job.id)) is not None:
-            _compare(cycle, job.record, earlier.record.value or b"")
+            _compare(cycle, job.record, earlier.record)
         else:
             jobs[job.id] = job
     return jobs
@@ -71,7 +71,7 @@ def _without_envelope(record: Record, event: Event) -> Record:
     return replace(record, value=bytes(event.data), headers=headers)
 
 
-def _compare(cycle: Cycle, record: Record, before: bytes) -> None:
+def _compare(cycle: Cycle, record: Record, before: Record) -> None:
     """Drops a repeat; a known `commandId` with another body is a dead letter and never sent."""
-    if record.value != before:
+    if record.value != before.value:
         cycle.dead_letter(record, "suspect", "this commandId was taken over before with another body")

@@ -42,12 +42,11 @@ class DeliveryRecovery:
 
     async def take_over_missing(self, command: Command, job: Job) -> None:
         """Adds a command whose record is gone, in the state that the ledger has booked; an outcome may change it."""
-        await self._store.take_over([job], self._cycle.now_ms)
+        await self._store.take_over({job.id: job}, self._cycle.now_ms)
         self._summary["forgotten"] += 1
         if command.state != "sent":
-            job.state, job.changes = command.state, 1
-            at_ms = self._cycle.now_ms
-            await self._store.update([CommandUpdate(job, command.done, command.operation_id, ended_ms=at_ms)])
+            job.state, job.changes, job.done = command.state, 1, command.done
+            await self._store.update([CommandUpdate(job, command.operation_id, ended_ms=self._cycle.now_ms)])
 
     async def take_back_outcomes(self, page: Sequence[Record]) -> None:
         """Books outcomes of commands and decisions of people, in the order of their records."""
@@ -101,12 +100,12 @@ class DeliveryRecovery:
         if await self._cycle.connection.fetchval(_SQL["applied_decision"], number):
             return
         action, command_id = _ACTIONS[kind], data["commandId"]
-        command = (await self._store.commands([command_id])).get(command_id) if command_id else None
+        job = (await self._store.commands([command_id])).get(command_id) if command_id else None
         decision = OperatorDecision(
-            id=number, action=action, order_id=data["orderId"], command_id=command_id if command else None,
+            id=number, action=action, order_id=data["orderId"], command_id=job.id if job else None,
             invoice_number=data["invoiceNumber"], settle_id=data["settleId"],
             value=data["value"] if action == "resolve" else None, operation_id=data["operationId"], by=data["by"],
-            reason=data["reason"], at_ms=read_time(data["at"]), changes=command[0].changes if command else None,
+            reason=data["reason"], at_ms=read_time(data["at"]), changes=job.changes if job else None,
         )  # fmt: skip
         await self._cycle.connection.execute(
             _SQL["take_back_decision"], number, action, self._cycle.partition_of(decision.order_id),
@@ -114,14 +113,14 @@ class DeliveryRecovery:
             decision.value, decision.operation_id, decision.by, decision.reason, moment(decision.at_ms),
         )  # fmt: skip
         self._summary["decisions"] += 1
-        if command is not None and why_not(*command, decision) is None:
-            await self._apply(*command, decision)
+        if job is not None and why_not(job, decision) is None:
+            await self._apply(job, decision)
 
-    async def _apply(self, job: Job, done: int, decision: OperatorDecision) -> None:
+    async def _apply(self, job: Job, decision: OperatorDecision) -> None:
         """Changes the command as decided, and closes its dead letter, unless a newer one exists."""
         if not await self._cycle.connection.fetchval(_SQL["died_since"], *job.record.origin, moment(decision.at_ms)):
             await self._store.close_dead_letters([(job, decision)])
-        if (update := update_of(job, done, decision, self._cycle.now_ms)) is not None:
+        if (update := update_of(job, decision, self._cycle.now_ms)) is not None:
             await self._store.update([update])
 
 
