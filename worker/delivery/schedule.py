@@ -18,29 +18,24 @@ def put_off(job: Job, connector: Connector, answer: Answer, now_ms: int) -> None
     Only an attempt that may have had an effect begins the horizon and moves the schedule on (R33). A connector that
     was not reached, was busy or refused everybody has done nothing yet (R34, R36).
     """
+    delays = connector.retry_seconds
     match answer.fate:
         case "unknown":
             job.uncertain, job.doubts = True, job.doubts + 1
-            job.due_ms = _next_attempt_ms(job, connector, now_ms, answer.hold_seconds)
+            delay = max(_spread(delays[min(job.doubts, len(delays)) - 1]), answer.hold_seconds or 0.0)
         case "not_sent" if answer.hold_seconds is None:
-            job.due_ms = _next_attempt_ms(job, connector, now_ms, first=True)
-        case "busy":  # the whole connector waits in memory; the command's due time also survives a change of owner
-            job.due_ms = now_ms + round(1000 * (answer.hold_seconds or 0))
-        case _:
-            job.due_ms = now_ms
-    if not job.uncertain:
+            delay = _spread(delays[0])
+        case _:  # not begun, or the whole connector waits: if it is busy, the due time also survives a change of owner
+            delay = answer.hold_seconds or 0.0
+    job.due_ms = now_ms + round(1000 * delay)
+    if job.uncertain:
+        job.due_ms = min(job.due_ms, _ends_ms(job, connector))
+    else:
         job.first_attempt_ms = None
 
 
-def _next_attempt_ms(
-    job: Job, connector: Connector, now_ms: int, hold_seconds: float | None = None, *, first: bool = False
-) -> int:
-    """By the connector's schedule (`first`: its first entry) or `Retry-After`; never past an unknown's horizon."""
-    delays = connector.retry_seconds
-    seconds = delays[0 if first else min(job.doubts, len(delays)) - 1]
-    seconds *= random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - only spreads the load
-    due = now_ms + round(1000 * max(seconds, hold_seconds or 0.0))
-    return min(due, _ends_ms(job, connector)) if job.uncertain else due
+def _spread(seconds: float) -> float:
+    return seconds * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - only spreads the load
 
 
 def longest_wait_ms(connectors: Iterable[Connector]) -> int:

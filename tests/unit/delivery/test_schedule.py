@@ -61,6 +61,14 @@ def test_an_unknown_command_keeps_its_horizon_while_the_connector_is_unreachable
     assert is_past_horizon(job, CONNECTOR, HOUR_MS + 1)
 
 
+def test_a_busy_connector_puts_no_unknown_command_off_beyond_its_horizon() -> None:
+    busy = Answer("busy", "http_429", "in an hour", hold_seconds=3_600.0)
+
+    job = attempt(attempt(new_job(), UNKNOWN, 1), busy, HOUR_MS - 60_000)
+
+    assert job.due_ms == HOUR_MS + 1
+
+
 def test_an_attempt_prevented_by_a_hand_over_is_due_at_once_and_begins_no_horizon() -> None:
     job = attempt(new_job(), NOT_BEGUN, 1)
     assert job.due_ms == 1
