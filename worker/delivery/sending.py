@@ -49,13 +49,10 @@ class Sending:
     def begin(self, job: Job, epoch: int, lane: Lane) -> None:
         """Sends one attempt, if the lease allows it; it leaves a result either way."""
         assert lane.connector is not None, "a lane without a connector sends nothing"
-        if self._control.may_send_for(job.partition):
-            client = self._clients.of(lane.connector)
-            task = asyncio.create_task(self._send(job, epoch, lane, client), name=f"send {job.id}")
-            self._clients.add_send(client, task)
-            self._in_flight[job.id] = job.partition, task
-        else:
-            self.skip(job, epoch, lane)
+        client = self._clients.of(lane.connector)
+        task = asyncio.create_task(self._send(job, epoch, lane, client), name=f"send {job.id}")
+        self._clients.add_send(client, task)
+        self._in_flight[job.id] = job.partition, task
 
     def skip(self, job: Job, epoch: int, lane: Lane) -> None:
         """Ends the attempt without sending it."""
@@ -82,7 +79,7 @@ class Sending:
 
     async def _send(self, job: Job, epoch: int, lane: Lane, client: Client) -> None:
         connector = client.connector
-        # A process may be frozen between creating the task and its first step, so the lease is checked again.
+        # Asked in the task itself: a process may be frozen between creating the task and its first step.
         if not self._control.may_send_for(job.partition):
             lane.give_back(job.id)
             if self._is_awaited(job):
