@@ -42,10 +42,10 @@ async def account(
     for row in await connection.fetch(_SQL["drop_dead_parked"], *columns(dead)):
         records[row["topic"], row["partition"]] -= row["number"]
     facts = {tuple(row.values()) for row in await connection.fetch(_SQL["facts_among"], *columns(dead))}
-    for one in dead:
-        place = one[0], one[1]
-        records[place] += one not in facts
-        ends[place] = max(one[2] + 1, ends.get(place, 0))
+    for topic, partition, offset in dead:
+        place = topic, partition
+        records[place] += (topic, partition, offset) not in facts
+        ends[place] = max(offset + 1, ends.get(place, 0))
 
 
 def last_replayed(page: Sequence[Record]) -> int:

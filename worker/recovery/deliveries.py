@@ -1,10 +1,10 @@
 """The delivery worker's part: takes commands over again, and books their outcomes without sending anything."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from worker.delivery.decisions import update_of, why_not
 from worker.delivery.job import Job
@@ -25,6 +25,15 @@ _SQL = load("worker.recovery")
 _ACTIONS = {kind: action for action, kind in DECIDED.items()}
 
 Json = Mapping[str, Any]
+
+
+class Outcome(Struct, frozen=True):
+    """What became of a command, as its message has it."""
+
+    number: int
+    """How often the command's state had changed."""
+    state: str
+    data: Json
 
 
 class DeliveryRecovery:
@@ -50,7 +59,7 @@ class DeliveryRecovery:
 
     async def take_back_outcomes(self, page: Sequence[Record]) -> None:
         """Books outcomes of commands and decisions of people, in the order of their records."""
-        outcomes: dict[str, tuple[int, str, Json]] = {}
+        outcomes: dict[str, Outcome] = {}
         for record in page:
             if not is_ours(record) or (id_parts := split_id(record)) is None:
                 continue
@@ -60,8 +69,8 @@ class DeliveryRecovery:
                 await self._book(outcomes)
                 outcomes = {}
                 await self._decision(number, kind, data)
-            elif subject not in outcomes or outcomes[subject][0] < number:
-                outcomes[subject] = number, kind, data
+            elif subject not in outcomes or outcomes[subject].number < number:
+                outcomes[subject] = Outcome(number, kind, data)
         await self._book(outcomes)
 
     async def finish(self) -> None:
@@ -73,24 +82,27 @@ class DeliveryRecovery:
         if self._last_decision:
             await self._cycle.connection.execute(_SQL["number_decisions_on"], self._last_decision)
 
-    async def _book(self, outcomes: Mapping[str, tuple[int, str, Json]]) -> None:
-        if not outcomes:
-            return
-        rows = [
-            (command_id, kind, number, data["value"] or 0, data["operationId"], data["code"], data["message"],
-             data["attempts"], _at(data))
-            for command_id, (number, kind, data) in outcomes.items()
-        ]  # fmt: skip
-        self._summary["outcomes"] += len(await self._cycle.connection.fetch(_SQL["set_outcomes"], *columns(rows)))
+    async def _book(self, outcomes: Mapping[str, Outcome]) -> None:
+        await self._set_outcomes([
+            (command_id, one.state, one.number, one.data["value"] or 0, one.data["operationId"], one.data["code"],
+             one.data["message"], one.data["attempts"], moment(read_time(one.data["at"])))
+            for command_id, one in outcomes.items()
+        ])  # fmt: skip
 
     async def _book_from_ledger(self) -> None:
         """Books outcomes that their topic has lost: a declined command must not be sent again beside its retry."""
-        rows = []
+        rows: list[tuple[Any, ...]] = []
+        now = moment(self._cycle.now_ms)
         async for row in self._cycle.connection.cursor(_SQL["waiting_by_order"]):
             commands = decode_order(row["document"]).commands
-            for command in (commands[one] for one in row["ids"] if one in commands and commands[one].state != "sent"):
-                booked = command.command_id, command.state, _changes(command), command.done, command.operation_id
-                rows.append((*booked, None, None, 0, moment(self._cycle.now_ms)))
+            rows += [
+                (one.command_id, one.state, _changes(one), one.done, one.operation_id, None, None, 0, now)
+                for command_id in row["ids"]
+                if (one := commands.get(command_id)) is not None and one.state != "sent"
+            ]
+        await self._set_outcomes(rows)
+
+    async def _set_outcomes(self, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
             self._summary["outcomes"] += len(await self._cycle.connection.fetch(_SQL["set_outcomes"], *columns(rows)))
 
@@ -127,7 +139,3 @@ class DeliveryRecovery:
 def _changes(command: Command) -> int:
     """How many outcomes and decisions the ledger has booked for this command."""
     return max(1, len(command.marks) + (not command.in_flight and not command.by_hand))
-
-
-def _at(data: Json) -> datetime:
-    return moment(read_time(data["at"]))

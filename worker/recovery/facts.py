@@ -169,11 +169,12 @@ class FactRecovery:
 
     async def _must_agree(self, carried: dict[str, dict[int, Journaled]]) -> None:
         """Facts that both have must be equal; else a worker has decided on this database since it was restored."""
-        facts = [(order_id, one) for order_id, mine in carried.items() for one in mine.values()]
-        row = await self._cycle.connection.fetchrow(
-            _SQL["differing_facts"], [order_id for order_id, _ in facts], [one.sequence for _, one in facts],
-            [bytes(one.fact) for _, one in facts], [bytes(one.terms) for _, one in facts],
-        )  # fmt: skip
+        facts = [
+            (order_id, one.sequence, bytes(one.fact), bytes(one.terms))
+            for order_id, mine in carried.items()
+            for one in mine.values()
+        ]
+        row = await self._cycle.connection.fetchrow(_SQL["differing_facts"], *columns(facts))
         if row is not None:
             raise RecoveryError(
                 f"order {row['order_id']}: fact {row['sequence']} in this database differs from the one in Kafka: a "
@@ -191,15 +192,14 @@ class FactRecovery:
 
     async def _must_be_the_same(self, records: Sequence[Record]) -> None:
         """Amount, sequence and ids of every command must be those with which connectors were asked."""
-        rows = [(orjson.loads(record.value or b"{}"), type_of(record)) for record in records]
-        differs = await self._cycle.connection.fetchval(
-            _SQL["differing_commands"],
-            *(
-                [data[name] for data, _ in rows]
-                for name in ("orderId", "commandId", "requestId", "paymentId", "sequence")
-            ),
-            [kind.removeprefix("command.") for _, kind in rows], [data["value"] for data, _ in rows],
-        )  # fmt: skip
+        commands = [
+            (data["orderId"], data["commandId"], data["requestId"], data["paymentId"], data["sequence"],
+             type_of(record).removeprefix("command."), data["value"])
+            for record in records for data in [orjson.loads(record.value or b"{}")]
+        ]  # fmt: skip
+        if not commands:
+            return
+        differs = await self._cycle.connection.fetchval(_SQL["differing_commands"], *columns(commands))
         if differs is not None:
             raise RecoveryError(
                 f"command {differs} in this database differs from the one in Kafka: a person must look at its order"

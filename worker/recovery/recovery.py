@@ -157,13 +157,11 @@ class Recovery:
                 await facts.take_back_commands(page)
             await facts.publish_states()
         await self._reserve_dead_letter_numbers()
-        for topic in LedgerHandler.topics:
-            for partition in self._partitions:
-                async for page in self._read(topic + names.DEAD_LETTER_SUFFIX, partition):
-                    found = await dead_letters.take_back(
-                        self._connection, page, self._settings.topic_prefix, self.summary, "ledger"
-                    )
-                    await dead_letters.account(self._connection, found, facts.records, facts.next_offsets)
+        async for page in self._read_all(*_dead_letters_of(LedgerHandler)):
+            found = await dead_letters.take_back(
+                self._connection, page, self._settings.topic_prefix, self.summary, "ledger"
+            )
+            await dead_letters.account(self._connection, found, facts.records, facts.next_offsets)
         await facts.account()
         self.summary.warnings += await go_on_from(self._settings, self._connection, self._bounds)
 
@@ -171,35 +169,28 @@ class Recovery:
         """New dead letters must not get the numbers that replays use for those of the lost database."""
         await self._read_inputs_from(REPLAYED_TOPICS)
         last = 0
-        for topic in REPLAYED_TOPICS:
-            for partition in self._partitions:
-                async for page in self._read(topic, partition):
-                    last = max(last, dead_letters.last_replayed(page))
+        async for page in self._read_all(*REPLAYED_TOPICS):
+            last = max(last, dead_letters.last_replayed(page))
         if last:
             await self._connection.execute(_SQL["number_dead_letters_on"], last)
 
     async def _delivery(self, cycle: Cycle) -> None:
         await self._use_schema("delivery")
         deliveries = DeliveryRecovery(cycle, self.summary)
-        for partition in self._partitions:
-            async for page in self._read(names.COMMANDS + names.DEAD_LETTER_SUFFIX, partition):
-                await dead_letters.take_back(
-                    self._connection, page, self._settings.topic_prefix, self.summary, "delivery"
-                )
+        async for page in self._read_all(*_dead_letters_of(DeliveryHandler)):
+            await dead_letters.take_back(self._connection, page, self._settings.topic_prefix, self.summary, "delivery")
         await self._take_over(cycle, deliveries)
-        for partition in self._partitions:
-            async for page in self._read(names.OUTCOMES, partition):
-                await deliveries.take_back_outcomes(page)
+        async for page in self._read_all(names.OUTCOMES):
+            await deliveries.take_back_outcomes(page)
         await deliveries.finish()
 
     async def _take_over(self, cycle: Cycle, deliveries: DeliveryRecovery) -> None:
         """Adds every command to the schedule that Kafka has, or that it has lost."""
         await self._read_inputs_from((names.COMMANDS,))
-        for partition in self._partitions:
-            async for page in self._read(names.COMMANDS, partition):
-                await deliveries.take_back_commands(page)
-                await write_dead_letters(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
-                await outbox.flush(cycle)
+        async for page in self._read_all(names.COMMANDS):
+            await deliveries.take_back_commands(page)
+            await write_dead_letters(cycle, self._settings.topic_prefix, self._dead_letter_bytes)
+            await outbox.flush(cycle)
         ends = {(names.COMMANDS, partition): self._bounds[names.COMMANDS, partition][1]
                 for partition in self._partitions}  # fmt: skip
         await advance_positions(self._connection, ends)
@@ -224,6 +215,13 @@ class Recovery:
                 for topic in _written_by(role) for partition in self._partitions}  # fmt: skip
         await note_published(self._connection, ends)
 
+    async def _read_all(self, *topics: str) -> AsyncIterator[list[Record]]:
+        """Every partition of these topics, one after another."""
+        for topic in topics:
+            for partition in self._partitions:
+                async for page in self._read(topic, partition):
+                    yield page
+
     async def _read(self, topic: str, partition: int) -> AsyncIterator[list[Record]]:
         place = topic, partition
         first, end = self._ranges[place]
@@ -241,4 +239,8 @@ class Recovery:
 
 
 def _written_by(role: Role) -> tuple[str, ...]:
-    return (*role.outputs, *(topic + names.DEAD_LETTER_SUFFIX for topic in role.topics))
+    return (*role.outputs, *_dead_letters_of(role))
+
+
+def _dead_letters_of(role: Role) -> tuple[str, ...]:
+    return tuple(topic + names.DEAD_LETTER_SUFFIX for topic in role.topics)
