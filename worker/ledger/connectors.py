@@ -18,7 +18,7 @@ REMEDY = "name it in the connectors file, then send SIGHUP to the workers"
 
 
 class Connectors:
-    """The file in force; it changes only in `reload`, between two cycles."""
+    """The file in force. It changes only in `reload`, which may come in the middle of a cycle."""
 
     def __init__(self, settings: Settings) -> None:
         self._in_force = ConnectorsInForce(settings.connectors_file)

@@ -68,7 +68,8 @@ class LedgerCycle:
             folds[read.fact.order_id].chain = record.partition  # the order's home may belong to another worker
         for fold in folds.values():
             await decider.decide_due(fold)
-        self.tally.traced += [fact for fact in facts if fact[1].traceparent] if tracing.on else []
+        if tracing.on:
+            self.tally.traced += [(record, read) for record, read in facts if read.traceparent]
         for record, read in facts:
             fold = folds[read.fact.order_id]
             if fold.home != record.partition:
