@@ -136,7 +136,8 @@ class Soak:
         expected = [sum(order.settled for order in self._sent), sum(order.refunded for order in self._sent)]
         booked = [sum(account.ledger[name] for account in plain) for name in ("settled", "refunded")]
         for account in verdict.accounts:
-            _say(f"{account.connector}: {account.payments} payments, {len(account.differences)} differ from its own book")
+            differ = len(account.differences)
+            _say(f"{account.connector}: {account.payments} payments, {differ} differ from its own book")
             for difference in account.differences:
                 _say(f"  {difference}")
         _say(f"plain orders: settled and refunded {booked}, expected {expected}")
