@@ -142,8 +142,9 @@ def _invoices(order: Order) -> list[Json]:
     """Every invoice with how much of it is done (reference value) and its status."""
     lacks, refunds = lacking.per_invoice(order.lacks), _refunds_per_invoice(order)
     captured = _captured_per_sale(order, lacks)
-    waiting = {demand.cause_id for demand in order.demands if demand.cause_kind == "invoice"}
-    unsent = _unsent_returns(order, refunds, waiting)
+    waiting = lacking.summed((one.cause_id, one.amount) for one in order.demands if one.cause_kind == "invoice")
+    dropped = _dropped_returns(order, refunds, waiting)
+    unsent = _unsent_returns(order, refunds, waiting, dropped)
     found = []
     for number, invoice in order.invoices.items():
         if invoice.standalone:
@@ -152,7 +153,7 @@ def _invoices(order: Order) -> list[Json]:
             done = captured[number]
             status = _lack_status(lacks.get(number, ())) or ("settled" if done == invoice.due else "accepted")
         else:
-            done, status = unsent.get(number) or _return_state(refunds[number], number in waiting)
+            done, status = unsent.get(number) or _return_state(refunds[number], number in waiting, number in dropped)
             done = min(done, invoice.value)  # a refund may have taken along what was too small of others
         found.append(
             {
@@ -211,7 +212,19 @@ def _lack_status(lacks: Sequence[Lack]) -> str | None:
     return "short" if "short" in kinds else None
 
 
-def _return_state(refunds: Sequence[Command], waits: bool) -> tuple[int, str]:
+def _dropped_returns(order: Order, refunds: Mapping[str, Sequence[Command]], waiting: Mapping[str, int]) -> set[str]:
+    """The returns of which at least a part was dropped, with what it would have returned; the newest first (R39)."""
+    left, found = order.dropped, set()
+    for number, invoice in reversed(order.invoices.items()) if left else ():
+        asked = sum(one.reference for one in refunds.get(number, ()) if one.retry_of is None)
+        unasked = 0 if invoice.output else invoice.value - asked - waiting.get(number, 0)
+        if left > 0 and unasked > 0:
+            found.add(number)
+            left -= unasked
+    return found
+
+
+def _return_state(refunds: Sequence[Command], waits: bool, dropped: bool) -> tuple[int, str]:
     done = sum(command.done_reference for command in refunds if command.state == "succeeded")
     if any(command.abandoned or (command.missing and command.state != "succeeded") for command in refunds):
         return done, "refund_failed"
@@ -221,10 +234,12 @@ def _return_state(refunds: Sequence[Command], waits: bool) -> tuple[int, str]:
         return done, "refund_waiting"
     if any(command.in_flight for command in refunds):
         return done, "accepted"
-    return done, "refunded"
+    return done, "refund_failed" if dropped else "refunded"
 
 
-def _unsent_returns(order: Order, refunds: Container[str], waiting: Container[str]) -> dict[str, tuple[int, str]]:
+def _unsent_returns(
+    order: Order, refunds: Container[str], waiting: Container[str], dropped: Container[str]
+) -> dict[str, tuple[int, str]]:
     """The done amount and status of each return without a refund command."""
     found: dict[str, tuple[int, str]] = {}
     too_small = order.refund_crumbs
@@ -233,7 +248,7 @@ def _unsent_returns(order: Order, refunds: Container[str], waiting: Container[st
             continue
         if number in waiting:
             found[number] = 0, "refund_waiting"
-        elif order.dropped:
+        elif number in dropped:
             found[number] = 0, "refund_failed"
         elif too_small > 0:  # it rounded to zero, and goes with the next refund (R26)
             too_small -= invoice.value

@@ -233,3 +233,23 @@ def test_with_interest_the_done_amount_of_a_return_never_exceeds_its_value() -> 
 
     assert scenario.commands == "settle 20, refund 8, refund 1"
     assert (scenario.invoice("r1")["done"], scenario.invoice("r1")["status"]) == (4, "refunded")
+
+
+def test_a_return_of_which_a_part_was_dropped_has_failed() -> None:
+    """VTEX logs as refunded what the connector never refunded."""
+    scenario = Scenario().script("settle", "hold").play("Out 6000; Out 2000; return 4000; declined settle 6000")
+    assert (scenario.invoice("r1")["status"], scenario.invoice("r1")["done"]) == ("refund_waiting", 2000)
+
+    scenario.play("abandon settle 6000")
+
+    assert (scenario.invoice("r1")["status"], scenario.invoice("r1")["done"]) == ("refund_failed", 2000)
+
+
+def test_with_interest_a_return_is_refunded_though_another_one_was_dropped() -> None:
+    """One cent of the first return was too small to be sent, and went with the second."""
+    scenario = Scenario(pay("p1", 30, reference=100)).play("Out 50; Out 40; return 51; return 38")
+
+    scenario.script("settle", "hold").play("Out 9; return 5; declined settle 3; abandon settle 3")
+
+    shown = {number: scenario.invoice(number)["status"] for number in ("r1", "r2", "r3")}
+    assert shown == {"r1": "refunded", "r2": "refunded", "r3": "refund_failed"}
