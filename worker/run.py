@@ -46,7 +46,7 @@ def ops_command() -> None:
     OPS_VIEW_TOKEN (may look). Runs until SIGTERM, then ends with 0.
     """
     try:
-        from worker.ops.command import run_ops
+        from worker.ops.runner import run_ops
     except ModuleNotFoundError as missing:
         fail(f"{missing.name} is not installed: `pip install partial-settlement[ops]` brings what the view needs")
     raise SystemExit(run(run_ops(with_embedded_stack(load()))))

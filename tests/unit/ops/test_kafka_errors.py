@@ -17,7 +17,7 @@ from mode.timers import Timer
 from structlog.testing import capture_logs
 
 from worker import telemetry
-from worker.ops.command import run_ops
+from worker.ops.runner import run_ops
 from worker.ops.view import View
 from worker.settings import load
 
