@@ -88,12 +88,11 @@ def list_command(
         return found, await awaited_connectors(connection, order_id=order, merchant=merchant)
 
     found, awaited = with_connection(read)
-    total = f"{found.total:,}{'' if found.is_exact else ' or more'}"
-    cut = f"{len(found.latest):,} of {total} amounts; --limit shows more" if len(found.latest) < found.total else ""
+    count = f"{found}{'; --limit shows more' if len(found.latest) < found.total else ''}"
     if as_json:
         show_json(found.latest)
-        if cut:
-            show(err(), cut)  # not in the list, whose form programs know
+        if len(found.latest) < found.total:
+            show(err(), count)  # not in the list, whose form programs know
         return
     console = out()
     for one in awaited:
@@ -102,7 +101,8 @@ def list_command(
                            "add it to the file, then send SIGHUP to the workers", "yellow"))  # fmt: skip
     if not found.latest:
         if not awaited:
-            show(console, cell("nothing needs a person", "green"))
+            filtered = any((need, order, merchant))
+            show(console, cell(f"nothing{' that matches' if filtered else ''} needs a person", "green"))
         return
     now = datetime.now(UTC)
     console.print(table(
@@ -112,7 +112,6 @@ def list_command(
           one.message, f"{one.noted} is noted" if one.noted else ", ".join(one.acts)) for one in found.latest],
         right=("since",),
     ))  # fmt: skip
-    count = cut or pluralize(found.total, "amount")
     show(console, cell(f"{count}; `settlement commands show ID` tells more", "dim"))
 
 

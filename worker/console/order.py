@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.console.explaining import show_entries
-from worker.console.problems import fail
 from worker.console.running import AsJson, run
 from worker.console.screen import Cell, cell, moment, out, plain, show, show_json, table
 from worker.domain.money import to_major
@@ -44,15 +43,13 @@ def order_command(
 ) -> None:
     """Show one order: balances, invoices, timeline, what was asked and what the connector did."""
     page = run(_page(with_embedded_stack(load()), order_id))
-    if page is None:
-        fail(f"no order {order_id} is known")
     if as_json:
         show_json(page.as_json(explain))
     else:
         show_order(out(), page, explain)
 
 
-async def _page(settings: Settings, order_id: str) -> OrderPage | None:
+async def _page(settings: Settings, order_id: str) -> OrderPage:
     async with snapshot(settings.database, name="settlement-order") as connection:
         return await read_order(connection, order_id)
 

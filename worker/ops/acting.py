@@ -16,13 +16,13 @@ from worker import telemetry
 from worker.domain.money import EXPONENTS, MAX_MINOR
 from worker.domain.objection import changed_since
 from worker.kafka.sink import Sink
-from worker.ops import orders, words
-from worker.ops.needs import parse_letter_id
+from worker.ops import words
+from worker.ops.query import parse_letter_id, parse_number
 from worker.ops.site import Site
 from worker.people import commands, dead_letters, discarding, replaying
 from worker.people.acting import Action, Actor, Refused
 from worker.people.commands import EarlierDecision
-from worker.people.needs import needs
+from worker.people.needs import find_needs
 from worker.postgres.connecting import Connection, connected
 from worker.settings import Settings
 
@@ -124,7 +124,7 @@ async def _on_command(connection: Connection, action: Action, given: dict[str, s
 
 def _changes_seen(given: dict[str, str]) -> int | None:
     """How often the command had changed when the person saw its page; None: the page is made only now."""
-    return orders.parse_number(given["changes"], -1) if "changes" in given else None
+    return parse_number(given["changes"], -1) if "changes" in given else None
 
 
 def _with_result(proposal: Proposal, given: dict[str, str]) -> Proposal:
@@ -152,7 +152,7 @@ def _with_result(proposal: Proposal, given: dict[str, str]) -> Proposal:
 
 async def _on_amount(connection: Connection, given: dict[str, str]) -> Proposal:
     order_id, invoice, settle_id = given["order"], given.get("invoice"), given.get("settle")
-    for need in await needs(connection, order_id=order_id):
+    for need in (await find_needs(connection, order_id=order_id)).latest:
         named = need.command_id, need.invoice_number, need.settle_id
         if need.acts and named == (None, invoice or None, settle_id or None):
             amount = f"the lapsed amount of invoice {invoice}" if invoice else f"the automatic settlement {settle_id}"

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -24,8 +24,10 @@ def _source(name: str) -> str:
     return (resources.files("worker.ops") / "templates" / name).read_text("utf-8")
 
 
-def _as_query(text: str) -> str:
-    return quote(text, safe="")
+def _link(path: str, **query: object) -> str:
+    """The address of a page, without what is empty in its query."""
+    given = urlencode({name: value for name, value in query.items() if value}, quote_via=quote)
+    return f"{path}?{given}" if given else path
 
 
 def _ago(at: datetime, now: datetime) -> str:
@@ -47,11 +49,11 @@ _environment.filters |= {
     "clock": words.clock,
     "duration": words.duration,
     "ago": _ago,
-    "as_query": _as_query,
     "short": short,
     "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False, default=str),
 }
 _environment.globals |= {
+    "link": _link,
     "need_texts": words.NEEDS, "operation_texts": words.OPERATIONS, "act_texts": words.ACTS,
     "button_texts": words.BUTTONS, "alert_texts": words.ALERTS, "status_names": words.STATUSES,
     "meanings": MEANINGS, "kept_days": KEPT_AFTER_END_MS // DAY_MS, "letter_status": describe_status,

@@ -1,15 +1,12 @@
 """Log-in and log-out, and the middleware that lets no request pass without a session, and no form of another site."""
 
-from collections.abc import Awaitable, Callable
-
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from yarl import URL
 
 from worker import telemetry
 from worker.ops.guard import COOKIE, SESSION, SESSION_SECONDS, Session, is_cross_origin, names_loopback
 from worker.ops.site import Site
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Raised for bodies that no browser sends: an unknown charset or compression, no boundary, bytes that are not text.
 UNREADABLE_FORM = (ValueError, LookupError, RuntimeError, web.RequestPayloadError)

@@ -9,11 +9,12 @@ from aiohttp import web
 from yarl import URL
 
 from worker.ops import charts
+from worker.ops.query import filters, parse_number
 from worker.ops.row import Row
 from worker.ops.site import Site
 from worker.ops.words import STATUSES
-from worker.people.needs import Need, needs
-from worker.people.orders import OrderPage, read_order
+from worker.people.needs import find_needs
+from worker.people.orders import read_order
 
 PAGE_ORDERS = 50
 PAGES_MAX = 200
@@ -24,7 +25,7 @@ LIVE_STATUSES = frozenset(STATUSES) - {"finished", "canceled"}
 
 async def orders_page(site: Site, request: web.Request) -> web.Response:
     """Live orders, latest change first; with `q`, all orders whose id begins with it."""
-    wanted = {name: request.query.get(name, "").strip() for name in ("q", "status", "merchant", "connector")}
+    wanted = filters(request, "q", "status", "merchant", "connector")
     if wanted["q"]:
         return await _search(site, request, wanted)
     page = min(PAGES_MAX, max(1, parse_number(request.query.get("page"), 1)))
@@ -34,38 +35,25 @@ async def orders_page(site: Site, request: web.Request) -> web.Response:
         request, "orders.html", wanted=wanted, found=None, total=len(rows), page=page, first=first,
         rows=heapq.nlargest(first + PAGE_ORDERS, rows, key=_changed_at)[first:],
         pages=min(PAGES_MAX, -(-len(rows) // PAGE_ORDERS)),
-        merchants=sorted({merchant for _, merchant in site.view.totals.money}),
-        connectors=sorted({connector for connector, _ in site.view.totals.in_flight}),
+        merchants=site.view.totals.merchants(), connectors=site.view.totals.connectors(),
     )  # fmt: skip
 
 
 async def order_page(site: Site, request: web.Request) -> web.Response:
     """Everything about one order; the latest `LATEST_MAX` of each list, or the whole lists with `all`."""
     order_id = request.query.get("id", "")
-    page, needing = await _read(site, order_id)
-    if page is None:
-        text = f"No message has ever named the order {order_id}. Ids are compared letter by letter."
-        return site.message(request, 404, "No such order", text)
+    async with site.reader.snapshot() as connection:
+        page = await read_order(connection, order_id)
+        needing = await find_needs(connection, order_id=order_id)
     state = page.state
     payments = state["payments"] if state else []
     return site.show(
         request, "order.html", order_id=order_id, page=page, state=state,
         whole=charts.authorization(payments), bars=[(one, charts.authorization([one])) for one in payments],
         steps=charts.money_steps(page),
-        needing=needing, currency=state["currency"] if state else None,
+        needing=needing.latest, currency=state["currency"] if state else None,
         most=sys.maxsize if "all" in request.query else LATEST_MAX,
     )  # fmt: skip
-
-
-async def _read(site: Site, order_id: str) -> tuple[OrderPage | None, list[Need]]:
-    async with site.reader.snapshot() as connection:
-        page = await read_order(connection, order_id)
-        return page, await needs(connection, order_id=order_id) if page is not None else []
-
-
-def parse_number(text: str | None, default: int) -> int:
-    """Returns a number of at most 19 ASCII digits, and `default` for any other text."""
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 20 else default
 
 
 async def _search(site: Site, request: web.Request, wanted: dict[str, str]) -> web.Response:

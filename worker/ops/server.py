@@ -1,30 +1,24 @@
 """The web server: routes, and the middleware around every page: session, headers, errors in one sentence."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from importlib import resources
 
-import asyncpg
 from aiohttp import web
-from aiokafka.errors import KafkaError
+from aiohttp.typedefs import Handler
 
-from worker import telemetry
 from worker.health import live, metrics, readiness
-from worker.kafka.refusals import describe_kafka_error
 from worker.listening import address, listen
 from worker.ops.acting import FORM_BYTES_MAX, act, act_page
+from worker.ops.dead_letters import dead_letter_page, dead_letters_page
+from worker.ops.failures import explain
 from worker.ops.guard import HEADERS, SESSION
 from worker.ops.login import SessionMiddleware, login, login_page, logout
-from worker.ops.needs import command_page, dead_letter_page, dead_letters_page, needs_page
+from worker.ops.needs import command_page, needs_page
 from worker.ops.now import now_page
 from worker.ops.orders import order_page, orders_page
 from worker.ops.site import Site
 from worker.ops.updates import ChangeStreams
-from worker.people.acting import Refused
-from worker.postgres.connecting import DatabaseUrlError
-from worker.postgres.refusals import describe_postgres_error
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Page = Callable[[Site, web.Request], Awaitable[web.StreamResponse]]
 
 PAGES: dict[str, Page] = {
@@ -34,20 +28,6 @@ PAGES: dict[str, Page] = {
 STATIC = {"ops.css": "text/css", "ops.js": "text/javascript", "icon.svg": "image/svg+xml"}
 # Paths that need no session: they say nothing about orders or money.
 OPEN_PATHS = frozenset(("/live", "/ready", "/metrics", "/login", *(f"/static/{name}" for name in STATIC)))
-
-# Errors that pass by themselves or are fixed at the database: it does not answer, refuses the log-in, is full, was
-# stopped by its operator, holds a lock, ran into a timeout, or is a standby that cancelled a read for its replay.
-DATABASE_UNAVAILABLE = (
-    asyncpg.PostgresConnectionError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError,
-    asyncpg.InsufficientResourcesError, asyncpg.OperatorInterventionError, asyncpg.LockNotAvailableError,
-    asyncpg.TransactionRollbackError, asyncpg.InvalidTransactionStateError,
-    asyncpg.InterfaceError, asyncpg.InternalClientError, DatabaseUrlError, OSError, TimeoutError,
-)  # fmt: skip
-# A database that was not migrated, or a login without the rights that it needs.
-DATABASE_NOT_SET_UP = (
-    asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError,
-    asyncpg.InsufficientPrivilegeError,
-)  # fmt: skip
 
 
 class Server:
@@ -126,53 +106,12 @@ class Server:
         """Answers an error with a page of one sentence."""
         try:
             return await handler(request)
-        except Refused as problem:
-            return self._site.message(request, 409, "That cannot be done", f"{problem}.")
         except web.HTTPNotFound:
             return self._site.message(request, 404, "No such page", "There is nothing at this address.")
-        except KafkaError as problem:
-            telemetry.log.warning(
-                "Kafka did not answer a page", problem=describe_kafka_error(problem), path=request.path
-            )
-            return self._site.message(request, 503, "No answer from Kafka", "Try again later; nothing is done twice.")
-        except (web.HTTPException, asyncio.CancelledError):
+        except web.HTTPException:
             raise
         except Exception as problem:  # noqa: BLE001 - whatever it is, a page answers it
-            return self._explain_failure(request, problem)
-
-    def _explain_failure(self, request: web.Request, problem: Exception) -> web.Response:
-        """Logs a database that cannot serve us in one line, and a defect of ours with its traceback."""
-        if isinstance(problem, asyncpg.ReadOnlySQLTransactionError):
-            telemetry.log.warning(
-                "the database refuses a page's write", problem=describe_postgres_error(problem), path=request.path
-            )
-            why = "Nothing was done. It is a standby, or set to read only: DATABASE_URL must name the primary."
-            return self._site.message(request, 503, "The database is read-only", why)
-        if isinstance(problem, asyncpg.InsufficientPrivilegeError) and request.method == "POST":
-            telemetry.log.warning(
-                "the database login may only look", problem=describe_postgres_error(problem), path=request.path
-            )
-            why = "Nothing was done. DATABASE_URL of `settlement ops` needs a login of the role settlement_operator."
-            return self._site.message(request, 503, "This login may only look", why)
-        if isinstance(problem, DATABASE_UNAVAILABLE):
-            telemetry.log.warning(
-                "the database did not answer a page", problem=describe_postgres_error(problem), path=request.path
-            )
-            return self._site.message(
-                request, 503, "No answer from the database", "The page is back when the database is."
-            )
-        if isinstance(problem, DATABASE_NOT_SET_UP):
-            telemetry.log.warning(
-                "the database lacks what a page asks for", problem=describe_postgres_error(problem), path=request.path
-            )
-            why = "Tables are missing, or this login may not read them: the log of `settlement ops` says which."
-            return self._site.message(request, 503, "The database lacks what this page shows", why)
-        if isinstance(problem, asyncpg.CharacterNotInRepertoireError):  # U+0000, which PostgreSQL stores in no text
-            return self._site.message(
-                request, 404, "There is no such name", "Nothing can have the name in this address."
-            )
-        telemetry.log.error("a page failed", exc_info=problem, path=request.path)
-        return self._site.message(request, 500, "This page broke", "The log of `settlement ops` says why.")
+            return explain(self._site, request, problem)
 
 
 async def _ready(site: Site, _: web.Request) -> web.Response:

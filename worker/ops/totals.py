@@ -35,6 +35,12 @@ class Totals:
         self.open_commands: dict[str, OpenCommand] = {}
         """By command id."""
 
+    def merchants(self) -> list[str]:
+        return sorted({merchant for _, merchant in self.money})
+
+    def connectors(self) -> list[str]:
+        return sorted({connector for connector, _ in self.in_flight})
+
     @classmethod
     def of(cls, rows: Iterable[Row]) -> "Totals":
         totals = cls()

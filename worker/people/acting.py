@@ -22,6 +22,10 @@ class Refused(Exception):
     """One sentence: why it cannot be done, and what can."""
 
 
+class NotFoundError(Refused):
+    """Nothing has the name that was given."""
+
+
 class Actor(Struct, frozen=True):
     """A person, and why they act; raises `Refused` if either is missing."""
 

@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 from worker.domain.money import MAX_MINOR, to_major
 from worker.domain.objection import DecisionKind, changed_since, objection
 from worker.domain.possible import why_not_asked_again, why_not_done, why_not_given_up
-from worker.people.acting import Actor, HumanDecision, Refused, record_act, refuse_unstorable
+from worker.people.acting import Actor, HumanDecision, NotFoundError, Refused, record_act, refuse_unstorable
 from worker.people.needs import acts_on, read_ledger_order, read_ledger_view
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
@@ -54,7 +54,7 @@ class EarlierDecision(Struct, frozen=True):
 
 
 async def read_command(connection: Connection, command_id: str) -> Json:
-    """The command as its tables have it, with what was asked; raises `Refused` for one that is not known."""
+    """The command as its tables have it, with what was asked; raises `NotFoundError` for one that is not known."""
     row = await _row(connection, command_id)
     asked = msgspec.json.decode(row.pop("body"))
     return row | {name: asked.get(name) for name in ("currency", "merchant", "cause")} | {"asked": asked}
@@ -125,7 +125,7 @@ async def abandon_amount(
         refuse_unstorable(what, text or "")
     home = await connection.fetchval(_SQL["home_of_order"], order_id)
     if home is None:
-        raise Refused(f"no order {order_id} is known")
+        raise NotFoundError(f"no order {order_id} is known")
     order = await read_ledger_order(connection, order_id)
     decision = HumanDecision(actor=actor, action="abandon", order_id=order_id, invoice=invoice, settle_id=settle_id)
     if refusal := why_not_given_up(order, order_id, invoice, settle_id):
@@ -202,5 +202,7 @@ async def _row(connection: Connection, command_id: str) -> Json:
     refuse_unstorable("a command's id", command_id)
     row = await connection.fetchrow(_SQL["show_command"], command_id)
     if row is None:
-        raise Refused(f"no command {command_id} is known; `settlement commands list` shows those that need a person")
+        raise NotFoundError(
+            f"no command {command_id} is known; `settlement commands list` shows those that need a person"
+        )
     return dict(row)

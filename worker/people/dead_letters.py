@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from worker.kafka import names
 from worker.kafka.dead_letters import ReasonCode, replay_of
 from worker.kafka.records import Record
-from worker.people.acting import Refused
+from worker.people.acting import NotFoundError
 from worker.people.undecided import undecided
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
@@ -150,10 +150,10 @@ async def find_open(connection: Connection, wanted: Filter) -> list[tuple[int, s
 
 
 async def read(connection: Connection, ids: Sequence[int]) -> list[DeadLetter]:
-    """The dead letters with these ids; `Refused` if one does not exist."""
+    """The dead letters with these ids; `NotFoundError` if one does not exist."""
     rows = await connection.fetch(_SQL["read_dead_letters"], [one for one in ids if 0 < one <= ID_MAX])
     if missing := set(ids).difference(row["id"] for row in rows):
-        raise Refused(f"no dead letter {min(missing)} is known; `settlement dlq list` shows those that are open")
+        raise NotFoundError(f"no dead letter {min(missing)} is known; `settlement dlq list` shows those that are open")
     return [_letter(row) for row in rows]
 
 

@@ -60,18 +60,15 @@ class Needs(Struct, frozen=True):
     is_exact: bool
     """False: there are more than were looked at."""
 
-
-async def needs(
-    connection: Connection, *, need: str | None = None, order_id: str | None = None, merchant: str | None = None,
-    limit: int = 500,
-) -> list[Need]:  # fmt: skip
-    """What needs a person, latest first."""
-    return (await find_needs(connection, need=need, order_id=order_id, merchant=merchant, limit=limit)).latest
+    def __str__(self) -> str:
+        """`174 amounts`, `2 of 174 amounts`, `200 of 5,000 or more amounts`."""
+        total = f"{self.total:,}{'' if self.is_exact else ' or more'} amount{'' if self.total == 1 else 's'}"
+        return total if len(self.latest) == self.total else f"{len(self.latest):,} of {total}"
 
 
 async def find_needs(
     connection: Connection, *, need: str | None = None, order_id: str | None = None, merchant: str | None = None,
-    limit: int,
+    limit: int = 500,
 ) -> Needs:  # fmt: skip
     """What needs a person: what the ledger knows, and what a connector left open a moment ago."""
     states = [state for kind, state in STATES.items() if need in (None, kind)]

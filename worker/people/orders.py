@@ -11,6 +11,7 @@ from msgspec import Struct
 from worker.domain.kept import decode_order
 from worker.domain.order import Order
 from worker.domain.published import order_state
+from worker.people.acting import NotFoundError
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
@@ -55,13 +56,12 @@ def place(one: Json) -> str:
     return f"{one['topic']}[{one['partition']}]@{one['offset']}" if one["topic"] else "the clock"
 
 
-async def read_order(connection: Connection, order_id: str) -> OrderPage | None:
-    """The order's page, or None where nothing ever named it. Call inside one snapshot."""
-    if "\0" in order_id:
-        return None  # no id has one, and the database takes none
-    row = await connection.fetchrow(_SQL["order_document"], order_id)
+async def read_order(connection: Connection, order_id: str) -> OrderPage:
+    """The order's page; raises `NotFoundError` where no fact has named it. Call inside one snapshot."""
+    # No id has a U+0000, and the database takes none.
+    row = await connection.fetchrow(_SQL["order_document"], order_id) if "\0" not in order_id else None
     if row is None:
-        return None
+        raise NotFoundError(f"no order {order_id} is known")
     order = decode_order(row["document"]) if row["document"] else Order(order_id)
     sent: defaultdict[str, list[Json]] = defaultdict(list)
     for attempt in await _rows(connection, "order_attempts", order_id):

@@ -16,7 +16,7 @@ from worker.ops.orders import FOUND_MAX
 from worker.ops.words import NEEDS
 from worker.settings import Secret
 
-CHANGED = "the command has changed since it was looked at and is resolved now: look again, then decide"
+CHANGED = "The command has changed since it was looked at and is resolved now: look again, then decide"
 WHO = {"by": "ben", "reason": "the acquirer was down"}
 
 
@@ -166,7 +166,7 @@ async def test_a_waiting_amount_is_shown_and_offers_no_decision(ledger: LedgerHa
     assert "waiting 20.00 USD Another authorization for order o1 shop" in needs
     assert f"waiting 20.00 USD {NEEDS['waiting']}" in order
     assert "Give up" not in needs + order
-    assert (forged, "nothing in this order is waiting for that decision" in refusal) == (409, True)
+    assert (forged, "Nothing in this order is waiting for that decision" in refusal) == (409, True)
 
 
 async def test_a_search_that_finds_more_than_it_shows_says_so(ledger: LedgerHarness):

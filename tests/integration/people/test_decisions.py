@@ -13,6 +13,7 @@ from tests.integration.people.undecided import (
     declined_settle,
     lapsed_amount,
     manual_settle,
+    needs,
     suspect_settle,
     take_over,
     waiting_amount,
@@ -20,7 +21,6 @@ from tests.integration.people.undecided import (
 from worker.kafka import names
 from worker.people import commands
 from worker.people.acting import REASON_CHARACTERS_MAX, Actor, Refused
-from worker.people.needs import needs
 
 
 @pytest.fixture
@@ -110,6 +110,9 @@ async def test_a_shortened_list_states_the_total_number(
     listed, _, summary = as_json.partition("\n")
     assert (len(json.loads(listed)), summary) == (2, "2 of 3 amounts; --limit shows more\n")
     assert "\n3 amounts; " in await ledger_on_kafka.settlement("commands", "list")
+    assert await ledger_on_kafka.settlement("commands", "list", "--order", "o9") == (
+        "nothing that matches needs a person\n"
+    )
 
     monkeypatch.setattr("worker.people.needs.ORDERS_LOOKED_AT_MAX", 2)
     assert " or more amounts; --limit" in await ledger_on_kafka.settlement("commands", "list", "--limit", "1")

@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.integration.ledger.harness import LedgerHarness, authorized, invoice, outcome
-from tests.integration.people.undecided import take_over
+from tests.integration.people.undecided import needs, take_over
 from worker.delivery.decisions import apply
 from worker.delivery.store import Store
 from worker.kafka import names
 from worker.kafka.packing import unpack
 from worker.people import commands
 from worker.people.acting import Actor, Refused
-from worker.people.needs import needs
 from worker.postgres.connecting import connect
 from worker.stream.cycle import Cycle
 

@@ -1,13 +1,21 @@
 """Commands and amounts that wait for an operator, as both workers know them."""
 
 import json
+from typing import Any
 
 from tests.integration.ledger.harness import NOON_MS, LedgerHarness, authorized, invoice, outcome, payment
 from worker.kafka import names
 from worker.people.acting import Actor
+from worker.people.needs import Need, find_needs
+from worker.postgres.connecting import Connection
 from worker.stream.stored_records import encode_headers
 
 ANA = Actor("ana", "limit was raised")
+
+
+async def needs(connection: Connection, **wanted: Any) -> list[Need]:
+    """What needs a person, latest first."""
+    return (await find_needs(connection, **wanted)).latest
 
 
 async def take_over(ledger: LedgerHarness, state: str, done: int = 0, operation_id: str | None = None) -> str:

@@ -64,7 +64,7 @@ async def test_an_error_of_the_database_is_shown_and_logged_as_a_warning(path: s
 async def test_a_name_that_the_database_cannot_store_is_not_found():
     status, text, logged = await page("/needs", asyncpg.CharacterNotInRepertoireError("invalid byte sequence: 0x00"))
 
-    assert (status, "There is no such name" in text, logged) == (404, True, [])
+    assert (status, "Nothing can have the name" in text, logged) == (404, True, [])
 
 
 async def test_a_defect_is_logged_with_its_traceback():
