@@ -122,7 +122,7 @@ class Decider:
         source = record.origin if record else None
         terms = self._connectors.terms(fold.order, fact, self._cycle.now_ms, foreign, source in self.returned)
         bounded = record is not None and not isinstance(fact, OutcomeReported)  # whose money has moved already
-        return fold.apply(fact, terms, source, read.traceparent, bounded=bounded)
+        return fold.apply(fact, terms, source, read.traceparent, items=read.items, bounded=bounded)
 
     def _update_records(self, fold: OrderFold, record: Record | None, fact: Fact, decision: Decision) -> None:
         """Carries out what a decision means for records: this one is refused or held, held ones are judged."""

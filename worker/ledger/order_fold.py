@@ -30,6 +30,7 @@ class DecidedFact(Struct, frozen=True, gc=False):
     at_ms: int
     source: Origin | None
     traceparent: str | None
+    items: str | None
     entries: Sequence[Entry]
     commands: Sequence[Command]
     events: Sequence[Event]
@@ -90,7 +91,7 @@ class OrderFold:
 
     def apply(
         self, fact: Fact, terms: Terms, source: Origin | None, traceparent: str | None, *,
-        bounded: bool = False,
+        items: str | None = None, bounded: bool = False,
     ) -> Decision:  # fmt: skip
         """Decides one fact and keeps its decision. `bounded`: raises `OrderFullError` if the order is too large."""
         decision = decide(self.order, fact, terms)
@@ -104,7 +105,7 @@ class OrderFold:
         self.order = decision.order
         self.facts += 1
         decided = DecidedFact(
-            self.facts, decision.fate, encode(fact), encode(terms), terms.now_ms, source, traceparent,
+            self.facts, decision.fate, encode(fact), encode(terms), terms.now_ms, source, traceparent, items,
             decision.entries, decision.commands, decision.events,
         )  # fmt: skip
         self.decided.append(decided)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar, get_args
 
@@ -59,6 +59,8 @@ class Readable(msgspec.Struct, frozen=True, gc=False):
 
     fact: Fact
     traceparent: str | None
+    items: str | None = None
+    """The lists of items that came with it, in one JSON object: kept, and never looked at (R10, R17)."""
 
 
 def read_fact(record: Record) -> Readable | Unreadable:
@@ -70,7 +72,7 @@ def read_fact(record: Record) -> Readable | Unreadable:
     if reader is None:
         return Unreadable("unknown_type", f"{record.topic} has no messages of type {event.type!r}")
     try:
-        return Readable(reader.read(event), event.traceparent)
+        return reader.read(event)
     except Invalid as problem:
         return Unreadable("invalid", str(problem))
     except (msgspec.DecodeError, RecursionError) as problem:
@@ -262,6 +264,12 @@ def read_time(text: str) -> int:
     return found
 
 
+def _kept_items(data: Message, lists: Mapping[str, str]) -> str | None:
+    came = {name: bytes(getattr(data, attribute)).decode() for name, attribute in lists.items()}
+    kept = ",".join(f'"{name}":{text}' for name, text in came.items() if text)
+    return f"{{{kept}}}" if kept else None
+
+
 def _names_items(items: Raw) -> bool:
     """Whether a list of items has one; what is in them does not matter (R17)."""
     if not bytes(items).lstrip().startswith(b"["):
@@ -273,14 +281,16 @@ class _Reader(msgspec.Struct, frozen=True):
     """How one type of message is read."""
 
     wire: type[Message]
-    read: Callable[[Event], Fact]
+    read: Callable[[Event], Readable]
 
 
-def _reader(wire: type[Wire], to_fact: Callable[[Wire], Fact]) -> _Reader:
+def _reader(wire: type[Wire], to_fact: Callable[[Wire], Fact], **lists: str) -> _Reader:
+    """`lists`: the lists of items that the message may have, each with its attribute."""
     decode: Callable[[Any], Wire] = msgspec.json.Decoder(wire).decode
 
-    def read_one(event: Event) -> Fact:
-        return to_fact(decode(event.data))
+    def read_one(event: Event) -> Readable:
+        data = decode(event.data)
+        return Readable(to_fact(data), event.traceparent, _kept_items(data, lists) if lists else None)
 
     return _Reader(wire, read_one)
 
@@ -289,9 +299,11 @@ _READERS: dict[tuple[str, str], _Reader] = {
     (names.ORDER_CHANGES, "order.authorized"): _reader(OrderAuthorizedMessage, _order_authorized),
     (names.ORDER_CHANGES, "payment.authorized"): _reader(PaymentAuthorizedMessage, _payment_authorized),
     (names.ORDER_CHANGES, "payment.auto_settled"): _reader(PaymentAutoSettledMessage, _auto_settled),
-    (names.ORDER_CHANGES, "order.changed"): _reader(OrderChangedMessage, _order_changed),
+    (names.ORDER_CHANGES, "order.changed"): _reader(
+        OrderChangedMessage, _order_changed, itemsAdded="items_added", itemsRemoved="items_removed"
+    ),
     (names.ORDER_CHANGES, "order.cancel_requested"): _reader(CancelRequestedMessage, _cancel_requested),
-    (names.INVOICES, "invoice.issued"): _reader(InvoiceIssuedMessage, _invoice_issued),
+    (names.INVOICES, "invoice.issued"): _reader(InvoiceIssuedMessage, _invoice_issued, items="items"),
     (names.INVOICES, "invoice.tracking_updated"): _reader(TrackingUpdatedMessage, _tracking_updated),
     **{(names.OUTCOMES, f"command.{kind}"): _reader(OutcomeMessage, _outcome(kind)) for kind in get_args(OutcomeKind)},
 }  # fmt: skip

@@ -46,7 +46,9 @@ class Rows:
             self._add_settlements(fold)
         for fact in fold.decided:
             source = fact.source or (None, None, None)
-            self.facts.append((order_id, fact.sequence, fact.fate, fact.fact, fact.terms, *source, moment(fact.at_ms)))
+            self.facts.append(
+                (order_id, fact.sequence, fact.fate, fact.fact, fact.terms, *source, moment(fact.at_ms), fact.items)
+            )
             for one in fact.commands:
                 self.commands.append(
                     (one.command_id, one.request_id, order_id, one.payment_id, one.sequence, one.operation, one.value)

@@ -95,9 +95,9 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer
 
 -- name: add_facts
 -- New facts; the table's keys refuse a record that is one already.
-INSERT INTO facts (order_id, sequence, fate, fact, terms, topic, partition, "offset", decided_at)
+INSERT INTO facts (order_id, sequence, fate, fact, terms, topic, partition, "offset", decided_at, items)
 SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::text[], $7::integer[],
-    $8::bigint[], $9::timestamptz[])
+    $8::bigint[], $9::timestamptz[], $10::text[])
 
 -- name: add_events
 -- New events, as they are published.

@@ -95,6 +95,7 @@ class InvoiceIssuedMessage(Message, frozen=True, kw_only=True):
     issuance_date: str
     currency: str | None = None
     dispatched_date: str | None = None
+    items: Raw = NOTHING
 
 
 class TrackingUpdatedMessage(Message, frozen=True, kw_only=True):

@@ -28,6 +28,8 @@ class OrderPage(Struct, frozen=True):
     order_id: str
     state: Json | None
     """None: only facts that wait for the order have come, or refused ones."""
+    items: list[Json]
+    """The items of invoices and changes, as they came (R10, R17)."""
     timeline: list[Json]
     requests: list[Json]
     """What was asked, each with what was `sent` and answered."""
@@ -45,8 +47,8 @@ class OrderPage(Struct, frozen=True):
     def as_json(self, explain: bool) -> Json:
         """For programs; `explain` adds where each cent came from."""
         found: Json = {
-            "order": self.state, "timeline": self.timeline, "requests": self.requests, "parked": self.parked,
-            "dead_letters": self.dead_letters, "acts": self.acts,
+            "order": self.state, "items": self.items, "timeline": self.timeline, "requests": self.requests,
+            "parked": self.parked, "dead_letters": self.dead_letters, "acts": self.acts,
         }  # fmt: skip
         return found | ({"entries": self.entries} if explain else {})
 
@@ -74,6 +76,7 @@ async def read_order(connection: Connection, order_id: str) -> OrderPage:
     return OrderPage(
         order_id,
         order_state(order) if order.opened else None,
+        [_about(one) | {"items": one["items"]} for one in await connection.fetch(_SQL["order_items"], order_id)],
         [orjson.loads(one["message"]) for one in await connection.fetch(_SQL["order_events"], order_id)],
         requests,
         await _rows(connection, "order_parked", order_id),
@@ -88,6 +91,11 @@ async def _rows(connection: Connection, query: str, order_id: str) -> list[Json]
 
 
 def _entry(row: Any) -> Json:
+    return {name: row[name] for name in _ENTRY} | _about(row)
+
+
+def _about(row: Any) -> Json:
+    """The kind of a fact, and what it is about."""
     fact = orjson.loads(row["body"])
     about = fact.get("invoice_number") or fact.get("request_id") or fact.get("settle_id") or fact.get("command_id")
-    return {name: row[name] for name in _ENTRY} | {"kind": fact["fact"], "about": about}
+    return {"kind": fact["fact"], "about": about}

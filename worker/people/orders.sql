@@ -27,6 +27,10 @@ SELECT a.command_id, a.attempt, a.begun_at, a.ended_at, a.status, a.fate, a.mess
 FROM delivery.attempts a JOIN ledger.commands c ON a.command_id = c.command_id COLLATE "default"
 WHERE c.order_id = $1 ORDER BY a.begun_at, a.attempt
 
+-- name: order_items
+-- One order's facts that came with items.
+SELECT fact AS body, items FROM ledger.facts WHERE order_id = $1 AND items IS NOT NULL ORDER BY sequence
+
 -- name: order_entries
 -- One order's entries with the facts that made them.
 SELECT e.fact, e.payment_id, e.debit, e.credit, e.amount, e.rule, e.command_id, f.topic, f.partition, f."offset",

@@ -30,9 +30,22 @@ async def test_the_order_page_shows_balances_invoices_timeline_and_requests(ledg
                      "invoice.issued", "erp.invoices.v1["):  # fmt: skip
         assert expected in text
     assert page.as_json(explain=False).keys() == {
-        "order", "timeline", "requests", "parked", "dead_letters", "acts",
+        "order", "items", "timeline", "requests", "parked", "dead_letters", "acts",
     }  # fmt: skip
     assert [entry["amount"] for entry in page.entries] == [10_000, 6000]
+
+
+async def test_the_order_page_has_the_items_of_each_invoice_and_change_for_programs(ledger: LedgerHarness):
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "A[1]", 6000, items=[{"id": "7"}]))
+    await ledger.apply("invoice.issued", invoice("o1", "2", 1))
+
+    page = await read_order(ledger.connection, "o1")
+
+    assert page is not None
+    assert page.as_json(explain=False)["items"] == [
+        {"kind": "invoice.issued", "about": "A[1]", "items": '{"items":[{"id": "7"}]}'}
+    ]
 
 
 async def test_the_order_page_shows_what_needs_an_operator_and_for_which_invoice(ledger: LedgerHarness):

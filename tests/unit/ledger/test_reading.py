@@ -105,6 +105,21 @@ def test_informational_fields_may_have_any_value(informational: dict[str, Any]):
     assert fact("invoice.issued", INVOICE | informational) == fact("invoice.issued", INVOICE)
 
 
+@pytest.mark.parametrize(("kind", "fields", "kept"), [
+    ("invoice.issued", '"items": [ {"id":"7", "price":1e999}, null ]', '{"items":[ {"id":"7", "price":1e999}, null ]}'),
+    ("invoice.issued", '"items": "n\\u00f6ne"', '{"items":"n\\u00f6ne"}'),
+    ("invoice.issued", '"item": []', None),
+    ("order.changed", '"itemsAdded": [1.50]', '{"itemsAdded":[1.50]}'),
+    ("order.changed", '"itemsRemoved": [2], "itemsAdded": null', '{"itemsAdded":null,"itemsRemoved":[2]}'),
+    ("order.cancel_requested", '"items": [1]', None),
+])  # fmt: skip
+def test_lists_of_items_are_read_as_they_came(kind: str, fields: str, kept: str | None):
+    known = {"invoice.issued": INVOICE, "order.changed": CHANGE, "order.cancel_requested": CHANGE}[kind]
+    readable = read(kind, raw=f"{json.dumps(known)[:-1]}, {fields}}}".encode())
+    assert isinstance(readable, Readable), readable
+    assert readable.items == kept
+
+
 def test_each_cap_and_the_sum_of_authorized_amounts_may_reach_the_largest_amount() -> None:
     unlimited = PAYMENT | {"maxValue": 2**53 - 1}
     other = unlimited | {"paymentId": "q"}
