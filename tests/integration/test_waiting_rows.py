@@ -81,6 +81,7 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     ("ledger", "orders_needing_authorization", (None, None, PAGE_ROWS), PAGE_ROWS),
     ("ledger", "orders_needing_authorization", ("n7", "shop", PAGE_ROWS), 1),
     ("ledger", "orders_needing_authorization", ("u7", None, PAGE_ROWS), 0),
+    ("ledger", "orders_needing_authorization", (None, "another shop", PAGE_ROWS), 0),
     ("ledger", "commands_needing_people", (["u1", "d1"], None, STATES[:3], None, PAGE_ROWS), 2 + PAGE_ROWS),
     ("ledger", "commands_needing_people", (["u1"], "u7", STATES[:3], None, PAGE_ROWS), 2),
 ])  # fmt: skip

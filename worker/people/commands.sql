@@ -21,11 +21,13 @@ ORDER BY merchant, order_id LIMIT $3)
 LIMIT $3
 
 -- name: orders_needing_authorization
--- Orders that wait for another authorization (R16), at most $3, by id. An order of its own ($1) is found by its key.
+-- Orders that wait for another authorization (R16), at most $3. An order of its own ($1) is found by its key.
 SELECT document FROM ledger.orders
-WHERE needs_authorization AND order_id BETWEEN coalesce($1::text, '') AND coalesce($1, E'\U0010FFFF')
-    AND ($2::text IS NULL OR merchant = $2)
-ORDER BY order_id LIMIT $3
+WHERE needs_authorization AND order_id = $1::text AND ($2::text IS NULL OR merchant = $2)
+UNION ALL
+(SELECT document FROM ledger.orders
+WHERE $1 IS NULL AND needs_authorization AND ($2::text IS NULL OR merchant = $2)
+ORDER BY merchant, order_id LIMIT $3)
 
 -- name: commands_needing_people
 -- Commands that the books name ($1), and others in these states ($3): those of one order ($2), or the latest. For a merchant
