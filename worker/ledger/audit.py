@@ -1,23 +1,22 @@
 """Checks the invariants on the whole database, page by page, in one snapshot: memory does not grow with the ledger."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
 
 from worker.domain.kept import decode_order
 from worker.domain.order import Order
 from worker.kafka import names
 from worker.kafka.murmur2 import partition_of
 from worker.kafka.packing import unpack
-from worker.ledger.audit_order import Finding, Row, StoredOrder, check
+from worker.ledger.audit_order import Finding, StoredOrder, check
 from worker.ledger.chain import link
+from worker.ledger.pages import Row, pages_of_orders, rows_by_order
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 from worker.stream import outbox
 from worker.stream.outbox import UnreadableRowError
 
 _SQL = load("worker.ledger")
-PAGE_ORDERS = 500
 PAGE_ENTRIES = 5_000
 PARTITIONS_MAX = 1_000
 
@@ -68,9 +67,7 @@ class Audit:
             yield finding
 
     async def _orders(self) -> AsyncIterator[Finding]:
-        last = ""
-        while rows := await self._connection.fetch(_SQL["page_of_orders"], last, PAGE_ORDERS):
-            last = rows[-1]["order_id"]
+        async for rows in pages_of_orders(self._connection):
             for stored in await self._stored_orders(rows):
                 order_id = stored.order.order_id
                 for invariant, sentence in check(stored, partition_of(order_id, self._partitions)):
@@ -79,11 +76,10 @@ class Audit:
 
     async def _stored_orders(self, rows: Sequence[Row]) -> list[StoredOrder]:
         ids = [row["order_id"] for row in rows]
-        payments = await self._grouped("payments_of_orders", ids)
-        settlements = await self._grouped("settlements_of_orders", ids)
-        commands = await self._grouped("commands_of_orders", ids)
-        movements = await self._grouped("movements_of_orders", ids)
-        counts = await self._grouped("counts_of_orders", ids)
+        payments, settlements, commands, movements, counts = [
+            await rows_by_order(self._connection, f"{name}_of_orders", ids)
+            for name in ("payments", "settlements", "commands", "movements", "counts")
+        ]
         self.checked["orders"] += len(rows)
         for name, by_order in (("payments", payments), ("settlements", settlements), ("commands", commands)):
             self.checked[name] += sum(map(len, by_order.values()))
@@ -97,12 +93,6 @@ class Audit:
                 commands=commands[order_id], movements=movements[order_id],
             ))  # fmt: skip
         return stored
-
-    async def _grouped(self, query: str, ids: list[str]) -> dict[str, list[Any]]:
-        by_order: defaultdict[str, list[Any]] = defaultdict(list)
-        for row in await self._connection.fetch(_SQL[query], ids):
-            by_order[row["order_id"]].append(row)
-        return by_order
 
     async def _chains(self) -> AsyncIterator[Finding]:
         """Checks every chain from its first entry to its last link."""

@@ -1,18 +1,20 @@
 """What must hold for one order: its document, its rows and its entries agree, and all of them keep the rules."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
 from worker.domain import lacking
-from worker.domain.order import Command, Order, Payment
+from worker.domain.order import Command, Order, Payment, Settlement
 from worker.domain.published import needs_attention, needs_authorization
+from worker.ledger.pages import Row
 
 Finding = tuple[str, str]
-Row = Mapping[str, Any]
 
+# What a row says as the state does.
+_SETTLEMENT = ("value", "refunded", "refunding", "automatic")
+_COMMAND = ("request_id", "payment_id", "sequence", "operation", "value")
 _IN_FLIGHT = {"settle": "settling", "refund": "refunding", "cancel": "voiding"}
 
 
@@ -111,8 +113,7 @@ def _settlements(stored: StoredOrder) -> Iterator[Finding]:
             if not 0 <= one.refunded + one.refunding + one.kept_for_retry <= one.value:
                 yield "I2", f"{who}: {one.refunded + one.refunding} refunded of {one.value}"
             row = rows.pop((payment.payment_id, one.settle_id), None)
-            in_row = row and (row["value"], row["refunded"], row["refunding"], row["automatic"])
-            if in_row != (one.value, one.refunded, one.refunding, one.automatic):
+            if row is None or _differ(row, one, _SETTLEMENT):
                 yield "I8", f"{who}: its row does not say what the state says"
         for name in ("refunded", "refunding"):
             total = sum(getattr(one, name) for one in payment.settlements)
@@ -125,13 +126,15 @@ def _settlements(stored: StoredOrder) -> Iterator[Finding]:
         yield "I8", f"settlement {settle_id} of payment {payment_id} has a row and is not in the state"
 
 
+def _differ(row: Row, in_state: Settlement | Command, names: Sequence[str]) -> bool:
+    return any(row[name] != getattr(in_state, name) for name in names)
+
+
 def _commands(stored: StoredOrder) -> Iterator[Finding]:
     order, rows = stored.order, {row["command_id"]: row for row in stored.commands}
     for command in order.commands.values():
         row = rows.pop(command.command_id, None)
-        expected = (command.request_id, command.payment_id, command.sequence, command.operation, command.value)
-        names = ("request_id", "payment_id", "sequence", "operation", "value")
-        if row is None or tuple(row[name] for name in names) != expected or row["order_id"] != order.order_id:
+        if row is None or row["order_id"] != order.order_id or _differ(row, command, _COMMAND):
             yield "I5", f"command {command.command_id}: its row does not say what the state says"
     for command_id in rows:
         yield "I5", f"command {command_id} has a row and is not in the state"
