@@ -59,15 +59,14 @@ def accounts(payment: Payment) -> dict[str, int]:
 
 def _header(stored: StoredOrder, home: int) -> Iterator[Finding]:
     order, row, counts = stored.order, stored.row, stored.counts
-    in_row = {"opened": row["opened"], "phase": row["phase"], "version": row["version"], "awaiting": row["awaiting"],
-            "home": row["partition"], "merchant": row["merchant"], "attention": row["attention"],
-            "needs_authorization": row["needs_authorization"]}  # fmt: skip
-    in_state = {"opened": order.opened, "phase": order.phase, "version": order.version,
-             "awaiting": order.awaits_connectors, "home": home, "merchant": order.merchant or None,
-             "attention": needs_attention(order), "needs_authorization": needs_authorization(order)}  # fmt: skip
+    in_state = {
+        "opened": order.opened, "phase": order.phase, "version": order.version, "awaiting": order.awaits_connectors,
+        "partition": home, "merchant": order.merchant or None, "attention": needs_attention(order),
+        "needs_authorization": needs_authorization(order),
+    }  # fmt: skip
     for name, value in in_state.items():
-        if in_row[name] != value:
-            yield "I8", f"{name} is {in_row[name]} in its row, {value} in its state"
+        if row[name] != value:
+            yield "I8", f"{name} is {row[name]} in its row, {value} in its state"
     if not counts["facts"] == counts["last_fact"] == row["facts"] == order.version:
         numbered = f"{counts['facts']} facts, numbered to {counts['last_fact']}"
         yield "I8", f"{numbered}; its row says {row['facts']}, its state {order.version}"

@@ -67,16 +67,16 @@ class Decider:
             # Too many were parked for one cycle, or a recovery opened the order without deciding them.
             await self._unpark(fold, only_untried=True)
 
-    async def decide_record(self, fold: OrderFold, record: Record, one: Readable) -> RecordFate:
+    async def decide_record(self, fold: OrderFold, record: Record, read: Readable) -> RecordFate:
         """Decides one record and returns its fate."""
         await self._time_slice.yield_if_over()
         if fold.waiting.unfinished:  # others are before it in the line
-            fold.waiting.add(Parked(record, "order", None, known=one))
+            fold.waiting.add(Parked(record, "order", None, known=read))
             return "parked"
-        fate = await self._decide_and_unpark(fold, record, one)
+        fate = await self._decide_and_unpark(fold, record, read)
         if fate == "parked":
             waits_for, expires_ms = self._parking(fold, None)
-            fold.waiting.add(Parked(record, waits_for, expires_ms, known=one))
+            fold.waiting.add(Parked(record, waits_for, expires_ms, known=read))
         return fate
 
     def expire_parked(self, fold: OrderFold) -> None:
@@ -88,27 +88,27 @@ class Decider:
             message = f"The {parked.waits_for} it names did not come in time (R29)"
             self._dead_letter(fold, parked.record, "order_unknown", message)
 
-    async def _decide_and_unpark(self, fold: OrderFold, record: Record | None, one: Readable) -> RecordFate:
+    async def _decide_and_unpark(self, fold: OrderFold, record: Record | None, read: Readable) -> RecordFate:
         """Decides one fact, then the parked facts that it lets go on."""
-        fate, unparks = self._decide_safely(fold, record, one)
+        fate, unparks = self._decide_safely(fold, record, read)
         if unparks:
             await self._unpark(fold)
         return fate
 
-    def _decide_safely(self, fold: OrderFold, record: Record | None, one: Readable) -> tuple[RecordFate, bool]:
+    def _decide_safely(self, fold: OrderFold, record: Record | None, read: Readable) -> tuple[RecordFate, bool]:
         """Decides one fact, or reports that it failed; returns its fate, and whether parked ones may be tried now."""
         try:
-            decision = self._decide_with_terms(fold, record, one)
+            decision = self._decide_with_terms(fold, record, read)
         except OrderFullError as full:
             return self._report_full(fold, record, full), False
         except Exception as problem:  # noqa: BLE001 - a fact on which our code fails must not stop its partition
             return self._report_undecidable(fold, record, problem), False
         if decision.fate == "applied":
-            for added in authorizations(one.fact):
-                self._owners[added.payment_id] = one.fact.order_id
+            for added in authorizations(read.fact):
+                self._owners[added.payment_id] = read.fact.order_id
         if decision.fate == "duplicate" and record is not None:
             self.duplicates[record.place] += 1
-        self._update_records(fold, record, one.fact, decision)
+        self._update_records(fold, record, read.fact, decision)
         if decision.refusal is not None or decision.fate == "refused":
             return "dead_lettered", decision.unparks
         return decision.fate, decision.unparks
@@ -151,12 +151,12 @@ class Decider:
                 break
             await self._time_slice.yield_if_over()
             parked = line.popleft()
-            one = parked.read
-            if not isinstance(one, Readable):  # a newer program reads more strictly than the one that stored it
+            read = parked.read
+            if not isinstance(read, Readable):  # a newer program reads more strictly than the one that stored it
                 fold.waiting.forget(parked)
-                self._dead_letter(fold, parked.record, one.reason, one.message)
+                self._dead_letter(fold, parked.record, read.reason, read.message)
                 continue
-            fate, unparks = self._decide_safely(fold, parked.record, one)
+            fate, unparks = self._decide_safely(fold, parked.record, read)
             if fate == "parked":
                 fold.waiting.keep_waiting(parked, *self._parking(fold, parked.expires_at_ms))
                 still_waiting.append(parked)
