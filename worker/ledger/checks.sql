@@ -140,14 +140,14 @@ LIMIT 20
 -- name: unaccounted_records
 -- Partitions whose consumed records are not all accounted for once, as facts, repeats, parked or dead letters.
 WITH traced AS (
-    SELECT topic, partition, count(*) AS facts, min("offset") AS first, max("offset") AS last
+    SELECT topic, partition, count(*) AS facts, max("offset") AS last
     FROM facts WHERE topic IS NOT NULL GROUP BY 1, 2
 ), waiting AS (
-    SELECT topic, partition, count(*) AS parked, min("offset") AS first, max("offset") AS last
+    SELECT topic, partition, count(*) AS parked, max("offset") AS last
     FROM parked WHERE waits_for <> 'judgement' GROUP BY 1, 2
 ), dead AS (
     SELECT topic, partition, count(*) FILTER (WHERE reason <> 'internal') AS dead, count(*) AS all_dead,
-        min("offset") AS first, max("offset") AS last
+        max("offset") AS last
     FROM dead_letters d
     WHERE NOT EXISTS (
         SELECT FROM facts f WHERE f.topic = d.topic AND f.partition = d.partition AND f."offset" = d."offset")
@@ -156,8 +156,7 @@ WITH traced AS (
     SELECT topic, partition, coalesce(records, 0) AS records, coalesce(duplicates, 0) AS duplicates,
         coalesce(facts, 0) AS facts, coalesce(parked, 0) AS parked, coalesce(dead, 0) AS dead,
         coalesce(all_dead, 0) AS all_dead, coalesce(greatest(positions.next_offset, consumed.next_offset), 0) AS next_offset,
-        greatest(traced.last, waiting.last, dead.last) AS last,
-        least(traced.first, waiting.first, dead.first) < 0 AS places_came_again
+        greatest(traced.last, waiting.last, dead.last) AS last
     FROM consumed FULL JOIN traced USING (topic, partition) FULL JOIN waiting USING (topic, partition)
         FULL JOIN dead USING (topic, partition) FULL JOIN positions USING (topic, partition)
 )
@@ -166,9 +165,8 @@ SELECT format('%s[%s]: %s records were handled; %s repeats, %s facts, %s parked 
 FROM everything
 WHERE records - duplicates - facts - parked NOT BETWEEN dead AND all_dead
 UNION ALL
-SELECT format('%s[%s]: the next record is %s, but %s were handled and the last of them was %s',
-    topic, partition, next_offset, records, last)
-FROM everything WHERE (records > next_offset AND places_came_again IS NOT TRUE) OR last >= next_offset
+SELECT format('%s[%s]: the next record is %s, but %s was handled', topic, partition, next_offset, last)
+FROM everything WHERE last >= next_offset
 
 -- name: twice_accounted_records
 -- Records that wait although they are facts or dead letters already.

@@ -205,6 +205,29 @@ async def test_the_audit_compares_delivered_commands_with_those_that_the_ledger_
     assert message in finding["finding"]
 
 
+async def test_a_repeat_that_has_to_wait_when_it_is_read_again_is_accounted_for(
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
+):
+    ledger.send("order.authorized", authorized("o1"))
+    ledger.send("invoice.issued", invoice("o1", "1", 100))
+    repeat = ledger.send("invoice.issued", invoice("o1", "1", 100))
+    for number in range(3):
+        settled = {"orderId": "o1", "paymentId": "later", "settleId": str(number), "value": 1}
+        ledger.send("payment.auto_settled", settled)
+    await ledger.cycle()
+
+    monkeypatch.setattr("worker.ledger.deciding.TRIED_MAX", 1)
+    ledger.send("payment.authorized", {"orderId": "o1", "payment": payment("later", 100)})
+    ledger.read_again(repeat)
+    await ledger.cycle()
+    assert await ledger.value("SELECT count(*) FROM parked WHERE topic = $1", names.INVOICES) == 1
+    assert (await run_audit(ledger.settings))["findings"] == []
+    while await ledger.value("SELECT count(*) FROM parked"):
+        await ledger.cycle()
+
+    assert (await run_audit(ledger.settings))["findings"] == []
+
+
 async def test_the_audit_finds_an_entries_table_without_its_append_only_trigger(ledger: LedgerHarness):
     await ledger.connection.execute("ALTER TABLE ledger_entries.entries_2 DISABLE TRIGGER append_only")
 
