@@ -18,7 +18,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.produce import ProduceRequest
 
 from tests.until import until
-from worker.kafka import connecting, names, topics
+from worker.kafka import connecting, names, patches, topics
 from worker.kafka.connecting import admin_client
 from worker.kafka.packing import pack
 from worker.kafka.records import Outgoing
@@ -191,3 +191,24 @@ async def test_the_leader_of_a_partition_is_requested_at_most_ten_times_a_second
         await ack
 
     assert request_times[5] - request_times[1] > 0.3
+
+
+async def test_a_silent_broker_does_not_keep_the_others_from_naming_the_leaders(
+    stack: StackEnv, monkeypatch: pytest.MonkeyPatch
+):
+    """All writes waited for 15 s, and as long again, when a broker's machine was gone."""
+    monkeypatch.setattr(patches, "METADATA_SECONDS_MAX", 0.1)
+    asked = list[int]()
+
+    async with admin_client(load(stack.as_settings())) as admin:
+        client = admin._client
+        connect = client._get_conn
+
+        async def silent_at_first(node_id: int, **options: Any) -> Any:
+            asked.append(node_id)
+            if len(asked) == 1:
+                await asyncio.Event().wait()
+            return await connect(node_id, **options)
+
+        monkeypatch.setattr(client, "_get_conn", silent_at_first)
+        assert await asyncio.wait_for(client.force_metadata_update(), SECONDS_MAX)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient
@@ -11,6 +12,8 @@ from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 from worker.kafka import batches
 
 METADATA_SECONDS_MIN = 0.1
+METADATA_SECONDS_MAX = 5.0
+METADATA_ATTEMPTS_MAX = 3
 
 _send = AIOKafkaConnection.send
 _update = AIOKafkaClient._metadata_update  # noqa: SLF001
@@ -35,11 +38,18 @@ def _send_or_broken(connection: Any, request: Any, expect_response: bool = True)
 
 
 async def _update_with_pauses(client: Any, *asked: Any) -> Any:
-    """Pauses between requests: while a partition has no leader, aiokafka sends thousands of them a second."""
+    """Pauses between requests: while a partition has no leader, aiokafka sends thousands of them a second.
+
+    Gives up a silent broker, and perhaps asks another one: writes to all brokers wait for the answer.
+    """
     now = time.monotonic()
     client.asks_at = max(now, getattr(client, "asks_at", 0.0) + METADATA_SECONDS_MIN)
     await asyncio.sleep(client.asks_at - now)
-    return await _update(client, *asked)
+    for _ in range(METADATA_ATTEMPTS_MAX):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(METADATA_SECONDS_MAX):
+                return await _update(client, *asked)
+    return False
 
 
 async def _find_coordinator_or_retry(client: Any, *asked: Any) -> Any:

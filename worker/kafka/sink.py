@@ -16,6 +16,8 @@ from worker.kafka.packing import Batch, join_small, pack
 from worker.kafka.records import Outgoing, Place
 from worker.settings import Settings
 
+# How long a leader waits for its replicas. It answers all writes of one request together, and then the next request.
+REPLICAS_SECONDS_MAX = 2.0
 STOP_SECONDS_MAX = 0.5
 PUBLISH_SECONDS_MAX = 30.0
 
@@ -48,6 +50,7 @@ class Sink:
     async def start(self) -> None:
         """Connects; closes everything if that fails."""
         producer = AIOKafkaProducer(**client_options(self._settings), acks="all", enable_idempotence=True)
+        producer._sender._request_timeout_ms = round(1000 * REPLICAS_SECONDS_MAX)  # noqa: SLF001 - no public way
         _write_only_while(producer, lambda: self._producer is producer and self._may_write())
         try:
             await start_client(producer, self._settings)

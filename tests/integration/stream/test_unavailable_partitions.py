@@ -13,7 +13,7 @@ from tests.integration.stream.deployment import PARTITIONS, PATIENCE_SECONDS, St
 from tests.integration.stream.in_process_worker import InProcessWorker, start_and_consume
 from tests.until import until
 from worker import telemetry
-from worker.kafka import connecting, names, topics
+from worker.kafka import connecting, names, sink, topics
 from worker.kafka.connecting import admin_client
 from worker.kafka.log_inspector import IN_SYNC_MIN
 from worker.stack.broker import Broker
@@ -69,6 +69,7 @@ async def deployment(
 
     monkeypatch.setattr(topics, "NewTopic", placed(environment["TOPIC_PREFIX"], brokers_of))
     monkeypatch.setattr(connecting, "REQUEST_TIMEOUT_MS", 1_000)
+    monkeypatch.setattr(sink, "REPLICAS_SECONDS_MAX", 0.5)
     async with deployed(environment | {"KAFKA_BOOTSTRAP_SERVERS": first.address}, tmp_path) as deployment:
         yield deployment
         for broker in others:
@@ -164,6 +165,27 @@ async def test_a_partition_that_kafka_ceases_to_serve_waits_alone_and_goes_on_in
     assert worker.toy.drops == 0
     published = [version for order, version in deployment.states() if order == stranded]
     assert published == list(range(1, sent[stranded] + 1))
+    await worker.stop()
+
+
+async def test_a_leader_that_waits_for_a_dead_replica_soon_takes_the_writes_of_other_partitions(
+    deployment: StreamDeployment, second: JoiningBroker, monkeypatch: pytest.MonkeyPatch
+):
+    """It answers one request after another, and that one only when Kafka's client gave up, after 15 s."""
+    monkeypatch.setattr(connecting, "REQUEST_TIMEOUT_MS", 15_000)
+    worker = await start_and_consume(deployment)
+    stranded, other = order_in(deployment, 2), order_in(deployment, 4)
+    await asyncio.to_thread(second.kill)
+
+    await deployment.send(stranded)
+    await deployment.until_seen(2)
+    await deployment.send(other)
+
+    async with asyncio.timeout(10):
+        await deployment.until_published({other: 1})
+    await asyncio.to_thread(second.start)
+    await deployment.check_orders({"order-1": 1, stranded: 1, other: 1})
+    assert worker.toy.drops == 0
     await worker.stop()
 
 
