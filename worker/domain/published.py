@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from worker.domain import lacking
+from worker.domain.allocation import room_reference
 from worker.domain.decision import Event
 from worker.domain.order import Command, Lack, Order, Payment
 
@@ -99,7 +100,7 @@ def order_state(order: Order) -> Json:
         "value": order.value,
         "invoiced": order.invoiced,
         "returned": order.returned,
-        "waiting": lacking.total(order, "waiting"),
+        "waiting": authorization_needed(order),
         "refundsWaiting": sum(demand.amount for demand in order.demands),
         **_summed(payments),
         "payments": payments,
@@ -265,7 +266,13 @@ def needs_attention(order: Order) -> bool:
 
 def needs_authorization(order: Order) -> bool:
     """Whether more is invoiced than the payments allow (R16)."""
-    return lacking.total(order, "waiting") > 0
+    return authorization_needed(order) > 0
+
+
+def authorization_needed(order: Order) -> int:
+    """What invoices lack for want of another authorization; a payment that settles once is only asked later (R2)."""
+    later = sum(room_reference(payment) for payment in order.payments if payment.settles_once)
+    return max(0, lacking.total(order, "waiting") - later)
 
 
 def attention_of(order: Order) -> list[Json]:

@@ -6,11 +6,10 @@ from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
-from worker.domain import lacking
 from worker.domain.kept import decode_order
 from worker.domain.objection import RESOLVED_STATES, DecisionKind, objection
 from worker.domain.order import Order
-from worker.domain.published import attention_of
+from worker.domain.published import attention_of, authorization_needed
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
@@ -184,7 +183,7 @@ async def _waiting(connection: Connection, order_id: str | None, merchant: str |
     return [
         Need(
             need="waiting", order_id=order.order_id, merchant=order.merchant, currency=order.currency,
-            amount=lacking.total(order, "waiting"), acts=(),
+            amount=authorization_needed(order), acts=(),
         )
         for order in (decode_order(row["document"]) for row in rows)
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tests.unit.domain.scenario import ORDER, START_MS, Scenario, order_authorized, pay, recipient
 from worker.domain.facts import Authorization
-from worker.domain.published import command_message, event_message, needs_attention, timestamp
+from worker.domain.published import command_message, event_message, needs_attention, needs_authorization, timestamp
 
 
 def _with_names(payment: Authorization) -> Authorization:
@@ -180,6 +180,14 @@ def test_an_order_without_failures_needs_no_attention() -> None:
 
     assert not needs_attention(scenario.order)
     assert scenario.state["status"] == "open"
+
+
+def test_an_order_needs_another_authorization_while_a_single_cent_waits_for_one() -> None:
+    scenario = Scenario(pay("p1", 9999), value=10000).play("Out 9999")
+    assert not needs_authorization(scenario.order)
+
+    assert needs_authorization(scenario.play("Out 1").order)
+    assert not needs_authorization(scenario.play("pay p2 1").order)
 
 
 def test_when_one_settle_covers_all_invoices_the_oldest_are_done_first() -> None:

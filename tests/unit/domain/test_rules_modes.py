@@ -4,6 +4,7 @@ import pytest
 
 from tests.unit.domain.scenario import Scenario, added, auto, cancel, change, out, pay, recipient, tracking
 from worker.domain.facts import Recipient
+from worker.domain.published import needs_authorization
 from worker.domain.terms import Capability
 
 # R1
@@ -117,6 +118,18 @@ def test_r2_a_later_payment_that_cannot_settle_in_parts_settles_once_when_the_or
     assert (scenario.issued[-1].cause_kind, scenario.issued[-1].cause_id) == ("total", "o1")
     assert scenario.order.mode == "PARTIAL"
     scenario.shows("S 10000, finished")
+
+
+@pytest.mark.parametrize("by", ["total", "hold"])
+def test_r2_what_a_later_payment_will_settle_once_all_is_invoiced_waits_for_no_other_authorization(by: str) -> None:
+    scenario = Scenario(pay("p1", 6000), value=10000).play(f"Out 7000; pay p2 2500 by {by}")
+    assert (scenario.state["waiting"], needs_authorization(scenario.order)) == (0, False)
+
+    scenario.play("Out 1501")
+    assert (scenario.state["waiting"], needs_authorization(scenario.order)) == (1, True)
+
+    assert scenario.play("Out 1499").commands_of("p2") == "settle 2500"
+    assert scenario.state["waiting"] == 1500
 
 
 def test_r2_voids_of_a_later_payment_that_settles_once_are_booked_and_not_sent() -> None:
@@ -243,6 +256,14 @@ def test_total_books_parts_until_the_whole_payment_is_voided_then_cancels_it_onc
 
     assert scenario.commands == "cancel 3000"
     scenario.shows("C 3000")
+
+
+def test_total_books_the_void_of_an_open_rest_while_the_settle_is_in_flight() -> None:
+    """A cancel would cancel the whole authorization, of which most is being captured."""
+    scenario = Scenario(pay("p1", 4500, by="total"), value=4000).play("hold; Out 1000; increase 500; discount 500")
+
+    assert scenario.commands == "settle 4000"
+    scenario.shows("P 4000, C 500").play("go; Out 3000").shows("S 4000, C 500, finished")
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
@@ -373,6 +394,12 @@ def test_r3_commissions_are_divided_with_the_shares_and_sum_to_their_total() -> 
     assert min(min(row) for row in commissions) >= 0
 
 
+def test_r3_a_recipient_who_receives_nothing_pays_no_commission() -> None:
+    scenario = Scenario(pay("p1", 10000, by="split", recipients=(recipient("x", 10000, 500), recipient("y", 0, 7))))
+
+    assert scenario.play("Out 10000").issued[0].shares == ((10000, 500), (0, 0))
+
+
 @pytest.mark.parametrize("amounts", [(1, 1), (9999, 1), (3333, 3333, 3334), (0, 10000), (1, 2, 3, 9994)])
 def test_r3_shares_are_whole_exact_and_never_negative(amounts: tuple[int, ...]) -> None:
     parties: tuple[Recipient, ...] = tuple(recipient(f"r{n}", amount) for n, amount in enumerate(amounts))
@@ -397,6 +424,12 @@ def test_r3_shares_are_whole_exact_and_never_negative(amounts: tuple[int, ...]) 
         ("split", "hold; discount 1000; manual cancel 1000; resolve 1400 cancel 1000", [(5160, 516), (3440, 0)]),
         ("split", "hold; discount 1000; declined cancel 1000", [(6000, 600), (4000, 0)]),
         ("split", "hold; Out 3000; declined settle 3000", [(6000, 600), (4000, 0)]),
+        ("split", "auto 11000", [(-600, 0), (-400, 0)]),
+        (
+            "split",
+            "hold; Out 4000; Out 6000; manual settle 4000; resolve 5000 settle 4000; declined settle 6000",
+            [(3000, 360), (2000, 0)],
+        ),
         ("total", "discount 1000; auto 9200", [(480, 48), (320, 0)]),
         ("total", "discount 1000; discount 500", [(5100, 510), (3400, 0)]),
         ("total", "discount 1000; discount 500; auto 9200", [(480, 48), (320, 0)]),
@@ -408,7 +441,8 @@ def test_r3_shares_are_whole_exact_and_never_negative(amounts: tuple[int, ...]) 
     ],
 )
 def test_r3_the_shares_that_are_left_sum_to_what_the_payment_has_left(by: str, play: str, left: list[object]) -> None:
-    scenario = Scenario(pay("p1", 10000, by=by, recipients=(recipient("x", 6000, 600), recipient("y", 4000))))
+    sellers = (recipient("x", 6000, 600), recipient("y", 4000))
+    scenario = Scenario(pay("p1", 10000, cap=12000, by=by, recipients=sellers))
 
     scenario.play(play)
 
