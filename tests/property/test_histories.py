@@ -323,7 +323,7 @@ def come_to_rest(scenario: Scenario) -> None:
         elif open_commands:
             first = open_commands[0]
             scenario.operator("resolved", first, value=first.value, operation_id=f"rest-{scenario.now_ms}")
-        elif missing := [one for one in scenario.order.commands.values() if one.missing and not one.abandoned]:
+        elif missing := [one for one in scenario.order.commands.values() if one.missing]:
             scenario.operator("abandoned", missing[0])
             assert not scenario.order.commands[missing[0].command_id].missing, "abandoned, and still missing"
         elif lapsed := [one for one in scenario.order.lacks if one.kind == "lapsed"]:
@@ -349,7 +349,7 @@ def come_to_rest(scenario: Scenario) -> None:
     at_rest = scenario.state
     assert (at_rest["settling"], at_rest["refunding"], at_rest["voiding"]) == (0, 0, 0)
     if order.demands and not waits:
-        taken = sum(one.refundable for payment in order.payments for one in payment.settlements)
+        taken = sum(one.refundable_reference for payment in order.payments for one in payment.settlements)
         demanded = sum(one.amount for one in order.demands if not one.after_invoiced)
         assert not demanded or not taken, f"a refund of {demanded} waits, and {taken} could be refunded"
 
