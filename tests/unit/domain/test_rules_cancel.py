@@ -137,6 +137,16 @@ def test_r22_a_declined_void_of_the_cancellation_is_retried_only_by_an_operator(
 
 
 @pytest.mark.parametrize("by", ["total", "hold"])
+def test_r22_a_capture_of_one_payment_leaves_the_declined_cancel_of_another_to_an_operator(by: str) -> None:
+    scenario = Scenario(pay("a", 7000, by=by), pay("b", 3000, by=by)).script("cancel", "declined", "declined")
+
+    scenario.play("cancel; auto 1000 on a")
+
+    assert scenario.commands == "cancel 3000, cancel 7000, refund 1000"
+    assert scenario.attention == [("failed", 3000)]
+
+
+@pytest.mark.parametrize("by", ["total", "hold"])
 def test_r22_in_total_and_hold_the_rest_of_a_captured_payment_is_booked_and_not_sent(by: str) -> None:
     scenario = Scenario(by=by).play("auto 3500; cancel")
 

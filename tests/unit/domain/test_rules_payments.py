@@ -235,10 +235,20 @@ def test_r26_parts_that_round_to_zero_wait_together_for_the_next_command() -> No
     scenario.shows("S 2, K 100, lacks 0, finished")
 
 
+def test_r26_a_part_that_rounds_to_zero_waits_for_the_next_command_while_one_unit_of_room_is_left() -> None:
+    """The card allows one unit above the 10, which is worth two sales of 1."""
+    scenario = Scenario(pay("p1", 10, reference=20, cap=11)).play("increase 2; Out 20; Out 1").shows("S 10, K 20")
+
+    scenario.play("Out 1").shows("S 11, K 22, finished")
+
+
 def test_r26_a_failed_amount_never_counts_as_a_part_that_rounds_to_zero() -> None:
     """Of a, 10000 are worth 1: the 2000 that b has no room for round to 0. The 2000 that failed can be retried."""
     scenario = Scenario(pay("a", 1, reference=10000, by="total"), pay("b", 2000, by="total"), value=4000)
-    scenario.script("settle", "declined").play("Out 1000; Out 1000; Out 2000; retry settle 2000")
+    scenario.script("settle", "declined").play("Out 1000; Out 1000")
+    assert scenario.lacks("failed") == 2000
+
+    scenario.play("Out 2000; retry settle 2000")
 
     assert scenario.commands_of("b") == "settle 2000, settle 2000"
     scenario.shows("S 2000, K 4000, finished")

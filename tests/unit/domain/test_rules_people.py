@@ -57,6 +57,16 @@ def test_r39_a_sent_succeeded_or_manual_command_cannot_be_retried(state: str) ->
     assert scenario.amounts() == before
 
 
+def test_r39_a_command_whose_success_only_the_books_doubt_is_not_sent_again() -> None:
+    scenario = Scenario().play("hold; Out 6000; Out 4000; ok settle 6000 as s1; ok settle 4000 as s1")
+    assert scenario.attention == [("suspect", 4000)]
+
+    scenario.play("retry settle 4000")
+
+    assert scenario.attention == [("suspect", 4000)]
+    assert scenario.event("command.retried").reason.endswith("there is nothing to ask again (R39)")
+
+
 @pytest.mark.parametrize("state", ["declined", "short", "unknown", "suspect"])
 def test_r39_a_repeated_retry_acts_once(state: str) -> None:
     scenario = in_state(state).play("hold; retry settle 6000")
@@ -88,6 +98,17 @@ def test_r39_a_retry_requests_at_most_the_payments_room_and_the_rest_stays_faile
     assert scenario.commands == "settle 6000, settle 6000, settle 4000"
     scenario.shows("S 10000, lacks 2000, attention")
     assert scenario.attention == [("failed", 2000)]
+
+
+def test_r39_a_retry_takes_nothing_of_what_another_settle_of_the_payment_is_missing() -> None:
+    """The second settle turns out to be the 4000 that the gateway reported, so the first is missing them again."""
+    scenario = Scenario(by="total").play("hold; Out 5000; declined settle 10000; auto 4000 as g1; retry settle 10000")
+    scenario.play("short 4000 settle 6000 as g1")
+    assert scenario.attention == [("failed", 4000), ("short", 2000)]
+
+    scenario.play("retry settle 10000; go").shows("S 8000")
+
+    assert scenario.attention == [("short", 2000)]
 
 
 def test_r39_a_retry_without_room_requests_nothing() -> None:

@@ -203,6 +203,22 @@ def test_r21_the_confirmed_amount_is_refunded_at_once_and_only_the_rest_waits() 
     ]  # fmt: skip
 
 
+def test_r21_a_return_that_is_too_small_to_be_sent_alone_does_not_make_a_later_one_wait() -> None:
+    """100 are worth 40 of a: a return of 1 is worth 0.4, one of 2 is worth 0.8. The settle of b is in flight."""
+    scenario = Scenario(pay("a", 40, reference=100), pay("b", 60))
+
+    scenario.play("hold; Out 160; ok settle 40; return 1; return 2")
+
+    assert scenario.commands == "settle 40, settle 60, refund 1"
+
+
+def test_r21_a_refund_that_waited_names_its_rule_also_when_the_gateway_captured_the_money() -> None:
+    scenario = Scenario(pay("p1", 10000, in_hours=1)).play("wait 2h; Out 10000; return 4000; auto 10000")
+
+    assert scenario.commands == "refund 4000"
+    assert scenario.event("refund.requested").rule == "R21"
+
+
 def test_r21_waiting_refunds_are_allocated_oldest_first() -> None:
     scenario = Scenario().play("hold; Out 6000; return 4000 as r1; return 2000 as r2; short 5000 settle 6000")
 
