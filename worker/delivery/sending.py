@@ -114,14 +114,14 @@ class Sending:
 
 
 def _measure(job: Job, answer: Answer, lane: Lane, began_ns: int) -> None:
-    ended_ns = time.time_ns()
+    ended_ns = time.time_ns()  # of a clock that may be set back, or be behind that of whoever wrote the record
     metrics.attempts_total.labels(connector=lane.name, fate=answer.fate).inc()
     if answer.fate == "succeeded" and answer.value < job.command.value:
         metrics.short_total.labels(connector=lane.name).inc()
-    metrics.attempt_seconds.labels(connector=lane.name).observe((ended_ns - began_ns) / 1e9)
+    metrics.attempt_seconds.labels(connector=lane.name).observe(max(0.0, (ended_ns - began_ns) / 1e9))
     if job.operation == "settle" and answer.fate == "succeeded":
         waited_seconds = ended_ns / 1e9 - job.record.timestamp_ms / 1e3
-        metrics.invoice_to_capture_seconds.labels(connector=lane.name).observe(waited_seconds)
+        metrics.invoice_to_capture_seconds.labels(connector=lane.name).observe(max(0.0, waited_seconds))
     tracing.span(
         f"POST {action(job.operation)}", job.traceparent, began_ns, ended_ns,
         {"connector": lane.name, "command": job.id, "attempt": job.attempts, "fate": answer.fate},

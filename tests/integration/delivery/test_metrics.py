@@ -4,6 +4,8 @@ from prometheus_client import REGISTRY
 
 from tests.integration.cycle_harness import PARTITIONS
 from tests.integration.delivery.harness import DeliveryHarness
+from tests.measured import sample
+from worker.domain.terms import HOUR_MS
 from worker.sandbox.connector import Behaviour
 
 STATES = ("asked_again", "manual", "suspect", "unknown")
@@ -46,3 +48,14 @@ async def test_a_short_command_is_counted_once(delivery: DeliveryHarness):
         await delivery.run_until((command_id, "succeeded"))
 
     assert REGISTRY.get_sample_value("settlement_short_total", {"connector": "acme"}) == before + 1
+
+
+async def test_a_command_from_a_clock_that_is_ahead_took_no_time_rather_than_less_than_none(delivery: DeliveryHarness):
+    def seconds() -> float:
+        return sample("settlement_invoice_to_capture_seconds_sum", connector="acme")
+
+    before = seconds()
+    delivery.replace(delivery.send("a"), timestamp_ms=delivery.now_ms + HOUR_MS)
+    await delivery.run_until(("a", "succeeded"))
+
+    assert seconds() == before
