@@ -5,7 +5,7 @@ import asyncio
 from worker.connector.client import Client, tls_context
 from worker.connector.file import Connector
 
-Send = asyncio.Task[None]
+Task = asyncio.Task[None]
 
 
 class Clients:
@@ -14,8 +14,9 @@ class Clients:
     def __init__(self) -> None:
         self._tls = tls_context()
         self._in_force: dict[str, Client] = {}
-        self._sends: dict[Client, set[Send]] = {}
-        self._retiring: dict[Client, Send] = {}
+        self._sends: dict[Client, set[Task]] = {}
+        """Of each client that is open, also of those with old settings."""
+        self._retiring: set[Task] = set()
 
     def of(self, connector: Connector) -> Client:
         """The connector's client. The caller must register its send at once (`add_send`)."""
@@ -25,7 +26,7 @@ class Clients:
             self._sends[client] = set()
         return client
 
-    def add_send(self, client: Client, send: Send) -> None:
+    def add_send(self, client: Client, send: Task) -> None:
         """Keeps the client open until this send has ended."""
         sends = self._sends[client]
         sends.add(send)
@@ -36,15 +37,17 @@ class Clients:
         for name, client in list(self._in_force.items()):
             if connectors.get(name) != client.connector:
                 del self._in_force[name]
-                self._retiring[client] = asyncio.create_task(self._retire(client), name=f"retire {name}")
+                task = asyncio.create_task(self._retire(client), name=f"retire {name}")
+                self._retiring.add(task)
+                task.add_done_callback(self._retiring.discard)
 
     async def close(self) -> None:
         """Closes every connection, even if a send still waits on it."""
-        for client in [*self._in_force.values(), *self._retiring]:
+        for client in list(self._sends):
             await client.close()
 
     async def _retire(self, client: Client) -> None:
-        if sends := self._sends.pop(client):
+        if sends := self._sends[client]:
             await asyncio.wait(sends)
         await client.close()
-        del self._retiring[client]
+        del self._sends[client]

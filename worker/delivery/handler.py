@@ -108,9 +108,8 @@ class DeliveryHandler:
         """Runs one cycle. If the one before it was not committed, what it changed in memory is undone first."""
         under_way = DeliveryCycle(cycle)
         self._apply_changed_file()
-        has_left = bool(self._leaving) and self._leaving.isdisjoint(cycle.epochs)
-        if has_left or self._under_way is not None:
-            self._leaving = frozenset() if has_left else self._leaving
+        self._leaving = self._leaving.intersection(cycle.epochs)
+        if self._under_way is not None:
             self._drop_cycle()
             await self._reset_windows(under_way.store)
         self._under_way = under_way
