@@ -253,9 +253,21 @@ def test_a_return_of_which_a_part_was_dropped_has_failed() -> None:
     assert (scenario.invoice("r1")["status"], scenario.invoice("r1")["done"]) == ("refund_failed", 2000)
 
 
-def test_with_interest_a_return_is_refunded_though_another_one_was_dropped() -> None:
+def test_a_return_of_which_one_cent_was_dropped_has_failed_also_after_later_sales_and_returns() -> None:
+    scenario = Scenario().script("settle", "hold", "ok", "declined").play("Out 6000; Out 2000; return 2001; Out 500")
+    scenario.play("declined settle 6000; abandon settle 6000; abandon settle 500")
+
+    assert (scenario.invoice("r1")["status"], scenario.invoice("r1")["done"]) == ("refund_failed", 2000)
+
+    scenario.play("hold; Out 1500; return 1000")
+
+    assert [scenario.invoice(number)["status"] for number in ("r1", "r2")] == ["refund_failed", "refund_waiting"]
+
+
+@pytest.mark.parametrize("second", [38, 39])
+def test_with_interest_a_return_is_refunded_though_another_one_was_dropped(second: int) -> None:
     """One cent of the first return was too small to be sent, and went with the second."""
-    scenario = Scenario(pay("p1", 30, reference=100)).play("Out 50; Out 40; return 51; return 38")
+    scenario = Scenario(pay("p1", 30, reference=100)).play(f"Out 50; Out 40; return 51; return {second}")
 
     scenario.script("settle", "hold").play("Out 9; return 5; declined settle 3; abandon settle 3")
 
