@@ -148,7 +148,7 @@ def _lapse(draft: Draft, payment: Payment) -> None:
         draft.tell(
             "authorization.lapsed", "R28",
             f"The authorization of payment {payment.payment_id} expired with {draft.amount(amount)} open (R28)",
-            {"open": amount, "room": lost, "paymentId": payment.payment_id},
+            {"open": amount, "room": min(lost, MAX_MINOR), "paymentId": payment.payment_id},
             ("payment", payment.payment_id),
         )  # fmt: skip
 

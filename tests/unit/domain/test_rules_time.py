@@ -5,6 +5,7 @@ import pytest
 from tests.unit.domain.scenario import START_MS, Scenario, added, out, pay
 from worker.domain.decide import next_deadline_ms
 from worker.domain.facts import TimePassed
+from worker.domain.money import MAX_MINOR
 from worker.domain.order import Order
 from worker.domain.terms import HOUR_MS
 
@@ -134,6 +135,13 @@ def test_r28_a_later_payment_that_is_already_expired_settles_nothing() -> None:
     scenario.give(added(pay("p2", 6000, in_hours=-1)))
 
     scenario.shows("S 4000, lacks 2000, open 0")
+
+
+def test_r28_room_of_any_size_lapses_with_a_number_that_a_message_can_have() -> None:
+    """One cent stands for all of the order, without a limit: the room is worth more than 64 bits can count."""
+    scenario = Scenario(pay("p1", 1, reference=MAX_MINOR, cap=MAX_MINOR, in_hours=0))
+
+    assert scenario.event("authorization.lapsed").numbers == {"open": 1, "room": MAX_MINOR, "paymentId": "p1"}
 
 
 @pytest.mark.parametrize(
