@@ -47,7 +47,6 @@ class Runner:
         self._settings = control.settings
         self._stopping = asyncio.Event()
         self._session: Session | None = None
-        self._sink: Sink | None = None
         self._dead_letter_bytes: Mapping[str, int] = {}
         self._topics_doubted = False
         self._health = SessionHealth()
@@ -67,8 +66,6 @@ class Runner:
             stopping.cancel()
             working.cancel()
             await asyncio.wait([working])
-            if self._sink is not None:
-                await self._sink.stop()
         if not working.cancelled():
             working.result()
 
@@ -118,38 +115,32 @@ class Runner:
         return remedy(problem) is not Remedy.EXIT
 
     async def _run_session(self) -> None:
-        sink = await self._prepare()
-        session = Session(self.handler, self._control, self._health, sink, self._dead_letter_bytes)
-        self._session = session
-        try:
-            await session.open()
-            session.stopping = self._stopping.is_set()
-            await session.run()
-            await session.close()
-        except BaseException:
-            await session.drop()
-            self._sink = None  # it may know only brokers' former addresses; a new one asks the bootstrap servers
-            await sink.stop()
-            raise
-        finally:
-            self._health.session_ended()
-            self._session = None
+        await self._verify()
+        # A process that was frozen publishes nothing before the database has confirmed its lease.
+        async with Sink(self._settings, self._control.lease_is_valid, is_available=self._is_available) as sink:
+            session = Session(self.handler, self._control, self._health, sink, self._dead_letter_bytes)
+            self._session = session
+            try:
+                await session.open()
+                session.stopping = self._stopping.is_set()
+                await session.run()
+                await session.close()
+            except BaseException:
+                await session.drop()
+                raise
+            finally:
+                self._health.session_ended()
+                self._session = None
 
-    async def _prepare(self) -> Sink:
-        """Checks schema and topics once, and the topics again after an error about a topic; returns the producer."""
+    async def _verify(self) -> None:
+        """Checks schema and topics once, and the topics again after an error about a topic."""
         if not self._dead_letter_bytes:
             async with connected(self._settings.database, name=f"settlement-{self.handler.role}") as connection:
                 await require_current(connection)
-            self._dead_letter_bytes = await topics.verify(self._settings)
-        elif self._topics_doubted:
-            self._dead_letter_bytes = await topics.verify(self._settings)
-            self._topics_doubted = False
-        if self._sink is None:
-            # A process that was frozen publishes nothing before the database has confirmed its lease.
-            sink = Sink(self._settings, self._control.lease_is_valid, is_available=self._is_available)
-            await sink.start()
-            self._sink = sink
-        return self._sink
+        elif not self._topics_doubted:
+            return
+        self._dead_letter_bytes = await topics.verify(self._settings)
+        self._topics_doubted = False
 
     def _is_available(self, place: Place) -> bool:
         return self._session is None or self._session.availability.has(place)

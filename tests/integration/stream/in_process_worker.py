@@ -36,8 +36,7 @@ class InProcessWorker:
 
     @property
     def sink(self) -> Sink:
-        assert self.runner._sink is not None
-        return self.runner._sink
+        return self.session._publisher._sink
 
     @property
     def producer(self) -> AIOKafkaProducer:
