@@ -38,7 +38,7 @@ ATTEMPT_SECONDS_MAX = 2.0
 PAUSE_SECONDS = 0.1
 # After this long, accept a leader epoch older than one already seen: disks may have been restored.
 OLDER_LEADER_SECONDS = 5.0
-# How often the client refreshes its metadata, which names leaders and replicas in sync.
+# How often the client refreshes its metadata, which names partitions, their leaders and replicas in sync.
 METADATA_AGE_SECONDS_MAX = 1.0
 RETRIED = (
     KafkaConnectionError, LeaderNotAvailableError, NodeNotReadyError, NotLeaderForPartitionError, RequestTimedOutError,
@@ -137,6 +137,11 @@ class LogInspector:
         """The epoch of each partition's present leader."""
         epochs = await self._retrying(lambda client: leader_epochs(client, list(self._logical)))
         return {self.to_place(partition): epoch for partition, epoch in epochs.items()}
+
+    def widened_topics(self) -> dict[str, int]:
+        """Topics with more partitions than TOPIC_PARTITIONS, and how many they have: nobody reads those."""
+        counts = {topic: len(self._client.partitions_for_topic(topic) or ()) for topic in self._logical}
+        return {topic: count for topic, count in counts.items() if count > self._settings.topic_partitions}
 
     def to_partition(self, place: Place) -> TopicPartition:
         """With the deployment's prefix, as the client takes it."""

@@ -28,10 +28,10 @@ FETCH_WAIT_MS = 100
 POLL_MS = 1_000
 FETCH_BYTES_MAX = 16 << 20
 PARTITION_FETCH_BYTES_MAX = 1 << 20
+# How often the client refreshes its metadata: a former leader answers fetches too, but later than the present one.
+METADATA_AGE_SECONDS_MAX = 30.0
 # How often topic ids are compared with those seen before.
 TOPIC_IDS_SECONDS = 1.0
-# How often the client refreshes its metadata, and so notices partitions that were added and that nobody reads.
-METADATA_AGE_SECONDS_MAX = 30.0
 # How long fetches may stay unanswered while a broker answers other requests.
 FETCHES_SILENT_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 2.0
@@ -175,11 +175,6 @@ class Source:
             return 0.0
         answers_ms = (self._consumer.last_poll_timestamp(partition) or 0 for partition in self._consumer.assignment())
         return max(0.0, time.time() - max(max(answers_ms, default=0) / 1000, self._assigned_at))
-
-    def widened_topics(self) -> dict[str, int]:
-        """Topics with more partitions than TOPIC_PARTITIONS, and how many they have, by the client's metadata."""
-        counts = {topic: len(self._client.partitions_for_topic(topic) or ()) for topic in self._logical}
-        return {topic: count for topic, count in counts.items() if count > self._settings.topic_partitions}
 
     async def commit(self, offsets: Mapping[Place, int]) -> None:
         """Commits offsets to the consumer group, which only lag tools read."""

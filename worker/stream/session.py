@@ -275,7 +275,7 @@ class Session:
 
     def _check_widths(self) -> None:
         """Alerts where a topic was given more partitions: nobody owns those, and what is written there is not read."""
-        if widened := self._source.widened_topics():
+        if widened := self._source.inspector.widened_topics():
             telemetry.alert(TOPIC_WIDENED, topics=widened, read=self._settings.topic_partitions)
         else:
             telemetry.clear_alert(TOPIC_WIDENED)
