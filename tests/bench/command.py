@@ -55,7 +55,7 @@ async def _send(deployment: Deployment, ids: list[str], number: int, rate: float
         for record in batch:
             data = orjson.loads(record.value or b"")
             sent_at[f"{data['orderId']}/{data['invoiceNumber']}"] = now
-        await deployment.hand_over(batch)
+        await deployment.queue(batch)
         await asyncio.sleep(TICK_SECONDS)
     return sent_at
 

@@ -147,9 +147,9 @@ class Deployment:
     def _log_tail(self) -> str:
         return self._log.read_text()[-2_000:]
 
-    async def hand_over(self, records: list[Outgoing]) -> None:
+    async def queue(self, records: list[Outgoing]) -> None:
         """Sends the records without waiting for the acknowledgements."""
-        await self._sink.hand_over(pack(records))
+        await self._sink.queue(pack(records))
 
     async def until_shared(self, workers: int) -> None:
         """Waits until this number of workers owns all partitions of the ledger, in equal shares."""

@@ -46,7 +46,7 @@ STEPS = {
     ),
     "delivery: after the reply": Step("worker.delivery.sending:Sending._add_result", nth=5),
     "delivery: after booking": Step("worker.stream.session:Session._committed", only=lambda _, done: done.rows),
-    "delivery: after publishing": Step("worker.kafka.sink:Sink.hand_over", "after"),
+    "delivery: after publishing": Step("worker.kafka.sink:Sink.queue", "after"),
     "ledger: after the poll": Step("worker.ledger.handler:LedgerHandler.handle", only=lambda _, cycle: cycle.records),
     "ledger: in the transaction": Step(
         "worker.ledger.tables:LedgerTables.write", "after", lambda _, changed, *__: changed
@@ -57,7 +57,7 @@ STEPS = {
     "ledger: after the commit": Step("worker.stream.session:Session._committed", only=lambda _, done: done.rows),
     "ledger: while taking over": Step("worker.ledger.handler:LedgerHandler.taken", "after"),
     "ledger: left-over rows are published": Step("worker.stream.takeover:Takeover._publish_left_over", "after"),
-    "ledger: half published": Step("worker.kafka.sink:Sink.hand_over", "after"),
+    "ledger: half published": Step("worker.kafka.sink:Sink.queue", "after"),
 }
 
 

@@ -64,7 +64,7 @@ async def test_stopping_a_sink_fails_its_pending_records_without_an_unhandled_er
 
     async def a_record_waits_for_a_retry() -> bool:
         if all(ack.done() for ack in acks):  # the broker may accept some before the topic is deleted
-            acks.extend(ack for _, _, ack in await sink.hand_over(pack([record])))
+            acks.extend(ack for _, _, ack in await sink.queue(pack([record])))
         return any(batch.retry_count for queue in waiting._batches.values() for batch in queue)
 
     await until(a_record_waits_for_a_retry, SECONDS_MAX)
@@ -91,7 +91,7 @@ async def test_a_sink_stopped_without_a_lease_leaves_no_connection_open(
     client = sink._producer.client
 
     allowed.clear()
-    [(_, _, ack)] = await sink.hand_over(pack([record]))
+    [(_, _, ack)] = await sink.queue(pack([record]))
     await sink.stop()
 
     with pytest.raises(KafkaConnectionError):
@@ -107,14 +107,14 @@ async def test_a_record_still_queued_when_its_sink_stops_leaves_nothing_for_the_
     async with admin_client(settings) as admin:
         await topics.create_topics(admin, [NewTopic(settings.topic(names.ORDERS), 1, 1)])
 
-    async def hand_over_and_stop() -> None:
+    async def queue_and_stop() -> None:
         async with Sink(settings, may_write=lambda: False) as sink:
-            await sink.hand_over(pack([Outgoing(names.ORDERS, 0, b"order", b"{}", [])]))
+            await sink.queue(pack([Outgoing(names.ORDERS, 0, b"order", b"{}", [])]))
 
     gc.collect()  # of earlier tests
     unhandled = list[Mapping[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
-    await asyncio.create_task(hand_over_and_stop())
+    await asyncio.create_task(queue_and_stop())
     gc.collect()
 
     assert not unhandled
@@ -152,7 +152,7 @@ async def test_a_sink_stopped_while_it_connects_to_a_frozen_broker_writes_nothin
         return True
 
     monkeypatch.setattr(client, "ready", connect_to_frozen)
-    [(_, _, ack)] = await sink.hand_over(pack([record]))
+    [(_, _, ack)] = await sink.queue(pack([record]))
     to_another_broker = asyncio.create_task(client.send(2, ProduceRequest(None, -1, 1000, [])))
     await until(lambda: len(connecting_to) == 2, SECONDS_MAX)
     await sink.stop()
@@ -186,7 +186,7 @@ async def test_the_leader_of_a_partition_is_requested_at_most_ten_times_a_second
         with monkeypatch.context() as leaderless:
             leaderless.setattr(sink._producer._metadata, "leader_for_partition", lambda _: -1)
             leaderless.setattr(AIOKafkaConnection, "send", timed)
-            [(_, _, ack)] = await sink.hand_over(pack([record]))
+            [(_, _, ack)] = await sink.queue(pack([record]))
             await until(lambda: len(request_times) > 5, SECONDS_MAX)
         await ack
 

@@ -117,7 +117,7 @@ async def test_output_topics_accept_the_records_of_an_order_with_thousands_of_pa
     await topics.create_missing(settings)
 
     async with Sink(settings) as sink:
-        [(_, _, ack)] = await sink.hand_over(pack([Outgoing(topic, 0, b"order", os.urandom(6 << 20), [])]))
+        [(_, _, ack)] = await sink.queue(pack([Outgoing(topic, 0, b"order", os.urandom(6 << 20), [])]))
 
         assert (await ack).offset == 0
 

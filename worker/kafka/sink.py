@@ -27,8 +27,8 @@ Ack = asyncio.Future[RecordMetadata]
 class Sink:
     """An idempotent producer with `acks=all`; the partition of each record is given.
 
-    While `may_write` returns False, batches that were handed over stay queued. `is_available` says whether Kafka can
-    serve a partition: batches for others stay queued too. Without it they, or those behind them, fail in the end.
+    While `may_write` returns False, batches stay queued. `is_available` says whether Kafka can serve a partition:
+    batches for others stay queued too. Without it they, or those behind them, fail in the end.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class Sink:
         """Returns once Kafka has acknowledged all records. Raises if that takes too long; some may be written then."""
         try:
             async with asyncio.timeout(PUBLISH_SECONDS_MAX):
-                await asyncio.gather(*(ack for _, _, ack in await self.hand_over(pack(records))))
+                await asyncio.gather(*(ack for _, _, ack in await self.queue(pack(records))))
         except TimeoutError:  # aiokafka repeats for ever what too few replicas are in sync for
             raise KafkaTimeoutError from None
 
-    async def hand_over(self, batches: Sequence[Batch]) -> list[tuple[Place, int, Ack]]:
+    async def queue(self, batches: Sequence[Batch]) -> list[tuple[Place, int, Ack]]:
         """Queues batches, in order within each place; returns place, number of records and acknowledgement of each.
 
         It waits while an earlier batch of the same place is still queued, so places take turns.
@@ -89,12 +89,12 @@ class Sink:
         for batch in batches:
             by_place.setdefault(batch.place, []).append(batch)
         return [
-            (batch.place, batch.record_count(), await self._queue(batch))
+            (batch.place, batch.record_count(), await self._queue_one(batch))
             for batch in chain.from_iterable(zip_longest(*map(join_small, by_place.values())))
             if batch is not None
         ]
 
-    async def _queue(self, batch: Batch) -> Ack:
+    async def _queue_one(self, batch: Batch) -> Ack:
         """Queues a batch once the one before it in its place has left the queue; raises if that takes too long.
 
         A partition that is available at the end of the first timeout may have become so just now.

@@ -91,18 +91,18 @@ class Publisher:
         await end([*self._tasks.values(), *self._waiters])
 
     async def _run(self, partition: int) -> None:
-        """Hands over what one partition has queued. After a failure nothing more is published behind what failed."""
+        """Sends what one partition has queued. After a failure nothing more is published behind what failed."""
         try:
             while rows := self._queues.pop(partition, None):
-                await self._hand_over(rows)
+                await self._send(rows)
             del self._tasks[partition]
         except Exception as problem:  # noqa: BLE001 - the session raises it
             self._fail(problem)
 
-    async def _hand_over(self, rows: list[Row]) -> None:
+    async def _send(self, rows: list[Row]) -> None:
         """Gives the batches to Kafka's client; of the rows themselves only the ids are kept in memory."""
         with not_by_us():
-            acks = await self._sink.hand_over([batch for row in rows for batch in row.batches])
+            acks = await self._sink.queue([batch for row in rows for batch in row.batches])
         for place, number, ack in acks:
             ack.add_done_callback(partial(self._note, place, number))
         waiter = asyncio.create_task(self._await([row.id for row in rows], acks), name="acknowledgements")

@@ -34,7 +34,7 @@ async def main() -> None:
             result = outcome(orjson.loads(record.value or b""))
             headers = envelope.binary_headers("command.succeeded", result["operationId"], result["at"])
             answers.append(Outgoing(names.OUTCOMES, record.partition, record.key, orjson.dumps(result), headers))
-        await sink.hand_over(pack(answers))
+        await sink.queue(pack(answers))
 
 
 if __name__ == "__main__":

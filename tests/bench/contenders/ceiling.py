@@ -53,7 +53,7 @@ async def main(rows: list[bytes]) -> None:
             for row in rows or [record.value]
         ]
         await connection.execute(INSERT, *map(list, zip(*written, strict=True)))
-        acks = await sink.hand_over(pack(_copies(messages, records)))
+        acks = await sink.queue(pack(_copies(messages, records)))
         publishing.append(asyncio.create_task(_acknowledged(acks)))
         if len(publishing) == UNACKNOWLEDGED_MAX:
             await publishing.pop(0)

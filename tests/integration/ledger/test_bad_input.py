@@ -61,7 +61,7 @@ async def send(deployment: StreamDeployment, cases: list[Case]) -> dict[tuple[st
     dice, waiting = random.Random(5), []
     for case in cases:
         partition = dice.randrange(PARTITIONS)
-        acks = await deployment.sink.hand_over(
+        acks = await deployment.sink.queue(
             pack([Outgoing(case.topic, partition, b"any key", case.value, case.headers)])
         )
         waiting.append((case, partition, acks[0][2]))

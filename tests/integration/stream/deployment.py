@@ -140,7 +140,7 @@ class StreamDeployment:
         sent = []
         for order_id, value, partition in wanted:
             home = self.home(order_id) if partition is None else partition
-            acks = await self.sink.hand_over(pack([Outgoing(topic, home, order_id.encode(), value, [])]))
+            acks = await self.sink.queue(pack([Outgoing(topic, home, order_id.encode(), value, [])]))
             sent.append((order_id, value, home, acks[0][2]))
         return [Record(topic, home, (await ack).offset, order_id.encode(), value, [], 0)
                 for order_id, value, home, ack in sent]  # fmt: skip

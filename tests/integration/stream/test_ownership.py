@@ -99,7 +99,7 @@ async def test_a_worker_past_its_lease_does_not_publish_an_old_state_behind_a_ne
     async with Sink(deployment.settings, control.lease_is_valid) as sink:
         control.lease_ends = lease_time() + 3600
         await sink.publish([_state(deployment, 1)])
-        ((_, _, held),) = await sink.hand_over(pack([_state(deployment, 2)]))
+        ((_, _, held),) = await sink.queue(pack([_state(deployment, 2)]))
         control.lease_ends = 0.0  # the worker was frozen until now
         await deployment.sink.publish([_state(deployment, 3)])  # the worker that took over
 
@@ -113,7 +113,7 @@ async def test_a_worker_past_its_lease_does_not_publish_an_old_state_behind_a_ne
 async def test_a_held_back_record_is_sent_once_the_lease_is_confirmed(deployment: StreamDeployment):
     control = Control(deployment.settings)
     async with Sink(deployment.settings, control.lease_is_valid) as sink:
-        ((_, _, ack),) = await sink.hand_over(pack([_state(deployment, 1)]))
+        ((_, _, ack),) = await sink.queue(pack([_state(deployment, 1)]))
         await deployment.sink.publish([_state(deployment, 2)])
         assert not ack.done()
         control.lease_ends = lease_time() + 3600
@@ -142,7 +142,7 @@ async def test_a_record_waiting_for_a_connection_is_held_back_when_the_lease_end
             return await connect(*node, **options)
 
         monkeypatch.setattr(client, "_get_conn", connect_slowly)
-        ((_, _, ack),) = await sink.hand_over(pack([_state(deployment, 2)]))
+        ((_, _, ack),) = await sink.queue(pack([_state(deployment, 2)]))
         await connecting.wait()
         control.lease_ends = 0.0
         await deployment.sink.publish([_state(deployment, 3)])  # the worker that took over

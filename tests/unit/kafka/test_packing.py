@@ -119,7 +119,7 @@ async def test_batches_of_different_partitions_are_sent_in_turn():
     large = [record(os.urandom(packing.JOINED_BYTES_MAX), partition=0) for _ in range(3)]
     small = record(b"{}", partition=1)
 
-    await sink.hand_over([batch for one in [*large, small] for batch in pack([one])])
+    await sink.queue([batch for one in [*large, small] for batch in pack([one])])
 
     assert [batch.place[1] for batch in sent] == [0, 1, 0, 0]
     assert [one for one in unpack(sent) if one.partition == 0] == large
