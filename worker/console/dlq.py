@@ -1,11 +1,9 @@
 """`settlement dlq …`: list, show, replay and discard dead letters."""
 
-import base64
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from msgspec import structs
 
 from worker.console.decision_options import BY, LETTER_REASON
 from worker.console.help_text import examples
@@ -28,7 +26,7 @@ from worker.console.selection import (
 from worker.kafka.dead_letters import ReasonCode
 from worker.people import dead_letters, discarding
 from worker.people.acting import Actor
-from worker.people.dead_letters import DeadLetterPage, Filter
+from worker.people.dead_letters import Filter
 from worker.people.readable import readable_record, short
 
 LISTED_MAX = 100
@@ -81,7 +79,7 @@ def show_command(dead_letter: Id, as_json: AsJson = False) -> None:
     """Show one dead letter: the message, the error, where it came from, what people did and what became of it."""
     page = with_connection(lambda connection: dead_letters.read_page(connection, dead_letter))
     if as_json:
-        show_json(_as_json(page))
+        show_json(page.as_json())
         return
     console, letter = out(), page.letter
     record, shown = letter.record, readable_record(letter.record)
@@ -153,25 +151,3 @@ def discard_command(
     if done.discarded_before:
         show(out(), f"discarded before: {done.discarded_before:,}")
     show_decided_instead(out(), done.decided_instead)
-
-
-def _as_json(page: DeadLetterPage) -> dict[str, Any]:
-    """The page for `--json`: bytes as text where they are UTF-8, else as base64."""
-    letter = page.letter
-    record = letter.record
-    fields = {name: value for name, value in structs.asdict(letter).items() if name not in ("record", "returned")}
-    return {
-        **fields, "replay_of": letter.replay_of, "topic": record.topic, "partition": record.partition,
-        "offset": record.offset, "timestamp_ms": record.timestamp_ms, "key": _bytes(record.key),
-        "value": _bytes(record.value), "headers": [[name, _bytes(content)] for name, content in record.headers],
-        "acts": [act | {"sent": _bytes(act["sent"])} for act in page.acts], "became": page.became,
-    }  # fmt: skip
-
-
-def _bytes(content: bytes | None) -> str | dict[str, str] | None:
-    if content is None:
-        return None
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(content).decode()}

@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,14 +29,12 @@ from worker.domain.money import to_major
 from worker.embedded import with_embedded_stack
 from worker.people import dead_letters, editing, replaying
 from worker.people.acting import Actor
-from worker.people.dead_letters import DeadLetter, Filter
+from worker.people.dead_letters import DeadLetter, Filter, Wanted
 from worker.postgres.connecting import Connection
 from worker.settings import Settings, load
 
 if TYPE_CHECKING:
     from worker.ledger.foreseeing import Foreseen
-
-Wanted = Filter | Sequence[int]
 
 FORESEEN_SHOWN_MAX = 50
 PER_SECOND = 500.0
@@ -108,10 +105,14 @@ def _show_replayed(plan: replaying.Plan, done: replaying.Replayed, *, as_json: b
         return
     console = out()
     show(console, f"replayed {pluralize(done.sent, 'dead letter')}")
-    if plan.replayed_before:
-        show(console, f"replayed before: {plan.replayed_before:,}; `settlement dlq show ID` tells what became of it")
     if done.too_large:
         show(console, cell(f"too large to be read, to be discarded: {done.too_large:,}", "yellow"))
+    _show_left_out(console, plan)
+
+
+def _show_left_out(console: Console, plan: replaying.Plan) -> None:
+    if plan.replayed_before:
+        show(console, f"replayed before: {plan.replayed_before:,}; `settlement dlq show ID` tells what became of it")
     show_decided_instead(console, plan.decided_instead)
 
 
@@ -139,35 +140,37 @@ def _edited(wanted: Wanted, edit: bool, patch: str | None) -> bytes | None:
     return editing.rewritten(value, in_editor(editing.editable(value)))
 
 
-async def _foresee(settings: Settings, wanted: Wanted, edited: bytes | None) -> tuple[list[int], list["Foreseen"]]:
+async def _foresee(settings: Settings, wanted: Wanted, edited: bytes | None) -> tuple[replaying.Plan, list["Foreseen"]]:
     from worker.ledger.foreseeing import foresee
     from worker.postgres.snapshot import snapshot
 
     async with snapshot(settings.database, name="settlement-dlq") as connection:
-        ids = (await replaying.plan(connection, wanted)).ids
-        records = await replaying.records_to_send(connection, ids, edited)
-        return ids, await foresee(connection, settings, records, time.time_ns() // 1_000_000)
+        plan = await replaying.plan(connection, wanted)
+        records = await replaying.records_to_send(connection, plan.ids, edited)
+        return plan, await foresee(connection, settings, records, time.time_ns() // 1_000_000)
 
 
-def _show_foreseen(ids: list[int], foreseen: list["Foreseen"], *, as_json: bool) -> None:
+def _show_foreseen(plan: replaying.Plan, foreseen: list["Foreseen"], *, as_json: bool) -> None:
+    rows = list(zip(plan.ids, foreseen, strict=True))
     if as_json:
-        show_json([{"id": id_, **structs.asdict(judged)} for id_, judged in zip(ids, foreseen, strict=True)])
+        show_json([{"id": id_, **structs.asdict(judged)} for id_, judged in rows])
         return
     console = out()
-    rows = list(zip(ids, foreseen, strict=True))
-    console.print(table(("id", "order", "would be", "because", "asks for"), [
-        (str(id_), judged.order_id, cell(judged.fate.replace("_", "-"), FATES[judged.fate]), _because(judged),
-         _commands(judged))
-        for id_, judged in rows[:FORESEEN_SHOWN_MAX]
-    ], right=("id",)))  # fmt: skip
+    if rows:
+        console.print(table(("id", "order", "would be", "because", "asks for"), [
+            (id_, judged.order_id, cell(judged.fate.replace("_", "-"), FATES[judged.fate]), _because(judged),
+             _commands(judged))
+            for id_, judged in rows[:FORESEEN_SHOWN_MAX]
+        ], right=("id",)))  # fmt: skip
     if len(rows) > FORESEEN_SHOWN_MAX:
         show(console, cell(f"… and {len(rows) - FORESEEN_SHOWN_MAX:,} more; --json shows all", "dim"))
-    counted = ", ".join(f"{count:,} {fate.replace('_', '-')}" for fate, count in Counter(
-        one.fate for one in foreseen).most_common())  # fmt: skip
+    fates = Counter(one.fate for one in foreseen)
+    counted = ", ".join(f"{count:,} {fate.replace('_', '-')}" for fate, count in fates.most_common())
     show(
         console,
-        f"{pluralize(len(ids), 'dead letter')} would be judged now: {counted or 'nothing to do'}; nothing was sent",
+        f"{pluralize(len(rows), 'dead letter')} would be judged now: {counted or 'nothing to do'}; nothing was sent",
     )
+    _show_left_out(console, plan)
 
 
 def _because(judged: "Foreseen") -> str:

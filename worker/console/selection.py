@@ -11,7 +11,7 @@ import typer
 from worker.console.numbers import whole_number
 from worker.console.problems import USAGE, fail
 from worker.kafka.dead_letters import ReasonCode
-from worker.people.dead_letters import ID_MAX, Filter, Topic
+from worker.people.dead_letters import ID_MAX, Filter, Topic, Wanted
 from worker.people.retrying import CommandFilter, Retried
 
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -61,7 +61,7 @@ Newer = Annotated[
 ]
 
 
-def select(ids: list[int] | None, everything: bool, matching: Filter) -> Filter | list[int]:
+def select(ids: list[int] | None, everything: bool, matching: Filter) -> Wanted:
     """Returns the numbers or the filter; refuses unless exactly one of numbers, filter and `--all` is given."""
     _refuse_unless_one(
         [bool(ids), matching != Filter(), everything],

@@ -1,5 +1,6 @@
 """Dead letters: find them, and look at one."""
 
+import base64
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -48,6 +49,10 @@ class Filter(Struct, frozen=True, kw_only=True):
     def arguments(self) -> tuple[Any, ...]:
         """In the order of the queries' parameters."""
         return self.status, self.topic, self.reason, self.merchant, self.order_id, self.since, self.before
+
+
+# A filter, or the numbers that a person gave.
+Wanted = Filter | Sequence[int]
 
 
 class ListedDeadLetter(Struct, frozen=True, kw_only=True):
@@ -131,6 +136,18 @@ class DeadLetterPage(Struct, frozen=True):
     is_undecided: bool
     """Whether a person still decides about its command, and so cannot discard it."""
 
+    def as_json(self) -> Json:
+        """For programs: bytes as text where they are UTF-8, else as base64."""
+        record = self.letter.record
+        fields = structs.asdict(self.letter)
+        del fields["record"], fields["returned"]
+        return {
+            **fields, "replay_of": self.letter.replay_of, "topic": record.topic, "partition": record.partition,
+            "offset": record.offset, "timestamp_ms": record.timestamp_ms, "key": _bytes(record.key),
+            "value": _bytes(record.value), "headers": [[name, _bytes(content)] for name, content in record.headers],
+            "acts": [act | {"sent": _bytes(act["sent"])} for act in self.acts], "became": self.became,
+        }  # fmt: skip
+
 
 async def find(connection: Connection, wanted: Filter, limit: int = 100) -> list[ListedDeadLetter]:
     """The dead letters that match, latest first."""
@@ -186,3 +203,12 @@ def _letter(row: Any) -> DeadLetter:
         decided_by=row["decided_by"], decided_reason=row["decided_reason"], decided_at=row["decided_at"],
         returned=returned,
     )  # fmt: skip
+
+
+def _bytes(content: bytes | None) -> str | Json | None:
+    if content is None:
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}

@@ -1,7 +1,6 @@
 """Discard: dead letters that nobody needs stay in their table, and nobody is reminded of them any more."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 from msgspec import Struct, structs
 
@@ -9,7 +8,7 @@ from worker.kafka import names
 from worker.kafka.dead_letters import ReasonCode
 from worker.people import dead_letters
 from worker.people.acting import Actor, Refused, record_acts
-from worker.people.dead_letters import DeadLetter, Filter
+from worker.people.dead_letters import DeadLetter, Filter, Wanted
 from worker.people.undecided import undecided
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
@@ -33,7 +32,7 @@ class Discard(Struct, frozen=True):
         return dict(Counter(self.letters.values()).most_common())
 
 
-async def plan(connection: Connection, wanted: Filter | Sequence[int]) -> Discard:
+async def plan(connection: Connection, wanted: Wanted) -> Discard:
     """What a discard of these would do now; `Refused` if one was named that cannot be discarded."""
     if isinstance(wanted, Filter):
         found = await dead_letters.find_open(connection, wanted)
@@ -46,7 +45,7 @@ async def plan(connection: Connection, wanted: Filter | Sequence[int]) -> Discar
     return Discard(letters, discarded_before=len(named) - len(letters))
 
 
-async def discard(connection: Connection, actor: Actor, wanted: Filter | Sequence[int]) -> Discard:
+async def discard(connection: Connection, actor: Actor, wanted: Wanted) -> Discard:
     """Discards those of them that are open; `Refused` if one was named that cannot be discarded.
 
     Each batch is a transaction: a discard that is interrupted may be called again for the rest.

@@ -14,7 +14,7 @@ from worker.kafka.envelope import VALUE_BYTES_MAX
 from worker.kafka.records import Outgoing, Record
 from worker.kafka.sink import Sink
 from worker.people.acting import Actor, Refused, record_acts
-from worker.people.dead_letters import REPLAYED_TOPICS, DeadLetter, Filter, find_open, read
+from worker.people.dead_letters import REPLAYED_TOPICS, DeadLetter, Filter, Wanted, find_open, read
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
@@ -41,7 +41,7 @@ class Replayed(Struct):
     too_large: int = 0
 
 
-async def plan(connection: Connection, wanted: Filter | Sequence[int]) -> Plan:
+async def plan(connection: Connection, wanted: Wanted) -> Plan:
     """What a replay of these would send now; `Refused` if one was named that cannot be replayed."""
     if isinstance(wanted, Filter):
         found = await find_open(connection, wanted)

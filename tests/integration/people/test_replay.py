@@ -99,6 +99,10 @@ async def test_a_dead_letter_is_replayed_with_name_and_reason_after_a_dry_run(re
     assert await rejected.settlement("dlq", "replay", "1", *WHO) == (
         "replayed 0 dead letters\nreplayed before: 1; `settlement dlq show ID` tells what became of it\n"
     ), "the same command acts once"
+    assert await rejected.settlement("dlq", "replay", "1", "--dry-run") == (
+        "0 dead letters would be judged now: nothing to do; nothing was sent\n"
+        "replayed before: 1; `settlement dlq show ID` tells what became of it\n"
+    )
     assert await rejected.is_sound()
 
 
@@ -250,6 +254,8 @@ async def test_dead_letters_of_commands_are_decided_and_not_replayed(rejected: L
         "settlement: dead letter 2 is not replayed but decided: `settlement commands retry C-1` asks again, "
         "`… abandon C-1` gives it up\n"
     )
+    decided = "commands or outcomes, of which a person decides: 1; `settlement commands list`"
+    assert (await rejected.settlement("dlq", "replay", "--all", "--dry-run")).splitlines()[-1] == decided
     output = await rejected.settlement("dlq", "replay", "--all", *WHO)
     assert "replayed 1 dead letter\ncommands or outcomes, of which a person decides: 1; " in output
 
