@@ -1,7 +1,7 @@
 """`settlement commands …`: the commands that need a person, and what people decide about them (R39)."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,7 +11,7 @@ from worker.console.numbers import whole_number
 from worker.console.problems import USAGE, fail
 from worker.console.retry import retry_selected
 from worker.console.running import AsJson, with_connection
-from worker.console.screen import age, cell, err, moment, out, pluralize, show, show_json, table
+from worker.console.screen import STYLES, age, cell, err, moment, out, pluralize, show, show_json, table
 from worker.console.selection import (
     AllCommands,
     Newer,
@@ -37,12 +37,11 @@ from worker.people.needs import (
     find_needs,
 )
 from worker.people.retrying import CommandFilter
+from worker.people.wording import describe_decision, describe_result
 from worker.postgres.connecting import Connection
 
 LISTED_MAX = 500
 CHANGES_MAX = 2**31 - 1
-STYLES = {"manual": "yellow", "suspect": "red", "unknown": "red", "failed": "yellow", "short": "yellow",
-          "lapsed": "yellow", "waiting": "yellow"}  # fmt: skip
 
 commands_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich",
@@ -137,9 +136,12 @@ def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
              attempt["fate"] or "no result written down", attempt["status"] or "", attempt["message"])
             for attempt in page.attempts
         ], right=("attempt",)))  # fmt: skip
+    if page.attempts and page.attempts[-1]["reply"]:
+        show(console, f"the last answer: {page.attempts[-1]['reply']}")
     for decision in page.decisions:
-        show(console, f"{moment(decision['decided_at'])} {decision['decided_by']}: {decision['action']}, "
-             f"{decision['reason']} ({_result(decision)})")  # fmt: skip
+        decided = describe_decision(decision, command["currency"])
+        show(console, f"{moment(decision['decided_at'])} {decision['decided_by']}: {decided}, {decision['reason']} "
+             f"({describe_result(decision)})")  # fmt: skip
     if page.acts:
         as_shown = f"--changes {command['changes']}: only while the command is as shown here"
         show(console, cell(f"may be decided now: {', '.join(page.acts)} ({as_shown})", "dim"))
@@ -278,12 +280,6 @@ def _signed(by: str | None, reason: str | None) -> Actor:
     if by is None or reason is None:
         fail("say who decides and why: --by NAME --reason TEXT", USAGE)
     return Actor(by, reason)
-
-
-def _result(decision: dict[str, Any]) -> str:
-    if decision["refused"]:
-        return f"refused: {decision['refused']}"
-    return "applied" if decision["applied_at"] else "noted"
 
 
 def _less_than_asked(done: int, asked: int, currency: str) -> str:

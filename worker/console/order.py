@@ -11,7 +11,7 @@ from rich.text import Text
 
 from worker.console.explaining import show_entries
 from worker.console.running import AsJson, run
-from worker.console.screen import Cell, cell, moment, out, plain, show, show_json, table
+from worker.console.screen import STYLES, Cell, cell, moment, out, plain, show, show_json, table
 from worker.domain.money import to_major
 from worker.embedded import with_embedded_stack
 from worker.people.dead_letters import describe_status
@@ -26,8 +26,6 @@ BLOCKS = {
     "settled": ("green", "█"), "settling": ("yellow", "▓"), "refunding": ("yellow", "▓"), "refunded": ("magenta", "█"),
     "voiding": ("yellow", "▒"), "voided": ("bright_black", "▒"), "lapsed": ("red", "░"), "open": ("blue", "░"),
 }  # fmt: skip
-STATUSES = {"attention": "red", "finished": "green", "canceled": "bright_black"}
-STATES = {"succeeded": "green", "declined": "yellow", "manual": "yellow", "suspect": "red", "unknown": "red"}
 
 # What an amount hangs on, the most telling first.
 ATTENTION_SUBJECTS = {"invoiceNumber": "invoice", "settleId": "settlement", "commandId": "command"}
@@ -85,7 +83,7 @@ def show_order(console: Console, page: OrderPage, explain: bool) -> None:
 
 
 def _show_state(console: Console, state: Json, amount: Amount) -> None:
-    status = cell(state["status"], STATUSES.get(state["status"], "bold"))
+    status = cell(state["status"], STYLES.get(state["status"], "bold"))
     mode = state["mode"] or "mode not decided yet"
     show(console, cell(f"order {state['orderId']}", "bold"), f" of {state['merchant']}, {mode}: ", status)
     labels = {
@@ -132,7 +130,7 @@ def _request_rows(request: Json, amount: Amount) -> Iterator[tuple[Cell, ...]]:
     done = f" {amount(request['done'])}" if request["done"] else ""
     latest = next((sent["code"] for sent in reversed(request["sent"]) if sent["code"]), None)
     why = f": {latest}" if latest and state not in ("succeeded", "resolved") else ""
-    became = cell(f"{state}{done}{operation}{why}", STATES.get(state, ""))
+    became = cell(f"{state}{done}{operation}{why}", STYLES.get(state, ""))
     attempts = request["sent"] or [None]
     for number, attempt in enumerate(attempts):
         first, last = number == 0, attempt is attempts[-1]

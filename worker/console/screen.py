@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from worker.people.wording import duration
+
 # A file or a pipe has no width; whatever shows it breaks the lines.
 COLUMNS_WITHOUT_TERMINAL = 240
 # More combining marks on one letter would reach into other lines.
@@ -21,6 +23,13 @@ MARKS_MAX = 3
 # separators.
 _NOT_SHOWN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _MARKS = frozenset(("Mn", "Me"))
+
+# Status of an order, state of a command, kind of a need → colour.
+STYLES = {
+    "attention": "red", "suspect": "red", "unknown": "red", "manual": "yellow", "declined": "yellow",
+    "failed": "yellow", "short": "yellow", "lapsed": "yellow", "waiting": "yellow", "succeeded": "green",
+    "finished": "green", "canceled": "bright_black",
+}  # fmt: skip
 
 Cell = str | Text
 
@@ -87,14 +96,8 @@ def moment(at: datetime | None) -> str:
 
 
 def age(at: datetime | None, now: datetime) -> str:
-    """How long ago, in the largest unit of which there is at least one."""
-    if at is None:
-        return ""
-    seconds = max(0, int((now - at).total_seconds()))
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
+    """How long ago that was."""
+    return duration((now - at).total_seconds()) if at else ""
 
 
 def pluralize(count: int, noun: str) -> str:

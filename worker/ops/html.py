@@ -13,6 +13,7 @@ from worker.ops.row import DAY_MS, KEPT_AFTER_END_MS
 from worker.people.dead_letters import describe_status
 from worker.people.money import MEANINGS
 from worker.people.readable import short
+from worker.people.wording import describe_decision, describe_result, duration
 
 
 def render(template: str, **values: Any) -> str:
@@ -31,7 +32,7 @@ def _link(path: str, **query: object) -> str:
 
 
 def _ago(at: datetime, now: datetime) -> str:
-    return words.duration((now - at.astimezone(UTC)).total_seconds())
+    return duration((now - at.astimezone(UTC)).total_seconds())
 
 
 _environment = Environment(
@@ -47,7 +48,7 @@ _environment.filters |= {
     "in_words": words.in_words,
     "rfc3339": words.rfc3339,
     "clock": words.clock,
-    "duration": words.duration,
+    "duration": duration,
     "ago": _ago,
     "short": short,
     "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False, default=str),
@@ -57,4 +58,5 @@ _environment.globals |= {
     "need_texts": words.NEEDS, "operation_texts": words.OPERATIONS, "act_texts": words.ACTS,
     "button_texts": words.BUTTONS, "alert_texts": words.ALERTS, "status_names": words.STATUSES,
     "meanings": MEANINGS, "kept_days": KEPT_AFTER_END_MS // DAY_MS, "letter_status": describe_status,
+    "describe_decision": describe_decision, "describe_result": describe_result,
 }  # fmt: skip

@@ -85,11 +85,3 @@ def clock(at: datetime | str | None, now: datetime) -> str:
         return "–"
     at = (datetime.fromisoformat(at) if isinstance(at, str) else at).astimezone(UTC)
     return f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at.day} {at:%b %H:%M:%S}"
-
-
-def duration(seconds: float) -> str:
-    """`8 s`, `12 min`, `3 h`, `5 d`."""
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{max(0, int(seconds))} s"

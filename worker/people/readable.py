@@ -19,7 +19,7 @@ class ReadableRecord(Struct, frozen=True):
 
 
 def readable_record(record: Record) -> ReadableRecord:
-    """The record, of which `settlement dlq show --json` shows all."""
+    """The record as the page and the command line show it; `--json` has all of it."""
     return ReadableRecord(
         _cut(readable(record.value or b""), VALUE_CHARACTERS_MAX),
         None if record.key is None else short(record.key),
@@ -46,6 +46,7 @@ def _text(content: bytes) -> str:
 
 
 def _cut(text: str, characters_max: int = TEXT_CHARACTERS_MAX) -> str:
+    """The text, or its beginning and how long it is."""
     if len(text) <= characters_max:
         return text
-    return f"{text[:characters_max]} … ({len(text):,} characters in all; `settlement dlq show --json` shows them)"
+    return f"{text[:characters_max]} … ({len(text):,} characters in all; the command line shows them with --json)"

@@ -233,6 +233,25 @@ async def test_resolve_shows_the_booked_amount_in_major_units_and_warns_of_a_sma
     assert whole == "noted: 60.00 of 60.00 USD booked as done\n"
 
 
+async def test_a_command_is_shown_with_the_connectors_last_answer_and_what_was_decided(ledger_on_kafka: LedgerOnKafka):
+    """Whoever resolves it needs the operation id that the connector gave."""
+    command_id = await suspect_settle(ledger_on_kafka)
+    await ledger_on_kafka.connection.execute(
+        "INSERT INTO delivery.attempts (command_id, attempt, epoch, begun_at, ended_at, status, fate, reply)"
+        " VALUES ($1, 1, 1, now(), now(), 200, 'suspect', $2)", command_id, '{"settleId": "S-1"}',
+    )  # fmt: skip
+    resolve = ("commands", "resolve", command_id, "--by", "ana", "--reason", "seen at the acquirer")
+    await ledger_on_kafka.settlement(*resolve, "--done", "6000", "--operation-id", "S-1")
+    await ledger_on_kafka.settlement(*resolve, "--not-done")
+
+    text = await ledger_on_kafka.settlement("commands", "show", command_id)
+
+    assert 'the last answer: {"settleId": "S-1"}' in text
+    noted = "seen at the acquirer (noted; the delivery worker applies it)"
+    assert f" ana: resolve as done, 60.00 USD under S-1, {noted}\n" in text
+    assert f" ana: resolve as not done, {noted}\n" in text
+
+
 async def test_resolve_as_not_done_says_that_the_command_failed_and_what_to_do_next(
     ledger_on_kafka: LedgerOnKafka,
 ):

@@ -9,9 +9,10 @@ import pytest
 
 from worker.ops import charts, html, words
 from worker.ops.acting import to_minor
-from worker.ops.words import amount, duration, in_words
+from worker.ops.words import amount, in_words
 from worker.people.acting import Action
 from worker.people.needs import NeedKind
+from worker.people.wording import duration
 
 LARGEST = (
     "ninety trillion seventy-one billion nine hundred ninety-two million five hundred forty-seven thousand "

@@ -15,7 +15,7 @@ def test_a_value_is_shown_up_to_a_limit_and_says_how_long_it_is():
 
     assert readable_record(whole).value == "x" * VALUE_CHARACTERS_MAX
     assert readable_record(longer).value == "x" * VALUE_CHARACTERS_MAX + (
-        " … (1,234,567 characters in all; `settlement dlq show --json` shows them)"
+        " … (1,234,567 characters in all; the command line shows them with --json)"
     )
     assert readable_record(record(None)).value == readable_record(record(b"")).value == ""
 
