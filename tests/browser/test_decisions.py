@@ -58,7 +58,9 @@ async def test_resolving_a_suspect_capture_shows_the_amount_in_words(ops: OpsDep
     await confirm(page, "Ana Souza", "looked it up at the connector")
 
     await ops.until_status(order, "open")
-    await expect(page.locator("#decisions")).to_contain_text("Ana Souza: resolve 60.50 BRL under settle-by-phone")
+    await expect(page.locator("#decisions")).to_contain_text(
+        "Ana Souza: resolve as done, 60.50 BRL under settle-by-phone"
+    )
     await expect(page.locator("#decisions")).to_contain_text("applied")
     assert ops.site.view.row(order).state.settled == 6_050
 

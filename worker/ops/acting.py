@@ -4,7 +4,6 @@ The acts are those of the command line (`worker.people`), which keeps each with 
 """
 
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -70,7 +69,7 @@ async def act(site: Site, request: web.Request) -> web.StreamResponse:
     if proposal.needs_result:
         raise Refused("say first what the connector did")
     async with connected(site.settings.database, name="settlement-ops-act") as connection:
-        before = await _ACTS[proposal.action](site.settings, connection, actor, form)
+        before = await _carry_out(site.settings, connection, actor, proposal)
     telemetry.log.info("act", action=proposal.action, by=actor.name, about=proposal.about, order=proposal.order_id)
     noted = proposal.action if before is None else "before"
     answer = web.HTTPSeeOther(URL(proposal.back, encoded=True).update_query(noted=noted))
@@ -167,8 +166,7 @@ async def _on_amount(connection: Connection, given: dict[str, str]) -> Proposal:
 
 async def _on_letter(site: Site, connection: Connection, action: Action, given: dict[str, str]) -> Proposal:
     number = parse_letter_id(given.get("id", ""))
-    page = await dead_letters.read_page(connection, number)
-    letter = page.letter
+    [letter] = await dead_letters.read(connection, [number])
     if letter.status != "open":
         raise Refused(f"dead letter {number} was {letter.status} by {letter.decided_by} already")
     if action == "replay":
@@ -188,39 +186,32 @@ async def _on_letter(site: Site, connection: Connection, action: Action, given: 
     )  # fmt: skip
 
 
-async def _retry(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> EarlierDecision | None:
-    return await commands.retry(connection, actor, form["id"], changes=_changes_seen(form))
-
-
-async def _resolve(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> EarlierDecision | None:
-    done = form["result"] == "done"
-    command = await commands.read_command(connection, form["id"])
-    return await commands.resolve(
-        connection, actor, form["id"], done=to_minor(form["value"], command["currency"]) if done else None,
-        operation_id=form["operation"].strip() if done else None, changes=_changes_seen(form),
-    )  # fmt: skip
-
-
-async def _abandon(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> EarlierDecision | None:
-    if form.get("id"):
-        return await commands.abandon(connection, actor, form["id"], changes=_changes_seen(form))
-    return await commands.abandon_amount(
-        connection, actor, form["order"], invoice=form.get("invoice") or None, settle_id=form.get("settle") or None
-    )
-
-
-async def _replay(settings: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> None:
-    async with Sink(settings) as sink:
-        await replaying.replay(connection, sink, actor, [parse_letter_id(form["id"])])
-
-
-async def _discard(_: Settings, connection: Connection, actor: Actor, form: dict[str, str]) -> None:
-    await discarding.discard(connection, actor, [parse_letter_id(form["id"])])
-
-
-_ACTS: dict[Action, Callable[[Settings, Connection, Actor, dict[str, str]], Awaitable[EarlierDecision | None]]] = {
-    "retry": _retry, "resolve": _resolve, "abandon": _abandon, "replay": _replay, "discard": _discard,
-}  # fmt: skip
+async def _carry_out(
+    settings: Settings, connection: Connection, actor: Actor, proposal: Proposal
+) -> EarlierDecision | None:
+    """Does what was proposed; if the same was decided before, returns what came of it."""
+    given = proposal.fields
+    match proposal.action:
+        case "retry":
+            return await commands.retry(connection, actor, given["id"], changes=int(given["changes"]))
+        case "resolve":
+            done = proposal.value if "operation" in given else None
+            return await commands.resolve(
+                connection, actor, given["id"], done=done, operation_id=given.get("operation"),
+                changes=int(given["changes"]),
+            )  # fmt: skip
+        case "abandon" if "id" in given:
+            return await commands.abandon(connection, actor, given["id"], changes=int(given["changes"]))
+        case "abandon":
+            return await commands.abandon_amount(
+                connection, actor, given["order"], invoice=given.get("invoice"), settle_id=given.get("settle")
+            )
+        case "replay":
+            async with Sink(settings) as sink:
+                await replaying.replay(connection, sink, actor, [int(given["id"])])
+        case "discard":
+            await discarding.discard(connection, actor, [int(given["id"])])
+    return None
 
 
 def to_minor(text: str, currency: str) -> int:

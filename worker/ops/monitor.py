@@ -24,7 +24,7 @@ from worker.settings import Settings
 
 LOOK_SECONDS = 2.0
 LOOK_SECONDS_MAX = 10.0
-# Details of an alert that are sentences; the page shows all others with their names.
+# Details of an alert that are sentences: the page shows them first, and all others with their names.
 SENTENCES = ("why", "problem", "remedy")
 # Errors that pass without a change of our code: a server that is away or slow, a database that is not migrated yet.
 EXPECTED = (*SESSION_LOST, KafkaError, MigrationError)
@@ -108,9 +108,8 @@ class DeploymentMonitor:
 
     async def _look_at_database(self) -> None:
         async with self._reader.snapshot() as connection:
-            if (
-                not self._schema_checked
-            ):  # once, as in the workers: the view goes on while a newer version is rolled out
+            # Once, as in the workers: the view goes on while a newer version is rolled out.
+            if not self._schema_checked:
                 await require_current(connection)
                 self._schema_checked = True
             workers = await self._reader.rows(connection, "workers")
@@ -144,8 +143,7 @@ def _failing_as(describe: Callable[[BaseException], str]) -> Iterator[None]:
 
 
 def _alert(fields: dict[str, str], host: str) -> Alert:
-    details = [
-        text if name in SENTENCES else f"{name.replace('_', ' ')} {text}"
-        for name, text in fields.items() if name not in ("code", "connector", "since")
-    ]  # fmt: skip
-    return Alert(fields["code"], fields["connector"], datetime.fromisoformat(fields["since"]), "; ".join(details), host)
+    sentences = [fields[name] for name in SENTENCES if name in fields]
+    named = (name for name in fields if name not in ("code", "connector", "since", *SENTENCES))
+    says = "; ".join([*sentences, *(f"{name.replace('_', ' ')} {fields[name]}" for name in named)])
+    return Alert(fields["code"], fields["connector"], datetime.fromisoformat(fields["since"]), says, host)

@@ -101,9 +101,10 @@ async def test_an_unreachable_server_is_logged_once_and_the_other_is_still_read(
 ) -> None:
     reader: Any = EmptyDatabase()
     monitoring = DeploymentMonitor(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), reader)
+    alert = {"code": "unknown_connector", "connector": "newpay", "orders": "3", "first_order": "o1",
+             "remedy": "name it in the file", "since": "2026-01-01T00:00:00Z"}  # fmt: skip
     member = {"role": "ledger", "member_id": "m", "host": "h", "joined_at": None, "partitions": 12,
-              "alerts": json.dumps([{"code": "kafka_away", "connector": "", "since": "2026-01-01T00:00:00Z"}])
-              }  # fmt: skip
+              "alerts": json.dumps([alert])}  # fmt: skip
     readings, read_again = [0], asyncio.Event()
 
     async def rows(*_: Any) -> list[Any]:
@@ -127,7 +128,9 @@ async def test_an_unreachable_server_is_logged_once_and_the_other_is_still_read(
 
     assert [line["problem"] for line in logged] == [message]
     assert monitoring.problem == message
-    assert [alert.code for alert in monitoring.alerts] == ["kafka_away"]
+    assert [(alert.code, alert.connector, alert.says) for alert in monitoring.alerts] == [
+        ("unknown_connector", "newpay", "name it in the file; orders 3; first order o1")
+    ]
 
 
 class EmptyDatabase:
