@@ -32,7 +32,7 @@ class LagReader:
 
     async def read(self) -> Lags:
         """Role → number of unread records that each partition still has."""
-        admin, reading = self._clients = self._clients or await self._connected()
+        admin, reading = await self._connected()
         lags: Lags = {}
         for role, topics in self._read.items():
             partitions = [TopicPartition(self._settings.topic(name), number)
@@ -50,7 +50,7 @@ class LagReader:
 
     async def topic_ids(self, topics: Sequence[str]) -> dict[str, UUID]:
         """The ids of these topics, requested over the same connections."""
-        admin, _ = self._clients = self._clients or await self._connected()
+        admin, _ = await self._connected()
         return await topic_ids(admin._client, topics)  # noqa: SLF001 - there is no public way to its connections
 
     async def close(self) -> None:
@@ -66,12 +66,13 @@ class LagReader:
             telemetry.log.exception("could not close the connections to the brokers")
 
     async def _connected(self) -> tuple[AIOKafkaAdminClient, AIOKafkaConsumer]:
-        async with AsyncExitStack() as opening:
-            admin = await opening.enter_async_context(admin_client(self._settings))
-            reading = consumer(self._settings, isolation_level="read_uncommitted")
-            both = admin, await opening.enter_async_context(reading)
-            self._open = opening.pop_all()
-        return both
+        if self._clients is None:
+            async with AsyncExitStack() as opening:
+                admin = await opening.enter_async_context(admin_client(self._settings))
+                reading = consumer(self._settings, isolation_level="read_uncommitted")
+                self._clients = admin, await opening.enter_async_context(reading)
+                self._open = opening.pop_all()
+        return self._clients
 
 
 async def committed_offsets(settings: Settings, group: str) -> dict[Place, int]:

@@ -29,7 +29,7 @@ def refusal(problem: BaseException) -> str | None:  # noqa: PLR0911 - a table
         case IllegalSaslStateError():
             return "expects no login at this address: check KAFKA_SECURITY_PROTOCOL and KAFKA_BOOTSTRAP_SERVERS"
         case TopicAuthorizationFailedError():
-            return topic_refusal(_about(problem))
+            return f"does not allow our user the topic {_about(problem)}: it needs {TOPIC_RIGHTS}"
         case GroupAuthorizationFailedError():
             return f"does not allow our user the group {_about(problem)}: it needs {GROUP_RIGHTS}"
         case InconsistentGroupProtocolError():
@@ -58,10 +58,6 @@ def describe_kafka_error(problem: BaseException, kafka: str = "Kafka") -> str:
                 "" if isinstance(problem, KafkaError) else f"{type(problem).__name__}: "
             )  # its text begins with its class
             return f"{kafka}: {kind}{problem}"
-
-
-def topic_refusal(topic: str) -> str:
-    return f"does not allow our user the topic {topic}: it needs {TOPIC_RIGHTS}"
 
 
 def _about(problem: KafkaError) -> str:

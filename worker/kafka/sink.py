@@ -145,8 +145,7 @@ async def _stop_now(producer: AIOKafkaProducer) -> None:
         async with asyncio.timeout(STOP_SECONDS_MAX):
             await producer.stop()
     except TimeoutError:
-        sender = producer._sender  # noqa: SLF001 - there is no public way to end it without a flush
-        task = sender.sender_task if sender is not None else None
+        task = producer._sender.sender_task  # noqa: SLF001 - there is no public way to end it without a flush
         if task is not None:
             task.cancel()  # first, else it would connect again for a retry
         await producer.client.close()

@@ -20,7 +20,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from worker.kafka import names
 from worker.kafka.connecting import admin_client
 from worker.kafka.packing import BATCH_BYTES_MAX
-from worker.kafka.refusals import refusal, topic_refusal
+from worker.kafka.refusals import refusal
 from worker.kafka.topic_settings import topic_settings
 from worker.settings import Settings
 
@@ -176,7 +176,7 @@ async def _knows_leaders(admin: AIOKafkaAdminClient, broker: int, request: Metad
 
 def _raise_for(code: int, name: str) -> None:
     error = for_code(code)
-    if error is TopicAuthorizationFailedError:
-        raise TopicsError(f"Kafka {topic_refusal(name)}")
+    if refused := refusal(error(name)):
+        raise TopicsError(f"Kafka {refused}")
     if code:
         raise TopicsError(f"the topic {name}: {error.description or error.__name__}")

@@ -130,7 +130,6 @@ class Session:
         return None
 
     async def _disconnect(self) -> None:
-        self._control.own({})
         await self._publisher.discard()
         await self._source.stop()
         self._transactions.close()
@@ -182,7 +181,8 @@ class Session:
         while not self._publisher.has_room():
             self._raise_failures()
             if lost := self.availability.lost():
-                raise KafkaUnavailableError(f"partitions {sorted(lost)}")  # the next session sets them aside
+                # The next session sets them aside.
+                raise KafkaUnavailableError(f"no leader, or too few replicas in sync, for partitions {sorted(lost)}")
             self._control.changed.clear()
             await self._wait()
 
