@@ -6,7 +6,10 @@ _SEPARATOR = "\x1f"
 
 
 def _hex(parts: tuple[str, ...], size: int) -> str:
-    return blake2b(_SEPARATOR.join(parts).encode(), digest_size=size).hexdigest()
+    text = _SEPARATOR.join(parts)
+    if text.count(_SEPARATOR) >= len(parts):  # a part contains it: only the lengths tell where each part ends
+        text = "\0".join((text, *(str(len(part)) for part in parts)))  # no part contains U+0000
+    return blake2b(text.encode(), digest_size=size).hexdigest()
 
 
 def command_ids(

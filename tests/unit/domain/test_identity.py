@@ -120,6 +120,18 @@ def test_i5_command_ids_are_the_same_in_every_version() -> None:
     )
 
 
+def test_i5_two_orders_share_no_command_id_whatever_characters_their_ids_have() -> None:
+    """The second one's command would look like a repeat of the first, and never be sent."""
+    cause = ("invoice", "1")
+    ids = [
+        command_ids(order_id, payment_id, "settle", cause, None, 1)
+        for order_id, payment_id in (
+            ("o\x1fp", "q"), ("o", "p\x1fq"), ("o\x1f", "p\x1fq"), ("o\x1f\x1fp", "q"), ("op", "q")
+        )
+    ]  # fmt: skip
+    assert len({one for pair in ids for one in pair}) == 2 * len(ids)
+
+
 def test_i5_command_ids_depend_on_the_cause_the_settlement_and_the_number_of_retries() -> None:
     scenario = Scenario().script("settle", "ok", "declined", "ok").script("refund", "declined")
     scenario.play("Out 6000; Out 4000; retry settle 4000; return 7000; retry refund 6000")
