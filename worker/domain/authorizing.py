@@ -6,7 +6,7 @@ from worker.domain.draft import Draft
 from worker.domain.facts import Authorization, ConnectorsNamed, OrderAuthorized, PaymentAuthorized, TimePassed
 from worker.domain.identity import content_of, order_content
 from worker.domain.ids import digest
-from worker.domain.money import MAX_MINOR
+from worker.domain.money import MAX_MINOR, MAX_SUM
 from worker.domain.order import Order, Payment, Share
 from worker.domain.settling import tell_missing_room
 from worker.domain.terms import Capability, Mode, Terms
@@ -49,6 +49,8 @@ def payment_authorized(draft: Draft, fact: PaymentAuthorized) -> Verdict:
         return refusal
     if sum(max(payment.authorized, payment.reference) for payment in order.payments) + authorization.most > MAX_MINOR:
         return refused("R9", f"Payment refused: together an order has at most {MAX_MINOR} authorized")
+    if sum(payment.cap for payment in order.payments) + authorization.max_value > MAX_SUM:
+        return refused("R9", f"Payment refused: the caps of an order sum to at most {MAX_SUM}")
     _add_payment(draft, authorization, later=True)
     draft.tell(
         "payment.added", "R16",

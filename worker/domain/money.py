@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 MAX_MINOR = 2**53 - 1
+MAX_SUM = 2**63 - 1  # a larger number fits into no message
 
 _NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"

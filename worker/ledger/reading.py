@@ -23,7 +23,7 @@ from worker.domain.facts import (
     Recipient,
     TrackingUpdated,
 )
-from worker.domain.money import EXPONENTS, MAX_MINOR
+from worker.domain.money import EXPONENTS, MAX_MINOR, MAX_SUM
 from worker.kafka import names
 from worker.kafka.envelope import Event, Unreadable, read_event
 from worker.kafka.records import Record
@@ -112,6 +112,8 @@ def _order_authorized(data: OrderAuthorizedMessage) -> Fact:
         raise Invalid("payments: a paymentId stands twice in one order")
     if sum(one.most for one in payments) > MAX_MINOR:
         raise Invalid(f"payments: together at most {MAX_MINOR} can be authorized (R9)")
+    if sum(one.max_value for one in payments) > MAX_SUM:
+        raise Invalid(f"payments: their caps sum to at most {MAX_SUM} (R9)")
     return OrderAuthorized(
         order_id=data.order_id, merchant=data.merchant, currency=_currency(data.currency),
         value=_amount("value", data.value), payments=payments,

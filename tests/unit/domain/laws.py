@@ -8,11 +8,11 @@ import msgspec
 
 from worker.domain.decision import Decision, Entry
 from worker.domain.facts import Fact, OutcomeReported
+from worker.domain.money import MAX_SUM
 from worker.domain.order import Order, Payment
 from worker.domain.possible import why_not_asked_again
 
 Books = dict[str, Counter[str]]
-LARGEST = 2**63 - 1  # a larger integer cannot be encoded
 
 _ACCOUNTS = (
     "authorized", "headroom", "settling", "settled", "refunding", "refunded", "voiding", "voided", "lapsed",
@@ -205,7 +205,7 @@ def check_decision(before: Order, decision: Decision) -> None:
     holds("I7", order.events == before.events + len(events), "the order miscounts its events")
     for event in events:
         holds("R31", all((event.type, event.rule, event.reason)), "an event without rule or reason", event)
-        fit = all(abs(number) <= LARGEST for number in event.numbers.values() if isinstance(number, int))
+        fit = all(abs(number) <= MAX_SUM for number in event.numbers.values() if isinstance(number, int))
         holds("R9", fit, "an event with a number that no message can have", event)
     for command in decision.commands:
         holds("I5", command.command_id not in before.commands, "an id is used again", command)

@@ -16,7 +16,7 @@ from tests.unit.domain.scenario import (
     tracking,
 )
 from worker.domain.facts import ConnectorsNamed, OutcomeReported, TimePassed
-from worker.domain.money import divided, proportional, to_major
+from worker.domain.money import MAX_MINOR, divided, proportional, to_major
 from worker.domain.objection import changed_since, objection
 from worker.domain.terms import HOUR_MS
 
@@ -52,6 +52,16 @@ def test_r9_an_order_is_authorized_for_at_most_the_largest_amount_in_real_and_re
     most, scenario = 2**53 - 1 - 10000, Scenario()
 
     fates = [scenario.give(added(replace(pay("p2", 1), **{field: value}))).fate for value in (most + 1, most)]
+
+    assert fates == ["refused", "applied"]
+    assert scenario.refused == ["rejected R9"]
+
+
+def test_r9_the_caps_of_an_order_sum_to_a_number_that_a_message_can_have() -> None:
+    unlimited = [pay(f"p{number}", 1, cap=MAX_MINOR) for number in range(1, 1025)]
+    scenario = Scenario(*unlimited, checked=False)
+
+    fates = [scenario.give(added(pay("q", 1, cap=cap))).fate for cap in (1024, 1023)]
 
     assert fates == ["refused", "applied"]
     assert scenario.refused == ["rejected R9"]

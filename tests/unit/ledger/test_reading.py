@@ -130,6 +130,15 @@ def test_each_cap_and_the_sum_of_authorized_amounts_may_reach_the_largest_amount
     )  # fmt: skip
 
 
+def test_the_caps_of_all_payments_sum_to_a_number_that_a_message_can_have() -> None:
+    unlimited = [PAYMENT | {"paymentId": str(number), "maxValue": 2**53 - 1} for number in range(1025)]
+
+    assert isinstance(fact("order.authorized", ORDER | {"payments": unlimited[:1024]}), OrderAuthorized)
+    assert refusal("order.authorized", ORDER | {"payments": unlimited}) == (
+        "invalid", "payments: their caps sum to at most 9223372036854775807 (R9)",
+    )  # fmt: skip
+
+
 def test_an_invoice_number_loses_its_outer_blanks():
     invoice = fact("invoice.issued", INVOICE | {"invoiceNumber": " A 1/#é\t"})
     assert isinstance(invoice, InvoiceIssued)
