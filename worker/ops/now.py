@@ -10,11 +10,12 @@ from aiohttp import web
 
 from worker.domain.decision import EventType
 from worker.ops import charts
+from worker.ops.folding import MINUTE
 from worker.ops.monitor import DeploymentMonitor
 from worker.ops.row import DAY_MS
 from worker.ops.site import Site
 from worker.ops.totals import DAY_AMOUNTS, STATE_AMOUNTS, InFlight, positive
-from worker.ops.view import MINUTE, View
+from worker.ops.view import View
 
 CHART_MINUTES = 60
 AVERAGED_MINUTES = 5

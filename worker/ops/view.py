@@ -9,22 +9,20 @@ written after the counts.
 
 import asyncio
 import logging
-import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import faust
-import msgspec
 from aiokafka.errors import KafkaError
 
 from worker import telemetry
 from worker.kafka import names
 from worker.kafka.refusals import describe_kafka_error
 from worker.ops import changelogs
-from worker.ops.count import Count, Increment, add_increments
-from worker.ops.row import DECODERS, Command, Event, Message, Outcome, Row, epoch_ms, fold, is_expired
+from worker.ops.count import Count
+from worker.ops.folding import MINUTE, Folding
+from worker.ops.row import Row
 from worker.ops.table import BulkTable, Model, with_pauses
 from worker.ops.totals import Totals
 from worker.ops.watchdog import Progress, Watchdog
@@ -36,11 +34,7 @@ BATCH_RECORDS_MAX = 2_000
 BATCH_SECONDS_MAX = 0.4
 # How many folded records may wait to be written to Kafka; then no more are folded.
 UNWRITTEN_RECORDS_MAX = 10_000
-MINUTE = 60
 RATES_KEPT_SECONDS = 26 * 3600
-EXPIRY_CHECK_SECONDS = 300.0
-# An order's state comes with its first event. A row that never gets one is of an order that ended long ago.
-STATELESS_SECONDS_MAX = 600.0
 STOP_SECONDS_MAX = 10.0
 # Rows of another shape need another name, so that the table is built anew.
 ORDERS = "orders-2"
@@ -67,14 +61,10 @@ class View:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._kinds = {settings.topic(name): kind for name, kind in TOPICS.items()}
-        self.totals = Totals()
         self.changed = asyncio.Condition()
         """Notified after every batch that changed something."""
         self.revision = 0
         """Goes up with every change."""
-        self._expiry_checked_at = time.monotonic()
-        self._stateless: dict[bytes, float] = {}
-        """Key of each row without a state → since when."""
         self._scratch = TemporaryDirectory(prefix="settlement-ops-")  # Faust needs a folder, and leaves it empty
         self.app = faust.App(
             settings.topic(names.group(ROLE)),
@@ -88,6 +78,7 @@ class View:
         )
         rates = self.app.Table("rates", partitions=partitions, default=Count, value_type=CountModel)
         self.rates: Any = rates.tumbling(MINUTE, expires=RATES_KEPT_SECONDS)
+        self._folding = Folding(self.rows, self.rates, self._kinds)
         topic = self.app.topic(*self._kinds, key_serializer="raw", value_serializer="raw")
         self.app.agent(topic, name="fold")(self._consume)
         # Faust logs a partition that is idle for minutes as an error, and each commit that takes some seconds as an
@@ -168,6 +159,10 @@ class View:
             return None
         return Progress(self._assigned(), self._records_done)
 
+    @property
+    def totals(self) -> Totals:
+        return self._folding.totals
+
     def row(self, order_id: str) -> Row | None:
         row: Row | None = self.rows.data.get(order_id.encode())
         return row
@@ -185,7 +180,8 @@ class View:
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(self._write_forever(acknowledge))
             async for events in stream.take_events(BATCH_RECORDS_MAX, within=BATCH_SECONDS_MAX):
-                self._fold(events)
+                self._folding.fold(events)
+                self.revision += 1
                 self._unwritten += events
                 async with self.changed:
                     self.changed.notify_all()
@@ -211,72 +207,12 @@ class View:
             async with self.changed:
                 self.changed.notify_all()
 
-    def _fold(self, events: Sequence[Any]) -> None:
-        fresh: dict[bytes, Row] = {}
-        increments: defaultdict[tuple[str, int], list[Increment]] = defaultdict(list)
-        for event in events:
-            try:
-                key, row = self._fold_event(event, fresh, increments)
-            except (msgspec.DecodeError, ValueError, TypeError) as problem:
-                telemetry.log.warning("the view cannot read a record", topic=event.message.topic,
-                                      partition=event.message.partition, offset=event.message.offset,
-                                      problem=str(problem))  # fmt: skip
-                continue
-            fresh[key] = row
-        for key, row in fresh.items():
-            self._store(key, row)
-        for (name, minute), added in increments.items():
-            self.rates.relative_to(float(minute))[name].apply(add_increments, added)
-        if time.monotonic() - self._expiry_checked_at > EXPIRY_CHECK_SECONDS:
-            self._delete_expired()
-        self.revision += 1
-
-    def _fold_event(
-        self, event: Any, fresh: dict[bytes, Row], increments: defaultdict[tuple[str, int], list[Increment]]
-    ) -> tuple[bytes, Row]:
-        """Returns the order's key and new row, and adds to `increments`; `fresh` has the rows of this batch so far."""
-        message = DECODERS[self._kinds[event.message.topic]](event.value)
-        kind = (event.headers.get("ce_type") or b"").decode()
-        key = message.order_id.encode()
-        row = fresh.get(key) or self.rows.data.get(key) or Row()
-        new = fold(row, message, kind)
-        if new is not row:
-            minute = int(event.message.timestamp) // MINUTE * MINUTE
-            for name, number in _counts(row, message, kind):
-                increments[name, minute].append(Increment(event.message.partition, event.message.offset, number))
-        return key, new
-
-    def _store(self, key: bytes, row: Row) -> None:
-        old = self.rows.data.get(key)
-        if is_expired(row, time.time_ns() // 1_000_000):
-            if old is not None:
-                del self.rows[key]
-            self.totals.replace(old, None)
-        elif row is not old:
-            if row.state is None:
-                self._stateless.setdefault(key, time.monotonic())
-            else:
-                self._stateless.pop(key, None)
-            self.rows[key] = row
-            self.totals.replace(old, row)
-
-    def _delete_expired(self) -> None:
-        """Deletes the rows of orders that ended some days ago, and rows that waited too long for a state."""
-        now, now_ms = time.monotonic(), time.time_ns() // 1_000_000
-        self._expiry_checked_at = now
-        stateless = [key for key, since in self._stateless.items() if now - since > STATELESS_SECONDS_MAX]
-        expired = [key for key, row in self.rows.data.items() if is_expired(row, now_ms)]
-        for key in (*stateless, *expired):
-            self._stateless.pop(key, None)
-            row = self.rows.pop(key, None)
-            self.totals.replace(row, None)
-
     async def _on_recovered(self) -> None:
         # Faust starts to consume the sources before it has sought their committed offsets, and empties its queues after
         # that: records in between would be lost, yet count as acknowledged. It starts the flow again by itself.
         self.app.consumer.stop_flow()
-        self.totals, self._has_recovered = Totals.of(self.rows.data.values()), True
-        self._stateless = {key: time.monotonic() for key, row in self.rows.data.items() if row.state is None}
+        self._folding.begin()
+        self._has_recovered = True
         self.revision += 1
 
     async def _on_partitions_revoked(self, *_: Any, **__: Any) -> None:
@@ -297,18 +233,3 @@ def _seeking_to_zero_too(consumer: Any) -> Callable[[], Awaitable[Mapping[Any, i
 
 async def _ignore_acknowledgement(_: Any) -> bool:
     return False
-
-
-def _counts(row: Row, message: Message, kind: str) -> Iterable[tuple[str, int]]:
-    """Yields what a message adds to the counts of its minute: name and number."""
-    match message:
-        case Event():
-            yield message.type, 1
-        case Command():
-            yield f"asked {message.connector}", 1
-        case Outcome() if (command := row.open_commands.get(message.command_id or "")) is not None:
-            yield f"{kind} {command.connector}", 1
-            if message.at is not None:
-                yield f"answer-ms {command.connector}", max(0, epoch_ms(message.at) - command.issued_ms)
-        case _:
-            return
