@@ -27,15 +27,15 @@ async def orders_page(site: Site, request: web.Request) -> web.Response:
     """Live orders, latest change first; with `q`, all orders whose id begins with it."""
     wanted = filters(request, "q", "status", "merchant", "connector")
     if wanted["q"]:
-        return await _search(site, request, wanted)
-    page = min(PAGES_MAX, max(1, parse_number(request.query.get("page"), 1)))
+        return await _search(site, request, wanted["q"])
     rows = _filtered(site.view.rows.data.values(), wanted)
+    pages = min(PAGES_MAX, -(-len(rows) // PAGE_ORDERS))
+    page = max(1, min(pages, parse_number(request.query.get("page"), 1)))
     first = (page - 1) * PAGE_ORDERS
     return site.show(
         request, "orders.html", wanted=wanted, found=None, total=len(rows), page=page, first=first,
         rows=heapq.nlargest(first + PAGE_ORDERS, rows, key=_changed_at)[first:],
-        pages=min(PAGES_MAX, -(-len(rows) // PAGE_ORDERS)),
-        merchants=site.view.totals.merchants(), connectors=site.view.totals.connectors(),
+        pages=pages, merchants=site.view.totals.merchants(), connectors=site.view.totals.connectors(),
     )  # fmt: skip
 
 
@@ -56,14 +56,16 @@ async def order_page(site: Site, request: web.Request) -> web.Response:
     )  # fmt: skip
 
 
-async def _search(site: Site, request: web.Request, wanted: dict[str, str]) -> web.Response:
-    if "\0" in wanted["q"]:
+async def _search(site: Site, request: web.Request, beginning: str) -> web.Response:
+    """Searches all orders, whatever else was chosen."""
+    if "\0" in beginning:
         found = []
     else:
         async with site.reader.snapshot() as connection:
-            found = await site.reader.rows(connection, "find_orders", wanted["q"], FOUND_MAX)
-    if [order["order_id"] for order in found] == [wanted["q"]]:
-        raise web.HTTPSeeOther(URL("/order").with_query(id=wanted["q"]))
+            found = await site.reader.rows(connection, "find_orders", beginning, FOUND_MAX)
+    if [order["order_id"] for order in found] == [beginning]:
+        raise web.HTTPSeeOther(URL("/order").with_query(id=beginning))
+    wanted = {"q": beginning, "status": "", "merchant": "", "connector": ""}
     return site.show(request, "orders.html", wanted=wanted, found=found, most=FOUND_MAX, merchants=[], connectors=[])
 
 
