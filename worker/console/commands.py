@@ -37,7 +37,7 @@ from worker.people.needs import (
     find_needs,
 )
 from worker.people.retrying import CommandFilter
-from worker.people.wording import describe_decision, describe_result
+from worker.people.wording import describe_decision, describe_done, describe_result
 from worker.postgres.connecting import Connection
 
 LISTED_MAX = 500
@@ -229,7 +229,7 @@ def resolve_command(
             f"`settlement commands retry {command_id}` asks for it again, or `… abandon {command_id}` gives it up",
         )
     else:
-        show(out(), f"noted: {commands.describe_done(done, asked, currency)}")
+        show(out(), f"noted: {describe_done(done, asked, currency)}")
         if done < asked:
             show(err(), _less_than_asked(done, asked, currency))
 

@@ -28,6 +28,7 @@ from worker.people import dead_letters, discarding
 from worker.people.acting import Actor
 from worker.people.dead_letters import Filter
 from worker.people.readable import readable_record, short
+from worker.people.wording import describe_status
 
 LISTED_MAX = 100
 
@@ -67,7 +68,7 @@ def list_command(
     heads = ("id", "topic", "reason", "order", "age", *(("status",) if status == "all" else ()), "says")
     console.print(table(heads, [
         (one.id, one.topic, cell(one.reason, "yellow"), one.order_id, age(one.dead_at, now),
-         *((dead_letters.describe_status(one.topic, one.status),) if status == "all" else ()), one.message)
+         *((describe_status(one.topic, one.status),) if status == "all" else ()), one.message)
         for one in found
     ], right=("id", "age")))  # fmt: skip
     more = f"the latest {limit:,}; --limit shows more" if len(found) == limit else pluralize(len(found), "dead letter")
@@ -83,7 +84,7 @@ def show_command(dead_letter: Id, as_json: AsJson = False) -> None:
         return
     console, letter = out(), page.letter
     record, shown = letter.record, readable_record(letter.record)
-    described = dead_letters.describe_status(letter.record.topic, letter.status)
+    described = describe_status(letter.record.topic, letter.status)
     show(console, cell(f"dead letter {letter.id}", "bold"), f", {described}: ", cell(letter.reason, "yellow"))
     show(console, f"  {letter.message}")
     console.print()

@@ -14,9 +14,9 @@ from worker.console.running import AsJson, run
 from worker.console.screen import STYLES, Cell, cell, moment, out, plain, show, show_json, table
 from worker.domain.money import to_major
 from worker.embedded import with_embedded_stack
-from worker.people.dead_letters import describe_status
 from worker.people.money import PARTS, authorization_parts
 from worker.people.orders import OrderPage, place, read_order
+from worker.people.wording import describe_status
 from worker.postgres.snapshot import snapshot
 from worker.settings import Settings, load
 

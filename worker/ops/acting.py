@@ -22,6 +22,7 @@ from worker.people import commands, dead_letters, discarding, replaying
 from worker.people.acting import Action, Actor, Refused
 from worker.people.commands import EarlierDecision
 from worker.people.needs import find_needs
+from worker.people.wording import describe_done
 from worker.postgres.connecting import Connection, connected
 from worker.settings import Settings
 
@@ -136,7 +137,7 @@ def _with_result(proposal: Proposal, given: dict[str, str]) -> Proposal:
                 raise Refused("what was done has an id at the connector: its settle, refund or cancellation id")
             proposal.value = value
             proposal.fields |= {"result": "done", "value": given["value"].strip(), "operation": operation}
-            done = commands.describe_done(value, proposal.asked_value or 0, proposal.currency or "")
+            done = describe_done(value, proposal.asked_value or 0, proposal.currency or "")
             proposal.effect = f"It is booked as done by the connector, under its id {operation}: {done}."
         case "not done":
             proposal.fields |= {"result": "not done"}

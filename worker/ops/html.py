@@ -10,10 +10,9 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from worker.ops import words
 from worker.ops.row import DAY_MS, KEPT_AFTER_END_MS
-from worker.people.dead_letters import describe_status
 from worker.people.money import MEANINGS
 from worker.people.readable import short
-from worker.people.wording import describe_decision, describe_result, duration
+from worker.people.wording import describe_decision, describe_result, describe_status, duration
 
 
 def render(template: str, **values: Any) -> str:

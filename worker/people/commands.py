@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from worker.domain.money import MAX_MINOR, to_major
+from worker.domain.money import MAX_MINOR
 from worker.domain.objection import DecisionKind, changed_since, objection
 from worker.domain.possible import why_not_asked_again, why_not_done, why_not_given_up
 from worker.people.acting import Actor, HumanDecision, NotFoundError, Refused, record_act, refuse_unstorable
@@ -96,16 +96,6 @@ async def resolve(
     return await _decide(
         connection, actor, "resolve", command_id, changes, value=done or 0, operation_id=operation_id or None
     )
-
-
-def describe_done(done: int, asked: int, currency: str) -> str:
-    """`0.40 of 40.00 BRL booked as done; 39.60 counts as NOT done: it may be asked for again`."""
-    if done > asked:
-        return (
-            f"{to_major(done, currency)} {currency} booked as done, {to_major(done - asked, currency)} more than asked"
-        )
-    rest = f"; {to_major(asked - done, currency)} counts as NOT done: it may be asked for again" if done < asked else ""
-    return f"{to_major(done, currency)} of {to_major(asked, currency)} {currency} booked as done{rest}"
 
 
 async def abandon(

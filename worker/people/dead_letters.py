@@ -30,11 +30,6 @@ _SQL = load("worker.people")
 Json = dict[str, Any]
 
 
-def describe_status(topic: str, status: Status) -> str:
-    """The status in words. A command is neither replayed nor discarded: a person has decided about it (R39)."""
-    return "decided" if topic == names.COMMANDS and status != "open" else status
-
-
 class Filter(Struct, frozen=True, kw_only=True):
     """Which dead letters are meant; topics without prefix. None: whatever it is."""
 

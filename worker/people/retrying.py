@@ -86,18 +86,21 @@ async def _read_orders(connection: Connection, ids: set[str]) -> dict[str, Order
 
 
 async def _retry(connection: Connection, actor: Actor | None, row: Any, order: Order | None, done: Retry) -> None:
-    command_id, changes, decided_before = row["command_id"], row["changes"], row["noted"]
-    refusal = None
-    if not decided_before and actor is None:
-        refusal = why_not_asked_again(order, command_id) if order else None
-    elif not decided_before and actor is not None:
-        try:
-            decided_before = await commands.retry(connection, actor, command_id, changes=changes) is not None
-        except Refused as problem:
-            refusal = str(problem)
-    if refusal is not None:
-        done.refused.append(RefusedRetry(command_id, refusal))
-    elif decided_before:
+    try:
+        decided_before = row["noted"] or await _ask_again(connection, actor, row, order)
+    except Refused as problem:
+        done.refused.append(RefusedRetry(row["command_id"], str(problem)))
+        return
+    if decided_before:
         done.decided_before += 1
     else:
         done.noted[row["need"], row["connector"], row["code"]] += 1
+
+
+async def _ask_again(connection: Connection, actor: Actor | None, row: Any, order: Order | None) -> bool:
+    """Whether the same was decided before. Without an actor, only raises what would refuse it."""
+    if actor is not None:
+        return await commands.retry(connection, actor, row["command_id"], changes=row["changes"]) is not None
+    if order and (refusal := why_not_asked_again(order, row["command_id"])):
+        raise Refused(refusal)
+    return False
