@@ -160,11 +160,11 @@ def _count(value: Any) -> int | None:
     return value if good else None
 
 
-def _positive(most: float) -> Callable[[Any], float | None]:
+def _positive(most: float, least: float = 0.0) -> Callable[[Any], float | None]:
     def check(value: Any) -> float | None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        return float(value) if math.isfinite(value) and 0 < value <= most else None
+        return float(value) if math.isfinite(value) and 0 < value <= most and value >= least else None
 
     return check
 
@@ -218,7 +218,7 @@ _CONNECTOR: dict[str, Check] = {
     "cancel_unit": _one_of("minor", "major"),
     "timeout_seconds": (_positive(3_600), "seconds above 0, at most 3600"),
     "max_in_flight": (_count, "a whole number from 1 to 1000000"),
-    "max_per_second": (_positive(1_000_000), "a number above 0, at most 1000000"),
+    "max_per_second": (_positive(1_000_000, least=0.0001), "a number from 0.0001 to 1000000"),
     "retry_seconds": (_schedule, "a list of seconds, each above 0 and at most a week"),
     "horizon_hours": (_positive(87_600), "hours above 0, at most ten years"),
     "probe_seconds": (_positive(86_400), "seconds above 0, at most a day"),

@@ -90,6 +90,7 @@ def test_a_merchant_without_a_table_has_the_default_merchants_switches():
         ('decline_after_unknown = "maybe"', "decline_after_unknown must be"),
         ("test_suite = 1", "test_suite must be true or false"),
         ("max_per_second = nan", "max_per_second must be"),
+        ("max_per_second = 1e-310", "max_per_second must be a number from 0.0001"),
     ],
 )
 def test_a_wrong_key_is_named_with_its_rule(line: str, message: str):
