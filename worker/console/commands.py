@@ -28,6 +28,7 @@ from worker.people import commands
 from worker.people.acting import NAME_CHARACTERS_MAX, Actor
 from worker.people.commands import EarlierDecision
 from worker.people.needs import (
+    LISTED_MAX,
     ORDERS_LOOKED_AT_MAX,
     AwaitedConnector,
     Need,
@@ -40,7 +41,6 @@ from worker.people.retrying import CommandFilter
 from worker.people.wording import describe_decision, describe_done, describe_result
 from worker.postgres.connecting import Connection
 
-LISTED_MAX = 500
 CHANGES_MAX = 2**31 - 1
 
 commands_app = typer.Typer(

@@ -32,8 +32,10 @@ def _show(done: Retry, *, is_dry_run: bool) -> None:
         f"{number:,} {need} of {connector}{f' ({code})' if code else ''}"
         for (need, connector, code), number in done.noted.most_common()
     )
-    what = f"would retry {number}" if is_dry_run else f"noted; {number} will be asked again"
-    show(console, f"{what}{f': {counts}' if counts else ''}{'; nothing was done' if is_dry_run else ''}")
+    if is_dry_run:
+        show(console, f"would retry {number}{f': {counts}' if counts else ''}; nothing was done")
+    else:
+        show(console, f"noted; {number} will be asked again: {counts}" if counts else "no command will be asked again")
     if done.decided_before:
         show(console, f"decided before: {done.decided_before:,}; `settlement commands show ID` tells what became of it")
     if done.refused:

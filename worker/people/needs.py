@@ -13,6 +13,7 @@ from worker.domain.published import attention_of, authorization_needed
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
 
+LISTED_MAX = 500
 ORDERS_LOOKED_AT_MAX = 5_000
 ACTS: tuple[DecisionKind, ...] = get_args(DecisionKind)
 
@@ -67,7 +68,7 @@ class Needs(Struct, frozen=True):
 
 async def find_needs(
     connection: Connection, *, need: str | None = None, order_id: str | None = None, merchant: str | None = None,
-    limit: int = 500,
+    limit: int = LISTED_MAX,
 ) -> Needs:  # fmt: skip
     """What needs a person: what the ledger knows, and what a connector left open a moment ago."""
     states = [state for kind, state in STATES.items() if need in (None, kind)]

@@ -50,7 +50,7 @@ async def test_a_bulk_retry_stores_one_decision_for_each_match_and_its_repeat_st
 
     assert first == "noted; 3 commands will be asked again: 3 unknown of c1 (no_answer)\n"
     assert second.splitlines() == [
-        "noted; 0 commands will be asked again",
+        "no command will be asked again",
         "decided before: 3; `settlement commands show ID` tells what became of it",
     ]
     assert await ledger_on_kafka.rows(DECISIONS) == [
