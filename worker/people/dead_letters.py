@@ -3,15 +3,15 @@
 import base64
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, structs
 
 from worker.kafka import names
 from worker.kafka.dead_letters import ReasonCode, replay_of
 from worker.kafka.records import Record
-from worker.people.acting import NotFoundError
+from worker.people.acting import NAME_CHARACTERS_MAX, NotFoundError
 from worker.people.undecided import undecided
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
@@ -48,6 +48,10 @@ class Filter(Struct, frozen=True, kw_only=True):
 
 # A filter, or the numbers that a person gave.
 Wanted = Filter | Sequence[int]
+
+
+class _NamesCommand(Struct, rename="camel"):
+    command_id: Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
 
 
 class ListedDeadLetter(Struct, frozen=True, kw_only=True):
@@ -102,8 +106,8 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
         if self.is_replayable:
             return None
         try:
-            return str(msgspec.json.decode(self.record.value or b"")["commandId"])
-        except (msgspec.DecodeError, KeyError, TypeError):
+            return msgspec.json.decode(self.record.value or b"", type=_NamesCommand).command_id
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
     def how_to_decide(self) -> str:
