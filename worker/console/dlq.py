@@ -57,7 +57,7 @@ def list_command(
         status=None if status == "all" else status, topic=topic, reason=code, merchant=merchant, order_id=order,
         before=older, since=newer,
     )  # fmt: skip
-    found = with_connection(lambda connection: dead_letters.find(connection, wanted, limit))
+    found, has_more = with_connection(lambda connection: dead_letters.find(connection, wanted, limit))
     if as_json:
         show_json(found)
         return
@@ -71,8 +71,8 @@ def list_command(
          *((describe_status(one.topic, one.status),) if status == "all" else ()), one.message)
         for one in found
     ], right=("id", "age")))  # fmt: skip
-    more = f"the latest {limit:,}; --limit shows more" if len(found) == limit else pluralize(len(found), "dead letter")
-    show(console, cell(f"{more}; `settlement dlq show ID` tells more", "dim"))
+    count = f"the latest {limit:,}; --limit shows more" if has_more else pluralize(len(found), "dead letter")
+    show(console, cell(f"{count}; `settlement dlq show ID` tells more", "dim"))
 
 
 @dlq_app.command("show", epilog=examples("settlement dlq show 17", "settlement dlq show 17 --json"))

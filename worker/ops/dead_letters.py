@@ -22,14 +22,16 @@ async def dead_letters_page(site: Site, request: web.Request) -> web.Response:
         merchant=wanted["merchant"] or None, order_id=wanted["order"] or None,
     )  # fmt: skip
     async with site.reader.snapshot() as connection:
-        found = await dead_letters.find(connection, filter_, LISTED_MAX)
+        found, has_more = await dead_letters.find(connection, filter_, LISTED_MAX)
     counted = site.monitor.dead_letters if status == "open" else {}
     code_texts = {
         code: f"{code.replace('_', ' ')}{f' ({counted[code]:,})' if code in counted else ''}"
         for code in dead_letters.CODES
     }
-    return site.show(request, "dead_letters.html", wanted=wanted, found=found, statuses=STATUSES, code_texts=code_texts,
-                     topics=dead_letters.TOPICS, merchants=site.view.totals.merchants(), most=LISTED_MAX)  # fmt: skip
+    return site.show(
+        request, "dead_letters.html", wanted=wanted, found=found, has_more=has_more, statuses=STATUSES,
+        code_texts=code_texts, topics=dead_letters.TOPICS, merchants=site.view.totals.merchants(),
+    )  # fmt: skip
 
 
 async def dead_letter_page(site: Site, request: web.Request) -> web.Response:

@@ -148,10 +148,10 @@ class DeadLetterPage(Struct, frozen=True):
         }  # fmt: skip
 
 
-async def find(connection: Connection, wanted: Filter, limit: int = 100) -> list[ListedDeadLetter]:
-    """The dead letters that match, latest first."""
-    rows = await connection.fetch(_SQL["list_dead_letters"], *wanted.arguments(), limit)
-    return [ListedDeadLetter(**row) for row in rows]
+async def find(connection: Connection, wanted: Filter, limit: int) -> tuple[list[ListedDeadLetter], bool]:
+    """The latest dead letters that match, and whether there are more."""
+    rows = await connection.fetch(_SQL["list_dead_letters"], *wanted.arguments(), limit + 1)
+    return [ListedDeadLetter(**row) for row in rows[:limit]], len(rows) > limit
 
 
 async def count_open(connection: Connection) -> dict[ReasonCode, int]:

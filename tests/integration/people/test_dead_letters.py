@@ -142,7 +142,8 @@ async def test_dead_letters_are_found_by_topic_reason_merchant_order_and_age(led
     [(died,)] = await ledger.rows("SELECT dead_at FROM dead_letters WHERE id = $1", rejected)
 
     async def reasons(**wanted: object) -> list[str]:
-        return [letter.reason for letter in await dead_letters.find(ledger.connection, Filter(**wanted))]
+        found, _ = await dead_letters.find(ledger.connection, Filter(**wanted), 100)
+        return [letter.reason for letter in found]
 
     assert await reasons() == ["malformed", "rejected"]
     assert await reasons(topic=names.INVOICES) == ["malformed"]

@@ -82,6 +82,11 @@ async def test_a_commands_dead_letter_cannot_be_discarded_while_a_decision_is_po
     assert text == "discarded 1 dead letter: 1 declined\n", "no decision is left"
 
 
+async def test_a_list_offers_more_only_if_there_is_more(letters: LedgerOnKafka):
+    assert "the latest 2; --limit shows more; " in await letters.settlement("dlq", "list", "--limit", "2")
+    assert "\n3 dead letters; " in await letters.settlement("dlq", "list", "--limit", "3")
+
+
 async def test_a_discard_says_how_many_were_discarded_before(letters: LedgerOnKafka):
     ids = [str(row[0]) for row in await letters.rows("SELECT id FROM dead_letters ORDER BY id")]
     await letters.settlement("dlq", "discard", *ids[:2], *WHO)
