@@ -1,5 +1,6 @@
 """Options, start and stop of all Kafka clients: addresses, security, timeouts."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -117,7 +118,9 @@ async def stop_consumer(reading: AIOKafkaConsumer) -> None:
     """Stops, and closes all connections: aiokafka's `stop` leaves some open if one of its fetches is to be retried.
 
     That `stop` also raises what ended its fetches long ago: two brokers that refuse the same offset are enough.
+    A task of its that has not begun yet would end it half way: the first turn of the loop is for that.
     """
+    await asyncio.sleep(0)
     with suppress(GivenUpError, KafkaError), not_by_us():
         await reading.stop()
     await reading._client.close()  # noqa: SLF001 - there is no public way
