@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import Any, Self
 
@@ -158,6 +157,6 @@ async def _stop_now(producer: AIOKafkaProducer) -> None:
         waiting = producer._message_accumulator  # noqa: SLF001
         waiting._pending_batches.update(*waiting._batches.values())  # noqa: SLF001
         waiting.fail_all(KafkaConnectionError("the producer was stopped"))
-        for batch in tuple(waiting._pending_batches):  # noqa: SLF001 - it also failed for one behind it: mostly nobody
-            with suppress(KafkaConnectionError):
-                await batch.wait_drain()
+        for batch in waiting._pending_batches:  # noqa: SLF001 - whoever waited for it, or behind it, may be gone
+            for failed in (batch.future, batch._drain_waiter):  # noqa: SLF001
+                failed.exception()

@@ -183,9 +183,9 @@ async def test_a_leader_that_waits_for_a_dead_replica_soon_takes_the_writes_of_o
 
     async with asyncio.timeout(10):
         await deployment.until_published({other: 1})
+    assert worker.toy.drops == 0
     await asyncio.to_thread(second.start)
     await deployment.check_orders({"order-1": 1, stranded: 1, other: 1})
-    assert worker.toy.drops == 0
     await worker.stop()
 
 
