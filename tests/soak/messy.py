@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from worker.kafka import names
-from worker.sandbox.erp import DATE, Message, invoice
+from worker.sandbox.erp import DATE, Message, invoice, parcels_of
 
 GROUPS = ("creditCard", "debitCard", "giftCard", "promissory", "instantPayment", "bankInvoice")
 VALUE_MIN, VALUE_MAX = 2_000, 60_000
@@ -18,7 +18,6 @@ EXPIRES_SECONDS_MAX = 90
 class MessyOrder:
     """What somebody says about one order, in the sequence in which it arrives."""
 
-    order_id: str
     messages: tuple[Message, ...]
 
 
@@ -28,14 +27,14 @@ def messy_orders(connectors: list[str], dice: random.Random, name: str) -> Itera
     while True:
         number += 1
         order_id = f"{name}-{number:06}"
-        yield MessyOrder(order_id, tuple(_arriving(list(_messages(order_id, dice.choice(connectors), dice)), dice)))
+        yield MessyOrder(tuple(_arriving(list(_messages(order_id, dice.choice(connectors), dice)), dice)))
 
 
 def _messages(order_id: str, connector: str, dice: random.Random) -> Iterator[Message]:
     value = dice.randrange(VALUE_MIN, VALUE_MAX)
     # Sometimes the payments cover less than the order; another one follows, or its last invoices wait for ever.
     covered = value if dice.random() < 0.9 else dice.randrange(value // 2, value)
-    parts = _parts(covered, dice.choice((1, 1, 1, 2, 3)), dice)
+    parts = parcels_of(covered, dice.choice((1, 1, 1, 2, 3)), dice)
     payments = [_payment(f"{order_id}-p{place}", connector, part, dice) for place, part in enumerate(parts)]
     yield Message(names.ORDER_CHANGES, "order.authorized", {
         "orderId": order_id, "merchant": "sandbox-store", "currency": "BRL", "value": value, "payments": payments,
@@ -50,7 +49,7 @@ def _messages(order_id: str, connector: str, dice: random.Random) -> Iterator[Me
             "orderId": order_id, "requestId": f"C{place}", "reason": "a piece was out of stock",
             "discountValue": discount, "incrementValue": increment,
         })  # fmt: skip
-    for place, part in enumerate(_parts(value, dice.randint(1, 4), dice)):
+    for place, part in enumerate(parcels_of(value, dice.randint(1, 4), dice)):
         yield invoice(order_id, f"N{place}", part)
         if dice.random() < 0.15:
             yield invoice(order_id, f"R{place}", dice.randrange(1, part + 1), "Input")
@@ -97,8 +96,3 @@ def _rubbish(order_id: str, dice: random.Random) -> Message:
         invoice(order_id, "N0", -5),
         invoice(order_id, "N0", VALUE_MAX * 2),
     ))  # fmt: skip
-
-
-def _parts(value: int, count: int, dice: random.Random) -> list[int]:
-    cuts = sorted(dice.sample(range(1, value), count - 1))
-    return [after - before for before, after in zip([0, *cuts], [*cuts, value], strict=True)]

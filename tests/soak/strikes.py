@@ -3,7 +3,7 @@
 import asyncio
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.striking import strike
@@ -53,9 +53,12 @@ class Striker:
         return seconds
 
     async def _freeze_worker(self) -> str:
-        name, send = self._any_worker(), self._sandbox.processes.send_signal
-        seconds = await self._frozen(lambda which: send(name, which))
-        return f"{name} frozen for {seconds:.1f} s"
+        name, processes = self._any_worker(), self._sandbox.processes
+
+        async def send(which: signal.Signals) -> None:
+            processes.send_signal(name, which)
+
+        return f"{name} frozen for {await self._frozen(send):.1f} s"
 
     async def _reload_connectors(self) -> str:
         name = self._any_worker()
@@ -72,20 +75,17 @@ class Striker:
 
     async def _freeze_service(self) -> str:
         service = self._dice.choice(SERVICES)
-        await strike(self._home, service, signal.SIGSTOP)
-        try:
-            await asyncio.sleep(seconds := self._dice.uniform(0, FROZEN_SECONDS_MAX))
-        finally:
-            await strike(self._home, service, signal.SIGCONT)
+        seconds = await self._frozen(lambda which: strike(self._home, service, which))
         return f"{service} frozen for {seconds:.1f} s"
 
-    async def _frozen(self, send: Callable[[signal.Signals], None]) -> float:
+    async def _frozen(self, send: Callable[[signal.Signals], Awaitable[object]]) -> float:
+        """Lets go on after a while what it has stopped."""
         seconds = self._dice.uniform(0, FROZEN_SECONDS_MAX)
-        send(signal.SIGSTOP)
+        await send(signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
-            send(signal.SIGCONT)
+            await send(signal.SIGCONT)
         return seconds
 
     def _any_worker(self) -> str:

@@ -44,7 +44,7 @@ def _order(order_id: str, connector: str, rng: random.Random) -> ErpOrder:
     """An order in two to four parcels; one in five gets a discount after its authorization, one in ten a return."""
     value = rng.randrange(2_000, 60_000)
     discount = rng.randrange(1, value // 4) if rng.random() < 0.2 else 0
-    parcels = _parcels(value - discount, rng.randint(2, 4), rng)
+    parcels = parcels_of(value - discount, rng.randint(2, 4), rng)
     messages = [_authorized(order_id, connector, value), invoice(order_id, "1", parcels[0])]
     if discount:
         messages.append(_discount(order_id, discount))
@@ -55,7 +55,7 @@ def _order(order_id: str, connector: str, rng: random.Random) -> ErpOrder:
     return ErpOrder(order_id, tuple(messages), value - discount, returned)
 
 
-def _parcels(value: int, count: int, rng: random.Random) -> list[int]:
+def parcels_of(value: int, count: int, rng: random.Random) -> list[int]:
     """Splits the value at random into parts of at least 1."""
     cuts = sorted(rng.sample(range(1, value), count - 1))
     return [after - before for before, after in zip([0, *cuts], [*cuts, value], strict=True)]
