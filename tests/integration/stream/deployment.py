@@ -109,6 +109,17 @@ class StreamDeployment:
         self.processes[name] = process
         return process
 
+    async def take_all_and_stop(self, name: str) -> None:
+        """Runs a worker until positions of all partitions are stored: owning them, it has yet to take them over."""
+
+        async def taken() -> bool:
+            stored = "SELECT count(DISTINCT partition) = $1 FROM ledger.positions"
+            return bool(await self.database.fetchval(stored, PARTITIONS))
+
+        self.start(name)
+        await self.until(taken, "positions of all partitions")
+        assert await self.stop(name) == 0
+
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
 

@@ -159,9 +159,7 @@ async def test_a_record_waiting_for_a_connection_is_held_back_when_the_lease_end
 
 
 async def test_a_takeover_publishes_the_left_over_outbox_first(deployment: StreamDeployment):
-    deployment.start("a")
-    await deployment.until_shared(PARTITIONS)
-    assert await deployment.stop("a") == 0
+    await deployment.take_all_and_stop("a")
     home = deployment.home("order-1")
     for version in (1, 2):
         value = b'{"orderId": "order-1", "version": %d}' % version
@@ -284,11 +282,9 @@ async def test_a_worker_opens_a_new_session_when_the_database_ends_its_session(d
 
 
 async def test_a_worker_exits_when_the_topic_lacks_its_position(deployment: StreamDeployment):
-    deployment.start("a")
-    await deployment.until_shared(PARTITIONS)
-    assert await deployment.stop("a") == 0
+    await deployment.take_all_and_stop("a")
     moved = "UPDATE ledger.positions SET next_offset = 99 WHERE topic = $1 AND partition = 2"
-    await deployment.database.execute(moved, names.INVOICES)
+    assert await deployment.database.execute(moved, names.INVOICES) == "UPDATE 1"
 
     process = deployment.start("b")
     code = await asyncio.to_thread(process.wait, 30)
@@ -300,9 +296,7 @@ async def test_a_worker_exits_when_the_topic_lacks_its_position(deployment: Stre
 
 
 async def test_a_worker_exits_when_records_were_deleted_before_they_were_read(deployment: StreamDeployment):
-    deployment.start("a")
-    await deployment.until_shared(PARTITIONS)
-    assert await deployment.stop("a") == 0
+    await deployment.take_all_and_stop("a")
     sent = await deployment.send("never-read")
     place = TopicPartition(deployment.settings.topic(names.INVOICES), sent.partition)
     async with admin_client(deployment.settings) as admin:

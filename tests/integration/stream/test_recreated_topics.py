@@ -104,9 +104,7 @@ async def test_a_fetch_at_a_lost_position_reports_that_the_topic_was_recreated(d
 async def test_a_topic_recreated_before_it_was_read_is_read_from_its_beginning(
     deployment: StreamDeployment,
 ):
-    deployment.start("a")
-    await deployment.until_shared(PARTITIONS)
-    assert await deployment.stop("a") == 0
+    await deployment.take_all_and_stop("a")
     await recreate_invoices(deployment)
     await deployment.send_many([("order-1", b"{}", 2)] * 2)
 
