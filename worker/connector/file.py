@@ -81,19 +81,25 @@ class ConnectorsFile(Struct, frozen=True):
 
 
 def load(path: Path) -> ConnectorsFile:
-    """Reads and parses the file; raises `ConnectorsFileError`."""
+    """Reads and parses the file; raises `ConnectorsFileError`, which names it."""
+    try:
+        return parse(_text(path))
+    except ConnectorsFileError as problem:
+        raise ConnectorsFileError(f"{path}: {problem}") from None
+
+
+def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
         if len(content) > FILE_BYTES_MAX:
-            raise ConnectorsFileError(f"The connectors file {path} is larger than {FILE_BYTES_MAX} bytes.")
-        text = content.decode()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConnectorsFileError(f"The connectors file {path} cannot be read: {problem}.") from None
-    try:
-        return parse(text)
-    except ConnectorsFileError as problem:
-        raise ConnectorsFileError(f"{path}: {problem}") from None
+            raise ConnectorsFileError(f"the file is larger than {FILE_BYTES_MAX:,} bytes")
+        return content.decode()
+    except OSError as problem:
+        why = problem.strerror or str(problem)
+    except UnicodeDecodeError:
+        why = "it is not in UTF-8"
+    raise ConnectorsFileError(f"the file cannot be read: {why}")
 
 
 def parse(text: str) -> ConnectorsFile:
@@ -101,11 +107,11 @@ def parse(text: str) -> ConnectorsFile:
     try:
         content = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as problem:
-        raise ConnectorsFileError(f"this is not TOML: {problem}.") from None
+        raise ConnectorsFileError(f"this is not TOML: {problem}") from None
     for name in content:
         if name not in ("connectors", "merchants"):
             raise ConnectorsFileError(
-                f"table [{name}] is unknown: only [connectors.<name>] and [merchants.<name>] are allowed."
+                f"table [{name}] is unknown: only [connectors.<name>] and [merchants.<name>] are allowed"
             )
     tables, switches = (_tables(content, kind) for kind in ("connectors", "merchants"))
     return ConnectorsFile(
@@ -117,12 +123,12 @@ def parse(text: str) -> ConnectorsFile:
 def _tables(content: Table, kind: str) -> dict[str, Table]:
     tables = content.get(kind, {})
     if not isinstance(tables, dict):
-        raise ConnectorsFileError(f"{kind} must be tables [{kind}.<name>].")
+        raise ConnectorsFileError(f"{kind} must be tables [{kind}.<name>]")
     for name, table in tables.items():
         if not isinstance(table, dict):
-            raise ConnectorsFileError(f"{kind}.{name} must be a table [{kind}.{name}].")
+            raise ConnectorsFileError(f"{kind}.{name} must be a table [{kind}.{name}]")
         if not name:
-            raise ConnectorsFileError(f"[{kind}.{name!r}] needs a name.")
+            raise ConnectorsFileError(f"[{kind}.{name!r}] needs a name")
     return tables
 
 
@@ -131,7 +137,7 @@ def _connector(name: str, table: Table) -> Connector:
     given = _checked(table_name, table, _CONNECTOR)
     for key in ("url", "protocol", "mode"):
         if key not in given:
-            raise ConnectorsFileError(f"[{table_name}] {key} is missing: it must be {_CONNECTOR[key][1]}.")
+            raise ConnectorsFileError(f"[{table_name}] {key} is missing: it must be {_CONNECTOR[key][1]}")
     return Connector(name=name, **given)
 
 
@@ -142,12 +148,12 @@ def _checked(table_name: str, table: Table, checks: Mapping[str, Check]) -> Tabl
     given = {}
     for key, value in table.items():
         if key not in checks:
-            raise ConnectorsFileError(f"[{table_name}] key {key} is unknown: it takes {', '.join(checks)}.")
+            raise ConnectorsFileError(f"[{table_name}] key {key} is unknown: it takes {', '.join(checks)}")
         check, rule = checks[key]
         given[key] = check(value)
         if given[key] is None:
             shown = "the present value" if key in _NOT_SHOWN else repr(value)
-            raise ConnectorsFileError(f"[{table_name}] {key} must be {rule}, not {shown}.")
+            raise ConnectorsFileError(f"[{table_name}] {key} must be {rule}, not {shown}")
     return given
 
 

@@ -10,7 +10,7 @@ from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields
 
 from worker import telemetry
-from worker.connector.file import Connector, ConnectorsFileError, Merchant, parse
+from worker.connector.file import FILE_BYTES_MAX, Connector, ConnectorsFileError, Merchant, parse
 from worker.connector.in_force import ConnectorsInForce
 from worker.connector.secret import Secret, SecretError
 from worker.domain.terms import Capability
@@ -195,10 +195,31 @@ def test_a_reloaded_file_is_logged_with_the_connectors_that_it_changed(tmp_path:
     }]  # fmt: skip
 
 
-def test_a_worker_does_not_start_without_a_readable_file(tmp_path: Path):
-    for path, message in ((None, "CONNECTORS_FILE is missing"), (tmp_path / "none.toml", "CONNECTORS_FILE: The")):
-        with pytest.raises(SettingsError, match=message):
-            ConnectorsInForce(path)
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "the file cannot be read: No such file or directory"),
+        (b"\xff", "the file cannot be read: it is not in UTF-8"),
+        (b"#" * (FILE_BYTES_MAX + 1), "the file is larger than 4,194,304 bytes"),
+        (b"connectors = 1", "connectors must be tables [connectors.<name>]"),
+    ],
+)
+def test_a_worker_does_not_start_with_a_file_that_cannot_be_used_and_names_it_once(
+    tmp_path: Path, content: bytes | None, why: str
+):
+    path = tmp_path / "connectors.toml"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(SettingsError) as problem:
+        ConnectorsInForce(path)
+
+    assert str(problem.value) == f"CONNECTORS_FILE: {path}: {why}"
+
+
+def test_a_worker_does_not_start_without_a_file():
+    with pytest.raises(SettingsError, match="CONNECTORS_FILE is missing"):
+        ConnectorsInForce(None)
 
 
 @pytest.mark.parametrize(("table", "kind"), [("connectors", Connector), ("merchants", Merchant)])
