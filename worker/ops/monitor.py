@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -50,61 +49,88 @@ class Worker(Struct, frozen=True):
     partitions: int
 
 
-class _LookFailedError(Exception):
-    """One sentence that names the server that was asked; the cause is the error itself."""
+class Outage(Struct, frozen=True):
+    """A server that did not answer the last look."""
+
+    stale: str
+    """What the pages still show as it was."""
+    problem: str
+    """Why it did not answer, in one sentence."""
+    answered_at: datetime | None
+    """When it last answered; None: it never did."""
+
+
+class _Server(Struct, frozen=True):
+    stale: str
+    describe: Callable[[BaseException], str]
+
+
+DATABASE = _Server("Workers, alerts and the number of dead letters", describe_postgres_error)
+KAFKA = _Server("Orders, sums and lag", describe_kafka_error)
 
 
 class DeploymentMonitor:
-    """Keeps the results of the last look. Where a server did not answer, its results stay and `problem` says so."""
+    """Keeps the results of the last look. Where a server did not answer, its results stay and `outages` says so."""
 
     def __init__(self, settings: Settings, reader: Reader) -> None:
         self._reader = reader
         self._lag = LagReader(settings)
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._answered_at: dict[_Server, datetime] = {}
+        self._outages: dict[_Server, Outage] = {}
         self.lags: Lags = {}
         self.workers: list[Worker] = []
         self.alerts: list[Alert] = []
         self.dead_letters: dict[ReasonCode, int] = {}
         """Open dead letters by reason."""
         self._schema_checked = False
-        self.problem: str | None = None
-        """Why the last look failed, in one sentence; None: it did not."""
         self.revision = 0
         """Goes up whenever a look finds something different."""
 
+    @property
+    def outages(self) -> tuple[Outage, ...]:
+        return tuple(self._outages.values())
+
     async def start(self) -> None:
-        """Starts to look, until `stop`."""
-        self._task = asyncio.create_task(self._look_forever(), name="deployment monitor")
+        """Starts to look, until `stop`: at each server by itself, as one that hangs says nothing of the other."""
+        self._tasks = [
+            asyncio.create_task(self._look_at_database_forever(), name="look at the database"),
+            asyncio.create_task(self._look_at_brokers_forever(), name="look at the brokers"),
+        ]
 
     async def stop(self) -> None:
-        if self._task is not None:
-            await end([self._task])
+        await end(self._tasks)
         await self._lag.close()
 
-    async def _look_forever(self) -> None:
+    async def _look_at_database_forever(self) -> None:
         while True:
-            before = self._results()
-            try:
-                await self._look()
-            except _LookFailedError as failure:
-                self._note(failure)
-                await self._lag.close_quietly()
-            else:
-                if self.problem is not None:
-                    telemetry.log.info("can look around again")
-                self.problem = None
-            if self._results() != before:
-                self.revision += 1
+            await self._look(DATABASE, self._look_at_database)
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _look(self) -> None:
-        deadline = asyncio.get_running_loop().time() + LOOK_SECONDS_MAX
-        with _failing_as(describe_postgres_error):
-            async with asyncio.timeout_at(deadline):
-                await self._look_at_database()
-        with _failing_as(describe_kafka_error):
-            async with asyncio.timeout_at(deadline):
-                self.lags = await self._lag.read()
+    async def _look_at_brokers_forever(self) -> None:
+        while True:
+            if not await self._look(KAFKA, self._look_at_brokers):
+                await self._lag.close_quietly()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _look(self, server: _Server, look: Callable[[], Awaitable[None]]) -> bool:
+        """Whether the server answered."""
+        before = self._results()
+        try:
+            async with asyncio.timeout(LOOK_SECONDS_MAX):
+                await look()
+        except Exception as problem:  # noqa: BLE001 - the pages say so, and the next look may find an answer
+            self._note(server, problem)
+        else:
+            self._answered_at[server] = datetime.now(UTC)
+            if self._outages.pop(server, None) is not None:
+                telemetry.log.info("can look around again")
+        if self._results() != before:
+            self.revision += 1
+        return server not in self._outages
+
+    async def _look_at_brokers(self) -> None:
+        self.lags = await self._lag.read()
 
     async def _look_at_database(self) -> None:
         async with self._reader.snapshot() as connection:
@@ -120,26 +146,18 @@ class DeploymentMonitor:
         self.alerts = [_alert(fields, row["host"]) for row in workers for fields in json.loads(row["alerts"])]
         self.dead_letters = letters
 
-    def _note(self, failure: _LookFailedError) -> None:
-        previous, self.problem = self.problem, str(failure)
-        if not isinstance(failure.__cause__, EXPECTED):
-            telemetry.log.error("could not look around, for a reason that nobody foresaw", problem=self.problem,
-                                exc_info=failure.__cause__)  # fmt: skip
-        elif self.problem != previous:  # the same line every two seconds would bury the rest of the log
-            telemetry.log.warning("could not look around", problem=self.problem)
+    def _note(self, server: _Server, problem: Exception) -> None:
+        sentence = str(problem) if isinstance(problem, MigrationError) else server.describe(problem)
+        previous = self._outages.get(server)
+        self._outages[server] = Outage(server.stale, sentence, self._answered_at.get(server))
+        if not isinstance(problem, EXPECTED):
+            telemetry.log.error("could not look around, for a reason that nobody foresaw", problem=sentence,
+                                exc_info=problem)  # fmt: skip
+        elif previous is None or previous.problem != sentence:  # the same line every two seconds would bury the rest
+            telemetry.log.warning("could not look around", problem=sentence)
 
     def _results(self) -> tuple[Any, ...]:
-        return self.lags, self.workers, self.alerts, self.dead_letters, self.problem
-
-
-@contextmanager
-def _failing_as(describe: Callable[[BaseException], str]) -> Iterator[None]:
-    """Raises any error as `_LookFailedError`, in the words for the server that is asked."""
-    try:
-        yield
-    except Exception as problem:
-        sentence = str(problem) if isinstance(problem, MigrationError) else describe(problem)
-        raise _LookFailedError(sentence) from problem
+        return self.lags, self.workers, self.alerts, self.dead_letters, self.outages
 
 
 def _alert(fields: dict[str, str], host: str) -> Alert:

@@ -116,8 +116,8 @@ class Server:
 
 async def _ready(site: Site, _: web.Request) -> web.Response:
     """Needs no session, so it quotes no error of a server: the log and the pages do."""
-    monitor = site.monitor.problem and "the last look at the database and the brokers failed; the log says why"
-    reasons = {"view": site.view.incomplete_reason(), "around": monitor}
+    around = "the last look at the database or the brokers failed; the log says why" if site.monitor.outages else None
+    reasons = {"view": site.view.incomplete_reason(), "around": around}
     return readiness({name: reason for name, reason in reasons.items() if reason})
 
 

@@ -46,7 +46,7 @@ class Site(Struct):
             attention=self.view.totals.attention.total(),
             open_letters=sum(self.monitor.dead_letters.values()),
             incomplete=self.view.incomplete_reason(),
-            monitor_problem=self.monitor.problem,
+            outages=self.monitor.outages,
             noted=NOTED.get(request.query.get("noted", "")),
             deployment=self.settings.topic_prefix.rstrip("._-"),
             **values,

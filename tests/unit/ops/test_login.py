@@ -8,6 +8,7 @@ from aiohttp.test_utils import TestClient
 
 from tests.pages import EMPTY_VIEW, QUIET_MONITOR, client_of_pages
 from worker.ops.guard import Guard
+from worker.ops.monitor import Outage
 from worker.ops.reading import Reader
 from worker.ops.view import View
 from worker.settings import load
@@ -63,14 +64,14 @@ async def test_readiness_without_a_session_shows_no_error_messages():
     crashed: Any = SimpleNamespace(app=SimpleNamespace(crashed=True, crash_reason=RuntimeError(error)))
     view = SimpleNamespace(incomplete_reason=lambda: View.incomplete_reason(crashed))
 
-    assert await readiness(view, SimpleNamespace(problem=f"InvalidPasswordError: {error}")) == (503, {
+    assert await readiness(view, SimpleNamespace(outages=(Outage("Lag", error, None),))) == (503, {
         "ready": False, "view": "the view has crashed; the log says why",
-        "around": "the last look at the database and the brokers failed; the log says why",
+        "around": "the last look at the database or the brokers failed; the log says why",
     })  # fmt: skip
 
 
 async def test_a_complete_view_is_ready():
-    view, monitor = SimpleNamespace(incomplete_reason=lambda: None), SimpleNamespace(problem=None)
+    view, monitor = SimpleNamespace(incomplete_reason=lambda: None), SimpleNamespace(outages=())
 
     assert await readiness(view, monitor) == (200, {"ready": True})
 

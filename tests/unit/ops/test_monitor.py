@@ -11,6 +11,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from structlog.testing import capture_logs
 
+from tests.until import until
 from worker.ops import monitor
 from worker.ops.monitor import DeploymentMonitor
 from worker.ops.reading import Reader
@@ -19,72 +20,122 @@ from worker.settings import load
 URL = "postgresql://u:p@127.0.0.1:9/d"
 
 
-async def test_an_unexpected_error_is_logged_with_its_traceback_and_the_monitor_goes_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def monitoring(monkeypatch: pytest.MonkeyPatch) -> DeploymentMonitor:
+    """Looks without a pause; both servers answer with nothing, until a test changes that."""
     monitoring = DeploymentMonitor(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), Reader(URL))
-    problems: list[str | None] = []
-    continued = asyncio.Event()
 
     async def look() -> None:
-        problems.append(monitoring.problem)
-        if len(problems) == 1:
-            raise KeyError("alerts")
-        if len(problems) == 3:
-            continued.set()
+        pass
 
     async def lags() -> dict[str, list[int]]:
+        return {}
+
+    monkeypatch.setattr(monitor, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(monitoring, "_look_at_database", look)
+    monkeypatch.setattr(monitoring._lag, "read", lags)
+    return monitoring
+
+
+async def test_an_unexpected_error_is_logged_with_its_traceback_and_the_monitor_goes_on(
+    monitoring: DeploymentMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems: list[list[str]] = []
+    continued = asyncio.Event()
+
+    async def lags() -> dict[str, list[int]]:
+        problems.append([outage.problem for outage in monitoring.outages])
+        if len(problems) == 1:
+            raise KeyError("lag")
+        if len(problems) == 3:
+            continued.set()
         return {}
 
     async def close() -> None:
         raise RuntimeError("a client that breaks as it is closed")
 
-    monkeypatch.setattr(monitor, "LOOK_SECONDS", 0)
-    monkeypatch.setattr(monitoring, "_look_at_database", look)
     monkeypatch.setattr(monitoring._lag, "read", lags)
-    with monkeypatch.context() as closing, capture_logs() as logged:
+    with monkeypatch.context() as closing:
         closing.setattr(monitoring._lag, "close", close)
-        await monitoring.start()
-        async with asyncio.timeout(5):
-            await continued.wait()
+        logged = await _logged_until(continued, monitoring, stop=False)
     await monitoring.stop()
 
-    assert problems == [None, "PostgreSQL: KeyError: 'alerts'", None]
+    assert problems == [[], ["Kafka: KeyError: 'lag'"], []]
     assert [(line["log_level"], bool(line.get("exc_info"))) for line in logged] == [
         ("error", True), ("error", True), ("info", False),
     ]  # fmt: skip
-    assert logged[0]["problem"] == "PostgreSQL: KeyError: 'alerts'"
+    assert logged[0]["problem"] == "Kafka: KeyError: 'lag'"
     assert monitoring.revision == 2
 
 
-async def _logged_until_closed(monitoring: DeploymentMonitor, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The log until the monitor closes its clients after an error."""
-    closed = asyncio.Event()
+async def test_a_server_that_hangs_does_not_keep_the_other_from_being_looked_at(
+    monitoring: DeploymentMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, went_on = [0], asyncio.Event()
 
-    async def close() -> None:
-        closed.set()
+    async def hang() -> dict[str, list[int]]:
+        await asyncio.Event().wait()
+        return {}
 
-    monkeypatch.setattr(monitoring._lag, "close", close)
-    return await _logged_until(closed, monitoring)
+    async def look() -> None:
+        looks[0] += 1
+        if looks[0] == 3:
+            went_on.set()
+
+    monkeypatch.setattr(monitoring._lag, "read", hang)
+    monkeypatch.setattr(monitoring, "_look_at_database", look)
+
+    assert await _logged_until(went_on, monitoring) == []
 
 
-async def _logged_until(signal: asyncio.Event, monitoring: DeploymentMonitor) -> list[Any]:
+async def test_two_servers_that_are_away_are_both_named_with_when_each_last_answered(
+    monitoring: DeploymentMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, both = [0], asyncio.Event()
+
+    async def look() -> None:
+        looks[0] += 1
+        if looks[0] > 1:
+            raise ConnectionRefusedError
+        if len(monitoring.outages) == 2:
+            both.set()
+
+    async def lags() -> dict[str, list[int]]:
+        if len(monitoring.outages) == 2:
+            both.set()
+        raise TimeoutError
+
+    monkeypatch.setattr(monitoring, "_look_at_database", look)
+    monkeypatch.setattr(monitoring._lag, "read", lags)
+    await _logged_until(both, monitoring)
+
+    found = {outage.stale: outage.answered_at is not None for outage in monitoring.outages}
+    assert found == {monitor.DATABASE.stale: True, monitor.KAFKA.stale: False}
+
+
+async def _logged_until(signal: asyncio.Event, monitoring: DeploymentMonitor, *, stop: bool = True) -> list[Any]:
     with capture_logs() as logged:
         await monitoring.start()
         async with asyncio.timeout(5):
             await signal.wait()
-    await monitoring.stop()
+    if stop:
+        await monitoring.stop()
     return logged
 
 
-async def test_a_session_ended_by_the_server_is_logged_as_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monitoring = DeploymentMonitor(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), Reader(URL))
+async def test_a_session_ended_by_the_server_is_logged_once_as_a_warning(
+    monitoring: DeploymentMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, looked_again = [0], asyncio.Event()
 
     async def look() -> None:
+        looks[0] += 1
+        if looks[0] == 3:
+            looked_again.set()
         raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
 
     monkeypatch.setattr(monitoring, "_look_at_database", look)
-    logged = await _logged_until_closed(monitoring, monkeypatch)
+    logged = await _logged_until(looked_again, monitoring)
 
     assert [(line["log_level"], line.get("exc_info")) for line in logged] == [("warning", None)]
 
@@ -127,7 +178,7 @@ async def test_an_unreachable_server_is_logged_once_and_the_other_is_still_read(
     logged = await _logged_until(read_again, monitoring)
 
     assert [line["problem"] for line in logged] == [message]
-    assert monitoring.problem == message
+    assert [outage.problem for outage in monitoring.outages] == [message]
     assert [(alert.code, alert.connector, alert.says) for alert in monitoring.alerts] == [
         ("unknown_connector", "newpay", "name it in the file; orders 3; first order o1")
     ]
@@ -150,8 +201,16 @@ async def test_a_database_without_tables_is_reported_with_the_command_that_creat
     reader: Any = EmptyDatabase()
     monitoring = DeploymentMonitor(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": URL}), reader)
 
-    logged = await _logged_until_closed(monitoring, monkeypatch)
+    async def lags() -> dict[str, list[int]]:
+        return {}
 
-    assert str(monitoring.problem).startswith("the database lacks migration 0001_stream.sql")
-    assert str(monitoring.problem).endswith("`settlement migrate` applies what is missing")
-    assert [(line["event"], line["problem"]) for line in logged] == [("could not look around", monitoring.problem)]
+    monkeypatch.setattr(monitoring._lag, "read", lags)
+    with capture_logs() as logged:
+        await monitoring.start()
+        await until(lambda: monitoring.outages, 5)
+    await monitoring.stop()
+
+    [outage] = monitoring.outages
+    assert outage.problem.startswith("the database lacks migration 0001_stream.sql")
+    assert outage.problem.endswith("`settlement migrate` applies what is missing")
+    assert [(line["event"], line["problem"]) for line in logged] == [("could not look around", outage.problem)]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from worker.ops.html import render
-from worker.ops.monitor import Alert, Worker
+from worker.ops.monitor import Alert, Outage, Worker
 from worker.ops.now import _connectors, _idle, _lags
 from worker.ops.words import STATUSES
 
@@ -23,12 +23,12 @@ def monitoring(*roles: str) -> Any:
 
 
 def page(
-    monitor: Any, incomplete: str | None = None, monitor_problem: str | None = None, alerts: tuple[Alert, ...] = (),
+    monitor: Any, incomplete: str | None = None, outages: tuple[Outage, ...] = (), alerts: tuple[Alert, ...] = (),
     connectors: Any = (),
 ) -> str:  # fmt: skip
     return render(
         "now.html", now=AT, path="/", session="viewer", attention=0, open_letters=0, money=[], connectors=connectors,
-        deployment="", form_key="", logs_out=False, incomplete=incomplete, monitor_problem=monitor_problem, noted=None,
+        deployment="", form_key="", logs_out=False, incomplete=incomplete, outages=outages, noted=None,
         lags=_lags(monitor), alerts=alerts, needing={}, letters={},
         statuses=dict.fromkeys(STATUSES, 0), workers=monitor.workers, idle=_idle(monitor),
         rates={**RATES, "averaged_minutes": 5, "columns": [], "most": 0, "latest": []},
@@ -61,20 +61,30 @@ def test_an_alert_about_a_connector_is_shown_as_a_sentence(code: str, shown: str
     assert shown in words(text)
 
 
-@pytest.mark.parametrize(("lags", "incomplete", "monitor_problem"), [
-    ({}, None, None),
-    ({"ledger": [0]}, "the view is reading its tables from Kafka", None),
-    ({"ledger": [0]}, None, "ConnectionRefusedError: the database"),
+@pytest.mark.parametrize(("lags", "incomplete", "outages"), [
+    ({}, None, ()),
+    ({"ledger": [0]}, "the view is reading its tables from Kafka", ()),
+    ({"ledger": [0]}, None, (Outage("Orders", "Kafka did not answer in time", None),)),
 ])  # fmt: skip
 def test_an_incomplete_page_does_not_say_that_all_is_well(
-    lags: dict[str, list[int]], incomplete: str | None, monitor_problem: str | None
+    lags: dict[str, list[int]], incomplete: str | None, outages: tuple[Outage, ...]
 ):
     workers = monitoring("ledger", "delivery").workers
 
-    text = page(SimpleNamespace(workers=workers, lags=lags), incomplete, monitor_problem)
+    text = page(SimpleNamespace(workers=workers, lags=lags), incomplete, outages)
 
     assert ALL_IS_WELL not in text
     assert "not everything is known" in text
+
+
+@pytest.mark.parametrize(("answered_at", "shown"), [
+    (AT, "Orders may be as they were at 12:00:00: Kafka did not answer"),
+    (None, "Orders are not known yet: Kafka did not answer"),
+])  # fmt: skip
+def test_a_page_says_what_is_out_of_date_since_when_and_why(answered_at: datetime | None, shown: str):
+    text = page(monitoring("ledger", "delivery"), outages=(Outage("Orders", "Kafka did not answer", answered_at),))
+
+    assert shown in words(text)
 
 
 def words(page: str) -> str:

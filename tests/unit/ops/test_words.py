@@ -70,7 +70,7 @@ def test_html_in_text_is_escaped() -> None:
     hostile = "\"><script>alert('x')</script>"
     page = html.render(
         "message.html", title=hostile, text=hostile, now=_NOW, path="/", session=None, form_key="", logs_out=False,
-        attention=0, open_letters=0, incomplete=None, monitor_problem=None, noted=None, deployment=hostile,
+        attention=0, open_letters=0, incomplete=None, outages=(), noted=None, deployment=hostile,
     )  # fmt: skip
     assert "<script>alert" not in page
     assert page.count("&#34;&gt;&lt;script&gt;") == 4
