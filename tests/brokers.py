@@ -14,6 +14,7 @@ from aiokafka.admin import NewTopic
 from worker.kafka.log_inspector import IN_SYNC_MIN
 from worker.stack.broker import Broker
 from worker.stack.home import LOOPBACK, Home
+from worker.stack.service import Service
 
 FIRST = 1
 
@@ -61,13 +62,13 @@ async def cluster(folder: Path, size: int) -> AsyncIterator[tuple[Broker, list[J
     first = Broker(Home(folder / "broker-1"))
     others = [JoiningBroker(Home(folder / f"broker-{number}"), number, first) for number in range(2, size + 1)]
     try:
-        await _start(first)
+        await start(first)
         reading = AIOKafkaConsumer(bootstrap_servers=first.address, group_id="any")
         await reading.start()
         await reading.committed(TopicPartition("none", 0))
         await reading.stop()
         for broker in others:
-            await _start(broker)
+            await start(broker)
         yield first, others
     finally:
         for started in (*others, first):
@@ -88,6 +89,7 @@ def placed(prefix: str, brokers_of: Callable[[str, int], Sequence[int]]) -> Call
     return new_topic
 
 
-async def _start(broker: Broker) -> None:
-    broker.home.make()
-    await asyncio.to_thread(broker.start)
+async def start(server: Service) -> None:
+    """Starts the server of a home, which is made if there is none."""
+    server.home.make()
+    await asyncio.to_thread(server.start)

@@ -14,25 +14,31 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from unittest.mock import patch
 
 import httpx
 import uvloop
 from aiokafka.errors import KafkaError
 
+from tests.brokers import FIRST, cluster, placed, start
 from tests.soak.messy import MessyOrder, messy_orders
 from tests.soak.people import People
 from tests.soak.strikes import Striker
 from tests.until import until
+from worker.kafka import topics
 from worker.kafka.lag import LagReader
 from worker.postgres.connecting import SESSION_LOST
 from worker.sandbox.deployment import CONNECTORS, Sandbox, Simulated, is_done
 from worker.sandbox.erp import ErpOrder, erp_orders
 from worker.sandbox.erp_command import publish
-from worker.stack import down, up
+from worker.stack import StackEnv
+from worker.stack.database import Database
+from worker.stack.home import Home
+from worker.stack.service import Service
 
 _FAULTS = {"error": 0.05, "lost": 0.05, "decline": 0.05, "short": 0.04, "manual": 0.01, "echo": 0.01, "busy": 0.02,
            "silence": 0.005}  # fmt: skip
@@ -54,11 +60,11 @@ CALMING = {"all": "ok", "for_seconds": 2 * END_SECONDS_MAX}
 class Soak:
     """One run."""
 
-    def __init__(self, home: Path, sandbox: Sandbox, seed: int, minutes: float) -> None:
+    def __init__(self, sandbox: Sandbox, servers: Mapping[str, Service], seed: int, minutes: float) -> None:
         self._sandbox = sandbox
         self._until = time.monotonic() + 60 * minutes
         self._people = People(sandbox.settings.database, sandbox.urls, random.Random(seed))
-        self._striker = Striker(home, sandbox, WORKERS, random.Random(seed + 1))
+        self._striker = Striker(sandbox, WORKERS, servers, random.Random(seed + 1))
         self._plain = erp_orders(sys.maxsize, sorted(CONNECTORS), seed, "plain")
         self._messy = messy_orders(sorted(MESSY), random.Random(seed + 2), "messy")
         self._sent = list[ErpOrder]()
@@ -150,25 +156,36 @@ def _say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-async def _run(home: Path, seed: int, minutes: float) -> bool:
-    async with Sandbox("soak", home / "sandbox", up(home).as_settings(), CONNECTORS | MESSY) as sandbox:
-        return await Soak(home, sandbox, seed, minutes).run()
+async def _run(home: Path, seed: int, minutes: float, brokers: int) -> bool:
+    """Each partition has a replica on each broker, and can be written while two of them are in sync."""
+    numbers = list(range(FIRST, FIRST + brokers))
+    database = Database(Home(home))
+    async with cluster(home / "brokers", brokers) as (first, others):
+        await start(database)
+        servers: dict[str, Service] = {"postgres": database}
+        servers |= {f"broker {number}": broker for number, broker in zip(numbers, (first, *others), strict=True)}
+        stack = StackEnv(",".join(broker.address for broker in (first, *others)), database.url).as_settings()
+        sandbox = Sandbox("soak", home / "sandbox", stack, CONNECTORS | MESSY)
+        with patch.object(topics, "NewTopic", placed(sandbox.settings.topic_prefix, lambda *_: numbers)):
+            async with sandbox:
+                return await Soak(sandbox, servers, seed, minutes).run()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=secrets.randbits(32), help="of the orders, strikes and decisions")
+    parser.add_argument("--brokers", type=int, default=1, help="of one cluster; each has a replica of everything")
     arguments = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its brokers are killed all the time
     home = Path(tempfile.mkdtemp(prefix="soak-"))
-    _say(f"seed {arguments.seed}, {arguments.minutes:g} minutes, in {home}")
+    _say(f"seed {arguments.seed}, {arguments.minutes:g} minutes, {arguments.brokers} brokers, in {home}")
     good = False
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            good = runner.run(_run(home, arguments.seed, arguments.minutes))
+            good = runner.run(_run(home, arguments.seed, arguments.minutes, arguments.brokers))
     finally:
-        down(home)
+        Database(Home(home)).stop()
         if good:
             shutil.rmtree(home)
     _say("good" if good else f"NOT GOOD: logs and data stay in {home}")

@@ -3,31 +3,31 @@
 import asyncio
 import random
 import signal
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping
 
-from tests.striking import strike
+from tests.striking import strike_server
 from worker.sandbox.deployment import Sandbox
-from worker.stack import up
+from worker.stack.service import Service
 
 FROZEN_SECONDS_MAX = 12.0  # longer than a lease
 GONE_SECONDS_MAX = 5.0
 PAUSE_SECONDS_MAX = 8.0
-SERVICES = ("postgres", "kafka")
 
 
 class Striker:
     """Strikes one program at a time, at random; every strike is over when it returns."""
 
-    def __init__(self, home: Path, sandbox: Sandbox, workers: dict[str, str], dice: random.Random) -> None:
-        """`workers`: the names of the programs to be struck, and the kind of worker of each."""
-        self._home = home
+    def __init__(
+        self, sandbox: Sandbox, workers: Mapping[str, str], servers: Mapping[str, Service], dice: random.Random
+    ) -> None:
+        """What is struck, by name: the kind of each worker, and the servers."""
         self._sandbox = sandbox
+        self._servers = servers
         self._workers = workers
         self._dice = dice
         self._kinds = (
             self._kill_worker, self._kill_worker, self._freeze_worker, self._drain_worker, self._reload_connectors,
-            self._kill_service, self._freeze_service,
+            self._kill_server, self._freeze_server,
         )  # fmt: skip
 
     async def strike(self) -> str:
@@ -65,18 +65,19 @@ class Striker:
         self._sandbox.processes.send_signal(name, signal.SIGHUP)
         return f"{name} told to read the connectors file"
 
-    async def _kill_service(self) -> str:
-        service = self._dice.choice(SERVICES)
-        before = await asyncio.to_thread(up, self._home)
-        await strike(self._home, service, signal.SIGKILL)
-        if await asyncio.to_thread(up, self._home) != before:
-            raise SystemExit(f"{service} came back on another port, so this run is void: another program took its own")
-        return f"{service} killed and started again"
+    async def _kill_server(self) -> str:
+        name, server = self._any_server()
+        before = server.address
+        await strike_server(server, signal.SIGKILL)
+        await asyncio.to_thread(server.start)
+        if server.address != before:
+            raise SystemExit(f"{name} came back on another port, so this run is void: another program took its own")
+        return f"{name} killed and started again"
 
-    async def _freeze_service(self) -> str:
-        service = self._dice.choice(SERVICES)
-        seconds = await self._frozen(lambda which: strike(self._home, service, which))
-        return f"{service} frozen for {seconds:.1f} s"
+    async def _freeze_server(self) -> str:
+        name, server = self._any_server()
+        seconds = await self._frozen(lambda which: strike_server(server, which))
+        return f"{name} frozen for {seconds:.1f} s"
 
     async def _frozen(self, send: Callable[[signal.Signals], Awaitable[object]]) -> float:
         """Lets go on after a while what it has stopped."""
@@ -90,3 +91,6 @@ class Striker:
 
     def _any_worker(self) -> str:
         return self._dice.choice(sorted(self._workers))
+
+    def _any_server(self) -> tuple[str, Service]:
+        return self._dice.choice(sorted(self._servers.items()))

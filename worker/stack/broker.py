@@ -74,7 +74,7 @@ class Broker(Service):
                 connection.sendall(struct.pack(">i", len(body)) + body)
                 with connection.makefile("rb") as stream:
                     _, correlation, _, brokers = struct.unpack(">iiii", stream.read(16))
-                    return bool(correlation == 1 and brokers == 1)
+                    return bool(correlation == 1 and brokers > 0)
         except (OSError, struct.error):
             return False
 
