@@ -1,6 +1,7 @@
 """Finds and decides orders that are due without a record: a deadline has come, or the file names their connector."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from itertools import accumulate
 
 from worker import telemetry
 from worker.ledger.cycle import LedgerCycle
@@ -8,7 +9,9 @@ from worker.ledger.tally import Tally
 from worker.stream.faults import CycleTooLargeError, Remedy, remedy
 
 LOOK_MS = 1_000  # how often the tables are searched for deadlines that have come
+# Of each kind, what one cycle decides at most: it reads, decides and publishes all of it at once.
 DUE_ORDERS_MAX = 500
+DUE_BYTES_MAX = 8 << 20
 # Not only after a reload: an order may wait because another worker's file did not name its connector.
 NAMED_LOOK_MS = 10_000
 # How long an order is left alone if the database refuses what a deadline causes.
@@ -40,19 +43,20 @@ class DueOrders:
         """The orders that are due without a record; also sets when to look next."""
         now_ms, tables, tally = work.cycle.now_ms, work.tables, work.tally
         self._quarantine = {one: until for one, until in self._quarantine.items() if until > now_ms}
-        due = await tables.due_orders(DUE_ORDERS_MAX, self._quarantine)
-        awaiting: list[str] = []
+        due, more = _first(await tables.due_orders(DUE_ORDERS_MAX, self._quarantine))
+        named: list[str] = []
         if now_ms >= self._next_named_look_ms:  # reads all that wait, which may be many: not in each look
-            tally.named_look_ms = now_ms + NAMED_LOOK_MS
-            awaiting = await tables.named_orders(work.connectors.names, DUE_ORDERS_MAX, self._quarantine)
-            if len(awaiting) == DUE_ORDERS_MAX:
-                tally.named_look_ms = now_ms
-        if max(len(due), len(awaiting)) == DUE_ORDERS_MAX:
+            tally.named_look_ms = now_ms + NAMED_LOOK_MS  # before the search: a reload during it takes this back
+            waiting = await tables.named_orders(work.connectors.names, DUE_ORDERS_MAX, self._quarantine)
+            named, more_named = _first(waiting)
+            if more_named:
+                tally.named_look_ms, more = now_ms, True
+        if more:
             tally.look_at_ms = now_ms
         else:
             next_ms = await tables.next_wake_ms()
             tally.look_at_ms = now_ms + LOOK_MS if next_ms is None else min(now_ms + LOOK_MS, next_ms)
-        return {*due, *awaiting}
+        return {*due, *named}
 
     def _leave_alone(self, order_id: str, now_ms: int, problem: Exception) -> None:
         """Leaves an order alone that the database refuses, so that others need not wait for it."""
@@ -69,6 +73,13 @@ class DueOrders:
             self.next_look_ms = tally.look_at_ms
         if tally.named_look_ms is not None:
             self._next_named_look_ms = tally.named_look_ms
+
+
+def _first(found: Mapping[str, int]) -> tuple[list[str], bool]:
+    """As many of these orders, each with its size, as one cycle decides; and whether there may be more."""
+    bytes_before = accumulate(found.values(), initial=0)
+    first = [order_id for order_id, before in zip(found, bytes_before, strict=False) if before < DUE_BYTES_MAX]
+    return first, len(first) < len(found) or len(found) == DUE_ORDERS_MAX
 
 
 async def _try(work: LedgerCycle, orders: Collection[str]) -> Exception | None:

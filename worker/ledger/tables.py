@@ -50,16 +50,16 @@ class LedgerTables:
         """The lowest offset in use there, at most 0."""
         return int(await self._connection.fetchval(_SQL["lowest_place"], *place))
 
-    async def due_orders(self, limit: int, without: Iterable[str]) -> list[str]:
-        """Orders whose deadline has come."""
+    async def due_orders(self, limit: int, without: Iterable[str]) -> dict[str, int]:
+        """Orders whose deadline has come → how many bytes are stored of each."""
         now = moment(self._cycle.now_ms)
         rows = await self._connection.fetch(_SQL["due_orders"], list(self._cycle.epochs), now, limit, list(without))
-        return [row["order_id"] for row in rows]
+        return {row["order_id"]: row["bytes"] for row in rows}
 
-    async def named_orders(self, named: list[str], limit: int, without: Iterable[str]) -> list[str]:
-        """Orders that waited for connectors that the file now names, all of them."""
+    async def named_orders(self, named: list[str], limit: int, without: Iterable[str]) -> dict[str, int]:
+        """Orders that waited for connectors that the file now names → how many bytes are stored of each."""
         rows = await self._connection.fetch(_SQL["named_orders"], list(self._cycle.epochs), named, limit, list(without))
-        return [row["order_id"] for row in rows]
+        return {row["order_id"]: row["bytes"] for row in rows}
 
     async def next_wake_ms(self) -> int | None:
         """The next deadline after now."""

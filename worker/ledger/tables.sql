@@ -43,10 +43,10 @@ WHERE f.order_id = ANY ($1::text[]) ORDER BY f.order_id, f.sequence
 SELECT payment_id, order_id FROM payments WHERE payment_id = ANY ($1::text[])
 
 -- name: due_orders
--- Orders of our home partitions whose deadline has come, the longest overdue first. Each partition is read by itself:
--- with `partition = ANY`, the index gives no order, and all that is due would be read and sorted.
-SELECT order_id FROM unnest($1::integer[]) AS owned (home), LATERAL (
-    SELECT order_id, wake_at FROM orders
+-- Orders of our home partitions whose deadline has come, the longest overdue first, with their sizes. Each partition is read
+-- by itself: with `partition = ANY`, the index gives no order, and all that is due would be read and sorted.
+SELECT order_id, bytes FROM unnest($1::integer[]) AS owned (home), LATERAL (
+    SELECT order_id, coalesce(octet_length(document), 0) AS bytes, wake_at FROM orders
     WHERE partition = home AND wake_at <= $2::timestamptz AND NOT order_id = ANY ($4::text[])
     ORDER BY wake_at LIMIT $3
 ) AS due
@@ -59,9 +59,9 @@ SELECT min(wake_at) FROM unnest($1::integer[]) AS owned (home), LATERAL (
 ) AS ahead
 
 -- name: named_orders
--- Orders of our home partitions whose missing connectors all have a name now. The index has the first of them; an order
--- whose connectors were all named while it was being written has none.
-SELECT order_id FROM orders
+-- Orders of our home partitions whose missing connectors all have a name now, with their sizes. The index has the first of
+-- them; an order whose connectors were all named while it was being written has none.
+SELECT order_id, coalesce(octet_length(document), 0) AS bytes FROM orders
 WHERE partition = ANY ($1::integer[]) AND awaits IS NOT NULL
     AND coalesce(awaits[1], '') = ANY (array_append($2::text[], '')) AND awaits <@ $2::text[]
     AND NOT order_id = ANY ($4::text[])

@@ -368,7 +368,7 @@ async def test_orders_that_wait_for_connectors_are_searched_every_ten_seconds_an
     searches: list[int] = []
     search = LedgerTables.named_orders
 
-    async def timed(tables: LedgerTables, *arguments: Any) -> list[str]:
+    async def timed(tables: LedgerTables, *arguments: Any) -> dict[str, int]:
         searches.append(ledger.now_ms - NOON_MS)
         return await search(tables, *arguments)
 
@@ -391,7 +391,7 @@ async def test_a_connector_added_to_the_file_during_a_cycle_is_used_in_the_next_
     await ledger.apply("order.authorized", authorized("o1", payments=[{"value": 10_000, "connector": "c2"}]))
     search = LedgerTables.named_orders
 
-    async def search_and_add_connector(tables: LedgerTables, *arguments: Any) -> list[str]:
+    async def search_and_add_connector(tables: LedgerTables, *arguments: Any) -> dict[str, int]:
         orders = await search(tables, *arguments)
         ledger.file.write_text(ledger.file.read_text().replace("connectors.c1", "connectors.c2"))
         ledger.handler.reload()

@@ -153,6 +153,29 @@ async def test_large_orders_that_lapse_at_the_same_moment_lapse_beside_a_batch_o
     assert all(ledger.state(f"o{number}")["payments"][0]["lapsed"] for number in range(20))
 
 
+async def test_large_orders_that_are_due_at_the_same_moment_are_decided_over_several_cycles(
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
+):
+    for number in range(6):
+        card = payment(f"o{number}.p1", expiresAt="2026-01-15T13:00:00Z")
+        new = payment(f"o{number}.p1", connector="c2")
+        await ledger.apply("order.authorized", authorized(f"o{number}") | {"payments": [card if number < 3 else new]})
+    size = await ledger.value("SELECT max(length(document)) FROM orders")
+    monkeypatch.setattr("worker.ledger.due_orders.DUE_BYTES_MAX", size + 1)
+    ledger.file.write_text(CONNECTORS + CONNECTORS.replace("c1", "c2"))
+    ledger.handler.reload()
+    ledger.now_ms += 2 * 3_600_000
+
+    decided = []
+    for _ in range(2):
+        states = [record for record in await ledger.cycle() if record.topic == names.ORDERS]
+        decided.append(len(states))
+
+    assert decided == [4, 2], "of the lapsed and of the named orders, two and then one"
+    assert [ledger.state(f"o{number}")["payments"][0]["lapsed"] for number in range(6)] == [True] * 3 + [False] * 3
+    assert [ledger.state(f"o{number}")["mode"] for number in range(6)] == ["PARTIAL"] * 6
+
+
 async def run_until_unparked(ledger: LedgerHarness) -> None:
     """Runs cycles until nothing is parked; each must reduce the number."""
     while left := await ledger.value("SELECT count(*) FROM parked"):
