@@ -23,6 +23,7 @@ def settle_down(draft: Draft) -> None:
         )  # fmt: skip
     if order.lacks:
         ask_for_lacks(draft)
+    if order.lacks or order.mode != "PARTIAL":  # then a settle may miss what no invoice lacks yet
         absorb_crumbs(draft)
     serve_demands(draft)
     if order.phase == "canceled":

@@ -188,6 +188,16 @@ def ask_again(draft: Draft, command: Command, amount: int) -> Covers:
     return tuple((lack.invoice, lack.amount) for lack in asked)
 
 
+def count_as_taken(draft: Draft, command: Command) -> None:
+    """Counts as taken what this settle is missing, although nothing was (R26)."""
+    order = draft.order
+    draft.payment(command.payment_id).settled_reference += command.missing
+    mine = [lack for lack in order.lacks if lack.command_id == command.command_id]
+    lacking.remove(order.lacks, command.missing, mine)
+    draft.update(command, missing=0)
+    cover(draft)  # TOTAL, HOLD: what it misses may be listed for another settle
+
+
 def give_up(draft: Draft, command: Command) -> int:
     """Gives up what this command is missing; returns how much of that no invoice lacks yet."""
     order = draft.order

@@ -142,8 +142,14 @@ def tell_missing_room(draft: Draft) -> None:
 
 
 def absorb_crumbs(draft: Draft) -> None:
-    """Counts as taken what is too small to be asked for, once no further command can take it along (R26)."""
+    """Counts as taken what is too small to be asked for, once no further command can take it along (R26).
+
+    The next command of what failed would be a person's retry. If that could ask for nothing, there is none.
+    """
     order = draft.order
+    for command in missing.settles(order):
+        if order.missing_value(command) == 0 and not part_to_retry(order, draft.payment(command.payment_id), command):
+            missing.count_as_taken(draft, command)
     crumbs = lacking.total(order, "rounding")
     if crumbs and (order.phase != "open" or not any(has_room(payment) for payment in order.payments)):
         order.payments[0].settled_reference += crumbs

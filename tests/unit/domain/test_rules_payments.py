@@ -262,6 +262,18 @@ def test_r26_an_abandoned_amount_never_counts_as_a_part_that_rounds_to_zero() ->
     scenario.shows("S 0, K 2000, lacks 2000, finished")
 
 
+@pytest.mark.parametrize(("by", "first"), [("partial", 100), ("total", 100), ("total", 10), ("hold", 300)])
+def test_r26_what_is_left_of_a_failed_settle_counts_as_taken_once_it_rounds_to_zero(by: str, first: int) -> None:
+    """Of a, 100 are worth 10. The gateway captures 96 of them on b: nobody can retry the 4 that are left."""
+    scenario = Scenario(pay("a", 10, reference=100, by=by), pay("b", 296, by=by), value=300)
+    scenario.play(f"hold; Out {first}; declined settle 10; go; auto 96 on b")
+    assert scenario.attention == []
+
+    scenario.play(f"Out {300 - first or 1}").shows("K 300, lacks 0, finished")
+    scenario.play("return 300").shows("R 300, finished")
+    assert scenario.payment("b").refunded == scenario.payment("b").settled
+
+
 def test_r26_refunds_that_round_to_zero_send_nothing() -> None:
     scenario = Scenario(pay("p1", 2, reference=100)).play("Out 100; return 1; return 49; return 50")
 
