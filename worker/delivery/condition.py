@@ -13,10 +13,14 @@ INDEFINITE_ATTEMPTS = 10
 INDEFINITE_MS = 5 * 60_000
 # Single failures among many successes are logged at most this often.
 WARNING_PAUSE_MS = 60_000
-# Of the commands at once that were too many for a busy connector, how many it is soon sent again. After that there is
-# one more only for so many replies: each time that they are too many costs the whole pause that it asks for.
+# Of the width that was too much for a busy connector, how much it is soon given again. After that it widens by one only
+# with so many replies: each time that it is too much costs the whole pause that it asks for.
 BEARABLE = 0.5
 REPLIES_FOR_ONE_MORE = 100
+# The largest gap that is learned: a connector that takes less than one command a second says so by its pauses.
+GAP_MS_MAX = 1_000
+# Of the smoothed time of an answer, the part that the newest one is; as in TCP.
+NEWEST = 1 / 8
 NO_DEFINITE_ANSWER = "no_definite_answer"
 
 
@@ -31,16 +35,30 @@ class Condition:
         self._warned_ms = -WARNING_PAUSE_MS
         self.state: Literal["healthy", "away", "refusing"] = "healthy"
         self.not_before_ms = 0
-        self.width = math.inf  # commands in flight at most; grows from 1 after it was away or busy
-        self.bearable = math.inf  # below this, the width grows by 1 with each reply
+        # Commands in flight at most; grows from 1 after it was away or busy. Below 1: one command, then a gap.
+        self.width = math.inf
+        self.bearable = math.inf  # up to this, the width grows by 1 with each reply
+        self._answer_ms = 0.0  # how long an answer takes, smoothed
         self.refused: str | None = None  # the command that was refused is sent again first
         self.probe: str | None = None  # the only command in flight while the connector is not healthy
+
+    @property
+    def was_busy(self) -> bool:
+        """Whether it was busy again after a first pause, so that it is known how much is too much for it."""
+        return self.bearable < math.inf
+
+    @property
+    def gap_ms(self) -> float:
+        """How far apart commands are sent, so that about as many are in flight as the width says."""
+        return min(self._answer_ms / self.width, GAP_MS_MAX)
 
     def begin_probe(self, command_id: str) -> None:
         """This command alone is sent, to find out whether the connector is back."""
         self.probe = command_id
 
-    def ended(self, command_id: str, answer: Answer, connector: Connector, now_ms: int, *, replied: bool) -> None:
+    def ended(
+        self, command_id: str, answer: Answer, connector: Connector, now_ms: int, took_ms: float, *, replied: bool
+    ) -> None:
         """Learns from an answer. Any reply shows that the connector is there: a 500 to a refund means "not yet"."""
         probed = self.probe == command_id
         if probed:
@@ -53,9 +71,11 @@ class Condition:
             self._mark_healthy()
             if answer.fate == "busy":
                 hold = answer.hold_seconds or connector.retry_seconds[0]  # 0 seconds would retry in a busy loop
-                self._note_busy(now_ms, now_ms + round(1000 * hold))
+                self._note_busy(now_ms + round(1000 * hold))
             else:
-                self._widen()
+                self._answer_ms += (took_ms - self._answer_ms) * (NEWEST if self._answer_ms else 1)
+                if now_ms >= self.not_before_ms:  # else it was sent before the pause, at the width that was too much
+                    self._widen()
         elif answer.fate in ("not_sent", "unknown"):
             self._note_failure(answer, connector, now_ms)
         if answer.fate in DEFINITE_FATES:
@@ -90,11 +110,14 @@ class Condition:
         self.refused = self.refused or command_id
         self.not_before_ms = ask_again_ms
 
-    def _note_busy(self, now_ms: int, ask_again_ms: int) -> None:
-        """Pauses. Of several commands that were too many together, only the first counts."""
-        if now_ms >= self.not_before_ms:
-            self.bearable = max(1, self.width * BEARABLE)
-        self.not_before_ms, self.width = max(self.not_before_ms, ask_again_ms), 1
+    def _note_busy(self, ask_again_ms: int) -> None:
+        """Pauses, and halves the width, unless no other reply has widened it since the last pause.
+
+        So of several commands that were too many together only one counts, and a long outage counts once.
+        """
+        if self.width > min(1, self.bearable):
+            self.bearable = max(self.width * BEARABLE, min(1, self._answer_ms / GAP_MS_MAX))
+        self.not_before_ms, self.width = max(self.not_before_ms, ask_again_ms), min(1, self.bearable)
 
     def _note_failure(self, answer: Answer, connector: Connector, now_ms: int) -> None:
         self._failures += 1
@@ -131,4 +154,5 @@ class Condition:
 
     def _widen(self) -> None:
         """Makes room for one more command at once, or for a small part of one."""
-        self.width = max(self.width + 1 / REPLIES_FOR_ONE_MORE, min(self.width + 1, self.bearable))
+        part = min(1, self.width) / REPLIES_FOR_ONE_MORE
+        self.width = max(self.width + part, min(self.width + 1, self.bearable))

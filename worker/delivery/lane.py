@@ -12,6 +12,8 @@ from worker.delivery.window import Window
 
 # Cycles come too seldom to send one command each: how far behind its rate a lane may fall and still catch up.
 CATCH_UP_MS = 50
+# They do not for gaps of this length, which a connector that was busy may count exactly: there, no delay is caught up.
+EVEN_GAP_MS = 10
 REMEDY = "its commands wait: name it in the connectors file, then send SIGHUP to the workers"
 
 
@@ -56,7 +58,9 @@ class Lane:
                 ready[command_id] = None
                 self.in_flight += 1
                 self._gauge.inc()
-                self._next_token_ms = max(self._next_token_ms, now_ms - CATCH_UP_MS) + self._gap_ms()
+                gap_ms = self._gap_ms()
+                behind_ms = 0 if self.condition.was_busy and gap_ms >= EVEN_GAP_MS else CATCH_UP_MS
+                self._next_token_ms = max(self._next_token_ms, now_ms - behind_ms) + gap_ms
         return list(ready)
 
     def next_due_ms(self) -> int | None:
@@ -74,11 +78,13 @@ class Lane:
             return None
         return None if first_ms is None else max(first_ms, condition.not_before_ms, int(self._next_token_ms))
 
-    def ended(self, command_id: str, answer: Answer, connector: Connector, now_ms: int, *, replied: bool) -> None:
+    def ended(
+        self, command_id: str, answer: Answer, connector: Connector, now_ms: int, took_ms: float, *, replied: bool
+    ) -> None:
         """Frees the attempt's slot, and learns the connector's condition from its answer."""
         self.in_flight -= 1
         self._gauge.dec()
-        self.condition.ended(command_id, answer, connector, now_ms, replied=replied)
+        self.condition.ended(command_id, answer, connector, now_ms, took_ms, replied=replied)
 
     def ask_now(self) -> None:
         """Ends pause and rate limit, which an older file or clock has set: better to ask too early, once."""
@@ -106,9 +112,10 @@ class Lane:
 
     def _has_room(self) -> bool:
         assert self.connector is not None
-        return self.in_flight + 1 <= min(max(1, self.connector.max_in_flight * self.share), self.condition.width)
+        return self.in_flight + 1 <= max(1, min(self.connector.max_in_flight * self.share, self.condition.width))
 
     def _gap_ms(self) -> float:
         assert self.connector is not None
         rate = self.connector.max_per_second
-        return 1000 / (rate * self.share) if rate and self.share else 0.0
+        allowed_ms = 1000 / (rate * self.share) if rate and self.share else 0.0
+        return max(allowed_ms, self.condition.gap_ms)

@@ -95,7 +95,8 @@ class Sending:
             self._control.fail(problem)
             raise
         _measure(job, answer, lane, began_ns)
-        lane.ended(job.id, answer, connector, at_ms, replied=isinstance(result, Reply))
+        took_ms = max(0.0, at_ms - began_ns / 1e6)
+        lane.ended(job.id, answer, connector, at_ms, took_ms, replied=isinstance(result, Reply))
         if self._is_awaited(job):
             status, reply = (result.status, _beginning(result)) if isinstance(result, Reply) else (None, None)
             self._add_result(Result(job, epoch, connector, answer, at_ms, status, reply))

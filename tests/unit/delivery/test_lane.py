@@ -24,6 +24,7 @@ AWAY = Answer("not_sent", "connect", "nobody there")
 SILENT = Answer("unknown", "timeout", "no answer")
 ERROR = Answer("unknown", "timeout", "the connector's own word for it")
 BUSY = Answer("busy", "http_429", "later", hold_seconds=5)
+BUSY_A_SECOND = replace(BUSY, hold_seconds=1)
 MANY = 100
 
 
@@ -41,10 +42,9 @@ def lane_with(commands: int = MANY, connector: Connector = ACME) -> Lane:
     return lane
 
 
-def end(lane: Lane, answer: Answer, *ids: str, now_ms: int = 0, replied: bool | None = None) -> None:
-    has_replied = answer not in (AWAY, SILENT) if replied is None else replied
+def end(lane: Lane, answer: Answer, *ids: str, now_ms: int = 0, took_ms: float = 0.0) -> None:
     for command_id in ids:
-        lane.ended(command_id, answer, ACME, now_ms, replied=has_replied)
+        lane.ended(command_id, answer, ACME, now_ms, took_ms, replied=answer not in (AWAY, SILENT))
 
 
 def test_no_more_commands_are_in_flight_than_the_connector_allows():
@@ -257,6 +257,63 @@ def test_a_changed_connectors_file_lets_a_busy_connector_be_sent_as_many_at_once
     lane.set_connector(replace(ACME, max_in_flight=6))
 
     assert most_at_once(lane, replies=10) == 6
+
+
+@pytest.mark.parametrize("per_second", [2, 20, 50])
+@pytest.mark.parametrize("took_ms", [5, 60])
+def test_a_connector_that_refuses_each_command_that_comes_early_is_sent_two_fifths_of_its_rate_at_least(
+    per_second: int, took_ms: int
+):
+    accepted, refused = sent_evenly(lane_with(10_000), per_second, took_ms, seconds=120)
+
+    assert accepted > 120 * per_second * 2 / 5
+    assert refused < 120 / 2
+
+
+def sent_evenly(lane: Lane, per_second: int, took_ms: int, seconds: int) -> tuple[int, int]:
+    """How many commands a connector accepts and refuses that takes one each so often, and not a moment earlier."""
+    free_ms, fates = 0.0, {DONE: 0, BUSY_A_SECOND: 0}
+    under_way: list[tuple[int, Answer, str]] = []
+    for now_ms in range(0, 1_000 * seconds, 3):  # cycles
+        for ended_ms, answer, command_id in [one for one in under_way if one[0] <= now_ms]:
+            under_way.remove((ended_ms, answer, command_id))
+            end(lane, answer, command_id, now_ms=ended_ms, took_ms=took_ms)
+        for command_id in lane.take_ready(now_ms, MANY):
+            answer = DONE if now_ms >= free_ms else BUSY_A_SECOND
+            fates[answer] += 1
+            if answer is DONE:
+                free_ms = now_ms + 1_000 / per_second
+            under_way.append((now_ms + took_ms, answer, command_id))
+    return fates[DONE], fates[BUSY_A_SECOND]
+
+
+def test_a_connector_that_was_busy_for_an_hour_is_soon_sent_as_much_as_before():
+    lane = busy_at(7)
+    for _ in range(720):
+        now_ms = lane.condition.not_before_ms
+        end(lane, BUSY, *lane.take_ready(now_ms, MANY), now_ms=now_ms)
+
+    assert most_at_once(lane, replies=10) == 3
+
+
+def test_what_was_sent_before_a_pause_is_no_reason_to_send_more_at_once_after_it():
+    lane = lane_with()
+    first, *others = lane.take_ready(0, MANY)
+
+    end(lane, BUSY, first, now_ms=1_000)
+    end(lane, DONE, *others, now_ms=1_001)
+
+    assert len(lane.take_ready(6_000, MANY)) == 1
+
+
+def test_a_slow_answer_makes_no_gap_between_commands_longer_than_a_second():
+    lane = lane_with()
+    lane.condition.width = lane.condition.bearable = 0.1
+    end(lane, DONE, *lane.take_ready(0, 1), now_ms=20_000, took_ms=20_000)
+
+    end(lane, DONE, *lane.take_ready(20_000, 1), now_ms=20_000)
+
+    assert lane.next_due_ms() == 21_000
 
 
 def busy_at(width: int) -> Lane:
