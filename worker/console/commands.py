@@ -107,7 +107,7 @@ def list_command(
     console.print(table(
         ("need", "what", "order", "about", "connector", "since", "says", "may be"),
         [(cell(one.need, STYLES.get(one.need, "")), _operation(one), one.order_id, _subject(one), one.connector,
-          age(one.ended_at or one.first_attempt_at, now),
+          age(one.since, now),
           one.message, f"{one.noted} is noted" if one.noted else ", ".join(one.acts)) for one in found.latest],
         right=("since",),
     ))  # fmt: skip

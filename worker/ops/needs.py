@@ -2,24 +2,33 @@
 
 from aiohttp import web
 
-from worker.ops.query import filters
+from worker.ops.query import filters, parse_number
 from worker.ops.site import Site
 from worker.ops.totals import positive
 from worker.people import commands
 from worker.people.needs import find_needs
 
-LISTED_MAX = 200
+PAGE_NEEDS = 50
+LISTED_MAX = 10_000
 
 
 async def needs_page(site: Site, request: web.Request) -> web.Response:
     """The commands and amounts that need a person, with what may be decided about each."""
-    wanted = filters(request, "need", "merchant")
+    wanted = filters(request, "need", "merchant", "connector")
+    totals = site.view.totals
     async with site.reader.snapshot() as connection:
         found = await find_needs(
-            connection, need=wanted["need"] or None, merchant=wanted["merchant"] or None, limit=LISTED_MAX
-        )
-    return site.show(request, "needs.html", wanted=wanted, found=found, counted=positive(site.view.totals.attention),
-                     merchants=site.view.totals.merchants())  # fmt: skip
+            connection, need=wanted["need"] or None, merchant=wanted["merchant"] or None,
+            connector=wanted["connector"] or None, limit=LISTED_MAX,
+        )  # fmt: skip
+    pages = -(-len(found.latest) // PAGE_NEEDS)
+    page = max(1, min(pages, parse_number(request.query.get("page"), 1)))
+    first = (page - 1) * PAGE_NEEDS
+    return site.show(
+        request, "needs.html", wanted=wanted, found=found, counted=positive(totals.attention),
+        shown=found.latest[first : first + PAGE_NEEDS], first=first, page=page, pages=pages,
+        merchants=totals.merchants(), connectors=totals.connectors(),
+    )  # fmt: skip
 
 
 async def command_page(site: Site, request: web.Request) -> web.Response:

@@ -14,7 +14,7 @@ from worker.ops.folding import MINUTE
 from worker.ops.monitor import DeploymentMonitor
 from worker.ops.row import DAY_MS
 from worker.ops.site import Site
-from worker.ops.totals import DAY_AMOUNTS, STATE_AMOUNTS, InFlight, positive
+from worker.ops.totals import DAY_AMOUNTS, STATE_AMOUNTS, InFlight, Totals, positive
 from worker.ops.view import View
 
 CHART_MINUTES = 60
@@ -42,7 +42,8 @@ async def now_page(site: Site, request: web.Request) -> web.Response:
     return site.show(
         request, "now.html", money=_money(site.view), rates=_rates(site.view),
         connectors=_connectors(site.view, monitor), lags=_lags(monitor), workers=monitor.workers, alerts=monitor.alerts,
-        needing=positive(totals.attention), letters=monitor.dead_letters, statuses=totals.statuses, idle=_idle(monitor),
+        needing=positive(totals.attention), at_stake=_at_stake(totals), letters=monitor.dead_letters,
+        statuses=totals.statuses, idle=_idle(monitor),
     )  # fmt: skip
 
 
@@ -50,6 +51,14 @@ def _idle(monitor: DeploymentMonitor) -> list[tuple[str, str]]:
     """Returns the roles without a living worker, and what waits for them; nothing until the first look."""
     living = {worker.role for worker in monitor.workers}
     return [(role, waits) for role, waits in WAITING if role not in living] if monitor.lags else []
+
+
+def _at_stake(totals: Totals) -> dict[str, list[tuple[str, int]]]:
+    """Returns for each kind of need the amounts that wait for a person, by currency."""
+    amounts: dict[str, list[tuple[str, int]]] = {}
+    for (kind, currency), amount in sorted(positive(totals.at_stake).items()):
+        amounts.setdefault(kind, []).append((currency, amount))
+    return amounts
 
 
 def _money(view: View) -> list[dict[str, Any]]:

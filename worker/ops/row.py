@@ -29,6 +29,7 @@ class Attention(Struct, frozen=True, rename="camel", gc=False):
     """One entry of `order.state`'s `attention`: something that a person must look at."""
 
     code: str
+    amount: int
 
 
 class PaymentState(Struct, frozen=True, rename="camel", gc=False):

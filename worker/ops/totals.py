@@ -2,10 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import TypeVar
 
 from msgspec import Struct
 
 from worker.ops.row import OpenCommand, Row
+
+T = TypeVar("T")
 
 # Amounts of an order's state, and amounts that were moved on one day.
 STATE_AMOUNTS = ("authorized", "open", "settling", "refunding", "voiding")
@@ -26,6 +29,9 @@ class Totals:
     def __init__(self) -> None:
         self.statuses: Counter[str] = Counter()
         self.attention: Counter[str] = Counter()
+        """Kind of need → how many amounts need a person so."""
+        self.at_stake: Counter[tuple[str, str]] = Counter()
+        """(kind of need, currency) → the sum of those amounts."""
         self.money: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         """(currency, merchant) → number of orders, and the sums of `STATE_AMOUNTS`."""
         self.moved: defaultdict[tuple[int, str], Counter[str]] = defaultdict(Counter)
@@ -74,7 +80,9 @@ class Totals:
                 moved[name] += sign * getattr(row.moved, name)
         for entry in state.attention:
             self.attention[entry.code] += sign
+            self.at_stake[entry.code, state.currency] += sign * entry.amount
         self.attention["waiting"] += sign * bool(state.waiting)
+        self.at_stake["waiting", state.currency] += sign * state.waiting
         for payment in state.payments:
             self.in_flight.setdefault((payment.connector, state.currency), InFlight())
         for command in row.open_commands.values():
@@ -84,6 +92,6 @@ class Totals:
             in_flight.troubled += sign * bool(command.trouble)
 
 
-def positive(counter: Counter[str]) -> Counter[str]:
+def positive(counter: Counter[T]) -> Counter[T]:
     """A copy without the names whose count has gone back to 0."""
     return +counter

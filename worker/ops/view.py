@@ -37,7 +37,7 @@ UNWRITTEN_RECORDS_MAX = 10_000
 RATES_KEPT_SECONDS = 26 * 3600
 STOP_SECONDS_MAX = 10.0
 # Rows of another shape need another name, so that the table is built anew.
-ORDERS = "orders-2"
+ORDERS = "orders-3"
 # The topics in which Kafka keeps the tables, with their settings.
 CHANGELOGS = {
     f"{names.group(ROLE)}-{ORDERS}-changelog": {"cleanup.policy": "compact"},

@@ -1,5 +1,6 @@
 """What needs a person: commands that wait for one, and amounts that failed, came short, lapsed, wait or do not fit."""
 
+from collections import Counter
 from collections.abc import Container, Iterable
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -51,14 +52,23 @@ class Need(Struct, frozen=True, kw_only=True):
     first_attempt_at: datetime | None = None
     ended_at: datetime | None = None
 
+    @property
+    def since(self) -> datetime | None:
+        """When its command ended, or was first sent; None: no command carries it."""
+        return self.ended_at or self.first_attempt_at
+
 
 class Needs(Struct, frozen=True):
-    """What needs a person: the latest, and how many there are in all."""
+    """What needs a person: the latest, and all of it in figures."""
 
     latest: list[Need]
     total: int
     is_exact: bool
     """False: there are more than were looked at."""
+    sums: dict[str, int]
+    """Currency → the sum of the amounts."""
+    oldest: datetime | None
+    """Since when the oldest of the commands waits; None: no command is among them."""
 
     def __str__(self) -> str:
         """`174 amounts`, `2 of 174 amounts`, `200 of 5,000 or more amounts`."""
@@ -68,7 +78,7 @@ class Needs(Struct, frozen=True):
 
 async def find_needs(
     connection: Connection, *, need: str | None = None, order_id: str | None = None, merchant: str | None = None,
-    limit: int = LISTED_MAX,
+    connector: str | None = None, limit: int = LISTED_MAX,
 ) -> Needs:  # fmt: skip
     """What needs a person: what the ledger knows, and what a connector left open a moment ago."""
     states = [state for kind, state in STATES.items() if need in (None, kind)]
@@ -88,9 +98,16 @@ async def find_needs(
     amounts = [_of_amount(order, one) for order, one in found if one["commandId"] not in taken_over]
     waiting = await _waiting(connection, order_id, merchant) if need in (None, "waiting") else []
     every = [*_latest_first(commands), *amounts, *waiting]
-    wanted = [one for one in every if need in (None, one.need) and merchant in (None, one.merchant)]
+    wanted = [
+        one for one in every
+        if need in (None, one.need) and merchant in (None, one.merchant) and connector in (None, one.connector)
+    ]  # fmt: skip
     is_exact = max(len(documents), len(rows) - len(named), len(waiting)) < ORDERS_LOOKED_AT_MAX
-    return Needs(wanted[:limit], len(wanted), is_exact)
+    sums = Counter[str]()
+    for one in wanted:
+        sums[one.currency] += one.amount
+    oldest = min((one.since for one in wanted if one.since is not None), default=None)
+    return Needs(wanted[:limit], len(wanted), is_exact, dict(sorted(sums.items())), oldest)
 
 
 class AwaitedConnector(Struct, frozen=True):
@@ -191,4 +208,4 @@ async def _waiting(connection: Connection, order_id: str | None, merchant: str |
 
 
 def _latest_first(found: Iterable[Need]) -> list[Need]:
-    return sorted(found, key=lambda one: str(one.ended_at or one.first_attempt_at or ""), reverse=True)
+    return sorted(found, key=lambda one: str(one.since or ""), reverse=True)

@@ -10,7 +10,8 @@ import pytest
 
 from worker.ops.html import render
 from worker.ops.monitor import Alert, Outage, Worker
-from worker.ops.now import _connectors, _idle, _lags
+from worker.ops.now import _at_stake, _connectors, _idle, _lags
+from worker.ops.totals import Totals
 from worker.ops.words import STATUSES
 
 AT = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -24,12 +25,12 @@ def monitoring(*roles: str) -> Any:
 
 def page(
     monitor: Any, incomplete: str | None = None, outages: tuple[Outage, ...] = (), alerts: tuple[Alert, ...] = (),
-    connectors: Any = (),
+    connectors: Any = (), needing: Any = None, at_stake: Any = None,
 ) -> str:  # fmt: skip
     return render(
         "now.html", now=AT, path="/", session="viewer", attention=0, open_letters=0, money=[], connectors=connectors,
         deployment="", form_key="", logs_out=False, incomplete=incomplete, outages=outages, noted=None,
-        lags=_lags(monitor), alerts=alerts, needing={}, letters={},
+        lags=_lags(monitor), alerts=alerts, needing=needing or {}, at_stake=at_stake or {}, letters={},
         statuses=dict.fromkeys(STATUSES, 0), workers=monitor.workers, idle=_idle(monitor),
         rates={**RATES, "averaged_minutes": 5, "columns": [], "most": 0, "latest": []},
     )  # fmt: skip
@@ -75,6 +76,24 @@ def test_an_incomplete_page_does_not_say_that_all_is_well(
 
     assert ALL_IS_WELL not in text
     assert "not everything is known" in text
+
+
+def test_the_money_that_needs_a_person_is_shown_by_currency():
+    totals = Totals()
+    totals.at_stake.update({("failed", "JPY"): 500, ("failed", "BRL"): 1_234_567, ("manual", "BRL"): 0})
+
+    text = page(monitoring("ledger", "delivery"), needing={"failed": 3}, at_stake=_at_stake(totals))
+
+    assert "3 failed 12,345.67 BRL , 500 JPY the connector declined it" in words(text)
+
+
+@pytest.mark.parametrize(
+    ("lag", "shown"), [(0, "reads as fast as it comes"), (1, "1 record waits"), (2, "2 records wait")]
+)
+def test_the_records_that_wait_are_counted(lag: int, shown: str):
+    assert f"ledger {shown}" in words(
+        page(SimpleNamespace(workers=monitoring("ledger").workers, lags={"ledger": [lag]}))
+    )
 
 
 @pytest.mark.parametrize(("answered_at", "shown"), [

@@ -86,7 +86,7 @@ def test_a_row_stored_by_an_earlier_version_is_read():
     stored = (
         b'[{"orderId":"o","merchant":"shop","currency":"USD","status":"open","value":10000,"authorized":10000,"settled":0,'
         b'"settling":6000,"refunding":0,"voiding":0,"open":4000,"waiting":2000,"version":2,"updatedAt":"2026-01-15T12:00:00Z",'
-        b'"payments":[{"connector":"acme"}],"attention":[]},2,[0,0,0,0],{"p":1},{"c":["acme",6000,1768478400000,""]},{}]'
+        b'"payments":[{"connector":"acme"}],"attention":[{"code":"failed","amount":2500}]},2,[0,0,0,0],{"p":1},{"c":["acme",6000,1768478400000,""]},{}]'
     )
 
     row = msgspec.json.decode(stored, type=Row)
@@ -130,6 +130,7 @@ def test_totals_updated_row_by_row_equal_totals_computed_anew() -> None:
         expected = Totals.of([row])
         assert positive(totals.statuses) == positive(expected.statuses)
         assert _without_zeros(totals) == _without_zeros(expected)
+        assert positive(totals.at_stake) == positive(expected.at_stake)
         assert totals.open_commands == expected.open_commands
 
 
@@ -139,6 +140,20 @@ def test_orders_that_wait_for_an_authorization_are_counted_until_they_have_it() 
         new = fold(Row(), DECODERS["state"](msgspec.json.encode(order_state(scenario.play(play).order))), "order.state")
         totals.replace(old, new)
         assert positive(totals.attention) == ({"waiting": 1} if old is None else {})
+        assert positive(totals.at_stake) == ({("waiting", "USD"): 2_000} if old is None else {})
+        old = new
+
+
+def test_amounts_that_need_a_person_are_summed_until_someone_has_decided() -> None:
+    scenario, totals, old = Scenario(), Totals(), None
+    for play, at_stake in (
+        ("hold; Out 6000; declined settle 6000", {("failed", "USD"): 6_000}),
+        ("Out 1000; manual settle 1000", {("failed", "USD"): 6_000, ("manual", "USD"): 1_000}),
+        ("abandon settle 6000", {("manual", "USD"): 1_000}),
+    ):
+        new = fold(Row(), DECODERS["state"](msgspec.json.encode(order_state(scenario.play(play).order))), "order.state")
+        totals.replace(old, new)
+        assert positive(totals.at_stake) == at_stake
         old = new
 
 
