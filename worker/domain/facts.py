@@ -85,6 +85,7 @@ class InvoiceIssued(_Fact, frozen=True, kw_only=True, tag="invoice.issued"):
     invoice_number: str
     invoice_value: int
     currency: str | None = None  # the order's, where it is not named
+    tracking: dict[str, str | bool] | None = None  # as in `TrackingUpdated`
 
 
 class TrackingUpdated(_Fact, frozen=True, kw_only=True, tag="invoice.tracking_updated"):

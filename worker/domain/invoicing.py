@@ -39,7 +39,7 @@ def _sale(draft: Draft, fact: InvoiceIssued) -> Verdict:
         return "applied"
     due = min(value, order.value - order.invoiced)
     excess = value - due
-    order.invoices[number] = Invoice(number, True, value, due)
+    order.invoices[number] = Invoice(number, True, value, due, tracking=fact.tracking)
     order.invoiced += due
     rule = "R6" if excess else "R4"
     draft.tell(
@@ -63,7 +63,7 @@ def _return(draft: Draft, fact: InvoiceIssued) -> Verdict:
             f"Return refused: {draft.amount(value)} is more than the {draft.amount(max(0, returnable))} "
             "that can be returned",
         )
-    order.invoices[number] = Invoice(number, False, value, value)
+    order.invoices[number] = Invoice(number, False, value, value, tracking=fact.tracking)
     order.returned += value
     draft.tell(
         "invoice.accepted", "R18", f"Return {number} of {draft.amount(value)} accepted (R18)",

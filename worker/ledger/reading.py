@@ -30,6 +30,7 @@ from worker.kafka.records import Record
 from worker.ledger.problems import Invalid, explain
 from worker.ledger.wire import (
     CHARACTERS_MAX,
+    TEXT_CHARACTERS_MAX,
     CancelRequestedMessage,
     InvoiceIssuedMessage,
     Message,
@@ -182,8 +183,24 @@ def _invoice_issued(data: InvoiceIssuedMessage) -> Fact:
     return InvoiceIssued(
         order_id=data.order_id, type=data.type, invoice_number=_number(data.invoice_number),
         invoice_value=_amount("invoiceValue", data.invoice_value),
-        currency=None if data.currency is None else _currency(data.currency),
+        currency=None if data.currency is None else _currency(data.currency), tracking=_first_tracking(data),
     )  # fmt: skip
+
+
+def _first_tracking(data: InvoiceIssuedMessage) -> dict[str, str | bool] | None:
+    """The tracking fields that came with an invoice. They never make it invalid: one that is no text is not kept."""
+    given = {
+        "courier": data.courier, "trackingNumber": data.tracking_number, "trackingUrl": data.tracking_url,
+    }  # fmt: skip
+    found: dict[str, str | bool] = {name: text for name, raw in given.items() if (text := _text(raw))}
+    if data.dispatched_date is not None:
+        found["dispatchedDate"] = data.dispatched_date
+    return found or None
+
+
+def _text(value: Raw) -> str | None:
+    content = bytes(value).strip()
+    return str(msgspec.json.decode(content)) if content[:1] == b'"' and len(content) <= TEXT_CHARACTERS_MAX else None
 
 
 def _tracking_updated(data: TrackingUpdatedMessage) -> Fact:

@@ -95,6 +95,9 @@ class InvoiceIssuedMessage(Message, frozen=True, kw_only=True):
     issuance_date: str
     currency: str | None = None
     dispatched_date: str | None = None
+    courier: Raw = NOTHING
+    tracking_number: Raw = NOTHING
+    tracking_url: Raw = NOTHING
     items: Raw = NOTHING
 
 

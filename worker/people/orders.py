@@ -30,6 +30,8 @@ class OrderPage(Struct, frozen=True):
     """None: only facts that wait for the order have come, or refused ones."""
     items: list[Json]
     """The items of invoices and changes, as they came (R10, R17)."""
+    tracking: dict[str, Json]
+    """The tracking fields of each invoice that has some (R11)."""
     timeline: list[Json]
     requests: list[Json]
     """What was asked, each with what was `sent` and answered."""
@@ -47,8 +49,8 @@ class OrderPage(Struct, frozen=True):
     def as_json(self, explain: bool) -> Json:
         """For programs; `explain` adds where each cent came from."""
         found: Json = {
-            "order": self.state, "items": self.items, "timeline": self.timeline, "requests": self.requests,
-            "parked": self.parked, "dead_letters": self.dead_letters, "acts": self.acts,
+            "order": self.state, "items": self.items, "tracking": self.tracking, "timeline": self.timeline,
+            "requests": self.requests, "parked": self.parked, "dead_letters": self.dead_letters, "acts": self.acts,
         }  # fmt: skip
         return found | ({"entries": self.entries} if explain else {})
 
@@ -77,6 +79,7 @@ async def read_order(connection: Connection, order_id: str) -> OrderPage:
         order_id,
         order_state(order) if order.opened else None,
         [_about(one) | {"items": one["items"]} for one in await connection.fetch(_SQL["order_items"], order_id)],
+        {one.number: one.tracking for one in order.invoices.values() if one.tracking},
         [orjson.loads(one["message"]) for one in await connection.fetch(_SQL["order_events"], order_id)],
         requests,
         await _rows(connection, "order_parked", order_id),

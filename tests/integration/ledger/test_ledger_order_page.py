@@ -30,7 +30,7 @@ async def test_the_order_page_shows_balances_invoices_timeline_and_requests(ledg
                      "invoice.issued", "erp.invoices.v1["):  # fmt: skip
         assert expected in text
     assert page.as_json(explain=False).keys() == {
-        "order", "items", "timeline", "requests", "parked", "dead_letters", "acts",
+        "order", "items", "tracking", "timeline", "requests", "parked", "dead_letters", "acts",
     }  # fmt: skip
     assert [entry["amount"] for entry in page.entries] == [10_000, 6000]
 
@@ -46,6 +46,27 @@ async def test_the_order_page_has_the_items_of_each_invoice_and_change_for_progr
     assert page.as_json(explain=False)["items"] == [
         {"kind": "invoice.issued", "about": "A[1]", "items": '{"items":[{"id": "7"}]}'}
     ]
+
+
+async def test_the_order_page_has_the_tracking_of_each_invoice_for_programs_as_it_came_and_was_updated(
+    ledger: LedgerHarness,
+):
+    await ledger.apply("order.authorized", authorized("o1"))
+    sent = {"courier": "Correios", "trackingNumber": "BR-1", "trackingUrl": 7, "dispatchedDate": "2026-01-15T12:00:00Z"}
+    await ledger.apply("invoice.issued", invoice("o1", "1", 6000, **sent))
+    await ledger.apply("invoice.issued", invoice("o1", "2", 1000))
+    for _ in range(2):
+        delivered = {"courier": "Correios", "isDelivered": True}
+        await ledger.apply("invoice.tracking_updated", {"orderId": "o1", "invoiceNumber": "1"} | delivered)
+
+    page = await read_order(ledger.connection, "o1")
+
+    assert page.as_json(explain=False)["tracking"] == {
+        "1": {"courier": "Correios", "trackingNumber": "BR-1", "dispatchedDate": "2026-01-15T12:00:00Z",
+              "isDelivered": True},
+    }  # fmt: skip
+    assert [event["type"] for event in ledger.published(names.EVENTS)].count("tracking.updated") == 1
+    assert await ledger.is_sound()
 
 
 async def test_the_order_page_shows_what_needs_an_operator_and_for_which_invoice(ledger: LedgerHarness):

@@ -17,7 +17,7 @@ ENTRY = {"fact": 1, "payment_id": "p", "debit": "issuer", "credit": "authorized"
 
 
 def test_lines_are_not_padded_to_the_width_of_the_terminal():
-    page = OrderPage("o1", None, [], [], [], [], [], [], [ENTRY])
+    page = OrderPage("o1", None, [], {}, [], [], [], [], [], [ENTRY])
     written = StringIO()
 
     show_entries(Console(file=written, width=240, color_system=None), page, lambda minor: f"{minor / 100:.2f}")

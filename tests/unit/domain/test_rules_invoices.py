@@ -394,6 +394,15 @@ def test_r11_a_tracking_update_changes_tracking_only() -> None:
     assert scenario.event_types.count("tracking.updated") == 2
 
 
+def test_r11_tracking_that_came_with_the_invoice_is_known_and_is_no_part_of_its_content() -> None:
+    scenario = Scenario()
+    scenario.give(replace(out("1", 6000), tracking={"courier": "Correios"}))
+
+    assert scenario.give(tracking("1", courier="Correios")).fate == "duplicate"
+    assert scenario.give(out("1", 6000)).fate == "duplicate"
+    assert scenario.order.invoices["1"].tracking == {"courier": "Correios"}
+
+
 def test_r11_tracking_of_an_unknown_standalone_or_rejected_invoice_is_rejected() -> None:
     scenario = Scenario().play("Out 9000; Out 100 as bad; Out 2000; Out 5 as alone")
     scenario.give(out("wrong", 5, currency="BRL"))

@@ -62,6 +62,14 @@ def test_any_other_value_is_invalid_and_names_the_field(value: str):
     assert message.startswith("invoiceValue: ")
 
 
+@pytest.mark.parametrize("value", [7, 1.5, None, True, {}, [], "", "x" * 5_000])
+def test_a_tracking_field_of_an_invoice_that_is_no_short_text_is_not_kept_and_refuses_nothing(value: object):
+    invoice = fact("invoice.issued", INVOICE | {"courier": value, "trackingNumber": value, "trackingUrl": value})
+
+    assert isinstance(invoice, InvoiceIssued)
+    assert invoice.tracking is None
+
+
 @pytest.mark.parametrize("raw", [b"{", b"", b"nope", b"[1]", b'"x"', b"5", b"null", b"NaN", b'{"a": NaN}',
                                  b"\xff\xfe\x00", json.dumps(INVOICE | {"x": float("nan")}).encode(),
                                  json.dumps(INVOICE).encode()[:-1], json.dumps(INVOICE).encode() + b"x",
