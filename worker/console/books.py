@@ -10,7 +10,8 @@ from worker.connector.file import Connector, ConnectorsFileError
 from worker.connector.file import load as read_file
 from worker.console.problems import FAILED, USAGE, fail
 from worker.console.running import AsJson, progress, run
-from worker.console.screen import cell, out, pluralize, show, show_json, table
+from worker.console.screen import cell, out, pluralize, show, show_json
+from worker.console.tables import show_table
 from worker.embedded import with_embedded_stack
 from worker.ledger.checking import run_audit, run_rebuild
 from worker.settings import Settings, load
@@ -89,11 +90,11 @@ def _connectors(path: Path) -> list[Connector]:
 
 def _show_audit(verdict: dict[str, Any]) -> None:
     console = out()
-    console.print(table(("", "promise", ""), [
-        (row["invariant"], row["promise"],
-         cell(f"{row['broken']} broken", "red") if row["broken"] else cell("holds", "green"))
+    show_table(console, ("", "", "promise"), [
+        (row["invariant"], cell(f"{row['broken']} broken", "red") if row["broken"] else cell("holds", "green"),
+         row["promise"])
         for row in verdict["invariants"]
-    ]))  # fmt: skip
+    ])  # fmt: skip
     for finding in verdict["findings"]:
         show(console, cell(f"{finding['invariant']}: ", "red"), finding["finding"])
     for book in verdict["connectors"]:

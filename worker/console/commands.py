@@ -11,7 +11,7 @@ from worker.console.numbers import whole_number
 from worker.console.problems import USAGE, fail
 from worker.console.retry import retry_selected
 from worker.console.running import AsJson, with_connection
-from worker.console.screen import STYLES, age, cell, err, moment, out, pluralize, show, show_json, table
+from worker.console.screen import STYLES, age, cell, err, moment, out, pluralize, show, show_json
 from worker.console.selection import (
     AllCommands,
     Newer,
@@ -23,6 +23,7 @@ from worker.console.selection import (
     Older,
     select_commands,
 )
+from worker.console.tables import show_table
 from worker.domain.money import MAX_MINOR, to_major
 from worker.people import commands
 from worker.people.acting import NAME_CHARACTERS_MAX, Actor
@@ -104,13 +105,13 @@ def list_command(
             show(console, cell(f"nothing{' that matches' if filtered else ''} needs a person", "green"))
         return
     now = datetime.now(UTC)
-    console.print(table(
-        ("need", "what", "order", "about", "connector", "since", "says", "may be"),
-        [(cell(one.need, STYLES.get(one.need, "")), _operation(one), one.order_id, _subject(one), one.connector,
-          age(one.since, now),
-          one.message, f"{one.noted} is noted" if one.noted else ", ".join(one.acts)) for one in found.latest],
+    show_table(
+        console, ("need", "what", "order", "connector", "since", "about", "may be", "says"),
+        [(cell(one.need, STYLES.get(one.need, "")), _operation(one), one.order_id, one.connector,
+          age(one.since, now), _subject(one),
+          f"{one.noted} is noted" if one.noted else ", ".join(one.acts), one.message) for one in found.latest],
         right=("since",),
-    ))  # fmt: skip
+    )  # fmt: skip
     show(console, cell(f"{count}; `settlement commands show ID` tells more", "dim"))
 
 
@@ -131,11 +132,11 @@ def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
         show(console, "  ", ": ".join(filter(None, (command["code"], command["message"]))))
     if page.attempts:
         console.print()
-        console.print(table(("attempt", "begun", "ended", "became", "HTTP", "says"), [
+        show_table(console, ("attempt", "begun", "ended", "became", "HTTP", "says"), [
             (str(attempt["attempt"]), moment(attempt["begun_at"]), moment(attempt["ended_at"]),
              attempt["fate"] or "no result written down", attempt["status"] or "", attempt["message"])
             for attempt in page.attempts
-        ], right=("attempt",)))  # fmt: skip
+        ], right=("attempt",))  # fmt: skip
     if page.attempts and page.attempts[-1]["reply"]:
         show(console, f"the last answer: {page.attempts[-1]['reply']}")
     for decision in page.decisions:

@@ -10,7 +10,7 @@ from worker.console.help_text import examples
 from worker.console.problems import USAGE, fail
 from worker.console.replay import REPLAY_EXAMPLES, replay_command, show_decided_instead
 from worker.console.running import AsJson, with_connection
-from worker.console.screen import age, cell, moment, out, pluralize, show, show_json, table
+from worker.console.screen import age, cell, moment, out, pluralize, show, show_json
 from worker.console.selection import (
     All,
     Id,
@@ -23,6 +23,7 @@ from worker.console.selection import (
     Older,
     select,
 )
+from worker.console.tables import show_table
 from worker.kafka.dead_letters import ReasonCode
 from worker.people import dead_letters, discarding
 from worker.people.acting import Actor
@@ -66,11 +67,11 @@ def list_command(
         show(console, cell("no dead letter matches", "green"))
         return
     heads = ("id", "topic", "reason", "order", "age", *(("status",) if status == "all" else ()), "says")
-    console.print(table(heads, [
+    show_table(console, heads, [
         (one.id, one.topic, cell(one.reason, "yellow"), one.order_id, age(one.dead_at, now),
          *((describe_status(one.topic, one.status),) if status == "all" else ()), one.message)
         for one in found
-    ], right=("id", "age")))  # fmt: skip
+    ], right=("id", "age"))  # fmt: skip
     count = f"the latest {limit:,}; --limit shows more" if has_more else pluralize(len(found), "dead letter")
     show(console, cell(f"{count}; `settlement dlq show ID` tells more", "dim"))
 
@@ -98,7 +99,7 @@ def show_command(dead_letter: Id, as_json: AsJson = False) -> None:
         *((f"header {name}", content) for name, content in shown.headers),
         ("…", f"{pluralize(left_out, 'more header')}; --json shows them" if left_out else None),
     ]  # fmt: skip
-    console.print(table(("", ""), [(cell(name, "dim"), cell(value)) for name, value in rows if value is not None]))
+    show_table(console, ("", ""), [(cell(name, "dim"), value) for name, value in rows if value is not None])
     console.print()
     for line in (shown.value or "(no value)").split("\n"):
         show(console, line)

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.padding import Padding
 
-from worker.console.screen import cell, show, table
+from worker.console.screen import cell, show
+from worker.console.tables import show_table
 from worker.people.money import MEANINGS
 from worker.people.orders import Json, OrderPage, place
 
-_INDENT = (0, 0, 0, 4)
+_INDENT = 4
 
 
 def show_entries(console: Console, page: OrderPage, amount: Callable[[int], str]) -> None:
@@ -26,11 +26,11 @@ def show_entries(console: Console, page: OrderPage, amount: Callable[[int], str]
         width = max(len(amount(entry["amount"])) for entry in of_fact)
         rows = [
             (amount(one["amount"]).rjust(width), f"{one['debit']} → {one['credit']}",
-             MEANINGS.get((one["debit"], one["credit"]), ""),
-             " ".join(filter(None, (one["rule"], commands.get(one["command_id"], ""), one["payment_id"] * several))))
+             " ".join(filter(None, (one["rule"], commands.get(one["command_id"], ""), one["payment_id"] * several))),
+             MEANINGS.get((one["debit"], one["credit"]), ""))
             for one in of_fact
         ]  # fmt: skip
-        console.print(Padding(table(("", "", "", ""), rows), _INDENT, expand=False))
+        show_table(console, ("",) * 4, rows, indent=_INDENT)
     _show_sums(console, page, amount)
 
 

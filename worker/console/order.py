@@ -11,7 +11,8 @@ from rich.text import Text
 
 from worker.console.explaining import show_entries
 from worker.console.running import AsJson, run
-from worker.console.screen import STYLES, Cell, cell, moment, out, plain, show, show_json, table
+from worker.console.screen import STYLES, Cell, cell, moment, out, show, show_json
+from worker.console.tables import show_table
 from worker.domain.money import to_major
 from worker.embedded import with_embedded_stack
 from worker.people.money import PARTS, authorization_parts
@@ -154,7 +155,7 @@ def _act(act: Json) -> str:
 def _section(console: Console, title: str, heads: tuple[str, ...], rows: list[tuple[Cell, ...]]) -> None:
     if rows:
         console.print()
-        console.print(table(heads, rows, title=plain(title), right=("value", "excess", "done", "#", "dead letter")))
+        show_table(console, heads, rows, title=title, right=("value", "excess", "done", "#", "dead letter"))
 
 
 def _clock(at: str) -> str:

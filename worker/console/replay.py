@@ -13,7 +13,7 @@ from worker.console.editor import in_editor
 from worker.console.help_text import examples
 from worker.console.problems import USAGE, fail
 from worker.console.running import AsJson, progress, run, with_connection
-from worker.console.screen import cell, out, pluralize, show, show_json, table
+from worker.console.screen import cell, out, pluralize, show, show_json
 from worker.console.selection import (
     All,
     Ids,
@@ -25,6 +25,7 @@ from worker.console.selection import (
     Older,
     select,
 )
+from worker.console.tables import show_table
 from worker.domain.money import to_major
 from worker.embedded import with_embedded_stack
 from worker.people import dead_letters, editing, replaying
@@ -157,11 +158,11 @@ def _show_foreseen(plan: replaying.Plan, foreseen: list["Foreseen"], *, as_json:
         return
     console = out()
     if rows:
-        console.print(table(("id", "order", "would be", "because", "asks for"), [
-            (id_, judged.order_id, cell(judged.fate.replace("_", "-"), FATES[judged.fate]), _because(judged),
-             _commands(judged))
+        show_table(console, ("id", "order", "would be", "asks for", "because"), [
+            (id_, judged.order_id, cell(judged.fate.replace("_", "-"), FATES[judged.fate]), _commands(judged),
+             _because(judged))
             for id_, judged in rows[:FORESEEN_SHOWN_MAX]
-        ], right=("id",)))  # fmt: skip
+        ], right=("id",))  # fmt: skip
     if len(rows) > FORESEEN_SHOWN_MAX:
         show(console, cell(f"… and {len(rows) - FORESEEN_SHOWN_MAX:,} more; --json shows all", "dim"))
     fates = Counter(one.fate for one in foreseen)

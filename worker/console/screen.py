@@ -1,21 +1,17 @@
-"""Prints to the terminal, tables and JSON. Text from outside is escaped, so that the terminal obeys none of it."""
+"""Prints lines and JSON. Text from outside is escaped, so that the terminal obeys none of it."""
 
 import json
-import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from worker.people.wording import duration
 
-# A file or a pipe has no width; whatever shows it breaks the lines.
-COLUMNS_WITHOUT_TERMINAL = 240
 # More combining marks on one letter would reach into other lines.
 MARKS_MAX = 3
 
@@ -46,9 +42,12 @@ def err() -> Console:
 
 def plain(text: object) -> str:
     r"""Escapes every character that a terminal would obey or not show: `\x1b`, `\u202e`, `\n`."""
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
     shown: list[str] = []
     marks = 0
-    for character in str(text):
+    for character in text:
         category = unicodedata.category(character)
         marks = marks + 1 if category in _MARKS else 0
         shown.append(_escaped(character) if category in _NOT_SHOWN or marks > MARKS_MAX else character)
@@ -60,27 +59,19 @@ def cell(text: object, style: str = "") -> Text:
     return Text(plain(text), style=style)
 
 
-def table(
-    heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = ""
-) -> Table:
-    """A table without borders, whose cells wrap; the columns named in `right` are aligned to the right."""
-    drawn = Table(box=None, pad_edge=False, title=title or None, title_justify="left", title_style="bold")
-    drawn.show_header = any(heads)
-    for head in heads:
-        drawn.add_column(
-            head, header_style="bright_black", justify="right" if head in right else "left", overflow="fold"
-        )
-    for row in rows:
-        drawn.add_row(*(one if isinstance(one, Text) else cell("" if one is None else one) for one in row))
-    return drawn
-
-
 def show(console: Console, *parts: object, end: str = "\n") -> None:
-    """Prints the parts as one line; a terminal wraps it between words."""
+    """Prints the parts as one line; a terminal wraps it between words, and what is longer than a line by itself."""
     line = Text()
     for one in parts:
         line.append_text(one if isinstance(one, Text) else cell(one))
-    console.print(line, end=end, soft_wrap=not console.is_terminal)
+    columns = columns_of(console)
+    wraps = columns is not None and all(cell_len(word) <= columns for word in line.plain.split(" "))
+    console.print(line, end=end, soft_wrap=not wraps)
+
+
+def columns_of(console: Console) -> int | None:
+    """The width of the terminal. A file or a pipe has none: whatever shows it breaks the lines."""
+    return console.width if console.file.isatty() else None
 
 
 def show_json(data: object) -> None:
@@ -106,9 +97,7 @@ def pluralize(count: int, noun: str) -> str:
 
 
 def _console(*, stderr: bool) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else COLUMNS_WITHOUT_TERMINAL
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 def _escaped(character: str) -> str:

@@ -29,11 +29,12 @@ async def at_terminal(environment: dict[str, str], *arguments: str, columns: int
 
 
 def assert_readable(screen: Screen, columns: int = COLUMNS) -> None:
-    """Asserts that there are no control characters, no lines wider than the terminal and no traceback."""
+    """Asserts that no control character and no traceback is shown, and that lines fit: only a long word is left whole."""
     assert screen.control_characters() == set(), screen.control_characters()
     assert "Traceback" not in screen.text
     wide = [line for line in screen.text.split("\n") if cell_len(line) > columns]
-    assert not wide, wide
+    wrappable = [line for line in wide if max(map(cell_len, line.split(" "))) < columns / 2]
+    assert not wrappable, wrappable
 
 
 async def test_fifty_hostile_strings_are_shown_escaped_by_every_command_that_shows_them(
@@ -121,6 +122,20 @@ async def test_a_command_is_shown_with_its_request_id(ledger: LedgerHarness, env
 
     assert_readable(screen)
     assert f"request {request}" in screen.text
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+async def test_the_id_of_a_command_can_be_copied_from_the_list(
+    ledger: LedgerHarness, environment: dict[str, str], columns: int
+):
+    await ledger.apply("order.authorized", authorized("o1"))
+    await ledger.apply("invoice.issued", invoice("o1", "17", 6000))
+    command = await take_over(ledger, "unknown")
+
+    screen = await at_terminal(environment, "commands", "list", columns=columns)
+
+    assert_readable(screen, columns)
+    assert command in screen.text.split()
 
 
 async def test_an_order_that_waits_for_a_connector_is_listed_with_what_to_do(

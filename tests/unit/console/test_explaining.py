@@ -23,7 +23,7 @@ def test_lines_are_not_padded_to_the_width_of_the_terminal():
     show_entries(Console(file=written, width=240, color_system=None), page, lambda minor: f"{minor / 100:.2f}")
 
     [entry] = [line for line in written.getvalue().splitlines() if "issuer" in line]
-    assert entry == "    100.00  issuer → authorized  the issuer promised it  R25"
+    assert entry == "    100.00  issuer → authorized  R25  the issuer promised it"
 
 
 def test_every_pair_of_accounts_that_entries_use_has_a_meaning(project: Path):
