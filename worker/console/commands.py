@@ -39,7 +39,7 @@ from worker.people.needs import (
     find_needs,
 )
 from worker.people.retrying import CommandFilter
-from worker.people.wording import describe_decision, describe_done, describe_result
+from worker.people.wording import OPERATIONS, describe_decision, describe_done, describe_result
 from worker.postgres.connecting import Connection
 
 CHANGES_MAX = 2**31 - 1
@@ -124,7 +124,7 @@ def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
         return
     console, command = out(), page.command
     amount = f"{to_major(command['value'], command['currency'])} {command['currency']}"
-    show(console, cell(f"{command['operation']} {amount}", "bold"),
+    show(console, cell(f"{OPERATIONS[command['operation']]} {amount}", "bold"),
          f" on payment {command['payment_id']} of order {command['order_id']}, by {command['connector']}: ",
          cell(command["state"], STYLES.get(command["state"], "bold")))  # fmt: skip
     show(console, f"  request {command['asked']['requestId']}: the connector knows it by that")
@@ -298,7 +298,7 @@ def _operation(need: Need) -> str:
     if need.operation is None or need.value is None:
         return amount
     part = "" if need.value == need.amount else f" of {to_major(need.value, need.currency)}"
-    return f"{need.operation} {amount}{part}"
+    return f"{OPERATIONS[need.operation]} {amount}{part}"
 
 
 def _subject(need: Need) -> str:

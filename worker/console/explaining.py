@@ -9,6 +9,7 @@ from worker.console.screen import cell, show
 from worker.console.tables import show_table
 from worker.people.money import MEANINGS
 from worker.people.orders import Json, OrderPage, place
+from worker.people.wording import OPERATIONS
 
 _INDENT = 4
 
@@ -19,7 +20,7 @@ def show_entries(console: Console, page: OrderPage, amount: Callable[[int], str]
         return
     console.print()
     show(console, cell("where each cent came from", "bold"))
-    commands = {request["command_id"]: f"{request['operation']} #{request['sequence']}" for request in page.requests}
+    commands = {one["command_id"]: f"{OPERATIONS[one['operation']]} #{one['sequence']}" for one in page.requests}
     several = len({entry["payment_id"] for entry in page.entries}) > 1
     for of_fact in page.entries_by_fact():
         show(console, *_fact_line(of_fact[0], commands))

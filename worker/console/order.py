@@ -17,7 +17,7 @@ from worker.domain.money import to_major
 from worker.embedded import with_embedded_stack
 from worker.people.money import PARTS, authorization_parts
 from worker.people.orders import OrderPage, place, read_order
-from worker.people.wording import describe_status
+from worker.people.wording import OPERATIONS, describe_status
 from worker.postgres.snapshot import snapshot
 from worker.settings import Settings, load
 
@@ -125,7 +125,7 @@ def _show_payment(console: Console, payment: Json, amount: Amount) -> None:
 def _request_rows(request: Json, amount: Amount) -> Iterator[tuple[Cell, ...]]:
     """Yields a row for each attempt: what was asked stands in the first, what became of it in the last."""
     cause = f" for {request['cause']}" if request["cause"] else ""
-    asked = f"{request['operation']} {amount(request['value'])}{cause}"
+    asked = f"{OPERATIONS[request['operation']]} {amount(request['value'])}{cause}"
     state = request["state"] or "on its way"
     operation = f" as {request['operation_id']}" if request["operation_id"] else ""
     done = f" {amount(request['done'])}" if request["done"] else ""

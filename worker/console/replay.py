@@ -31,6 +31,7 @@ from worker.embedded import with_embedded_stack
 from worker.people import dead_letters, editing, replaying
 from worker.people.acting import Actor
 from worker.people.dead_letters import DeadLetter, Filter, Wanted
+from worker.people.wording import OPERATIONS
 from worker.postgres.connecting import Connection
 from worker.settings import Settings, load
 
@@ -182,6 +183,6 @@ def _because(judged: "Foreseen") -> str:
 
 def _commands(judged: "Foreseen") -> str:
     return ", ".join(
-        f"{one.operation} {to_major(one.value, judged.currency) if judged.currency else one.value}"
+        f"{OPERATIONS[one.operation]} {to_major(one.value, judged.currency) if judged.currency else one.value}"
         for one in judged.commands
     )

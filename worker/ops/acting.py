@@ -15,14 +15,13 @@ from worker import telemetry
 from worker.domain.money import EXPONENTS, MAX_MINOR
 from worker.domain.objection import changed_since
 from worker.kafka.sink import Sink
-from worker.ops import words
 from worker.ops.query import parse_letter_id, parse_number
 from worker.ops.site import Site
 from worker.people import commands, dead_letters, discarding, replaying
 from worker.people.acting import Action, Actor, Refused
 from worker.people.commands import EarlierDecision
 from worker.people.needs import find_needs
-from worker.people.wording import describe_done
+from worker.people.wording import OPERATIONS, describe_done
 from worker.postgres.connecting import Connection, connected
 from worker.settings import Settings
 
@@ -98,7 +97,7 @@ async def _on_command(connection: Connection, action: Action, given: dict[str, s
         raise Refused(refusal)
     if _changes_seen(given) is None and action not in page.acts:  # not for a form: sent twice, its act answers that
         raise Refused(f"the command is {command['state']}: that cannot be done with it now")
-    about = (f"the {words.OPERATIONS[command['operation']]} on payment {command['payment_id']} "
+    about = (f"the {OPERATIONS[command['operation']]} on payment {command['payment_id']} "
              f"of order {command['order_id']} by {command['connector']}")  # fmt: skip
     proposal = Proposal(
         action=action, about=about, value=command["value"], currency=command["currency"], order_id=command["order_id"],

@@ -12,7 +12,7 @@ from worker.ops import words
 from worker.ops.row import DAY_MS, KEPT_AFTER_END_MS
 from worker.people.money import MEANINGS
 from worker.people.readable import short
-from worker.people.wording import describe_decision, describe_result, describe_status, duration
+from worker.people.wording import OPERATIONS, describe_decision, describe_result, describe_status, duration
 
 
 def render(template: str, **values: Any) -> str:
@@ -54,7 +54,7 @@ _environment.filters |= {
 }
 _environment.globals |= {
     "link": _link,
-    "need_texts": words.NEEDS, "operation_texts": words.OPERATIONS, "act_texts": words.ACTS,
+    "need_texts": words.NEEDS, "operation_texts": OPERATIONS, "act_texts": words.ACTS,
     "button_texts": words.BUTTONS, "alert_texts": words.ALERTS, "status_names": words.STATUSES,
     "meanings": MEANINGS, "kept_days": KEPT_AFTER_END_MS // DAY_MS, "letter_status": describe_status,
     "describe_decision": describe_decision, "describe_result": describe_result,

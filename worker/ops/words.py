@@ -29,7 +29,6 @@ ALERTS = {
     "no_definite_answer": "gives no definite answer",
 }
 STATUSES = ("attention", "open", "invoiced", "finished", "canceled")
-OPERATIONS = {"settle": "capture", "refund": "refund", "cancel": "void"}
 BUTTONS = {"retry": "Ask again", "resolve": "Resolve", "abandon": "Give up", "replay": "Replay", "discard": "Discard"}
 ACTS = {
     "retry": "ask the connector again for",

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from worker.domain.kept import decode_order
 from worker.domain.objection import RESOLVED_STATES, DecisionKind, objection
-from worker.domain.order import Order
+from worker.domain.order import Operation, Order
 from worker.domain.published import attention_of, authorization_needed
 from worker.postgres.connecting import Connection
 from worker.postgres.queries import load
@@ -42,7 +42,7 @@ class Need(Struct, frozen=True, kw_only=True):
     invoice_number: str | None = None
     settle_id: str | None = None
     connector: str | None = None
-    operation: str | None = None
+    operation: Operation | None = None
     value: int | None = None
     done: int | None = None
     state: str | None = None

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from worker.domain.money import to_major
+from worker.domain.order import Operation
 from worker.kafka import names
+
+# What a command asks, as people say it; messages and JSON say settle, refund, cancel.
+OPERATIONS: dict[Operation, str] = {"settle": "capture", "refund": "refund", "cancel": "void"}
 
 
 def duration(seconds: float) -> str:

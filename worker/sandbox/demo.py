@@ -139,7 +139,7 @@ async def _publish_and_wait(deployment: Sandbox, orders: Sequence[ErpOrder]) -> 
 
 def _show_summary(verdict: Verdict, observed: Observed, orders: Sequence[ErpOrder], seconds: float) -> None:
     """Prints the money of each connector, and whether every cent adds up."""
-    table = Table("connector", "settled", "refunded", "voided", "its own book", title=f"Money, in {CURRENCY}")
+    table = Table("connector", "captured", "refunded", "voided", "its own book", title=f"Money, in {CURRENCY}")
     for account in verdict.accounts:
         sums = (to_major(value, CURRENCY) for value in account.ledger.values())
         table.add_row(account.connector, *sums, "[red]differs[/]" if account.differences else "agrees")

@@ -26,7 +26,7 @@ async def test_the_order_page_shows_balances_invoices_timeline_and_requests(ledg
     show_order(console, page, explain=True)
 
     text = console.export_text()
-    for expected in ("order o1 of shop, PARTIAL: open", "A[1]", "settlement.requested", "settle 60.00", "on its way",
+    for expected in ("order o1 of shop, PARTIAL: open", "A[1]", "settlement.requested", "capture 60.00", "on its way",
                      "invoice.issued", "erp.invoices.v1["):  # fmt: skip
         assert expected in text
     assert page.as_json(explain=False).keys() == {

@@ -135,7 +135,7 @@ async def test_a_header_without_a_value_is_replayed_without_a_value(rejected: Le
     await rejected.consume()
     first = await rejected.value("SELECT max(id) FROM dead_letters")
 
-    assert "header x " in await rejected.settlement("dlq", "show", str(first))
+    assert "\nheader x\n" in await rejected.settlement("dlq", "show", str(first))
     assert json.loads(await rejected.settlement("dlq", "show", str(first), "--json"))["headers"][-1] == ["x", None]
     assert await rejected.settlement("dlq", "replay", str(first), *WHO) == "replayed 1 dead letter\n"
     await rejected.consume()
