@@ -172,11 +172,11 @@ class DeliveryHandler:
         return bool(decisions)
 
     async def _end_at_horizon(self, under_way: DeliveryCycle) -> None:
-        """Ends unknown commands of connectors that may not be asked now: their horizon is reached all the same."""
+        """Ends unknown commands that are due and were not sent: their horizon is reached all the same."""
         cycle, store = under_way.cycle, under_way.store
         partitions = self._staying(cycle)
         for lane in self._lanes.values():
-            if lane.connector is not None and lane.condition.not_before_ms > cycle.now_ms:
+            if lane.connector is not None and lane.is_behind(cycle.now_ms):
                 before_ms = cycle.now_ms - schedule.horizon_ms(lane.connector)
                 ids = await store.past_horizon(lane.name, partitions, before_ms, cycle.now_ms)
                 await booking.end_at_horizon(cycle, store, await store.sendable(ids, partitions, cycle.now_ms))

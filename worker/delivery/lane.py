@@ -78,6 +78,11 @@ class Lane:
             return None
         return None if first_ms is None else max(first_ms, condition.not_before_ms, int(self._next_token_ms))
 
+    def is_behind(self, now_ms: int) -> bool:
+        """Whether commands are due that its limits or its condition may hold back."""
+        first_ms = self.window.first_ms()
+        return first_ms is not None and first_ms <= now_ms
+
     def ended(
         self, command_id: str, answer: Answer, connector: Connector, now_ms: int, took_ms: float, *, replied: bool
     ) -> None:

@@ -260,6 +260,18 @@ async def test_the_horizon_passes_while_the_connector_is_stopped(delivery: Deliv
     assert delivery.outcomes() == [("unknown", "a")]
 
 
+async def test_the_horizon_passes_while_the_limit_of_the_connector_lets_nothing_be_sent(delivery: DeliveryHarness):
+    delivery.connectors(acme="horizon_hours = 0.0003\nmax_per_second = 0.0005")
+    delivery.handler.reload()
+    delivery.plan("error")
+    delivery.send("a")
+
+    await delivery.run_until(("a", "unknown"))
+
+    assert delivery.requested() == ["a"]
+    assert delivery.outcomes() == [("unknown", "a")]
+
+
 async def test_commands_that_are_not_due_keep_no_other_from_its_horizon(
     delivery: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ):
