@@ -1,5 +1,14 @@
-"""`python -m worker` is `settlement`."""
+"""The program `settlement`, also started as `python -m worker`."""
 
-from worker.cli import main
 
-main()
+def main() -> None:
+    """Loads the command line and runs it; Ctrl-C ends the program without a traceback, also while it loads."""
+    try:
+        from worker.cli import main as run  # noqa: PLC0415 - see above
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    run()
+
+
+if __name__ == "__main__":
+    main()

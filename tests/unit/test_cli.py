@@ -1,7 +1,9 @@
-"""Signals during the start of a worker."""
+"""Signals during the start of the program."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +31,13 @@ def test_a_signal_does_not_kill_a_worker_that_is_still_loading(worker: str):
 
     assert "DATABASE_URL" in ended.stderr
     assert ended.returncode == 2
+
+
+def test_ctrl_c_while_the_program_loads_shows_no_traceback(tmp_path: Path):
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+
+    ended = subprocess.run([sys.executable, "-m", "worker", "version"], env=os.environ | {"PYTHONPATH": path},
+                           capture_output=True, text=True, check=False, timeout=60)  # fmt: skip
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
