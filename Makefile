@@ -114,6 +114,7 @@ $(MUTATION)/.installed: $(INSTALLED) requirements/mutation.txt
 # pip installs uv, and uv installs the packages in seconds. `uv pip sync` also removes packages that are not required.
 # Where PYTHONDONTWRITEBYTECODE is set, everything is compiled once here, so that commands start in half the time.
 $(INSTALLED): requirements/uv.txt requirements/dev.txt pyproject.toml
+	@echo "Installing the pinned packages into $(VENV): a minute or two, the first time." >&2
 	@python= ; \
 	for name in $(PYTHONS); do \
 		if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
