@@ -82,4 +82,4 @@ def select_commands(command_id: str | None, everything: bool, matching: CommandF
 def _refuse_unless_one(given: list[bool], ways: str) -> None:
     """An omitted option must never select more than was typed."""
     if given.count(True) != 1:
-        fail(f"say which: {ways}", USAGE)
+        fail(f"say which{', in one way only' if any(given) else ''}: {ways}", USAGE)

@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from worker.console.running import run
+from worker.console.screen import out, pluralize, show
 from worker.embedded import with_embedded_stack
 from worker.kafka.envelope import binary_headers
 from worker.kafka.murmur2 import partition_of
@@ -30,8 +31,12 @@ def erp_command(
     name: Annotated[str, typer.Option(help="The beginning of the order ids.")] = "order",
 ) -> None:
     """Publishes orders that ship in parts: authorizations, invoices, discounts, returns."""
+    names = connectors.split(",")
+    if not all(names):
+        raise typer.BadParameter("--connectors takes names separated by commas, none of them empty")
     settings = with_embedded_stack(load())
-    run(publish(settings, erp_orders(orders, connectors.split(","), seed, name), per_second))
+    published = run(publish(settings, erp_orders(orders, names, seed, name), per_second))
+    show(out(), f"published {pluralize(orders, 'order')} in {pluralize(published, 'message')}")
 
 
 class Told(Protocol):
@@ -46,19 +51,22 @@ async def publish(
     orders: Iterable[Told],
     per_second: float = 0,
     on_sent: Callable[[int], None] = lambda _: None,
-) -> None:
-    """Publishes the messages of all orders in sequence; returns when Kafka has acknowledged all of them.
+) -> int:
+    """Publishes the messages of all orders in sequence; returns their number when Kafka has acknowledged all of them.
 
     `on_sent` is called with the number of messages of each chunk.
     """
     remaining, chunk_size = iter(orders), 1 if 0 < per_second < CHUNK_ORDERS else CHUNK_ORDERS
     async with Sink(settings) as sink:
-        started, published = time.monotonic(), 0
+        started, orders_sent, messages_sent = time.monotonic(), 0, 0
         while chunk := list(islice(remaining, chunk_size)):
-            on_sent(await _send(sink, settings, chunk))
-            published += len(chunk)
+            sent = await _send(sink, settings, chunk)
+            on_sent(sent)
+            orders_sent += len(chunk)
+            messages_sent += sent
             if per_second:
-                await asyncio.sleep(max(0.0, started + published / per_second - time.monotonic()))
+                await asyncio.sleep(max(0.0, started + orders_sent / per_second - time.monotonic()))
+    return messages_sent
 
 
 async def _send(sink: Sink, settings: Settings, chunk: Sequence[Told]) -> int:

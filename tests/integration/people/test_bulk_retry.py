@@ -109,8 +109,8 @@ async def test_each_filter_of_a_bulk_retry_selects_only_matching_commands(ledger
 
 
 @pytest.mark.parametrize(("options", "sentence"), [
-    (SIGNED, "say which: ID, or a filter"), (("ID", "--all", *SIGNED), "say which: ID, or a filter"),
-    (("--all", "--order", "o1", *SIGNED), "say which: ID, or a filter"),
+    (SIGNED, "say which: ID, or a filter"), (("ID", "--all", *SIGNED), "say which, in one way only: ID, or"),
+    (("--all", "--order", "o1", *SIGNED), "say which, in one way only: ID, or"),
     (("--all",), "say who decides and why"), (("ID", "--by", "ana"), "say who decides and why"),
     (("--all", "--changes", "1", *SIGNED), "--changes goes with an ID"),
     (("ID", "--dry-run"), "--dry-run and --json go with a filter"),

@@ -90,3 +90,13 @@ def test_a_decision_with_a_text_that_is_too_long_is_refused(
     assert refusal(capsys, "commands", "resolve", "c-1", "--done", "1", *options) == (
         f"settlement: {option} may have at most {limit} characters, not {limit + 1}\n"
     )
+
+
+@pytest.mark.parametrize("connectors", ["", "acme,", "acme,,rede"])
+def test_an_erp_publishes_nothing_for_a_connector_without_a_name(connectors: str, capsys: pytest.CaptureFixture[str]):
+    assert "names separated by commas" in refusal(capsys, "sandbox", "erp", "--connectors", connectors)
+
+
+def test_a_selection_in_two_ways_is_refused_as_such(capsys: pytest.CaptureFixture[str]):
+    assert "say which: their numbers, or a filter" in refusal(capsys, "dlq", "replay", *DECISION)
+    assert "say which, in one way only: their numbers" in refusal(capsys, "dlq", "replay", "1", "--all", *DECISION)
