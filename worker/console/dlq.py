@@ -64,7 +64,7 @@ def list_command(
         return
     console, now = out(), datetime.now(UTC)
     if not found:
-        show(console, cell("no dead letter matches", "green"))
+        show(console, cell("no dead letter is open" if wanted == Filter() else "no dead letter matches", "green"))
         return
     heads = ("id", "topic", "reason", "order", "age", *(("status",) if status == "all" else ()), "says")
     show_table(console, heads, [

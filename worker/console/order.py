@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import groupby
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -96,6 +97,11 @@ def _show_state(console: Console, state: Json, amount: Amount) -> None:
         subjects = [f" for {label} {entry[name]}" for name, label in ATTENTION_SUBJECTS.items() if entry[name]]
         subject = subjects[0] if subjects else ""
         show(console, cell(f"needs a person: {entry['code']} {amount(entry['amount'])}{subject}", "bold yellow"))
+    if state["attention"]:
+        show(
+            console,
+            cell(f"`settlement commands list --order {quote(state['orderId'])}` shows what may be decided", "dim"),
+        )
     for payment in state["payments"]:
         console.print()
         _show_payment(console, payment, amount)

@@ -78,7 +78,8 @@ async def test_the_order_page_shows_what_needs_an_operator_and_for_which_invoice
     page = await read_order(ledger.connection, "o1")
     show_order(console, page, explain=False)
 
-    assert "needs a person: short 59.40 for invoice 1\n" in console.export_text()
+    assert ("needs a person: short 59.40 for invoice 1\n"
+            "`settlement commands list --order o1` shows what may be decided\n") in console.export_text()  # fmt: skip
 
 
 async def test_an_unsent_command_is_shown_with_the_error_of_its_last_attempt(ledger: LedgerHarness):
