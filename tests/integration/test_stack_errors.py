@@ -1,6 +1,7 @@
 """Errors of the embedded stack: wrong jars, damaged caches, full disks; and no unneeded imports."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.cli import main
 from worker.stack import StackError, environment, status, up
 from worker.stack.aot_cache import make_aot_cache
 from worker.stack.jars import LOCK_FILE, cache_folder, locked_jars, verified_jars
@@ -217,6 +219,21 @@ def test_a_home_that_cannot_be_created_is_reported_in_one_sentence(tmp_path: Pat
 def test_reading_the_settings_of_a_stopped_stack_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="settlement stack up"):
         environment(tmp_path / "home")
+
+
+@pytest.mark.parametrize("command", [("env",), ("kafka", "topics")], ids=" ".join)
+def test_a_command_of_a_stopped_stack_fails_in_one_line(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SETTLEMENT_HOME", str(tmp_path))
+
+    with pytest.raises(SystemExit) as ended:
+        main(["stack", *command])
+
+    assert ended.value.code == 1
+    assert re.fullmatch(
+        "settlement: The .* is not running; start it with: settlement stack up\n", capsys.readouterr().err
+    )
 
 
 def test_the_embedded_stack_is_imported_only_when_needed(project: Path) -> None:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from worker import stack
+from worker.console.problems import FAILED, fail
 from worker.console.running import AsJson
 from worker.console.screen import show_json
 from worker.domain.money import to_major
@@ -26,7 +27,6 @@ from worker.sandbox.processes import ProcessError
 from worker.sandbox.watching import Observed
 from worker.settings import Settings, load
 
-FAILED = 1
 CURRENCY = "BRL"
 STALLED_SECONDS_MAX = 120.0  # without any new event
 
@@ -50,9 +50,8 @@ def demo_command(
     try:
         with _stack(settings) as environment:
             good = asyncio.run(_run(settings, environment, generated, ops=ops, as_json=as_json))
-    except (ProcessError, stack.StackError) as problem:
-        Console(stderr=True).print(f"settlement: {problem}", markup=False)
-        raise SystemExit(FAILED) from None
+    except ProcessError as problem:
+        fail(str(problem))
     except KeyboardInterrupt:
         console.print("Stopped; no program of the demo is left running.")
         raise SystemExit(FAILED) from None

@@ -2,8 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -12,8 +10,6 @@ from rich.table import Table
 
 from worker import stack
 from worker.settings import load
-
-FAILED = 1
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -25,29 +21,26 @@ stack_app = typer.Typer(
 @stack_app.command()
 def up() -> None:
     """Start Kafka and PostgreSQL where they do not run; return once both accept connections."""
-    with _printed_errors():
-        env = stack.up(load().home, say=_tell)
-        _tell(f"Kafka accepts connections at {env.bootstrap_servers}, PostgreSQL at {env.database_url.split('@')[1]}.")
-        _tell('Point your shell at them with: eval "$(settlement stack env)"')
+    env = stack.up(load().home, say=_tell)
+    _tell(f"Kafka accepts connections at {env.bootstrap_servers}, PostgreSQL at {env.database_url.split('@')[1]}.")
+    _tell('Point your shell at them with: eval "$(settlement stack env)"')
 
 
 @stack_app.command()
 def down() -> None:
     """Stop this home's broker and database; their data stays."""
-    with _printed_errors():
-        stack.down(load().home)
+    stack.down(load().home)
 
 
 @stack_app.command()
 def status(as_json: AsJson = False) -> None:
     """Show what runs, where it listens and where its data is stored."""
-    with _printed_errors():
-        home = load().home
-        services = stack.status(home)
+    home = load().home
+    services = stack.status(home)
     if as_json:
         typer.echo(json.dumps({one.service: one.as_dict() for one in services}, indent=2))
         return
-    table = Table("service", "state", "address", "pid", box=None)
+    table = Table("service", "state", "address", "pid", box=None, pad_edge=False)
     for one in services:
         state = "accepting" if one.accepting else "not answering" if one.running else "down"
         table.add_row(one.service, state, one.address, str(one.pid or ""))
@@ -58,8 +51,7 @@ def status(as_json: AsJson = False) -> None:
 @stack_app.command()
 def env(as_json: AsJson = False) -> None:
     """Print the settings that point at the running stack, ready for `eval`."""
-    with _printed_errors():
-        settings = stack.environment(load().home)
+    settings = stack.environment(load().home)
     if as_json:
         typer.echo(json.dumps(settings.as_settings(), indent=2))
     else:
@@ -73,19 +65,8 @@ def kafka(
     """Run one of Kafka's own tools against the local broker; all further options go to the tool."""
     if tool not in stack.TOOLS:
         raise typer.BadParameter(f"{tool} is not one of {', '.join(stack.TOOLS)}")
-    with _printed_errors():
-        command = stack.kafka_tool(load().home, tool, context.args)
+    command = stack.kafka_tool(load().home, tool, context.args)
     os.execv(command[0], command)  # noqa: S606 - the tool replaces this process and gets its terminal and its signals
-
-
-@contextmanager
-def _printed_errors() -> Iterator[None]:
-    """Prints the sentence of a `StackError`, without a traceback, and exits with 1."""
-    try:
-        yield
-    except stack.StackError as problem:
-        _tell(str(problem))
-        raise typer.Exit(FAILED) from None
 
 
 def _tell(sentence: str) -> None:
