@@ -1,6 +1,5 @@
 """A ledger worker that is killed at every step writes the same entries as an undisturbed one."""
 
-import asyncio
 import json
 import secrets
 import signal
@@ -81,7 +80,7 @@ async def play(deployment: StreamDeployment, *, disturbed: bool) -> list[tuple[A
         await send(deployment, invoices(batch))
         sent += 3 * len(batch)
         if disturbed:
-            code = await asyncio.to_thread(deployment.processes.pop("ledger").wait, 60)
+            code = await deployment.exit_code("ledger")
             assert code == -signal.SIGKILL, f"the step {step!r} was not reached"
     if disturbed:
         deployment.start("ledger", LEDGER)

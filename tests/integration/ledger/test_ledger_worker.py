@@ -1,9 +1,7 @@
 """The ledger worker as a process on a real broker: signals, the connectors file, and draining."""
 
-import asyncio
 import json
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ def states(deployment: StreamDeployment) -> list[dict[str, Any]]:
     return [orjson.loads(record.value or b"") for record in deployment.outputs if record.topic == names.ORDERS]
 
 
-async def start_and_signal(deployment: StreamDeployment, number: signal.Signals) -> subprocess.Popen[bytes]:
+async def start_and_signal(deployment: StreamDeployment, number: signal.Signals) -> None:
     process = deployment.start("ledger", LEDGER)
 
     async def blocks_it() -> bool:
@@ -36,12 +34,11 @@ async def start_and_signal(deployment: StreamDeployment, number: signal.Signals)
 
     await deployment.until(blocks_it, "a starting worker that blocks the signal")
     process.send_signal(number)
-    return process
 
 
 async def test_a_worker_that_gets_sigterm_while_it_starts_stops_in_order(deployment: StreamDeployment):
-    process = await start_and_signal(deployment, signal.SIGTERM)
-    assert await asyncio.to_thread(process.wait, 30) == 0
+    await start_and_signal(deployment, signal.SIGTERM)
+    assert await deployment.exit_code("ledger") == 0
 
 
 async def test_a_worker_that_gets_sighup_while_it_starts_goes_on_starting(

@@ -1,12 +1,13 @@
 """A worker in the test's own process, whose state a test can read and in which it can raise errors."""
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from tests.integration.stream.deployment import StreamDeployment
 from tests.integration.stream.toy import Toy
+from worker.cancelled import end
 from worker.kafka.sink import Sink
 from worker.settings import Settings, load
 from worker.stream.control import Control
@@ -17,11 +18,20 @@ from worker.stream.session import Session
 class InProcessWorker:
     """Runs a worker until `stop`. Tests reach the runner's private attributes only through this class."""
 
+    _started: ClassVar[list[asyncio.Task[None]]] = []
+
     def __init__(self, settings: Settings, feature: type[Toy] = Toy) -> None:
         self.control = Control(settings)
         self.toy: Any = feature(self.control)
         self.runner = Runner(self.toy, self.control)
         self.running = asyncio.create_task(self.runner.run())
+        self._started.append(self.running)
+
+    @classmethod
+    async def end_all(cls) -> None:
+        """Cancels the workers that were not stopped."""
+        tasks, cls._started = cls._started, []
+        await end(tasks)
 
     @property
     def session(self) -> Session:

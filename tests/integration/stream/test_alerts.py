@@ -12,7 +12,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaTimeoutError, TopicAuthorizationFailedError
 from structlog.testing import capture_logs
 
-from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
+from tests.integration.stream.deployment import PARTITIONS, PATIENCE_SECONDS, StreamDeployment
 from tests.integration.stream.in_process_worker import InProcessWorker, start_and_consume
 from tests.integration.stream.toy import Toy
 from tests.until import until
@@ -30,7 +30,7 @@ from worker.stream.offset_reporter import OFFSETS_REFUSED
 from worker.stream.ownership import Ownership
 from worker.stream.runner import Runner
 from worker.stream.session import TOPIC_WIDENED
-from worker.stream.session_health import DATABASE_AWAY, KAFKA_AWAY, SHORT_SESSIONS_MAX
+from worker.stream.session_health import KAFKA_AWAY, SHORT_SESSIONS_MAX
 
 
 async def test_an_alert_is_stored_with_its_workers_lease_until_it_clears(database_url: str) -> None:
@@ -44,10 +44,8 @@ async def test_an_alert_is_stored_with_its_workers_lease_until_it_clears(databas
         return [alert for alert in alerts if alert["connector"] == "alone"]  # others may last in this process
 
     telemetry.alert("breaker_open", "alone", why="connection refused")
-    try:
-        alerts = await until(stored, seconds=20)  # the worker writes it with its next heartbeat
-    finally:
-        telemetry.clear_alert("breaker_open", "alone")
+    alerts = await until(stored, seconds=20)  # the worker writes it with its next heartbeat
+    telemetry.clear_alert("breaker_open", "alone")
 
     async def cleared() -> bool:
         return not await stored()
@@ -75,11 +73,8 @@ async def test_an_unreachable_database_is_logged_once_and_not_at_every_retry(
             runner.stop()
 
     monkeypatch.setattr(runner, "_sleep", sleep)
-    try:
-        with capture_logs() as logged:
-            await runner.run()
-    finally:
-        telemetry.clear_alert(DATABASE_AWAY)
+    with capture_logs() as logged:
+        await runner.run()
 
     lines = [(line["event"], line["problem"].startswith("PostgreSQL cannot be reached")) for line in logged]
     assert lines == [("the session ended, another one begins", True), ("alert", True)]
@@ -101,10 +96,7 @@ async def test_a_stopping_worker_does_not_clear_the_kafka_alert(deployment: Stre
             await super().release(partitions)
 
     worker = await start_and_consume(deployment, AlertsAtRelease)
-    try:
-        await worker.stop()
-    finally:
-        telemetry.clear_alert(KAFKA_AWAY)
+    await worker.stop()
 
     assert worker.toy.lasting
 
@@ -127,11 +119,8 @@ async def test_the_kafka_alert_clears_once_kafka_is_back_even_with_a_backlog(
 
     await deployment.send_many([("order-1", b"{}", None)] * 50)
     worker = InProcessWorker(deployment.settings, OneByOne)
-    try:
-        await deployment.check_orders({"order-1": 50})
-        await worker.stop()
-    finally:
-        telemetry.clear_alert(KAFKA_AWAY)
+    await deployment.check_orders({"order-1": 50})
+    await worker.stop()
 
     assert lasting.count(True) <= 2, lasting
 
@@ -168,11 +157,8 @@ async def test_partitions_added_to_a_topic_soon_raise_an_alert(deployment: Strea
     def alerts() -> list[dict[str, str]]:
         return [alert for alert in telemetry.lasting_alerts() if alert["code"] == TOPIC_WIDENED]
 
-    try:
-        [alert] = await until(alerts, seconds=20)
-        await worker.stop()
-    finally:
-        telemetry.clear_alert(TOPIC_WIDENED)
+    [alert] = await until(alerts, seconds=20)
+    await worker.stop()
 
     assert alert["topics"] == str({topic: PARTITIONS + 1})
 
@@ -197,13 +183,10 @@ async def test_a_worker_that_cannot_take_its_partitions_is_not_ready_during_a_sl
     monkeypatch.setattr(LogInspector, "bounds", no_leader)
     worker = InProcessWorker(deployment.settings)
     await deployment.send("order-1")
-    try:
-        [alert] = await until(alerts, seconds=20)
-        await deployment.check_orders({"order-1": 1})
-        await until(lambda: not worker.runner.condition() and not alerts(), seconds=20)
-        await worker.stop()
-    finally:
-        telemetry.clear_alert(KAFKA_AWAY)
+    [alert] = await until(alerts, seconds=20)
+    await deployment.check_orders({"order-1": 1})
+    await until(lambda: not worker.runner.condition() and not alerts(), seconds=20)
+    await worker.stop()
 
     assert "Failed to get offsets" in alert["problem"]
     assert all(conditions), "never ready before the partitions were taken"
@@ -226,13 +209,10 @@ async def test_two_workers_that_take_turns_failing_to_take_partitions_are_not_re
 
     monkeypatch.setattr(LogInspector, "bounds", no_leader)
     await deployment.end_sessions()
-    try:
-        await until(lambda: len(ready) > 20, seconds=40)
-        monkeypatch.setattr(LogInspector, "bounds", bounds)
-        await until(lambda: not any(worker.runner.condition() for worker in workers), seconds=20)
-        await asyncio.gather(*(worker.stop() for worker in workers))
-    finally:
-        telemetry.clear_alert(KAFKA_AWAY)
+    await until(lambda: len(ready) > 20, PATIENCE_SECONDS)
+    monkeypatch.setattr(LogInspector, "bounds", bounds)
+    await until(lambda: not any(worker.runner.condition() for worker in workers), seconds=20)
+    await asyncio.gather(*(worker.stop() for worker in workers))
 
     assert not any(ready)
 
@@ -256,16 +236,13 @@ async def test_a_worker_without_a_right_on_its_group_goes_on_and_names_the_right
     monkeypatch.setattr(AIOKafkaClient, "coordinator_lookup", without_right)
     worker = InProcessWorker(deployment.settings)
     await deployment.send("order-1")
-    try:
-        [alert] = await until(offset_alerts, seconds=20)
-        await deployment.send("order-1")
-        await deployment.check_orders({"order-1": 2})
-        assert not worker.runner.condition()
-        refused.clear()
-        await until(lambda: not offset_alerts(), seconds=20)
-        await worker.stop()
-    finally:
-        telemetry.clear_alert(OFFSETS_REFUSED)
+    [alert] = await until(offset_alerts, seconds=20)
+    await deployment.send("order-1")
+    await deployment.check_orders({"order-1": 2})
+    assert not worker.runner.condition()
+    refused.clear()
+    await until(lambda: not offset_alerts(), seconds=20)
+    await worker.stop()
 
     assert worker.toy.drops == 0
     group = deployment.settings.topic(names.group("ledger"))
@@ -291,12 +268,10 @@ async def test_offsets_refused_because_a_stranger_joined_the_group_raise_an_aler
     try:
         [alert] = await until(offset_alerts, seconds=20)
         assert not worker.runner.condition(), "nothing depends on it"
-        await stranger.stop()
-        await until(lambda: not offset_alerts(), seconds=20)
-        await worker.stop()
     finally:
         await stranger.stop()
-        telemetry.clear_alert(OFFSETS_REFUSED)
+    await until(lambda: not offset_alerts(), seconds=20)
+    await worker.stop()
 
     assert (alert["group"], alert["problem"]) == (group, "somebody else has joined it")
     committed = await committed_offsets(deployment.settings, names.group("ledger"))

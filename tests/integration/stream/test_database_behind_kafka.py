@@ -1,7 +1,5 @@
 """A worker notices a database that is older than Kafka, and mistakes nothing else for it."""
 
-import asyncio
-
 import orjson
 from aiokafka.admin import AIOKafkaAdminClient
 
@@ -42,9 +40,9 @@ async def test_a_worker_with_a_database_older_than_kafka_exits_without_deciding(
     await deployment.database.execute("UPDATE ledger.published SET next_offset = 12 WHERE topic = $1", names.ORDERS)
     await deployment.send("order-1")
 
-    code = await asyncio.to_thread(deployment.start("b").wait, 30)
+    deployment.start("b")
 
-    assert code == 1
+    assert await deployment.exit_code("b") == 1
     log = deployment.log("b")
     assert f"{deployment.settings.topic(names.ORDERS)} partition {home}" in log
     assert "up to offset 12" in log
@@ -58,9 +56,9 @@ async def test_a_worker_with_an_empty_database_and_full_topics_exits_without_dec
     await _consume_and_stop(deployment)
     await deployment.database.execute("TRUNCATE public.toy_orders, public.toy_seen, ledger.published, ledger.positions")
 
-    code = await asyncio.to_thread(deployment.start("b").wait, 30)
+    deployment.start("b")
 
-    assert code == 1
+    assert await deployment.exit_code("b") == 1
     log = deployment.log("b")
     assert "up to offset 0, Kafka holds records of ours up to 30, and the database does not know the one at 0" in log
 
@@ -118,16 +116,14 @@ async def test_records_of_other_producers_at_the_end_of_a_topic_do_not_stop_a_wo
 
 
 async def test_a_running_worker_exits_when_another_database_publishes_to_its_topics(deployment: StreamDeployment):
-    worker = deployment.start("a")
+    deployment.start("a")
     await deployment.send_many([("order-1", b"{}", None)] * 30)
     await deployment.until_published({"order-1": 30})
     decided_by_an_old_primary = _state(deployment, 99, b"/partial-settlement")
     await _publish(deployment, decided_by_an_old_primary)
     await deployment.send("order-1")
 
-    code = await asyncio.to_thread(worker.wait, 30)
-
-    assert code == 1
+    assert await deployment.exit_code("a") == 1
     assert "and the database does not know the one at 30" in deployment.log("a")
     assert "`settlement recover`" in deployment.log("a")
     assert (await _published(deployment)).get(deployment.home("order-1"), 0) <= 30
@@ -169,4 +165,5 @@ async def test_a_recreated_output_topic_does_not_stop_a_worker_and_is_watched_ag
 
     await deployment.database.execute("UPDATE public.toy_orders SET version = 30")
     await deployment.database.execute("UPDATE ledger.published SET next_offset = 30 WHERE topic = $1", names.ORDERS)
-    assert await asyncio.to_thread(deployment.start("c").wait, 30) == 1
+    deployment.start("c")
+    assert await deployment.exit_code("c") == 1

@@ -1,7 +1,5 @@
 """Recreated topics: a worker never skips records of a topic that was deleted and created again."""
 
-import asyncio
-
 import pytest
 from aiokafka.errors import UnknownTopicOrPartitionError
 
@@ -24,10 +22,9 @@ async def test_a_worker_exits_at_a_recreated_topic_until_its_position_is_set(dep
     await recreate_invoices(deployment)
     await deployment.send_many([("order-1", b"{}", 2)] * 5)
 
-    process = deployment.start("b")
-    code = await asyncio.to_thread(process.wait, 30)
+    deployment.start("b")
 
-    assert code == 1
+    assert await deployment.exit_code("b") == 1
     place = f"{deployment.settings.topic(names.INVOICES)} partition 2"
     message = "the stored position is offset 3, but the topic was deleted and made anew, and has offsets 0 to 5"
     assert f"{place}: {message}" in deployment.log("b")
@@ -48,9 +45,9 @@ async def test_a_worker_names_every_lost_position_at_once(deployment: StreamDepl
     assert await deployment.stop("a") == 0
     await recreate_invoices(deployment)
 
-    code = await asyncio.to_thread(deployment.start("b").wait, 30)
+    deployment.start("b")
 
-    assert code == 1
+    assert await deployment.exit_code("b") == 1
     topic = deployment.settings.topic(names.INVOICES)
     log = deployment.log("b")
     unnamed = [number for number in range(PARTITIONS) if f"{topic} partition {number}: the stored" not in log]
@@ -58,16 +55,15 @@ async def test_a_worker_names_every_lost_position_at_once(deployment: StreamDepl
 
 
 async def test_a_running_worker_exits_when_its_topic_is_recreated(deployment: StreamDeployment):
-    process = deployment.start("a")
+    deployment.start("a")
     await deployment.until_shared(PARTITIONS)
     await deployment.send("order-1", partition=2)
     await deployment.until_seen(1)
 
     await recreate_invoices(deployment)
     await deployment.send_many([("order-1", b"{}", 2)] * 5)
-    code = await asyncio.to_thread(process.wait, 30)
 
-    assert code == 1
+    assert await deployment.exit_code("a") == 1
     assert "the topic was deleted and made anew, and has offsets 0 to 5" in deployment.log("a")
 
 

@@ -168,9 +168,9 @@ async def test_a_worker_on_a_truncated_topic_exits_until_an_operator_sets_its_po
     await asyncio.to_thread(broker.truncate, deployment.settings.topic(names.INVOICES), 1)
     await _send(deployment.settings, *[b"{}"] * 5)
 
-    code = await asyncio.to_thread(deployment.start("b").wait, 30)
+    deployment.start("b")
 
-    assert code == 1
+    assert await deployment.exit_code("b") == 1
     message = "the stored position is offset 3, but Kafka has lost all of it from offset 1 on"
     assert f"{deployment.settings.topic(names.INVOICES)} partition 2: {message}" in deployment.log("b")
 

@@ -1,7 +1,5 @@
 """Unusual batches that Kafka accepts: the worker reads them, or exits and names the offsets."""
 
-import asyncio
-
 import pytest
 
 from tests.batches import CODECS, Handmade, batch, send
@@ -104,9 +102,9 @@ async def test_a_worker_exits_with_a_message_at_a_batch_that_inflates_too_far(de
     await send(deployment.settings, names.INVOICES, 3, batch([_order(1, b"{}")]))
     await send(deployment.settings, names.INVOICES, 3, batch([wide, wide], "zstd"))
 
-    code = await asyncio.to_thread(deployment.start("a").wait, 30)
+    deployment.start("a")
 
-    assert code == 1
+    assert await deployment.exit_code("a") == 1
     topic = deployment.settings.topic(names.INVOICES)
     assert f"{topic} partition 3: the batch of offsets 1 to 2 cannot be read" in deployment.log("a")
     assert "Traceback" not in deployment.log("a")
