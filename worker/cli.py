@@ -17,7 +17,7 @@ WORKERS, LOOK, DECIDE, PREPARE, TRY = "Run", "Look", "Decide", "Prepare", "Try"
 # Command: its function, its heading in the help, and its summary there, which is the first sentence of its own help.
 COMMANDS = {
     "demo": ("worker.sandbox.demo:demo_command", TRY,
-        "Plays everything at once against the sandbox: real Kafka, real PostgreSQL, real HTTP."),
+        "Play everything at once against the sandbox: real Kafka, real PostgreSQL, real HTTP."),
     "sandbox": ("worker.sandbox.commands:sandbox_app", TRY,
         "A payment connector and an ERP to try things with."),
     "stack": ("worker.stack.commands:stack_app", TRY,

@@ -33,7 +33,7 @@ def connector_command(
     book: Annotated[Path | None, typer.Option(help="A file that stores the book.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same faults.")] = 1,
 ) -> None:
-    """Runs a simulated payment connector, with a book (GET /book), and faults at random or planned by POST /faults."""
+    """Run a simulated payment connector, with a book (GET /book), and faults at random or planned by POST /faults."""
     if currency not in EXPONENTS:
         raise typer.BadParameter(f"{currency} is not a supported currency")
     behaviour = Behaviour(latency_ms, per_second, currency, dict(map(_parsed_fault, fault or [])))

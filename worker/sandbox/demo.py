@@ -36,10 +36,10 @@ console = Console()
 def demo_command(
     orders: Annotated[int, typer.Option(min=1, help="The number of orders that the ERP sends.")] = 300,
     seed: Annotated[int, typer.Option(help="The same seed gives the same orders.")] = 1,
-    ops: Annotated[bool, typer.Option("--ops", help="Opens the ops view and leaves it open until Ctrl-C.")] = False,
+    ops: Annotated[bool, typer.Option("--ops", help="Open the ops view and leave it open until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Plays everything at once against the sandbox: real Kafka, real PostgreSQL, real HTTP.
+    """Play everything at once against the sandbox: real Kafka, real PostgreSQL, real HTTP.
 
     Starts Kafka and PostgreSQL if they do not run, and stops them again. Exits with 1 if a cent does not add up.
     """

@@ -30,7 +30,7 @@ def erp_command(
     seed: Annotated[int, typer.Option(help="The same seed gives the same orders.")] = 1,
     name: Annotated[str, typer.Option(help="The beginning of the order ids.")] = "order",
 ) -> None:
-    """Publishes orders that ship in parts: authorizations, invoices, discounts, returns."""
+    """Publish orders that ship in parts: authorizations, invoices, discounts, returns."""
     names = connectors.split(",")
     if not all(names):
         raise typer.BadParameter("--connectors takes names separated by commas, none of them empty")

@@ -24,3 +24,10 @@ def test_optional_arguments_are_shown_in_one_pair_of_brackets(words: str):
     shown = CliRunner().invoke(app, [*words.split(), "--help"], env={"COLUMNS": "200"}).output
 
     assert f"{words} [OPTIONS] [ID]" in shown
+
+
+@pytest.mark.parametrize("words", ["dlq show", "dlq replay", "dlq discard"])
+def test_the_help_says_that_a_dead_letter_is_named_by_a_number(words: str):
+    shown = CliRunner().invoke(app, [*words.split(), "--help"], env={"COLUMNS": "200"}).output
+
+    assert "<number>" in shown
