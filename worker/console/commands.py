@@ -65,14 +65,16 @@ Changes = Annotated[
     "list",
     epilog=examples(
         "settlement commands list",
+        "settlement commands list --need unknown --connector acme",
         "settlement commands list --need unknown --json",
         "settlement commands list --order O-1001",
     ),
 )
 def list_command(
     need: Annotated[NeedKind | None, typer.Option(help="Only this kind.")] = None,
-    order: Annotated[str | None, typer.Option(metavar="ID", help="Only of this order.")] = None,
-    merchant: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this merchant.")] = None,
+    order: OfOrder = None,
+    merchant: OfMerchant = None,
+    connector: OfConnector = None,
     limit: Annotated[
         int, typer.Option(min=1, max=ORDERS_LOOKED_AT_MAX, help="At most this many, latest first.")
     ] = LISTED_MAX,
@@ -84,8 +86,11 @@ def list_command(
     """
 
     async def read(connection: Connection) -> tuple[Needs, list[AwaitedConnector]]:
-        found = await find_needs(connection, need=need, order_id=order, merchant=merchant, limit=limit)
-        return found, await awaited_connectors(connection, order_id=order, merchant=merchant)
+        found = await find_needs(
+            connection, need=need, order_id=order, merchant=merchant, connector=connector, limit=limit
+        )
+        awaited = await awaited_connectors(connection, order_id=order, merchant=merchant)
+        return found, [one for one in awaited if connector in (None, one.connector)]
 
     found, awaited = with_connection(read)
     count = f"{found}{'; --limit shows more' if len(found.latest) < found.total else ''}"
@@ -101,7 +106,7 @@ def list_command(
                            "add it to the file, then send SIGHUP to the workers", "yellow"))  # fmt: skip
     if not found.latest:
         if not awaited:
-            filtered = any((need, order, merchant))
+            filtered = any((need, order, merchant, connector))
             show(console, cell(f"nothing{' that matches' if filtered else ''} needs a person", "green"))
         return
     now = datetime.now(UTC)
@@ -112,7 +117,9 @@ def list_command(
           f"{one.noted} is noted" if one.noted else ", ".join(one.acts), one.message) for one in found.latest],
         right=("since",),
     )  # fmt: skip
-    show(console, cell(f"{count}; `settlement commands show ID` tells more", "dim"))
+    worth = " and ".join(f"{to_major(total, currency)} {currency}" for currency, total in found.sums.items())
+    waiting = f", the oldest for {age(found.oldest, now)}" if found.oldest else ""
+    show(console, cell(f"{count}; in all {worth}{waiting}; `settlement commands show ID` tells more", "dim"))
 
 
 @commands_app.command("show", epilog=examples("settlement commands show ID"))

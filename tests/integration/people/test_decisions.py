@@ -106,13 +106,15 @@ async def test_a_shortened_list_states_the_total_number(
     text = await ledger_on_kafka.settlement("commands", "list", "--limit", "2")
     as_json = await ledger_on_kafka.settlement("commands", "list", "--limit", "2", "--json")
 
-    assert text.splitlines()[-1].startswith("2 of 3 amounts; --limit shows more; ")
+    assert text.splitlines()[-1].startswith("2 of 3 amounts; --limit shows more; in all 180.00 USD; ")
     listed, _, summary = as_json.partition("\n")
     assert (len(json.loads(listed)), summary) == (2, "2 of 3 amounts; --limit shows more\n")
     assert "\n3 amounts; " in await ledger_on_kafka.settlement("commands", "list")
-    assert await ledger_on_kafka.settlement("commands", "list", "--order", "o9") == (
-        "nothing that matches needs a person\n"
-    )
+    assert "\n3 amounts; " in await ledger_on_kafka.settlement("commands", "list", "--connector", "c1")
+    for elsewhere in (("--order", "o9"), ("--connector", "c9")):
+        assert await ledger_on_kafka.settlement("commands", "list", *elsewhere) == (
+            "nothing that matches needs a person\n"
+        )
 
     monkeypatch.setattr("worker.people.needs.ORDERS_LOOKED_AT_MAX", 2)
     assert " or more amounts; --limit" in await ledger_on_kafka.settlement("commands", "list", "--limit", "1")
