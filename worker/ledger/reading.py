@@ -30,6 +30,7 @@ from worker.kafka.records import Record
 from worker.ledger.problems import Invalid, explain
 from worker.ledger.wire import (
     CHARACTERS_MAX,
+    NOTHING,
     TEXT_CHARACTERS_MAX,
     CancelRequestedMessage,
     InvoiceIssuedMessage,
@@ -189,10 +190,10 @@ def _invoice_issued(data: InvoiceIssuedMessage) -> Fact:
 
 def _first_tracking(data: InvoiceIssuedMessage) -> dict[str, str | bool] | None:
     """The tracking fields that came with an invoice. They never make it invalid: one that is no text is not kept."""
-    given = {
-        "courier": data.courier, "trackingNumber": data.tracking_number, "trackingUrl": data.tracking_url,
+    given = ("courier", data.courier), ("trackingNumber", data.tracking_number), ("trackingUrl", data.tracking_url)
+    found: dict[str, str | bool] = {
+        name: text for name, value in given if value is not NOTHING and (text := _text(value))
     }  # fmt: skip
-    found: dict[str, str | bool] = {name: text for name, raw in given.items() if (text := _text(raw))}
     if data.dispatched_date is not None:
         found["dispatchedDate"] = data.dispatched_date
     return found or None
