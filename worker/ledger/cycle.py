@@ -55,6 +55,7 @@ class LedgerCycle:
                 self.tally.look_at_ms = self.cycle.now_ms  # more facts expire, or can be tried, than one cycle takes
             if fold.changed or not stays_due:
                 done.append(fold)
+        self.tally.undecidable |= decider.undecidable
         await self._write(done, decider, flush=True)
 
     async def decide_records(self) -> None:

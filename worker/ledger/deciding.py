@@ -54,6 +54,8 @@ class Decider:
         """Payment → its order, of all payments that a fact of this cycle might add."""
         self.duplicates: Counter[Place] = Counter()
         """Duplicates per topic and partition, parked facts included."""
+        self.undecidable: set[str] = set()
+        """Orders for which our code failed on a fact that came from no record."""
 
     async def decide_due(self, fold: OrderFold) -> None:
         """Decides the facts that come from no record, before those that do: time has passed, connectors were named."""
@@ -183,7 +185,9 @@ class Decider:
         telemetry.alert(UNDECIDABLE, order_id=order_id)
         place = log_fields(record) if record is not None else {}
         telemetry.log.error("a fact could not be decided", order_id=order_id, **place, exc_info=problem)
-        if record is not None:
+        if record is None:
+            self.undecidable.add(order_id)
+        else:
             self._dead_letter(fold, record, "internal", f"{type(problem).__name__}: {problem}")
         return "dead_lettered"
 

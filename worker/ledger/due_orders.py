@@ -14,7 +14,7 @@ DUE_ORDERS_MAX = 500
 DUE_BYTES_MAX = 8 << 20
 # Not only after a reload: an order may wait because another worker's file did not name its connector.
 NAMED_LOOK_MS = 10_000
-# How long an order is left alone if the database refuses what a deadline causes.
+# How long an order is left alone if the database refuses what a deadline causes, or if our code fails on it.
 QUARANTINE_MS = 600_000
 REFUSED = "refused_by_database"
 
@@ -38,6 +38,7 @@ class DueOrders:
             for order_id in due:
                 if (problem := await _try(work, {order_id})) is not None:
                     self._leave_alone(order_id, work.cycle.now_ms, problem)
+        self._quarantine |= dict.fromkeys(work.tally.undecidable, work.cycle.now_ms + QUARANTINE_MS)
 
     async def _due(self, work: LedgerCycle) -> set[str]:
         """The orders that are due without a record; also sets when to look next."""

@@ -30,6 +30,8 @@ class Tally(Struct):
     traced: list[ReadRecord] = field(default_factory=list)
     waiting_for_connectors: set[tuple[str, str]] = field(default_factory=set)
     """A connector that the file does not name, and an order that waits for it."""
+    undecidable: set[str] = field(default_factory=set)
+    """Orders that are due and cannot be decided: they stay due."""
     look_at_ms: int | None = None
     named_look_ms: int | None = None
 
