@@ -5,9 +5,10 @@ def main() -> None:
     """Loads the command line and runs it; Ctrl-C ends the program without a traceback, also while it loads."""
     try:
         from worker.cli import main as run  # noqa: PLC0415 - see above
+
+        run()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    run()
 
 
 if __name__ == "__main__":

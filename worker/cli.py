@@ -139,12 +139,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         _refuse_invalid_utf8(given)
         app(given)
-    except SystemExit:
-        raise
-    except BrokenPipeError:  # `… | head`: whoever read our output has seen enough
-        _discard_output()
-        raise SystemExit(1) from None
-    except BaseException as problem:
+    except Exception as problem:
         from worker.console.error_messages import message_and_exit_code
         from worker.console.problems import fail
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import asyncpg
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 
-from worker.console.problems import FAILED, STOPPED, USAGE
+from worker.console.problems import FAILED, USAGE
 from worker.embedded import with_embedded_stack
 from worker.kafka.batches import UnreadableBatchError
 from worker.kafka.refusals import describe_kafka_error
@@ -31,8 +31,6 @@ def message_and_exit_code(problem: BaseException) -> tuple[str, int] | None:
         return str(problem), FAILED
     if isinstance(problem, SettingsError):
         return str(problem), USAGE
-    if isinstance(problem, KeyboardInterrupt):
-        return "stopped", STOPPED
     for kind, describe in _DRIVERS:
         if isinstance(problem, kind):
             return describe(problem), FAILED

@@ -4,7 +4,7 @@ from typing import NoReturn
 
 from worker.console.screen import err, show
 
-FAILED, USAGE, STOPPED = 1, 2, 130
+FAILED, USAGE = 1, 2
 
 
 def fail(sentence: str, code: int = FAILED) -> NoReturn:
