@@ -23,7 +23,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from worker.cancelled import GivenUpError, end, not_by_us
+from worker.cancelled import GivenUpError, end, failure_of, not_by_us
 from worker.kafka import names
 from worker.kafka.connecting import client_options, start_client, stop_consumer
 from worker.kafka.leader_epochs import ends_of_epochs, leader_epochs
@@ -62,11 +62,16 @@ class LogInspector:
         self._watched = [(topic, partition) for topic in watched for partition in range(settings.topic_partitions)]
         self._written = [settings.topic(name) for name in watched if name not in read]
         self._in_sync_min: dict[str, int] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._task: asyncio.Task[None] | None = None
         self.unavailable: dict[Place, float] = {}
         """The partitions that cannot be read or, where we write, written; since when, on the monotonic clock."""
         self._consumer: AIOKafkaConsumer | None = None
         self._ids: dict[str, UUID] = {}
+
+    @property
+    def failure(self) -> BaseException | None:
+        """The error that ended the watch on what is needed in sync; None while it goes on."""
+        return failure_of(self._task)
 
     async def start(self) -> None:
         """Connects."""
@@ -81,11 +86,12 @@ class LogInspector:
         client = consumer._client  # noqa: SLF001 - there is no public way to its metadata
         client.cluster.add_listener(self._note_unavailable)
         await client.set_topics({self._settings.topic(topic) for topic, _ in self._watched})
-        self._tasks = [asyncio.create_task(self._refresh_in_sync_min(), name="replicas in sync")]
+        self._task = asyncio.create_task(self._refresh_in_sync_min(), name="replicas in sync")
 
     async def stop(self) -> None:
         """Disconnects."""
-        await end(self._tasks)
+        if self._task is not None:
+            await end([self._task])
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await stop_consumer(consumer)

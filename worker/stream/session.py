@@ -145,6 +145,7 @@ class Session:
             self._ownership.failure,
             self._publisher.failure,
             self._offset_reporter.failure,
+            self._source.inspector.failure,
         ):
             if failure is not None:
                 raise failure

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, OffsetOutOf
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from tests.integration.stream.deployment import PARTITIONS, StreamDeployment
+from tests.integration.stream.deployment import PARTITIONS, PATIENCE_SECONDS, StreamDeployment
 from tests.integration.stream.in_process_worker import InProcessWorker, start_and_consume
 from tests.integration.stream.proxy import Proxy
 from tests.integration.stream.toy import Toy
@@ -335,6 +335,21 @@ async def test_a_failed_background_task_of_the_feature_ends_the_worker(deploymen
 
     await asyncio.wait([worker.running], timeout=30)
     assert str(worker.running.exception()) == "the sender died"
+
+
+async def test_a_worker_that_can_no_longer_watch_its_topics_settings_ends(
+    deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
+):
+    """It went on with the settings of the start, and knew no more which partitions can be written."""
+    worker = await start_and_consume(deployment)
+
+    async def broken(*_: object) -> object:
+        raise AssertionError("invariant")
+
+    monkeypatch.setattr(log_inspector, "topic_settings", broken)
+
+    await asyncio.wait([worker.running], timeout=PATIENCE_SECONDS)
+    assert str(worker.running.exception()) == "invariant"
 
 
 async def test_a_worker_whose_drain_never_ends_exits_at_the_drain_deadline(deployment: StreamDeployment):
