@@ -212,8 +212,10 @@ def test_a_full_disk_does_not_count_as_an_attempt_to_make_the_aot_cache(full_dis
 def test_a_home_that_cannot_be_created_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(StackError, match="file"):
+    with pytest.raises(StackError) as refused:
         up(tmp_path / "file" / "home")
+
+    assert str(refused.value) == f"The local stack failed: {tmp_path / 'file' / 'home'}: Not a directory."
 
 
 def test_reading_the_settings_of_a_stopped_stack_is_refused(tmp_path: Path) -> None:

@@ -108,4 +108,11 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except (OSError, psutil.Error, PortTakenError) as problem:
-        raise StackError(f"The local stack failed: {problem}.") from problem
+        raise StackError(f"The local stack failed: {_reason(problem)}.") from problem
+
+
+def _reason(problem: Exception) -> str:
+    """The system's own words, with the file that they are about."""
+    if isinstance(problem, OSError) and problem.strerror:
+        return f"{problem.filename}: {problem.strerror}" if problem.filename else problem.strerror
+    return str(problem)
