@@ -21,6 +21,7 @@ from worker.console.selection import (
     OfNeed,
     OfOrder,
     Older,
+    not_empty,
     select_commands,
 )
 from worker.console.tables import show_table
@@ -49,7 +50,9 @@ commands_app = typer.Typer(
     help="Commands that need a person: look, retry, resolve, abandon.",
 )  # fmt: skip
 
-CommandId = Annotated[str, typer.Argument(metavar="ID", help="The commandId, as `commands list` shows it.")]
+CommandId = Annotated[
+    str, typer.Argument(metavar="ID", callback=not_empty, help="The commandId, as `commands list` shows it.")
+]
 Changes = Annotated[
     int | None,
     typer.Option(
@@ -165,7 +168,7 @@ def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
     ),
 )
 def retry_command(
-    command_id: Annotated[str | None, typer.Argument(metavar="ID", help="The commandId.")] = None,
+    command_id: Annotated[str | None, typer.Argument(metavar="ID", callback=not_empty, help="The commandId.")] = None,
     everything: AllCommands = False, need: OfNeed = None, connector: OfConnector = None, code: OfConnectorsCode = None,
     merchant: OfMerchant = None, order: OfOrder = None, older: Older = None, newer: Newer = None,
     by: Annotated[str | None, BY] = None, reason: Annotated[str | None, REASON] = None, changes: Changes = None,
@@ -253,15 +256,19 @@ def resolve_command(
 def abandon_command(
     by: By,
     reason: Reason,
-    command_id: Annotated[str | None, typer.Argument(metavar="ID", help="The commandId.")] = None,
+    command_id: Annotated[str | None, typer.Argument(metavar="ID", callback=not_empty, help="The commandId.")] = None,
     order: Annotated[
-        str | None, typer.Option(metavar="O", help="The order of a lapsed amount or of an automatic settlement.")
+        str | None,
+        typer.Option(
+            metavar="O", callback=not_empty, help="The order of a lapsed amount or of an automatic settlement."
+        ),
     ] = None,
     invoice: Annotated[
-        str | None, typer.Option(metavar="N", help="The invoice whose lapsed amount is given up.")
+        str | None, typer.Option(metavar="N", callback=not_empty, help="The invoice whose lapsed amount is given up.")
     ] = None,
     settle_id: Annotated[
-        str | None, typer.Option(metavar="S", help="The suspect automatic settlement that is given up.")
+        str | None,
+        typer.Option(metavar="S", callback=not_empty, help="The suspect automatic settlement that is given up."),
     ] = None,
     changes: Changes = None,
 ) -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 from worker.console.explaining import show_entries
 from worker.console.running import AsJson, run
 from worker.console.screen import STYLES, Cell, cell, moment, out, show, show_json
+from worker.console.selection import not_empty
 from worker.console.tables import show_table
 from worker.domain.money import to_major
 from worker.embedded import with_embedded_stack
@@ -37,7 +38,7 @@ Amount = Callable[[int], str]
 
 
 def order_command(
-    order_id: Annotated[str, typer.Argument(metavar="ID", help="The order's id.")],
+    order_id: Annotated[str, typer.Argument(metavar="ID", callback=not_empty, help="The order's id.")],
     explain: Annotated[bool, typer.Option("--explain", help="Where each cent came from.")] = False,
     as_json: AsJson = False,
 ) -> None:

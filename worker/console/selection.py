@@ -30,6 +30,13 @@ def _ago(option: str) -> Callable[[str], datetime]:
     return read
 
 
+def not_empty(option: typer.CallbackParam, text: str | None) -> str | None:
+    """Refuses what an unset variable of the shell leaves: it would select nothing, as if nothing needed a person."""
+    if text == "":
+        fail(f"{option.opts[0] if option.opts[0].startswith('-') else 'ID'} is empty", USAGE)
+    return text
+
+
 Id = Annotated[int, typer.Argument(metavar="ID", parser=whole_number(1, ID_MAX), help="Its number.")]
 Ids = Annotated[
     list[int] | None, typer.Argument(metavar="ID", parser=whole_number(1, ID_MAX), help="Dead letters by number.")
@@ -41,12 +48,19 @@ OfCode = Annotated[
     ReasonCode | None, typer.Option("--code", metavar="CODE", help="Only this reason: rejected, invalid, …")
 ]
 OfNeed = Annotated[Retried | None, typer.Option("--need", help="Only this kind.")]
-OfConnector = Annotated[str | None, typer.Option("--connector", metavar="NAME", help="Only of this connector.")]
-OfConnectorsCode = Annotated[
-    str | None, typer.Option("--code", metavar="CODE", help="Only with this code of the connector, as `show` has it.")
+OfConnector = Annotated[
+    str | None, typer.Option("--connector", metavar="NAME", callback=not_empty, help="Only of this connector.")
 ]
-OfMerchant = Annotated[str | None, typer.Option("--merchant", metavar="NAME", help="Only of this merchant.")]
-OfOrder = Annotated[str | None, typer.Option("--order", metavar="ID", help="Only of this order.")]
+OfConnectorsCode = Annotated[
+    str | None,
+    typer.Option(
+        "--code", metavar="CODE", callback=not_empty, help="Only with this code of the connector, as `show` has it."
+    ),
+]
+OfMerchant = Annotated[
+    str | None, typer.Option("--merchant", metavar="NAME", callback=not_empty, help="Only of this merchant.")
+]
+OfOrder = Annotated[str | None, typer.Option("--order", metavar="ID", callback=not_empty, help="Only of this order.")]
 Older = Annotated[
     datetime | None,
     typer.Option(

@@ -100,3 +100,17 @@ def test_an_erp_publishes_nothing_for_a_connector_without_a_name(connectors: str
 def test_a_selection_in_two_ways_is_refused_as_such(capsys: pytest.CaptureFixture[str]):
     assert "say which: their numbers, or a filter" in refusal(capsys, "dlq", "replay", *DECISION)
     assert "say which, in one way only: their numbers" in refusal(capsys, "dlq", "replay", "1", "--all", *DECISION)
+
+
+@pytest.mark.parametrize("command", [
+    ("order",), ("commands", "show"), ("commands", "retry", *DECISION), ("commands", "abandon", *DECISION),
+    ("commands", "list", "--order"), ("commands", "list", "--merchant"), ("commands", "list", "--connector"),
+    ("commands", "abandon", *DECISION, "--order", "o", "--invoice"), ("commands", "retry", *DECISION, "--code"),
+    ("dlq", "list", "--order"), ("dlq", "list", "--merchant"),
+], ids=" ".join)  # fmt: skip
+def test_the_content_of_an_unset_variable_selects_nothing_and_is_refused(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+):
+    named = command[-1] if command[-1].startswith("--") else "ID"
+
+    assert refusal(capsys, *command, "") == f"settlement: {named} is empty\n"
