@@ -15,7 +15,7 @@ from worker import telemetry
 from worker.domain.money import EXPONENTS, MAX_MINOR
 from worker.domain.objection import changed_since
 from worker.kafka.sink import Sink
-from worker.ops.query import parse_letter_id, parse_number
+from worker.ops.query import parse_letter_id, parse_number, subject_page
 from worker.ops.site import Site
 from worker.people import commands, dead_letters, discarding, replaying
 from worker.people.acting import Action, Actor, Refused
@@ -41,8 +41,6 @@ class Proposal(Struct, kw_only=True):
     """In minor units."""
     currency: str | None
     order_id: str | None
-    back: str
-    """The address of the page to return to."""
     fields: dict[str, str]
     """The hidden fields of the form."""
     effect: str = ""
@@ -51,6 +49,11 @@ class Proposal(Struct, kw_only=True):
     """Whether the person must first say what the connector did."""
     asked_value: int | None = None
     """What the command asked for."""
+
+    @property
+    def back(self) -> str:
+        """The address of the page to return to."""
+        return subject_page({"action": self.action, **self.fields}) or "/"
 
 
 async def act_page(site: Site, request: web.Request) -> web.Response:
@@ -93,16 +96,16 @@ async def _proposal(site: Site, connection: Connection, action: str, given: dict
 async def _on_command(connection: Connection, action: Action, given: dict[str, str]) -> Proposal:
     page = await commands.read_page(connection, given["id"])
     command = page.command
-    if refusal := changed_since(_changes_seen(given), command["changes"], command["state"]):
+    seen = _changes_seen(given)
+    if refusal := changed_since(seen, command["changes"], command["state"]):
         raise Refused(refusal)
-    if _changes_seen(given) is None and action not in page.acts:  # not for a form: sent twice, its act answers that
-        raise Refused(f"the command is {command['state']}: that cannot be done with it now")
+    if seen is None:  # not for a form: sent twice, its act answers that
+        _refuse_needless(page, action)
     about = (f"the {OPERATIONS[command['operation']]} on payment {command['payment_id']} "
              f"of order {command['order_id']} by {command['connector']}")  # fmt: skip
     proposal = Proposal(
         action=action, about=about, value=command["value"], currency=command["currency"], order_id=command["order_id"],
-        back=str(URL("/command").with_query(id=given["id"])), asked_value=command["value"],
-        fields={"id": given["id"], "changes": str(command["changes"])},
+        asked_value=command["value"], fields={"id": given["id"], "changes": str(command["changes"])},
     )  # fmt: skip
     if action == "resolve":
         proposal = _with_result(proposal, given)
@@ -119,6 +122,15 @@ async def _on_command(connection: Connection, action: Action, given: dict[str, s
         retried = "The same request id is sent again: what the connector has done already is not done twice."
     proposal.effect = retried if action == "retry" else "The amount stays where it is, and no longer holds the order."
     return proposal
+
+
+def _refuse_needless(page: commands.CommandPage, action: Action) -> None:
+    """Refuses what cannot be done with the command, or what somebody has decided a moment ago."""
+    if (pending := page.pending) is not None:
+        raise Refused(f"{pending['decided_by']} has decided about it already, and the delivery worker applies that")
+    if action not in page.acts:
+        decided = f", and {page.decisions[-1]['decided_by']} has decided about it" if page.decisions else ""
+        raise Refused(f"the command is {page.command['state']}{decided}: that cannot be done with it now")
 
 
 def _changes_seen(given: dict[str, str]) -> int | None:
@@ -157,7 +169,7 @@ async def _on_amount(connection: Connection, given: dict[str, str]) -> Proposal:
             amount = f"the lapsed amount of invoice {invoice}" if invoice else f"the automatic settlement {settle_id}"
             return Proposal(
                 action="abandon", about=f"{amount} of order {order_id}", value=need.amount, currency=need.currency,
-                order_id=order_id, back=str(URL("/order").with_query(id=order_id)),
+                order_id=order_id,
                 fields={name: given[name] for name in ("order", "invoice", "settle") if given.get(name)},
                 effect="The amount no longer holds the order.",
             )  # fmt: skip
@@ -181,8 +193,7 @@ async def _on_letter(site: Site, connection: Connection, action: Action, given: 
         currency = row.state.currency  # an invoice need not name it
     return Proposal(
         action=action, about=f"dead letter {number}, {letter.reason}, from {letter.record.topic}", value=value,
-        currency=currency, order_id=letter.order_id, back=str(URL("/dead-letter").with_query(id=str(number))),
-        fields={"id": str(number)}, effect=effect,
+        currency=currency, order_id=letter.order_id, fields={"id": str(number)}, effect=effect,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from worker import telemetry
 from worker.kafka.refusals import describe_kafka_error
+from worker.ops.query import subject_page
 from worker.ops.site import Site
 from worker.people.acting import NotFoundError, Refused
 from worker.postgres.connecting import DatabaseUrlError
@@ -61,23 +62,28 @@ FAILURES: Sequence[Failure] = (
 )  # fmt: skip
 
 
-def explain(site: Site, request: web.Request, problem: Exception) -> web.Response:
+async def explain(site: Site, request: web.Request, problem: Exception) -> web.Response:
     """The page for an error; only a defect of ours is logged with its traceback."""
+    subject = subject_page(request.query if request.method != "POST" else await request.post())
     if isinstance(problem, Refused):
         sentence = str(problem)
         status, title = (404, "Not found") if isinstance(problem, NotFoundError) else (409, "That cannot be done")
-        return site.message(request, status, title, f"{sentence[:1].upper()}{sentence[1:]}.")
+        return site.message(
+            request, status, title, f"{sentence[:1].upper()}{sentence[1:]}.", subject=None if status == 404 else subject
+        )
     if isinstance(problem, asyncpg.CharacterNotInRepertoireError):  # U+0000, which PostgreSQL stores in no text
         return site.message(request, 404, "Not found", "Nothing can have the name in this address.")
     if isinstance(problem, KafkaError):
         _log(request, "Kafka did not answer a page", describe_kafka_error(problem))
-        return site.message(request, 503, "No answer from Kafka", "Try again later; nothing is done twice.")
+        return site.message(
+            request, 503, "No answer from Kafka", "Try again later; nothing is done twice.", subject=subject
+        )
     for failure in FAILURES:
         if isinstance(problem, failure.errors) and not (failure.only_of_forms and request.method != "POST"):
             _log(request, failure.logged, describe_postgres_error(problem))
-            return site.message(request, 503, failure.title, failure.text)
+            return site.message(request, 503, failure.title, failure.text, subject=subject)
     telemetry.log.error("a page failed", exc_info=problem, path=request.path)
-    return site.message(request, 500, "This page broke", "The log of `settlement ops` says why.")
+    return site.message(request, 500, "This page broke", "The log of `settlement ops` says why.", subject=subject)
 
 
 def _log(request: web.Request, event: str, problem: str) -> None:

@@ -1,6 +1,10 @@
 """What the address of a page, or a form, asks for."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from aiohttp import web
+from yarl import URL
 
 from worker.people.acting import NotFoundError
 from worker.people.dead_letters import ID_MAX
@@ -22,3 +26,16 @@ def parse_letter_id(text: str) -> int:
     if not 0 < number <= ID_MAX:
         raise NotFoundError(f"no dead letter {text} is known")
     return number
+
+
+def subject_page(act: Mapping[str, Any]) -> str | None:
+    """The page of the command, dead letter or order that an act is about; None if its form names none."""
+    match act.get("action"), act.get("id"), act.get("order"):
+        case "replay" | "discard", str(number), _ if number:
+            return str(URL("/dead-letter").with_query(id=number))
+        case "retry" | "resolve" | "abandon", str(command), _ if command:
+            return str(URL("/command").with_query(id=command))
+        case "abandon", _, str(order) if order:
+            return str(URL("/order").with_query(id=order))
+        case _:
+            return None

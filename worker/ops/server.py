@@ -111,7 +111,7 @@ class Server:
         except web.HTTPException:
             raise
         except Exception as problem:  # noqa: BLE001 - whatever it is, a page answers it
-            return explain(self._site, request, problem)
+            return await explain(self._site, request, problem)
 
 
 async def _ready(site: Site, _: web.Request) -> web.Response:

@@ -53,6 +53,8 @@ class Site(Struct):
         )
         return web.Response(text=text, content_type="text/html", status=status)
 
-    def message(self, request: web.Request, status: int, title: str, text: str) -> web.Response:
-        """Renders a page with one sentence, such as an error."""
-        return self.show(request, "message.html", status, title=title, text=text)
+    def message(
+        self, request: web.Request, status: int, title: str, text: str, *, subject: str | None = None
+    ) -> web.Response:
+        """Renders a page with one sentence, such as an error; `subject` is the address of the page that it is about."""
+        return self.show(request, "message.html", status, title=title, text=text, subject=subject)

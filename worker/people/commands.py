@@ -35,6 +35,11 @@ class CommandPage(Struct, frozen=True):
     acts: tuple[DecisionKind, ...]
     """What may be decided now."""
 
+    @property
+    def pending(self) -> Json | None:
+        """The last decision that is not applied yet."""
+        return next((one for one in reversed(self.decisions) if one["applied_at"] is None), None)
+
     def as_json(self) -> Json:
         """For programs."""
         return {**self.command, "attempts": self.attempts, "decisions": self.decisions, "acts": self.acts}

@@ -148,6 +148,38 @@ async def test_a_form_sent_again_decides_nothing_and_says_when_the_decision_was_
     assert await decisions(ledger) == [("retry", 0, "ben")]
 
 
+async def test_a_second_person_sees_who_has_decided_and_is_offered_no_other_decision_meanwhile(
+    ledger: LedgerHarness, suspect: str
+):
+    async with ops_view(ledger) as client:
+        browser = Browser(client)
+        _, page = await browser.open(action="retry", id=suspect)
+        await browser.send(hidden(page) | WHO)
+
+        command = await shown(client, "/command", id=suspect)
+        status, refusal = await browser.open(action="resolve", id=suspect)
+
+    assert "ben has decided: retry. The delivery worker applies it." in command
+    assert "Ask again" not in command
+    assert (status, "Ben has decided about it already" in refusal) == (409, True)
+    assert f'href="/command?id={suspect}">Look again' in refusal
+
+
+async def test_an_act_that_is_refused_leads_back_to_what_it_was_about(
+    ledger: LedgerHarness, browser: Browser, suspect: str
+):
+    _, page = await browser.open(action="retry", id=suspect)
+    await resolve_as_not_done(ledger)
+
+    _, sent = await browser.send(hidden(page) | WHO)
+    _, amount = await browser.open(action="abandon", order="o 1", invoice="17")
+    _, unknown = await browser.open(action="replay", id="17")
+
+    assert f'href="/command?id={suspect}">Look again' in sent
+    assert 'href="/order?id=o+1">Look again' in amount
+    assert "Look again" not in unknown
+
+
 async def test_a_command_page_shows_its_request_id(ledger: LedgerHarness, suspect: str):
     request = await ledger.value("SELECT request_id FROM commands")
 

@@ -69,11 +69,11 @@ def test_no_template_switches_escaping_off_or_leaves_an_attribute_unquoted(templ
 def test_html_in_text_is_escaped() -> None:
     hostile = "\"><script>alert('x')</script>"
     page = html.render(
-        "message.html", title=hostile, text=hostile, now=_NOW, path="/", session=None, form_key="", logs_out=False,
-        attention=0, open_letters=0, incomplete=None, outages=(), noted=None, deployment=hostile,
+        "message.html", title=hostile, text=hostile, subject=hostile, now=_NOW, path="/", session=None, form_key="",
+        logs_out=False, attention=0, open_letters=0, incomplete=None, outages=(), noted=None, deployment=hostile,
     )  # fmt: skip
     assert "<script>alert" not in page
-    assert page.count("&#34;&gt;&lt;script&gt;") == 4
+    assert page.count("&#34;&gt;&lt;script&gt;") == 5
 
 
 _NOW = datetime(2026, 1, 15, tzinfo=UTC)
