@@ -153,6 +153,8 @@ def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
         decided = describe_decision(decision, command["currency"])
         show(console, f"{moment(decision['decided_at'])} {decision['decided_by']}: {decided}, {decision['reason']} "
              f"({describe_result(decision)})")  # fmt: skip
+    for again in page.asked_again:
+        show(console, f"asked again by {again}")
     if page.acts:
         as_shown = f"--changes {command['changes']}: only while the command is as shown here"
         show(console, cell(f"may be decided now: {', '.join(page.acts)} ({as_shown})", "dim"))

@@ -56,6 +56,7 @@ _environment.globals |= {
     "link": _link,
     "need_texts": words.NEEDS, "operation_texts": OPERATIONS, "act_texts": words.ACTS,
     "button_texts": words.BUTTONS, "alert_texts": words.ALERTS, "status_names": words.STATUSES,
+    "command_reasons": words.COMMAND_REASONS,
     "meanings": MEANINGS, "kept_days": KEPT_AFTER_END_MS // DAY_MS, "letter_status": describe_status,
     "describe_decision": describe_decision, "describe_result": describe_result,
 }  # fmt: skip

@@ -28,6 +28,8 @@ ALERTS = {
     "unknown_connector": "is not in the connectors file",
     "no_definite_answer": "gives no definite answer",
 }
+# Reasons of dead letters that are commands: most need a person, and are counted as such too.
+COMMAND_REASONS = frozenset(("declined", "manual", "suspect", "unknown_outcome"))
 STATUSES = ("attention", "open", "invoiced", "finished", "canceled")
 BUTTONS = {"retry": "Ask again", "resolve": "Resolve", "abandon": "Give up", "replay": "Replay", "discard": "Discard"}
 ACTS = {

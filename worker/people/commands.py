@@ -34,6 +34,8 @@ class CommandPage(Struct, frozen=True):
     decisions: list[Json]
     acts: tuple[DecisionKind, ...]
     """What may be decided now."""
+    asked_again: list[str]
+    """The ids of the commands that ask again for what it did not do."""
 
     @property
     def pending(self) -> Json | None:
@@ -42,7 +44,10 @@ class CommandPage(Struct, frozen=True):
 
     def as_json(self) -> Json:
         """For programs."""
-        return {**self.command, "attempts": self.attempts, "decisions": self.decisions, "acts": self.acts}
+        return {
+            **self.command, "attempts": self.attempts, "decisions": self.decisions, "acts": self.acts,
+            "asked_again": self.asked_again,
+        }  # fmt: skip
 
 
 class EarlierDecision(Struct, frozen=True):
@@ -70,10 +75,11 @@ async def read_page(connection: Connection, command_id: str) -> CommandPage:
     command = await read_command(connection, command_id)
     attempts = await connection.fetch(_SQL["show_attempts"], command_id)
     decisions = await connection.fetch(_SQL["show_decisions"], command_id)
+    asked_again = await connection.fetch(_SQL["asked_again"], command["order_id"], command_id)
     view = await read_ledger_view(connection, await read_ledger_order(connection, command["order_id"]), command_id)
     return CommandPage(
         command, [dict(one) for one in attempts], [dict(one) for one in decisions],
-        acts_on(command["state"], command["done"], command["value"], view),
+        acts_on(command["state"], command["done"], command["value"], view), [one["command_id"] for one in asked_again],
     )  # fmt: skip
 
 

@@ -94,6 +94,11 @@ FROM delivery.attempts WHERE command_id = $1 ORDER BY attempt
 SELECT action, value, operation_id, decided_by, reason, decided_at, applied_at, refused
 FROM delivery.decisions WHERE command_id = $1 ORDER BY id
 
+-- name: asked_again
+-- The commands of an order ($1) that ask again for what one of them ($2) did not do, oldest first.
+SELECT command_id FROM delivery.commands
+WHERE order_id = $1 AND convert_from(body, 'UTF8')::json ->> 'retryOf' = $2 ORDER BY sequence
+
 -- name: ended_in_ledger
 -- Of these commands those of which the books have heard how they ended, as the delivery worker has it: the success, or each
 -- resolution by a person.

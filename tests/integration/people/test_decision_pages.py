@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 
-from tests.integration.ledger.harness import LedgerHarness, authorized
+from tests.integration.ledger.harness import LedgerHarness, authorized, outcome
 from tests.integration.login import login
 from tests.integration.people.ops_view import ops_view, shown
-from tests.integration.people.undecided import suspect_settle, waiting_amount
+from tests.integration.people.undecided import declined_settle, suspect_settle, take_over, waiting_amount
+from worker.kafka import names
 from worker.ops.orders import FOUND_MAX
 from worker.ops.words import NEEDS
 from worker.settings import Secret
@@ -163,6 +164,16 @@ async def test_a_second_person_sees_who_has_decided_and_is_offered_no_other_deci
     assert "Ask again" not in command
     assert (status, "Ben has decided about it already" in refusal) == (409, True)
     assert f'href="/command?id={suspect}">Look again' in refusal
+
+
+async def test_a_command_and_the_one_that_asks_again_for_it_name_each_other(ledger: LedgerHarness):
+    first = await declined_settle(ledger)
+    await ledger.apply("command.retried", outcome(ledger.published(names.COMMANDS)[-1], value=0, by="ana", reason="r"))
+    second = await take_over(ledger, "waiting")
+
+    async with ops_view(ledger) as client:
+        assert f"asked again by {second}" in await shown(client, "/command", id=first)
+        assert f"asks again for {first}" in await shown(client, "/command", id=second)
 
 
 async def test_an_act_that_is_refused_leads_back_to_what_it_was_about(

@@ -25,12 +25,12 @@ def monitoring(*roles: str) -> Any:
 
 def page(
     monitor: Any, incomplete: str | None = None, outages: tuple[Outage, ...] = (), alerts: tuple[Alert, ...] = (),
-    connectors: Any = (), needing: Any = None, at_stake: Any = None,
+    connectors: Any = (), needing: Any = None, at_stake: Any = None, letters: Any = None,
 ) -> str:  # fmt: skip
     return render(
         "now.html", now=AT, path="/", session="viewer", attention=0, open_letters=0, money=[], connectors=connectors,
         deployment="", form_key="", logs_out=False, incomplete=incomplete, outages=outages, noted=None,
-        lags=_lags(monitor), alerts=alerts, needing=needing or {}, at_stake=at_stake or {}, letters={},
+        lags=_lags(monitor), alerts=alerts, needing=needing or {}, at_stake=at_stake or {}, letters=letters or {},
         statuses=dict.fromkeys(STATUSES, 0), workers=monitor.workers, idle=_idle(monitor),
         rates={**RATES, "averaged_minutes": 5, "columns": [], "most": 0, "latest": []},
     )  # fmt: skip
@@ -85,6 +85,16 @@ def test_the_money_that_needs_a_person_is_shown_by_currency():
     text = page(monitoring("ledger", "delivery"), needing={"failed": 3}, at_stake=_at_stake(totals))
 
     assert "3 failed 12,345.67 BRL , 500 JPY the connector declined it" in words(text)
+
+
+def test_dead_letters_that_are_commands_are_shown_apart_as_they_are_counted_twice():
+    letters = {"declined": 2_000, "rejected": 3, "suspect": 1, "invalid": 1}
+
+    text = words(page(monitoring("ledger", "delivery"), letters=letters))
+
+    assert (
+        "2,005 dead letters rejected 3, invalid of commands, mostly counted above too: declined 2,000, suspect" in text
+    )
 
 
 @pytest.mark.parametrize(
