@@ -15,6 +15,8 @@ import yaml
 from tests.contract.schemas import FOLDER, INPUTS, MESSAGES, TYPES, document
 from worker.kafka import names
 from worker.kafka.topics import _topic
+from worker.ops.view import ROLE
+from worker.ops.view import TOPICS as VIEWED
 from worker.settings import load
 
 DOCUMENT = yaml.safe_load((FOLDER / "asyncapi.yaml").read_text())
@@ -106,21 +108,18 @@ def test_the_messages_are_the_schemas_with_the_right_traits():
             assert message["traits"] == [{"$ref": f"#/components/messageTraits/{trait}"}]
 
 
-def test_every_topic_has_its_writer_and_the_group_of_its_reader():
-    groups: dict[str, str] = {}
+def test_every_topic_has_its_writer_and_the_groups_of_its_readers():
+    read: dict[str, set[str]] = {}
     written = set()
     for operation in DOCUMENT["operations"].values():
         address = resolved(operation["channel"]["$ref"], DOCUMENT, FOLDER)["address"].removeprefix("{prefix}")
         if operation["action"] == "receive":
-            groups[address] = operation["bindings"]["kafka"]["groupId"]["const"]
+            read.setdefault(operation["bindings"]["kafka"]["groupId"]["const"], set()).add(address)
         else:
             written.add(address)
 
-    assert groups == {
-        names.INVOICES: "settlement-ledger", names.ORDER_CHANGES: "settlement-ledger",
-        names.OUTCOMES: "settlement-ledger", names.COMMANDS: "settlement-delivery",
-        names.EVENTS: "settlement-ops", names.ORDERS: "settlement-ops",
-    }  # fmt: skip
+    readers = {role: set(topics) for role, topics in (*names.READ.items(), (ROLE, VIEWED))}
+    assert read == {names.group(role): topics for role, topics in readers.items()}
     assert written == set(ALL_TOPICS)
 
 
