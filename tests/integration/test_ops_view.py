@@ -27,6 +27,7 @@ from tests.until import until
 from worker.domain.order import Order
 from worker.domain.published import order_state
 from worker.kafka.connecting import admin_client, client_options, consumer
+from worker.kafka.murmur2 import partition_of
 from worker.kafka.names import EVENTS, group
 from worker.kafka.names import ORDERS as STATES
 from worker.kafka.records import Outgoing
@@ -276,6 +277,37 @@ async def test_a_view_that_was_down_beyond_retention_becomes_complete_again(stac
 
     async with watching(settings) as view:
         await until(lambda: view.incomplete_reason() is None, SECONDS_MAX)
+
+
+async def test_of_two_views_each_shows_only_the_orders_of_its_own_partitions(
+    stack: StackEnv, topic_prefix: str
+) -> None:
+    settings = load({**stack.as_settings(), "TOPIC_PREFIX": topic_prefix, "TOPIC_PARTITIONS": "2"})
+    await create_missing(settings)
+    orders = [f"A-{number}" for number in range(8)]
+    async with watching(settings) as first:
+        async with Sink(settings) as sink:
+            await sink.publish([_state(order, settings) for order in orders])
+        await until(lambda: len(first.rows.data) == len(orders), SECONDS_MAX)
+        async with watching(settings) as second:
+
+            def they_share() -> bool:
+                return all("1 partitions are with another" in str(one.incomplete_reason()) for one in (first, second))
+
+            await until(they_share, SECONDS_MAX)
+            shown = [{key.decode() for key in one.rows.data} for one in (first, second)]
+            sums = [one.totals.statuses["open"] for one in (first, second)]
+
+    assert sorted([*shown[0], *shown[1]]) == orders
+    assert sums == [len(one) for one in shown]
+    assert all(shown)
+
+
+def _state(order_id: str, settings: Settings) -> Outgoing:
+    """The state of an order as the ledger worker publishes it."""
+    order = Order(order_id, merchant="shop", currency="USD", mode="PARTIAL", value=100, phase="open")
+    value = msgspec.json.encode(order_state(order))
+    return Outgoing(STATES, partition_of(order_id, settings.topic_partitions), order_id.encode(), value, [])
 
 
 async def test_a_view_that_its_consumer_group_rejects_exits_with_a_message(stack: StackEnv, topic_prefix: str) -> None:

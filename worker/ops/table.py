@@ -5,7 +5,7 @@ separately; and it acknowledges events before Kafka has acknowledged their chang
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -77,6 +77,15 @@ class BulkTable(faust.Table[Any, Any]):
     def on_key_del(self, key: Any) -> None:
         self._changed.add(key)
         self._maybe_del_key_ttl(key, self.partition_for_key(key))
+
+    def keep_only(self, partitions: Container[int]) -> None:
+        """Forgets the keys of all other partitions: Faust forgets only those that it has read from the changelog.
+
+        A change to one of them is not written any more, and least of all as its deletion: it is another view's key now.
+        """
+        for key in [key for key in {*self.data, *self._changed} if self.partition_for_key(key) not in partitions]:
+            self.data.pop(key, None)
+            self._changed.discard(key)
 
     def take_changes(self) -> Changes:
         """Returns what changed since the last call."""

@@ -211,6 +211,8 @@ class View:
         # Faust starts to consume the sources before it has sought their committed offsets, and empties its queues after
         # that: records in between would be lost, yet count as acknowledged. It starts the flow again by itself.
         self.app.consumer.stop_flow()
+        if len(assigned := self._assigned()) < self._settings.topic_partitions:
+            self.rows.keep_only(assigned)
         self._folding.begin()
         self._has_recovered = True
         self.revision += 1

@@ -47,6 +47,20 @@ async def test_a_row_that_changed_several_times_is_written_once(table: Recording
     assert table.take_changes() == {}
 
 
+async def test_a_row_of_another_view_is_forgotten_and_not_written_as_deleted(table: RecordingTable):
+    keys = [b"o1", b"o2", b"o3", b"o4"]
+    for key in keys:
+        table[key] = Row()
+    own = table.partition_for_key(b"o1")
+    kept = [key for key in keys if table.partition_for_key(key) == own]
+    assert len(kept) < len(keys)
+
+    table.keep_only({own})
+
+    assert sorted(table.data) == kept
+    assert sorted(table.take_changes()) == kept
+
+
 @pytest.mark.parametrize("cancelled", [False, True], ids=["refused", "cancelled"])
 async def test_only_the_write_that_kafka_refused_is_repeated(table: RecordingTable, cancelled: bool):
     table[b"o1"], table[b"o2"] = Row(event_sequence=1), Row(event_sequence=2)
