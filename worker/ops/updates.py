@@ -69,7 +69,9 @@ class ChangeStreams:
         return self._state(order_id) != seen
 
     def _state(self, order_id: str | None) -> object:
-        """Returns a value that differs whenever the page would."""
+        """Returns a value that differs whenever the page would; each page also says what is out of date on it."""
+        view, monitor = self._site.view, self._site.monitor
+        is_complete = view.incomplete_reason() is None
         if order_id is not None:
-            return self._site.view.row(order_id)
-        return self._site.view.revision, self._site.monitor.revision
+            return view.row(order_id), is_complete, monitor.outages
+        return view.revision, is_complete, monitor.revision
