@@ -13,7 +13,7 @@ from worker.settings import Settings
 
 # A complete view that has read no order, and a monitor that has found no problem.
 EMPTY_VIEW: Any = SimpleNamespace(totals=Totals(), incomplete_reason=lambda: None, rows=SimpleNamespace(data={}))
-QUIET_MONITOR: Any = SimpleNamespace(dead_letters={}, outages=())
+QUIET_MONITOR: Any = SimpleNamespace(dead_letters={}, outages=(), is_idle=lambda _: False)
 
 
 def client_of_pages(

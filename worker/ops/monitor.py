@@ -91,6 +91,15 @@ class DeploymentMonitor:
     def outages(self) -> tuple[Outage, ...]:
         return tuple(self._outages.values())
 
+    @property
+    def has_looked(self) -> bool:
+        """Whether both servers have answered at least once; until then nothing found says nothing."""
+        return self._answered_at.keys() == {DATABASE, KAFKA}
+
+    def is_idle(self, role: str) -> bool:
+        """Whether no worker of this role lives, as far as is known."""
+        return self.has_looked and all(worker.role != role for worker in self.workers)
+
     async def start(self) -> None:
         """Starts to look, until `stop`: at each server by itself, as one that hangs says nothing of the other."""
         self._tasks = [

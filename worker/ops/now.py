@@ -43,14 +43,13 @@ async def now_page(site: Site, request: web.Request) -> web.Response:
         request, "now.html", money=_money(site.view), rates=_rates(site.view),
         connectors=_connectors(site.view, monitor), lags=_lags(monitor), workers=monitor.workers, alerts=monitor.alerts,
         needing=positive(totals.attention), at_stake=_at_stake(totals), letters=monitor.dead_letters,
-        statuses=totals.statuses, idle=_idle(monitor),
+        statuses=totals.statuses, idle=_idle(monitor), has_looked=monitor.has_looked,
     )  # fmt: skip
 
 
 def _idle(monitor: DeploymentMonitor) -> list[tuple[str, str]]:
-    """Returns the roles without a living worker, and what waits for them; nothing until the first look."""
-    living = {worker.role for worker in monitor.workers}
-    return [(role, waits) for role, waits in WAITING if role not in living] if monitor.lags else []
+    """Returns the roles without a living worker, and what waits for them."""
+    return [(role, waits) for role, waits in WAITING if monitor.is_idle(role)]
 
 
 def _at_stake(totals: Totals) -> dict[str, list[tuple[str, int]]]:

@@ -13,15 +13,15 @@ from worker.ops.reading import Reader
 from worker.ops.view import View
 from worker.settings import Settings
 
-# What a page says after an act, by the query parameter `noted`.
-NOTED = {
-    "retry": "Noted. The command goes out again within a second.",
-    "resolve": "Noted. The result is booked within a second.",
-    "abandon": "Noted. The amount is given up within a second.",
-    "replay": "Published again. The ledger judges it within a second.",
-    "discard": "Discarded.",
+# What a page says after an act, by the query parameter `noted`: what is done, and what its worker does next.
+DONE = {
+    "retry": "Noted.", "resolve": "Noted.", "abandon": "Noted.", "replay": "Published again.", "discard": "Discarded.",
     "before": "You decided the same before, for the same reason: nothing is done twice. Another reason decides anew.",
-}
+}  # fmt: skip
+NEXT = {
+    "retry": ("delivery", "The command goes out again"), "resolve": ("delivery", "The result is booked"),
+    "abandon": ("delivery", "The amount is given up"), "replay": ("ledger", "The ledger judges it"),
+}  # fmt: skip
 
 
 class Site(Struct):
@@ -47,11 +47,19 @@ class Site(Struct):
             open_letters=sum(self.monitor.dead_letters.values()),
             incomplete=self.view.incomplete_reason(),
             outages=self.monitor.outages,
-            noted=NOTED.get(request.query.get("noted", "")),
+            noted=self._noted(request.query.get("noted", "")),
             deployment=self.settings.topic_prefix.rstrip("._-"),
             **values,
         )
         return web.Response(text=text, content_type="text/html", status=status)
+
+    def _noted(self, act: str) -> str | None:
+        """What a page says after an act; "within a second" only if there is a worker that can do it."""
+        if act not in NEXT:
+            return DONE.get(act)
+        role, then = NEXT[act]
+        when = f"as soon as a {role} worker runs: none does now" if self.monitor.is_idle(role) else "within a second"
+        return f"{DONE[act]} {then} {when}."
 
     def message(
         self, request: web.Request, status: int, title: str, text: str, *, subject: str | None = None

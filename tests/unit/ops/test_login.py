@@ -139,3 +139,18 @@ def test_a_session_signed_with_the_operators_token_survives_a_restart():
     session, cookie = Guard(settings).open_session("viewer")
 
     assert Guard(settings).session(cookie) == session
+
+
+@pytest.mark.parametrize(("act", "is_idle", "said"), [
+    ("retry", False, "Noted. The command goes out again within a second."),
+    ("retry", True, "Noted. The command goes out again as soon as a delivery worker runs: none does now."),
+    ("replay", True, "Published again. The ledger judges it as soon as a ledger worker runs: none does now."),
+    ("discard", True, "Discarded."),
+])  # fmt: skip
+async def test_after_an_act_a_page_promises_only_what_a_living_worker_can_do(act: str, is_idle: bool, said: str):
+    monitor = SimpleNamespace(dead_letters={}, outages=(), is_idle=lambda _: is_idle)
+    async with (
+        client_of_view(monitor=monitor, token=None) as client,
+        client.get("/orders", params={"noted": act}) as page,
+    ):
+        assert f'<p class="notice good">{said}</p>' in await page.text()

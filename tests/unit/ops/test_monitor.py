@@ -88,6 +88,27 @@ async def test_a_server_that_hangs_does_not_keep_the_other_from_being_looked_at(
     assert await _logged_until(went_on, monitoring) == []
 
 
+async def test_no_worker_is_reported_missing_before_the_database_has_answered(
+    monitoring: DeploymentMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering, kafka_answered = asyncio.Event(), asyncio.Event()
+
+    async def lags() -> dict[str, list[int]]:
+        kafka_answered.set()
+        return {"ledger": [0]}
+
+    monkeypatch.setattr(monitoring._lag, "read", lags)
+    monkeypatch.setattr(monitoring, "_look_at_database", answering.wait)
+    await monitoring.start()
+    await kafka_answered.wait()
+    await until(lambda: monitoring.lags, 5)
+    assert not monitoring.is_idle("ledger")
+
+    answering.set()
+    await until(lambda: monitoring.is_idle("ledger"), 5)
+    await monitoring.stop()
+
+
 async def test_two_servers_that_are_away_are_both_named_with_when_each_last_answered(
     monitoring: DeploymentMonitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
