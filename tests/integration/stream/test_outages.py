@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, OffsetOutOf
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from tests.integration.stream.deployment import PARTITIONS, PATIENCE_SECONDS, StreamDeployment
+from tests.integration.stream.deployment import PATIENCE_SECONDS, StreamDeployment
 from tests.integration.stream.in_process_worker import InProcessWorker, start_and_consume
 from tests.integration.stream.proxy import Proxy
 from tests.integration.stream.toy import Toy
@@ -223,7 +223,7 @@ async def test_a_session_that_ends_during_a_pending_fetch_releases_everything(de
 
     worker = InProcessWorker(deployment.settings)
     worker.toy.errors = [NodeNotReadyError("the broker restarts")]
-    await deployment.until_shared(PARTITIONS)
+    await deployment.until(worker.is_ready, "a worker that reads its partitions")
     session, sink = worker.session, worker.sink
     worker.consumer._fetcher._pending_tasks.add(asyncio.create_task(asyncio.Event().wait()))
 
@@ -284,11 +284,13 @@ async def test_a_consumer_that_stopped_fetching_is_replaced(
     deployment: StreamDeployment, monkeypatch: pytest.MonkeyPatch
 ):
     """aiokafka's fetch task ends without an error when two brokers refuse the same offset."""
-    monkeypatch.setattr(source, "TOPIC_IDS_SECONDS", 0.1)
-    monkeypatch.setattr(source, "FETCHES_SILENT_SECONDS_MAX", 0.5)
     worker = await start_and_consume(deployment)
     worker.consumer._fetcher._fetch_task.cancel()
 
+    with monkeypatch.context() as impatient:
+        impatient.setattr(source, "TOPIC_IDS_SECONDS", 0.1)
+        impatient.setattr(source, "FETCHES_SILENT_SECONDS_MAX", 0.5)
+        await until(lambda: worker.toy.drops, PATIENCE_SECONDS)  # a fetch in flight would return a record sent before
     await deployment.send("order-1")
 
     await deployment.check_orders({"order-1": 2})

@@ -77,8 +77,14 @@ async def test_a_worker_frozen_in_its_transaction_writes_nothing_after_waking(de
 
     await deployment.until(waits, "the worker in the middle of its transaction")
     frozen.send_signal(signal.SIGSTOP)
-    deployment.start("heir", TOY_PATIENT="1")
-    await deployment.until_shared(PARTITIONS)
+    former = await deployment.owners()
+    deployment.start("heir")
+
+    async def inherited() -> bool:
+        owners = await deployment.owners()
+        return None not in owners.values() and owners != former
+
+    await deployment.until(inherited, "the heir with all partitions")
     await blocker.execute("SELECT pg_advisory_unlock($1)", WAIT_LOCK)
     await deployment.database.release(blocker)
     await deployment.until_seen(1)
