@@ -5,8 +5,8 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -54,7 +54,7 @@ def demo_command(
         fail(str(problem))
     except KeyboardInterrupt:
         console.print("Stopped; no program of the demo is left running.")
-        raise SystemExit(FAILED) from None
+        raise
     raise SystemExit(0 if good else FAILED)
 
 
@@ -79,7 +79,7 @@ async def _run(
     settings: Settings, environment: Mapping[str, str], orders: Sequence[ErpOrder], *, ops: bool, as_json: bool
 ) -> bool:
     name = f"demo_{secrets.token_hex(3)}"
-    async with Sandbox(name, settings.home, environment) as deployment:
+    async with Sandbox(name, settings.home, environment) as deployment, _stopping_said():
         if ops:
             console.print(f"ops view on {await deployment.open_ops_view()}", highlight=False)
         started = time.monotonic()
@@ -92,6 +92,16 @@ async def _run(
             await _stay_open(deployment)
         _show_next_commands(deployment, orders[0].order_id)
     return verdict.good
+
+
+@asynccontextmanager
+async def _stopping_said() -> AsyncIterator[None]:
+    """Answers Ctrl-C at once: the programs need some seconds to end."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        console.print("\nstopping the programs of the demo …")
+        raise
 
 
 async def _stay_open(deployment: Sandbox) -> None:
