@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--waiting", type=int, default=1_000_000, help="waiting commands")
     parser.add_argument("--seconds", type=int, default=20, help="duration of latency and command")
     parser.add_argument("--open", type=int, default=ops.ORDERS, help="open orders in the ops view")
-    parser.add_argument("--backlog", type=int, default=1_500_000, help="invoices that wait for the worker, for kills")
+    parser.add_argument("--backlog", type=int, default=1_900_000, help="invoices that wait for the worker, for kills")
     parser.add_argument("--passing", type=int, default=100_000, help="orders to process, for memory")
     parser.add_argument("--entries", type=int, default=10_000_000, help="entries of the full ledger, for growth")
     parser.add_argument("--outage", type=int, default=60, help="seconds for which the connector is unavailable")
