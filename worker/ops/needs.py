@@ -2,14 +2,11 @@
 
 from aiohttp import web
 
-from worker.ops.query import filters, parse_number
+from worker.ops.query import LISTED_MAX, filters, paged
 from worker.ops.site import Site
 from worker.ops.totals import positive
 from worker.people import commands
 from worker.people.needs import find_needs
-
-PAGE_NEEDS = 50
-LISTED_MAX = 10_000
 
 
 async def needs_page(site: Site, request: web.Request) -> web.Response:
@@ -21,12 +18,10 @@ async def needs_page(site: Site, request: web.Request) -> web.Response:
             connection, need=wanted["need"] or None, merchant=wanted["merchant"] or None,
             connector=wanted["connector"] or None, limit=LISTED_MAX,
         )  # fmt: skip
-    pages = -(-len(found.latest) // PAGE_NEEDS)
-    page = max(1, min(pages, parse_number(request.query.get("page"), 1)))
-    first = (page - 1) * PAGE_NEEDS
+    page, pages, entries = paged(request, len(found.latest))
     return site.show(
         request, "needs.html", wanted=wanted, found=found, counted=positive(totals.attention),
-        shown=found.latest[first : first + PAGE_NEEDS], first=first, page=page, pages=pages,
+        shown=found.latest[entries], first=entries.start, page=page, pages=pages,
         merchants=totals.merchants(), connectors=totals.connectors(),
     )  # fmt: skip
 

@@ -9,15 +9,13 @@ from aiohttp import web
 from yarl import URL
 
 from worker.ops import charts
-from worker.ops.query import filters, parse_number
+from worker.ops.query import filters, paged
 from worker.ops.row import Row
 from worker.ops.site import Site
 from worker.ops.words import STATUSES
 from worker.people.needs import find_needs
 from worker.people.orders import read_order
 
-PAGE_ORDERS = 50
-PAGES_MAX = 200
 FOUND_MAX = 50
 LATEST_MAX = 200
 LIVE_STATUSES = frozenset(STATUSES) - {"finished", "canceled"}
@@ -29,12 +27,10 @@ async def orders_page(site: Site, request: web.Request) -> web.Response:
     if wanted["q"]:
         return await _search(site, request, wanted["q"])
     rows = _filtered(site.view.rows.data.values(), wanted)
-    pages = min(PAGES_MAX, -(-len(rows) // PAGE_ORDERS))
-    page = max(1, min(pages, parse_number(request.query.get("page"), 1)))
-    first = (page - 1) * PAGE_ORDERS
+    page, pages, entries = paged(request, len(rows))
     return site.show(
-        request, "orders.html", wanted=wanted, found=None, total=len(rows), page=page, first=first,
-        rows=heapq.nlargest(first + PAGE_ORDERS, rows, key=_changed_at)[first:],
+        request, "orders.html", wanted=wanted, found=None, total=len(rows), page=page, first=entries.start,
+        rows=heapq.nlargest(entries.stop, rows, key=_changed_at)[entries],
         pages=pages, merchants=site.view.totals.merchants(), connectors=site.view.totals.connectors(),
     )  # fmt: skip
 

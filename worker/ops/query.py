@@ -9,6 +9,10 @@ from yarl import URL
 from worker.people.acting import NotFoundError
 from worker.people.dead_letters import ID_MAX
 
+PAGE_ENTRIES = 50
+PAGES_MAX = 200
+LISTED_MAX = PAGE_ENTRIES * PAGES_MAX
+
 
 def filters(request: web.Request, *names: str) -> dict[str, str]:
     """The values of these filters; "" is one that is not set."""
@@ -26,6 +30,14 @@ def parse_letter_id(text: str) -> int:
     if not 0 < number <= ID_MAX:
         raise NotFoundError(f"no dead letter {text} is known")
     return number
+
+
+def paged(request: web.Request, number: int) -> tuple[int, int, slice]:
+    """Of a list with so many entries: the page that is asked for, the number of pages, and the page's entries."""
+    pages = min(PAGES_MAX, -(-number // PAGE_ENTRIES))
+    page = max(1, min(pages, parse_number(request.query.get("page"), 1)))
+    first = (page - 1) * PAGE_ENTRIES
+    return page, pages, slice(first, first + PAGE_ENTRIES)
 
 
 def subject_page(act: Mapping[str, Any]) -> str | None:

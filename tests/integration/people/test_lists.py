@@ -10,7 +10,7 @@ from tests.integration.people.undecided import manual_settle
 async def test_the_list_of_needs_begins_with_its_sum_and_shows_every_amount_page_by_page(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("worker.ops.needs.PAGE_NEEDS", 2)
+    monkeypatch.setattr("worker.ops.query.PAGE_ENTRIES", 2)
     for number in range(3):
         await manual_settle(ledger, f"o{number}", "shop")
         await _ended(ledger, f"o{number}", hours=9 - number)

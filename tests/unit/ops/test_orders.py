@@ -8,7 +8,7 @@ import msgspec
 from tests.pages import client_of_pages
 from worker.domain.order import Order
 from worker.domain.published import order_state
-from worker.ops.orders import PAGE_ORDERS
+from worker.ops.query import PAGE_ENTRIES
 from worker.ops.row import DECODERS, Row
 from worker.ops.totals import Totals
 from worker.settings import load
@@ -33,14 +33,14 @@ async def orders_page(orders: int, page: str) -> str:
 
 async def test_a_page_beyond_the_end_of_the_list_is_the_last_one():
     """An open page fetches itself again while orders end: it said that no order was live."""
-    orders = PAGE_ORDERS + 2
+    orders = PAGE_ENTRIES + 2
 
     for page in ("2", "3", "9999"):
         text = await orders_page(orders, page)
-        assert f"{PAGE_ORDERS + 1} to {orders} of {orders}," in text
+        assert f"{PAGE_ENTRIES + 1} to {orders} of {orders}," in text
         assert "page 2 of 2" in text
     for page in ("", "0", "-1", "x", "9" * 30):
-        assert f"1 to {PAGE_ORDERS} of {orders}," in await orders_page(orders, page)
+        assert f"1 to {PAGE_ENTRIES} of {orders}," in await orders_page(orders, page)
 
 
 async def test_an_empty_list_has_one_page():
