@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Sequence
 from itertools import chain, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -140,19 +139,17 @@ async def _check_each_invoice_once(deployment: Deployment, sent: int) -> None:
         )
 
 
-def _ratio(kills: Sequence[Kill]) -> Figure:
-    return Figure([kill.after / kill.before for kill in kills])
-
-
 def section(result: Result) -> page.Section:
     rows = []
-    undisturbed = _ratio(result.kills[NOBODY])
+    befores = {killed: Figure([kill.before for kill in kills]) for killed, kills in result.kills.items()}
+    afters = {killed: Figure([kill.after for kill in kills]) for killed, kills in result.kills.items()}
+    ratios = {killed: after.ratio_to(befores[killed]) for killed, after in afters.items()}
     for killed, kills in result.kills.items():
-        before, after = Figure([kill.before for kill in kills]), Figure([kill.after for kill in kills])
-        ratio, silent = _ratio(kills), Figure([kill.silent_seconds for kill in kills])
+        ratio, silent = ratios[killed], Figure([kill.silent_seconds for kill in kills])
         rows.append((
-            NAMES[killed], before, after, f"**{ratio.median:.2f}** ({ratio.low:.2f}–{ratio.high:.2f})",
-            "" if killed == NOBODY else f"**{ratio.median / undisturbed.median:.2f}**",
+            NAMES[killed], befores[killed], afters[killed],
+            f"**{ratio.median:.2f}** ({ratio.low:.2f}–{ratio.high:.2f})",
+            "" if killed == NOBODY else f"**{ratio.median / ratios[NOBODY].median:.2f}**",
             "" if killed == NOBODY else f"{silent.median:.1f} s (at most {silent.high:.1f} s)",
         ))  # fmt: skip
     head = ("killed with SIGKILL, started again", "invoices/s before", "invoices/s after", "after of before",

@@ -14,8 +14,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from unittest.mock import patch
@@ -156,12 +156,20 @@ def _say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
+@asynccontextmanager
+async def _running(server: Service) -> AsyncIterator[None]:
+    try:
+        await start(server)
+        yield
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
 async def _run(home: Path, seed: int, minutes: float, brokers: int) -> bool:
     """Each partition has a replica on each broker, and can be written while two of them are in sync."""
     numbers = list(range(FIRST, FIRST + brokers))
     database = Database(Home(home))
-    async with cluster(home / "brokers", brokers) as (first, others):
-        await start(database)
+    async with cluster(home / "brokers", brokers) as (first, others), _running(database):
         servers: dict[str, Service] = {"postgres": database}
         servers |= {f"broker {number}": broker for number, broker in zip(numbers, (first, *others), strict=True)}
         stack = StackEnv(",".join(broker.address for broker in (first, *others)), database.url).as_settings()
@@ -185,7 +193,6 @@ def main() -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             good = runner.run(_run(home, arguments.seed, arguments.minutes, arguments.brokers))
     finally:
-        Database(Home(home)).stop()
         if good:
             shutil.rmtree(home)
     _say("good" if good else f"NOT GOOD: logs and data stay in {home}")
